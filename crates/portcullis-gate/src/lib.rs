@@ -1,0 +1,1 @@
+//! The gate every request passes: route table, phases, Permit, CSRF, limits, versions, CORS.

@@ -1,0 +1,1 @@
+//! The built-in API: endpoints, handlers, and errors made into responses.

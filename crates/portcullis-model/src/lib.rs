@@ -1,0 +1,39 @@
+//! Types and rules shared by every room: what a user, a session, a route and a
+//! policy are. Nothing here reads a file, a socket or the system clock other
+//! than through [`Clock`].
+
+pub mod clock;
+pub mod email;
+pub mod ids;
+pub mod input;
+pub mod name;
+pub mod password;
+pub mod permission;
+pub mod policy;
+pub mod random;
+pub mod rate;
+pub mod role;
+pub mod secret;
+pub mod session;
+pub mod size;
+pub mod span;
+pub mod token;
+pub mod user;
+pub mod username;
+
+pub use clock::{Clock, Timestamp};
+pub use email::Email;
+pub use ids::{SessionId, UserId};
+pub use input::Rejected;
+pub use name::PersonName;
+pub use password::{NewPassword, PresentedPassword};
+pub use permission::{Permission, PermissionSet};
+pub use policy::{AuthRequirement, BodyLimit, CsrfPolicy, LimitClass, MethodPermissions, Methods, RoutePolicy};
+pub use random::Random;
+pub use rate::Rate;
+pub use role::{Role, RolePermissions};
+pub use secret::{SecretBytes, SecretString};
+pub use session::{Revocation, RevocationListener, SessionSource, SessionState, SessionsUnavailable};
+pub use token::{AccessTokens, TokenFault, VerifiedToken};
+pub use user::User;
+pub use username::Username;

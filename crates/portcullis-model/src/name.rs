@@ -1,0 +1,67 @@
+//! First and last names: 1 to 50 code points, no control characters.
+
+use serde::Serialize;
+
+use crate::Rejected;
+
+/// A first or last name, trimmed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct PersonName(String);
+
+impl PersonName {
+    /// Checks a name; `label` begins the sentence when it is refused ("First name").
+    pub fn parse(label: &str, text: &str) -> Result<Self, Rejected> {
+        let name = text.trim();
+        if name.chars().any(char::is_control) {
+            return Err(Rejected::because(format!("{label} must not contain control characters")));
+        }
+        match name.chars().take(51).count() {
+            1..=50 => Ok(Self(name.to_owned())),
+            _ => Err(Rejected::because(format!("{label} must be 1 to 50 characters"))),
+        }
+    }
+
+    /// A name as it stands in the database.
+    pub fn from_stored(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Checks an avatar: an `https`/`http` URL or a path of at most 2048 bytes.
+pub fn parse_avatar(text: &str) -> Result<String, Rejected> {
+    let avatar = text.trim();
+    let shape = avatar.starts_with("https://") || avatar.starts_with("http://") || (avatar.starts_with('/') && !avatar.starts_with("//"));
+    if shape && avatar.len() <= 2048 && !avatar.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        Ok(avatar.to_owned())
+    } else {
+        Err(Rejected::because("Avatar must be an http(s) URL or a path of at most 2048 bytes"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_count_code_points_not_bytes() {
+        assert!(PersonName::parse("First name", &"é".repeat(50)).is_ok());
+        assert!(PersonName::parse("First name", &"é".repeat(51)).is_err());
+        assert!(PersonName::parse("First name", "  ").is_err());
+        assert!(PersonName::parse("First name", "A\0da").is_err());
+    }
+
+    #[test]
+    fn avatars_are_links_and_never_scripts() {
+        assert!(parse_avatar("https://example.com/a.png").is_ok());
+        assert!(parse_avatar("/avatars/a.png").is_ok());
+        for bad in ["javascript:alert(1)", "//evil.example", "data:text/html,x", ""] {
+            assert!(parse_avatar(bad).is_err(), "{bad:?} was accepted");
+        }
+    }
+}

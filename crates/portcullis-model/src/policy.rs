@@ -1,0 +1,103 @@
+//! What a route asks of a request, whether a built-in endpoint or a proxied one.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::{Permission, Rate, Role};
+
+/// Who may call a route.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AuthRequirement {
+    /// Anyone; a bad or expired credential is ignored.
+    None,
+    /// Anyone; but a credential that is sent must be good.
+    Optional,
+    /// Only a good credential. The default, so that a forgotten key closes a route.
+    #[default]
+    Required,
+}
+
+/// The largest request body, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyLimit {
+    /// At most this many bytes.
+    Bytes(u64),
+    /// No limit (`max_body = 0`).
+    Unlimited,
+}
+
+impl BodyLimit {
+    /// `0` means no limit.
+    pub fn from_setting(bytes: u64) -> Self {
+        if bytes == 0 { Self::Unlimited } else { Self::Bytes(bytes) }
+    }
+
+    /// Whether a body of this many bytes is too large.
+    pub fn exceeded_by(self, bytes: u64) -> bool {
+        matches!(self, Self::Bytes(limit) if bytes > limit)
+    }
+}
+
+/// The methods a route answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Methods {
+    /// Every method.
+    Any,
+    /// These, upper-case. `GET` implies `HEAD`.
+    Only(Vec<String>),
+}
+
+/// Permissions a caller must hold, all of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MethodPermissions {
+    /// For every method.
+    pub always: Vec<Permission>,
+    /// On top, by method (upper-case).
+    pub by_method: BTreeMap<String, Vec<Permission>>,
+}
+
+/// Which of the two default limits covers a route (contract §6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LimitClass {
+    /// `limits.auth`: sign-in, registration and the like.
+    Auth,
+    /// `limits.api`: everything else.
+    Api,
+    /// Health and metrics: none.
+    Exempt,
+}
+
+/// Everything the gate asks of a request on a route.
+#[derive(Clone, Debug)]
+pub struct RoutePolicy {
+    /// Who may call.
+    pub auth: AuthRequirement,
+    /// At least this role.
+    pub minimum_role: Option<Role>,
+    /// Permissions needed.
+    pub permissions: MethodPermissions,
+    /// Whether unsafe methods need a CSRF token.
+    pub csrf: CsrfPolicy,
+    /// The route's own limit, counted by principal when there is one, else by address.
+    pub rate_limit: Option<Rate>,
+    /// Which default limit applies.
+    pub limit_class: LimitClass,
+    /// The largest body.
+    pub max_body: BodyLimit,
+    /// How long the destination may take to begin its answer.
+    pub timeout: Duration,
+}
+
+/// How CSRF applies to a route (contract §5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CsrfPolicy {
+    /// Unsafe methods need the token pair.
+    Checked,
+    /// `/api/auth/*`: exempt, unless the request is authenticated by cookie.
+    ExemptUnlessCookie,
+    /// `/api/auth/refresh`: exempt even by cookie; the handler checks Origin and content type.
+    ExemptButOrigin,
+    /// Never checked.
+    Exempt,
+}

@@ -1,0 +1,136 @@
+//! The five roles and the permissions each stands for.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::permission::{self, Permission, PermissionSet};
+
+/// Roles from low to high; the order is the rank.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Role {
+    /// May look at what is open to everyone who is signed in.
+    Viewer,
+    /// May also see users.
+    Tester,
+    /// What a new account gets.
+    Developer,
+    /// May also create and edit users.
+    Manager,
+    /// May do everything, operator-defined permissions included.
+    Admin,
+}
+
+impl Role {
+    /// Every role, lowest first.
+    pub const ALL: [Self; 5] = [Self::Viewer, Self::Tester, Self::Developer, Self::Manager, Self::Admin];
+
+    /// The name used in the API, the database and settings.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Viewer => "VIEWER",
+            Self::Tester => "TESTER",
+            Self::Developer => "DEVELOPER",
+            Self::Manager => "MANAGER",
+            Self::Admin => "ADMIN",
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The text is not one of the five role names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a role is one of VIEWER, TESTER, DEVELOPER, MANAGER, ADMIN")]
+pub struct UnknownRole;
+
+impl FromStr for Role {
+    type Err = UnknownRole;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|role| role.as_str() == text).ok_or(UnknownRole)
+    }
+}
+
+/// Which permissions each role holds: the contract's defaults plus what settings add.
+#[derive(Clone, Debug)]
+pub struct RolePermissions {
+    by_role: BTreeMap<Role, Arc<PermissionSet>>,
+}
+
+impl RolePermissions {
+    /// The defaults, with operator-defined permissions `granted` to roles on top.
+    /// `ADMIN` holds every permission named anywhere.
+    pub fn with_grants(granted: &BTreeMap<Role, Vec<Permission>>) -> Self {
+        let mut by_role = BTreeMap::new();
+        for role in Role::ALL {
+            let mut set: PermissionSet = default_permissions(role).iter().map(|name| Permission::built_in(name)).collect();
+            if role == Role::Admin {
+                set.extend(granted.values().flatten().cloned());
+            } else {
+                set.extend(granted.get(&role).into_iter().flatten().cloned());
+            }
+            by_role.insert(role, Arc::new(set));
+        }
+        Self { by_role }
+    }
+
+    /// What a role holds.
+    pub fn of(&self, role: Role) -> &Arc<PermissionSet> {
+        self.by_role.get(&role).expect("every role was inserted by the constructor")
+    }
+
+    /// Every permission that exists: what `ADMIN` holds.
+    pub fn all(&self) -> &Arc<PermissionSet> {
+        self.of(Role::Admin)
+    }
+}
+
+impl Default for RolePermissions {
+    fn default() -> Self {
+        Self::with_grants(&BTreeMap::new())
+    }
+}
+
+fn default_permissions(role: Role) -> &'static [&'static str] {
+    match role {
+        Role::Viewer => &[],
+        Role::Tester => &["USER_VIEW"],
+        Role::Developer => &["USER_VIEW", "SYSTEM_VIEW_LOGS"],
+        Role::Manager => &["USER_VIEW", "SYSTEM_VIEW_LOGS", "USER_CREATE", "USER_EDIT", "SYSTEM_VIEW_METRICS", "GATEWAY_VIEW"],
+        Role::Admin => &permission::BUILT_IN,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn roles_are_ordered_and_round_trip() {
+        assert!(Role::Viewer < Role::Tester && Role::Manager < Role::Admin);
+        for role in Role::ALL {
+            assert_eq!(role.as_str().parse::<Role>(), Ok(role));
+        }
+        assert!("admin".parse::<Role>().is_err());
+    }
+
+    #[test]
+    fn the_administrator_holds_operator_defined_permissions_too() {
+        let custom = Permission::parse("PROJECT_VIEW").expect("valid");
+        let roles = RolePermissions::with_grants(&BTreeMap::from([(Role::Developer, vec![custom.clone()])]));
+        assert!(roles.of(Role::Developer).contains(&custom));
+        assert!(roles.of(Role::Admin).contains(&custom));
+        assert!(!roles.of(Role::Manager).contains(&custom));
+        assert!(roles.of(Role::Manager).contains(&Permission::parse("USER_EDIT").expect("valid")));
+        assert!(roles.of(Role::Viewer).is_empty());
+    }
+}

@@ -1,0 +1,1 @@
+//! The data plane: upstreams, connection pools, streaming, tunnels.

@@ -1,0 +1,1 @@
+//! Metric families and the functions that record them.

@@ -1,0 +1,1 @@
+//! The Portcullis binary: commands, settings, wiring, shutdown.
