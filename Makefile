@@ -1,0 +1,40 @@
+# What one can do here. `make` with no target prints this page.
+SHELL := /bin/bash
+CARGO ?= cargo
+T ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run build test lint fmt deny bench coverage setup
+
+help: ## print this page
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
+
+run: ## build and start the gateway with no configuration (SQLite, loopback port 8000)
+	$(CARGO) run --quiet --bin portcullis -- serve
+
+build: ## build the release binary, target/release/portcullis
+	$(CARGO) build --release --bin portcullis
+
+setup: ## install what the tests need (Debian as root; elsewhere it says what is missing)
+	@scripts/setup.sh
+
+test: setup ## run all tests; T=name runs those whose name contains it
+	@scripts/test.sh $(T)
+
+lint: ## format check, clippy without warnings, and what of cargo-deny runs offline
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	@$(MAKE) --no-print-directory deny
+
+deny: ## licences, duplicates, bans and sources (needs cargo-deny)
+	@if command -v cargo-deny >/dev/null; then $(CARGO) deny --offline --log-level error check licenses bans sources; \
+	else echo "cargo-deny is not installed: licences and bans were not checked. hint: cargo install --locked cargo-deny"; fi
+
+fmt: ## format all code
+	$(CARGO) fmt --all
+
+bench: build ## measure against nginx on this machine; prints the table of docs/benchmarks.md
+	@bench/run.sh
+
+coverage: setup ## lines, functions and regions per crate (needs LLVM tools)
+	@scripts/coverage.sh

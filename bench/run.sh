@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Sets up what the bench needs and runs it. Prints the table of docs/benchmarks.md.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+missing=()
+command -v nginx >/dev/null || missing+=(nginx-light)
+command -v wrk >/dev/null || missing+=(wrk)
+command -v taskset >/dev/null || missing+=(util-linux)
+if [ ${#missing[@]} -gt 0 ]; then
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+  else
+    echo "the bench needs: ${missing[*]}" >&2
+    exit 1
+  fi
+fi
+
+cargo build --release --package portcullis-identity --example argon2_loop
+exec python3 bench/run.py "$@"

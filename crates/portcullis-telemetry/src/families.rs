@@ -1,0 +1,282 @@
+//! The families and how they are recorded.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+
+use crate::route::RouteMetrics;
+use crate::{process, text};
+
+/// Bucket bounds, in seconds.
+#[derive(Clone, Debug)]
+pub struct MetricsOptions {
+    /// Of `http_request_duration_seconds`.
+    pub http_buckets: Vec<f64>,
+    /// Of `database_query_duration_seconds`.
+    pub database_buckets: Vec<f64>,
+}
+
+impl Default for MetricsOptions {
+    fn default() -> Self {
+        Self {
+            http_buckets: vec![0.1, 0.5, 1.0, 2.0, 5.0, 10.0],
+            database_buckets: vec![0.01, 0.05, 0.1, 0.5, 1.0, 2.0],
+        }
+    }
+}
+
+/// Where a session was looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[expect(non_camel_case_types, reason = "the variants are the label's values")]
+pub enum CacheType {
+    /// In this process.
+    memory,
+    /// In Redis.
+    redis,
+}
+
+/// All metrics of the process. Cheap to clone.
+#[derive(Clone)]
+pub struct Metrics(Arc<Families>);
+
+type GaugeReader = Box<dyn Fn() -> f64 + Send + Sync>;
+
+struct Families {
+    registry: Registry,
+    version: String,
+    routes: Mutex<HashMap<String, Arc<RouteMetrics>>>,
+    http: HttpFamilies,
+    auth_attempts: Family<AuthLabels, Counter>,
+    database_seconds: Family<QueryLabels, Histogram, Buckets>,
+    statements: AtomicU64,
+    database_errors: Family<DatabaseErrorLabels, Counter>,
+    cache_hits: Family<CacheLabels, Counter>,
+    cache_misses: Family<CacheLabels, Counter>,
+    csrf_refusals: Family<ReasonLabels, Counter>,
+    rate_limited: Family<LimitLabels, Counter>,
+    upstream_requests: Family<UpstreamLabels, Counter>,
+    gauges: Mutex<Vec<(&'static str, &'static str, GaugeReader)>>,
+}
+
+#[derive(Clone)]
+pub(crate) struct HttpFamilies {
+    pub(crate) seconds: Family<RequestLabels, Histogram, Buckets>,
+    pub(crate) requests: Family<RequestLabels, Counter>,
+    pub(crate) in_progress: Family<InProgressLabels, Gauge>,
+}
+
+/// Makes histograms with the configured bounds.
+#[derive(Clone)]
+pub(crate) struct Buckets(Arc<[f64]>);
+
+impl prometheus_client::metrics::family::MetricConstructor<Histogram> for Buckets {
+    fn new_metric(&self) -> Histogram {
+        Histogram::new(self.0.iter().copied())
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct RequestLabels {
+    pub(crate) method: &'static str,
+    pub(crate) route: Arc<str>,
+    pub(crate) status_code: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct InProgressLabels {
+    pub(crate) method: &'static str,
+    pub(crate) route: Arc<str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AuthLabels {
+    status: &'static str,
+    r#type: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct QueryLabels {
+    operation: &'static str,
+    table: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DatabaseErrorLabels {
+    operation: &'static str,
+    error_type: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CacheLabels {
+    cache_type: CacheType,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabels {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitLabels {
+    limit: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct UpstreamLabels {
+    upstream: String,
+    outcome: &'static str,
+}
+
+impl Metrics {
+    /// All families, with no samples yet.
+    pub fn new(options: &MetricsOptions, version: &str) -> Self {
+        let histogram = |bounds: &[f64]| Family::new_with_constructor(Buckets(bounds.into()));
+        let http = HttpFamilies {
+            seconds: histogram_family(&options.http_buckets),
+            requests: Family::default(),
+            in_progress: Family::default(),
+        };
+        let mut families = Families {
+            registry: Registry::default(),
+            version: version.to_owned(),
+            routes: Mutex::default(),
+            http,
+            auth_attempts: Family::default(),
+            database_seconds: histogram(&options.database_buckets),
+            statements: AtomicU64::new(0),
+            database_errors: Family::default(),
+            cache_hits: Family::default(),
+            cache_misses: Family::default(),
+            csrf_refusals: Family::default(),
+            rate_limited: Family::default(),
+            upstream_requests: Family::default(),
+            gauges: Mutex::default(),
+        };
+        families.register();
+        Self(Arc::new(families))
+    }
+
+    /// The handles of a route, resolved once: the same template gives the same ones.
+    pub fn route(&self, template: &str) -> Arc<RouteMetrics> {
+        let mut routes = self.0.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = routes.get(template) {
+            return Arc::clone(known);
+        }
+        let made = Arc::new(RouteMetrics::new(template, self.0.http.clone()));
+        routes.insert(template.to_owned(), Arc::clone(&made));
+        made
+    }
+
+    /// Counts an attempt to prove who one is. `kind` is `login`, `register`, `refresh` and so on.
+    pub fn auth_attempt(&self, kind: &'static str, success: bool) {
+        let status = if success { "success" } else { "failure" };
+        self.0.auth_attempts.get_or_create(&AuthLabels { status, r#type: kind }).inc();
+    }
+
+    /// Notes a statement: `operation` is its verb, `table` the table it names first.
+    pub fn database_query(&self, operation: &'static str, table: &'static str, took: Duration) {
+        self.0.statements.fetch_add(1, Ordering::Relaxed);
+        self.0.database_seconds.get_or_create(&QueryLabels { operation, table }).observe(took.as_secs_f64());
+    }
+
+    /// Notes a statement that failed.
+    pub fn database_error(&self, operation: &'static str, error_type: &'static str) {
+        self.0.database_errors.get_or_create(&DatabaseErrorLabels { operation, error_type }).inc();
+    }
+
+    /// How many statements were noted so far, of every kind: tests count what a use case costs.
+    pub fn database_statements(&self) -> u64 {
+        self.0.statements.load(Ordering::Relaxed)
+    }
+
+    /// A session was found.
+    pub fn cache_hit(&self, cache_type: CacheType) {
+        self.0.cache_hits.get_or_create(&CacheLabels { cache_type }).inc();
+    }
+
+    /// A session was not found.
+    pub fn cache_miss(&self, cache_type: CacheType) {
+        self.0.cache_misses.get_or_create(&CacheLabels { cache_type }).inc();
+    }
+
+    /// The counter behind [`cache_hit`](Self::cache_hit), for a caller that counts on every request.
+    pub fn cache_hit_counter(&self, cache_type: CacheType) -> Counter {
+        self.0.cache_hits.get_or_create_owned(&CacheLabels { cache_type })
+    }
+
+    /// A request was refused by the CSRF check.
+    pub fn csrf_refusal(&self, reason: &'static str) {
+        self.0.csrf_refusals.get_or_create(&ReasonLabels { reason }).inc();
+    }
+
+    /// A request was refused by a limit: `auth`, `api` or `route`.
+    pub fn rate_limited(&self, limit: &'static str) {
+        self.0.rate_limited.get_or_create(&LimitLabels { limit }).inc();
+    }
+
+    /// The counter of one upstream's requests by outcome, to be kept by the caller.
+    pub fn upstream_requests(&self, upstream: &str, outcome: &'static str) -> Counter {
+        self.0.upstream_requests.get_or_create_owned(&UpstreamLabels { upstream: upstream.to_owned(), outcome })
+    }
+
+    /// Adds a gauge that is read when somebody scrapes.
+    pub fn gauge_fn(&self, name: &'static str, help: &'static str, read: GaugeReader) {
+        self.0.gauges.lock().unwrap_or_else(PoisonError::into_inner).push((name, help, read));
+    }
+
+    /// Everything as OpenMetrics 1.0, or as Prometheus text 0.0.4.
+    pub fn render(&self, openmetrics: bool) -> String {
+        let mut page = String::with_capacity(16 * 1024);
+        prometheus_client::encoding::text::encode_registry(&mut page, &self.0.registry)
+            .expect("writing to a String does not fail");
+        text::add_empty_families(&mut page);
+        for (name, help, read) in self.0.gauges.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            text::gauge(&mut page, name, help, read());
+        }
+        process::append(&mut page);
+        if openmetrics {
+            page.push_str("# EOF\n");
+            page
+        } else {
+            text::to_prometheus(&page)
+        }
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Metrics({})", self.0.version)
+    }
+}
+
+fn histogram_family<S: Clone + std::hash::Hash + Eq>(bounds: &[f64]) -> Family<S, Histogram, Buckets> {
+    Family::new_with_constructor(Buckets(bounds.into()))
+}
+
+impl Families {
+    fn register(&mut self) {
+        let r = &mut self.registry;
+        r.register(text::name(0), text::help(0), self.http.seconds.clone());
+        r.register(text::name(1), text::help(1), self.http.requests.clone());
+        r.register(text::name(2), text::help(2), self.http.in_progress.clone());
+        r.register(text::name(3), text::help(3), self.auth_attempts.clone());
+        r.register(text::name(4), text::help(4), self.database_seconds.clone());
+        r.register(text::name(5), text::help(5), self.database_errors.clone());
+        r.register(text::name(6), text::help(6), self.cache_hits.clone());
+        r.register(text::name(7), text::help(7), self.cache_misses.clone());
+        r.register(text::name(8), text::help(8), self.csrf_refusals.clone());
+        r.register(text::name(9), text::help(9), self.rate_limited.clone());
+        r.register(text::name(10), text::help(10), self.upstream_requests.clone());
+        r.register("portcullis_build", "Version of this binary.", Info::new(vec![("version", self.version.clone())]));
+    }
+}

@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Installs what the tests need. On Debian as root it installs; elsewhere it says what is missing.
+set -euo pipefail
+
+missing=()
+command -v cc >/dev/null || missing+=(gcc libc6-dev)
+command -v cmake >/dev/null || true
+compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null || missing+=(postgresql)
+command -v curl >/dev/null || missing+=(curl)
+
+if [ ${#missing[@]} -gt 0 ]; then
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    echo "installing ${missing[*]}"
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -qq
+    # The package starts a server of its own; the tests start private ones.
+    apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+  else
+    echo "the tests need: ${missing[*]}" >&2
+    echo "hint: on Debian or Ubuntu: sudo apt-get install ${missing[*]}; on macOS: brew install postgresql" >&2
+    exit 1
+  fi
+fi
+
+if ! command -v cargo-nextest >/dev/null; then
+  echo "cargo-nextest is not installed; cargo test runs instead"
+fi
