@@ -1,1 +1,45 @@
-//! The gate every request passes: route table, phases, Permit, CSRF, limits, versions, CORS.
+//! The gate: one plain function of named phases that every request passes,
+//! whether it is for a built-in endpoint or for a service behind the gateway.
+//!
+//! It answers with a [`Refusal`] or with a [`Permit`]; destinations take a
+//! permit, and only this crate makes one. It knows neither SQL nor how a token
+//! is signed: it looks both up through the traits of `portcullis-model`.
+
+mod body;
+mod client_address;
+mod config;
+mod cookies;
+mod cors;
+mod credential;
+mod csrf;
+mod finish;
+mod limits;
+mod origin;
+mod path;
+mod permit;
+mod phases;
+mod refusal;
+mod request_id;
+mod route_table;
+mod streams;
+mod versions;
+
+#[cfg(test)]
+mod tests;
+
+pub use body::{BodyError, InboundBody};
+pub use client_address::Origination;
+pub use config::{CsrfConfig, CsrfMode, GateConfig, LimitsConfig};
+pub use cookies::CookieName;
+pub use cors::Cors;
+pub use credential::{Principal, Via};
+pub use csrf::CsrfTokens;
+pub use origin::Origin;
+pub use path::{AmbiguousPath, normalise};
+pub use permit::Permit;
+pub use phases::{Context, Gate, GateParts, IssuedCsrf, Passage};
+pub use refusal::{CsrfReason, Malformation, Refusal};
+pub use request_id::{RequestId, TraceContext};
+pub use route_table::{Destination, EndpointId, Route, RouteFault, RouteSpec, RouteTable};
+pub use streams::{LiveStreams, StreamGuard};
+pub use versions::{Version, Versions};

@@ -33,7 +33,9 @@ pub use random::Random;
 pub use rate::Rate;
 pub use role::{Role, RolePermissions};
 pub use secret::{SecretBytes, SecretString};
-pub use session::{Revocation, RevocationListener, SessionSource, SessionState, SessionsUnavailable};
+pub use session::{
+    Revocation, RevocationListener, SessionSource, SessionState, SessionsUnavailable, Transport, UnknownTransport,
+};
 pub use token::{AccessTokens, TokenFault, VerifiedToken};
 pub use user::User;
 pub use username::Username;

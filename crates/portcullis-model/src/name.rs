@@ -36,7 +36,9 @@ impl PersonName {
 /// Checks an avatar: an `https`/`http` URL or a path of at most 2048 bytes.
 pub fn parse_avatar(text: &str) -> Result<String, Rejected> {
     let avatar = text.trim();
-    let shape = avatar.starts_with("https://") || avatar.starts_with("http://") || (avatar.starts_with('/') && !avatar.starts_with("//"));
+    let shape = avatar.starts_with("https://")
+        || avatar.starts_with("http://")
+        || (avatar.starts_with('/') && !avatar.starts_with("//"));
     if shape && avatar.len() <= 2048 && !avatar.chars().any(|c| c.is_control() || c.is_whitespace()) {
         Ok(avatar.to_owned())
     } else {

@@ -101,3 +101,38 @@ pub enum CsrfPolicy {
     /// Never checked.
     Exempt,
 }
+
+/// Where the process runs; it decides defaults and what is allowed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Environment {
+    /// A person's machine. The default: nothing listens beyond loopback.
+    #[default]
+    Development,
+    /// In front of people.
+    Production,
+    /// Automated tests of whatever stands behind.
+    Test,
+}
+
+impl Environment {
+    /// The word used in settings and answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Development => "development",
+            Self::Production => "production",
+            Self::Test => "test",
+        }
+    }
+}
+
+/// How a proxied route is carried on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forwarding {
+    /// The upstream's name.
+    pub upstream: std::sync::Arc<str>,
+    /// Taken off the front of the path before the upstream sees it.
+    pub strip_prefix: Option<Box<str>>,
+    /// Whether the upstream gets the client's credentials too.
+    pub forward_authorization: bool,
+}

@@ -72,7 +72,8 @@ impl RolePermissions {
     pub fn with_grants(granted: &BTreeMap<Role, Vec<Permission>>) -> Self {
         let mut by_role = BTreeMap::new();
         for role in Role::ALL {
-            let mut set: PermissionSet = default_permissions(role).iter().map(|name| Permission::built_in(name)).collect();
+            let mut set: PermissionSet =
+                default_permissions(role).iter().map(|name| Permission::built_in(name)).collect();
             if role == Role::Admin {
                 set.extend(granted.values().flatten().cloned());
             } else {
@@ -105,7 +106,9 @@ fn default_permissions(role: Role) -> &'static [&'static str] {
         Role::Viewer => &[],
         Role::Tester => &["USER_VIEW"],
         Role::Developer => &["USER_VIEW", "SYSTEM_VIEW_LOGS"],
-        Role::Manager => &["USER_VIEW", "SYSTEM_VIEW_LOGS", "USER_CREATE", "USER_EDIT", "SYSTEM_VIEW_METRICS", "GATEWAY_VIEW"],
+        Role::Manager => {
+            &["USER_VIEW", "SYSTEM_VIEW_LOGS", "USER_CREATE", "USER_EDIT", "SYSTEM_VIEW_METRICS", "GATEWAY_VIEW"]
+        }
         Role::Admin => &permission::BUILT_IN,
     }
 }

@@ -1,5 +1,6 @@
 //! Sessions as the gate sees them, and the log that ends them.
 
+use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -50,6 +51,43 @@ impl SessionState {
     pub fn touch(&self, now: i64) {
         if self.last_seen.load(Ordering::Relaxed) < now {
             self.last_seen.store(now, Ordering::Relaxed);
+        }
+    }
+}
+
+/// How a sign-in hands out its tokens (contract §3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Transport {
+    /// In the response's body.
+    #[default]
+    Token,
+    /// In cookies.
+    Cookie,
+}
+
+impl Transport {
+    /// The name used in the API and the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Token => "token",
+            Self::Cookie => "cookie",
+        }
+    }
+}
+
+/// The text is not one of the two transports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("transport is token or cookie")]
+pub struct UnknownTransport;
+
+impl FromStr for Transport {
+    type Err = UnknownTransport;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "token" => Ok(Self::Token),
+            "cookie" => Ok(Self::Cookie),
+            _ => Err(UnknownTransport),
         }
     }
 }

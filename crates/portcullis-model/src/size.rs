@@ -14,7 +14,11 @@ pub fn parse_size(text: &str) -> Result<u64, Rejected> {
     if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return Err(Rejected::because("a size is digits (bytes), or digits with KB, MB or GB (100MB)"));
     }
-    digits.parse::<u64>().ok().and_then(|n| n.checked_mul(unit)).ok_or_else(|| Rejected::because("a size is at most 2^64 bytes"))
+    digits
+        .parse::<u64>()
+        .ok()
+        .and_then(|n| n.checked_mul(unit))
+        .ok_or_else(|| Rejected::because("a size is at most 2^64 bytes"))
 }
 
 #[cfg(test)]
@@ -23,7 +27,9 @@ mod tests {
 
     #[test]
     fn sizes_in_bytes_and_in_powers_of_1024() {
-        for (text, bytes) in [("0", 0), ("1000", 1000), ("64KB", 65_536), ("100MB", 104_857_600), ("1GB", 1_073_741_824)] {
+        for (text, bytes) in
+            [("0", 0), ("1000", 1000), ("64KB", 65_536), ("100MB", 104_857_600), ("1GB", 1_073_741_824)]
+        {
             assert_eq!(parse_size(text), Ok(bytes), "{text}");
         }
         for bad in ["", "MB", "1mb", "1 MB", "-1", "1.5MB", "1TB", "99999999999999999999", "99999999999999GB"] {

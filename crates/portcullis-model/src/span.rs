@@ -6,7 +6,8 @@ use crate::Rejected;
 
 /// Parses a duration. Anything but digits with an optional `s`, `m`, `h` or `d` is refused.
 pub fn parse_duration(text: &str) -> Result<Duration, Rejected> {
-    let reject = || Rejected::because("a duration is digits, then s, m, h or d (30s, 15m, 24h, 7d); plain digits are seconds");
+    let reject =
+        || Rejected::because("a duration is digits, then s, m, h or d (30s, 15m, 24h, 7d); plain digits are seconds");
     let (digits, unit) = match text.bytes().last() {
         Some(b's') => (&text[..text.len() - 1], 1),
         Some(b'm') => (&text[..text.len() - 1], 60),
@@ -55,7 +56,21 @@ mod tests {
 
     #[test]
     fn any_other_duration_is_refused() {
-        for bad in ["", "s", "1w", "1.5h", "-1s", "1 h", " 1h", "h1", "1hh", "1H", "99999999999999999999s", "99999999999d", "١h"] {
+        for bad in [
+            "",
+            "s",
+            "1w",
+            "1.5h",
+            "-1s",
+            "1 h",
+            " 1h",
+            "h1",
+            "1hh",
+            "1H",
+            "99999999999999999999s",
+            "99999999999d",
+            "١h",
+        ] {
             assert!(parse_duration(bad).is_err(), "{bad:?} was accepted");
         }
     }

@@ -15,8 +15,13 @@ impl Username {
     /// Normalises and checks a username.
     pub fn parse(text: &str) -> Result<Self, Rejected> {
         let name = text.trim().to_ascii_lowercase();
-        let valid = (3..=30).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
-        if valid { Ok(Self(name)) } else { Err(Rejected::because("Username must be 3 to 30 characters, letters a-z and digits only")) }
+        let valid =
+            (3..=30).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+        if valid {
+            Ok(Self(name))
+        } else {
+            Err(Rejected::because("Username must be 3 to 30 characters, letters a-z and digits only"))
+        }
     }
 
     /// A username as it stands in the database.

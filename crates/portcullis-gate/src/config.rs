@@ -1,0 +1,61 @@
+//! Everything the gate decides by, as one value that is swapped whole.
+
+use ipnet::IpNet;
+use portcullis_model::Rate;
+use portcullis_model::policy::Environment;
+
+use crate::cors::Cors;
+use crate::csrf::CsrfTokens;
+use crate::origin::Origin;
+use crate::route_table::RouteTable;
+use crate::versions::Versions;
+
+/// One configuration of the gate. A request is judged by one of them from
+/// beginning to end, also when it is swapped meanwhile.
+pub struct GateConfig {
+    /// Built-in endpoints and proxied routes.
+    pub routes: RouteTable,
+    /// The API versions served.
+    pub versions: Versions,
+    /// Origins that may read answers.
+    pub cors: Cors,
+    /// The CSRF rules.
+    pub csrf: CsrfConfig,
+    /// The default limits.
+    pub limits: LimitsConfig,
+    /// Whose `X-Forwarded-*` count.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Development, production or test.
+    pub environment: Environment,
+    /// `PUBLIC_URL`'s origin.
+    pub public_origin: Option<Origin>,
+}
+
+/// The CSRF rules.
+#[derive(Debug)]
+pub struct CsrfConfig {
+    /// Makes and checks tokens.
+    pub tokens: CsrfTokens,
+    /// Which requests need one.
+    pub mode: CsrfMode,
+}
+
+/// Which unsafe requests need a token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CsrfMode {
+    /// All.
+    #[default]
+    Always,
+    /// Those that carry the session cookie.
+    Cookie,
+}
+
+/// The default limits, by address.
+#[derive(Clone, Debug)]
+pub struct LimitsConfig {
+    /// For sign-in, registration and the like.
+    pub auth: Option<Rate>,
+    /// For the rest, but for health and metrics.
+    pub api: Option<Rate>,
+}

@@ -1,0 +1,107 @@
+//! CSRF tokens: a double-submit cookie, signed and bound (contract §5, requirement 25).
+
+use aws_lc_rs::hmac;
+use portcullis_model::secret::constant_time_eq;
+use portcullis_model::{Random, SecretString};
+
+/// The HMAC part and `rnd`, each 32 bytes in lower-case hexadecimal.
+const HEX_LENGTH: usize = 64;
+
+/// Makes and checks tokens.
+#[derive(Clone)]
+pub struct CsrfTokens {
+    key: hmac::Key,
+}
+
+impl CsrfTokens {
+    /// With `CSRF_SECRET`, taken as its UTF-8 bytes.
+    pub fn new(secret: &SecretString) -> Self {
+        Self { key: hmac::Key::new(hmac::HMAC_SHA256, secret.expose().as_bytes()) }
+    }
+
+    /// A new token for an identifier.
+    pub fn issue(&self, identifier: &str, random: &Random) -> String {
+        self.with_randomness(identifier, &random.hex::<32>())
+    }
+
+    fn with_randomness(&self, identifier: &str, rnd: &str) -> String {
+        format!("{}.{rnd}", hex::encode(self.sign(identifier, rnd)))
+    }
+
+    /// Whether this is a token of ours for the identifier.
+    pub fn verify(&self, identifier: &str, token: &str) -> bool {
+        let Some((mac, rnd)) = token.split_once('.') else { return false };
+        let lower_hex = |text: &str| text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        if mac.len() != HEX_LENGTH || rnd.len() != HEX_LENGTH || !lower_hex(mac) || !lower_hex(rnd) {
+            return false;
+        }
+        constant_time_eq(hex::encode(self.sign(identifier, rnd)).as_bytes(), mac.as_bytes())
+    }
+
+    /// HMAC-SHA256 over `len(id) "!" id "!" len(rnd) "!" rnd`, lengths in decimal.
+    fn sign(&self, identifier: &str, rnd: &str) -> hmac::Tag {
+        let message = format!("{}!{identifier}!{}!{rnd}", identifier.len(), rnd.len());
+        hmac::sign(&self.key, message.as_bytes())
+    }
+}
+
+impl std::fmt::Debug for CsrfTokens {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("CsrfTokens")
+    }
+}
+
+/// Whether a pre-session cookie's value is one of ours in shape.
+pub(crate) fn is_pre_session(value: &str) -> bool {
+    value.len() == HEX_LENGTH && value.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tokens() -> CsrfTokens {
+        CsrfTokens::new(&SecretString::new("an example secret of 32 bytes or more"))
+    }
+
+    #[test]
+    fn a_token_is_what_the_contract_says_byte_for_byte() {
+        // Computed with Python: hmac.new(secret, b"3!abc!64!" + rnd, hashlib.sha256).hexdigest()
+        let rnd = "00".repeat(32);
+        assert_eq!(tokens().with_randomness("abc", &rnd), format!("{}.{rnd}", EXPECTED));
+    }
+
+    const EXPECTED: &str = "906a2adb1508d275b8a2cf1df9f24de5b0dcf7f023bf4db00e396d8a3cfdbf7a";
+
+    #[test]
+    fn sr_25_a_token_fits_its_identifier_only() {
+        let tokens = tokens();
+        let token = tokens.issue("session-1", &Random::system());
+        assert!(tokens.verify("session-1", &token));
+        assert!(!tokens.verify("session-2", &token));
+        assert!(
+            !CsrfTokens::new(&SecretString::new("another secret of 32 bytes or longer")).verify("session-1", &token)
+        );
+    }
+
+    #[test]
+    fn forged_cut_and_padded_tokens_are_refused() {
+        let tokens = tokens();
+        let token = tokens.issue("id", &Random::system());
+        let (mac, rnd) = token.split_once('.').expect("two parts");
+        for bad in [
+            String::new(),
+            ".".to_owned(),
+            mac.to_owned(),
+            format!("{rnd}.{mac}"),
+            format!("{mac}.{}", "0".repeat(64)),
+            format!("{}.{rnd}", "0".repeat(64)),
+            format!("{token}0"),
+            token.to_uppercase(),
+            token[1..].to_owned(),
+            "x".repeat(1_000_000),
+        ] {
+            assert!(!tokens.verify("id", &bad), "{bad:.80}");
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! Rate limits in process: the generic cell rate algorithm (ITU-T I.371), which
+//! keeps one instant for each subject, the theoretical arrival time.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use portcullis_model::{Clock, Rate, UserId};
+
+/// How many parts the table has, so that two cores seldom want the same one.
+const SHARDS: usize = 64;
+/// Subjects in one part. A million in all, 16 bytes each.
+const SHARD_CAPACITY: usize = 16_384;
+
+/// Whom a limit counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Subject {
+    /// An IPv4 address, or the /64 of an IPv6 one: what one customer is given.
+    V4([u8; 4]),
+    V6([u8; 8]),
+    User(UserId),
+}
+
+impl Subject {
+    pub(crate) fn address(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(v4) => Self::V4(v4.octets()),
+            IpAddr::V6(v6) => {
+                let octets = v6.octets();
+                Self::V6(octets[..8].try_into().expect("eight of sixteen"))
+            }
+        }
+    }
+}
+
+/// What a limit says after one more request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// The limit's name in headers and metrics: `auth`, `api` or `route`.
+    pub name: &'static str,
+    /// The limit itself.
+    pub rate: Rate,
+    /// Requests left at this moment.
+    pub remaining: u32,
+    /// Until the whole burst is free again.
+    pub reset: Duration,
+    /// Until the next request is let through, when this one was not.
+    pub retry: Option<Duration>,
+}
+
+/// The table of arrival times.
+pub(crate) struct Limiter {
+    shards: Vec<Mutex<HashMap<u64, u64, Prehashed>>>,
+    hasher: RandomState,
+    origin: Instant,
+    clock: Clock,
+}
+
+impl Limiter {
+    pub(crate) fn new(clock: Clock) -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            hasher: RandomState::new(),
+            origin: Instant::now(),
+            clock,
+        }
+    }
+
+    /// Counts one request of `subject` against the limit `id`.
+    pub(crate) fn take(&self, name: &'static str, id: u64, rate: Rate, subject: Subject) -> Standing {
+        let key = self.hasher.hash_one((id, subject));
+        let now = self.now();
+        let period = nanos(rate.period);
+        let interval = (period / u64::from(rate.limit)).max(1);
+        let mut shard = self.shards[(key >> 58) as usize].lock().unwrap_or_else(PoisonError::into_inner);
+        let arrival = shard.get(&key).copied().unwrap_or(0).max(now);
+        let next = arrival + interval;
+        // The burst may not reach further ahead than one period, give or take the
+        // rounding of the interval.
+        let spent = next - now;
+        if spent > interval * u64::from(rate.limit) {
+            let retry = Duration::from_nanos(spent - interval * u64::from(rate.limit));
+            return Standing {
+                name,
+                rate,
+                remaining: 0,
+                reset: Duration::from_nanos(arrival - now),
+                retry: Some(retry),
+            };
+        }
+        if shard.len() >= SHARD_CAPACITY && !shard.contains_key(&key) {
+            make_room(&mut shard, now);
+        }
+        shard.insert(key, next);
+        let remaining = u64::from(rate.limit) - spent.div_ceil(interval);
+        Standing {
+            name,
+            rate,
+            remaining: u32::try_from(remaining).unwrap_or(u32::MAX),
+            reset: Duration::from_nanos(spent),
+            retry: None,
+        }
+    }
+
+    /// Nanoseconds since the limiter was made. Monotonic, but for what a test adds.
+    fn now(&self) -> u64 {
+        nanos(self.origin.elapsed())
+            .saturating_add(u64::try_from(self.clock.offset_micros()).unwrap_or(0).saturating_mul(1000))
+    }
+}
+
+/// Forgets subjects that have their whole burst again; if none has, the one
+/// nearest to it among a few.
+fn make_room(shard: &mut HashMap<u64, u64, Prehashed>, now: u64) {
+    shard.retain(|_, arrival| *arrival > now);
+    if shard.len() >= SHARD_CAPACITY {
+        let victim = shard.iter().take(16).min_by_key(|(_, arrival)| **arrival).map(|(key, _)| *key);
+        victim.map(|key| shard.remove(&key));
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// The keys are hashes already.
+#[derive(Clone, Copy, Default)]
+struct Prehashed;
+
+impl BuildHasher for Prehashed {
+    type Hasher = PrehashedHasher;
+    fn build_hasher(&self) -> PrehashedHasher {
+        PrehashedHasher(0)
+    }
+}
+
+struct PrehashedHasher(u64);
+
+impl std::hash::Hasher for PrehashedHasher {
+    fn write(&mut self, _bytes: &[u8]) {
+        unreachable!("the keys are u64")
+    }
+    fn write_u64(&mut self, n: u64) {
+        self.0 = n;
+    }
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    fn rate(text: &str) -> Rate {
+        Rate::parse(text).expect("valid").expect("on")
+    }
+
+    fn somebody() -> Subject {
+        Subject::address("203.0.113.5".parse().expect("an address"))
+    }
+
+    #[test]
+    fn a_burst_passes_and_the_next_waits_its_interval() {
+        let clock = Clock::adjustable();
+        let limiter = Limiter::new(clock.clone());
+        let rate = rate("3/1m");
+        for left in [2, 1, 0] {
+            let standing = limiter.take("api", 1, rate, somebody());
+            assert_eq!((standing.remaining, standing.retry), (left, None));
+        }
+        let refused = limiter.take("api", 1, rate, somebody());
+        let retry = refused.retry.expect("the fourth is refused");
+        assert!(retry > Duration::from_secs(19) && retry <= Duration::from_secs(20), "{retry:?}");
+        clock.advance(Duration::from_secs(20));
+        assert_eq!(limiter.take("api", 1, rate, somebody()).retry, None);
+        assert!(limiter.take("api", 1, rate, somebody()).retry.is_some());
+        clock.advance(Duration::from_secs(60));
+        assert_eq!(limiter.take("api", 1, rate, somebody()).remaining, 2);
+    }
+
+    #[test]
+    fn limits_and_subjects_do_not_share() {
+        let limiter = Limiter::new(Clock::system());
+        let rate = rate("1/1h");
+        let v6 = |text: &str| Subject::address(text.parse().expect("an address"));
+        assert_eq!(limiter.take("a", 1, rate, somebody()).retry, None);
+        assert_eq!(limiter.take("b", 2, rate, somebody()).retry, None);
+        assert_eq!(limiter.take("a", 1, rate, v6("2001:db8::1")).retry, None);
+        assert!(limiter.take("a", 1, rate, v6("2001:db8::ffff")).retry.is_some(), "one /64 is one subject");
+        assert_eq!(limiter.take("a", 1, rate, v6("2001:db8:0:1::1")).retry, None);
+    }
+
+    #[test]
+    fn exactly_its_number_passes_under_concurrency() {
+        let limiter = Arc::new(Limiter::new(Clock::system()));
+        let passed = Arc::new(AtomicU32::new(0));
+        let threads: Vec<_> = (0..8)
+            .map(|_| {
+                let (limiter, passed) = (Arc::clone(&limiter), Arc::clone(&passed));
+                std::thread::spawn(move || {
+                    for _ in 0..500 {
+                        if limiter.take("a", 1, rate("1000/1h"), somebody()).retry.is_none() {
+                            passed.fetch_add(1, Ordering::Relaxed);
+                        }
+                    }
+                })
+            })
+            .collect();
+        for thread in threads {
+            thread.join().expect("no panic");
+        }
+        assert_eq!(passed.load(Ordering::Relaxed), 1000);
+    }
+
+    #[test]
+    fn the_table_is_bounded_and_keeps_those_who_spent_most() {
+        let limiter = Limiter::new(Clock::system());
+        for n in 0..u32::try_from(SHARDS * SHARD_CAPACITY + 100_000).expect("fits") {
+            limiter.take("a", 1, rate("1000/1h"), Subject::V4(n.to_be_bytes()));
+        }
+        let held: usize = limiter.shards.iter().map(|shard| shard.lock().expect("sound").len()).sum();
+        assert!(held <= SHARDS * SHARD_CAPACITY, "{held}");
+    }
+}

@@ -1,0 +1,121 @@
+//! Tokens and sessions for the tests of this crate: the gate's two questions
+//! answered from memory, with the answers a test sets.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use portcullis_model::policy::{AuthRequirement, BodyLimit, CsrfPolicy, LimitClass, MethodPermissions, RoutePolicy};
+use portcullis_model::{
+    AccessTokens, Clock, Email, Random, Role, RolePermissions, SessionId, SessionSource, SessionState,
+    SessionsUnavailable, TokenFault, UserId, VerifiedToken,
+};
+
+pub(crate) fn policy(auth: AuthRequirement) -> RoutePolicy {
+    RoutePolicy {
+        auth,
+        minimum_role: None,
+        permissions: MethodPermissions::default(),
+        csrf: CsrfPolicy::Checked,
+        rate_limit: None,
+        limit_class: LimitClass::Api,
+        max_body: BodyLimit::Bytes(1 << 20),
+        timeout: Duration::from_secs(30),
+    }
+}
+
+pub(crate) fn session() -> SessionState {
+    let (clock, random) = (Clock::system(), Random::system());
+    SessionState {
+        id: SessionId::new(&clock, &random),
+        user_id: UserId::new(&clock, &random),
+        role: Role::Developer,
+        permissions: Arc::clone(RolePermissions::default().of(Role::Developer)),
+        email: Email::parse("ada@example.com").expect("valid"),
+        email_verified: true,
+        amr: Arc::from(["pwd".to_owned()]),
+        authenticated_at: 0,
+        session_epoch: 1,
+        user_epoch: 1,
+        token_epoch: 1,
+        expires_at: i64::MAX,
+        demo: false,
+        last_seen: 0.into(),
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct FakeTokens {
+    known: Mutex<HashMap<String, VerifiedToken>>,
+    pub(crate) trust: AtomicU64,
+    checked: AtomicU32,
+}
+
+impl FakeTokens {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    pub(crate) fn issue(&self, token: &str, session: &SessionState, not_before: i64, expires: i64) {
+        let verified = VerifiedToken {
+            session_id: session.id,
+            user_id: session.user_id,
+            ver: session.user_epoch,
+            not_before,
+            expires,
+            demo: false,
+            trust: 0,
+        };
+        self.known.lock().expect("sound").insert(token.to_owned(), verified);
+    }
+
+    pub(crate) fn verifications(&self) -> u32 {
+        self.checked.load(Ordering::SeqCst)
+    }
+}
+
+impl AccessTokens for FakeTokens {
+    fn verify(&self, token: &str, now: i64) -> Result<VerifiedToken, TokenFault> {
+        self.checked.fetch_add(1, Ordering::SeqCst);
+        let mut verified = self.known.lock().expect("sound").get(token).cloned().ok_or(TokenFault::Signature)?;
+        verified.trust = self.trust();
+        if verified.not_before <= now && now < verified.expires { Ok(verified) } else { Err(TokenFault::Lifetime) }
+    }
+
+    fn trust(&self) -> u64 {
+        self.trust.load(Ordering::SeqCst)
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct FakeSessions {
+    live: Mutex<HashMap<SessionId, Arc<SessionState>>>,
+}
+
+impl FakeSessions {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    pub(crate) fn put(&self, session: SessionState) -> Arc<SessionState> {
+        let session = Arc::new(session);
+        self.live.lock().expect("sound").insert(session.id, Arc::clone(&session));
+        session
+    }
+
+    pub(crate) fn remove(&self, id: SessionId) {
+        self.live.lock().expect("sound").remove(&id);
+    }
+}
+
+impl SessionSource for FakeSessions {
+    fn cached(&self, id: SessionId) -> Option<Arc<SessionState>> {
+        self.live.lock().expect("sound").get(&id).cloned()
+    }
+
+    fn load(&self, id: SessionId) -> BoxFuture<'_, Result<Option<Arc<SessionState>>, SessionsUnavailable>> {
+        Box::pin(async move { Ok(self.cached(id)) })
+    }
+}
