@@ -1,1 +1,35 @@
-//! Use cases of identity: register, login, refresh, logout, keys. No HTTP framework, no SQL.
+//! Identity: the use cases of signing up, in and out, as functions that know
+//! neither HTTP nor SQL. A handler calls one of them; it does the whole of it
+//! in one transaction and returns what happened.
+
+mod access_token;
+mod account;
+mod administrators;
+mod audit;
+mod demo;
+mod error;
+mod hashing;
+mod identity;
+mod login;
+mod logout;
+mod mail;
+mod one_time;
+mod refresh;
+mod refresh_token;
+mod register;
+mod seal;
+mod signing_keys;
+mod tokens;
+
+pub use account::{ProfileInput, SessionView};
+pub use administrators::NewAccount;
+pub use audit::Caller;
+pub use demo::DemoOptions;
+pub use error::{IdentityError, StartError};
+pub use hashing::{HashingOptions, HashingRoom};
+pub use identity::{Identity, IdentityOptions, IdentityParts, Registration, RegistrationMode};
+pub use login::{LoginInput, LoginOutcome, SignIn};
+pub use logout::Logout;
+pub use mail::{MailSender, OutgoingMail};
+pub use register::{RegisterInput, Registered};
+pub use tokens::IssuedTokens;

@@ -1,1 +1,47 @@
 //! The Store over PostgreSQL and SQLite, migrations, the session table and the revocation feed: the only SQL.
+//!
+//! One body of statements serves both engines; what differs between them
+//! stands in `dialect.rs`. Reads run on a [`Store`] or inside a [`Tx`]; writes
+//! that belong together run in one [`Tx`] with an explicit commit.
+
+mod audit;
+mod dialect;
+mod durability;
+mod engine;
+mod error;
+mod feed;
+mod housekeeping;
+mod instance;
+mod keys;
+mod migrate;
+mod open;
+mod outbox;
+mod refresh;
+mod revocation;
+mod row;
+mod session_feed;
+mod session_floors;
+mod session_table;
+mod sessions;
+mod statement;
+mod store;
+mod tokens;
+mod tx;
+mod url;
+mod user_changes;
+mod users;
+
+pub use audit::{AuditEvent, AuditRecord, Outcome};
+pub use error::StoreError;
+pub use keys::SigningKey;
+pub use open::{OpenError, StoreOptions};
+pub use outbox::DueMail;
+pub use refresh::{Grace, RefreshView, Rotation};
+pub use session_table::{SessionTable, SessionTableOptions};
+pub use sessions::{EndReason, NewSession, SessionRecord};
+pub use store::Store;
+pub use tokens::{NewOneTimeToken, SpentToken, TokenPurpose};
+pub use tx::Tx;
+pub use url::DatabaseUrl;
+pub use user_changes::ProfileChange;
+pub use users::{Credentials, NewUser, UserFilter, UserPage};

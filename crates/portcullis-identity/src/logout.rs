@@ -1,0 +1,67 @@
+//! Signing out: of one session, or of all.
+
+use std::sync::Arc;
+
+use portcullis_model::{SecretString, SessionId, SessionState, UserId};
+use portcullis_storage::EndReason;
+
+use crate::audit::Caller;
+use crate::error::IdentityError;
+use crate::identity::Identity;
+
+/// What somebody signs out with: the session of a good access token, a refresh
+/// token, or both.
+#[derive(Clone, Debug)]
+pub struct Logout {
+    /// The session of the access token.
+    pub session: Option<Arc<SessionState>>,
+    /// A refresh token.
+    pub refresh_token: Option<SecretString>,
+    /// Every session of the user, not only this one.
+    pub all: bool,
+}
+
+impl Identity {
+    /// Ends the session, so that its access tokens die at once (requirement 22).
+    pub async fn logout(&self, logout: Logout, caller: &Caller) -> Result<(), IdentityError> {
+        let result = self.try_logout(&logout, caller).await;
+        self.metrics.auth_attempt("logout", result.is_ok());
+        result
+    }
+
+    async fn try_logout(&self, logout: &Logout, caller: &Caller) -> Result<(), IdentityError> {
+        if let Some(session) = &logout.session
+            && session.demo
+        {
+            return self.demo_logout(session.id);
+        }
+        let (user, session) = match (&logout.session, &logout.refresh_token) {
+            (Some(session), _) => (session.user_id, session.id),
+            (None, Some(token)) => match self.session_of_refresh_token(token.expose()).await? {
+                Some(found) => found,
+                None => return Err(IdentityError::InvalidRefreshToken),
+            },
+            (None, None) => return Err(IdentityError::InvalidRefreshToken),
+        };
+        let now = self.clock.now();
+        let mut tx = self.store.begin().await?;
+        if logout.all {
+            tx.end_sessions_of(user, None, EndReason::LogoutAll, now).await?;
+        } else {
+            tx.end_session(session, EndReason::Logout, now).await?;
+        }
+        let action = if logout.all { "auth.logout_all" } else { "auth.logout" };
+        tx.append_audit(&caller.success(action, now, user, Some(session))).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// The live session that a refresh token opens, or opened a moment ago.
+    async fn session_of_refresh_token(&self, token: &str) -> Result<Option<(UserId, SessionId)>, IdentityError> {
+        let Some(presented) = self.refresh_tokens.read(token) else { return Ok(None) };
+        let Some(view) = self.store.refresh_view(presented.session).await? else { return Ok(None) };
+        let current = view.refresh_hash == presented.hash;
+        let known = current || self.store.refresh_grace(&presented.hash).await?.is_some();
+        Ok((known && view.session.is_live(view.now)).then_some((view.user.id, view.session.id)))
+    }
+}

@@ -1,0 +1,97 @@
+//! Sending what the outbox holds. A link's token is minted as its mail is sent,
+//! so that the database never holds one that works (requirement 11).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use portcullis_model::{Email, SecretString, Timestamp};
+use portcullis_storage::{DueMail, TokenPurpose};
+use tokio_util::sync::CancellationToken;
+
+use crate::error::IdentityError;
+use crate::identity::Identity;
+use crate::register::VERIFY_EMAIL;
+
+/// A mail ready to go.
+#[derive(Debug)]
+pub struct OutgoingMail {
+    /// To whom: always the stored address.
+    pub to: Email,
+    /// Which text.
+    pub template: String,
+    /// The single-use link; its token is in the fragment.
+    pub link: SecretString,
+}
+
+/// Carries mails away.
+pub trait MailSender: Send + Sync + 'static {
+    /// Sends one; an error is tried again later.
+    fn send(&self, mail: OutgoingMail) -> BoxFuture<'_, Result<(), String>>;
+}
+
+/// How often the outbox is looked into.
+const POLL: Duration = Duration::from_secs(1);
+/// How long a claimed mail is hidden from other replicas.
+const LEASE: Duration = Duration::from_secs(60);
+/// Mails claimed at once.
+const BATCH: u64 = 16;
+/// How long a link to confirm an address works.
+const VERIFICATION_LIFETIME: Duration = Duration::from_secs(24 * 3600);
+/// The longest pause between two attempts.
+const MAX_BACKOFF: Duration = Duration::from_secs(3600);
+
+impl Identity {
+    /// Sends due mails until `stopping` is cancelled.
+    pub async fn run_outbox(self, sender: Arc<dyn MailSender>, stopping: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(POLL) => {}
+                () = stopping.cancelled() => return,
+            }
+            if let Err(error) = self.send_due_mail(&*sender).await {
+                tracing::warn!(%error, "the mail outbox could not be read");
+            }
+        }
+    }
+
+    /// Sends what is due now, and returns how many mails went out.
+    pub async fn send_due_mail(&self, sender: &dyn MailSender) -> Result<usize, IdentityError> {
+        let now = self.clock.now();
+        let mut sent = 0;
+        for mail in self.store.claim_due_mail(now, LEASE, BATCH).await? {
+            match self.send_one(&mail, sender).await {
+                Ok(()) => {
+                    self.store.mark_mail_sent(mail.id, now).await?;
+                    sent += 1;
+                }
+                Err(reason) => {
+                    tracing::warn!(mail = %mail.id, attempt = mail.attempts, %reason, "a mail was not sent");
+                    self.store.mark_mail_failed(mail.id, &reason, next_attempt(now, mail.attempts)).await?;
+                }
+            }
+        }
+        Ok(sent)
+    }
+
+    async fn send_one(&self, mail: &DueMail, sender: &dyn MailSender) -> Result<(), String> {
+        let (purpose, page, lifetime) = match mail.template.as_str() {
+            VERIFY_EMAIL => (TokenPurpose::VerifyEmail, "verify-email", VERIFICATION_LIFETIME),
+            other => return Err(format!("there is no mail called {other:?}")),
+        };
+        let failed = |error: IdentityError| error.to_string();
+        let user = self.store.user_by_id(mail.user_id).await.map_err(|error| failed(error.into()))?;
+        let Some(user) = user else { return Err("the account is gone".to_owned()) };
+        let mut tx = self.store.begin().await.map_err(|error| failed(error.into()))?;
+        let token = self.mint(&mut tx, purpose, Some(user.id), lifetime).await.map_err(failed)?;
+        tx.commit().await.map_err(|error| failed(error.into()))?;
+        let link = SecretString::new(format!("{}/{page}#{}", self.options.public_url, token.expose()));
+        sender.send(OutgoingMail { to: user.email, template: mail.template.clone(), link }).await
+    }
+}
+
+/// Doubles with each attempt, from ten seconds to an hour.
+fn next_attempt(now: Timestamp, attempts: i64) -> Timestamp {
+    let doubled = Duration::from_secs(10 << attempts.clamp(0, 10));
+    now + doubled.min(MAX_BACKOFF)
+}

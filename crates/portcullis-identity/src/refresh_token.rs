@@ -1,0 +1,84 @@
+//! Refresh tokens: opaque to clients, 256 random bits, known to the database by
+//! their SHA-256 only.
+//!
+//! A token names its session and carries a tag of ours, so that one that was
+//! rotated away long ago is still recognised as ours: its use ends the session,
+//! while a forgery ends nothing (RFC 9700 §4.14).
+
+use aws_lc_rs::hmac;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use portcullis_model::secret::{constant_time_eq, sha256};
+use portcullis_model::{Random, SecretString, SessionId};
+use uuid::Uuid;
+
+const SESSION: usize = 16;
+const RANDOM: usize = 32;
+const TAG: usize = 16;
+
+/// A refresh token taken apart.
+#[derive(Debug)]
+pub(crate) struct Presented {
+    pub(crate) session: SessionId,
+    pub(crate) hash: [u8; 32],
+    /// Whether we made it, for this session.
+    pub(crate) ours: bool,
+}
+
+/// Makes and reads refresh tokens.
+pub(crate) struct RefreshTokens {
+    keys: Vec<hmac::Key>,
+    random: Random,
+}
+
+impl RefreshTokens {
+    pub(crate) fn new(keys: Vec<hmac::Key>, random: Random) -> Self {
+        Self { keys, random }
+    }
+
+    /// A new token for a session, and its hash.
+    pub(crate) fn make(&self, session: SessionId) -> (SecretString, [u8; 32]) {
+        let mut bytes = Vec::with_capacity(SESSION + RANDOM + TAG);
+        bytes.extend_from_slice(session.0.as_bytes());
+        bytes.extend_from_slice(&self.random.bytes::<RANDOM>());
+        let tag = hmac::sign(&self.keys[0], &bytes);
+        bytes.extend_from_slice(&tag.as_ref()[..TAG]);
+        let token = URL_SAFE_NO_PAD.encode(&bytes);
+        let hash = sha256(token.as_bytes());
+        (SecretString::new(token), hash)
+    }
+
+    /// Takes a presented token apart; `None` when it has not the shape of one.
+    pub(crate) fn read(&self, token: &str) -> Option<Presented> {
+        if token.len() > 200 {
+            return None;
+        }
+        let bytes = URL_SAFE_NO_PAD.decode(token).ok().filter(|bytes| bytes.len() == SESSION + RANDOM + TAG)?;
+        let (signed, tag) = bytes.split_at(SESSION + RANDOM);
+        let ours = self.keys.iter().any(|key| constant_time_eq(&hmac::sign(key, signed).as_ref()[..TAG], tag));
+        let session = SessionId(Uuid::from_slice(&bytes[..SESSION]).ok()?);
+        Some(Presented { session, hash: sha256(token.as_bytes()), ours })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use portcullis_model::Clock;
+
+    #[test]
+    fn sr_20_a_token_has_256_random_bits_and_is_recognised_as_ours() {
+        let key = |text: &[u8]| hmac::Key::new(hmac::HMAC_SHA256, text);
+        let tokens = RefreshTokens::new(vec![key(b"one")], Random::system());
+        let session = SessionId::new(&Clock::system(), &Random::system());
+        let (token, hash) = tokens.make(session);
+        let read = tokens.read(token.expose()).expect("well formed");
+        assert_eq!((read.session, read.hash, read.ours), (session, hash, true));
+        assert_ne!(tokens.make(session).1, hash);
+        let others = RefreshTokens::new(vec![key(b"two")], Random::system());
+        assert!(!others.read(token.expose()).expect("well formed").ours);
+        for bad in ["", "x", "aaaa.bbbb.cccc", &"A".repeat(1_000_000), &token.expose()[1..]] {
+            assert!(tokens.read(bad).is_none(), "{bad:.20}");
+        }
+    }
+}

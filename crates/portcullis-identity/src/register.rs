@@ -1,0 +1,160 @@
+//! Signing up.
+
+use portcullis_model::{
+    Email, NewPassword, PersonName, Rejected, Role, SecretString, Timestamp, User, UserId, Username,
+};
+use portcullis_storage::NewUser;
+
+use crate::audit::Caller;
+use crate::error::IdentityError;
+use crate::identity::{Identity, Parts, RegistrationMode};
+use crate::tokens::{Beginning, IssuedTokens, Subject};
+
+/// What somebody typed to sign up.
+#[derive(Clone, Debug)]
+pub struct RegisterInput {
+    /// E-mail address.
+    pub email: String,
+    /// Username.
+    pub username: String,
+    /// First name.
+    pub first_name: String,
+    /// Last name.
+    pub last_name: String,
+    /// Password.
+    pub password: SecretString,
+    /// The password once more.
+    pub confirm_password: SecretString,
+}
+
+/// A new account.
+#[derive(Clone, Debug)]
+pub struct Registered {
+    /// The account.
+    pub user: User,
+    /// Its first session; none when the address must be confirmed first.
+    pub tokens: Option<IssuedTokens>,
+    /// Whether the address is still to be confirmed.
+    pub requires_email_verification: bool,
+}
+
+/// The method by which somebody proved who they are (RFC 8176).
+pub(crate) const BY_PASSWORD: &str = "pwd";
+/// The mail that asks to confirm an address.
+pub(crate) const VERIFY_EMAIL: &str = "verify_email";
+
+impl Identity {
+    /// Makes an account and signs it in.
+    pub async fn register(&self, input: RegisterInput, caller: &Caller) -> Result<Registered, IdentityError> {
+        let result = self.try_register(input, caller).await;
+        self.metrics.auth_attempt("register", result.is_ok());
+        result
+    }
+
+    async fn try_register(&self, input: RegisterInput, caller: &Caller) -> Result<Registered, IdentityError> {
+        if self.options.registration.mode == RegistrationMode::Closed {
+            return Err(IdentityError::RegistrationClosed);
+        }
+        let details = self.check_registration(&input)?;
+        let password_hash = self.hash(&details.password).await?;
+        let user = self.new_user(details, Role::Developer, None);
+        match self.store_registration(&user, password_hash, caller).await {
+            Err(IdentityError::UserExists) => {
+                let event = caller.failure("auth.register", user.created_at, None, "email or username taken");
+                self.store.append_audit(&event).await?;
+                Err(IdentityError::UserExists)
+            }
+            other => other,
+        }
+    }
+
+    async fn store_registration(
+        &self,
+        user: &User,
+        password_hash: SecretString,
+        caller: &Caller,
+    ) -> Result<Registered, IdentityError> {
+        let now = user.created_at;
+        let signs_in = !self.options.registration.require_verified_email;
+        let mut tx = self.store.begin().await?;
+        tx.insert_user(&NewUser { user: user.clone(), password_hash: Some(password_hash) }).await?;
+        let mut session = None;
+        if signs_in {
+            let amr = vec![BY_PASSWORD.to_owned()];
+            let beginning = Beginning { user, remember: false, by_cookie: false, amr, caller };
+            let (new, refresh) = self.begin_session(beginning, now);
+            tx.insert_session(&new).await?;
+            session = Some((new, refresh));
+        }
+        tx.enqueue_mail(VERIFY_EMAIL, user.id, now).await?;
+        let session_id = session.as_ref().map(|(new, _)| new.id);
+        tx.append_audit(&caller.success("auth.register", now, user.id, session_id)).await?;
+        tx.commit().await?;
+        let tokens = session.map(|(new, refresh)| {
+            let subject =
+                Subject { user, role: user.role, session: new.id, ver: FIRST_EPOCH, amr: &new.amr, demo: false };
+            self.issue(&subject, refresh)
+        });
+        Ok(Registered { user: user.clone(), tokens, requires_email_verification: true })
+    }
+}
+
+/// The epoch in which every account begins.
+const FIRST_EPOCH: i64 = 1;
+
+/// Values that passed every rule.
+pub(crate) struct Details {
+    pub(crate) email: Email,
+    pub(crate) username: Username,
+    pub(crate) first_name: PersonName,
+    pub(crate) last_name: PersonName,
+    pub(crate) password: NewPassword,
+}
+
+impl Parts {
+    /// Checks all values and tells every problem at once; a confirmation that
+    /// differs is told by its own name when nothing else is wrong.
+    pub(crate) fn check_registration(&self, input: &RegisterInput) -> Result<Details, IdentityError> {
+        let mut problems = Vec::new();
+        let email = keep(Email::parse(&input.email), &mut problems);
+        let username = keep(Username::parse(&input.username), &mut problems);
+        let first_name = keep(PersonName::parse("First name", &input.first_name), &mut problems);
+        let last_name = keep(PersonName::parse("Last name", &input.last_name), &mut problems);
+        let password = keep(NewPassword::parse(input.password.expose(), self.options.min_password), &mut problems);
+        let (Some(email), Some(username), Some(first_name), Some(last_name), Some(password)) =
+            (email, username, first_name, last_name, password)
+        else {
+            return Err(IdentityError::Validation(problems));
+        };
+        if input.password.expose() != input.confirm_password.expose() {
+            return Err(IdentityError::PasswordsDoNotMatch);
+        }
+        Ok(Details { email, username, first_name, last_name, password })
+    }
+
+    pub(crate) async fn hash(&self, password: &NewPassword) -> Result<SecretString, IdentityError> {
+        self.hashing.make(SecretString::new(password.expose())).await.map_err(|_busy| IdentityError::Busy)
+    }
+
+    pub(crate) fn new_user(&self, details: Details, role: Role, email_verified_at: Option<Timestamp>) -> User {
+        let now = self.clock.now();
+        User {
+            id: UserId::new(&self.clock, &self.random),
+            email: details.email,
+            username: details.username,
+            first_name: details.first_name,
+            last_name: details.last_name,
+            avatar: None,
+            role,
+            is_active: true,
+            email_verified_at,
+            last_login_at: None,
+            created_at: now,
+            updated_at: now,
+        }
+    }
+}
+
+pub(crate) fn keep<T>(parsed: Result<T, Rejected>, problems: &mut Vec<String>) -> Option<T> {
+    parsed.map_err(|Rejected(problem)| problems.push(problem)).ok()
+}

@@ -1,0 +1,135 @@
+//! Everything that differs between the two engines' SQL.
+
+use portcullis_model::{Clock, Timestamp};
+use sea_orm::{DbBackend, Value};
+
+/// Which engine's SQL to write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    Sqlite,
+    Postgres,
+}
+
+impl Dialect {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Sqlite => "sqlite",
+            Self::Postgres => "postgresql",
+        }
+    }
+
+    pub(crate) fn backend(self) -> DbBackend {
+        match self {
+            Self::Sqlite => DbBackend::Sqlite,
+            Self::Postgres => DbBackend::Postgres,
+        }
+    }
+
+    /// A migration's body in this engine's types.
+    ///
+    /// SQLite keeps a timestamp as the RFC 3339 text that the driver writes for a bound value, always with
+    /// `+00:00`: such texts order as the instants do. So instants are bound, never written as literals.
+    pub(crate) fn schema(self, body: &str) -> String {
+        let types: [(&str, &str); 8] = match self {
+            Self::Sqlite => [
+                ("{uuid}", "BLOB"),
+                ("{bytes}", "BLOB"),
+                ("{text}", "TEXT"),
+                ("{timestamp}", "TEXT"),
+                ("{boolean}", "INTEGER"),
+                ("{bigint}", "INTEGER"),
+                ("{sequence}", "INTEGER PRIMARY KEY AUTOINCREMENT"),
+                ("{strict}", " STRICT"),
+            ],
+            Self::Postgres => [
+                ("{uuid}", "UUID"),
+                ("{bytes}", "BYTEA"),
+                ("{text}", "TEXT"),
+                ("{timestamp}", "TIMESTAMPTZ"),
+                ("{boolean}", "BOOLEAN"),
+                ("{bigint}", "BIGINT"),
+                ("{sequence}", "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY"),
+                ("{strict}", ""),
+            ],
+        };
+        types.into_iter().fold(body.to_owned(), |text, (token, word)| text.replace(token, word))
+    }
+
+    /// An expression for the database's time, which takes [`now_value`](Self::now_value) as its parameter.
+    ///
+    /// PostgreSQL reads its own clock, so that replicas agree, moved by as much as a test has moved ours.
+    /// SQLite lives on this machine and takes our clock.
+    pub(crate) fn now(self, parameter: &str) -> String {
+        match self {
+            Self::Sqlite => parameter.to_owned(),
+            Self::Postgres => format!("(clock_timestamp() + {parameter} * INTERVAL '1 microsecond')"),
+        }
+    }
+
+    /// The value for the parameter of [`now`](Self::now).
+    pub(crate) fn now_value(self, clock: &Clock) -> Value {
+        match self {
+            Self::Sqlite => Value::from(clock.now()),
+            Self::Postgres => Value::from(clock.offset_micros()),
+        }
+    }
+
+    /// Whether a table of this name exists; `$1` is the name.
+    pub(crate) fn table_exists(self) -> &'static str {
+        match self {
+            Self::Sqlite => "SELECT count(*) AS n FROM sqlite_master WHERE type = 'table' AND name = $1",
+            Self::Postgres => {
+                "SELECT count(*) AS n FROM pg_catalog.pg_tables WHERE schemaname = current_schema() AND tablename = $1"
+            }
+        }
+    }
+
+    /// A statement that waits for a lock until the transaction ends, `$1` being the lock's number.
+    /// `None` on SQLite, where a write transaction is alone from its beginning.
+    pub(crate) fn lock(self) -> Option<&'static str> {
+        match self {
+            Self::Sqlite => None,
+            Self::Postgres => Some("SELECT CAST(pg_advisory_xact_lock($1) AS TEXT) AS locked"),
+        }
+    }
+}
+
+/// What several replicas must not do at once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Lock {
+    Migrations,
+    Administrators,
+    SigningKeys,
+}
+
+impl Lock {
+    /// The lock's number on PostgreSQL, unlikely to be another application's: "portcul" in ASCII, then a digit.
+    pub(crate) fn number(self) -> i64 {
+        const FAMILY: i64 = 0x706f_7274_6375_6c00;
+        match self {
+            Self::Migrations => FAMILY + 1,
+            Self::Administrators => FAMILY + 2,
+            Self::SigningKeys => FAMILY + 3,
+        }
+    }
+}
+
+/// A timestamp as the database gives it back: whole microseconds.
+pub(crate) fn whole_micros(at: Timestamp) -> Timestamp {
+    Timestamp::from_timestamp_micros(at.timestamp_micros()).unwrap_or(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_of_the_schema_is_known_to_both_engines() {
+        for dialect in [Dialect::Sqlite, Dialect::Postgres] {
+            for migration in crate::migrate::MIGRATIONS {
+                let text = dialect.schema(migration.body);
+                assert!(!text.contains('{') && !text.contains('}'), "{dialect:?}: {}", migration.name);
+            }
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Opening a database: what is asked for, and why it may fail, in sentences for the person who starts the server.
+
+use std::borrow::Cow;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use portcullis_model::{Clock, Random};
+use portcullis_telemetry::Metrics;
+use sea_orm::sqlx::Error as SqlxError;
+use sea_orm::sqlx::error::DatabaseError;
+use sea_orm::sqlx::postgres::PgConnectOptions;
+
+use crate::StoreError;
+use crate::url::{DatabaseUrl, address};
+
+/// How to open a [`Store`](crate::Store).
+pub struct StoreOptions {
+    /// Where the data lives.
+    pub url: DatabaseUrl,
+    /// Connections kept open on PostgreSQL even when idle.
+    pub pool_min: u32,
+    /// The most connections at once. SQLite has one writer and up to this many readers, eight at most.
+    pub pool_max: u32,
+    /// How long a statement waits for a free connection.
+    pub acquire_timeout: Duration,
+    /// The clock by which rows are dated.
+    pub clock: Clock,
+    /// For the ids of rows that the store makes itself.
+    pub random: Random,
+    /// Where statements are measured.
+    pub metrics: Metrics,
+}
+
+/// Why a database could not be opened: one sentence, and a [`hint`](Self::hint).
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The file cannot be made, read or written.
+    #[error("cannot open the database file {}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system or SQLite said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The file is something else.
+    #[error("{} is not a SQLite database", path.display())]
+    NotADatabase {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The schema is from a later version of Portcullis.
+    #[error("the database has schema {found}, this version knows up to {known}: it was migrated by a newer Portcullis")]
+    NewerSchema {
+        /// The schema's version.
+        found: i64,
+        /// The last version this program knows.
+        known: i64,
+    },
+    /// Nobody answers at the address.
+    #[error("cannot reach PostgreSQL at {address}")]
+    Unreachable {
+        /// `host:port/database`.
+        address: String,
+        /// What the system said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// User or password is wrong.
+    #[error("PostgreSQL at {address} refuses the user {user:?}")]
+    Refused {
+        /// `host:port/database`.
+        address: String,
+        /// The user.
+        user: String,
+    },
+    /// The server has no such database.
+    #[error("PostgreSQL at {address} has no such database")]
+    MissingDatabase {
+        /// `host:port/database`.
+        address: String,
+        /// The database.
+        database: String,
+    },
+    /// A migration failed; nothing of it was kept.
+    #[error("the migration to schema {version} ({name}) failed")]
+    Migration {
+        /// Its number.
+        version: i64,
+        /// Its name.
+        name: &'static str,
+        /// Why.
+        #[source]
+        source: StoreError,
+    },
+    /// The schema could not be read.
+    #[error("the database's schema cannot be read")]
+    Schema {
+        /// Why.
+        #[from]
+        source: StoreError,
+    },
+    /// Anything else the driver said.
+    #[error("the database cannot be opened: {source}")]
+    Other {
+        /// What it said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl OpenError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::File { path, .. } => {
+                let folder = path.parent().unwrap_or(path).display();
+                format!(
+                    "the folder {folder} must exist and be writable by this user; PORTCULLIS_DATA_DIR chooses another"
+                )
+            }
+            Self::NotADatabase { .. } => "DATABASE_URL names another file, or move this one away".into(),
+            Self::NewerSchema { .. } => {
+                "start the newer version, or restore the snapshot made before its migration".into()
+            }
+            Self::Unreachable { .. } => "is the server running, and are host and port of DATABASE_URL right?".into(),
+            Self::Refused { .. } => "check user and password in DATABASE_URL, and the server's pg_hba.conf".into(),
+            Self::MissingDatabase { database, .. } => format!("make it: createdb {database}"),
+            Self::Migration { .. } | Self::Schema { .. } | Self::Other { .. } => return None,
+        })
+    }
+
+    pub(crate) fn from_sqlite(error: SqlxError, path: &Path) -> Self {
+        let code = error.as_database_error().and_then(DatabaseError::code).and_then(|code| code.parse::<u32>().ok());
+        match code.map(|extended| extended & 0xff) {
+            Some(26) => Self::NotADatabase { path: path.to_owned() },
+            _ => Self::File { path: path.to_owned(), source: error.into() },
+        }
+    }
+
+    pub(crate) fn from_postgres(error: SqlxError, server: &PgConnectOptions) -> Self {
+        let address = address(server);
+        let code = error.as_database_error().and_then(DatabaseError::code).map(Cow::into_owned);
+        match (code.as_deref(), &error) {
+            (Some("28P01" | "28000"), _) => Self::Refused { address, user: server.get_username().to_owned() },
+            (Some("3D000"), _) => {
+                let database = server.get_database().unwrap_or_else(|| server.get_username()).to_owned();
+                Self::MissingDatabase { address, database }
+            }
+            (None, SqlxError::Io(_) | SqlxError::PoolTimedOut) => Self::Unreachable { address, source: error.into() },
+            _ => Self::Other { source: error.into() },
+        }
+    }
+}
+
+/// Makes the file readable by its owner alone before SQLite would make it readable by all: it holds password
+/// hashes. SQLite gives its log and index beside it the same mode.
+pub(crate) fn prepare_file(path: &Path) -> Result<(), OpenError> {
+    let mut options = std::fs::OpenOptions::new();
+    options.create(true).truncate(false).read(true).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    match options.open(path) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(OpenError::File { path: path.to_owned(), source: plain(&error).into() }),
+    }
+}
+
+/// The system's words without its error number.
+fn plain(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "the folder does not exist".into(),
+        io::ErrorKind::PermissionDenied => "permission denied".into(),
+        io::ErrorKind::NotADirectory => "a part of the path is not a folder".into(),
+        io::ErrorKind::IsADirectory => "it is a folder".into(),
+        io::ErrorKind::ReadOnlyFilesystem => "the file system is read-only".into(),
+        _ => error.to_string(),
+    }
+}

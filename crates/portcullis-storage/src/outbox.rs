@@ -1,0 +1,94 @@
+//! Mail to be sent: template and person, never a link. The link is minted when the mail is.
+
+use std::time::Duration;
+
+use portcullis_model::ids::new_uuid;
+use portcullis_model::{Timestamp, UserId};
+use uuid::Uuid;
+
+use crate::error::StoreError;
+use crate::statement::{Runs, Sql};
+use crate::store::Store;
+use crate::tx::Tx;
+use crate::users::as_bigint;
+
+/// The longest error kept, in characters.
+const ERROR_LENGTH: usize = 1000;
+
+/// A mail whose turn has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DueMail {
+    /// Its id.
+    pub id: Uuid,
+    /// Which text.
+    pub template: String,
+    /// To whom.
+    pub user_id: UserId,
+    /// Since when it waits.
+    pub created_at: Timestamp,
+    /// Attempts so far, this one included.
+    pub attempts: i64,
+}
+
+static ENQUEUE: Sql = Sql::insert(
+    "mail_outbox",
+    "INSERT INTO mail_outbox (id, template, user_id, created_at, attempts, next_attempt_at) \
+     VALUES ($1, $2, $3, $4, 0, $4)",
+);
+// The outer condition is checked again on the row as it is when its lock is got: of two workers one takes it.
+static CLAIM: Sql = Sql::update(
+    "mail_outbox",
+    "UPDATE mail_outbox SET next_attempt_at = $2, attempts = attempts + 1 WHERE id IN \
+     (SELECT id FROM mail_outbox WHERE sent_at IS NULL AND next_attempt_at <= $1 ORDER BY next_attempt_at LIMIT $3) \
+     AND sent_at IS NULL AND next_attempt_at <= $1 RETURNING id, template, user_id, created_at, attempts",
+);
+static SENT: Sql = Sql::update("mail_outbox", "UPDATE mail_outbox SET sent_at = $2, last_error = NULL WHERE id = $1");
+static FAILED: Sql = Sql::update(
+    "mail_outbox",
+    "UPDATE mail_outbox SET last_error = $2, next_attempt_at = $3 WHERE id = $1 AND sent_at IS NULL",
+);
+
+impl Tx {
+    /// Queues a mail beside the change that calls for it.
+    pub async fn enqueue_mail(&mut self, template: &str, to: UserId, at: Timestamp) -> Result<Uuid, StoreError> {
+        let id = new_uuid(&self.store.inner.clock, &self.store.inner.random);
+        self.execute(&ENQUEUE, vec![id.into(), template.into(), to.0.into(), at.into()]).await?;
+        Ok(id)
+    }
+}
+
+impl Store {
+    /// Takes up to `limit` mails that are due. Other workers do not see them for `lease`, after which a mail whose
+    /// worker died is due again.
+    pub async fn claim_due_mail(
+        &self,
+        now: Timestamp,
+        lease: Duration,
+        limit: u64,
+    ) -> Result<Vec<DueMail>, StoreError> {
+        let values = vec![now.into(), (now + lease).into(), as_bigint(limit)];
+        let rows = self.all(&CLAIM, values).await?;
+        rows.iter()
+            .map(|row| {
+                Ok(DueMail {
+                    id: row.get("id")?,
+                    template: row.get("template")?,
+                    user_id: row.user_id("user_id")?,
+                    created_at: row.time("created_at")?,
+                    attempts: row.get("attempts")?,
+                })
+            })
+            .collect()
+    }
+
+    /// Notes that a mail has left.
+    pub async fn mark_mail_sent(&self, id: Uuid, at: Timestamp) -> Result<(), StoreError> {
+        self.execute(&SENT, vec![id.into(), at.into()]).await.map(|_| ())
+    }
+
+    /// Notes why a mail has not left and when to try again.
+    pub async fn mark_mail_failed(&self, id: Uuid, error: &str, next: Timestamp) -> Result<(), StoreError> {
+        let error: String = error.chars().filter(|c| *c != '\0').take(ERROR_LENGTH).collect();
+        self.execute(&FAILED, vec![id.into(), error.into(), next.into()]).await.map(|_| ())
+    }
+}

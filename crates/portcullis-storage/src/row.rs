@@ -1,0 +1,50 @@
+//! Reading columns into the model's types. What cannot be read is corruption, named by its column.
+
+use portcullis_model::{SessionId, Timestamp, UserId};
+use sea_orm::{QueryResult, TryGetable};
+use uuid::Uuid;
+
+use crate::dialect::whole_micros;
+use crate::error::StoreError;
+
+/// One row of an answer.
+pub(crate) struct Row(pub(crate) QueryResult);
+
+impl Row {
+    pub(crate) fn get<T: TryGetable>(&self, column: &str) -> Result<T, StoreError> {
+        self.0.try_get::<T>("", column).map_err(|error| StoreError::corrupt(format!("{column}: {error}")))
+    }
+
+    pub(crate) fn time(&self, column: &str) -> Result<Timestamp, StoreError> {
+        self.get::<Timestamp>(column).map(whole_micros)
+    }
+
+    pub(crate) fn optional_time(&self, column: &str) -> Result<Option<Timestamp>, StoreError> {
+        Ok(self.get::<Option<Timestamp>>(column)?.map(whole_micros))
+    }
+
+    pub(crate) fn user_id(&self, column: &str) -> Result<UserId, StoreError> {
+        self.get::<Uuid>(column).map(UserId)
+    }
+
+    pub(crate) fn session_id(&self, column: &str) -> Result<SessionId, StoreError> {
+        self.get::<Uuid>(column).map(SessionId)
+    }
+
+    /// A SHA-256.
+    pub(crate) fn hash(&self, column: &str) -> Result<[u8; 32], StoreError> {
+        let bytes: Vec<u8> = self.get(column)?;
+        <[u8; 32]>::try_from(bytes).map_err(|_| StoreError::corrupt(format!("{column} is not 32 bytes")))
+    }
+
+    /// A column that holds the name of one of our values.
+    pub(crate) fn parsed<T: std::str::FromStr>(&self, column: &str) -> Result<T, StoreError> {
+        let text: String = self.get(column)?;
+        text.parse().map_err(|_| StoreError::corrupt(format!("{column} is {text:?}")))
+    }
+
+    pub(crate) fn count(&self, column: &str) -> Result<u64, StoreError> {
+        let n: i64 = self.get(column)?;
+        u64::try_from(n).map_err(|_| StoreError::corrupt(format!("{column} is {n}")))
+    }
+}

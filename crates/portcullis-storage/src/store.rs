@@ -1,0 +1,99 @@
+//! The Store: a handle on the database that is cheap to clone.
+
+use std::sync::Arc;
+
+use portcullis_model::{Clock, Random, RevocationListener, Timestamp};
+use sea_orm::Value;
+
+use crate::dialect::Dialect;
+use crate::engine::Engine;
+use crate::error::StoreError;
+use crate::open::{OpenError, StoreOptions};
+use crate::revocation::Announcer;
+use crate::row::Row;
+use crate::statement::{Runs, Sql};
+use crate::tx::Tx;
+
+/// The database. Reads run here, each by itself; writes that belong together run in a [`Tx`].
+#[derive(Clone)]
+pub struct Store {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) engine: Engine,
+    pub(crate) clock: Clock,
+    pub(crate) random: Random,
+    pub(crate) announcer: Announcer,
+}
+
+static PING: Sql = Sql::select("none", "SELECT 1 AS one");
+
+impl Store {
+    /// Opens the database, making and migrating it as needed.
+    pub async fn open(options: StoreOptions) -> Result<Self, OpenError> {
+        let engine = Engine::open(&options).await?;
+        let StoreOptions { clock, random, .. } = options;
+        Ok(Self { inner: Arc::new(Inner { engine, clock, random, announcer: Announcer::default() }) })
+    }
+
+    /// Whether the database answers.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.one(&PING, vec![]).await.map(|_| ())
+    }
+
+    /// Begins a transaction. On SQLite no other write runs until it ends, so nothing slow belongs into one.
+    pub async fn begin(&self) -> Result<Tx, StoreError> {
+        let transaction = self.inner.engine.begin().await?;
+        Ok(Tx::new(self.clone(), transaction))
+    }
+
+    /// Registers a listener for revocations: told of those made through this store right after their commit, and
+    /// of others' by the feed. Held weakly, so that a listener may itself hold the store.
+    pub fn subscribe<L: RevocationListener>(&self, listener: &Arc<L>) {
+        self.inner.announcer.subscribe(listener);
+    }
+
+    /// The database's time.
+    pub async fn now(&self) -> Result<Timestamp, StoreError> {
+        let text = format!("SELECT {} AS db_now", self.dialect().now("$1"));
+        let row = self.one(&PING.with_text(text), vec![self.now_value()]).await?;
+        row.ok_or_else(|| StoreError::corrupt("a SELECT without FROM gave no row"))?.time("db_now")
+    }
+
+    /// The clock by which rows are dated.
+    pub fn clock(&self) -> &Clock {
+        &self.inner.clock
+    }
+
+    /// `sqlite` or `postgresql`.
+    pub fn engine(&self) -> &'static str {
+        self.dialect().name()
+    }
+
+    /// Waits for running statements and closes every connection. Later calls answer `Unavailable`.
+    pub async fn close(&self) {
+        self.inner.engine.close().await;
+    }
+}
+
+impl Runs for Store {
+    fn dialect(&self) -> Dialect {
+        self.inner.engine.runner.dialect
+    }
+
+    fn now_value(&self) -> Value {
+        self.dialect().now_value(&self.inner.clock)
+    }
+
+    async fn all(&self, sql: &Sql, values: Vec<Value>) -> Result<Vec<Row>, StoreError> {
+        let engine = &self.inner.engine;
+        let connection = if sql.reads() { &engine.reader } else { &engine.writer };
+        engine.runner.all(connection, sql, values).await
+    }
+
+    async fn execute(&self, sql: &Sql, values: Vec<Value>) -> Result<u64, StoreError> {
+        let engine = &self.inner.engine;
+        engine.runner.execute(&engine.writer, sql, values).await
+    }
+}

@@ -1,0 +1,257 @@
+//! Accounts: making and finding them. What changes one stands in `user_changes.rs`.
+
+use portcullis_model::{Email, Permission, PermissionSet, PersonName, Role, SecretString, User, UserId, Username};
+use sea_orm::Value;
+
+use crate::dialect::Lock;
+use crate::error::StoreError;
+use crate::row::Row;
+use crate::statement::{Runs, Sql};
+use crate::store::Store;
+use crate::tx::Tx;
+
+/// An account to be made, stored as given.
+#[derive(Clone, Debug)]
+pub struct NewUser {
+    /// The account.
+    pub user: User,
+    /// A PHC string; `None` for an account that cannot sign in by password yet.
+    pub password_hash: Option<SecretString>,
+}
+
+/// An account with what a sign-in must know of it.
+#[derive(Clone, Debug)]
+pub struct Credentials {
+    /// The account.
+    pub user: User,
+    /// A PHC string; `None` when it has no password.
+    pub password_hash: Option<SecretString>,
+    /// Raised by every change that caches must see; the claim `ver` of a new token.
+    pub epoch: i64,
+    /// Access tokens made in an earlier epoch are dead.
+    pub token_epoch: i64,
+    /// Permissions on top of the role's.
+    pub extra_permissions: PermissionSet,
+}
+
+/// Which accounts to list; all when nothing is set.
+#[derive(Clone, Debug, Default)]
+pub struct UserFilter {
+    /// Only this role.
+    pub role: Option<Role>,
+    /// Only active, or only inactive ones.
+    pub is_active: Option<bool>,
+    /// Only those whose e-mail or username contains this, without regard to the case of ASCII letters.
+    pub search: Option<String>,
+}
+
+/// One page of a list.
+#[derive(Clone, Debug)]
+pub struct UserPage {
+    /// The accounts, newest first.
+    pub users: Vec<User>,
+    /// How many there are on all pages.
+    pub total: u64,
+}
+
+/// The columns of [`read_user`], under names that a join with `sessions` leaves unique.
+macro_rules! user_columns {
+    () => {
+        "users.id AS user_id, users.email AS email, users.username AS username, users.first_name AS first_name, \
+         users.last_name AS last_name, users.avatar AS avatar, users.role AS role, users.is_active AS is_active, \
+         users.email_verified_at AS email_verified_at, users.last_login_at AS last_login_at, \
+         users.created_at AS user_created_at, users.updated_at AS user_updated_at"
+    };
+}
+pub(crate) use user_columns;
+
+/// A user's own permissions, joined by commas; NULL when there are none.
+macro_rules! extra_permissions {
+    () => {
+        "(SELECT string_agg(p.permission, ',') FROM user_permissions p WHERE p.user_id = users.id) AS extra_permissions"
+    };
+}
+pub(crate) use extra_permissions;
+
+macro_rules! credentials {
+    () => {
+        concat!(
+            "SELECT ",
+            user_columns!(),
+            ", users.password_hash AS password_hash, users.epoch AS user_epoch, users.token_epoch AS token_epoch, ",
+            extra_permissions!(),
+            " FROM users WHERE "
+        )
+    };
+}
+
+macro_rules! filtered {
+    () => {
+        " FROM users WHERE ($1 IS NULL OR role = $1) AND ($2 IS NULL OR is_active = $2) \
+         AND ($3 IS NULL OR email LIKE $3 ESCAPE '!' OR username LIKE $3 ESCAPE '!')"
+    };
+}
+
+static INSERT: Sql = Sql::insert(
+    "users",
+    "INSERT INTO users (id, email, username, first_name, last_name, avatar, role, is_active, password_hash, \
+     email_verified_at, last_login_at, created_at, updated_at, epoch, token_epoch) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 1, 1)",
+);
+static BY_ID: Sql = Sql::select("users", concat!("SELECT ", user_columns!(), " FROM users WHERE users.id = $1"));
+static CREDENTIALS_BY_EMAIL: Sql = Sql::select("users", concat!(credentials!(), "users.email = $1"));
+static CREDENTIALS_BY_ID: Sql = Sql::select("users", concat!(credentials!(), "users.id = $1"));
+static ACTIVE_ADMINS: Sql = Sql::select("users", "SELECT count(*) AS n FROM users WHERE role = 'ADMIN' AND is_active");
+static COUNT: Sql = Sql::select("users", concat!("SELECT count(*) AS n", filtered!()));
+static PAGE: Sql = Sql::select(
+    "users",
+    concat!(
+        "SELECT ",
+        user_columns!(),
+        filtered!(),
+        " ORDER BY users.created_at DESC, users.id DESC LIMIT $4 OFFSET $5"
+    ),
+);
+
+/// Reads [`user_columns`].
+pub(crate) fn read_user(row: &Row) -> Result<User, StoreError> {
+    Ok(User {
+        id: row.user_id("user_id")?,
+        email: Email::from_stored(row.get("email")?),
+        username: Username::from_stored(row.get("username")?),
+        first_name: PersonName::from_stored(row.get("first_name")?),
+        last_name: PersonName::from_stored(row.get("last_name")?),
+        avatar: row.get("avatar")?,
+        role: row.parsed("role")?,
+        is_active: row.get("is_active")?,
+        email_verified_at: row.optional_time("email_verified_at")?,
+        last_login_at: row.optional_time("last_login_at")?,
+        created_at: row.time("user_created_at")?,
+        updated_at: row.time("user_updated_at")?,
+    })
+}
+
+/// Reads [`extra_permissions`].
+pub(crate) fn read_extra_permissions(row: &Row) -> Result<PermissionSet, StoreError> {
+    let joined: Option<String> = row.get("extra_permissions")?;
+    let names = joined.iter().flat_map(|names| names.split(','));
+    names
+        .map(|name| Permission::parse(name).map_err(|_| StoreError::corrupt(format!("permission is {name:?}"))))
+        .collect()
+}
+
+async fn user_where(on: &impl Runs, sql: &Sql, key: Value) -> Result<Option<User>, StoreError> {
+    on.one(sql, vec![key]).await?.map(|row| read_user(&row)).transpose()
+}
+
+async fn credentials_where(on: &impl Runs, sql: &Sql, key: Value) -> Result<Option<Credentials>, StoreError> {
+    let Some(row) = on.one(sql, vec![key]).await? else { return Ok(None) };
+    Ok(Some(Credentials {
+        user: read_user(&row)?,
+        password_hash: row.get::<Option<String>>("password_hash")?.map(SecretString::new),
+        epoch: row.get("user_epoch")?,
+        token_epoch: row.get("token_epoch")?,
+        extra_permissions: read_extra_permissions(&row)?,
+    }))
+}
+
+async fn active_admins(on: &impl Runs) -> Result<u64, StoreError> {
+    on.one(&ACTIVE_ADMINS, vec![]).await?.map_or(Ok(0), |row| row.count("n"))
+}
+
+impl Store {
+    /// The account with this id.
+    pub async fn user_by_id(&self, id: UserId) -> Result<Option<User>, StoreError> {
+        user_where(self, &BY_ID, id.0.into()).await
+    }
+
+    /// The account with this address and its credentials. One statement, whether it exists or not (SR-10).
+    pub async fn credentials_by_email(&self, email: &Email) -> Result<Option<Credentials>, StoreError> {
+        credentials_where(self, &CREDENTIALS_BY_EMAIL, email.as_str().into()).await
+    }
+
+    /// The account with this id and its credentials.
+    pub async fn credentials_by_id(&self, id: UserId) -> Result<Option<Credentials>, StoreError> {
+        credentials_where(self, &CREDENTIALS_BY_ID, id.0.into()).await
+    }
+
+    /// How many active administrators there are.
+    pub async fn count_active_admins(&self) -> Result<u64, StoreError> {
+        active_admins(self).await
+    }
+
+    /// A page of accounts, newest first.
+    pub async fn list_users(&self, filter: &UserFilter, limit: u64, offset: u64) -> Result<UserPage, StoreError> {
+        let pattern = filter.search.as_deref().map(contains);
+        let mut values: Vec<Value> =
+            vec![filter.role.map(Role::as_str).into(), filter.is_active.into(), pattern.into()];
+        let total = self.one(&COUNT, values.clone()).await?.map_or(Ok(0), |row| row.count("n"))?;
+        values.extend([as_bigint(limit), as_bigint(offset)]);
+        let users = self.all(&PAGE, values).await?.iter().map(read_user).collect::<Result<_, _>>()?;
+        Ok(UserPage { users, total })
+    }
+}
+
+impl Tx {
+    /// Makes an account. `Conflict("users_email")` or `Conflict("users_username")` when the name is taken.
+    pub async fn insert_user(&mut self, new: &NewUser) -> Result<(), StoreError> {
+        let NewUser { user, password_hash } = new;
+        let values = vec![
+            user.id.0.into(),
+            user.email.as_str().into(),
+            user.username.as_str().into(),
+            user.first_name.as_str().into(),
+            user.last_name.as_str().into(),
+            user.avatar.clone().into(),
+            user.role.as_str().into(),
+            user.is_active.into(),
+            password_hash.as_ref().map(|hash| hash.expose().to_owned()).into(),
+            user.email_verified_at.into(),
+            user.last_login_at.into(),
+            user.created_at.into(),
+            user.updated_at.into(),
+        ];
+        self.execute(&INSERT, values).await.map(|_| ())
+    }
+
+    /// The account with this id.
+    pub async fn user_by_id(&self, id: UserId) -> Result<Option<User>, StoreError> {
+        user_where(self, &BY_ID, id.0.into()).await
+    }
+
+    /// The account with this address and its credentials.
+    pub async fn credentials_by_email(&self, email: &Email) -> Result<Option<Credentials>, StoreError> {
+        credentials_where(self, &CREDENTIALS_BY_EMAIL, email.as_str().into()).await
+    }
+
+    /// The account with this id and its credentials.
+    pub async fn credentials_by_id(&self, id: UserId) -> Result<Option<Credentials>, StoreError> {
+        credentials_where(self, &CREDENTIALS_BY_ID, id.0.into()).await
+    }
+
+    /// How many active administrators there are. The number holds until this transaction ends, because every
+    /// transaction that asks for it waits for the others: "there is none yet" and "this is the last one" are safe
+    /// to act upon.
+    pub async fn count_active_admins(&mut self) -> Result<u64, StoreError> {
+        self.lock(Lock::Administrators).await?;
+        active_admins(self).await
+    }
+}
+
+/// A LIKE pattern for texts that contain `part`; `!` escapes, because both engines read a backslash differently.
+fn contains(part: &str) -> String {
+    let mut pattern = String::from("%");
+    for c in part.chars() {
+        if matches!(c, '%' | '_' | '!') {
+            pattern.push('!');
+        }
+        pattern.push(c.to_ascii_lowercase());
+    }
+    pattern.push('%');
+    pattern
+}
+
+/// For LIMIT and OFFSET, which are signed in both engines.
+pub(crate) fn as_bigint(n: u64) -> Value {
+    i64::try_from(n).unwrap_or(i64::MAX).into()
+}

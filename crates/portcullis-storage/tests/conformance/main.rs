@@ -1,0 +1,34 @@
+//! One suite for both engines: every behaviour is shown on SQLite and on a private PostgreSQL.
+
+mod audit;
+mod bed;
+mod costs;
+mod feed;
+mod keys;
+mod opening;
+mod outbox;
+mod refresh;
+mod schema;
+mod session_table;
+mod sessions;
+mod tokens;
+mod users;
+
+/// Makes two tests of each function, one an engine.
+macro_rules! on_both_engines {
+    ($($name:ident),* $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name(crate::bed::Bed::sqlite()).await;
+            })*
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name(crate::bed::Bed::postgres()).await;
+            })*
+        }
+    };
+}
+pub(crate) use on_both_engines;

@@ -1,0 +1,9 @@
+//! Private servers for tests. Everything listens on loopback, lives in a
+//! temporary folder and ends with the test.
+#![expect(clippy::print_stderr, reason = "the test runner shows what a failed test printed")]
+
+mod app;
+mod postgres;
+
+pub use app::{PASSWORD, TestApp, TestAppBuilder, free_port, person, wait_until_open};
+pub use postgres::PrivatePostgres;

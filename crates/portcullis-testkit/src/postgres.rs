@@ -1,0 +1,243 @@
+//! A private PostgreSQL: in a temporary folder, on a free loopback port, gone when the last test that uses it is.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::app::free_port;
+
+const USER: &str = "portcullis";
+const PASSWORD: &str = "only-for-tests";
+
+/// Nothing here outlives a test run, so nothing needs to reach the disk; but it must outlive a stopped server.
+const SETTINGS: &str = "fsync=off\nfull_page_writes=off\nmax_connections=200\n\
+    shared_buffers=32MB\nautovacuum=off\nlisten_addresses='127.0.0.1'\n";
+
+/// Stops the server once no process holds the lock any more, in whatever way the last one ended. Waits a moment
+/// for the next test of a run in which each test is a process; whoever comes later starts a new server.
+const WATCHER: &str = r#"
+    use Fcntl qw(:flock);
+    my ($lock, $folder, @stop) = @ARGV;
+    exit 0 if fork;
+    setpgrp;
+    open(my $used, "<", $lock) or exit 1;
+    while (1) {
+        flock($used, LOCK_EX);
+        flock($used, LOCK_UN);
+        select(undef, undef, undef, 1.5);
+        last if flock($used, LOCK_EX | LOCK_NB);
+    }
+    system(@stop);
+    system("rm", "-rf", $folder);
+"#;
+
+/// A PostgreSQL server for tests.
+///
+/// [`shared`](Self::shared) is one server for all tests of a run, which starts in about a second for the first of
+/// them; each test makes a [`database`](Self::database) of its own in it. [`start`](Self::start) is a server that
+/// a test may stop and start.
+pub struct PrivatePostgres {
+    folder: PathBuf,
+    port: u16,
+    /// Held until this value is dropped or the process ends; the watcher waits for it.
+    _used: File,
+}
+
+static DATABASES: AtomicU32 = AtomicU32::new(0);
+
+impl PrivatePostgres {
+    /// The server that all tests of this user share.
+    pub fn shared() -> Self {
+        let name = format!("portcullis-test-postgres-{}", run("id", &["-u"]).trim());
+        let home = std::env::temp_dir().join(name);
+        make_folder(&home);
+        // One test at a time looks whether the server runs, and starts it if not.
+        let starting = lock_file(&home.join("start.lock"));
+        starting.lock().expect("the lock can be waited for");
+        let used = lock_file(&home.join("used.lock"));
+        used.lock_shared().expect("the lock can be waited for");
+        let folder = home.join("server");
+        let port = match std::fs::read_to_string(folder.join("port")) {
+            Ok(port) => port.trim().parse().expect("the port was written by start_in"),
+            Err(_) => start_in(&folder, &home.join("used.lock")),
+        };
+        Self { folder, port, _used: used }
+    }
+
+    /// A server for one test alone.
+    pub fn start() -> Self {
+        let home = tempfile::Builder::new().prefix("portcullis-postgres-").tempdir().expect("a folder can be made");
+        // The watcher removes it.
+        let home = home.keep();
+        open_to_all(&home);
+        let lock = home.join("used.lock");
+        let used = lock_file(&lock);
+        used.lock_shared().expect("nobody else knows this lock");
+        let folder = home.join("server");
+        let port = start_in(&folder, &lock);
+        Self { folder, port, _used: used }
+    }
+
+    /// A new, empty database; gives its address.
+    pub fn database(&self) -> String {
+        let count = DATABASES.fetch_add(1, Ordering::Relaxed);
+        let name = format!("test_{}_{count}", std::process::id());
+        let socket = self.folder.display().to_string();
+        let port = self.port.to_string();
+        run_tool("createdb", &["-h", &socket, "-p", &port, "-U", USER, &name]);
+        self.url(&name)
+    }
+
+    /// The address of a database by this name, whether it exists or not.
+    pub fn url(&self, database: &str) -> String {
+        format!("postgres://{USER}:{PASSWORD}@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// Where it listens, on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Cuts every connection and stops the server, as a crash would.
+    pub fn stop(&self) {
+        pg_ctl(&self.folder, &["stop", "-m", "immediate", "-w"]);
+    }
+
+    /// Starts the server again after [`stop`](Self::stop), on the same port with the same data.
+    pub fn start_again(&self) {
+        start_server(&self.folder);
+    }
+}
+
+/// Makes a cluster in `folder`, starts it, and sets a watcher on it.
+fn start_in(folder: &Path, lock: &Path) -> u16 {
+    // A run that was cut off while starting leaves a half-made cluster, and perhaps its server.
+    if folder.exists() {
+        let _ = as_server(tool("pg_ctl")).args(["stop", "-m", "immediate", "-D"]).arg(folder.join("data")).output();
+        std::fs::remove_dir_all(folder).expect("the remains can be removed");
+    }
+    std::fs::create_dir(folder).expect("the folder can be made");
+    give_to_server(folder);
+    let password = folder.join("password");
+    std::fs::write(&password, PASSWORD).expect("the folder is writable");
+    give_to_server(&password);
+    let data = folder.join("data");
+    let mut initdb = as_server(tool("initdb"));
+    initdb.arg("-D").arg(&data).args(["-U", USER, "--encoding=UTF8", "--locale=C", "--no-sync"]);
+    initdb.args(["--auth-local=trust", "--auth-host=scram-sha-256"]).arg("--pwfile").arg(&password);
+    succeed(initdb);
+
+    let port = free_port();
+    let settings = format!("{SETTINGS}port={port}\nunix_socket_directories='{}'\n", folder.display());
+    let configuration = data.join("postgresql.auto.conf");
+    std::fs::write(&configuration, settings).expect("the folder is writable");
+    give_to_server(&configuration);
+    start_server(folder);
+    watch(folder, lock);
+    // Last, because its presence says that the server runs and is watched.
+    std::fs::write(folder.join("port"), port.to_string()).expect("the folder is writable");
+    port
+}
+
+fn start_server(folder: &Path) {
+    let log = folder.join("log").display().to_string();
+    pg_ctl(folder, &["start", "-w", "-t", "60", "-l", &log]);
+}
+
+/// Starts the process that stops the server when nobody uses it any more.
+fn watch(folder: &Path, lock: &Path) {
+    let mut stop = as_server(tool("pg_ctl"));
+    stop.args(["stop", "-m", "immediate", "-w", "-D"]).arg(folder.join("data"));
+    let home = folder.parent().expect("the server's folder stands in the home folder");
+    // The shared server's home holds the locks, which others may wait for; a lone one's goes as a whole.
+    let goes = if home.join("start.lock").exists() { folder } else { home };
+    let mut watcher = Command::new("perl");
+    watcher.args(["-e", WATCHER]).arg(lock).arg(goes).arg(stop.get_program()).args(stop.get_args());
+    watcher.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    // It goes on in the background, in a group of its own: a Ctrl-C meant for the tests must not end it before them.
+    let status = watcher.status().expect("perl is installed");
+    assert!(status.success(), "the watcher did not start");
+}
+
+fn pg_ctl(folder: &Path, arguments: &[&str]) {
+    let mut command = as_server(tool("pg_ctl"));
+    // A server that inherited a pipe would keep the reader of the tests' output waiting for its end.
+    command.arg("-D").arg(folder.join("data")).args(arguments);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let status = command.status().expect("pg_ctl runs");
+    let log = std::fs::read_to_string(folder.join("log")).unwrap_or_default();
+    assert!(status.success(), "pg_ctl {arguments:?} failed; the server's log:\n{log}");
+}
+
+/// A command as the user who owns the server: PostgreSQL refuses to run as root.
+fn as_server(program: PathBuf) -> Command {
+    if is_root() {
+        let mut command = Command::new("runuser");
+        command.args(["-u", "postgres", "--"]).arg(program);
+        command.current_dir("/");
+        command
+    } else {
+        Command::new(program)
+    }
+}
+
+fn give_to_server(path: &Path) {
+    if is_root() {
+        let id = |flag| run("id", &[flag, "postgres"]).trim().parse::<u32>().expect("id prints a number");
+        std::os::unix::fs::chown(path, Some(id("-u")), Some(id("-g"))).expect("root may give files away");
+    }
+}
+
+fn is_root() -> bool {
+    run("id", &["-u"]).trim() == "0"
+}
+
+fn make_folder(home: &Path) {
+    match std::fs::create_dir(home) {
+        Ok(()) => open_to_all(home),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+        Err(error) => panic!("{} cannot be made: {error}", home.display()),
+    }
+}
+
+/// Lets the server's user pass through to its own folder.
+fn open_to_all(folder: &Path) {
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o711);
+    std::fs::set_permissions(folder, mode).expect("the owner may set the mode");
+}
+
+fn lock_file(path: &Path) -> File {
+    File::options().create(true).truncate(false).read(true).write(true).open(path).expect("a lock file can be made")
+}
+
+/// Where a PostgreSQL program is: the newest of Debian's versions, else on the PATH.
+fn tool(name: &str) -> PathBuf {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let newest = versions
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
+        .filter(|version| Path::new(&format!("/usr/lib/postgresql/{version}/bin/{name}")).exists())
+        .max();
+    newest.map_or_else(|| name.into(), |version| format!("/usr/lib/postgresql/{version}/bin/{name}").into())
+}
+
+fn run_tool(name: &str, arguments: &[&str]) {
+    let mut command = Command::new(tool(name));
+    command.args(arguments);
+    succeed(command);
+}
+
+fn run(program: &str, arguments: &[&str]) -> String {
+    let mut command = Command::new(program);
+    command.args(arguments);
+    String::from_utf8(succeed(command).stdout).expect("the program prints text")
+}
+
+fn succeed(mut command: Command) -> Output {
+    let output = command.output().unwrap_or_else(|error| {
+        panic!("{:?} does not run: {error}. hint: scripts/setup.sh installs what the tests need", command.get_program())
+    });
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{:?} failed: {said}", command.get_program());
+    output
+}
