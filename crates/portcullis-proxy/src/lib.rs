@@ -1,1 +1,16 @@
-//! The data plane: upstreams, connection pools, streaming, tunnels.
+//! The data plane: carries permitted requests to upstreams and their answers
+//! back. Knows neither SQL nor identity nor settings files.
+
+mod body;
+mod carry;
+mod error;
+mod headers;
+mod pool;
+mod target;
+mod tunnel;
+mod upstream;
+
+pub use body::ProxyBody;
+pub use carry::{Proxy, ProxyParts};
+pub use error::ProxyError;
+pub use upstream::{Upstream, Upstreams};

@@ -1,0 +1,212 @@
+//! Carrying a permitted request to its upstream and the answer back.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use arc_swap::ArcSwap;
+use http::{Method, Request, Response, StatusCode, Version};
+use http_body::Body;
+use hyper::body::Incoming;
+use portcullis_gate::{Destination, InboundBody, LiveStreams, Permit};
+
+use crate::body::{Live, ProxyBody};
+use crate::error::{Outcome, ProxyError};
+use crate::pool::Connection;
+use crate::target::target;
+use crate::upstream::{Service, Target, Upstreams};
+use crate::{headers, tunnel};
+
+/// Uploads from this size on, and those of unknown size, are live streams.
+const LONG_UPLOAD: u64 = 1 << 20;
+
+/// The data plane.
+pub struct Proxy {
+    upstreams: ArcSwap<Upstreams>,
+    streams: Arc<LiveStreams>,
+}
+
+/// What the data plane is made of.
+pub struct ProxyParts {
+    /// The registry of live streams.
+    pub streams: Arc<LiveStreams>,
+    /// The services behind the gateway.
+    pub upstreams: Upstreams,
+}
+
+impl Proxy {
+    /// A data plane for these upstreams.
+    pub fn new(parts: ProxyParts) -> Self {
+        Self { upstreams: ArcSwap::from_pointee(parts.upstreams), streams: parts.streams }
+    }
+
+    /// Uses other upstreams from the next request on.
+    pub fn swap(&self, upstreams: Upstreams) {
+        self.upstreams.store(Arc::new(upstreams));
+    }
+
+    /// Each upstream's name and how it answered last.
+    pub fn status(&self) -> Vec<(String, &'static str)> {
+        self.upstreams.load().status()
+    }
+
+    /// Carries a request. Nothing is gathered: both bodies stream.
+    pub async fn carry(
+        &self,
+        permit: &Permit,
+        request: Request<InboundBody>,
+    ) -> Result<Response<ProxyBody>, ProxyError> {
+        let Destination::Upstream(forwarding) = permit.destination() else {
+            return Err(ProxyError::UnknownUpstream("a built-in endpoint".to_owned()));
+        };
+        let service = {
+            let upstreams = self.upstreams.load();
+            upstreams.find(&forwarding.upstream).cloned()
+        };
+        let service = service.ok_or_else(|| ProxyError::UnknownUpstream(forwarding.upstream.to_string()))?;
+        let mut upload = self.register_upload(permit, &request);
+        let exchange = self.exchange(permit, &service, request);
+        let result = {
+            let mut exchange = pin!(tokio::time::timeout(permit.route().policy.timeout, exchange));
+            poll_fn(|cx| {
+                if let Some(live) = &mut upload
+                    && live.poll_closed(cx).is_ready()
+                {
+                    return Poll::Ready(Ok(Err(ProxyError::SessionEnded)));
+                }
+                exchange.as_mut().poll(cx)
+            })
+            .await
+        };
+        let result = result.unwrap_or(Err(ProxyError::Timeout));
+        service.record(result.as_ref().map_or_else(ProxyError::outcome, |_| Outcome::Answered));
+        result
+    }
+
+    async fn exchange(
+        &self,
+        permit: &Permit,
+        service: &Service,
+        request: Request<InboundBody>,
+    ) -> Result<Response<ProxyBody>, ProxyError> {
+        let (mut parts, body) = request.into_parts();
+        let Destination::Upstream(forwarding) = permit.destination() else {
+            unreachable!("carry found an upstream");
+        };
+        let upgrade = tunnel::wanted(&parts.headers);
+        let (connection, target) = connect(service, upgrade.is_some()).await?;
+        parts.uri = self::target(permit, forwarding, &parts.uri)?;
+        parts.version = Version::HTTP_11;
+        headers::for_upstream(&mut parts.headers, permit, forwarding, &target.authority);
+        if let Some(protocol) = upgrade {
+            let live = permit.principal().map(|principal| self.streams.register(&principal.session));
+            return tunnel::open(Request::from_parts(parts, body), &protocol, &target, live).await;
+        }
+        // Kept for a second try, should the target have closed the connection just as we write.
+        let again = (connection.reused && body.is_end_stream() && is_idempotent(&parts.method)).then(|| parts.clone());
+        let (response, connection) = match send(connection, Request::from_parts(parts, body)).await {
+            Ok(answer) => answer,
+            Err(Failed { error, unsent, reused }) => {
+                let request = match (unsent, again) {
+                    (Some(unsent), _) if reused => unsent,
+                    (None, Some(parts)) => Request::from_parts(parts, InboundBody::default()),
+                    _ => return Err(ProxyError::from_exchange(error)),
+                };
+                let fresh = Connection::open(&target).await?;
+                send(fresh, request).await.map_err(|failed| ProxyError::from_exchange(failed.error))?
+            }
+        };
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(ProxyError::UnexpectedUpgrade);
+        }
+        Ok(self.answer(permit, response, connection, target).await)
+    }
+
+    async fn answer(
+        &self,
+        permit: &Permit,
+        response: Response<Incoming>,
+        connection: Connection,
+        target: Arc<Target>,
+    ) -> Response<ProxyBody> {
+        let (mut parts, body) = response.into_parts();
+        headers::from_upstream(&mut parts.headers);
+        parts.version = Version::HTTP_11;
+        // An answer of unknown length may go on for hours: it ends with its session.
+        let endless = body.size_hint().exact().is_none();
+        let principal = permit.principal().filter(|_| endless);
+        let live = principal.map(|principal| Live::new(self.streams.register(&principal.session)));
+        let mut body = ProxyBody::new(body, connection, target, live);
+        poll_fn(|cx| {
+            body.release_if_done(cx);
+            Poll::Ready(())
+        })
+        .await;
+        Response::from_parts(parts, body)
+    }
+
+    fn register_upload(&self, permit: &Permit, request: &Request<InboundBody>) -> Option<Live> {
+        let long = request.body().size_hint().exact().is_none_or(|bytes| bytes > LONG_UPLOAD);
+        let principal = permit.principal().filter(|_| long)?;
+        Some(Live::new(self.streams.register(&principal.session)))
+    }
+}
+
+/// A connection to the first target that has one: an idle one if it can be had.
+async fn connect(service: &Service, fresh: bool) -> Result<(Connection, Arc<Target>), ProxyError> {
+    let mut failed = None;
+    for target in service.in_turn() {
+        if !fresh {
+            let idle = poll_fn(|cx| Poll::Ready(target.pool.take(cx))).await;
+            if let Some(connection) = idle {
+                return Ok((connection, Arc::clone(target)));
+            }
+        }
+        // Nothing was sent yet, so the next target may be tried.
+        match Connection::open(target).await {
+            Ok(connection) => return Ok((connection, Arc::clone(target))),
+            Err(error) => failed = Some(error),
+        }
+    }
+    Err(failed.unwrap_or_else(|| ProxyError::Connect(std::io::Error::other("the upstream has no targets"))))
+}
+
+/// An exchange that gave no answer.
+struct Failed {
+    error: hyper::Error,
+    /// The request, if not a byte of it was written.
+    unsent: Option<Request<InboundBody>>,
+    reused: bool,
+}
+
+/// Sends a request and waits for the answer's head, driving the connection.
+async fn send(
+    mut connection: Connection,
+    request: Request<InboundBody>,
+) -> Result<(Response<Incoming>, Connection), Failed> {
+    let reused = connection.reused;
+    let result = {
+        let mut answer = pin!(connection.sender.try_send_request(request));
+        let mut closed = false;
+        poll_fn(|cx| {
+            if !closed {
+                closed = connection.driver.drive(cx).is_ready();
+            }
+            answer.as_mut().poll(cx)
+        })
+        .await
+    };
+    match result {
+        Ok(response) => Ok((response, connection)),
+        Err(mut failed) => {
+            let unsent = failed.take_message();
+            Err(Failed { error: failed.into_error(), unsent, reused })
+        }
+    }
+}
+
+/// Methods whose repetition changes nothing (RFC 9110 §9.2.2).
+fn is_idempotent(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE | Method::TRACE)
+}

@@ -1,0 +1,229 @@
+//! What an upstream is told, and what it is not (requirements 38 and 42).
+
+use http::header::{
+    AUTHORIZATION, CONNECTION, COOKIE, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
+use portcullis_gate::{CookieName, Permit};
+use portcullis_model::policy::{CsrfPolicy, Forwarding};
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+const CSRF_TOKEN: HeaderName = HeaderName::from_static("x-csrf-token");
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const USER: HeaderName = HeaderName::from_static("x-portcullis-user");
+const ROLE: HeaderName = HeaderName::from_static("x-portcullis-role");
+const SESSION: HeaderName = HeaderName::from_static("x-portcullis-session");
+
+/// Headers of ours that a client must not send in any spelling, with `-` for every separator.
+const OURS: &str = "x-portcullis-";
+/// Headers that only count in their own spelling: another one would pass us and
+/// be read by a server that takes `_` for `-`.
+const EXACT_ONLY: [&str; 4] = ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-api-key"];
+
+/// Takes out what concerns this hop only, beginning with what `Connection` names (RFC 9110 §7.6.1).
+pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(CONNECTION) {
+        let named: Vec<HeaderName> = headers
+            .get_all(CONNECTION)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|text| text.split(','))
+            .filter_map(|token| token.trim().parse().ok())
+            .collect();
+        for name in named {
+            headers.remove(name);
+        }
+        headers.remove(CONNECTION);
+    }
+    for name in
+        [KEEP_ALIVE, PROXY_CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE]
+    {
+        headers.remove(name);
+    }
+}
+
+/// Makes a client's headers into an upstream's. Hop-by-hop first, identity last.
+pub(crate) fn for_upstream(headers: &mut HeaderMap, permit: &Permit, forwarding: &Forwarding, authority: &HeaderValue) {
+    remove_hop_by_hop(headers);
+    remove_impostors(headers);
+    if !forwarding.forward_authorization {
+        headers.remove(AUTHORIZATION);
+        headers.remove(API_KEY);
+        remove_own_cookies(headers);
+    }
+    if permit.route().policy.csrf != CsrfPolicy::Exempt {
+        headers.remove(CSRF_TOKEN);
+    }
+    add_origination(headers, permit);
+    headers.insert(HOST, authority.clone());
+    headers.insert(REQUEST_ID, value(permit.request_id().as_str()));
+    let traceparent = HeaderValue::from_bytes(&permit.trace().traceparent()).expect("hexadecimal digits and hyphens");
+    headers.insert(TRACEPARENT, traceparent);
+    if let Some(principal) = permit.principal() {
+        let session = &principal.session;
+        headers.insert(USER, value(session.user_id.0.hyphenated().encode_lower(&mut [0; 36])));
+        headers.insert(ROLE, HeaderValue::from_static(session.role.as_str()));
+        headers.insert(SESSION, value(session.id.0.hyphenated().encode_lower(&mut [0; 36])));
+    }
+}
+
+/// Makes an upstream's headers into ours: nothing of this hop, and no cookie of our names.
+pub(crate) fn from_upstream(headers: &mut HeaderMap) {
+    remove_hop_by_hop(headers);
+    if headers.contains_key(SET_COOKIE) {
+        let kept: Vec<HeaderValue> =
+            headers.get_all(SET_COOKIE).iter().filter(|cookie| !sets_ours(cookie)).cloned().collect();
+        headers.remove(SET_COOKIE);
+        for cookie in kept {
+            headers.append(SET_COOKIE, cookie);
+        }
+    }
+}
+
+fn sets_ours(cookie: &HeaderValue) -> bool {
+    let name = cookie.as_bytes().split(|b| *b == b'=' || *b == b';').next().unwrap_or_default().trim_ascii();
+    // Prefixes and names of cookies are compared without case by some browsers.
+    CookieName::all_spellings().any(|ours| name.eq_ignore_ascii_case(ours.as_bytes()))
+}
+
+/// Removes identity headers, and the odd spellings of those that count.
+fn remove_impostors(headers: &mut HeaderMap) {
+    let folded = |name: &HeaderName| name.as_str().replace(['_', '.'], "-");
+    let suspicious = |name: &&HeaderName| {
+        let text = name.as_str();
+        text.starts_with('x') && (text.contains("portcullis") || text.contains(['_', '.']))
+    };
+    let impostor = |name: &HeaderName| {
+        let folded = folded(name);
+        folded.starts_with(OURS) || (folded != name.as_str() && EXACT_ONLY.contains(&folded.as_str()))
+    };
+    let impostors: Vec<HeaderName> = headers.keys().filter(suspicious).filter(|name| impostor(name)).cloned().collect();
+    for name in impostors {
+        headers.remove(name);
+    }
+}
+
+fn remove_own_cookies(headers: &mut HeaderMap) {
+    let ours =
+        |value: &HeaderValue| value.as_bytes().windows(10).any(|window| window.eq_ignore_ascii_case(b"portcullis"));
+    if !headers.get_all(COOKIE).iter().any(ours) {
+        return;
+    }
+    let mut kept: Vec<String> = Vec::new();
+    for line in headers.get_all(COOKIE) {
+        // A line that is not text might hide one of ours: none of it is passed on.
+        let Ok(line) = line.to_str() else { continue };
+        let theirs = line.split(';').map(str::trim).filter(|pair| {
+            let name = pair.split('=').next().unwrap_or_default().trim();
+            !pair.is_empty() && !CookieName::all_spellings().any(|ours| name.eq_ignore_ascii_case(ours))
+        });
+        kept.extend(theirs.map(str::to_owned));
+    }
+    headers.remove(COOKIE);
+    if !kept.is_empty() {
+        headers.insert(COOKIE, HeaderValue::try_from(kept.join("; ")).expect("parts of a header value are one"));
+    }
+}
+
+/// `X-Forwarded-*`: appended to for a trusted peer, replaced for any other (contract §8).
+fn add_origination(headers: &mut HeaderMap, permit: &Permit) {
+    let from = permit.origination();
+    let peer = from.peer.to_string();
+    let chain = if from.peer_trusted { joined(headers, &FORWARDED_FOR) } else { None };
+    if !from.peer_trusted {
+        headers.remove(FORWARDED);
+    }
+    let for_value = match chain {
+        Some(chain) => HeaderValue::try_from(format!("{chain}, {peer}")).unwrap_or_else(|_| value(&peer)),
+        None => value(&peer),
+    };
+    headers.insert(FORWARDED_FOR, for_value);
+    headers.insert(FORWARDED_PROTO, HeaderValue::from_static(from.scheme()));
+    match &from.host {
+        Some(host) => headers.insert(FORWARDED_HOST, host.clone()),
+        None => headers.remove(FORWARDED_HOST),
+    };
+}
+
+fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    let values: Vec<&str> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
+    (!values.is_empty()).then(|| values.join(", "))
+}
+
+fn value(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).expect("ids and addresses are printable ASCII")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(list: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in list {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    #[test]
+    fn sr_38_hop_by_hop_headers_go_first_and_take_what_they_name_along() {
+        let mut map = headers(&[
+            ("connection", "keep-alive, x-secret"),
+            ("connection", "X-Other"),
+            ("x-secret", "1"),
+            ("x-other", "1"),
+            ("keep-alive", "timeout=5"),
+            ("te", "trailers"),
+            ("upgrade", "h2c"),
+            ("proxy-authorization", "x"),
+            ("accept", "*/*"),
+        ]);
+        remove_hop_by_hop(&mut map);
+        assert_eq!(map.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["accept"]);
+    }
+
+    #[test]
+    fn sr_38_identity_headers_are_removed_in_every_spelling() {
+        let mut map = headers(&[
+            ("x-portcullis-user", "a"),
+            ("x_portcullis_role", "a"),
+            ("x.portcullis.session", "a"),
+            ("x-portcullis_user", "a"),
+            ("x_forwarded_for", "a"),
+            ("x_api_key", "a"),
+            ("x-forwarded-for", "kept until it is judged"),
+            ("x_custom", "kept"),
+        ]);
+        remove_impostors(&mut map);
+        let mut left: Vec<_> = map.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["x-forwarded-for", "x_custom"]);
+    }
+
+    #[test]
+    fn sr_42_our_cookies_reach_no_upstream_and_come_from_none() {
+        let mut map = headers(&[
+            ("cookie", "a=1; portcullis-session=s; __Host-portcullis-csrf=c"),
+            ("cookie", "b=2; PORTCULLIS-REFRESH=r"),
+        ]);
+        remove_own_cookies(&mut map);
+        assert_eq!(map[COOKIE], "a=1; b=2");
+        let mut map = headers(&[("cookie", "portcullis-pre=1")]);
+        remove_own_cookies(&mut map);
+        assert!(!map.contains_key(COOKIE));
+        let mut map = headers(&[
+            ("set-cookie", "portcullis-session=stolen; Path=/"),
+            ("set-cookie", " __Host-Portcullis-CSRF = x"),
+            ("set-cookie", "theirs=portcullis-session"),
+        ]);
+        from_upstream(&mut map);
+        assert_eq!(map.get_all(SET_COOKIE).iter().collect::<Vec<_>>(), ["theirs=portcullis-session"]);
+    }
+}
