@@ -1,1 +1,26 @@
-//! The built-in API: endpoints, handlers, and errors made into responses.
+//! The built-in API: which endpoints there are, what each does, and the one
+//! place where errors become responses.
+//!
+//! A handler takes a [`Call`], which holds the gate's `Permit`; calls one use
+//! case; and returns a [`Reply`] or a [`Fault`]. There is no second router
+//! behind the gate: the gate matched the endpoint, and hands over its number.
+
+mod account;
+mod auth;
+mod body;
+mod call;
+mod cookies;
+mod csrf;
+mod endpoint;
+mod fault;
+mod health;
+mod reply;
+mod services;
+mod setup;
+mod system;
+
+pub use call::Call;
+pub use endpoint::{Endpoint, answer, endpoints, route_specs};
+pub use fault::{Fault, FaultContext};
+pub use reply::{Reply, ReplyBody};
+pub use services::{Lifecycle, Services};

@@ -53,7 +53,7 @@ pub struct HashingRoom {
 /// The queue is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("too many passwords are waiting to be hashed")]
-pub struct Busy;
+pub(crate) struct Busy;
 
 /// What comparing a password found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,58 @@
+//! One request to a built-in endpoint, as its handler sees it.
+
+use std::sync::Arc;
+
+use http::header::USER_AGENT;
+use http::{HeaderMap, Request};
+use portcullis_gate::{InboundBody, Permit, Principal};
+use portcullis_identity::Caller;
+
+use crate::body::JsonObject;
+use crate::cookies::CookieShape;
+use crate::{Fault, Services};
+
+/// A permitted request. Only the gate makes the [`Permit`] inside, so no handler
+/// can be called around it.
+pub struct Call {
+    pub(crate) services: Arc<Services>,
+    pub(crate) permit: Permit,
+    pub(crate) headers: HeaderMap,
+    body: InboundBody,
+}
+
+impl Call {
+    pub(crate) fn new(services: Arc<Services>, permit: Permit, request: Request<InboundBody>) -> Self {
+        let (parts, body) = request.into_parts();
+        Self { services, permit, headers: parts.headers, body }
+    }
+
+    /// Takes the JSON object out of the body.
+    pub(crate) async fn json(&mut self) -> Result<JsonObject, Fault> {
+        JsonObject::read(&self.headers, std::mem::take(&mut self.body)).await
+    }
+
+    /// Takes the JSON object out of the body; none at all is an empty one.
+    pub(crate) async fn optional_json(&mut self) -> Result<JsonObject, Fault> {
+        JsonObject::read_optional(&self.headers, std::mem::take(&mut self.body)).await
+    }
+
+    /// Who calls, on a route that requires somebody.
+    pub(crate) fn principal(&self) -> &Principal {
+        self.permit.principal().expect("the gate lets nobody without a session onto a route with auth = required")
+    }
+
+    /// Where the call comes from, for the audit log and the list of sessions.
+    pub(crate) fn caller(&self) -> Caller {
+        let user_agent = self.headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        Caller { ip: Some(self.permit.client_ip()), user_agent, request_id: Some(self.permit.request_id().to_string()) }
+    }
+
+    /// Whether the request comes from a page of ours or of an allowed origin.
+    pub(crate) fn origin_allowed(&self) -> bool {
+        self.permit.origin_allowed(&self.headers)
+    }
+
+    pub(crate) fn cookies(&self) -> CookieShape {
+        CookieShape::of(self.services.environment)
+    }
+}

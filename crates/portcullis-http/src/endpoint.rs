@@ -1,0 +1,121 @@
+//! The one table of built-in endpoints: it gives the gate its routes, and the
+//! number that the gate hands back with a permit finds the handler again.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Method, Request, Response};
+use portcullis_gate::{Destination, EndpointId, InboundBody, Permit, RouteSpec};
+use portcullis_model::policy::{
+    AuthRequirement, BodyLimit, CsrfPolicy, LimitClass, MethodPermissions, Methods, RoutePolicy,
+};
+
+use crate::fault::FaultContext;
+use crate::reply::ReplyBody;
+use crate::{Call, Fault, Reply, Services, account, auth, csrf, health, setup, system};
+
+/// The largest body a built-in endpoint reads, in bytes.
+const MAX_BODY: u64 = 1 << 20;
+/// How long a built-in endpoint may take to answer.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+type Answer = Pin<Box<dyn Future<Output = Result<Reply, Fault>> + Send>>;
+
+/// One built-in endpoint.
+pub struct Endpoint {
+    /// The method it answers; `GET` answers `HEAD` too.
+    pub method: Method,
+    /// Its canonical path, as the route label of metrics shows it.
+    pub template: &'static str,
+    /// Who may call it.
+    pub auth: AuthRequirement,
+    csrf: CsrfPolicy,
+    limit: LimitClass,
+    handler: fn(Call) -> Answer,
+}
+
+macro_rules! endpoint {
+    ($method:ident $template:literal, $auth:ident, $csrf:ident, $limit:ident, $($handler:ident)::+) => {
+        Endpoint {
+            method: Method::$method,
+            template: $template,
+            auth: AuthRequirement::$auth,
+            csrf: CsrfPolicy::$csrf,
+            limit: LimitClass::$limit,
+            handler: |call| Box::pin($($handler)::+(call)),
+        }
+    };
+}
+
+static ENDPOINTS: &[Endpoint] = &[
+    endpoint!(GET "/", None, Exempt, Api, system::root),
+    endpoint!(GET "/metrics", None, Exempt, Exempt, system::metrics),
+    endpoint!(GET "/setup", None, Exempt, Api, setup::page),
+    endpoint!(GET "/.well-known/jwks.json", None, Exempt, Api, system::jwks),
+    endpoint!(GET "/api/v1/versions", None, Exempt, Api, system::versions),
+    endpoint!(GET "/api/v1/csrf-token", None, Exempt, Api, csrf::token),
+    endpoint!(GET "/api/v1/health", None, Exempt, Exempt, health::process),
+    endpoint!(GET "/api/v1/health/live", None, Exempt, Exempt, health::process),
+    endpoint!(GET "/api/v1/health/ready", None, Exempt, Exempt, health::ready),
+    endpoint!(GET "/api/v1/health/detailed", None, Exempt, Exempt, health::detailed),
+    endpoint!(GET "/api/v1/health/services", None, Exempt, Exempt, health::services),
+    endpoint!(POST "/api/v1/auth/register", None, ExemptUnlessCookie, Auth, auth::register),
+    endpoint!(POST "/api/v1/auth/login", None, ExemptUnlessCookie, Auth, auth::login),
+    endpoint!(POST "/api/v1/auth/refresh", None, ExemptButOrigin, Auth, auth::refresh),
+    endpoint!(POST "/api/v1/auth/logout", None, ExemptUnlessCookie, Api, auth::logout),
+    endpoint!(POST "/api/v1/auth/verify-email", None, ExemptUnlessCookie, Auth, auth::verify_email),
+    endpoint!(POST "/api/v1/auth/first-administrator", None, ExemptUnlessCookie, Auth, setup::claim),
+    endpoint!(GET "/api/v1/auth/profile", Required, ExemptUnlessCookie, Api, account::profile),
+    endpoint!(PUT "/api/v1/auth/profile", Required, ExemptUnlessCookie, Api, account::update_profile),
+    endpoint!(GET "/api/v1/auth/sessions", Required, ExemptUnlessCookie, Api, account::sessions),
+    endpoint!(DELETE "/api/v1/auth/sessions/{id}", Required, ExemptUnlessCookie, Api, account::end_session),
+];
+
+/// Every built-in endpoint.
+pub fn endpoints() -> &'static [Endpoint] {
+    ENDPOINTS
+}
+
+/// The built-in endpoints as the gate's route table takes them.
+pub fn route_specs() -> Vec<RouteSpec> {
+    ENDPOINTS
+        .iter()
+        .enumerate()
+        .map(|(index, endpoint)| RouteSpec {
+            template: endpoint.template.to_owned(),
+            methods: Methods::Only(vec![endpoint.method.as_str().to_owned()]),
+            policy: RoutePolicy {
+                auth: endpoint.auth,
+                minimum_role: None,
+                permissions: MethodPermissions::default(),
+                csrf: endpoint.csrf,
+                rate_limit: None,
+                limit_class: endpoint.limit,
+                max_body: BodyLimit::Bytes(MAX_BODY),
+                timeout: TIMEOUT,
+            },
+            destination: Destination::BuiltIn(EndpointId(
+                u16::try_from(index).expect("far fewer than 65,536 endpoints"),
+            )),
+        })
+        .collect()
+}
+
+/// Answers a permitted request to a built-in endpoint.
+pub async fn answer(
+    services: &Arc<Services>,
+    id: EndpointId,
+    permit: Permit,
+    request: Request<InboundBody>,
+    context: FaultContext<'_>,
+) -> Response<ReplyBody> {
+    let endpoint = &ENDPOINTS[usize::from(id.0)];
+    let call = Call::new(Arc::clone(services), permit, request);
+    match tokio::time::timeout(TIMEOUT, (endpoint.handler)(call)).await {
+        Ok(Ok(reply)) => reply.into_response(context.path, &services.clock),
+        Ok(Err(fault)) => fault.into_response(context, &services.clock),
+        Err(_elapsed) => Fault::unavailable().into_response(context, &services.clock),
+    }
+}

@@ -1,0 +1,91 @@
+//! `/api/health` and its kin (contract §6).
+
+use http::StatusCode;
+use portcullis_model::user::rfc3339_millis;
+use serde_json::{Value, json};
+
+use crate::{Call, Fault, Reply};
+
+/// `GET /api/v1/health` and `/live`: the process runs. Asks nothing of anybody.
+pub(crate) async fn process(call: Call) -> Result<Reply, Fault> {
+    let services = &call.services;
+    Ok(Reply::ok(
+        "Service is healthy",
+        json!({
+            "status": "healthy",
+            "timestamp": rfc3339_millis(services.clock.now()),
+            "uptime": services.lifecycle.uptime_seconds(),
+            "version": env!("CARGO_PKG_VERSION"),
+            "environment": services.environment.as_str(),
+        }),
+    ))
+}
+
+/// `GET /api/v1/health/ready`: whether to send requests here.
+pub(crate) async fn ready(call: Call) -> Result<Reply, Fault> {
+    let stopping = call.services.lifecycle.is_stopping();
+    let database = database_status(&call).await;
+    let ready = !stopping && database == "healthy";
+    let status = match (stopping, ready) {
+        (true, _) => "stopping",
+        (false, true) => "ready",
+        (false, false) => "unavailable",
+    };
+    let message = if ready { "Service is ready" } else { "Service is not ready" };
+    Ok(Reply::enveloped(code_for(ready), message, json!({ "status": status, "database": { "status": database } })))
+}
+
+/// `GET /api/v1/health/detailed`: each part by its status word.
+pub(crate) async fn detailed(call: Call) -> Result<Reply, Fault> {
+    let database = database_status(&call).await;
+    let healthy = database == "healthy";
+    let services = &call.services;
+    Ok(Reply::enveloped(
+        code_for(healthy),
+        if healthy { "Service is healthy" } else { "Service is unhealthy" },
+        json!({
+            "status": if healthy { "healthy" } else { "unhealthy" },
+            "database": { "status": database },
+            "redis": { "status": "disabled" },
+            "services": upstreams(&call),
+            "version": env!("CARGO_PKG_VERSION"),
+            "uptime": services.lifecycle.uptime_seconds(),
+        }),
+    ))
+}
+
+/// `GET /api/v1/health/services`: the upstreams.
+pub(crate) async fn services(call: Call) -> Result<Reply, Fault> {
+    let upstreams = upstreams(&call);
+    let summary = |word: &str| upstreams.iter().filter(|upstream| upstream["status"] == word).count();
+    Ok(Reply::ok(
+        "Upstream services",
+        json!({
+            "summary": {
+                "total": upstreams.len(),
+                "healthy": summary("healthy"),
+                "unhealthy": summary("unhealthy"),
+                "unknown": summary("unknown"),
+            },
+            "services": upstreams,
+        }),
+    ))
+}
+
+async fn database_status(call: &Call) -> &'static str {
+    match call.services.store.ping().await {
+        Ok(()) => "healthy",
+        Err(error) => {
+            tracing::warn!(%error, "the database did not answer a health check");
+            "unhealthy"
+        }
+    }
+}
+
+fn upstreams(call: &Call) -> Vec<Value> {
+    call.services.proxy.status().into_iter().map(|(name, word)| json!({ "name": name, "status": word })).collect()
+}
+
+fn code_for(healthy: bool) -> StatusCode {
+    if healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+}
