@@ -4,7 +4,7 @@ use portcullis_model::{PersonName, Role, SecretString, Timestamp, User, UserId};
 use sea_orm::Value;
 
 use crate::error::StoreError;
-use crate::sessions::EndReason;
+use crate::session_endings::EndReason;
 use crate::statement::{Runs, Sql};
 use crate::tx::Tx;
 use crate::users::{read_user, user_columns};

@@ -3,7 +3,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use portcullis_model::{Role, RolePermissions, SessionSource};
-use portcullis_storage::{DatabaseUrl, SessionTable, SessionTableOptions, StoreError};
+use portcullis_storage::{DatabaseUrl, SessionTable, SessionTableOptions, Store, StoreError, StoreOptions};
 use portcullis_testkit::PrivatePostgres;
 
 use crate::bed::{Bed, days, end, seconds};
@@ -135,7 +135,9 @@ crate::on_both_engines!(
 async fn with_sql_gone_known_sessions_go_on_unknown_ones_are_refused_and_all_recovers() {
     let server = PrivatePostgres::start();
     let bed = Bed::at(DatabaseUrl::parse(&server.database()).expect("an address"));
-    let store = bed.store().await;
+    // While the server refuses connections, a statement is refused after this long.
+    let options = StoreOptions { acquire_timeout: seconds(1), ..bed.options().0 };
+    let store = Store::open(options).await.expect("the database opens");
     let table = bed.table(&store).await;
     let ada = bed.someone(&store, "ada").await;
     let (known, unknown) = (bed.signed_in(&store, ada.id).await, bed.signed_in(&store, ada.id).await);

@@ -1,0 +1,151 @@
+//! An identity with a database of its own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use portcullis_identity::{
+    Caller, DemoOptions, HashingOptions, Identity, IdentityError, IdentityOptions, IdentityParts, LoginInput,
+    LoginOutcome, RegisterInput, Registered, Registration, RegistrationMode, SignIn,
+};
+use portcullis_model::policy::Environment;
+use portcullis_model::{Clock, Random, RolePermissions, SecretString, SessionSource, SessionState};
+use portcullis_storage::{DatabaseUrl, SessionTable, SessionTableOptions, Store, StoreOptions};
+use portcullis_telemetry::{Metrics, MetricsOptions};
+use tempfile::TempDir;
+
+pub(crate) const PASSWORD: &str = "correct horse battery staple";
+pub(crate) const DAY: Duration = Duration::from_secs(86_400);
+
+pub(crate) struct House {
+    pub(crate) identity: Identity,
+    pub(crate) store: Store,
+    pub(crate) sessions: Arc<SessionTable>,
+    pub(crate) clock: Clock,
+    pub(crate) metrics: Metrics,
+    pub(crate) folder: TempDir,
+}
+
+pub(crate) fn options() -> IdentityOptions {
+    IdentityOptions {
+        environment: Environment::Development,
+        issuer: "portcullis".to_owned(),
+        audience: "portcullis".to_owned(),
+        access_ttl: DAY,
+        refresh_idle: 7 * DAY,
+        absolute: 30 * DAY,
+        absolute_remember: 90 * DAY,
+        grace: Duration::from_secs(10),
+        min_password: 8,
+        registration: Registration { mode: RegistrationMode::Open, require_verified_email: false },
+        demo: None,
+        jwt_secret: None,
+        encryption_keys: vec![SecretString::new("an encryption key of more than 32 bytes")],
+        hashing: HashingOptions { threads: 1, queue: 64 },
+        public_url: "http://localhost:8000".to_owned(),
+    }
+}
+
+pub(crate) async fn house() -> House {
+    house_with(options()).await
+}
+
+pub(crate) async fn house_with(options: IdentityOptions) -> House {
+    let folder = tempfile::tempdir().expect("a folder");
+    let clock = Clock::adjustable();
+    open(folder, clock, options).await
+}
+
+pub(crate) async fn open(folder: TempDir, clock: Clock, options: IdentityOptions) -> House {
+    let metrics = Metrics::new(&MetricsOptions::default(), "test");
+    let random = Random::system();
+    let store = Store::open(StoreOptions {
+        url: DatabaseUrl::sqlite(folder.path().join("test.db")),
+        pool_min: 1,
+        pool_max: 4,
+        acquire_timeout: Duration::from_secs(30),
+        clock: clock.clone(),
+        random: random.clone(),
+        metrics: metrics.clone(),
+    })
+    .await
+    .expect("a new database");
+    let sessions = SessionTable::new(&store, RolePermissions::default(), SessionTableOptions::default());
+    sessions.read_feed().await.expect("the feed");
+    let parts = IdentityParts {
+        store: store.clone(),
+        sessions: Arc::clone(&sessions),
+        clock: clock.clone(),
+        random,
+        metrics: metrics.clone(),
+    };
+    let identity = Identity::start(parts, options).await.expect("it starts");
+    House { identity, store, sessions, clock, metrics, folder }
+}
+
+pub(crate) fn caller() -> Caller {
+    Caller {
+        ip: Some([192, 0, 2, 1].into()),
+        user_agent: Some("a test\r\nforged line".to_owned()),
+        request_id: Some("r1".to_owned()),
+    }
+}
+
+pub(crate) fn person(name: &str) -> RegisterInput {
+    RegisterInput {
+        email: format!("{name}@example.com"),
+        username: name.to_owned(),
+        first_name: "Ada".to_owned(),
+        last_name: "Lovelace".to_owned(),
+        password: SecretString::new(PASSWORD),
+        confirm_password: SecretString::new(PASSWORD),
+    }
+}
+
+impl House {
+    pub(crate) async fn register(&self, name: &str) -> Registered {
+        self.identity.register(person(name), &caller()).await.expect("registered")
+    }
+
+    pub(crate) async fn login(&self, email: &str, password: &str) -> Result<SignIn, IdentityError> {
+        self.login_for(email, password, false).await
+    }
+
+    pub(crate) async fn login_for(
+        &self,
+        email: &str,
+        password: &str,
+        remember_me: bool,
+    ) -> Result<SignIn, IdentityError> {
+        let input = LoginInput {
+            email: email.to_owned(),
+            password: SecretString::new(password),
+            remember_me,
+            by_cookie: false,
+        };
+        let LoginOutcome::Complete(sign_in) = self.identity.login(input, &caller()).await?;
+        Ok(sign_in)
+    }
+
+    /// The session an access token opens now, as the gate would find it.
+    pub(crate) async fn session(&self, access: &SecretString) -> Option<Arc<SessionState>> {
+        let now = self.clock.unix_seconds();
+        let token = self.identity.tokens().verify(access.expose(), now).ok()?;
+        let session = match self.sessions.cached(token.session_id) {
+            Some(session) => session,
+            None => self.sessions.load(token.session_id).await.expect("storage answers")?,
+        };
+        session.admits(token.ver, now).then_some(session)
+    }
+
+    /// The audit log's actions and outcomes, oldest first.
+    pub(crate) async fn audit(&self) -> Vec<(String, String)> {
+        let mut records = self.store.audit_records(1000, 0).await.expect("storage answers");
+        records.reverse();
+        records.into_iter().map(|record| (record.action, record.outcome)).collect()
+    }
+}
+
+pub(crate) fn with_demo(environment: Environment) -> IdentityOptions {
+    let demo = DemoOptions { email: "demo@example.com".to_owned(), password: SecretString::new("a demo password") };
+    IdentityOptions { environment, demo: Some(demo), ..options() }
+}

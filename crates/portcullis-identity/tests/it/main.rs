@@ -1,0 +1,8 @@
+//! The use cases on a real SQLite database, with a clock that tests set.
+
+mod demo;
+mod house;
+mod login;
+mod refresh;
+mod register;
+mod tokens;

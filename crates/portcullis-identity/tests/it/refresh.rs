@@ -1,0 +1,90 @@
+use std::collections::HashSet;
+use std::time::Duration;
+
+use portcullis_identity::IdentityError;
+
+use crate::house::{PASSWORD, caller, house};
+
+#[tokio::test]
+async fn sr_32_a_refresh_rotates_and_an_old_token_ends_the_session() {
+    let house = house().await;
+    let first = house.register("ada").await.tokens.expect("signed in");
+    let second = house.identity.refresh(first.refresh.expose(), &caller()).await.expect("refreshed");
+    assert_ne!(first.refresh.expose(), second.refresh.expose());
+    assert_eq!(first.session_id, second.session_id);
+    assert!(house.session(&second.access).await.is_some());
+    // Past the grace window the old token is a copy in other hands.
+    house.clock.advance(Duration::from_secs(11));
+    let reuse = house.identity.refresh(first.refresh.expose(), &caller()).await;
+    assert!(matches!(reuse, Err(IdentityError::InvalidRefreshToken)));
+    assert!(house.identity.refresh(second.refresh.expose(), &caller()).await.is_err(), "the session lived on");
+    assert!(house.session(&second.access).await.is_none(), "its access token lived on");
+    assert!(house.audit().await.contains(&("auth.refresh_reuse".to_owned(), "failure".to_owned())));
+}
+
+#[tokio::test]
+async fn sr_32_within_the_grace_window_everybody_gets_the_same_successor() {
+    let house = house().await;
+    let first = house.register("ada").await.tokens.expect("signed in");
+    let callers = (0..6).map(|_| {
+        let (identity, token) = (house.identity.clone(), first.refresh.clone());
+        tokio::spawn(async move { identity.refresh(token.expose(), &caller()).await.expect("refreshed").refresh })
+    });
+    let mut successors = HashSet::new();
+    for task in callers.collect::<Vec<_>>() {
+        successors.insert(task.await.expect("no panic").expose().to_owned());
+    }
+    assert_eq!(successors.len(), 1, "two callers got two successors");
+    house.clock.advance(Duration::from_secs(9));
+    let late = house.identity.refresh(first.refresh.expose(), &caller()).await.expect("still in the window");
+    assert!(successors.contains(late.refresh.expose()));
+    // A tab that lags one rotation behind is no thief.
+    let next = house.identity.refresh(late.refresh.expose(), &caller()).await.expect("rotated again");
+    let lagging = house.identity.refresh(first.refresh.expose(), &caller()).await.expect("still in its own window");
+    assert_eq!(lagging.refresh.expose(), late.refresh.expose());
+    assert!(house.session(&next.access).await.is_some());
+}
+
+#[tokio::test]
+async fn the_successor_is_sealed_and_erased() {
+    let house = house().await;
+    let first = house.register("ada").await.tokens.expect("signed in");
+    let second = house.identity.refresh(first.refresh.expose(), &caller()).await.expect("refreshed");
+    for file in ["test.db", "test.db-wal"] {
+        let bytes = std::fs::read(house.folder.path().join(file)).unwrap_or_default();
+        for token in [&first.refresh, &second.refresh] {
+            let token = token.expose().as_bytes();
+            assert!(!bytes.windows(token.len()).any(|window| window == token), "a refresh token stands in {file}");
+        }
+    }
+    house.clock.advance(Duration::from_secs(60));
+    assert_eq!(house.store.erase_grace_before(house.clock.now()).await.expect("erased"), 1);
+}
+
+#[tokio::test]
+async fn a_forged_token_ends_nothing() {
+    let house = house().await;
+    let tokens = house.register("ada").await.tokens.expect("signed in");
+    let mut forged = tokens.refresh.expose().to_owned();
+    let last = if forged.ends_with('A') { "B" } else { "A" };
+    forged.replace_range(40..41, if &forged[40..41] == "A" { "B" } else { "A" });
+    forged.replace_range(forged.len() - 2..forged.len() - 1, last);
+    for bad in [forged.as_str(), "", "nonsense", tokens.access.expose()] {
+        let result = house.identity.refresh(bad, &caller()).await;
+        assert!(matches!(result, Err(IdentityError::InvalidRefreshToken)), "{bad:.30}");
+    }
+    assert!(house.session(&tokens.access).await.is_some(), "a stranger ended somebody's session");
+}
+
+#[tokio::test]
+async fn a_disabled_account_refreshes_no_more() {
+    let house = house().await;
+    let registered = house.register("ada").await;
+    let tokens = registered.tokens.expect("signed in");
+    let mut tx = house.store.begin().await.expect("tx");
+    tx.set_active(registered.user.id, false, house.clock.now()).await.expect("set");
+    tx.commit().await.expect("committed");
+    assert!(house.identity.refresh(tokens.refresh.expose(), &caller()).await.is_err());
+    assert!(house.session(&tokens.access).await.is_none());
+    assert!(house.login("ada@example.com", PASSWORD).await.is_err());
+}

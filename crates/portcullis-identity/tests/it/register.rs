@@ -1,0 +1,160 @@
+use portcullis_identity::{IdentityError, IdentityOptions, OutgoingMail, Registration, RegistrationMode};
+use portcullis_model::{Email, Role, SecretString};
+
+use crate::house::{PASSWORD, caller, house, house_with, options, person};
+
+#[tokio::test]
+async fn a_registration_makes_a_developer_with_normalised_names_and_a_session() {
+    let house = house().await;
+    let mut input = person("ada");
+    input.email = " Ada@EXAMPLE.com ".to_owned();
+    input.username = " Ada ".to_owned();
+    let registered = house.identity.register(input, &caller()).await.expect("registered");
+    assert_eq!(registered.user.role, Role::Developer);
+    assert_eq!(registered.user.email.as_str(), "ada@example.com");
+    assert_eq!(registered.user.username.as_str(), "ada");
+    assert!(
+        registered.user.is_active && !registered.user.is_email_verified() && registered.requires_email_verification
+    );
+    let tokens = registered.tokens.expect("signed in");
+    let session = house.session(&tokens.access).await.expect("live");
+    assert_eq!((session.user_id, session.role), (registered.user.id, Role::Developer));
+    assert_eq!(tokens.expires_in, 86_400);
+}
+
+#[tokio::test]
+async fn sr_06_the_stored_password_is_an_argon2id_hash_at_full_cost() {
+    let house = house().await;
+    house.register("ada").await;
+    let stored = house
+        .store
+        .credentials_by_email(&Email::parse("ada@example.com").expect("valid"))
+        .await
+        .expect("read")
+        .expect("known");
+    let hash = stored.password_hash.expect("a password");
+    assert!(hash.expose().starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{}", hash.expose());
+    assert!(!hash.expose().contains(PASSWORD));
+}
+
+#[tokio::test]
+async fn a_taken_email_or_username_is_refused_in_any_spelling() {
+    let house = house().await;
+    house.register("ada").await;
+    let mut email = person("other");
+    email.email = "ADA@example.com".to_owned();
+    assert!(matches!(house.identity.register(email, &caller()).await, Err(IdentityError::UserExists)));
+    let mut username = person("other");
+    username.username = "ADA".to_owned();
+    assert!(matches!(house.identity.register(username, &caller()).await, Err(IdentityError::UserExists)));
+    assert!(house.audit().await.contains(&("auth.register".to_owned(), "failure".to_owned())));
+}
+
+#[tokio::test]
+async fn differing_passwords_are_told_by_name_and_problems_all_at_once() {
+    let house = house().await;
+    let mut input = person("ada");
+    input.confirm_password = SecretString::new("something else");
+    assert!(matches!(house.identity.register(input, &caller()).await, Err(IdentityError::PasswordsDoNotMatch)));
+    let mut input = person("ada");
+    (input.email, input.username, input.password) = ("x".to_owned(), "!".to_owned(), SecretString::new("short"));
+    match house.identity.register(input, &caller()).await {
+        Err(IdentityError::Validation(problems)) => assert_eq!(problems.len(), 3, "{problems:?}"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(house.identity.hashing().hashes(), 0, "nothing was hashed for values that are refused");
+}
+
+struct Mailbox(std::sync::Mutex<Vec<OutgoingMail>>);
+
+impl portcullis_identity::MailSender for Mailbox {
+    fn send(&self, mail: OutgoingMail) -> futures_util::future::BoxFuture<'_, Result<(), String>> {
+        self.0.lock().expect("sound").push(mail);
+        Box::pin(async { Ok(()) })
+    }
+}
+
+#[tokio::test]
+async fn sr_12_the_verification_token_is_made_for_the_mail_kept_as_a_hash_and_works_once() {
+    let house = house().await;
+    let registered = house.register("ada").await;
+    let mailbox = Mailbox(Default::default());
+    assert_eq!(house.identity.send_due_mail(&mailbox).await.expect("sent"), 1);
+    assert_eq!(house.identity.send_due_mail(&mailbox).await.expect("sent"), 0, "each mail goes once");
+    let mail = mailbox.0.lock().expect("sound").pop().expect("a mail");
+    assert_eq!(mail.to.as_str(), "ada@example.com");
+    let token = mail.link.expose().split('#').nth(1).expect("in the fragment").to_owned();
+    let database = std::fs::read(house.folder.path().join("test.db")).expect("read");
+    let journal = std::fs::read(house.folder.path().join("test.db-wal")).unwrap_or_default();
+    for bytes in [database, journal] {
+        assert!(
+            !bytes.windows(token.len()).any(|window| window == token.as_bytes()),
+            "the token itself is in the database"
+        );
+    }
+    assert!(matches!(
+        house.identity.verify_email("nonsense", &caller()).await,
+        Err(IdentityError::InvalidVerificationToken)
+    ));
+    house.identity.verify_email(&token, &caller()).await.expect("verified");
+    assert!(house.store.user_by_id(registered.user.id).await.expect("read").expect("known").is_email_verified());
+    let again = house.identity.verify_email(&token, &caller()).await;
+    assert!(matches!(again, Err(IdentityError::InvalidVerificationToken)), "{again:?}");
+}
+
+#[tokio::test]
+async fn a_verification_link_expires() {
+    let house = house().await;
+    house.register("ada").await;
+    let mailbox = Mailbox(Default::default());
+    house.identity.send_due_mail(&mailbox).await.expect("sent");
+    let mail = mailbox.0.lock().expect("sound").pop().expect("a mail");
+    let token = mail.link.expose().split('#').nth(1).expect("in the fragment").to_owned();
+    house.clock.advance(std::time::Duration::from_secs(24 * 3600 + 1));
+    assert!(matches!(
+        house.identity.verify_email(&token, &caller()).await,
+        Err(IdentityError::InvalidVerificationToken)
+    ));
+}
+
+#[tokio::test]
+async fn closed_registration_and_required_verification_hold() {
+    let closed = Registration { mode: RegistrationMode::Closed, require_verified_email: false };
+    let house = house_with(IdentityOptions { registration: closed, ..options() }).await;
+    assert!(matches!(house.identity.register(person("ada"), &caller()).await, Err(IdentityError::RegistrationClosed)));
+    let strict = Registration { mode: RegistrationMode::Open, require_verified_email: true };
+    let house = house_with(IdentityOptions { registration: strict, ..options() }).await;
+    assert!(house.register("ada").await.tokens.is_none());
+    assert!(matches!(house.login("ada@example.com", PASSWORD).await, Err(IdentityError::EmailNotVerified)));
+}
+
+#[tokio::test]
+async fn sr_45_the_first_administrators_link_works_once_and_only_while_there_is_none() {
+    let house = house().await;
+    let old = house.identity.first_administrator_token().await.expect("storage").expect("no administrator yet");
+    let token = house.identity.first_administrator_token().await.expect("storage").expect("no administrator yet");
+    let claim = |token: String, name: &'static str| {
+        let identity = house.identity.clone();
+        async move { identity.claim_first_administrator(&token, person(name), &caller()).await }
+    };
+    assert!(matches!(claim("nonsense".to_owned(), "root").await, Err(IdentityError::SetupUnavailable)));
+    assert!(
+        matches!(claim(old.expose().to_owned(), "root").await, Err(IdentityError::SetupUnavailable)),
+        "a newer link replaced it"
+    );
+    // Two browsers at once: one of them makes the administrator.
+    let (first, second) =
+        tokio::join!(claim(token.expose().to_owned(), "root1"), claim(token.expose().to_owned(), "root2"));
+    assert_eq!(usize::from(first.is_ok()) + usize::from(second.is_ok()), 1);
+    assert!(house.identity.first_administrator_token().await.expect("storage").is_none());
+    assert_eq!(house.store.count_active_admins().await.expect("storage"), 1);
+}
+
+#[tokio::test]
+async fn the_first_administrators_link_expires_after_half_an_hour() {
+    let house = house().await;
+    let token = house.identity.first_administrator_token().await.expect("storage").expect("no administrator yet");
+    house.clock.advance(std::time::Duration::from_secs(30 * 60 + 1));
+    let result = house.identity.claim_first_administrator(token.expose(), person("root"), &caller()).await;
+    assert!(matches!(result, Err(IdentityError::SetupUnavailable)));
+}
