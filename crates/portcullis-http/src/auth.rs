@@ -1,9 +1,10 @@
 //! Signing in and out (contract §3).
 
-use http::HeaderValue;
+use http::{HeaderValue, StatusCode};
 use portcullis_gate::CookieName;
-use portcullis_identity::{IssuedTokens, LoginInput, LoginOutcome, Logout, RegisterInput};
+use portcullis_identity::{IssuedTokens, LoginInput, LoginOutcome, Logout, RegisterInput, RegisterOutcome};
 use portcullis_model::SecretString;
+use portcullis_model::session::Transport;
 use serde_json::{Value, json};
 
 use crate::body::{JsonObject, is_json};
@@ -14,7 +15,11 @@ pub(crate) async fn register(mut call: Call) -> Result<Reply, Fault> {
     let mut body = call.json().await?;
     let input = register_input(&mut body);
     body.finish()?;
-    let registered = call.services.identity.register(input, &call.caller()).await?;
+    let outcome = call.services.identity.register(input, &call.caller()).await?;
+    let RegisterOutcome::Registered(registered) = outcome else {
+        let data = json!({ "requiresEmailVerification": true });
+        return Ok(Reply::enveloped(StatusCode::ACCEPTED, "Registration received. Check your email.", data));
+    };
     let data = json!({
         "user": registered.user,
         "tokens": registered.tokens.as_ref().map(tokens_json),
@@ -41,7 +46,7 @@ pub(crate) async fn login(mut call: Call) -> Result<Reply, Fault> {
     let email = body.text("email");
     let password = SecretString::new(body.text("password"));
     let remember_me = body.flag("rememberMe");
-    let transport = Transport::read(&mut body);
+    let transport = transport(&mut body);
     body.finish()?;
     if transport == Transport::Cookie && !call.origin_allowed() {
         return Err(Fault::cross_site());
@@ -119,21 +124,13 @@ pub(crate) async fn verify_email(mut call: Call) -> Result<Reply, Fault> {
 }
 
 /// How a client wants its tokens.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Transport {
-    Token,
-    Cookie,
-}
-
-impl Transport {
-    fn read(body: &mut JsonObject) -> Self {
-        match body.optional_text("transport").as_deref() {
-            None | Some("token") => Self::Token,
-            Some("cookie") => Self::Cookie,
-            Some(_) => {
-                body.problem("transport must be \"token\" or \"cookie\"");
-                Self::Token
-            }
+fn transport(body: &mut JsonObject) -> Transport {
+    match body.optional_text("transport").as_deref().map(str::parse) {
+        None => Transport::Token,
+        Some(Ok(transport)) => transport,
+        Some(Err(_)) => {
+            body.problem("transport must be \"token\" or \"cookie\"");
+            Transport::Token
         }
     }
 }

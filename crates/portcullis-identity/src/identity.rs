@@ -70,21 +70,23 @@ pub struct IdentityOptions {
 }
 
 /// Who may register, and what comes after.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Registration {
     /// Who may.
     pub mode: RegistrationMode,
     /// Whether an address must be confirmed before the first sign-in.
     pub require_verified_email: bool,
+    /// Whether registering with a known address is answered as such, or like any other.
+    pub reveal_existing: bool,
 }
 
 /// Who may register.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RegistrationMode {
     /// Everybody.
-    #[default]
     Open,
+    /// Whoever was invited; not by registering.
+    Invite,
     /// Nobody; accounts are made by administrators.
     Closed,
 }

@@ -31,5 +31,5 @@ pub use identity::{Identity, IdentityOptions, IdentityParts, Registration, Regis
 pub use login::{LoginInput, LoginOutcome, SignIn};
 pub use logout::Logout;
 pub use mail::{MailSender, OutgoingMail};
-pub use register::{RegisterInput, Registered};
+pub use register::{RegisterInput, RegisterOutcome, Registered};
 pub use tokens::IssuedTokens;

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use portcullis_model::{Email, SecretString, Timestamp};
+use portcullis_model::{Email, SecretString, Timestamp, User};
 use portcullis_storage::{DueMail, TokenPurpose};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::IdentityError;
-use crate::identity::Identity;
-use crate::register::VERIFY_EMAIL;
+use crate::identity::{Identity, Parts};
+use crate::register::{ALREADY_REGISTERED, VERIFY_EMAIL};
 
 /// A mail ready to go.
 #[derive(Debug)]
@@ -75,18 +75,24 @@ impl Identity {
     }
 
     async fn send_one(&self, mail: &DueMail, sender: &dyn MailSender) -> Result<(), String> {
-        let (purpose, page, lifetime) = match mail.template.as_str() {
-            VERIFY_EMAIL => (TokenPurpose::VerifyEmail, "verify-email", VERIFICATION_LIFETIME),
-            other => return Err(format!("there is no mail called {other:?}")),
-        };
         let failed = |error: IdentityError| error.to_string();
         let user = self.store.user_by_id(mail.user_id).await.map_err(|error| failed(error.into()))?;
         let Some(user) = user else { return Err("the account is gone".to_owned()) };
-        let mut tx = self.store.begin().await.map_err(|error| failed(error.into()))?;
-        let token = self.mint(&mut tx, purpose, Some(user.id), lifetime).await.map_err(failed)?;
-        tx.commit().await.map_err(|error| failed(error.into()))?;
-        let link = SecretString::new(format!("{}/{page}#{}", self.options.public_url, token.expose()));
+        let link = match mail.template.as_str() {
+            VERIFY_EMAIL => self.verification_link(&user).await.map_err(failed)?,
+            ALREADY_REGISTERED => SecretString::new(self.options.public_url.clone()),
+            other => return Err(format!("there is no mail called {other:?}")),
+        };
         sender.send(OutgoingMail { to: user.email, template: mail.template.clone(), link }).await
+    }
+}
+
+impl Parts {
+    async fn verification_link(&self, user: &User) -> Result<SecretString, IdentityError> {
+        let mut tx = self.store.begin().await?;
+        let token = self.mint(&mut tx, TokenPurpose::VerifyEmail, Some(user.id), VERIFICATION_LIFETIME).await?;
+        tx.commit().await?;
+        Ok(SecretString::new(format!("{}/verify-email#{}", self.options.public_url, token.expose())))
     }
 }
 

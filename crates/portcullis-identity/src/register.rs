@@ -38,21 +38,38 @@ pub struct Registered {
     pub requires_email_verification: bool,
 }
 
+/// How a registration ended.
+#[derive(Clone, Debug)]
+pub enum RegisterOutcome {
+    /// An account was made.
+    Registered(Box<Registered>),
+    /// Whether one was made is told by mail only (`registration.reveal_existing = false`).
+    Received,
+}
+
 /// The method by which somebody proved who they are (RFC 8176).
 pub(crate) const BY_PASSWORD: &str = "pwd";
 /// The mail that asks to confirm an address.
 pub(crate) const VERIFY_EMAIL: &str = "verify_email";
+/// The mail that tells somebody that they have an account already.
+pub(crate) const ALREADY_REGISTERED: &str = "already_registered";
 
 impl Identity {
     /// Makes an account and signs it in.
-    pub async fn register(&self, input: RegisterInput, caller: &Caller) -> Result<Registered, IdentityError> {
+    pub async fn register(&self, input: RegisterInput, caller: &Caller) -> Result<RegisterOutcome, IdentityError> {
         let result = self.try_register(input, caller).await;
         self.metrics.auth_attempt("register", result.is_ok());
-        result
+        let reveals = self.options.registration.reveal_existing;
+        match result {
+            Ok(registered) if reveals => Ok(RegisterOutcome::Registered(Box::new(registered))),
+            Ok(_) => Ok(RegisterOutcome::Received),
+            Err(IdentityError::UserExists) if !reveals => Ok(RegisterOutcome::Received),
+            Err(error) => Err(error),
+        }
     }
 
     async fn try_register(&self, input: RegisterInput, caller: &Caller) -> Result<Registered, IdentityError> {
-        if self.options.registration.mode == RegistrationMode::Closed {
+        if self.options.registration.mode != RegistrationMode::Open {
             return Err(IdentityError::RegistrationClosed);
         }
         let details = self.check_registration(&input)?;
@@ -60,12 +77,28 @@ impl Identity {
         let user = self.new_user(details, Role::Developer, None);
         match self.store_registration(&user, password_hash, caller).await {
             Err(IdentityError::UserExists) => {
-                let event = caller.failure("auth.register", user.created_at, None, "email or username taken");
-                self.store.append_audit(&event).await?;
+                self.note_taken(&user, caller).await?;
                 Err(IdentityError::UserExists)
             }
             other => other,
         }
+    }
+
+    /// Writes down that somebody tried a taken name and, where the answer does
+    /// not tell, mails the address's owner.
+    async fn note_taken(&self, user: &User, caller: &Caller) -> Result<(), IdentityError> {
+        let owner = if self.options.registration.reveal_existing {
+            None
+        } else {
+            self.store.credentials_by_email(&user.email).await?.map(|known| known.user.id)
+        };
+        let mut tx = self.store.begin().await?;
+        if let Some(owner) = owner {
+            tx.enqueue_mail(ALREADY_REGISTERED, owner, user.created_at).await?;
+        }
+        tx.append_audit(&caller.failure("auth.register", user.created_at, owner, "email or username taken")).await?;
+        tx.commit().await?;
+        Ok(())
     }
 
     async fn store_registration(
@@ -75,7 +108,8 @@ impl Identity {
         caller: &Caller,
     ) -> Result<Registered, IdentityError> {
         let now = user.created_at;
-        let signs_in = !self.options.registration.require_verified_email;
+        let registration = &self.options.registration;
+        let signs_in = registration.reveal_existing && !registration.require_verified_email;
         let mut tx = self.store.begin().await?;
         tx.insert_user(&NewUser { user: user.clone(), password_hash: Some(password_hash) }).await?;
         let mut session = None;

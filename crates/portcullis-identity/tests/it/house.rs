@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use portcullis_identity::{
     Caller, DemoOptions, HashingOptions, Identity, IdentityError, IdentityOptions, IdentityParts, LoginInput,
-    LoginOutcome, RegisterInput, Registered, Registration, RegistrationMode, SignIn,
+    LoginOutcome, RegisterInput, RegisterOutcome, Registered, Registration, RegistrationMode, SignIn,
 };
 use portcullis_model::policy::Environment;
 use portcullis_model::{Clock, Random, RolePermissions, SecretString, SessionSource, SessionState};
@@ -36,7 +36,11 @@ pub(crate) fn options() -> IdentityOptions {
         absolute_remember: 90 * DAY,
         grace: Duration::from_secs(10),
         min_password: 8,
-        registration: Registration { mode: RegistrationMode::Open, require_verified_email: false },
+        registration: Registration {
+            mode: RegistrationMode::Open,
+            require_verified_email: false,
+            reveal_existing: true,
+        },
         demo: None,
         jwt_secret: None,
         encryption_keys: vec![SecretString::new("an encryption key of more than 32 bytes")],
@@ -103,7 +107,10 @@ pub(crate) fn person(name: &str) -> RegisterInput {
 
 impl House {
     pub(crate) async fn register(&self, name: &str) -> Registered {
-        self.identity.register(person(name), &caller()).await.expect("registered")
+        match self.identity.register(person(name), &caller()).await.expect("registered") {
+            RegisterOutcome::Registered(registered) => *registered,
+            RegisterOutcome::Received => panic!("these tests reveal existing accounts"),
+        }
     }
 
     pub(crate) async fn login(&self, email: &str, password: &str) -> Result<SignIn, IdentityError> {

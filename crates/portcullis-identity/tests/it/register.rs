@@ -1,4 +1,6 @@
-use portcullis_identity::{IdentityError, IdentityOptions, OutgoingMail, Registration, RegistrationMode};
+use portcullis_identity::{
+    IdentityError, IdentityOptions, OutgoingMail, RegisterOutcome, Registration, RegistrationMode,
+};
 use portcullis_model::{Email, Role, SecretString};
 
 use crate::house::{PASSWORD, caller, house, house_with, options, person};
@@ -9,7 +11,8 @@ async fn a_registration_makes_a_developer_with_normalised_names_and_a_session() 
     let mut input = person("ada");
     input.email = " Ada@EXAMPLE.com ".to_owned();
     input.username = " Ada ".to_owned();
-    let registered = house.identity.register(input, &caller()).await.expect("registered");
+    let outcome = house.identity.register(input, &caller()).await.expect("registered");
+    let RegisterOutcome::Registered(registered) = outcome else { panic!("existing accounts are revealed here") };
     assert_eq!(registered.user.role, Role::Developer);
     assert_eq!(registered.user.email.as_str(), "ada@example.com");
     assert_eq!(registered.user.username.as_str(), "ada");
@@ -63,6 +66,22 @@ async fn differing_passwords_are_told_by_name_and_problems_all_at_once() {
         other => panic!("{other:?}"),
     }
     assert_eq!(house.identity.hashing().hashes(), 0, "nothing was hashed for values that are refused");
+}
+
+#[tokio::test]
+async fn with_nothing_revealed_a_known_address_is_answered_like_a_new_one_and_its_owner_is_told() {
+    let quiet = Registration { mode: RegistrationMode::Open, require_verified_email: false, reveal_existing: false };
+    let house = house_with(IdentityOptions { registration: quiet, ..options() }).await;
+    for _ in 0..2 {
+        let outcome = house.identity.register(person("ada"), &caller()).await;
+        assert!(matches!(outcome, Ok(RegisterOutcome::Received)), "{outcome:?}");
+    }
+    assert!(house.login("ada@example.com", PASSWORD).await.is_ok(), "the first one made the account");
+    let mailbox = Mailbox(Default::default());
+    house.identity.send_due_mail(&mailbox).await.expect("sent");
+    let mut templates: Vec<_> = mailbox.0.lock().expect("sound").iter().map(|mail| mail.template.clone()).collect();
+    templates.sort_unstable();
+    assert_eq!(templates, ["already_registered", "verify_email"]);
 }
 
 struct Mailbox(std::sync::Mutex<Vec<OutgoingMail>>);
@@ -119,10 +138,10 @@ async fn a_verification_link_expires() {
 
 #[tokio::test]
 async fn closed_registration_and_required_verification_hold() {
-    let closed = Registration { mode: RegistrationMode::Closed, require_verified_email: false };
+    let closed = Registration { mode: RegistrationMode::Closed, require_verified_email: false, reveal_existing: true };
     let house = house_with(IdentityOptions { registration: closed, ..options() }).await;
     assert!(matches!(house.identity.register(person("ada"), &caller()).await, Err(IdentityError::RegistrationClosed)));
-    let strict = Registration { mode: RegistrationMode::Open, require_verified_email: true };
+    let strict = Registration { mode: RegistrationMode::Open, require_verified_email: true, reveal_existing: true };
     let house = house_with(IdentityOptions { registration: strict, ..options() }).await;
     assert!(house.register("ada").await.tokens.is_none());
     assert!(matches!(house.login("ada@example.com", PASSWORD).await, Err(IdentityError::EmailNotVerified)));
