@@ -68,7 +68,7 @@ mod tests {
     fn a_token_is_what_the_contract_says_byte_for_byte() {
         // Computed with Python: hmac.new(secret, b"3!abc!64!" + rnd, hashlib.sha256).hexdigest()
         let rnd = "00".repeat(32);
-        assert_eq!(tokens().with_randomness("abc", &rnd), format!("{}.{rnd}", EXPECTED));
+        assert_eq!(tokens().with_randomness("abc", &rnd), format!("{EXPECTED}.{rnd}"));
     }
 
     const EXPECTED: &str = "906a2adb1508d275b8a2cf1df9f24de5b0dcf7f023bf4db00e396d8a3cfdbf7a";

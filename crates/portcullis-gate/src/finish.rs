@@ -1,12 +1,13 @@
 //! What every answer gets on its way out, whoever gave it: refusals, built-in
 //! endpoints and upstreams alike.
 
-use http::header::{HeaderMap, HeaderName, HeaderValue, LINK, RETRY_AFTER};
+use http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, LINK, RETRY_AFTER};
 use http::{Response, StatusCode};
 
+use crate::context::Context;
 use crate::cors;
 use crate::limits::Standing;
-use crate::phases::{Context, Gate};
+use crate::phases::Gate;
 use crate::versions::Version;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -29,6 +30,10 @@ impl Gate {
         let headers = response.headers_mut();
         let id = HeaderValue::from_str(context.request_id.as_str()).expect("hexadecimal digits are a header value");
         headers.insert(REQUEST_ID, id);
+        if context.ambiguous {
+            // What follows on this connection may be the rest of a body.
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         if !context.config.cors.is_off() {
             cors::vary(headers);
         }

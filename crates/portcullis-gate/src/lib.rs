@@ -6,13 +6,18 @@
 //! is signed: it looks both up through the traits of `portcullis-model`.
 
 mod body;
+mod careless;
 mod client_address;
 mod config;
+mod context;
 mod cookies;
 mod cors;
 mod credential;
 mod csrf;
+mod csrf_check;
 mod finish;
+mod framing;
+mod head_scanner;
 mod limits;
 mod origin;
 mod path;
@@ -30,14 +35,16 @@ mod tests;
 pub use body::{BodyError, InboundBody};
 pub use client_address::Origination;
 pub use config::{CsrfConfig, CsrfMode, GateConfig, LimitsConfig};
+pub use context::Context;
 pub use cookies::CookieName;
 pub use cors::Cors;
 pub use credential::{Principal, Via};
 pub use csrf::CsrfTokens;
+pub use framing::{HeadGuard, Heads};
 pub use origin::Origin;
 pub use path::{AmbiguousPath, normalise};
 pub use permit::Permit;
-pub use phases::{Context, Gate, GateParts, IssuedCsrf, Passage};
+pub use phases::{Gate, GateParts, IssuedCsrf, Passage};
 pub use refusal::{CsrfReason, Malformation, Refusal};
 pub use request_id::{RequestId, TraceContext};
 pub use route_table::{Destination, EndpointId, Route, RouteFault, RouteSpec, RouteTable};

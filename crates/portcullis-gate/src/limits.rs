@@ -52,11 +52,22 @@ pub(crate) struct Standing {
 
 /// The table of arrival times.
 pub(crate) struct Limiter {
-    shards: Vec<Mutex<HashMap<u64, u64, Prehashed>>>,
+    shards: Vec<Mutex<Shard>>,
     hasher: RandomState,
     origin: Instant,
     clock: Clock,
 }
+
+#[derive(Default)]
+struct Shard {
+    arrivals: HashMap<u64, u64, Prehashed>,
+    /// When subjects with nothing to count against them were last looked for.
+    swept: u64,
+}
+
+/// How often, in nanoseconds, a full shard is gone through: a flood of new
+/// addresses must not cost a walk through the table for each.
+const SWEEP_INTERVAL: u64 = 1_000_000_000;
 
 impl Limiter {
     pub(crate) fn new(clock: Clock) -> Self {
@@ -75,13 +86,15 @@ impl Limiter {
         let period = nanos(rate.period);
         let interval = (period / u64::from(rate.limit)).max(1);
         let mut shard = self.shards[(key >> 58) as usize].lock().unwrap_or_else(PoisonError::into_inner);
-        let arrival = shard.get(&key).copied().unwrap_or(0).max(now);
+        let burst = interval * u64::from(rate.limit);
+        // Further ahead than a whole burst it can only be from before the limit was changed.
+        let arrival = shard.arrivals.get(&key).copied().unwrap_or(0).clamp(now, now.saturating_add(burst));
         let next = arrival + interval;
         // The burst may not reach further ahead than one period, give or take the
         // rounding of the interval.
         let spent = next - now;
-        if spent > interval * u64::from(rate.limit) {
-            let retry = Duration::from_nanos(spent - interval * u64::from(rate.limit));
+        if spent > burst {
+            let retry = Duration::from_nanos(spent - burst);
             return Standing {
                 name,
                 rate,
@@ -90,10 +103,10 @@ impl Limiter {
                 retry: Some(retry),
             };
         }
-        if shard.len() >= SHARD_CAPACITY && !shard.contains_key(&key) {
-            make_room(&mut shard, now);
+        if shard.arrivals.len() >= SHARD_CAPACITY && !shard.arrivals.contains_key(&key) {
+            shard.make_room(now);
         }
-        shard.insert(key, next);
+        shard.arrivals.insert(key, next);
         let remaining = u64::from(rate.limit) - spent.div_ceil(interval);
         Standing {
             name,
@@ -111,13 +124,18 @@ impl Limiter {
     }
 }
 
-/// Forgets subjects that have their whole burst again; if none has, the one
-/// nearest to it among a few.
-fn make_room(shard: &mut HashMap<u64, u64, Prehashed>, now: u64) {
-    shard.retain(|_, arrival| *arrival > now);
-    if shard.len() >= SHARD_CAPACITY {
-        let victim = shard.iter().take(16).min_by_key(|(_, arrival)| **arrival).map(|(key, _)| *key);
-        victim.map(|key| shard.remove(&key));
+impl Shard {
+    /// Forgets subjects that have their whole burst again; if none has, the one
+    /// nearest to it among a few.
+    fn make_room(&mut self, now: u64) {
+        if self.swept == 0 || now.saturating_sub(self.swept) >= SWEEP_INTERVAL {
+            self.arrivals.retain(|_, arrival| *arrival > now);
+            self.swept = now.max(1);
+        }
+        if self.arrivals.len() >= SHARD_CAPACITY {
+            let victim = self.arrivals.iter().take(16).min_by_key(|(_, arrival)| **arrival).map(|(key, _)| *key);
+            victim.map(|key| self.arrivals.remove(&key));
+        }
     }
 }
 
@@ -218,12 +236,37 @@ mod tests {
     }
 
     #[test]
-    fn the_table_is_bounded_and_keeps_those_who_spent_most() {
-        let limiter = Limiter::new(Clock::system());
-        for n in 0..u32::try_from(SHARDS * SHARD_CAPACITY + 100_000).expect("fits") {
-            limiter.take("a", 1, rate("1000/1h"), Subject::V4(n.to_be_bytes()));
+    fn a_flood_of_addresses_neither_grows_the_table_nor_forgives_those_who_spent_most() {
+        let mut shard = Shard::default();
+        for n in 0..2 * SHARD_CAPACITY as u64 {
+            if shard.arrivals.len() >= SHARD_CAPACITY {
+                shard.make_room(n);
+            }
+            shard.arrivals.insert(n.wrapping_mul(0x9e37_79b9_7f4a_7c15), 1_000_000 + n);
+            assert!(shard.arrivals.len() <= SHARD_CAPACITY);
+            if n == 0 {
+                shard.arrivals.insert(u64::MAX, u64::MAX);
+            }
         }
-        let held: usize = limiter.shards.iter().map(|shard| shard.lock().expect("sound").len()).sum();
-        assert!(held <= SHARDS * SHARD_CAPACITY, "{held}");
+        assert!(shard.arrivals.contains_key(&u64::MAX), "who has spent most is not the one forgotten");
+    }
+
+    #[test]
+    fn those_who_owe_nothing_are_forgotten_first() {
+        let mut shard = Shard::default();
+        shard.arrivals.extend((0..SHARD_CAPACITY as u64).map(|n| (n, if n % 2 == 0 { 10 } else { 1000 })));
+        shard.make_room(100);
+        assert_eq!(shard.arrivals.len(), SHARD_CAPACITY / 2);
+        assert!(shard.arrivals.values().all(|arrival| *arrival == 1000));
+    }
+
+    #[test]
+    fn a_limit_that_was_raised_counts_from_the_next_request_on() {
+        let limiter = Limiter::new(Clock::adjustable());
+        assert_eq!(limiter.take("a", 1, rate("1/1h"), somebody()).retry, None);
+        assert!(limiter.take("a", 1, rate("1/1h"), somebody()).retry.is_some());
+        let raised = limiter.take("a", 1, rate("1000/1s"), somebody());
+        let retry = raised.retry.unwrap_or_default();
+        assert!(retry <= Duration::from_millis(1), "{retry:?}");
     }
 }

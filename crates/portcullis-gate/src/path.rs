@@ -52,7 +52,7 @@ fn decode(path: &str) -> Result<String, AmbiguousPath> {
         rest.find(|c: char| c == '%' || c == '\\' || c.is_ascii_control() || c == ' ' || !c.is_ascii())
     {
         out.push_str(&rest[..index]);
-        let escape = rest[index..].as_bytes();
+        let escape = &rest.as_bytes()[index..];
         if escape[0] != b'%' {
             return Err(AmbiguousPath);
         }
@@ -62,8 +62,12 @@ fn decode(path: &str) -> Result<String, AmbiguousPath> {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
             b'/' | b'\\' | 0..=0x1f | 0x7f => return Err(AmbiguousPath),
-            // A second layer of encoding would be read by a server that decodes twice.
-            b'%' => return Err(AmbiguousPath),
+            // A second layer of encoding would be read by a server that decodes twice;
+            // `100%25` is merely a name with a percent sign in it.
+            b'%' if is_hexadecimal_pair(escape.get(3..)) => return Err(AmbiguousPath),
+            // An overlong UTF-8 form of an ASCII character (RFC 3629 §3): some decoders still
+            // read `%C0%AE` as a dot.
+            0xc0 | 0xc1 | 0xe0 | 0xf0 if is_overlong(byte, escape.get(3..)) => return Err(AmbiguousPath),
             _ => {
                 out.push('%');
                 out.push(char::from(digits[0].to_ascii_uppercase()));
@@ -74,6 +78,25 @@ fn decode(path: &str) -> Result<String, AmbiguousPath> {
     }
     out.push_str(rest);
     Ok(out)
+}
+
+fn is_hexadecimal_pair(text: Option<&[u8]>) -> bool {
+    // The pair may be written in escapes itself: any escape right behind counts.
+    text.is_some_and(|text| {
+        matches!(text, [b'%', ..]) || matches!(text, [a, b, ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit())
+    })
+}
+
+/// Whether the escape that follows makes `lead` the start of a form that is too long.
+fn is_overlong(lead: u8, next: Option<&[u8]>) -> bool {
+    let Some([b'%', high, low, ..]) = next else { return false };
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let Some(next) = digit(*high).zip(digit(*low)).map(|(high, low)| high * 16 + low) else { return false };
+    match lead {
+        0xc0 | 0xc1 => (0x80..0xc0).contains(&next),
+        0xe0 => (0x80..0xa0).contains(&next),
+        _ => (0x80..0x90).contains(&next),
+    }
 }
 
 fn remove_dot_segments(path: &str) -> Result<String, AmbiguousPath> {
@@ -161,13 +184,20 @@ mod tests {
             "/a%252fb",
             "/a%252e%252e/b",
             "/a/..%3B/b",
+            "/a%25%32%65",
+            "/a/%c0%ae%c0%ae/b",
+            "/a%C0%AFb",
+            "/a/%e0%80%ae/b",
+            "/a/%F0%80%80%AE/b",
             "a",
             "*",
             "/a b",
         ] {
             assert_eq!(norm(ambiguous), None, "{ambiguous}");
         }
-        assert_eq!(norm("/a;v=1/b").as_deref(), Some("/a;v=1/b"));
+        for fine in ["/a;v=1/b", "/100%25", "/100%25/b", "/a%25zz", "/%C3%80", "/%E0%A4%85", "/%F0%9F%98%80"] {
+            assert_eq!(norm(fine).as_deref(), Some(fine));
+        }
     }
 
     #[test]

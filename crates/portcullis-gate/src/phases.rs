@@ -6,8 +6,8 @@
 //! | framing | a request whose length is ambiguous must not be read further |
 //! | path | matched on one spelling, the one an upstream gets |
 //! | route | 404 and 405 are for everyone, so that they tell nobody anything |
-//! | version | needs the route; its refusals come right after 404 |
-//! | size | needs the route's limit; nothing was read yet |
+//! | size | needs the route's limit, and stands before the version as all of framing does |
+//! | version | needs the route: its refusals come after 404 |
 //! | CORS | preflights carry no credential and cost no limit |
 //! | limit by address | before any work an anonymous client could make us do |
 //! | classify | finds out who calls, and refuses nothing |
@@ -18,42 +18,35 @@
 use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use http::header::{
-    ACCEPT, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, ORIGIN, TRANSFER_ENCODING,
-};
-use http::{Method, Request, Uri};
-use http_body_util::BodyExt;
+use http::header::{ACCEPT, CONTENT_LENGTH, HeaderMap, ORIGIN, TRANSFER_ENCODING};
+use http::{Method, Request};
 use hyper::body::Incoming;
-use portcullis_model::policy::{AuthRequirement, CsrfPolicy, Environment, LimitClass, RoutePolicy};
-use portcullis_model::secret::constant_time_eq;
-use portcullis_model::{AccessTokens, Clock, Random, SessionSource, SessionState, Timestamp};
-use portcullis_telemetry::{InFlight, Metrics};
+use portcullis_model::policy::{AuthRequirement, Environment, LimitClass, RoutePolicy};
+use portcullis_model::{AccessTokens, Clock, Random, SessionSource, Timestamp};
+use portcullis_telemetry::Metrics;
 
 use crate::body::InboundBody;
 use crate::client_address::Origination;
-use crate::config::{CsrfMode, GateConfig};
-use crate::cookies::{Carried, CookieName, Cookies};
+use crate::config::GateConfig;
+use crate::context::{Context, is_client_request_id};
+use crate::cookies::{CookieName, Cookies};
 use crate::credential::{Classifier, Credential, Presented};
-use crate::csrf::is_pre_session;
+use crate::csrf_check::{check_csrf, must_be_same_site, needs_csrf, pre_session, presented_csrf, without_csrf};
+use crate::framing::AmbiguousHead;
 use crate::limits::{Limiter, Standing, Subject};
+use crate::origin::same_site;
 use crate::path;
 use crate::permit::Permit;
-use crate::refusal::{CsrfReason, Malformation, Refusal};
-use crate::request_id::{RequestId, RequestIds, TraceContext};
+use crate::refusal::{Malformation, Refusal};
+use crate::request_id::{RequestIds, TraceContext};
 use crate::route_table::{Destination, Matched, Route};
 use crate::streams::LiveStreams;
 use crate::versions::{self, ApiPath, VersionFault};
 
 /// The longest request target, in bytes (RFC 9110 §4.1 recommends at least 8000).
 const MAX_URL_BYTES: usize = 16 * 1024;
-/// The longest body that is looked into for `_csrf`, in bytes (contract §5).
-const MAX_CSRF_BODY: u64 = 64 * 1024;
-/// How long such a body may take to arrive.
-const CSRF_BODY_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// Decides on every request.
 pub struct Gate {
     config: ArcSwap<GateConfig>,
@@ -86,20 +79,6 @@ pub struct Passage {
     pub context: Context,
     /// The permit, or why there is none.
     pub verdict: Result<(Permit, Request<InboundBody>), Refusal>,
-}
-
-/// What is known of a request whether it is permitted or not.
-pub struct Context {
-    pub(crate) config: Arc<GateConfig>,
-    pub(crate) request_id: RequestId,
-    pub(crate) client_request_id: Option<HeaderValue>,
-    pub(crate) uri: Uri,
-    pub(crate) accept: Option<HeaderValue>,
-    pub(crate) flight: Option<InFlight>,
-    pub(crate) allowed_origin: Option<HeaderValue>,
-    pub(crate) preflight: bool,
-    pub(crate) version: Option<usize>,
-    pub(crate) standing: Option<Standing>,
 }
 
 /// A new CSRF token, and the pre-session that goes with it if there was none.
@@ -158,7 +137,9 @@ impl Gate {
             flight: None,
             allowed_origin: None,
             preflight: false,
-            version: None,
+            ambiguous: parts.extensions.get::<AmbiguousHead>().is_some(),
+            // Until the path is known to be something else: every answer under /api names its version.
+            version: is_api(parts.uri.path()).then(|| config.versions.default_index()),
             standing: None,
             config,
         };
@@ -189,7 +170,10 @@ impl Gate {
             headers.get(ORIGIN).filter(|origin| origin.to_str().is_ok_and(|o| config.cors.allows(o))).cloned();
 
         // framing
-        check_framing(headers)?;
+        if context.ambiguous || !is_framed(headers) {
+            context.ambiguous = true;
+            return Err(Refusal::Malformed(Malformation::Framing));
+        }
         if parts.uri.path_and_query().is_some_and(|target| target.as_str().len() > MAX_URL_BYTES) {
             return Err(Refusal::UrlTooLong);
         }
@@ -211,13 +195,13 @@ impl Gate {
         };
         context.flight = Some(metrics.begin(&parts.method));
 
-        // version
-        check_version(&config, &asked, self.clock.now())?;
-
         // size
         if content_length(headers).is_some_and(|length| route.policy.max_body.exceeded_by(length)) {
             return Err(Refusal::PayloadTooLarge);
         }
+
+        // version
+        check_version(&config, &asked, self.clock.now())?;
 
         // CORS
         if preflight_for.is_some() {
@@ -240,10 +224,12 @@ impl Gate {
         // CSRF
         let mut body = InboundBody::new(body, route.policy.max_body);
         let csrf_session = cookie_session.as_ref().map(|session| session.id.to_string().into_boxed_str());
+        if must_be_same_site(&route.policy, &parts.method, cookie_session.is_some())
+            && !same_site(headers, &config, &from)
+        {
+            return Err(Refusal::CrossSite);
+        }
         if needs_csrf(&config, &route.policy, &parts.method, &cookies, cookie_session.as_ref()) {
-            if cookie_session.is_some() && !crate::origin::same_site(headers, &config, &from) {
-                return Err(Refusal::CrossSite);
-            }
             let identifier = csrf_session.as_deref().or_else(|| pre_session(&cookies));
             let presented_token = presented_csrf(headers, parts.uri.query(), &mut body).await?;
             check_csrf(&config, &cookies, identifier, presented_token.as_deref())
@@ -364,14 +350,17 @@ struct Asked<'a> {
 /// `/api/x` means `/api/v1/x`; which version is found as the contract orders.
 fn locate<'a>(
     config: &GateConfig,
-    path: &'a Cow<'_, str>,
+    path: &'a str,
     headers: &HeaderMap,
     query: Option<&str>,
     context: &mut Context,
 ) -> Result<Asked<'a>, Refusal> {
     let versions = &config.versions;
     match versions::split(path) {
-        ApiPath::Other => Ok(Asked { path: Cow::Borrowed(path), version: None, fault: None }),
+        ApiPath::Other => {
+            context.version = is_api(path).then(|| versions.default_index());
+            Ok(Asked { path: Cow::Borrowed(path), version: None, fault: None })
+        }
         ApiPath::Invalid => {
             context.version = Some(versions.default_index());
             Err(Refusal::InvalidVersion)
@@ -401,7 +390,7 @@ fn check_version(config: &GateConfig, asked: &Asked<'_>, now: Timestamp) -> Resu
     match asked.fault {
         Some(VersionFault::Invalid) => return Err(Refusal::InvalidVersion),
         Some(VersionFault::Unsupported) => {
-            let supported = config.versions.supported().into_iter().map(str::to_owned).collect();
+            let supported = config.versions.served_at(now).map(str::to_owned).collect();
             return Err(Refusal::UnsupportedVersion { supported });
         }
         None => {}
@@ -415,18 +404,20 @@ fn check_version(config: &GateConfig, asked: &Asked<'_>, now: Timestamp) -> Resu
     }
 }
 
-/// Requirement 39, as far as it is not the HTTP parser's.
-fn check_framing(headers: &HeaderMap) -> Result<(), Refusal> {
+/// Requirement 39 for a parser that leaves both headers standing; what hyper
+/// settles by itself is found by [`HeadGuard`](crate::HeadGuard).
+fn is_framed(headers: &HeaderMap) -> bool {
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
-    let first = lengths.next();
-    let two_lengths = lengths.any(|other| Some(other) != first);
-    if two_lengths || (first.is_some() && headers.contains_key(TRANSFER_ENCODING)) {
-        return Err(Refusal::Malformed(Malformation::Framing));
-    }
-    Ok(())
+    let one_length = lengths.next().is_some();
+    lengths.next().is_none() && !(one_length && headers.contains_key(TRANSFER_ENCODING))
 }
 
-fn content_length(headers: &HeaderMap) -> Option<u64> {
+/// Whether a path as the client wrote it is under `/api`.
+fn is_api(path: &str) -> bool {
+    path.strip_prefix("/api").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
@@ -448,97 +439,6 @@ fn settle(context: &mut Context, standing: Standing) -> Result<(), Refusal> {
         Some(retry) => Err(Refusal::RateLimited { retry }),
         None => Ok(()),
     }
-}
-
-fn needs_csrf(
-    config: &GateConfig,
-    policy: &RoutePolicy,
-    method: &Method,
-    cookies: &Cookies,
-    cookie_session: Option<&Arc<SessionState>>,
-) -> bool {
-    if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
-        return false;
-    }
-    if config.csrf.mode == CsrfMode::Cookie && cookies.session == Carried::No {
-        return false;
-    }
-    match policy.csrf {
-        CsrfPolicy::Checked => true,
-        CsrfPolicy::ExemptUnlessCookie => cookie_session.is_some(),
-        CsrfPolicy::ExemptButOrigin | CsrfPolicy::Exempt => false,
-    }
-}
-
-fn pre_session(cookies: &Cookies) -> Option<&str> {
-    cookies.pre.value().filter(|value| is_pre_session(value))
-}
-
-/// The token beside the cookie: in the header, else in the query, else in a
-/// small body, which is read only then and passes on unchanged.
-async fn presented_csrf(
-    headers: &HeaderMap,
-    query: Option<&str>,
-    body: &mut InboundBody,
-) -> Result<Option<String>, Refusal> {
-    let mut values = headers.get_all("x-csrf-token").iter();
-    if let Some(value) = values.next() {
-        let only = values.next().is_none();
-        return Ok(Some(value.to_str().ok().filter(|_| only).unwrap_or_default().to_owned()));
-    }
-    if let Some(token) =
-        query.filter(|query| query.contains("_csrf")).and_then(|query| versions::query_value(query, "_csrf"))
-    {
-        return Ok(Some(token));
-    }
-    let small = content_length(headers).is_some_and(|length| length <= MAX_CSRF_BODY);
-    if !small || headers.contains_key(CONTENT_ENCODING) {
-        return Ok(None);
-    }
-    let essence = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let essence = essence.split(';').next().unwrap_or_default().trim();
-    let json = essence.eq_ignore_ascii_case("application/json");
-    if !json && !essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
-        return Ok(None);
-    }
-    let gathering = tokio::time::timeout(CSRF_BODY_TIMEOUT, std::mem::take(body).collect());
-    let bytes = match gathering.await {
-        Ok(Ok(collected)) => collected.to_bytes(),
-        Ok(Err(crate::body::BodyError::TooLarge)) => return Err(Refusal::PayloadTooLarge),
-        Ok(Err(crate::body::BodyError::Transport(_))) | Err(_) => return Err(Refusal::Malformed(Malformation::Body)),
-    };
-    let token = if json {
-        serde_json::from_slice::<WithCsrf>(&bytes).ok().and_then(|form| form.csrf)
-    } else {
-        form_urlencoded::parse(&bytes).find(|(key, _)| key == "_csrf").map(|(_, value)| value.into_owned())
-    };
-    *body = InboundBody::gathered(bytes);
-    Ok(token)
-}
-
-#[derive(serde::Deserialize)]
-struct WithCsrf {
-    #[serde(rename = "_csrf")]
-    csrf: Option<String>,
-}
-
-fn check_csrf(
-    config: &GateConfig,
-    cookies: &Cookies,
-    identifier: Option<&str>,
-    presented: Option<&str>,
-) -> Result<(), CsrfReason> {
-    let cookie = match &cookies.csrf {
-        Carried::Once(cookie) => cookie,
-        Carried::No => return Err(CsrfReason::NoCookie),
-        Carried::Twice => return Err(CsrfReason::TwoCookies),
-    };
-    let presented = presented.ok_or(CsrfReason::NoToken)?;
-    if !constant_time_eq(cookie.as_bytes(), presented.as_bytes()) {
-        return Err(CsrfReason::Mismatch);
-    }
-    let signed = identifier.is_some_and(|identifier| config.csrf.tokens.verify(identifier, presented));
-    if signed { Ok(()) } else { Err(CsrfReason::Forged) }
 }
 
 fn authorise(policy: &RoutePolicy, method: &Method, credential: &Credential) -> Result<(), Refusal> {
@@ -566,104 +466,23 @@ fn authorise(policy: &RoutePolicy, method: &Method, credential: &Credential) -> 
     if role && held { Ok(()) } else { Err(Refusal::NotPermitted) }
 }
 
-/// Requirement 42: `_csrf` never reaches an upstream.
-fn without_csrf(query: &str) -> Box<str> {
-    if !query.contains("_csrf") && !query.contains('%') {
-        return query.into();
-    }
-    let is_csrf = |pair: &&str| form_urlencoded::parse(pair.as_bytes()).next().is_some_and(|(key, _)| key == "_csrf");
-    let kept: Vec<&str> = query.split('&').filter(|pair| !is_csrf(pair)).collect();
-    kept.join("&").into()
-}
-
-/// A client's own request id, if it is one that can be logged (contract §1).
-fn is_client_request_id(value: &HeaderValue) -> bool {
-    let bytes = value.as_bytes();
-    (1..=64).contains(&bytes.len()) && bytes.iter().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(b))
-}
-
-impl Context {
-    /// The path as the client wrote it.
-    pub fn raw_path(&self) -> &str {
-        self.uri.path()
-    }
-
-    /// Our name for the request.
-    pub fn request_id(&self) -> &RequestId {
-        &self.request_id
-    }
-
-    /// The client's own name for it, for logs.
-    pub fn client_request_id(&self) -> Option<&str> {
-        self.client_request_id.as_ref().and_then(|value| value.to_str().ok())
-    }
-
-    /// The route's template, or `unmatched`.
-    pub fn route(&self) -> &str {
-        self.flight.as_ref().map_or("unmatched", InFlight::template)
-    }
-
-    /// Whether the client prefers a problem document (RFC 9457) to the envelope.
-    pub fn prefers_problem(&self) -> bool {
-        let Some(accept) = self.accept.as_ref().and_then(|value| value.to_str().ok()) else { return false };
-        let quality = |wanted: &str| {
-            accept
-                .split(',')
-                .filter_map(|range| {
-                    let mut parts = range.split(';').map(str::trim);
-                    parts.next().filter(|kind| kind.eq_ignore_ascii_case(wanted))?;
-                    let q = parts.find_map(|p| p.strip_prefix("q=")).and_then(|q| q.parse::<f32>().ok());
-                    Some(q.unwrap_or(1.0))
-                })
-                .fold(0.0f32, f32::max)
-        };
-        let problem = quality("application/problem+json");
-        problem > 0.0 && problem >= quality("application/json")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sr_42_the_token_is_taken_out_of_the_query_in_every_spelling() {
-        for (query, left) in [
-            ("a=1&_csrf=x&b=2", "a=1&b=2"),
-            ("_csrf=x", ""),
-            ("%5Fcsrf=x&a=1", "a=1"),
-            ("_%63srf=x&a=%20", "a=%20"),
-            ("a=_csrf", "a=_csrf"),
-            ("_csrf", ""),
-        ] {
-            assert_eq!(&*without_csrf(query), left, "{query}");
-        }
-    }
+    use http::HeaderValue;
 
     #[test]
     fn sr_39_two_lengths_are_malformed() {
         let mut headers = HeaderMap::new();
+        assert!(is_framed(&headers));
         headers.insert(CONTENT_LENGTH, HeaderValue::from_static("5"));
-        assert!(check_framing(&headers).is_ok());
-        headers.append(CONTENT_LENGTH, HeaderValue::from_static("6"));
-        assert!(check_framing(&headers).is_err());
-        headers.remove(CONTENT_LENGTH);
+        assert!(is_framed(&headers));
+        headers.append(CONTENT_LENGTH, HeaderValue::from_static("5"));
+        assert!(!is_framed(&headers), "equal ones too");
         headers.insert(CONTENT_LENGTH, HeaderValue::from_static("5"));
         headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-        assert!(check_framing(&headers).is_err());
-    }
-
-    #[test]
-    fn a_client_request_id_is_kept_only_if_it_can_be_logged() {
-        for (id, kept) in [
-            ("abc-1.2_3", true),
-            ("", false),
-            ("a b", false),
-            ("a\tb", false),
-            (&"x".repeat(64), true),
-            (&"x".repeat(65), false),
-        ] {
-            assert_eq!(is_client_request_id(&HeaderValue::from_str(id).expect("a value")), kept, "{id:?}");
-        }
+        assert!(!is_framed(&headers));
+        headers.remove(CONTENT_LENGTH);
+        assert!(is_framed(&headers));
     }
 }

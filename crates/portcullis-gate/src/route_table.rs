@@ -6,6 +6,8 @@ use http::Method;
 use portcullis_model::policy::{Forwarding, Methods, RoutePolicy};
 use portcullis_telemetry::{Metrics, RouteMetrics};
 
+use crate::careless;
+
 /// A built-in endpoint's place in the table that its room keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EndpointId(pub u16);
@@ -79,8 +81,8 @@ struct Entry {
 pub struct RouteTable {
     entries: Vec<Entry>,
     exact: matchit::Router<usize>,
-    /// The same templates in lower case: a path that matches another route
-    /// there is refused, because an upstream may not tell the cases apart.
+    /// The same templates as a careless server reads them: a path that matches
+    /// another route there is refused, because an upstream may be such a server.
     folded: matchit::Router<usize>,
     unmatched: Arc<RouteMetrics>,
 }
@@ -154,7 +156,7 @@ impl RouteTable {
     fn insert(&mut self, template: &str, metrics: &Metrics) -> Result<usize, RouteFault> {
         let index = self.entries.len();
         self.exact.insert(template, index).map_err(|error| fault(error, template))?;
-        self.folded.insert(fold_template(template), index).map_err(|error| fault(error, template))?;
+        self.folded.insert(careless::template(template), index).map_err(|error| fault(error, template))?;
         self.entries.push(Entry {
             template: template.into(),
             metrics: metrics.route(template),
@@ -174,7 +176,7 @@ impl RouteTable {
                 if !opened.is_empty() {
                     // A conflict means that a route of its own stands there.
                     let _ = self.exact.insert(opened.as_str(), index);
-                    let _ = self.folded.insert(fold_template(&opened), index);
+                    let _ = self.folded.insert(careless::template(&opened), index);
                 }
             }
         }
@@ -184,13 +186,13 @@ impl RouteTable {
     pub(crate) fn find<'t, 'p>(&'t self, path: &'p str, method: &Method) -> Matched<'t, 'p> {
         let Ok(found) = self.exact.at(path) else { return Matched::Nothing };
         let index = *found.value;
-        if path.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            let folded = path.to_ascii_lowercase();
-            if !self.folded.at(&folded).is_ok_and(|folded| *folded.value == index) {
+        let entry = &self.entries[index];
+        if careless::may_differ(path) {
+            let read = careless::reading(path, entry.template.ends_with('/'));
+            if !self.folded.at(&read).is_ok_and(|folded| *folded.value == index) {
                 return Matched::Nothing;
             }
         }
-        let entry = &self.entries[index];
         match entry.route(method) {
             Some(route) => Matched::Route { route, metrics: &entry.metrics, parameters: found.params },
             None => Matched::WrongMethod { allow: &entry.allow, metrics: &entry.metrics },
@@ -234,18 +236,6 @@ impl Entry {
     }
 }
 
-/// Lower-cases what is not a parameter.
-fn fold_template(template: &str) -> String {
-    let mut inside = false;
-    template
-        .chars()
-        .map(|c| {
-            inside = (inside || c == '{') && c != '}';
-            if inside { c } else { c.to_ascii_lowercase() }
-        })
-        .collect()
-}
-
 fn fault(error: matchit::InsertError, template: &str) -> RouteFault {
     match error {
         matchit::InsertError::Conflict { with } => RouteFault::Collision { first: with, second: template.to_owned() },
@@ -287,8 +277,8 @@ mod tests {
         RouteTable::build(specs, &Metrics::new(&MetricsOptions::default(), "1"))
     }
 
-    fn found(table: &RouteTable, method: Method, path: &str) -> Option<String> {
-        match table.find(path, &method) {
+    fn found(table: &RouteTable, method: &Method, path: &str) -> Option<String> {
+        match table.find(path, method) {
             Matched::Route { route, .. } => Some(route.template.to_string()),
             Matched::WrongMethod { allow, .. } => Some(format!("allow {allow}")),
             Matched::Nothing => None,
@@ -298,10 +288,10 @@ mod tests {
     #[test]
     fn methods_of_one_template_stand_side_by_side() {
         let table = build(vec![spec("/a/{id}", &["GET"]), spec("/a/{id}", &["PUT"])]).expect("no collision");
-        assert_eq!(found(&table, Method::PUT, "/a/7").as_deref(), Some("/a/{id}"));
-        assert_eq!(found(&table, Method::HEAD, "/a/7").as_deref(), Some("/a/{id}"));
-        assert_eq!(found(&table, Method::DELETE, "/a/7").as_deref(), Some("allow GET, HEAD, PUT"));
-        assert_eq!(found(&table, Method::GET, "/a"), None);
+        assert_eq!(found(&table, &Method::PUT, "/a/7").as_deref(), Some("/a/{id}"));
+        assert_eq!(found(&table, &Method::HEAD, "/a/7").as_deref(), Some("/a/{id}"));
+        assert_eq!(found(&table, &Method::DELETE, "/a/7").as_deref(), Some("allow GET, HEAD, PUT"));
+        assert_eq!(found(&table, &Method::GET, "/a"), None);
     }
 
     #[test]
@@ -309,11 +299,20 @@ mod tests {
         let table =
             build(vec![spec("/p/{*rest}", &[]), spec("/q/{*rest}", &[]), spec("/q", &[])]).expect("no collision");
         for path in ["/p", "/p/", "/p/1", "/p/1/2"] {
-            assert_eq!(found(&table, Method::GET, path).as_deref(), Some("/p/{*rest}"), "{path}");
+            assert_eq!(found(&table, &Method::GET, path).as_deref(), Some("/p/{*rest}"), "{path}");
         }
-        assert_eq!(found(&table, Method::GET, "/q").as_deref(), Some("/q"));
-        assert_eq!(found(&table, Method::GET, "/q/").as_deref(), Some("/q/{*rest}"));
-        assert_eq!(found(&table, Method::GET, "/px"), None);
+        assert_eq!(found(&table, &Method::GET, "/q").as_deref(), Some("/q"));
+        assert_eq!(found(&table, &Method::GET, "/q/1").as_deref(), Some("/q/{*rest}"));
+        assert_eq!(found(&table, &Method::GET, "/q/"), None, "to some servers it is /q");
+        assert_eq!(found(&table, &Method::GET, "/px"), None);
+    }
+
+    #[test]
+    fn a_route_may_claim_the_slash_at_the_end_for_itself() {
+        let table = build(vec![spec("/q", &[]), spec("/q/", &[]), spec("/{*rest}", &[])]).expect("no collision");
+        assert_eq!(found(&table, &Method::GET, "/q/").as_deref(), Some("/q/"));
+        assert_eq!(found(&table, &Method::GET, "/q").as_deref(), Some("/q"));
+        assert_eq!(found(&table, &Method::GET, "/").as_deref(), Some("/{*rest}"));
     }
 
     #[test]
@@ -323,6 +322,7 @@ mod tests {
             (spec("/a", &["GET"]), spec("/a", &["GET"])),
             (spec("/a/{id}", &["GET"]), spec("/a/{name}", &["PUT"])),
             (spec("/a/x", &[]), spec("/A/x", &[])),
+            (spec("/a/x:y", &[]), spec("/a/x%3Ay", &[])),
         ] {
             assert!(matches!(build(vec![a, b]), Err(RouteFault::Collision { .. })));
         }
@@ -331,11 +331,31 @@ mod tests {
     }
 
     #[test]
-    fn a_path_whose_lower_case_means_another_route_is_no_route() {
-        let table =
-            build(vec![spec("/api/v1/admin/{*rest}", &[]), spec("/api/v1/{*rest}", &[])]).expect("no collision");
-        assert_eq!(found(&table, Method::GET, "/api/v1/admin/x").as_deref(), Some("/api/v1/admin/{*rest}"));
-        assert_eq!(found(&table, Method::GET, "/api/v1/Admin/x"), None);
-        assert_eq!(found(&table, Method::GET, "/api/v1/Other/X").as_deref(), Some("/api/v1/{*rest}"));
+    fn a_path_that_a_careless_server_takes_for_another_routes_is_no_route() {
+        let specs = ["/api/v1/admin/{*rest}", "/api/v1/things:delete", "/api/v1/{*rest}", "/api/v1/users/{id}"];
+        let table = build(specs.map(|template| spec(template, &[])).into()).expect("no collision");
+        for stranger in [
+            "/api/v1/admin;x/users",
+            "/api/v1/admin%3Bx/users",
+            "/api/v1/ADMIN",
+            "/api/v1/Admin/",
+            "/api/v1/things%3Adelete",
+            "/api/v1/things:delete/",
+            "/api/v1/users/7/",
+        ] {
+            assert_eq!(found(&table, &Method::GET, stranger), None, "{stranger}");
+        }
+        for (own, template) in [
+            ("/api/v1/admin/a;b=c/Report%20(1).pdf", specs[0]),
+            ("/api/v1/admin/", specs[0]),
+            ("/api/v1/users/A;b", specs[3]),
+            ("/api/v1/files/100%25", specs[2]),
+            ("/api/v1/files/", specs[2]),
+        ] {
+            assert_eq!(found(&table, &Method::GET, own).as_deref(), Some(template), "{own}");
+        }
+        assert_eq!(found(&table, &Method::GET, "/api/v1/admin/x").as_deref(), Some("/api/v1/admin/{*rest}"));
+        assert_eq!(found(&table, &Method::GET, "/api/v1/Admin/x"), None);
+        assert_eq!(found(&table, &Method::GET, "/api/v1/Other/X").as_deref(), Some("/api/v1/{*rest}"));
     }
 }

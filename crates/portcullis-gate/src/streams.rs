@@ -86,7 +86,11 @@ impl RevocationListener for LiveStreams {
                 open.close.cancel();
             }
         } else {
-            self.ended_users.insert(revocation.user_id, revocation.epoch);
+            // The feed may tell of an earlier end again, after a later one.
+            let newest = |known: Option<moka::Entry<UserId, i64>>| {
+                known.map_or(revocation.epoch, |known| known.into_value().max(revocation.epoch))
+            };
+            self.ended_users.entry(revocation.user_id).and_upsert_with(newest);
             let registry = self.lock();
             let theirs = registry.values().flatten().filter(|open| open.user == revocation.user_id);
             for open in theirs.filter(|open| open.user_epoch < revocation.epoch) {
@@ -148,6 +152,17 @@ mod tests {
         let streams = LiveStreams::new();
         let mine = session();
         streams.revoked(&ends(&mine));
+        assert!(streams.register(&mine).is_closed());
+    }
+
+    #[test]
+    fn an_older_end_that_is_told_again_does_not_hide_a_newer_one() {
+        let streams = LiveStreams::new();
+        let mut mine = session();
+        mine.user_epoch = 3;
+        let all = |epoch| Revocation { user_id: mine.user_id, session_id: None, epoch, ends: true };
+        streams.revoked(&all(4));
+        streams.revoked(&all(2));
         assert!(streams.register(&mine).is_closed());
     }
 

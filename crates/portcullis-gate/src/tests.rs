@@ -1,6 +1,8 @@
 //! Tokens and sessions for the tests of this crate: the gate's two questions
 //! answered from memory, with the answers a test sets.
 
+mod spellings;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};

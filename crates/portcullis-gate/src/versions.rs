@@ -77,6 +77,12 @@ impl Versions {
         self.served.iter().map(|version| version.name.as_str()).collect()
     }
 
+    /// The names of those that are not past their sunset, oldest first.
+    pub(crate) fn served_at(&self, now: Timestamp) -> impl Iterator<Item = &str> {
+        let served = move |version: &&Version| version.sunset_at.is_none_or(|at| at > now);
+        self.served.iter().filter(served).map(|version| version.name.as_str())
+    }
+
     /// The version asked for beside the URL: `Accept-Version`, `X-API-Version`, `?api_version=`.
     pub(crate) fn asked(&self, headers: &HeaderMap, query: Option<&str>) -> Result<Option<usize>, VersionFault> {
         for name in ["accept-version", "x-api-version"] {
@@ -124,7 +130,7 @@ impl Versions {
             .collect();
         json!({
             "current": self.get(self.default_index()).name,
-            "supported": self.served.iter().filter(|v| status(v) != "sunset").map(|v| v.name.as_str()).collect::<Vec<_>>(),
+            "supported": self.served_at(now).collect::<Vec<_>>(),
             "deprecated": with("deprecated"),
             "sunset": with("sunset"),
             "details": details,

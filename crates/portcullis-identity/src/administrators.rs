@@ -53,6 +53,10 @@ impl Identity {
         caller: &Caller,
     ) -> Result<Registered, IdentityError> {
         let details = self.check_registration(&input)?;
+        // Asked again below, where it counts; here it keeps strangers from having hashes made for nothing.
+        if self.store.count_active_admins().await? > 0 {
+            return self.refuse_setup(caller).await;
+        }
         let password_hash = self.hash(&details.password).await?;
         let now = self.clock.now();
         let user = self.new_user(details, Role::Admin, Some(now));
@@ -63,8 +67,7 @@ impl Identity {
         let alone = tx.count_active_admins().await? == 0;
         if !alone || self.spend(&mut tx, token, TokenPurpose::FirstAdmin, now).await?.is_none() {
             drop(tx);
-            self.store.append_audit(&caller.failure("setup.first_administrator", now, None, "no such link")).await?;
-            return Err(IdentityError::SetupUnavailable);
+            return self.refuse_setup(caller).await;
         }
         tx.insert_user(&NewUser { user: user.clone(), password_hash: Some(password_hash) }).await?;
         tx.insert_session(&session).await?;
@@ -74,6 +77,12 @@ impl Identity {
             Subject { user: &user, role: user.role, session: session.id, ver: 1, amr: &session.amr, demo: false };
         let tokens = self.issue(&subject, refresh);
         Ok(Registered { user, tokens: Some(tokens), requires_email_verification: false })
+    }
+
+    async fn refuse_setup(&self, caller: &Caller) -> Result<Registered, IdentityError> {
+        let event = caller.failure("setup.first_administrator", self.clock.now(), None, "no such link");
+        self.store.append_audit(&event).await?;
+        Err(IdentityError::SetupUnavailable)
     }
 
     /// Makes an account with any role.

@@ -1,9 +1,8 @@
 //! The demo account (contract §3): an ADMIN that no table knows, for trying
 //! things out in development.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use portcullis_model::policy::Environment;
 use portcullis_model::secret::constant_time_eq;
@@ -14,14 +13,18 @@ use uuid::Uuid;
 
 use crate::account::SessionView;
 use crate::audit::Caller;
+use crate::demo_sessions::{DemoSessions, Exchange, Live, exchange};
 use crate::error::IdentityError;
 use crate::identity::Identity;
 use crate::login::{LoginInput, SignIn};
 use crate::refresh_token::Presented;
+use crate::register::BY_PASSWORD;
 use crate::tokens::{IssuedTokens, Subject};
 
 /// The demo account's id, the same everywhere.
 const DEMO_USER: Uuid = Uuid::from_u128(0x00000000_0000_7000_8000_00000000de40);
+/// It never changes, so neither does its epoch.
+const DEMO_EPOCH: i64 = 1;
 
 /// `DEMO_USER_EMAIL` and `DEMO_USER_PASSWORD`.
 #[derive(Clone, Debug)]
@@ -35,13 +38,12 @@ pub struct DemoOptions {
 pub(crate) struct Demo {
     options: DemoOptions,
     environment: Environment,
-    /// Live demo sessions and the refresh token each expects.
-    sessions: Mutex<HashMap<SessionId, [u8; 32]>>,
+    sessions: DemoSessions,
 }
 
 impl Demo {
     pub(crate) fn new(options: DemoOptions, environment: Environment) -> Self {
-        Self { options, environment, sessions: Mutex::default() }
+        Self { options, environment, sessions: DemoSessions::default() }
     }
 
     /// In production the pair is known, so that it can be refused by its own name.
@@ -55,12 +57,8 @@ impl Demo {
         email && password
     }
 
-    pub(crate) fn holds(&self, session: SessionId) -> bool {
-        self.lock().contains_key(&session)
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<SessionId, [u8; 32]>> {
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn holds(&self, session: SessionId, now: Timestamp) -> bool {
+        self.sessions.live(now).contains_key(&session)
     }
 
     fn user(&self, now: Timestamp) -> User {
@@ -83,16 +81,105 @@ impl Demo {
 }
 
 impl Identity {
-    pub(crate) fn demo_login(&self, demo: &Demo, _caller: &Caller) -> Result<SignIn, IdentityError> {
+    pub(crate) async fn demo_login(&self, demo: &Demo, caller: &Caller) -> Result<SignIn, IdentityError> {
+        let now = self.clock.now();
         if demo.is_refused() {
+            let event = caller.failure("auth.login", now, None, "the demo account in production");
+            self.store.append_audit(&event).await?;
             return Err(IdentityError::DemoInProduction);
         }
-        let now = self.clock.now();
         let user = demo.user(now);
         let id = SessionId::new(&self.clock, &self.random);
-        let (refresh, hash) = self.refresh_tokens.make(id);
-        let amr: Arc<[String]> = Arc::from(["pwd".to_owned()]);
-        let expires = now + self.options.absolute;
+        let (refresh, refresh_hash) = self.refresh_tokens.make(id);
+        let live = Live {
+            refresh_hash,
+            began: now,
+            idle_until: now + self.options.refresh_idle,
+            until: now + self.options.absolute,
+            rotated: Vec::new(),
+        };
+        self.store.append_audit(&caller.success("auth.login", now, user.id, Some(id))).await?;
+        let mut sessions = demo.sessions.live(now);
+        self.show_demo_session(&user, id, &live);
+        sessions.insert(id, live);
+        drop(sessions);
+        let tokens = self.demo_tokens(&user, id, refresh);
+        Ok(SignIn { user, tokens })
+    }
+
+    pub(crate) async fn demo_refresh(
+        &self,
+        demo: &Demo,
+        presented: &Presented,
+        caller: &Caller,
+    ) -> Result<IssuedTokens, IdentityError> {
+        let (id, now) = (presented.session, self.clock.now());
+        let user = demo.user(now);
+        let limits = (self.options.refresh_idle, self.options.grace);
+        let exchanged = {
+            let mut sessions = demo.sessions.live(now);
+            let exchanged = sessions
+                .get_mut(&id)
+                .map_or(Exchange::Unknown, |live| exchange(live, presented, &self.refresh_tokens, now, limits));
+            match (&exchanged, sessions.get(&id)) {
+                (Exchange::Successor(_), Some(live)) => self.show_demo_session(&user, id, live),
+                (Exchange::Reused, _) => {
+                    sessions.remove(&id);
+                    self.sessions.remove_demo(id);
+                }
+                _ => {}
+            }
+            exchanged
+        };
+        let (event, answer) = match exchanged {
+            Exchange::Successor(refresh) => {
+                (caller.success("auth.refresh", now, user.id, Some(id)), Ok(self.demo_tokens(&user, id, refresh)))
+            }
+            Exchange::Reused => {
+                let reason = "a rotated refresh token was used again";
+                let mut event = caller.failure("auth.refresh_reuse", now, Some(user.id), reason);
+                event.session_id = Some(id);
+                (event, Err(IdentityError::InvalidRefreshToken))
+            }
+            Exchange::Unknown => (
+                caller.failure("auth.refresh", now, None, "not a live session's token"),
+                Err(IdentityError::InvalidRefreshToken),
+            ),
+        };
+        self.store.append_audit(&event).await?;
+        answer
+    }
+
+    /// Ends a demo session, or all of them.
+    pub(crate) async fn demo_logout(
+        &self,
+        demo: &Demo,
+        id: SessionId,
+        all: bool,
+        caller: &Caller,
+    ) -> Result<(), IdentityError> {
+        let now = self.clock.now();
+        demo.sessions.live(now).retain(|other, _| {
+            let stays = !all && *other != id;
+            if !stays {
+                self.sessions.remove_demo(*other);
+            }
+            stays
+        });
+        let action = if all { "auth.logout_all" } else { "auth.logout" };
+        self.store.append_audit(&caller.success(action, now, UserId(DEMO_USER), Some(id))).await?;
+        Ok(())
+    }
+
+    /// Whether the token opens a live demo session, or opened it a moment ago.
+    pub(crate) fn demo_session_of(&self, demo: &Demo, presented: &Presented) -> bool {
+        let now = self.clock.now();
+        let sessions = demo.sessions.live(now);
+        sessions.get(&presented.session).is_some_and(|live| live.knows(presented, now, self.options.grace))
+    }
+
+    /// Lets the gate find the session, with the end it has now.
+    fn show_demo_session(&self, user: &User, id: SessionId, live: &Live) {
         self.sessions.insert_demo(SessionState {
             id,
             user_id: user.id,
@@ -100,40 +187,21 @@ impl Identity {
             permissions: Arc::clone(self.sessions.roles().of(user.role)),
             email: user.email.clone(),
             email_verified: true,
-            amr: Arc::clone(&amr),
-            authenticated_at: now.timestamp(),
-            session_epoch: 1,
-            user_epoch: 1,
-            token_epoch: 1,
-            expires_at: expires.timestamp(),
+            amr: Arc::from([BY_PASSWORD.to_owned()]),
+            authenticated_at: live.began.timestamp(),
+            session_epoch: DEMO_EPOCH,
+            user_epoch: DEMO_EPOCH,
+            token_epoch: DEMO_EPOCH,
+            expires_at: live.ends().timestamp(),
             demo: true,
-            last_seen: AtomicI64::new(now.timestamp()),
+            last_seen: AtomicI64::new(self.clock.unix_seconds()),
         });
-        demo.lock().insert(id, hash);
-        let subject = Subject { user: &user, role: user.role, session: id, ver: 1, amr: &amr, demo: true };
-        let tokens = self.issue(&subject, refresh);
-        Ok(SignIn { user, tokens })
     }
 
-    pub(crate) fn demo_refresh(&self, demo: &Demo, presented: &Presented) -> Result<IssuedTokens, IdentityError> {
-        let (refresh, hash) = self.refresh_tokens.make(presented.session);
-        match demo.lock().get_mut(&presented.session) {
-            Some(current) if *current == presented.hash => *current = hash,
-            _ => return Err(IdentityError::InvalidRefreshToken),
-        }
-        let user = demo.user(self.clock.now());
-        let amr = ["pwd".to_owned()];
-        let subject =
-            Subject { user: &user, role: user.role, session: presented.session, ver: 1, amr: &amr, demo: true };
-        Ok(self.issue(&subject, refresh))
-    }
-
-    pub(crate) fn demo_logout(&self, session: SessionId) -> Result<(), IdentityError> {
-        self.sessions.remove_demo(session);
-        if let Some(demo) = &self.demo {
-            demo.lock().remove(&session);
-        }
-        Ok(())
+    fn demo_tokens(&self, user: &User, session: SessionId, refresh: SecretString) -> IssuedTokens {
+        let amr = [BY_PASSWORD.to_owned()];
+        let subject = Subject { user, role: user.role, session, ver: DEMO_EPOCH, amr: &amr, demo: true };
+        self.issue(&subject, refresh)
     }
 
     pub(crate) fn demo_user(&self) -> Result<User, IdentityError> {

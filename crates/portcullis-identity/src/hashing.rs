@@ -257,6 +257,20 @@ mod tests {
         assert_eq!(room.hashes(), 2);
     }
 
+    #[test]
+    fn memory_is_taken_at_the_first_hash_kept_for_the_next_and_given_back_after_an_expensive_one() {
+        let mut memory = Memory(Vec::new());
+        assert_eq!(memory.0.capacity(), 0);
+        memory.hash("one", b"0123456789abcdef", &params());
+        let (blocks, place) = (memory.0.capacity(), memory.0.as_ptr());
+        assert_eq!(blocks, params_blocks());
+        memory.hash("two", b"0123456789abcdef", &params());
+        assert_eq!((memory.0.capacity(), memory.0.as_ptr()), (blocks, place));
+        let expensive = Params::new(2 * MEMORY_KIB, 1, 1, Some(HASH_BYTES)).expect("valid");
+        memory.hash("three", b"0123456789abcdef", &expensive);
+        assert_eq!(memory.0.capacity(), 0);
+    }
+
     #[tokio::test]
     async fn past_the_queue_it_is_busy() {
         let room = room(2);

@@ -7,6 +7,7 @@ mod account;
 mod administrators;
 mod audit;
 mod demo;
+mod demo_sessions;
 mod error;
 mod hashing;
 mod identity;

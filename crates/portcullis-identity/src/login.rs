@@ -54,7 +54,7 @@ impl Identity {
         if let Some(demo) = &self.demo
             && demo.is_for(&input)
         {
-            return self.demo_login(demo, caller);
+            return self.demo_login(demo, caller).await;
         }
         let password = PresentedPassword::new(input.password.expose());
         // An address that cannot exist is looked up all the same.
@@ -80,12 +80,26 @@ impl Identity {
                 if let Some(sign_in) = self.begin(known, &input, outdated, caller, now).await? {
                     return Ok(sign_in);
                 }
+                if let Some(changed) = self.changed_harmlessly(known).await?
+                    && let Some(sign_in) = self.begin(&changed, &input, None, caller, now).await?
+                {
+                    return Ok(sign_in);
+                }
                 "account changed meanwhile"
             }
         };
         let user = credentials.map(|known| known.user.id);
         self.store.append_audit(&caller.failure("auth.login", now, user, reason)).await?;
         Err(IdentityError::InvalidCredentials)
+    }
+
+    /// The account as it is now, if the password that was compared is still the
+    /// one and the account may still sign in: another role, or an address
+    /// confirmed in the meantime, is no reason to call good credentials bad.
+    async fn changed_harmlessly(&self, known: &Credentials) -> Result<Option<Credentials>, IdentityError> {
+        let hash = |credentials: &Credentials| credentials.password_hash.as_ref().map(|hash| hash.expose().to_owned());
+        let now = self.store.credentials_by_id(known.user.id).await?;
+        Ok(now.filter(|now| now.user.is_active && hash(now) == hash(known)))
     }
 
     /// Writes the session; `None` if the account changed since it was read.
@@ -98,9 +112,8 @@ impl Identity {
         now: Timestamp,
     ) -> Result<Option<SignIn>, IdentityError> {
         let rehashed = match outdated {
-            Some(password) => {
-                Some(self.hashing.make(SecretString::new(password.expose())).await.map_err(|_| IdentityError::Busy)?)
-            }
+            // With the room full, a later sign-in may do it: this one is good as it is.
+            Some(password) => self.hashing.make(SecretString::new(password.expose())).await.ok(),
             None => None,
         };
         let user = User { last_login_at: Some(now), ..known.user.clone() };

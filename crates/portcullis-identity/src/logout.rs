@@ -30,18 +30,18 @@ impl Identity {
     }
 
     async fn try_logout(&self, logout: &Logout, caller: &Caller) -> Result<(), IdentityError> {
-        if let Some(session) = &logout.session
-            && session.demo
-        {
-            return self.demo_logout(session.id);
-        }
         let (user, session) = match (&logout.session, &logout.refresh_token) {
-            (Some(session), _) => (session.user_id, session.id),
+            (Some(session), _) if session.demo => (None, session.id),
+            (Some(session), _) => (Some(session.user_id), session.id),
             (None, Some(token)) => match self.session_of_refresh_token(token.expose()).await? {
                 Some(found) => found,
-                None => return Err(IdentityError::InvalidRefreshToken),
+                None => return self.refuse_logout(caller).await,
             },
-            (None, None) => return Err(IdentityError::InvalidRefreshToken),
+            (None, None) => return self.refuse_logout(caller).await,
+        };
+        let Some(user) = user else {
+            let demo = self.demo.as_ref().ok_or(IdentityError::NotFound)?;
+            return self.demo_logout(demo, session, logout.all, caller).await;
         };
         let now = self.clock.now();
         let mut tx = self.store.begin().await?;
@@ -56,12 +56,27 @@ impl Identity {
         Ok(())
     }
 
-    /// The live session that a refresh token opens, or opened a moment ago.
-    async fn session_of_refresh_token(&self, token: &str) -> Result<Option<(UserId, SessionId)>, IdentityError> {
+    async fn refuse_logout(&self, caller: &Caller) -> Result<(), IdentityError> {
+        let event = caller.failure("auth.logout", self.clock.now(), None, "not a live session's token");
+        self.store.append_audit(&event).await?;
+        Err(IdentityError::InvalidRefreshToken)
+    }
+
+    /// The live session that a refresh token opens, or opened a moment ago;
+    /// without a user when it is one of the demo account's.
+    async fn session_of_refresh_token(
+        &self,
+        token: &str,
+    ) -> Result<Option<(Option<UserId>, SessionId)>, IdentityError> {
         let Some(presented) = self.refresh_tokens.read(token) else { return Ok(None) };
+        if let Some(demo) = &self.demo
+            && self.demo_session_of(demo, &presented)
+        {
+            return Ok(Some((None, presented.session)));
+        }
         let Some(view) = self.store.refresh_view(presented.session).await? else { return Ok(None) };
         let current = view.refresh_hash == presented.hash;
         let known = current || self.store.refresh_grace(&presented.hash).await?.is_some();
-        Ok((known && view.session.is_live(view.now)).then_some((view.user.id, view.session.id)))
+        Ok((known && view.session.is_live(view.now)).then_some((Some(view.user.id), view.session.id)))
     }
 }

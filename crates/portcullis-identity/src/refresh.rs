@@ -1,6 +1,6 @@
 //! Rotating refresh tokens (contract §3, requirement 32).
 
-use portcullis_model::SecretString;
+use portcullis_model::{SecretString, Timestamp};
 use portcullis_storage::{EndReason, RefreshView, Rotation};
 
 use crate::audit::Caller;
@@ -26,26 +26,38 @@ impl Identity {
     }
 
     async fn try_refresh(&self, text: &str, caller: &Caller) -> Result<IssuedTokens, IdentityError> {
-        let Some(presented) = self.refresh_tokens.read(text) else { return Err(IdentityError::InvalidRefreshToken) };
+        let Some(presented) = self.refresh_tokens.read(text) else {
+            let event = caller.failure("auth.refresh", self.clock.now(), None, "not a refresh token");
+            self.store.append_audit(&event).await?;
+            return Err(IdentityError::InvalidRefreshToken);
+        };
         if let Some(demo) = &self.demo
-            && demo.holds(presented.session)
+            && demo.holds(presented.session, self.clock.now())
         {
-            return self.demo_refresh(demo, &presented);
+            return self.demo_refresh(demo, &presented, caller).await;
         }
-        if let Some(view) = self.live_view(&presented).await?
-            && view.refresh_hash == presented.hash
-            && let Some(tokens) = self.rotate(text, &presented, &view, caller).await?
-        {
-            return Ok(tokens);
+        let Some(mut view) = self.live_view(&presented).await? else {
+            return self.refuse(&presented, None, caller).await;
+        };
+        // Whatever it then waits for, a token is judged by when it was presented:
+        // one that was current, or within its grace window, is nobody's loot.
+        let (presented_at, was_current) = (view.now, view.refresh_hash == presented.hash);
+        if was_current {
+            if let Some(tokens) = self.rotate(text, &presented, &view, caller).await? {
+                return Ok(tokens);
+            }
+            // Somebody else was first.
+            match self.live_view(&presented).await? {
+                Some(now) => view = now,
+                None => return self.refuse(&presented, None, caller).await,
+            }
         }
-        // Rotated by somebody else, a moment or a long time ago.
-        let view = self.live_view(&presented).await?;
-        if let Some(view) = &view
-            && let Some(successor) = self.successor(text, &presented, view).await?
-        {
-            return Ok(self.tokens_for(view, successor));
+        if let Some(successor) = self.successor(text, &presented, presented_at).await? {
+            let event = caller.success("auth.refresh", view.now, view.user.id, Some(presented.session));
+            self.store.append_audit(&event).await?;
+            return Ok(self.tokens_for(&view, successor));
         }
-        self.refuse(&presented, view.as_ref(), caller).await
+        self.refuse(&presented, (!was_current).then_some(&view), caller).await
     }
 
     async fn live_view(&self, presented: &Presented) -> Result<Option<RefreshView>, IdentityError> {
@@ -80,16 +92,16 @@ impl Identity {
         Ok(Some(self.tokens_for(view, successor)))
     }
 
-    /// The successor of a token that was rotated within the grace window.
+    /// The successor of a token, if the grace window was open when it was presented.
     async fn successor(
         &self,
         text: &str,
         presented: &Presented,
-        view: &RefreshView,
+        presented_at: Timestamp,
     ) -> Result<Option<SecretString>, IdentityError> {
         let grace = self.store.refresh_grace(&presented.hash).await?;
-        let Some(grace) = grace.filter(|grace| grace.session_id == view.session.id) else { return Ok(None) };
-        let age = (grace.now - grace.rotated_at).to_std().unwrap_or_default();
+        let Some(grace) = grace.filter(|grace| grace.session_id == presented.session) else { return Ok(None) };
+        let age = (presented_at - grace.rotated_at).to_std().unwrap_or_default();
         if age > self.options.grace {
             return Ok(None);
         }
@@ -97,7 +109,7 @@ impl Identity {
         Ok(opened.and_then(|bytes| std::str::from_utf8(bytes.expose()).ok().map(SecretString::new)))
     }
 
-    /// Refuses, and ends the session if the token was one of ours.
+    /// Refuses, and ends the session (`view`, while it lives) if the token was one of ours.
     async fn refuse(
         &self,
         presented: &Presented,

@@ -54,8 +54,13 @@ impl ProxyBody {
     }
 
     /// A body whose connection is driven by another task.
-    pub(crate) fn driven_elsewhere(body: Incoming, sender: SendRequest<InboundBody>) -> Self {
-        Self { body: Some(body), connection: None, live: None, _sender: Some(sender) }
+    pub(crate) fn driven_elsewhere(body: Incoming, sender: SendRequest<InboundBody>, live: Option<Live>) -> Self {
+        Self { body: Some(body), connection: None, live, _sender: Some(sender) }
+    }
+
+    /// Ends the body when `upload` ends. Both are of one session, so one registration is enough.
+    pub(crate) fn end_with(&mut self, upload: Live) {
+        self.live.get_or_insert(upload);
     }
 
     /// A body that has ended needs its connection no longer.

@@ -79,8 +79,12 @@ impl Proxy {
             })
             .await
         };
-        let result = result.unwrap_or(Err(ProxyError::Timeout));
+        let mut result = result.unwrap_or(Err(ProxyError::Timeout));
         service.record(result.as_ref().map_or_else(ProxyError::outcome, |_| Outcome::Answered));
+        if let (Ok(response), Some(upload)) = (&mut result, upload) {
+            // The answer may have begun before the upload was through.
+            response.body_mut().end_with(upload);
+        }
         result
     }
 
@@ -99,9 +103,10 @@ impl Proxy {
         parts.uri = self::target(permit, forwarding, &parts.uri)?;
         parts.version = Version::HTTP_11;
         headers::for_upstream(&mut parts.headers, permit, forwarding, &target.authority);
+        headers::frame(&mut parts.headers, &body);
         if let Some(protocol) = upgrade {
             let live = permit.principal().map(|principal| self.streams.register(&principal.session));
-            return tunnel::open(Request::from_parts(parts, body), &protocol, &target, live).await;
+            return tunnel::open(Request::from_parts(parts, body), &protocol, connection, live).await;
         }
         // Kept for a second try, should the target have closed the connection just as we write.
         let again = (connection.reused && body.is_end_stream() && is_idempotent(&parts.method)).then(|| parts.clone());

@@ -4,7 +4,8 @@ use http::header::{
     AUTHORIZATION, CONNECTION, COOKIE, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
     PROXY_AUTHORIZATION, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
-use portcullis_gate::{CookieName, Permit};
+use http_body::Body;
+use portcullis_gate::{CookieName, InboundBody, Permit};
 use portcullis_model::policy::{CsrfPolicy, Forwarding};
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -22,9 +23,11 @@ const SESSION: HeaderName = HeaderName::from_static("x-portcullis-session");
 
 /// Headers of ours that a client must not send in any spelling, with `-` for every separator.
 const OURS: &str = "x-portcullis-";
-/// Headers that only count in their own spelling: another one would pass us and
-/// be read by a server that takes `_` for `-`.
-const EXACT_ONLY: [&str; 4] = ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-api-key"];
+/// What tells of the hops before us.
+const FORWARDED_PREFIX: &str = "x-forwarded-";
+/// Headers that, with those of [`FORWARDED_PREFIX`], only count in their own
+/// spelling: another one would pass us and be read by a server that takes `_` for `-`.
+const EXACT_ONLY: [&str; 3] = ["x-api-key", "x-csrf-token", "x-request-id"];
 
 /// Takes out what concerns this hop only, beginning with what `Connection` names (RFC 9110 §7.6.1).
 pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
@@ -73,6 +76,14 @@ pub(crate) fn for_upstream(headers: &mut HeaderMap, permit: &Permit, forwarding:
     }
 }
 
+/// Frames a body of unknown length. Hyper does so too, but not for methods that
+/// rarely have one: there it would drop the body without a word.
+pub(crate) fn frame(headers: &mut HeaderMap, body: &InboundBody) {
+    if !body.is_end_stream() && body.size_hint().exact().is_none() {
+        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+}
+
 /// Makes an upstream's headers into ours: nothing of this hop, and no cookie of our names.
 pub(crate) fn from_upstream(headers: &mut HeaderMap) {
     remove_hop_by_hop(headers);
@@ -87,7 +98,11 @@ pub(crate) fn from_upstream(headers: &mut HeaderMap) {
 }
 
 fn sets_ours(cookie: &HeaderValue) -> bool {
-    let name = cookie.as_bytes().split(|b| *b == b'=' || *b == b';').next().unwrap_or_default().trim_ascii();
+    // A cookie without a name (`=a=b`) is sent back as `a=b` (RFC 6265bis §5.7), so
+    // that it would have the name that its value begins with.
+    let start = cookie.as_bytes().iter().position(|b| *b != b'=' && !b.is_ascii_whitespace());
+    let cookie = start.map_or(&[][..], |start| &cookie.as_bytes()[start..]);
+    let name = cookie.split(|b| *b == b'=' || *b == b';').next().unwrap_or_default().trim_ascii();
     // Prefixes and names of cookies are compared without case by some browsers.
     CookieName::all_spellings().any(|ours| name.eq_ignore_ascii_case(ours.as_bytes()))
 }
@@ -101,10 +116,15 @@ fn remove_impostors(headers: &mut HeaderMap) {
     };
     let impostor = |name: &HeaderName| {
         let folded = folded(name);
-        folded.starts_with(OURS) || (folded != name.as_str() && EXACT_ONLY.contains(&folded.as_str()))
+        let exact_only = folded.starts_with(FORWARDED_PREFIX) || EXACT_ONLY.contains(&folded.as_str());
+        folded.starts_with(OURS) || (exact_only && folded != name.as_str())
     };
-    let impostors: Vec<HeaderName> = headers.keys().filter(suspicious).filter(|name| impostor(name)).cloned().collect();
-    for name in impostors {
+    remove_all(headers, |name| suspicious(&name) && impostor(name));
+}
+
+fn remove_all(headers: &mut HeaderMap, unwanted: impl Fn(&HeaderName) -> bool) {
+    let names: Vec<HeaderName> = headers.keys().filter(|name| unwanted(name)).cloned().collect();
+    for name in names {
         headers.remove(name);
     }
 }
@@ -138,6 +158,8 @@ fn add_origination(headers: &mut HeaderMap, permit: &Permit) {
     let chain = if from.peer_trusted { joined(headers, &FORWARDED_FOR) } else { None };
     if !from.peer_trusted {
         headers.remove(FORWARDED);
+        // The port, the prefix and whatever else servers read under this name, too.
+        remove_all(headers, |name| name.as_str().starts_with(FORWARDED_PREFIX));
     }
     let for_value = match chain {
         Some(chain) => HeaderValue::try_from(format!("{chain}, {peer}")).unwrap_or_else(|_| value(&peer)),

@@ -61,12 +61,17 @@ impl Pool {
         if !connection.is_usable(cx) {
             return;
         }
+        let now = Instant::now();
         let mut idle = self.lock();
-        if idle.len() >= MAX_IDLE {
-            // The oldest are at the front.
-            idle.remove(0);
-        }
-        idle.push((connection, Instant::now()));
+        // The oldest are at the front, where `take` comes last: after a burst it
+        // would leave them there, closed by the target or not.
+        let expired = idle.partition_point(|(_, since)| now.saturating_duration_since(*since) >= IDLE_LIFETIME);
+        let excess = (idle.len() + 1).saturating_sub(MAX_IDLE);
+        let gone: Vec<_> = idle.drain(..expired.max(excess)).collect();
+        idle.push((connection, now));
+        drop(idle);
+        // Closing sockets takes system calls, which nobody else need wait for.
+        drop(gone);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(Connection, Instant)>> {
@@ -79,6 +84,14 @@ impl Connection {
     pub(crate) async fn open(target: &Target) -> Result<Self, ProxyError> {
         let (sender, driver) = handshake(target).await?;
         Ok(Self { sender, driver: Driver(Some(Box::pin(driver))), reused: false })
+    }
+
+    /// For a connection that outlives its request: what sends on it, and what drives it to its end.
+    pub(crate) fn into_upgradeable(
+        self,
+    ) -> (SendRequest<InboundBody>, impl Future<Output = hyper::Result<()>> + Send + 'static) {
+        let driver = self.driver.0.expect("a connection that carried nothing yet has not been driven to its end");
+        (self.sender, Pin::into_inner(driver).with_upgrades())
     }
 
     fn is_usable(&mut self, cx: &mut Context<'_>) -> bool {
@@ -102,7 +115,7 @@ impl Driver {
 }
 
 /// A connected socket that speaks HTTP/1.1.
-pub(crate) async fn handshake(target: &Target) -> Result<(SendRequest<InboundBody>, Http), ProxyError> {
+async fn handshake(target: &Target) -> Result<(SendRequest<InboundBody>, Http), ProxyError> {
     let connecting = TcpStream::connect((target.host.as_str(), target.port));
     let stream = match tokio::time::timeout(target.connect_timeout, connecting).await {
         Ok(Ok(stream)) => stream,
@@ -111,4 +124,71 @@ pub(crate) async fn handshake(target: &Target) -> Result<(SendRequest<InboundBod
     };
     stream.set_nodelay(true).map_err(ProxyError::Connect)?;
     http1::handshake(TokioIo::new(stream)).await.map_err(ProxyError::Broken)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use http::HeaderValue;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    async fn target() -> (Target, TcpListener) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let port = listener.local_addr().expect("a bound socket has an address").port();
+        let target = Target {
+            host: "127.0.0.1".to_owned(),
+            port,
+            authority: HeaderValue::from_static("upstream"),
+            connect_timeout: Duration::from_secs(5),
+            pool: Pool::default(),
+        };
+        (target, listener)
+    }
+
+    /// Gives the pool a connection; the target's end of it is the caller's to keep open.
+    async fn keep_one(target: &Target, listener: &TcpListener) -> TcpStream {
+        let mut connection = Some(Connection::open(target).await.expect("the target listens"));
+        poll_fn(|cx| {
+            target.pool.give_back(connection.take().expect("polled once"), cx);
+            Poll::Ready(())
+        })
+        .await;
+        listener.accept().await.expect("a connection").0
+    }
+
+    /// As if the oldest connection had been idle for its whole lifetime.
+    fn age_the_oldest(pool: &Pool) {
+        let since = &mut pool.lock()[0].1;
+        *since = since.checked_sub(IDLE_LIFETIME).expect("the machine has been up for longer");
+    }
+
+    #[tokio::test]
+    async fn an_expired_connection_is_not_taken() {
+        let (target, listener) = target().await;
+        let _theirs = keep_one(&target, &listener).await;
+        age_the_oldest(&target.pool);
+        assert!(poll_fn(|cx| Poll::Ready(target.pool.take(cx))).await.is_none());
+    }
+
+    #[tokio::test]
+    async fn expired_connections_are_closed_though_newer_ones_serve() {
+        let (target, listener) = target().await;
+        let _first = keep_one(&target, &listener).await;
+        age_the_oldest(&target.pool);
+        let _second = keep_one(&target, &listener).await;
+        assert_eq!(target.pool.lock().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn no_more_than_the_bound_are_kept() {
+        let (target, listener) = target().await;
+        let mut theirs = Vec::new();
+        for _ in 0..MAX_IDLE + 2 {
+            theirs.push(keep_one(&target, &listener).await);
+        }
+        assert_eq!(target.pool.lock().len(), MAX_IDLE);
+    }
 }

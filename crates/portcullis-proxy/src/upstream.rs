@@ -100,7 +100,12 @@ impl Service {
             .into_iter()
             .map(|(outcome, label)| {
                 let counter = metrics.upstream_requests(&upstream.name, label);
-                (outcome, Box::new(move || { counter.inc(); }) as Count)
+                (
+                    outcome,
+                    Box::new(move || {
+                        counter.inc();
+                    }) as Count,
+                )
             })
             .collect();
         Self { targets, next: AtomicUsize::new(0), last: AtomicU8::new(0), outcomes }

@@ -166,3 +166,53 @@ async fn a_cached_session_holds_no_secret() {
         assert!(!text.contains(secret));
     }
 }
+
+/// Signs in while the only hashing thread is kept busy, and makes `change` between the look-up and the end.
+async fn login_during(
+    house: &House,
+    change: impl AsyncFnOnce(&House),
+) -> Result<portcullis_identity::SignIn, IdentityError> {
+    let queue = (0..10).map(|_| house.login("nobody@example.com", "keeps the thread busy"));
+    let busy = futures_util::future::join_all(queue);
+    let during = async {
+        let before = house.metrics.database_statements();
+        let login = house.login("ada@example.com", PASSWORD);
+        let change = async {
+            // Until the account was read, at least; the queue leaves time for the rest.
+            while house.metrics.database_statements() <= before + 10 {
+                tokio::task::yield_now().await;
+            }
+            change(house).await;
+        };
+        tokio::join!(login, change).0
+    };
+    tokio::join!(busy, during).1
+}
+
+#[tokio::test]
+async fn a_harmless_change_to_the_account_does_not_spoil_a_login_that_is_under_way() {
+    let house = house().await;
+    let user = house.register("ada").await.user.id;
+    let sign_in = login_during(&house, async |house: &House| {
+        let mut tx = house.store.begin().await.expect("tx");
+        tx.set_email_verified(user, house.clock.now()).await.expect("set");
+        tx.commit().await.expect("committed");
+    })
+    .await
+    .expect("signed in");
+    assert!(sign_in.user.is_email_verified(), "answered with the account as it was before");
+    assert!(house.session(&sign_in.tokens.access).await.is_some());
+}
+
+#[tokio::test]
+async fn sr_22_disabling_an_account_defeats_a_login_that_is_under_way() {
+    let house = house().await;
+    let user = house.register("ada").await.user.id;
+    let result = login_during(&house, async |house: &House| {
+        let mut tx = house.store.begin().await.expect("tx");
+        tx.set_active(user, false, house.clock.now()).await.expect("set");
+        tx.commit().await.expect("committed");
+    })
+    .await;
+    assert!(matches!(result, Err(IdentityError::InvalidCredentials)), "{result:?}");
+}

@@ -88,3 +88,24 @@ async fn a_disabled_account_refreshes_no_more() {
     assert!(house.session(&tokens.access).await.is_none());
     assert!(house.login("ada@example.com", PASSWORD).await.is_err());
 }
+
+#[tokio::test]
+async fn sr_32_callers_who_waited_for_the_database_are_no_thieves() {
+    let house = house().await;
+    let first = house.register("ada").await.tokens.expect("signed in");
+    let writer = house.store.begin().await.expect("the only writer");
+    let before = house.metrics.database_statements();
+    let refresh = || async { house.identity.refresh(first.refresh.expose(), &caller()).await };
+    let release = async {
+        // Both have read the session and wait to write.
+        while house.metrics.database_statements() < before + 2 {
+            tokio::task::yield_now().await;
+        }
+        house.clock.advance(Duration::from_secs(11));
+        drop(writer);
+    };
+    let (one, two, ()) = tokio::join!(refresh(), refresh(), release);
+    let (one, two) = (one.expect("refreshed"), two.expect("it presented the token while that was current"));
+    assert_eq!(one.refresh.expose(), two.refresh.expose());
+    assert!(house.session(&one.access).await.is_some());
+}

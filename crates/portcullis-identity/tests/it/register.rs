@@ -177,3 +177,14 @@ async fn the_first_administrators_link_expires_after_half_an_hour() {
     let result = house.identity.claim_first_administrator(token.expose(), person("root"), &caller()).await;
     assert!(matches!(result, Err(IdentityError::SetupUnavailable)));
 }
+
+#[tokio::test]
+async fn sr_45_once_there_is_an_administrator_the_setup_costs_no_hash() {
+    let house = house().await;
+    let token = house.identity.first_administrator_token().await.expect("storage").expect("no administrator yet");
+    house.identity.claim_first_administrator(token.expose(), person("root"), &caller()).await.expect("claimed");
+    let hashes = house.identity.hashing().hashes();
+    let again = house.identity.claim_first_administrator(token.expose(), person("mallory"), &caller()).await;
+    assert!(matches!(again, Err(IdentityError::SetupUnavailable)), "{again:?}");
+    assert_eq!(house.identity.hashing().hashes(), hashes, "anybody can keep the hashing room busy");
+}

@@ -1,0 +1,294 @@
+//! Finding the heads in a connection's bytes and judging each (requirement 39).
+//!
+//! The scanner follows bodies only as far as it needs to know where the next
+//! head begins. It holds no more than the beginning of one line.
+
+/// How much of a line is kept: a length's name, its spaces and its twenty digits
+/// fit, and so does the one transfer coding that is accepted.
+const KEPT: usize = 64;
+
+/// Looks at a connection's bytes, in pieces of any size.
+#[derive(Debug, Default)]
+pub(crate) struct HeadScanner {
+    place: Place,
+    line: Line,
+    head: Head,
+    /// How many heads were complete before this one.
+    complete: u64,
+}
+
+/// Where in the stream the next byte stands.
+#[derive(Debug, Default)]
+enum Place {
+    #[default]
+    Head,
+    /// In a body, with so many bytes to come.
+    Body(u64),
+    ChunkSize,
+    Trailers,
+    /// After an ambiguous head, or after what the parser refuses by itself:
+    /// this connection carries no further request.
+    Over,
+}
+
+/// The line being read.
+#[derive(Debug)]
+struct Line {
+    start: [u8; KEPT],
+    length: usize,
+    last: u8,
+}
+
+impl Default for Line {
+    fn default() -> Self {
+        Self { start: [0; KEPT], length: 0, last: 0 }
+    }
+}
+
+/// What a head has said so far.
+#[derive(Debug, Default)]
+struct Head {
+    begun: bool,
+    length: Option<u64>,
+    chunked: bool,
+    ambiguous: bool,
+}
+
+impl HeadScanner {
+    /// Takes the next bytes; the number of the first ambiguous head as soon as it is complete.
+    pub(crate) fn scan(&mut self, mut bytes: &[u8]) -> Option<u64> {
+        while !bytes.is_empty() {
+            match self.place {
+                Place::Over => return None,
+                Place::Body(left) => {
+                    let taken = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
+                    bytes = &bytes[taken..];
+                    let left = left - taken as u64;
+                    if left > 0 {
+                        self.place = Place::Body(left);
+                    } else {
+                        // After a chunk comes the next size, after a whole body the next head.
+                        self.place = if self.head.chunked { Place::ChunkSize } else { self.next_head() };
+                    }
+                }
+                Place::Head | Place::ChunkSize | Place::Trailers => {
+                    let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else {
+                        self.line.extend(bytes);
+                        return None;
+                    };
+                    self.line.extend(&bytes[..end]);
+                    bytes = &bytes[end + 1..];
+                    let line = std::mem::take(&mut self.line);
+                    if self.end_line(&line) {
+                        return Some(self.complete);
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// Takes a whole line; whether it completes an ambiguous head.
+    fn end_line(&mut self, line: &Line) -> bool {
+        match self.place {
+            Place::Head if line.is_empty() && !self.head.begun => {}
+            Place::Head if line.is_empty() => {
+                self.head.ambiguous |= line.is_bare();
+                return self.end_head();
+            }
+            Place::Head => self.head.read(line),
+            Place::ChunkSize => {
+                self.place = match line.chunk_size() {
+                    None => Place::Over,
+                    Some(0) => Place::Trailers,
+                    // The chunk and the line break behind it.
+                    Some(size) => Place::Body(size.saturating_add(2)),
+                }
+            }
+            Place::Trailers if line.is_empty() => self.place = self.next_head(),
+            Place::Trailers | Place::Body(_) | Place::Over => {}
+        }
+        false
+    }
+
+    fn end_head(&mut self) -> bool {
+        let Head { length, chunked, ambiguous, .. } = self.head;
+        if ambiguous || (chunked && length.is_some()) {
+            self.place = Place::Over;
+            return true;
+        }
+        self.place = match length {
+            _ if chunked => Place::ChunkSize,
+            Some(length) if length > 0 => Place::Body(length),
+            _ => self.next_head(),
+        };
+        false
+    }
+
+    fn next_head(&mut self) -> Place {
+        self.complete += 1;
+        self.head = Head::default();
+        Place::Head
+    }
+}
+
+impl Head {
+    fn read(&mut self, line: &Line) {
+        // A bare LF ends a line for some servers and not for others (RFC 9112 §2.2).
+        self.ambiguous |= line.is_bare();
+        if !self.begun {
+            self.begun = true;
+            return;
+        }
+        // obs-fold (§5.2): the line above goes on, for some.
+        self.ambiguous |= matches!(line.kept().first(), Some(b' ' | b'\t'));
+        let Some(colon) = line.kept().iter().position(|byte| *byte == b':') else { return };
+        let (name, value) = (&line.kept()[..colon], line.kept()[colon + 1..].trim_ascii());
+        // A name with a space before its colon is another name to some servers.
+        if name.trim_ascii().eq_ignore_ascii_case(b"content-length") {
+            let length = Some(value).filter(|_| line.is_whole() && name.len() == 14).and_then(decimal);
+            self.ambiguous |= length.is_none() || self.length.is_some();
+            self.length = length;
+        } else if name.trim_ascii().eq_ignore_ascii_case(b"transfer-encoding") {
+            let alone = line.is_whole() && name.len() == 17 && value.eq_ignore_ascii_case(b"chunked");
+            self.ambiguous |= !alone || self.chunked;
+            self.chunked = true;
+        }
+    }
+}
+
+impl Line {
+    fn extend(&mut self, bytes: &[u8]) {
+        let Some(last) = bytes.last() else { return };
+        let kept = self.length.min(KEPT);
+        let room = (KEPT - kept).min(bytes.len());
+        self.start[kept..kept + room].copy_from_slice(&bytes[..room]);
+        self.length = self.length.saturating_add(bytes.len());
+        self.last = *last;
+    }
+
+    /// The beginning, without the carriage return.
+    fn kept(&self) -> &[u8] {
+        let kept = &self.start[..self.length.min(KEPT)];
+        if self.is_whole() { kept.strip_suffix(b"\r").unwrap_or(kept) } else { kept }
+    }
+
+    fn is_whole(&self) -> bool {
+        self.length <= KEPT
+    }
+
+    fn is_bare(&self) -> bool {
+        self.last != b'\r'
+    }
+
+    fn is_empty(&self) -> bool {
+        self.length == 0 || (self.length == 1 && self.last == b'\r')
+    }
+
+    /// The size before the chunk's extensions.
+    fn chunk_size(&self) -> Option<u64> {
+        let digits = self.kept().split(|byte| matches!(byte, b';' | b' ' | b'\t')).next().unwrap_or_default();
+        let hexadecimal = !digits.is_empty() && digits.iter().all(u8::is_ascii_hexdigit);
+        let text = std::str::from_utf8(digits).ok().filter(|_| hexadecimal)?;
+        u64::from_str_radix(text, 16).ok()
+    }
+}
+
+/// Digits and nothing else: no sign, no list.
+fn decimal(text: &[u8]) -> Option<u64> {
+    let digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
+    std::str::from_utf8(text).ok().filter(|_| digits)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const GOOD: &str = "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello\
+         POST /b HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n\
+         5;name=value\r\nGET /\r\n0\r\nTrailer: x\r\n\r\n\
+         GET /c HTTP/1.1\r\nHost: a\r\n\r\n\
+         PUT /d HTTP/1.1\r\nContent-Length: 0\r\n\r\n";
+
+    fn scan(text: &str) -> Option<u64> {
+        HeadScanner::default().scan(text.as_bytes())
+    }
+
+    #[test]
+    fn sr_39_a_head_that_can_be_read_in_two_ways_is_found() {
+        for head in [
+            "POST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n",
+            "POST / HTTP/1.1\r\ncontent-LENGTH:5\r\nTRANSFER-encoding:chunked\r\n\r\n",
+            "POST / HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n",
+            "POST / HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
+            "POST / HTTP/1.1\r\nContent-Length: 5, 5\r\n\r\n",
+            "POST / HTTP/1.1\r\nContent-Length: +5\r\n\r\n",
+            "POST / HTTP/1.1\r\nContent-Length: -0\r\n\r\n",
+            "POST / HTTP/1.1\r\nContent-Length: 0x5\r\n\r\n",
+            "POST / HTTP/1.1\r\nContent-Length:\r\n\r\n",
+            "POST / HTTP/1.1\r\nContent-Length: 99999999999999999999999\r\n\r\n",
+            "POST / HTTP/1.1\r\nContent-Length : 5\r\n\r\n",
+            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+            "POST / HTTP/1.1\r\nTransfer-Encoding: xchunked\r\n\r\n",
+            "POST / HTTP/1.1\r\nTransfer-Encoding : chunked\r\n\r\n",
+            "POST / HTTP/1.1\r\nX: a\r\n b\r\n\r\n",
+            "POST / HTTP/1.1\r\nX: a\nContent-Length: 5\r\n\r\n",
+            "POST / HTTP/1.1\nX: a\r\n\r\n",
+            "POST / HTTP/1.1\r\nX: a\r\n\n",
+        ] {
+            assert_eq!(scan(head), Some(0), "{head:?}");
+        }
+        let padded = format!("POST / HTTP/1.1\r\nContent-Length:{}5\r\n\r\n", " ".repeat(100));
+        assert_eq!(scan(&padded), Some(0), "what does not fit is not guessed");
+    }
+
+    #[test]
+    fn bodies_are_passed_over_and_the_next_head_is_found() {
+        assert_eq!(scan(GOOD), None);
+        let smuggled = "GET /x HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n";
+        assert_eq!(scan(&format!("{GOOD}{smuggled}")), Some(4), "the fifth head");
+        // What looks like a head inside a body is none.
+        let inside = format!("POST / HTTP/1.1\r\nContent-Length: {}\r\n\r\n{smuggled}", smuggled.len());
+        assert_eq!(scan(&inside), None);
+        let chunk = format!(
+            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{:X}\r\n{smuggled}\r\n0\r\n\r\n",
+            smuggled.len()
+        );
+        assert_eq!(scan(&chunk), None);
+        assert_eq!(scan(&format!("{chunk}{smuggled}")), Some(1));
+    }
+
+    #[test]
+    fn nothing_is_kept_of_a_line_without_an_end() {
+        let mut scanner = HeadScanner::default();
+        for _ in 0..10_000 {
+            assert_eq!(scanner.scan(&[b'a'; 1000]), None);
+        }
+        assert_eq!(scanner.line.length, 10_000_000);
+    }
+
+    proptest! {
+        #[test]
+        fn the_size_of_the_pieces_makes_no_difference(cuts in proptest::collection::vec(1usize..40, 1..60)) {
+            let text = format!("{GOOD}GET /x HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n");
+            let (mut scanner, mut rest, mut found) = (HeadScanner::default(), text.as_bytes(), None);
+            for cut in cuts.into_iter().cycle() {
+                let (piece, later) = rest.split_at(cut.min(rest.len()));
+                found = found.or(scanner.scan(piece));
+                rest = later;
+                if rest.is_empty() {
+                    break;
+                }
+            }
+            prop_assert_eq!(found, Some(4));
+        }
+
+        #[test]
+        fn no_bytes_make_it_fail(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            HeadScanner::default().scan(&bytes);
+        }
+    }
+}

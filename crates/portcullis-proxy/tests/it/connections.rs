@@ -1,0 +1,240 @@
+//! Connections to upstreams: kept, given up, made anew.
+
+use std::time::Duration;
+
+use crate::gateway::{Gateway, Setup};
+use crate::peer::{Peer, Upstream};
+
+const GET: &str = "GET /api/v1/things HTTP/1.1\r\nHost: gate\r\n\r\n";
+const POST: &str = "POST /api/v1/things HTTP/1.1\r\nHost: gate\r\nContent-Length: 4\r\n\r\nbody";
+const EMPTY: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+
+async fn start() -> (Upstream, Gateway, Peer) {
+    let upstream = Upstream::listen().await;
+    let gateway = Gateway::start(Setup::to([upstream.address()])).await;
+    let client = gateway.connect().await;
+    (upstream, gateway, client)
+}
+
+async fn body(peer: &mut Peer, head: &str) -> String {
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).expect("a length");
+    let mut body = String::new();
+    while body.len() < length.parse().expect("digits") {
+        body.push_str(&peer.any().await);
+    }
+    body
+}
+
+#[tokio::test]
+async fn answers_of_every_framing_leave_the_connection_for_the_next_request() {
+    let (upstream, gateway, mut client) = start().await;
+    client.write(GET).await;
+    let mut service = upstream.accept().await;
+    service.head().await;
+    service.write("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi").await;
+    client.until("\r\n\r\nhi").await;
+    // Each further request arrives on the first connection, or `head` waits in vain.
+    client.write(GET).await;
+    service.head().await;
+    service.write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n").await;
+    client.until("\r\n0\r\n\r\n").await;
+    client.write("HEAD /api/v1/things HTTP/1.1\r\nHost: gate\r\n\r\n").await;
+    service.head().await;
+    service.write("HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\n").await;
+    assert!(client.head().await.contains("content-length: 7"));
+    client.write(POST).await;
+    service.until("body").await;
+    service.write("HTTP/1.1 204 No Content\r\n\r\n").await;
+    assert!(client.head().await.starts_with("http/1.1 204"));
+    let mut other = gateway.connect().await;
+    other.write(GET).await;
+    service.head().await;
+    service.write(EMPTY).await;
+    assert!(other.head().await.starts_with("http/1.1 200"));
+    assert!(upstream.stays_alone());
+    assert_eq!(gateway.outcomes("answered"), 5);
+    assert_eq!(gateway.status(), "healthy");
+}
+
+#[tokio::test]
+async fn two_requests_at_once_use_two_connections() {
+    let (upstream, gateway, mut client) = start().await;
+    client.write(GET).await;
+    let mut first = upstream.accept().await;
+    first.head().await;
+    let mut other = gateway.connect().await;
+    other.write(GET).await;
+    let mut second = upstream.accept().await;
+    second.head().await;
+    second.write(EMPTY).await;
+    assert!(other.head().await.starts_with("http/1.1 200"));
+    first.write(EMPTY).await;
+    assert!(client.head().await.starts_with("http/1.1 200"));
+}
+
+#[tokio::test]
+async fn a_connection_that_the_upstream_closes_is_not_used_again() {
+    let (upstream, _gateway, mut client) = start().await;
+    client.write(GET).await;
+    let mut service = upstream.accept().await;
+    service.head().await;
+    service.write("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n").await;
+    assert!(client.head().await.starts_with("http/1.1 200"));
+    assert_eq!(service.rest().await, "", "the gateway closes its end too");
+    client.write(POST).await;
+    let mut service = upstream.accept().await;
+    service.until("body").await;
+    service.write(EMPTY).await;
+    assert!(client.head().await.starts_with("http/1.1 200"));
+}
+
+#[tokio::test]
+async fn bytes_that_nobody_asked_for_are_no_answer_to_the_next_request() {
+    let (upstream, _gateway, mut client) = start().await;
+    client.write(GET).await;
+    let mut service = upstream.accept().await;
+    service.head().await;
+    service.write(&format!("{EMPTY}HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nwrong")).await;
+    assert!(client.head().await.starts_with("http/1.1 200"));
+    client.write(GET).await;
+    let mut service = upstream.accept().await;
+    service.head().await;
+    service.write("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nright").await;
+    client.until("\r\n\r\nright").await;
+}
+
+/// A client whose next request goes out on a connection that the upstream is about to close.
+async fn kept_alive() -> (Upstream, Gateway, Peer, Peer) {
+    let (upstream, gateway, mut client) = start().await;
+    client.write(GET).await;
+    let mut service = upstream.accept().await;
+    service.head().await;
+    service.write(EMPTY).await;
+    client.head().await;
+    (upstream, gateway, client, service)
+}
+
+#[tokio::test]
+async fn an_idempotent_request_is_repeated_once_when_the_kept_connection_closes_under_it() {
+    let (upstream, gateway, mut client, mut service) = kept_alive().await;
+    client.write(GET).await;
+    service.head().await;
+    drop(service);
+    let mut service = upstream.accept().await;
+    service.head().await;
+    service.write(EMPTY).await;
+    assert!(client.head().await.starts_with("http/1.1 200"));
+    assert_eq!(gateway.outcomes("answered"), 2);
+}
+
+#[tokio::test]
+async fn a_request_is_not_repeated_twice() {
+    let (upstream, gateway, mut client, mut service) = kept_alive().await;
+    client.write(GET).await;
+    service.head().await;
+    drop(service);
+    let mut service = upstream.accept().await;
+    service.head().await;
+    drop(service);
+    assert!(client.until("Broken").await.contains("connection_terminated"));
+    assert!(upstream.stays_alone());
+    assert_eq!(gateway.status(), "unhealthy");
+}
+
+#[tokio::test]
+async fn a_request_that_is_not_idempotent_is_never_repeated_once_it_was_written() {
+    for request in [POST, "POST /api/v1/things HTTP/1.1\r\nHost: gate\r\nContent-Length: 0\r\n\r\n"] {
+        let (upstream, _gateway, mut client, mut service) = kept_alive().await;
+        client.write(request).await;
+        service.head().await;
+        drop(service);
+        client.until("Broken").await;
+        assert!(upstream.stays_alone(), "{request}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_is_never_repeated() {
+    let (upstream, _gateway, mut client, mut service) = kept_alive().await;
+    client.write("PUT /api/v1/things HTTP/1.1\r\nHost: gate\r\nContent-Length: 4\r\n\r\nbody").await;
+    service.until("body").await;
+    drop(service);
+    client.until("Broken").await;
+    assert!(upstream.stays_alone());
+}
+
+#[tokio::test]
+async fn a_fresh_connection_that_breaks_is_not_tried_again() {
+    let (upstream, _gateway, mut client) = start().await;
+    client.write(GET).await;
+    let mut service = upstream.accept().await;
+    service.head().await;
+    drop(service);
+    client.until("Broken").await;
+    assert!(upstream.stays_alone());
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_is_not_ended_as_if_it_were_whole() {
+    let (upstream, _gateway, mut client) = start().await;
+    client.write(GET).await;
+    let mut service = upstream.accept().await;
+    service.head().await;
+    service.write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\npart\r\n").await;
+    client.until("part\r\n").await;
+    drop(service);
+    assert!(!client.rest().await.contains("0\r\n\r\n"));
+}
+
+#[tokio::test]
+async fn a_target_that_refuses_is_passed_over() {
+    let closed = Upstream::listen().await.address();
+    let upstream = Upstream::listen().await;
+    let gateway = Gateway::start(Setup::to([closed, upstream.address()])).await;
+    let mut client = gateway.connect().await;
+    client.write(POST).await;
+    let mut service = upstream.accept().await;
+    service.until("body").await;
+    service.write(EMPTY).await;
+    assert!(client.head().await.starts_with("http/1.1 200"));
+}
+
+#[tokio::test]
+async fn requests_go_to_the_targets_in_turn() {
+    let (first, second) = (Upstream::listen().await, Upstream::listen().await);
+    let gateway = Gateway::start(Setup::to([first.address(), second.address()])).await;
+    let mut client = gateway.connect().await;
+    for upstream in [&first, &second] {
+        client.write(GET).await;
+        let mut service = upstream.accept().await;
+        service.head().await;
+        service.write(EMPTY).await;
+        client.head().await;
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_that_cannot_be_reached_is_told_apart() {
+    let gateway = Gateway::start(Setup::to([Upstream::listen().await.address()])).await;
+    assert_eq!(gateway.status(), "unknown");
+    let mut client = gateway.connect().await;
+    client.write(GET).await;
+    let head = client.head().await;
+    let text = body(&mut client, &head).await;
+    assert!(text.starts_with("connection_refused: Connect"), "{text}");
+    assert_eq!((gateway.status(), gateway.outcomes("unreachable")), ("unhealthy", 1));
+}
+
+#[tokio::test]
+async fn an_answer_that_does_not_begin_in_the_routes_time_is_given_up() {
+    let upstream = Upstream::listen().await;
+    let setup = Setup { timeout: Duration::from_millis(50), ..Setup::to([upstream.address()]) };
+    let gateway = Gateway::start(setup).await;
+    let mut client = gateway.connect().await;
+    client.write(GET).await;
+    let mut service = upstream.accept().await;
+    service.head().await;
+    client.until("http_response_timeout").await;
+    assert_eq!(service.rest().await, "", "the connection is closed, not kept");
+    assert_eq!((gateway.status(), gateway.outcomes("timeout")), ("unhealthy", 1));
+}

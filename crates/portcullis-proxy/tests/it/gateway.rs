@@ -1,0 +1,260 @@
+//! A gateway as `serve` builds it, without SQL: sessions and tokens from memory.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
+use hyper::body::{Bytes, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use portcullis_gate::{
+    Cors, CsrfConfig, CsrfMode, CsrfTokens, Destination, Gate, GateConfig, GateParts, LimitsConfig, Passage, RouteSpec,
+    RouteTable, Versions,
+};
+use portcullis_model::policy::{Environment, Forwarding};
+use portcullis_model::{
+    AccessTokens, AuthRequirement, BodyLimit, Clock, CsrfPolicy, Email, LimitClass, MethodPermissions, Methods, Random,
+    Revocation, RevocationListener, Role, RolePermissions, RoutePolicy, SecretString, SessionId, SessionSource,
+    SessionState, SessionsUnavailable, TokenFault, UserId, VerifiedToken,
+};
+use portcullis_proxy::{Proxy, ProxyError, ProxyParts, Upstream, Upstreams};
+use portcullis_telemetry::{Metrics, MetricsOptions};
+use tokio::net::TcpListener;
+
+use crate::peer::Peer;
+
+/// Bearer tokens of two people.
+pub(crate) const ADA: &str = "ada-token";
+pub(crate) const BOB: &str = "bob-token";
+
+/// What a test changes about the one route, `/api/v1/things/{*rest}`.
+pub(crate) struct Setup {
+    pub(crate) targets: Vec<SocketAddr>,
+    pub(crate) timeout: Duration,
+    pub(crate) max_body: BodyLimit,
+    pub(crate) strip_prefix: Option<Box<str>>,
+    pub(crate) forward_authorization: bool,
+    pub(crate) trusted_proxies: &'static [&'static str],
+}
+
+impl Setup {
+    pub(crate) fn to(targets: impl IntoIterator<Item = SocketAddr>) -> Self {
+        Self {
+            targets: targets.into_iter().collect(),
+            timeout: Duration::from_secs(30),
+            max_body: BodyLimit::Unlimited,
+            strip_prefix: None,
+            forward_authorization: false,
+            trusted_proxies: &[],
+        }
+    }
+}
+
+/// A running gateway.
+pub(crate) struct Gateway {
+    address: SocketAddr,
+    inner: Arc<Inner>,
+    people: Arc<People>,
+    metrics: Metrics,
+}
+
+struct Inner {
+    gate: Gate,
+    proxy: Proxy,
+}
+
+type Body = UnsyncBoxBody<Bytes, ProxyError>;
+
+impl Gateway {
+    pub(crate) async fn start(setup: Setup) -> Self {
+        let metrics = Metrics::new(&MetricsOptions::default(), "test");
+        let people = Arc::new(People::new());
+        let parts = GateParts {
+            tokens: Arc::clone(&people) as Arc<dyn AccessTokens>,
+            sessions: Arc::clone(&people) as Arc<dyn SessionSource>,
+            clock: Clock::system(),
+            random: Random::system(),
+            metrics: metrics.clone(),
+        };
+        let upstream = Upstream {
+            name: "things".into(),
+            targets: setup.targets.iter().map(|at| format!("http://{at}").parse().expect("a URL")).collect(),
+            connect_timeout: Duration::from_secs(5),
+        };
+        let gate = Gate::new(parts, config(setup, &metrics));
+        let streams = Arc::clone(gate.streams());
+        let proxy = Proxy::new(ProxyParts { streams, upstreams: Upstreams::new(vec![upstream], &metrics) });
+        let inner = Arc::new(Inner { gate, proxy });
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+        let address = listener.local_addr().expect("a bound socket has an address");
+        tokio::spawn(serve(listener, Arc::clone(&inner)));
+        Self { address, inner, people, metrics }
+    }
+
+    pub(crate) async fn connect(&self) -> Peer {
+        Peer::connect(self.address).await
+    }
+
+    pub(crate) fn status(&self) -> &'static str {
+        self.inner.proxy.status().first().expect("there is one upstream").1
+    }
+
+    pub(crate) fn open_streams(&self) -> usize {
+        self.inner.gate.streams().count()
+    }
+
+    pub(crate) fn session(&self, token: &str) -> &SessionState {
+        &self.people.0[token]
+    }
+
+    /// Ends the session of a token, as the revocation log tells it.
+    pub(crate) fn end_session(&self, token: &str) {
+        let session = self.session(token);
+        let end = Revocation { user_id: session.user_id, session_id: Some(session.id), epoch: 2, ends: true };
+        self.inner.gate.streams().revoked(&end);
+    }
+
+    /// How many exchanges ended so.
+    pub(crate) fn outcomes(&self, outcome: &'static str) -> u64 {
+        self.metrics.upstream_requests("things", outcome).get()
+    }
+}
+
+fn config(setup: Setup, metrics: &Metrics) -> GateConfig {
+    let forwarding = Forwarding {
+        upstream: "things".into(),
+        strip_prefix: setup.strip_prefix,
+        forward_authorization: setup.forward_authorization,
+    };
+    let policy = RoutePolicy {
+        auth: AuthRequirement::Optional,
+        minimum_role: None,
+        permissions: MethodPermissions::default(),
+        csrf: CsrfPolicy::Checked,
+        rate_limit: None,
+        limit_class: LimitClass::Api,
+        max_body: setup.max_body,
+        timeout: setup.timeout,
+    };
+    let route = RouteSpec {
+        template: "/api/v1/things/{*rest}".to_owned(),
+        methods: Methods::Any,
+        policy,
+        destination: Destination::Upstream(Arc::new(forwarding)),
+    };
+    GateConfig {
+        routes: RouteTable::build(vec![route], metrics).expect("one route collides with none"),
+        versions: Versions::new(Vec::new()),
+        cors: Cors::default(),
+        csrf: CsrfConfig { tokens: CsrfTokens::new(&SecretString::new("c".repeat(32))), mode: CsrfMode::Cookie },
+        limits: LimitsConfig { auth: None, api: None },
+        trusted_proxies: setup.trusted_proxies.iter().map(|net| net.parse().expect("a net")).collect(),
+        environment: Environment::Development,
+        public_origin: None,
+    }
+}
+
+async fn serve(listener: TcpListener, inner: Arc<Inner>) {
+    while let Ok((stream, peer)) = listener.accept().await {
+        let inner = Arc::clone(&inner);
+        tokio::spawn(async move {
+            let service = service_fn(|request| {
+                let inner = Arc::clone(&inner);
+                async move { Ok::<_, Infallible>(inner.answer(peer, request).await) }
+            });
+            let http = hyper::server::conn::http1::Builder::new();
+            // A test that hangs up is an error to hyper and none to the test.
+            let _ = http.serve_connection(TokioIo::new(stream), service).with_upgrades().await;
+        });
+    }
+}
+
+impl Inner {
+    async fn answer(&self, peer: SocketAddr, request: Request<Incoming>) -> Response<Body> {
+        let Passage { context, verdict } = self.gate.pass(peer, request).await;
+        let mut response = match verdict {
+            Err(refusal) => fault(403, format!("{refusal:?}")),
+            Ok((permit, request)) => match self.proxy.carry(&permit, request).await {
+                Ok(response) => response.map(BodyExt::boxed_unsync),
+                Err(error) => fault(502, format!("{}: {error:?}", error.proxy_status())),
+            },
+        };
+        self.gate.finish(context, &mut response);
+        response
+    }
+}
+
+fn fault(status: u16, text: String) -> Response<Body> {
+    let body = Full::new(Bytes::from(text)).map_err(|never| match never {}).boxed_unsync();
+    Response::builder().status(status).body(body).expect("a status and nothing else")
+}
+
+/// Who has signed in, by bearer token.
+struct People(HashMap<&'static str, Arc<SessionState>>);
+
+impl People {
+    fn new() -> Self {
+        Self(HashMap::from([(ADA, Arc::new(session(Role::Developer))), (BOB, Arc::new(session(Role::Viewer)))]))
+    }
+
+    fn find(&self, id: SessionId) -> Option<Arc<SessionState>> {
+        self.0.values().find(|session| session.id == id).cloned()
+    }
+}
+
+fn session(role: Role) -> SessionState {
+    let (clock, random) = (Clock::system(), Random::system());
+    SessionState {
+        id: SessionId::new(&clock, &random),
+        user_id: UserId::new(&clock, &random),
+        role,
+        permissions: Arc::clone(RolePermissions::default().of(role)),
+        email: Email::parse("someone@example.com").expect("valid"),
+        email_verified: true,
+        amr: Arc::from(["pwd".to_owned()]),
+        authenticated_at: 0,
+        session_epoch: 1,
+        user_epoch: 1,
+        token_epoch: 1,
+        expires_at: i64::MAX,
+        demo: false,
+        last_seen: 0.into(),
+    }
+}
+
+impl AccessTokens for People {
+    fn verify(&self, token: &str, _now: i64) -> Result<VerifiedToken, TokenFault> {
+        let session = self.0.get(token).ok_or(TokenFault::Signature)?;
+        Ok(VerifiedToken {
+            session_id: session.id,
+            user_id: session.user_id,
+            ver: session.user_epoch,
+            not_before: 0,
+            expires: i64::MAX,
+            demo: false,
+            trust: 0,
+        })
+    }
+
+    fn trust(&self) -> u64 {
+        0
+    }
+}
+
+type Loaded = Result<Option<Arc<SessionState>>, SessionsUnavailable>;
+
+impl SessionSource for People {
+    fn cached(&self, id: SessionId) -> Option<Arc<SessionState>> {
+        self.find(id)
+    }
+
+    fn load(&self, id: SessionId) -> Pin<Box<dyn Future<Output = Loaded> + Send + '_>> {
+        Box::pin(async move { Ok(self.find(id)) })
+    }
+}

@@ -1,0 +1,142 @@
+//! What an upstream is told, and what a client is told of an upstream.
+
+use crate::gateway::{ADA, Gateway, Setup};
+use crate::peer::Upstream;
+
+const EMPTY: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+
+/// The head that an upstream sees of a request.
+async fn seen(setup: impl FnOnce(&mut Setup), request: &str) -> String {
+    seen_and_gateway(setup, request).await.0
+}
+
+async fn seen_and_gateway(setup: impl FnOnce(&mut Setup), request: &str) -> (String, Gateway, Upstream) {
+    let upstream = Upstream::listen().await;
+    let mut changed = Setup::to([upstream.address()]);
+    setup(&mut changed);
+    let gateway = Gateway::start(changed).await;
+    let mut client = gateway.connect().await;
+    client.write(request).await;
+    let mut service = upstream.accept().await;
+    let head = service.head().await;
+    service.write(EMPTY).await;
+    let answer = client.head().await;
+    assert!(answer.starts_with("http/1.1 200"), "{answer}");
+    (head, gateway, upstream)
+}
+
+/// The values of a header in a lower-cased head.
+fn values<'a>(head: &'a str, name: &str) -> Vec<&'a str> {
+    let of = |line: &'a str| line.split_once(": ").filter(|(known, _)| *known == name).map(|(_, value)| value);
+    head.lines().filter_map(of).collect()
+}
+
+#[tokio::test]
+async fn sr_38_identity_is_injected_last_and_a_clients_own_is_removed() {
+    let request = format!(
+        "GET /api/v1/things/1 HTTP/1.1\r\nHost: gate\r\nAuthorization: Bearer {ADA}\r\n\
+         Connection: X-Portcullis-User, x-secret, close\r\nX-Secret: 1\r\nX-Portcullis-User: root\r\n\
+         X_Portcullis_Role: ADMIN\r\nX.PORTCULLIS.Session: s\r\nX-Portcullis_Scopes: all\r\n\
+         Keep-Alive: timeout=9\r\nTE: trailers\r\nProxy-Authorization: Basic eA==\r\n\r\n"
+    );
+    let (head, gateway, _upstream) = seen_and_gateway(|_| (), &request).await;
+    let session = gateway.session(ADA);
+    assert_eq!(values(&head, "x-portcullis-user"), [session.user_id.to_string()]);
+    assert_eq!(values(&head, "x-portcullis-role"), ["developer"]);
+    assert_eq!(values(&head, "x-portcullis-session"), [session.id.to_string()]);
+    for gone in ["root", "x_portcullis", "x.portcullis", "x-portcullis_", "x-secret", "keep-alive", "te:", "proxy-auth"]
+    {
+        assert!(!head.contains(gone), "{gone} in {head}");
+    }
+}
+
+#[tokio::test]
+async fn sr_38_an_anonymous_request_carries_no_identity() {
+    let request =
+        "GET /api/v1/things HTTP/1.1\r\nHost: gate\r\nx-portcullis-user: root\r\nX-Portcullis-Email: a@b\r\n\r\n";
+    let head = seen(|_| (), request).await;
+    assert!(!head.contains("portcullis"), "{head}");
+}
+
+#[tokio::test]
+async fn forwarded_headers_of_an_untrusted_peer_are_replaced() {
+    let request = "GET /api/v1/things HTTP/1.1\r\nHost: gate\r\nX-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Proto: https\r\n\
+         X-Forwarded-Host: evil\r\nX-Forwarded-Port: 666\r\nX-Forwarded-Prefix: /evil\r\nX_Forwarded_Server: evil\r\n\
+         Forwarded: for=6.6.6.6\r\nX_Forwarded_For: 6.6.6.6\r\n\r\n";
+    let head = seen(|_| (), request).await;
+    assert_eq!(values(&head, "x-forwarded-for"), ["127.0.0.1"]);
+    assert_eq!(values(&head, "x-forwarded-proto"), ["http"]);
+    assert_eq!(values(&head, "x-forwarded-host"), ["gate"]);
+    assert!(!head.contains("evil") && !head.contains("666") && !head.contains("6.6.6.6"), "{head}");
+}
+
+#[tokio::test]
+async fn forwarded_headers_of_a_trusted_peer_are_continued() {
+    let request = "GET /api/v1/things HTTP/1.1\r\nHost: gate\r\nX-Forwarded-For: 6.6.6.6\r\nX-Forwarded-For: 1.2.3.4\r\n\
+         X-Forwarded-Proto: https\r\nX-Forwarded-Host: shop.example\r\nX-Forwarded-Port: 443\r\nX_Forwarded_For: 9.9.9.9\r\n\r\n";
+    let head = seen(|setup| setup.trusted_proxies = &["127.0.0.0/8"], request).await;
+    assert_eq!(values(&head, "x-forwarded-for"), ["6.6.6.6, 1.2.3.4, 127.0.0.1"]);
+    assert_eq!(values(&head, "x-forwarded-proto"), ["https"]);
+    assert_eq!(values(&head, "x-forwarded-host"), ["shop.example"]);
+    assert_eq!(values(&head, "x-forwarded-port"), ["443"]);
+    assert!(!head.contains("9.9.9.9"), "{head}");
+}
+
+const WITH_CREDENTIALS: &str = "GET /api/v1/things HTTP/1.1\r\nHost: gate\r\nAuthorization: Bearer ada-token\r\n\
+     X_API_Key: other\r\nCookie: theme=dark; portcullis-csrf=c; __Host-portcullis-refresh=r\r\n\r\n";
+
+#[tokio::test]
+async fn sr_42_credentials_reach_no_upstream_that_did_not_opt_in() {
+    let head = seen(|_| (), WITH_CREDENTIALS).await;
+    assert_eq!(values(&head, "cookie"), ["theme=dark"]);
+    assert!(!head.contains("authorization") && !head.contains("api_key") && !head.contains("ada-token"), "{head}");
+}
+
+#[tokio::test]
+async fn sr_42_an_upstream_that_opted_in_gets_the_authorization() {
+    let head = seen(|setup| setup.forward_authorization = true, WITH_CREDENTIALS).await;
+    assert_eq!(values(&head, "authorization"), ["bearer ada-token"]);
+}
+
+#[tokio::test]
+async fn sr_42_a_csrf_token_in_the_query_reaches_no_upstream() {
+    let head = seen(|_| (), "GET /api/v1/things/a?x=1&_csrf=secret&y=2 HTTP/1.1\r\nHost: gate\r\n\r\n").await;
+    assert!(head.starts_with("get /api/v1/things/a?x=1&y=2 http/1.1\r\n"), "{head}");
+}
+
+#[tokio::test]
+async fn sr_42_an_upstream_cannot_set_our_cookies() {
+    let upstream = Upstream::listen().await;
+    let gateway = Gateway::start(Setup::to([upstream.address()])).await;
+    let mut client = gateway.connect().await;
+    client.write("GET /api/v1/things HTTP/1.1\r\nHost: gate\r\n\r\n").await;
+    let mut service = upstream.accept().await;
+    service.head().await;
+    service
+        .write(
+            "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nset-cookie: portcullis-session=evil; Path=/\r\n\
+             set-cookie: __HOST-Portcullis-CSRF=evil\r\nset-cookie: =portcullis-session=evil\r\n\
+             set-cookie: = portcullis-pre=evil\r\nset-cookie: portcullis-refresh\r\nset-cookie: theirs=1\r\n\
+             connection: x-internal\r\nx-internal: 1\r\n\r\n",
+        )
+        .await;
+    let head = client.head().await;
+    assert_eq!(values(&head, "set-cookie"), ["theirs=1"]);
+    assert!(!head.contains("x-internal"), "{head}");
+}
+
+#[tokio::test]
+async fn the_upstream_gets_its_own_host_and_the_canonical_target_without_the_prefix() {
+    let request = "GET /api/things/%7ea/../b HTTP/1.1\r\nHost: gate\r\nX-Request-Id: mine\r\nX_Request_Id: mine\r\n\
+         traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n\r\n";
+    let (head, _gateway, upstream) =
+        seen_and_gateway(|setup| setup.strip_prefix = Some("/api/v1".into()), request).await;
+    assert!(head.starts_with("get /things/b http/1.1\r\n"), "{head}");
+    assert_eq!(values(&head, "host"), [upstream.address().to_string()]);
+    let ids = values(&head, "x-request-id");
+    assert!(ids.len() == 1 && ids[0].len() == 32, "{head}");
+    assert!(!head.contains("mine"), "{head}");
+    let traces = values(&head, "traceparent");
+    assert!(traces.len() == 1 && traces[0].starts_with("00-0af7651916cd43dd8448eb211c80319c-"), "{head}");
+    assert!(!traces[0].contains("b7ad6b7169203331"), "the span is ours: {head}");
+}

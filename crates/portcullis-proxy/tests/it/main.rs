@@ -1,0 +1,9 @@
+//! The data plane between a real client and real upstreams, behind a real gate.
+
+mod connections;
+mod gateway;
+mod headers;
+mod peer;
+mod sessions;
+mod streaming;
+mod tunnels;

@@ -1,0 +1,110 @@
+//! One end of a TCP connection that speaks HTTP/1.1 by hand, so that a test
+//! decides which byte is sent when, on either side of the gateway.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+
+/// Longer than anything here takes; only a failing test waits for it.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// One end.
+pub(crate) struct Peer {
+    stream: TcpStream,
+    unread: Vec<u8>,
+}
+
+/// A service behind the gateway whose answers the test writes.
+pub(crate) struct Upstream {
+    listener: TcpListener,
+}
+
+impl Upstream {
+    pub(crate) async fn listen() -> Self {
+        Self { listener: TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port") }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.listener.local_addr().expect("a bound socket has an address")
+    }
+
+    pub(crate) async fn accept(&self) -> Peer {
+        let accepted = timeout(PATIENCE, self.listener.accept()).await.expect("nobody connected");
+        Peer::new(accepted.expect("a connection").0)
+    }
+
+    /// Whether nobody has connected since the last `accept`. Asks the kernel, which
+    /// queues a connection before the one who makes it knows.
+    pub(crate) fn stays_alone(self) -> bool {
+        let listener = self.listener.into_std().expect("a listener leaves the runtime");
+        listener.accept().is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+    }
+}
+
+impl Peer {
+    fn new(stream: TcpStream) -> Self {
+        Self { stream, unread: Vec::new() }
+    }
+
+    pub(crate) async fn connect(address: SocketAddr) -> Self {
+        Self::new(TcpStream::connect(address).await.expect("the gateway listens"))
+    }
+
+    pub(crate) async fn write(&mut self, text: &str) {
+        self.stream.write_all(text.as_bytes()).await.expect("the other end reads");
+    }
+
+    /// A head, lower-cased, with its empty line.
+    pub(crate) async fn head(&mut self) -> String {
+        loop {
+            if let Some(end) = find(&self.unread, b"\r\n\r\n") {
+                let head: Vec<u8> = self.unread.drain(..end + 4).collect();
+                return String::from_utf8(head).expect("an ASCII head").to_ascii_lowercase();
+            }
+            let so_far = String::from_utf8_lossy(&self.unread).into_owned();
+            assert!(self.read_more().await, "the connection closed within a head: {so_far:?}");
+        }
+    }
+
+    /// Reads up to and including `text`; what came before it is given back too.
+    pub(crate) async fn until(&mut self, text: &str) -> String {
+        loop {
+            if let Some(start) = find(&self.unread, text.as_bytes()) {
+                let read: Vec<u8> = self.unread.drain(..start + text.len()).collect();
+                return String::from_utf8(read).expect("ASCII");
+            }
+            let so_far = String::from_utf8_lossy(&self.unread).into_owned();
+            assert!(self.read_more().await, "the connection closed before {text:?}: {so_far:?}");
+        }
+    }
+
+    /// Everything up to the end of the connection, however it ends.
+    pub(crate) async fn rest(&mut self) -> String {
+        while self.read_more().await {}
+        String::from_utf8(std::mem::take(&mut self.unread)).expect("ASCII")
+    }
+
+    /// Whatever arrives next, at least a byte.
+    pub(crate) async fn any(&mut self) -> String {
+        if self.unread.is_empty() {
+            assert!(self.read_more().await, "the connection closed");
+        }
+        String::from_utf8(std::mem::take(&mut self.unread)).expect("ASCII")
+    }
+
+    async fn read_more(&mut self) -> bool {
+        let mut chunk = [0u8; 4096];
+        let read = timeout(PATIENCE, self.stream.read(&mut chunk)).await.expect("nothing arrived");
+        // A reset is an end like any other here.
+        let count = read.unwrap_or(0);
+        self.unread.extend_from_slice(&chunk[..count]);
+        count > 0
+    }
+}
+
+fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+    haystack.windows(needle.len()).position(|window| window == needle)
+}

@@ -1,0 +1,105 @@
+//! A session that ends takes its streams along, and nobody else's (requirement 22).
+
+use crate::gateway::{ADA, BOB, Gateway, Setup};
+use crate::peer::{Peer, Upstream};
+
+const EVENTS: &str =
+    "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n3\r\none\r\n";
+
+async fn start() -> (Upstream, Gateway) {
+    let upstream = Upstream::listen().await;
+    let gateway = Gateway::start(Setup::to([upstream.address()])).await;
+    (upstream, gateway)
+}
+
+async fn open(gateway: &Gateway, upstream: &Upstream, method: &str, token: &str, more: &str) -> (Peer, Peer) {
+    let mut client = gateway.connect().await;
+    client
+        .write(&format!(
+            "{method} /api/v1/things HTTP/1.1\r\nHost: gate\r\nAuthorization: Bearer {token}\r\n{more}\r\n"
+        ))
+        .await;
+    let mut service = upstream.accept().await;
+    service.head().await;
+    (client, service)
+}
+
+async fn events(client: &mut Peer, service: &mut Peer) {
+    service.write(EVENTS).await;
+    client.until("one\r\n").await;
+}
+
+#[tokio::test]
+async fn sr_22_ending_a_session_cuts_its_event_streams_and_nobody_elses() {
+    let (upstream, gateway) = start().await;
+    let (mut ada, mut ada_service) = open(&gateway, &upstream, "GET", ADA, "").await;
+    events(&mut ada, &mut ada_service).await;
+    let (mut bob, mut bob_service) = open(&gateway, &upstream, "GET", BOB, "").await;
+    events(&mut bob, &mut bob_service).await;
+    assert_eq!(gateway.open_streams(), 2);
+    gateway.end_session(ADA);
+    assert!(!ada.rest().await.contains("0\r\n\r\n"), "a cut stream does not look complete");
+    assert_eq!(ada_service.rest().await, "");
+    bob_service.write("3\r\ntwo\r\n").await;
+    bob.until("two").await;
+    assert_eq!(gateway.open_streams(), 1);
+}
+
+#[tokio::test]
+async fn sr_22_ending_a_session_cuts_its_uploads() {
+    let (upstream, gateway) = start().await;
+    let (mut client, mut service) = open(&gateway, &upstream, "POST", ADA, "Transfer-Encoding: chunked\r\n").await;
+    client.write("3\r\none\r\n").await;
+    service.until("one\r\n").await;
+    gateway.end_session(ADA);
+    client.until("SessionEnded").await;
+    assert_eq!(service.rest().await, "");
+}
+
+#[tokio::test]
+async fn sr_22_ending_a_session_cuts_an_upload_whose_answer_has_begun() {
+    let (upstream, gateway) = start().await;
+    let (mut client, mut service) = open(&gateway, &upstream, "POST", ADA, "Transfer-Encoding: chunked\r\n").await;
+    client.write("3\r\none\r\n").await;
+    service.until("one\r\n").await;
+    service.write("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nearly").await;
+    client.until("early").await;
+    gateway.end_session(ADA);
+    client.rest().await;
+    assert_eq!(service.rest().await, "");
+}
+
+#[tokio::test]
+async fn sr_22_asking_for_an_upgrade_that_is_refused_does_not_hide_a_stream() {
+    let (upstream, gateway) = start().await;
+    let asks = "Connection: upgrade\r\nUpgrade: websocket\r\n";
+    let (mut client, mut service) = open(&gateway, &upstream, "GET", ADA, asks).await;
+    events(&mut client, &mut service).await;
+    gateway.end_session(ADA);
+    client.rest().await;
+    assert_eq!(service.rest().await, "");
+}
+
+#[tokio::test]
+async fn sr_22_ending_a_session_cuts_its_tunnels() {
+    let (upstream, gateway) = start().await;
+    let asks = "Connection: upgrade\r\nUpgrade: websocket\r\n";
+    let (mut client, mut service) = open(&gateway, &upstream, "GET", ADA, asks).await;
+    service.write("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\nhello").await;
+    client.until("hello").await;
+    gateway.end_session(ADA);
+    assert_eq!(client.rest().await, "");
+    assert_eq!(service.rest().await, "");
+}
+
+#[tokio::test]
+async fn an_answer_that_has_ended_is_no_live_stream() {
+    let (upstream, gateway) = start().await;
+    let (mut client, mut service) = open(&gateway, &upstream, "GET", ADA, "").await;
+    events(&mut client, &mut service).await;
+    service.write("0\r\n\r\n").await;
+    client.until("0\r\n\r\n").await;
+    client.write("GET /api/v1/things HTTP/1.1\r\nHost: gate\r\n\r\n").await;
+    service.head().await;
+    assert_eq!(gateway.open_streams(), 0);
+}

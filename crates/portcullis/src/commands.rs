@@ -1,0 +1,198 @@
+//! The command line: what can be asked for, and the one place where an outcome
+//! becomes an exit code: 0 ok, 1 failed, 2 not understood.
+
+mod check;
+mod healthcheck;
+mod keys;
+mod output;
+mod password_input;
+mod routes;
+mod table;
+mod users;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+use crate::settings::{self, Flags, Settings, Sources};
+use output::Failure;
+
+/// A gateway that signs people in, guards every request and carries it to your services.
+#[derive(Debug, Parser)]
+#[command(name = "portcullis", version, max_term_width = 100, after_help = EXAMPLES)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  portcullis serve                          start with no configuration, on http://127.0.0.1:8000
+  portcullis check                          read the whole configuration, say what is wrong
+  portcullis routes                         which paths go where, and what they ask for
+  portcullis keys init --output gate.env    make the secrets that production needs
+
+Settings come from flags, the environment, portcullis.toml and defaults, in this order.
+Exit codes: 0 done, 1 failed, 2 not understood.";
+
+/// Options that every command takes.
+#[derive(Args, Debug)]
+struct Common {
+    /// The settings file [default: portcullis.toml in the working folder, if there is one]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Settings")]
+    config: Option<PathBuf>,
+    /// Where SQLite's file and development's secrets live [default: portcullis-data]
+    #[arg(long, global = true, value_name = "FOLDER", help_heading = "Settings")]
+    data_dir: Option<PathBuf>,
+}
+
+/// Where the gateway listens.
+#[derive(Args, Debug, Default)]
+struct Listen {
+    /// The address to listen on, an IP address or localhost [default: 127.0.0.1; in production 0.0.0.0]
+    #[arg(long, value_name = "ADDRESS", help_heading = "Settings")]
+    host: Option<String>,
+    /// The port to listen on; 0 takes a free one [default: 8000]
+    #[arg(long, value_name = "PORT", help_heading = "Settings")]
+    port: Option<u16>,
+}
+
+/// How results are written.
+#[derive(Args, Clone, Copy, Debug)]
+struct Format {
+    /// Print JSON, for programs
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start the gateway
+    #[command(after_help = "\
+With no configuration it keeps its data in ./portcullis-data, makes its own secrets, listens on
+loopback only, and prints a one-time link for the first administrator.
+
+Examples:
+  portcullis serve
+  PORT=9000 portcullis serve
+  portcullis serve --config /etc/portcullis.toml --host 0.0.0.0
+
+It stops on SIGTERM or Ctrl-C, after open requests have ended.")]
+    Serve(Listen),
+    /// Read the whole configuration and say what is wrong with it
+    #[command(after_help = "\
+Nothing is started and nothing is made. Every problem is told at once, with its line and a hint;
+warnings and advice do not fail the check.
+
+Examples:
+  portcullis check
+  PORTCULLIS_ENV=production portcullis check --config /etc/portcullis.toml
+  portcullis check --json | jq '.problems[] | .place'")]
+    Check(Format),
+    /// Print the table of routes: built-in endpoints and yours
+    #[command(after_help = "\
+Examples:
+  portcullis routes
+  portcullis routes --json | jq '.routes[] | select(.auth == \"none\") | .path'")]
+    Routes(Format),
+    /// Make, list and recover accounts
+    #[command(subcommand)]
+    Users(users::Command),
+    /// Make secrets
+    #[command(subcommand)]
+    Keys(keys::Command),
+    /// Ask a running gateway whether it is ready
+    #[command(after_help = "\
+It asks /api/health/ready on the configured address. Exit code 0 means ready.
+
+Examples:
+  portcullis healthcheck
+  HEALTHCHECK CMD [\"portcullis\", \"healthcheck\"]     (in a Dockerfile)")]
+    Healthcheck(healthcheck::Arguments),
+    /// Print a completion script for a shell
+    #[command(after_help = "\
+Examples:
+  portcullis completions bash > /etc/bash_completion.d/portcullis
+  portcullis completions zsh > \"${fpath[1]}/_portcullis\"
+  portcullis completions fish > ~/.config/fish/completions/portcullis.fish")]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Runs what the arguments ask for.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no errors to clap's exit code; a closed terminal is none to ours.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    match dispatch(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.print();
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> Result<(), Failure> {
+    let Cli { common, command } = cli;
+    match command {
+        Command::Serve(listen) => serve(&common.load(listen)?),
+        Command::Check(format) => check::run(&common.sources(Listen::default())?, format),
+        Command::Routes(format) => routes::run(&common.load(Listen::default())?, format),
+        Command::Users(command) => users::run(&common.load(Listen::default())?, command),
+        Command::Keys(command) => keys::run(command),
+        Command::Healthcheck(arguments) => {
+            let healthcheck::Arguments { listen, format } = arguments;
+            healthcheck::run(&common.load(listen)?, format)
+        }
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "portcullis", &mut script);
+            output::print(&String::from_utf8_lossy(&script));
+            Ok(())
+        }
+    }
+}
+
+impl Common {
+    fn sources(self, listen: Listen) -> Result<Sources, Failure> {
+        let flags = Flags { config: self.config, host: listen.host, port: listen.port, data_dir: self.data_dir };
+        Sources::from_process(flags).map_err(|error| {
+            Failure::new(format!("the working folder cannot be used: {error}")).hint("change to a folder that exists")
+        })
+    }
+
+    fn load(self, listen: Listen) -> Result<Settings, Failure> {
+        settings::load(&self.sources(listen)?).map_err(|problems| Failure::of_settings(&problems))
+    }
+}
+
+fn serve(settings: &Settings) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(format!("threads cannot be started: {error}")))?;
+    let served = runtime.block_on(crate::serve::run(settings.clone()));
+    served.map_err(|error| Failure::of_error(&error).maybe_hint(error.hint()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

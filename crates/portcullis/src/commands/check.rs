@@ -1,0 +1,55 @@
+//! `portcullis check`: the whole configuration, without starting anything.
+
+use serde_json::json;
+
+use super::Format;
+use super::output::{Failure, print, print_json, print_notice};
+use crate::settings::{self, Settings, Sources};
+
+pub(super) fn run(sources: &Sources, format: Format) -> Result<(), Failure> {
+    match settings::load(sources) {
+        Ok(settings) if format.json => {
+            print_json(&json!({
+                "ok": true,
+                "environment": settings.environment.as_str(),
+                "problems": [],
+                "warnings": settings.warnings,
+                "advice": settings.advice,
+            }));
+            Ok(())
+        }
+        Ok(settings) => {
+            for warning in &settings.warnings {
+                print_notice("warning", warning);
+            }
+            for advice in &settings.advice {
+                print_notice("advice", advice);
+            }
+            print(&summary(&settings));
+            Ok(())
+        }
+        Err(problems) => {
+            if format.json {
+                let problems: Vec<_> = problems.iter().collect();
+                print_json(&json!({ "ok": false, "problems": problems, "warnings": [], "advice": [] }));
+            }
+            Err(Failure::of_settings(&problems))
+        }
+    }
+}
+
+fn summary(settings: &Settings) -> String {
+    let count = |number: usize, one: &str, many: &str| match number {
+        1 => format!("1 {one}"),
+        _ => format!("{number} {many}"),
+    };
+    let file = settings.config_file.as_ref().map_or_else(|| "no file".to_owned(), |file| file.display().to_string());
+    format!(
+        "The settings are good: {}, {file}, listening on {}, {}, {}, {}.\n",
+        settings.environment.as_str(),
+        settings.server.listen,
+        settings.database.url.engine(),
+        count(settings.upstreams.len(), "upstream", "upstreams"),
+        count(settings.routes.len(), "route", "routes"),
+    )
+}

@@ -1,0 +1,92 @@
+//! `portcullis healthcheck`: for containers and scripts, without curl.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::json;
+
+use super::output::{Failure, print, print_json};
+use super::{Format, Listen};
+use crate::settings::{Settings, reachable};
+
+/// A server that takes longer is not ready.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+#[derive(Args, Debug)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    pub(super) listen: Listen,
+    #[command(flatten)]
+    pub(super) format: Format,
+}
+
+pub(super) fn run(settings: &Settings, format: Format) -> Result<(), Failure> {
+    let address = reachable(settings.server.listen);
+    if address.port() == 0 {
+        return Err(Failure::new("the port is 0: the gateway takes a free one, and nobody else knows which")
+            .hint("name the port with PORT or --port"));
+    }
+    let answer = ask(address);
+    let status = answer.as_ref().ok().copied();
+    if format.json {
+        print_json(&json!({ "ready": status == Some(200), "status": status, "address": address.to_string() }));
+    }
+    match answer {
+        Ok(200) => {
+            if !format.json {
+                print(&format!("The gateway at http://{address} is ready.\n"));
+            }
+            Ok(())
+        }
+        Ok(status) => Err(Failure::new(format!("the gateway at http://{address} is not ready: it answered {status}"))
+            .hint("it is starting, stopping, or cannot reach its database; its log says which")),
+        Err(error) => Err(Failure::new(format!("the gateway at http://{address} cannot be asked: {error}"))
+            .hint("is it running, and on this address? HOST, PORT, --host and --port choose it")),
+    }
+}
+
+/// The status of `GET /api/health/ready`.
+fn ask(address: SocketAddr) -> io::Result<u16> {
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    write!(stream, "GET /api/health/ready HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+    // "HTTP/1.1 200" (RFC 9112 §4); the rest is of no interest.
+    let mut start = [0u8; 12];
+    stream.read_exact(&mut start)?;
+    let text = std::str::from_utf8(&start).ok().and_then(|text| text.strip_prefix("HTTP/1."));
+    let status = text.and_then(|text| text.get(2..)).and_then(|text| text.parse().ok());
+    status.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "what answers there is no HTTP server"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    fn answered(answer: &'static str) -> io::Result<u16> {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a client");
+            let mut request = [0u8; 1024];
+            let read = stream.read(&mut request).expect("a request");
+            stream.write_all(answer.as_bytes()).expect("the client reads");
+            String::from_utf8_lossy(&request[..read]).into_owned()
+        });
+        let status = ask(address);
+        assert!(server.join().expect("no panic").starts_with("GET /api/health/ready HTTP/1.1\r\nHost: 127.0.0.1:"));
+        status
+    }
+
+    #[test]
+    fn the_status_line_decides() {
+        assert_eq!(answered("HTTP/1.1 200 OK\r\n\r\n").expect("HTTP"), 200);
+        assert_eq!(answered("HTTP/1.1 503 Service Unavailable\r\n\r\n").expect("HTTP"), 503);
+        assert!(answered("SSH-2.0-OpenSSH_9.9\r\n").is_err());
+        assert!(answered("").is_err());
+    }
+}

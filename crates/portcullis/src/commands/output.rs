@@ -1,0 +1,152 @@
+//! What people and programs read: results on standard output, everything else
+//! on standard error, colours only on a terminal.
+
+use std::error::Error;
+use std::io::{self, IsTerminal, Write};
+
+use serde::Serialize;
+
+use crate::settings::{Notice, Problems};
+
+/// Why a command failed: what happened, and what to do.
+#[derive(Debug)]
+pub(super) struct Failure {
+    /// Printed before the sentence, a place and a hint each.
+    details: String,
+    message: String,
+    causes: Vec<String>,
+    hint: Option<String>,
+}
+
+impl Failure {
+    pub(super) fn new(message: impl Into<String>) -> Self {
+        Self { details: String::new(), message: message.into(), causes: Vec::new(), hint: None }
+    }
+
+    /// Of an error and what caused it. A cause that the sentence above it already tells is left out.
+    pub(super) fn of_error(error: &dyn Error) -> Self {
+        let mut failure = Self::new(error.to_string());
+        let mut told = failure.message.clone();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            let text = cause.to_string();
+            if !told.contains(&text) {
+                told.clone_from(&text);
+                failure.causes.push(text);
+            }
+            source = cause.source();
+        }
+        failure
+    }
+
+    /// Of settings that cannot be used.
+    pub(super) fn of_settings(problems: &Problems) -> Self {
+        let message = match problems.iter().len() {
+            1 => "the settings have a problem".to_owned(),
+            count => format!("the settings have {count} problems"),
+        };
+        Self { details: format!("{problems}\n"), ..Self::new(message) }
+    }
+
+    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    pub(super) fn maybe_hint(mut self, hint: Option<String>) -> Self {
+        self.hint = hint;
+        self
+    }
+
+    pub(super) fn print(&self) {
+        let mut text = format!("{}error: {}\n", self.details, self.message);
+        for cause in &self.causes {
+            text.push_str(&format!("  because: {cause}\n"));
+        }
+        if let Some(hint) = &self.hint {
+            text.push_str(&format!("  hint: {hint}\n"));
+        }
+        print_error(&text);
+    }
+}
+
+/// Prints a warning or a piece of advice.
+pub(super) fn print_notice(kind: &str, notice: &Notice) {
+    let mut text = format!("{}: {kind}: {}\n", notice.place, notice.message);
+    if let Some(hint) = &notice.hint {
+        text.push_str(&format!("  hint: {hint}\n"));
+    }
+    print_error(&text);
+}
+
+/// Writes a result. A reader that went away (`| head`) is no failure.
+pub(super) fn print(text: &str) {
+    let mut out = io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Writes a result for programs.
+pub(super) fn print_json(value: &impl Serialize) {
+    let text = serde_json::to_string_pretty(value).expect("our values have text keys and no failing serialisers");
+    print(&format!("{text}\n"));
+}
+
+/// Writes a message.
+pub(super) fn print_error(text: &str) {
+    let mut err = io::stderr().lock();
+    let text = if colours() { paint(text) } else { text.to_owned() };
+    let _ = err.write_all(text.as_bytes());
+}
+
+/// On a terminal that can, unless the person asked for none (no-color.org).
+fn colours() -> bool {
+    let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    io::stderr().is_terminal() && !dumb && !unwanted
+}
+
+fn paint(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 64);
+    for line in text.split_inclusive('\n') {
+        let painted = [("error:", RED), ("warning:", YELLOW), ("advice:", YELLOW), ("hint:", CYAN)]
+            .into_iter()
+            .find(|(word, _)| line.trim_start().starts_with(word) || line.contains(&format!(": {word} ")));
+        match painted {
+            Some((word, colour)) => out.push_str(&line.replacen(word, &format!("{colour}{word}{PLAIN}"), 1)),
+            None => out.push_str(line),
+        }
+    }
+    out
+}
+
+const RED: &str = "\x1b[1;31m";
+const YELLOW: &str = "\x1b[1;33m";
+const CYAN: &str = "\x1b[36m";
+const PLAIN: &str = "\x1b[0m";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{text}")]
+    struct Layer {
+        text: &'static str,
+        #[source]
+        source: Option<Box<Layer>>,
+    }
+
+    #[test]
+    fn causes_are_told_once() {
+        let inner = Layer { text: "permission denied", source: None };
+        let middle = Layer { text: "cannot open: permission denied", source: Some(Box::new(inner)) };
+        let outer = Layer { text: "the store did not start", source: Some(Box::new(middle)) };
+        assert_eq!(Failure::of_error(&outer).causes, ["cannot open: permission denied"]);
+    }
+
+    #[test]
+    fn only_the_leading_word_of_a_line_is_coloured() {
+        let painted = paint("x.toml:1: warning: a\n  hint: no error: here\nplain\n");
+        assert_eq!(painted, "x.toml:1: \x1b[1;33mwarning:\x1b[0m a\n  \x1b[36mhint:\x1b[0m no error: here\nplain\n");
+    }
+}

@@ -1,0 +1,103 @@
+//! `portcullis routes`: which path goes where, and what it asks for.
+
+use portcullis_gate::{Destination, RouteSpec};
+use portcullis_model::policy::{BodyLimit, CsrfPolicy, MethodPermissions, Methods};
+use portcullis_model::{AuthRequirement, Permission};
+use serde_json::{Value, json};
+
+use super::Format;
+use super::output::{Failure, print, print_json};
+use super::table;
+use crate::settings::Settings;
+
+pub(super) fn run(settings: &Settings, format: Format) -> Result<(), Failure> {
+    let mut routes = portcullis_http::route_specs();
+    routes.extend(settings.route_specs());
+    // Stable: methods of one path keep their order.
+    routes.sort_by(|a, b| a.template.cmp(&b.template));
+    if format.json {
+        print_json(&json!({ "routes": routes.iter().map(document).collect::<Vec<_>>() }));
+    } else {
+        let header = ["METHODS", "PATH", "AUTH", "ROLE", "PERMISSIONS", "CSRF", "LIMIT", "TO"];
+        print(&table::render(&header, &routes.iter().map(row).collect::<Vec<_>>()));
+    }
+    Ok(())
+}
+
+fn row(route: &RouteSpec) -> Vec<String> {
+    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    let policy = &route.policy;
+    vec![
+        methods(&route.methods).join(","),
+        route.template.clone(),
+        auth(policy.auth).to_owned(),
+        or_dash(policy.minimum_role.map(|role| role.to_string())),
+        or_dash(permissions_text(&policy.permissions)),
+        csrf(policy.csrf).to_owned(),
+        or_dash(policy.rate_limit.map(|rate| rate.to_string())),
+        match &route.destination {
+            Destination::BuiltIn(_) => "built-in".to_owned(),
+            Destination::Upstream(forwarding) => forwarding.upstream.to_string(),
+        },
+    ]
+}
+
+fn document(route: &RouteSpec) -> Value {
+    let policy = &route.policy;
+    let (upstream, strip_prefix) = match &route.destination {
+        Destination::BuiltIn(_) => (None, None),
+        Destination::Upstream(forwarding) => (Some(&*forwarding.upstream), forwarding.strip_prefix.as_deref()),
+    };
+    json!({
+        "path": route.template,
+        "methods": methods(&route.methods),
+        "auth": auth(policy.auth),
+        "role": policy.minimum_role,
+        "permissions": policy.permissions.always,
+        "methodPermissions": policy.permissions.by_method,
+        "csrf": csrf(policy.csrf),
+        "rateLimit": policy.rate_limit.map(|rate| rate.to_string()),
+        "timeoutSeconds": policy.timeout.as_secs(),
+        "maxBodyBytes": match policy.max_body {
+            BodyLimit::Bytes(bytes) => Some(bytes),
+            BodyLimit::Unlimited => None,
+        },
+        "builtIn": upstream.is_none(),
+        "upstream": upstream,
+        "stripPrefix": strip_prefix,
+    })
+}
+
+fn methods(methods: &Methods) -> Vec<String> {
+    match methods {
+        Methods::Any => vec!["*".to_owned()],
+        Methods::Only(names) => names.clone(),
+    }
+}
+
+fn auth(auth: AuthRequirement) -> &'static str {
+    match auth {
+        AuthRequirement::None => "none",
+        AuthRequirement::Optional => "optional",
+        AuthRequirement::Required => "required",
+    }
+}
+
+fn csrf(policy: CsrfPolicy) -> &'static str {
+    match policy {
+        CsrfPolicy::Checked => "checked",
+        CsrfPolicy::ExemptUnlessCookie => "by cookie",
+        CsrfPolicy::ExemptButOrigin => "origin",
+        CsrfPolicy::Exempt => "exempt",
+    }
+}
+
+fn permissions_text(permissions: &MethodPermissions) -> Option<String> {
+    let names = |list: &[Permission]| list.iter().map(Permission::as_str).collect::<Vec<_>>().join("+");
+    let mut parts = Vec::new();
+    if !permissions.always.is_empty() {
+        parts.push(names(&permissions.always));
+    }
+    parts.extend(permissions.by_method.iter().map(|(method, list)| format!("{method}:{}", names(list))));
+    (!parts.is_empty()).then(|| parts.join(" "))
+}

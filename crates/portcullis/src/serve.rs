@@ -1,0 +1,184 @@
+//! `portcullis serve`: putting the rooms together, and taking them down.
+
+mod front;
+mod lingering;
+mod logging;
+mod mail;
+mod server;
+mod wiring;
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use portcullis_http::Lifecycle;
+use portcullis_identity::{Identity, IdentityError, StartError};
+use portcullis_model::Random;
+use portcullis_model::policy::Environment;
+use portcullis_storage::OpenError;
+use tokio::net::{TcpListener, TcpSocket};
+use tokio_util::sync::CancellationToken;
+
+use crate::settings::{DataFolderError, LogFormat, Settings};
+use server::Server;
+use wiring::House;
+
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 1024;
+/// How long after readiness fails the listener closes, so that a balancer that
+/// looks every second or two has seen it.
+const READINESS_NOTICE: Duration = Duration::from_secs(2);
+
+/// Why the gateway did not start, or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The data folder.
+    #[error(transparent)]
+    DataFolder(#[from] DataFolderError),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// Identity.
+    #[error(transparent)]
+    Identity(#[from] StartError),
+    /// Routes that cannot stand beside each other.
+    #[error(transparent)]
+    Routes(#[from] portcullis_gate::RouteFault),
+    /// The port.
+    #[error("cannot listen on {address}: {}", if *.taken { "the port is taken" } else { "the address cannot be used" })]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Whether somebody else listens there.
+        taken: bool,
+        /// What the operating system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The first administrator's link.
+    #[error("the first administrator's link could not be made")]
+    FirstAdministrator(#[source] IdentityError),
+    /// Signals.
+    #[error("signals cannot be received")]
+    Signals(#[source] std::io::Error),
+}
+
+impl ServeError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::DataFolder(error) => error.hint(),
+            Self::Store(error) => error.hint(),
+            Self::Identity(error) => error.hint().map(str::to_owned),
+            Self::Listen { taken: true, .. } => {
+                Some("stop what listens there, or choose another port with PORT or --port".to_owned())
+            }
+            Self::Listen { .. } => {
+                Some("HOST must be an address of this machine; ports under 1024 need privileges".to_owned())
+            }
+            Self::Routes(_) | Self::FirstAdministrator(_) | Self::Signals(_) => None,
+        }
+    }
+}
+
+/// Starts the gateway and serves until it is told to stop (SIGTERM or SIGINT).
+pub async fn run(settings: Settings) -> Result<(), ServeError> {
+    logging::start(&settings.log);
+    for warning in &settings.warnings {
+        tracing::warn!("{warning}");
+    }
+    let listener = listen(settings.server.listen)?;
+    let address = listener.local_addr().map_err(|source| listen_error(settings.server.listen, source))?;
+    let random = Random::system();
+    let secrets = settings.keep_secrets(&random)?;
+    let base_url =
+        settings.server.public_url.as_ref().map_or_else(|| format!("http://{address}"), |_| settings.base_url());
+    let lifecycle = Arc::new(Lifecycle::default());
+    let house = House::build(&settings, secrets, random, &base_url, Arc::clone(&lifecycle)).await?;
+
+    let stopping = CancellationToken::new();
+    let background = house.start_background(&settings, &stopping);
+    announce(&settings, address, &base_url, &house.identity).await?;
+
+    let server = Server { front: house.front, metrics: house.metrics, header_timeout: settings.server.header_timeout };
+    let closing = CancellationToken::new();
+    let serving = tokio::spawn(server.run(listener, closing.clone(), settings.server.drain_timeout));
+    told_to_stop().await.map_err(ServeError::Signals)?;
+    tracing::info!("stopping");
+    lifecycle.begin_stopping();
+    if settings.environment == Environment::Production {
+        tokio::time::sleep(READINESS_NOTICE).await;
+    }
+    closing.cancel();
+    if let Err(error) = serving.await {
+        tracing::error!(%error, "the server ended badly");
+    }
+    stopping.cancel();
+    background.close();
+    background.wait().await;
+    house.store.close().await;
+    Ok(())
+}
+
+/// Identity over the configured database, for commands that change accounts.
+pub async fn open_identity(settings: &Settings) -> Result<Identity, ServeError> {
+    let random = Random::system();
+    let secrets = settings.keep_secrets(&random)?;
+    wiring::open_identity(settings, secrets, random).await
+}
+
+fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
+    let bind = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        // A restart must not wait for the last connections' TIME_WAIT.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    bind().map_err(|source| listen_error(address, source))
+}
+
+fn listen_error(address: SocketAddr, source: std::io::Error) -> ServeError {
+    ServeError::Listen { address, taken: source.kind() == std::io::ErrorKind::AddrInUse, source }
+}
+
+/// Says where it listens and, while there is no administrator, how to make one.
+async fn announce(
+    settings: &Settings,
+    address: SocketAddr,
+    base_url: &str,
+    identity: &Identity,
+) -> Result<(), ServeError> {
+    let mut said = format!("Portcullis {} ({})\n", env!("CARGO_PKG_VERSION"), settings.environment.as_str());
+    said.push_str(&format!("listening on http://{address}\n"));
+    if let Some(file) = &settings.config_file {
+        said.push_str(&format!("settings from {}\n", file.display()));
+    }
+    // The link is a secret: on a terminal it may stand, in collected logs it may not (requirement 45).
+    let may_print = settings.environment != Environment::Production && settings.log.format != LogFormat::Json;
+    if may_print {
+        let token = identity.first_administrator_token().await.map_err(ServeError::FirstAdministrator)?;
+        if let Some(token) = token {
+            said.push_str(&format!(
+                "make the first administrator (once, within 30 minutes): {base_url}/setup#{}\n",
+                token.expose()
+            ));
+        }
+    }
+    said.push_str("ready\n");
+    let mut out = std::io::stdout().lock();
+    // A closed standard output is no reason not to serve.
+    let _ = out.write_all(said.as_bytes()).and_then(|()| out.flush());
+    Ok(())
+}
+
+async fn told_to_stop() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,98 @@
+//! Closing a connection so that its last answer arrives (RFC 9112 §9.6).
+//!
+//! A refusal often goes out while the client is still sending its body. A plain
+//! close would then reset the connection, and the client would lose the answer
+//! that says why. So the sending side is closed first, and what still arrives is
+//! read and thrown away for a moment.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+
+/// How long a client may go on sending after we have closed.
+const LINGER: Duration = Duration::from_secs(2);
+/// The most that is read and thrown away, in bytes.
+const MAX_DISCARDED: usize = 16 << 20;
+
+/// A connection that lingers when it is dropped, unless the client closed first.
+pub(super) struct Lingering {
+    stream: Option<TcpStream>,
+    client_closed: bool,
+}
+
+impl Lingering {
+    pub(super) fn new(stream: TcpStream) -> Self {
+        Self { stream: Some(stream), client_closed: false }
+    }
+
+    fn stream(&mut self) -> Pin<&mut TcpStream> {
+        Pin::new(self.stream.as_mut().expect("the stream is taken out by drop only"))
+    }
+}
+
+impl AsyncRead for Lingering {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let room = buffer.remaining() > 0;
+        let result = self.stream().poll_read(cx, buffer);
+        let ended = matches!(result, Poll::Ready(Ok(()))) && room && buffer.filled().len() == before;
+        if ended || matches!(result, Poll::Ready(Err(_))) {
+            self.client_closed = true;
+        }
+        result
+    }
+}
+
+impl AsyncWrite for Lingering {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.stream().poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.stream().poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream().poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream().poll_shutdown(cx)
+    }
+}
+
+impl Drop for Lingering {
+    fn drop(&mut self) {
+        let Some(stream) = self.stream.take().filter(|_| !self.client_closed) else { return };
+        // Outside the runtime, at the very end of the process, nothing lingers.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(tokio::time::timeout(LINGER, discard(stream)));
+        }
+    }
+}
+
+async fn discard(mut stream: TcpStream) {
+    if stream.shutdown().await.is_err() {
+        return;
+    }
+    let mut buffer = vec![0u8; 16 * 1024];
+    let mut discarded = 0;
+    while let Ok(read @ 1..) = stream.read(&mut buffer).await {
+        discarded += read;
+        if discarded > MAX_DISCARDED {
+            return;
+        }
+    }
+}

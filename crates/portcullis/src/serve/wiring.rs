@@ -1,0 +1,209 @@
+//! Making the rooms from settings and joining them.
+
+use std::sync::Arc;
+
+use portcullis_gate::{Cors, CsrfConfig, CsrfTokens, Gate, GateConfig, GateParts, RouteTable, Versions};
+use portcullis_http::{Lifecycle, Services};
+use portcullis_identity::{DemoOptions, HashingOptions, Identity, IdentityOptions, IdentityParts};
+use portcullis_model::policy::Environment;
+use portcullis_model::{Clock, Random, SessionSource};
+use portcullis_proxy::{Proxy, ProxyParts, Upstream, Upstreams};
+use portcullis_storage::{SessionTable, SessionTableOptions, Store, StoreOptions};
+use portcullis_telemetry::Metrics;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::ServeError;
+use super::front::Front;
+use super::mail::Printer;
+use crate::settings::{Secrets, Settings};
+
+/// Everything that serves.
+pub(super) struct House {
+    pub(super) front: Arc<Front>,
+    pub(super) identity: Identity,
+    pub(super) sessions: Arc<SessionTable>,
+    pub(super) store: Store,
+    pub(super) metrics: Metrics,
+}
+
+impl House {
+    pub(super) async fn build(
+        settings: &Settings,
+        secrets: Secrets,
+        random: Random,
+        base_url: &str,
+        lifecycle: Arc<Lifecycle>,
+    ) -> Result<Self, ServeError> {
+        let clock = Clock::system();
+        let metrics = Metrics::new(&settings.metrics, env!("CARGO_PKG_VERSION"));
+        let store = open_store(settings, &clock, &random, &metrics).await?;
+        let sessions = session_table(settings, &store);
+        let config = gate_config(settings, &secrets, &metrics)?;
+        let parts = Common { store: &store, sessions: &sessions, clock: &clock, random: &random, metrics: &metrics };
+        let identity = start_identity(settings, secrets, parts, base_url).await?;
+
+        let gate = Arc::new(Gate::new(
+            GateParts {
+                tokens: identity.tokens(),
+                sessions: Arc::clone(&sessions) as Arc<dyn SessionSource>,
+                clock: clock.clone(),
+                random,
+                metrics: metrics.clone(),
+            },
+            config,
+        ));
+        store.subscribe(gate.streams());
+        let proxy = Arc::new(Proxy::new(ProxyParts {
+            streams: Arc::clone(gate.streams()),
+            upstreams: Upstreams::new(upstreams(settings), &metrics),
+        }));
+        add_gauges(&metrics, &gate);
+        let services = Arc::new(Services {
+            gate: Arc::clone(&gate),
+            identity: identity.clone(),
+            proxy: Arc::clone(&proxy),
+            store: store.clone(),
+            metrics: metrics.clone(),
+            clock,
+            environment: settings.environment,
+            lifecycle,
+        });
+        Ok(Self { front: Arc::new(Front { gate, proxy, services }), identity, sessions, store, metrics })
+    }
+
+    /// The revocation feed and, in development, the mail printer.
+    pub(super) fn start_background(&self, settings: &Settings, stopping: &CancellationToken) -> TaskTracker {
+        let tasks = TaskTracker::new();
+        tasks.spawn(Arc::clone(&self.sessions).follow(stopping.clone()));
+        if settings.environment == Environment::Development {
+            tasks.spawn(self.identity.clone().run_outbox(Arc::new(Printer), stopping.clone()));
+        }
+        tasks
+    }
+}
+
+/// Identity alone, for the command line.
+pub(super) async fn open_identity(
+    settings: &Settings,
+    secrets: Secrets,
+    random: Random,
+) -> Result<Identity, ServeError> {
+    let clock = Clock::system();
+    let metrics = Metrics::new(&settings.metrics, env!("CARGO_PKG_VERSION"));
+    let store = open_store(settings, &clock, &random, &metrics).await?;
+    let sessions = session_table(settings, &store);
+    let parts = Common { store: &store, sessions: &sessions, clock: &clock, random: &random, metrics: &metrics };
+    start_identity(settings, secrets, parts, &settings.base_url()).await
+}
+
+/// What several rooms are made of.
+struct Common<'a> {
+    store: &'a Store,
+    sessions: &'a Arc<SessionTable>,
+    clock: &'a Clock,
+    random: &'a Random,
+    metrics: &'a Metrics,
+}
+
+async fn open_store(
+    settings: &Settings,
+    clock: &Clock,
+    random: &Random,
+    metrics: &Metrics,
+) -> Result<Store, ServeError> {
+    let database = &settings.database;
+    let options = StoreOptions {
+        url: database.url.clone(),
+        pool_min: database.pool_min,
+        pool_max: database.pool_max,
+        acquire_timeout: database.acquire_timeout,
+        clock: clock.clone(),
+        random: random.clone(),
+        metrics: metrics.clone(),
+    };
+    Ok(Store::open(options).await?)
+}
+
+fn session_table(settings: &Settings, store: &Store) -> Arc<SessionTable> {
+    let options = SessionTableOptions { stale_max: settings.session.stale_max, ..SessionTableOptions::default() };
+    SessionTable::new(store, settings.roles.clone(), options)
+}
+
+async fn start_identity(
+    settings: &Settings,
+    secrets: Secrets,
+    parts: Common<'_>,
+    base_url: &str,
+) -> Result<Identity, ServeError> {
+    let session = &settings.session;
+    let hashing = HashingOptions::default();
+    let options = IdentityOptions {
+        environment: settings.environment,
+        issuer: session.issuer.clone(),
+        audience: session.audience.clone(),
+        access_ttl: session.access_ttl,
+        refresh_idle: session.refresh_idle,
+        absolute: session.absolute,
+        absolute_remember: session.absolute_remembered,
+        grace: GRACE,
+        min_password: settings.password.min_length,
+        registration: portcullis_identity::Registration {
+            mode: settings.registration.mode,
+            require_verified_email: settings.registration.require_verified_email,
+            reveal_existing: settings.registration.reveal_existing,
+        },
+        demo: settings
+            .demo
+            .as_ref()
+            .map(|demo| DemoOptions { email: demo.email.to_string(), password: demo.password.clone() }),
+        jwt_secret: secrets.jwt,
+        encryption_keys: vec![secrets.encryption],
+        hashing: HashingOptions {
+            threads: settings.password.hash_threads.unwrap_or(hashing.threads),
+            queue: settings.password.hash_queue,
+        },
+        public_url: base_url.to_owned(),
+    };
+    let parts = IdentityParts {
+        store: parts.store.clone(),
+        sessions: Arc::clone(parts.sessions),
+        clock: parts.clock.clone(),
+        random: parts.random.clone(),
+        metrics: parts.metrics.clone(),
+    };
+    Ok(Identity::start(parts, options).await?)
+}
+
+/// How long a rotated refresh token still gets its successor (contract §3).
+const GRACE: std::time::Duration = std::time::Duration::from_secs(10);
+
+fn gate_config(settings: &Settings, secrets: &Secrets, metrics: &Metrics) -> Result<GateConfig, ServeError> {
+    let mut specs = portcullis_http::route_specs();
+    specs.extend(settings.route_specs());
+    Ok(GateConfig {
+        routes: RouteTable::build(specs, metrics)?,
+        versions: Versions::new(settings.versions.clone()),
+        cors: Cors::new(settings.allowed_origins.clone()),
+        csrf: CsrfConfig { tokens: CsrfTokens::new(&secrets.csrf), mode: settings.csrf_mode },
+        limits: settings.limits.clone(),
+        trusted_proxies: settings.server.trusted_proxies.clone(),
+        environment: settings.environment,
+        public_origin: settings.public_origin(),
+    })
+}
+
+fn upstreams(settings: &Settings) -> Vec<Upstream> {
+    let upstream = |upstream: &crate::settings::Upstream| Upstream {
+        name: Arc::clone(&upstream.name),
+        targets: upstream.targets.clone(),
+        connect_timeout: upstream.connect_timeout,
+    };
+    settings.upstreams.iter().map(upstream).collect()
+}
+
+fn add_gauges(metrics: &Metrics, gate: &Arc<Gate>) {
+    let streams = Arc::clone(gate.streams());
+    let count = move || f64::from(u32::try_from(streams.count()).unwrap_or(u32::MAX));
+    metrics.gauge_fn("live_streams", "WebSockets, event streams and long uploads that are open", Box::new(count));
+}

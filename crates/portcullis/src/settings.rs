@@ -1,0 +1,148 @@
+//! Settings: loaded, checked whole, and then an immutable value.
+//!
+//! A flag comes before the environment, the environment before the file, the
+//! file before the default. Everything that is wrong is told at once, with its
+//! place and a hint; nothing starts on half of a configuration.
+
+mod collisions;
+mod cors;
+mod csrf;
+mod data_folder;
+mod database;
+mod demo;
+mod dotenv;
+mod environment;
+mod exposure;
+mod key;
+mod later;
+mod layers;
+mod limits;
+mod listen;
+mod load;
+mod log;
+mod metrics;
+mod notice;
+mod password;
+mod reader;
+mod reference;
+mod registration;
+mod roles;
+mod route_path;
+mod route_policy;
+mod routes;
+mod secrets;
+mod server;
+mod session;
+#[cfg(test)]
+mod testing;
+mod tree;
+mod upstreams;
+mod versions;
+
+use std::path::PathBuf;
+
+use portcullis_gate::{CsrfMode, LimitsConfig, Origin, RouteSpec, Version};
+use portcullis_model::policy::Environment;
+use portcullis_model::{Random, Rejected, RolePermissions};
+use portcullis_telemetry::MetricsOptions;
+
+pub(crate) use data_folder::new_secret;
+pub use data_folder::{DataFolderError, Secrets};
+pub use database::Database;
+pub use demo::Demo;
+pub use listen::reachable;
+pub use load::{Flags, Sources, load};
+pub use log::{Log, LogFormat};
+pub use notice::{Notice, Place, Problems};
+pub use password::Password;
+pub use registration::{Registration, RegistrationMode};
+pub use routes::Route;
+pub use secrets::ConfiguredSecrets;
+pub use server::Server;
+pub use session::Session;
+pub use upstreams::Upstream;
+
+use reader::unknown_hint;
+
+/// The whole configuration.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `PORTCULLIS_ENV`, else `NODE_ENV`, else development.
+    pub environment: Environment,
+    /// Where SQLite's file and secrets made in development live; absolute, may not exist yet.
+    pub data_dir: PathBuf,
+    /// The file that was read, if there is one.
+    pub config_file: Option<PathBuf>,
+    /// `[server]`.
+    pub server: Server,
+    /// `[database]`.
+    pub database: Database,
+    /// `[secrets]`.
+    pub secrets: ConfiguredSecrets,
+    /// `[session]`.
+    pub session: Session,
+    /// `[registration]`.
+    pub registration: Registration,
+    /// `[password]`.
+    pub password: Password,
+    /// `[demo]`, when it is enabled.
+    pub demo: Option<Demo>,
+    /// `csrf.mode`.
+    pub csrf_mode: CsrfMode,
+    /// `cors.allowed_origins`.
+    pub allowed_origins: Vec<String>,
+    /// `[limits]`; both `None` when they are lifted.
+    pub limits: LimitsConfig,
+    /// `[versions.v1]` and others.
+    pub versions: Vec<Version>,
+    /// `[metrics]`.
+    pub metrics: MetricsOptions,
+    /// `[log]`.
+    pub log: Log,
+    /// What each role holds, `[roles]` included.
+    pub roles: RolePermissions,
+    /// `[upstreams.<name>]`.
+    pub upstreams: Vec<Upstream>,
+    /// `[[routes]]`.
+    pub routes: Vec<Route>,
+    /// What is probably a mistake: shown at the start and by `portcullis check`.
+    pub warnings: Vec<Notice>,
+    /// What could be safer: shown by `portcullis check`.
+    pub advice: Vec<Notice>,
+}
+
+impl Settings {
+    /// The proxied routes as the gate's table takes them. They do not collide
+    /// with each other, nor with the built-in endpoints.
+    pub fn route_specs(&self) -> Vec<RouteSpec> {
+        self.routes.iter().map(Route::spec).collect()
+    }
+
+    /// The origin of `PUBLIC_URL`.
+    pub fn public_origin(&self) -> Option<Origin> {
+        self.server.public_url.as_ref().and_then(Origin::of)
+    }
+
+    /// What links begin with, without a slash at the end: `PUBLIC_URL`, else where it listens.
+    pub fn base_url(&self) -> String {
+        match &self.server.public_url {
+            Some(url) => url.as_str().trim_end_matches('/').to_owned(),
+            None => format!("http://{}", reachable(self.server.listen)),
+        }
+    }
+
+    /// The secrets in force. In development the missing ones are read from the data
+    /// folder, or made there; the folder itself is made when it is needed.
+    ///
+    /// # Errors
+    /// When the folder or a file in it cannot be made, read or written.
+    pub fn keep_secrets(&self, random: &Random) -> Result<Secrets, DataFolderError> {
+        data_folder::keep_secrets(self, random)
+    }
+}
+
+/// One of a few words.
+fn words<T: Copy>(text: &str, known: &[(&str, T)]) -> Result<T, Rejected> {
+    let found = known.iter().find(|(word, _)| *word == text);
+    found.map(|(_, value)| *value).ok_or_else(|| Rejected(unknown_hint(text, known.iter().map(|(word, _)| *word))))
+}

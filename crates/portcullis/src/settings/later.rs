@@ -1,0 +1,45 @@
+//! Names that the contract fixes and this version does not use: silence would
+//! let an operator believe in a Redis that nothing talks to.
+
+use super::environment::Variables;
+use super::notice::Notice;
+
+const LATER: [(&str, &str); 6] = [
+    ("REDIS_URL", "limits and sessions are kept in this process"),
+    ("SMTP_URL", "no mail is sent"),
+    ("MAIL_FROM", "no mail is sent"),
+    ("SENTRY_DSN", "errors are only logged"),
+    ("SENTRY_RELEASE", "errors are only logged"),
+    ("SENTRY_ENVIRONMENT", "errors are only logged"),
+];
+
+pub(super) fn warn(variables: &Variables, warnings: &mut Vec<Notice>) {
+    let mut add = |name: &str, instead: &str| {
+        if let Some(place) = variables.place(name) {
+            let message = format!("this version does not use {name}: {instead}");
+            warnings.push(Notice::new(&place, message).hint("unset it, or leave it for a later version"));
+        }
+    };
+    for (name, instead) in LATER {
+        add(name, instead);
+    }
+    for name in variables.names_under("OTEL_") {
+        add(&name, "no traces are exported");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::settings::testing::settings;
+
+    #[test]
+    fn names_of_later_versions_are_warned_of() {
+        let names = ["REDIS_URL", "SMTP_URL", "MAIL_FROM", "SENTRY_DSN", "OTEL_EXPORTER_OTLP_ENDPOINT"];
+        for name in names {
+            let warnings = settings("", &[(name, "redis://x")]).warnings;
+            let said = warnings[0].to_string();
+            assert!(said.starts_with(&format!("environment {name}: this version does not use {name}")), "{said}");
+        }
+        assert_eq!(settings("", &[("REDIS_URL_FILE", "/run/secrets/redis")]).warnings.len(), 1);
+    }
+}

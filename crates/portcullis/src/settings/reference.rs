@@ -1,0 +1,95 @@
+//! Every section there is. The loader knows the contract's names from here, and
+//! `docs/settings.md` must say the same.
+
+use super::key::Section;
+use super::{
+    cors, csrf, database, demo, limits, log, metrics, password, registration, roles, routes, secrets, server, session,
+    upstreams, versions,
+};
+
+pub(super) static SECTIONS: &[&Section] = &[
+    &server::SECTION,
+    &database::SECTION,
+    &secrets::SECTION,
+    &session::SECTION,
+    &registration::SECTION,
+    &password::SECTION,
+    &csrf::SECTION,
+    &cors::SECTION,
+    &limits::SECTION,
+    &versions::SECTION,
+    &roles::SECTION,
+    &metrics::SECTION,
+    &log::SECTION,
+    &demo::SECTION,
+    &upstreams::SECTION,
+    &routes::SECTION,
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::settings::key::{Key, variable};
+
+    /// A key's row in the documentation.
+    fn row(section: &Section, key: &Key) -> String {
+        // A list has no name for one of its members' keys.
+        let generic = (section.name != "routes").then(|| variable(section.name, key.name));
+        let names: Vec<String> = key
+            .environment
+            .iter()
+            .map(|name| (*name).to_owned())
+            .chain(generic)
+            .map(|name| format!("`{name}`"))
+            .collect();
+        let environment = if names.is_empty() { "-".to_owned() } else { names.join(", ") };
+        let default = key.default_text();
+        format!("| `{}` | {default} | {environment} | {} | {} |", key.name, key.unit, key.about)
+    }
+
+    fn heading(section: &Section) -> String {
+        if section.name == "routes" { "## `[[routes]]`".to_owned() } else { format!("## `[{}]`", section.name) }
+    }
+
+    #[test]
+    fn the_documentation_has_every_key_with_its_default_name_and_unit_and_no_other() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/settings.md");
+        let page = std::fs::read_to_string(page).expect("docs/settings.md exists");
+        let expected: Vec<String> = SECTIONS
+            .iter()
+            .flat_map(|section| {
+                std::iter::once(heading(section)).chain(section.keys.iter().map(|key| row(section, key)))
+            })
+            .collect();
+        let is_ours = |line: &&str| line.starts_with("## `[") || line.starts_with("| `");
+        let written: Vec<&str> = page.lines().filter(is_ours).collect();
+        assert!(
+            written == expected,
+            "docs/settings.md should have these lines, in this order:\n{}\n",
+            expected.join("\n")
+        );
+    }
+
+    #[test]
+    fn the_documentations_example_is_a_good_file() {
+        let page = include_str!("../../../../docs/settings.md");
+        let example = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
+        let settings = crate::settings::testing::settings(example, &[]);
+        assert!(settings.warnings.is_empty(), "{:?}", settings.warnings);
+    }
+
+    #[test]
+    fn no_key_ends_like_the_name_of_a_file_variable_and_no_name_means_two_keys() {
+        let mut names = BTreeSet::new();
+        for section in SECTIONS {
+            for key in section.keys {
+                assert!(!key.name.ends_with("_file"), "{} would hide <NAME>_FILE", key.name);
+                for name in key.environment {
+                    assert!(names.insert(name), "{name} sets two keys");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! `[server]`: where it listens, whom it trusts, what it bounds.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use portcullis_model::Rejected;
+use portcullis_model::policy::{BodyLimit, Environment};
+use portcullis_model::size::parse_size;
+use portcullis_model::span::parse_duration;
+use url::Url;
+
+use super::key::{Key, Preset, Section};
+use super::layers::Layers;
+use super::listen;
+use super::notice::{Notice, Place, Problems};
+use super::reader::Reader;
+
+/// `[server]`.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// The address to listen on; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// The address that people use; links come from it, never from `Host`.
+    pub public_url: Option<Url>,
+    /// Whose `X-Forwarded-*` count.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The largest body of a proxied request, unless its route says otherwise.
+    pub max_body: BodyLimit,
+    /// How long a client may take to send a request's head.
+    pub header_timeout: Duration,
+    /// How long open requests may go on after a stop was asked for.
+    pub drain_timeout: Duration,
+}
+
+static PUBLIC_URL: Key = Key::new(
+    "public_url",
+    Preset::Otherwise("none; production needs it"),
+    "URL",
+    "The address that people use. Links are made from it, and its origin counts as ours.",
+)
+.environment(&["PUBLIC_URL"]);
+static DATA_DIR: Key = Key::new(
+    "data_dir",
+    Preset::Value("portcullis-data"),
+    "folder",
+    "Where SQLite's file and the secrets made in development live; relative to the working folder.",
+)
+.environment(&["PORTCULLIS_DATA_DIR"]);
+static TRUSTED_PROXIES: Key = Key::new(
+    "trusted_proxies",
+    Preset::Otherwise("none"),
+    "list of addresses or networks",
+    "Whose `X-Forwarded-*` headers count, read from right to left.",
+);
+static MAX_BODY: Key = Key::new(
+    "max_body",
+    Preset::Value("100MB"),
+    "bytes, or with KB, MB, GB; 0 is no limit",
+    "The largest body of a proxied request; a route's own `max_body` comes first.",
+);
+static HEADER_TIMEOUT: Key = Key::new(
+    "header_timeout",
+    Preset::Value("10s"),
+    "duration",
+    "How long a client may take to send a request's head.",
+);
+static DRAIN_TIMEOUT: Key = Key::new(
+    "drain_timeout",
+    Preset::Value("30s"),
+    "duration",
+    "How long open requests may go on after a stop was asked for; then they are cut.",
+);
+
+pub(super) static SECTION: Section = Section {
+    name: "server",
+    keys: &[&listen::LISTEN, &PUBLIC_URL, &DATA_DIR, &TRUSTED_PROXIES, &MAX_BODY, &HEADER_TIMEOUT, &DRAIN_TIMEOUT],
+};
+
+/// Reads the section; the second value is the data folder as an absolute path.
+pub(super) fn read(
+    layers: &Layers,
+    environment: Environment,
+    folder: &Path,
+    problems: &mut Problems,
+    warnings: &mut Vec<Notice>,
+    advice: &mut Vec<Notice>,
+) -> (Server, PathBuf) {
+    let mut section = Reader::open(&layers.tree, &SECTION, problems);
+    let data_dir = section.value(&DATA_DIR, |text| Ok::<_, Rejected>(folder.join(text)));
+    let server = Server {
+        listen: listen::read(&mut section, layers, environment, warnings),
+        public_url: section.optional(&PUBLIC_URL, parse_public_url),
+        trusted_proxies: section.list(&TRUSTED_PROXIES, parse_network),
+        max_body: section.value(&MAX_BODY, |text| parse_size(text).map(BodyLimit::from_setting)),
+        header_timeout: section.value(&HEADER_TIMEOUT, positive_duration),
+        drain_timeout: section.value(&DRAIN_TIMEOUT, parse_duration),
+    };
+    if environment == Environment::Production && section.node(&PUBLIC_URL).is_none() {
+        let notice =
+            Notice::new(&Place::Nowhere, "PUBLIC_URL is missing: production needs the address that people use");
+        section
+            .problems
+            .add(notice.hint("set PUBLIC_URL=https://gateway.example.com, or server.public_url in the file"));
+    }
+    advise(&server, environment, &section, advice);
+    (server, data_dir)
+}
+
+fn advise(server: &Server, environment: Environment, section: &Reader<'_, '_>, advice: &mut Vec<Notice>) {
+    if let Some(network) = server.trusted_proxies.iter().find(|network| network.prefix_len() == 0) {
+        let message = format!("{network} trusts every peer: any client can choose its address");
+        advice
+            .push(Notice::new(&section.place_of(&TRUSTED_PROXIES), message).hint("name the addresses of your proxies"));
+    }
+    let plain = server.public_url.as_ref().is_some_and(|url| url.scheme() == "http");
+    if environment == Environment::Production && plain {
+        let message = "PUBLIC_URL is not https: browsers will not send the cookies of production";
+        advice.push(Notice::new(&section.place_of(&PUBLIC_URL), message).hint("put TLS in front and write https://"));
+    }
+}
+
+fn parse_public_url(text: &str) -> Result<Url, Rejected> {
+    let wrong = |why: &str| Rejected(format!("{why}; write it as https://gateway.example.com"));
+    let url = Url::parse(text).map_err(|_| wrong("it is no URL"))?;
+    match () {
+        () if !matches!(url.scheme(), "http" | "https") => Err(wrong("it begins with http:// or https://")),
+        () if url.host().is_none() => Err(wrong("it needs a host")),
+        () if url.path() != "/" || url.query().is_some() || url.fragment().is_some() => {
+            Err(wrong("it has no path and no query"))
+        }
+        () if !url.username().is_empty() || url.password().is_some() => Err(wrong("it has no user and no password")),
+        () => Ok(url),
+    }
+}
+
+fn parse_network(text: &str) -> Result<IpNet, Rejected> {
+    let network = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
+    network
+        .map(|network| network.trunc())
+        .ok_or_else(|| Rejected("a proxy is an address (10.0.0.7) or a network (10.0.0.0/8, fd00::/8)".to_owned()))
+}
+
+/// A duration of at least a second.
+pub(super) fn positive_duration(text: &str) -> Result<Duration, Rejected> {
+    match parse_duration(text)? {
+        Duration::ZERO => Err(Rejected("it is at least 1s".to_owned())),
+        duration => Ok(duration),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::testing::{load, refused, settings};
+
+    #[test]
+    fn trusted_proxies_are_addresses_and_networks() {
+        let nets = settings("[server]\ntrusted_proxies = [\"10.1.2.3/8\", \"::1\"]\n", &[]).server.trusted_proxies;
+        assert_eq!(nets.iter().map(ToString::to_string).collect::<Vec<_>>(), ["10.0.0.0/8", "::1/128"]);
+        let said = refused("[server]\ntrusted_proxies = [\n  \"10.0.0.0/8\",\n  \"10.0.0.0/40\",\n]\n", &[]);
+        assert!(
+            said.starts_with("portcullis.toml:4: server.trusted_proxies = \"10.0.0.0/40\" cannot be used"),
+            "{said}"
+        );
+        let nets =
+            settings("", &[("PORTCULLIS__SERVER__TRUSTED_PROXIES", "10.0.0.0/8, 127.0.0.1")]).server.trusted_proxies;
+        assert_eq!(nets.len(), 2);
+    }
+
+    #[test]
+    fn a_public_url_is_an_origin() {
+        assert!(settings("", &[("PUBLIC_URL", "https://gate.example.com/")]).server.public_url.is_some());
+        for bad in ["gate.example.com", "ftp://x", "https://x/path", "https://u:p@x", "https://x?y", "https://"] {
+            assert!(load("", &[("PUBLIC_URL", bad)]).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn no_body_limit_is_written_as_zero() {
+        assert_eq!(settings("[server]\nmax_body = 0\n", &[]).server.max_body, BodyLimit::Unlimited);
+        assert_eq!(settings("", &[]).server.max_body, BodyLimit::Bytes(100 << 20));
+    }
+}

@@ -1,0 +1,93 @@
+//! `portcullis check`: the whole configuration, every problem at once.
+
+use crate::shell::Shell;
+
+const BAD: &str = r#"[server]
+lisen = "0.0.0.0:8000"
+header_timeout = "10 seconds"
+
+[session]
+access_ttl = "1w"
+
+[upstreams.projects]
+targets = ["https://10.0.0.5:8002"]
+
+[[routes]]
+path = "/api/v1/projects/{*rest}"
+upstream = "project"
+
+[[routes]]
+path = "/api/v1/files/{id}"
+upstream = "projects"
+roles = ["DEVELOPPER"]
+
+[[routes]]
+path = "/api/v1/files/{name}"
+upstream = "projects"
+permissions = ["view files"]
+
+[[routes]]
+path = "/api/v1/auth/login"
+upstream = "projects"
+"#;
+
+#[test]
+fn a_bad_file_is_told_with_lines_and_hints_and_refuses_the_start() {
+    let shell = Shell::new().file("portcullis.toml", BAD).env("LOG_LEVEL", "verbose");
+    let said = shell.run(&["check"]).failed();
+    assert!(said.out.is_empty());
+    insta::assert_snapshot!("check_bad_file", said.err);
+    let started = shell.run(&["serve"]).failed();
+    assert_eq!(started.err, said.err);
+    assert!(!shell.path("portcullis-data").exists(), "nothing is made before the settings are good");
+}
+
+#[test]
+fn syntax_errors_have_a_line_too() {
+    let said = Shell::new().file("portcullis.toml", "[server]\nlisten = 127.0.0.1:8000\n").run(&["check"]).failed();
+    assert!(said.err.starts_with("portcullis.toml:2: this is not TOML: "), "{}", said.err);
+}
+
+#[test]
+fn a_good_configuration_is_summed_up_and_advice_does_not_fail_it() {
+    let said = Shell::new().run(&["check"]).ok();
+    insta::assert_snapshot!("check_good_out", said.out);
+    insta::assert_snapshot!("check_good_err", said.err);
+}
+
+#[test]
+fn programs_get_json() {
+    let said = Shell::new().file("portcullis.toml", BAD).run(&["check", "--json"]).failed();
+    let document = said.json();
+    assert_eq!(document["ok"], false);
+    let first = &document["problems"][0];
+    assert_eq!((first["file"].as_str(), first["line"].as_u64()), (Some("portcullis.toml"), Some(2)));
+    assert_eq!(first["hint"], "did you mean `listen`?");
+    let said = Shell::new().env("REDIS_URL", "redis://x").run(&["check", "--json"]).ok();
+    let document = said.json();
+    assert_eq!(document["ok"], true);
+    assert_eq!(document["warnings"][0]["place"], "environment REDIS_URL");
+    assert!(document["advice"].as_array().is_some_and(|advice| !advice.is_empty()));
+}
+
+#[test]
+fn production_names_what_is_missing_and_what_could_be_safer() {
+    let shell = Shell::new().env("PORTCULLIS_ENV", "production");
+    insta::assert_snapshot!("check_production_missing", shell.run(&["check"]).failed().err);
+    let keys = shell.run(&["keys", "init", "--json"]).ok().json();
+    let mut shell = shell.env("PUBLIC_URL", "http://gate.example.com");
+    for name in ["CSRF_SECRET", "ENCRYPTION_KEY"] {
+        shell = shell.env(name, keys[name].as_str().expect("a secret"));
+    }
+    insta::assert_snapshot!("check_production_advice", shell.run(&["check"]).ok().err);
+}
+
+#[test]
+fn the_named_file_is_the_one_that_is_read() {
+    let shell = Shell::new().file("other.toml", "[sever]\n");
+    shell.run(&["check"]).ok();
+    let said = shell.run(&["check", "--config", "other.toml"]).failed();
+    assert!(said.err.starts_with("other.toml:1: unknown section [sever]"), "{}", said.err);
+    let said = shell.run(&["--config", "nowhere.toml", "check"]).failed();
+    assert!(said.err.starts_with("--config: the settings file nowhere.toml cannot be read"), "{}", said.err);
+}

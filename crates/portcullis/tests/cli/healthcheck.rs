@@ -1,0 +1,28 @@
+//! `portcullis healthcheck`, against a gateway that runs and one that does not.
+
+use portcullis_testkit::{TestAppBuilder, free_port};
+
+use crate::shell::Shell;
+
+#[test]
+fn a_running_gateway_is_ready_and_a_stopped_one_is_not() {
+    let mut app = TestAppBuilder::new(env!("CARGO_BIN_EXE_portcullis")).start();
+    let port = app.address().port().to_string();
+    let shell = Shell::new().env("PORT", &port);
+    let said = shell.run(&["healthcheck"]).ok();
+    assert_eq!(said.out, format!("The gateway at http://127.0.0.1:{port} is ready.\n"));
+    let document = Shell::new().run(&["healthcheck", "--port", &port, "--json"]).ok().json();
+    assert_eq!((document["ready"].as_bool(), document["status"].as_u64()), (Some(true), Some(200)));
+    app.stop();
+    let said = shell.run(&["healthcheck"]).failed();
+    assert!(said.err.contains("cannot be asked") && said.err.contains("hint: is it running"), "{}", said.err);
+}
+
+#[test]
+fn nobody_there_is_exit_code_1() {
+    let port = free_port().to_string();
+    let said = Shell::new().run(&["healthcheck", "--port", &port, "--json"]).failed();
+    assert_eq!(said.json()["ready"], false);
+    let said = Shell::new().run(&["healthcheck", "--port", "0"]).failed();
+    assert!(said.err.starts_with("error: the port is 0"), "{}", said.err);
+}

@@ -1,0 +1,51 @@
+//! `--help` teaches: golden files of every page.
+
+use crate::shell::Shell;
+
+#[track_caller]
+fn page(name: &str, arguments: &[&str]) {
+    let said = Shell::new().run(arguments).ok();
+    assert!(said.err.is_empty(), "{}", said.err);
+    assert!(!said.out.contains('\u{1b}'), "colours are for terminals");
+    insta::assert_snapshot!(name, said.out);
+}
+
+#[test]
+fn the_help_of_every_command_is_as_reviewed() {
+    page("help", &["--help"]);
+    page("help_serve", &["serve", "--help"]);
+    page("help_check", &["check", "--help"]);
+    page("help_routes", &["routes", "--help"]);
+    page("help_users", &["users", "--help"]);
+    page("help_users_create", &["users", "create", "--help"]);
+    page("help_users_recover_admin", &["users", "recover-admin", "--help"]);
+    page("help_users_list", &["users", "list", "--help"]);
+    page("help_keys", &["keys", "--help"]);
+    page("help_keys_init", &["keys", "init", "--help"]);
+    page("help_healthcheck", &["healthcheck", "--help"]);
+    page("help_completions", &["completions", "--help"]);
+}
+
+#[test]
+fn what_is_not_understood_is_exit_code_2() {
+    for arguments in [
+        &[][..],
+        &["sevre"],
+        &["serve", "--prot", "1"],
+        &["serve", "--port", "70000"],
+        &["users", "create"],
+        &["users", "create", "--role", "BOSS"],
+        &["users", "create", "--password", "x"],
+        &["completions", "tcsh"],
+    ] {
+        let said = Shell::new().run(arguments);
+        assert_eq!(said.code, Some(2), "{arguments:?}: {}", said.err);
+        assert!(said.out.is_empty() && !said.err.is_empty(), "{arguments:?}");
+    }
+    assert!(Shell::new().run(&["sevre"]).err.contains("serve"), "a slip is recognised");
+}
+
+#[test]
+fn the_version_is_told() {
+    assert_eq!(Shell::new().run(&["--version"]).ok().out, format!("portcullis {}\n", env!("CARGO_PKG_VERSION")));
+}

@@ -1,0 +1,36 @@
+//! `portcullis keys init`.
+
+use std::os::unix::fs::PermissionsExt;
+
+use crate::shell::Shell;
+
+fn secrets(lines: &str) -> Vec<(&str, &str)> {
+    lines.lines().map(|line| line.split_once('=').expect("NAME=value")).collect()
+}
+
+#[test]
+fn two_secrets_are_made_anew_each_time() {
+    let shell = Shell::new();
+    let (first, second) = (shell.run(&["keys", "init"]).ok(), shell.run(&["keys", "init"]).ok());
+    assert!(first.err.is_empty(), "nothing but the lines, for a pipe: {}", first.err);
+    let (first, second) = (secrets(&first.out), secrets(&second.out));
+    assert_eq!(first.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["CSRF_SECRET", "ENCRYPTION_KEY"]);
+    let mut values: Vec<&str> = first.iter().chain(&second).map(|(_, value)| *value).collect();
+    assert!(values.iter().all(|value| value.len() == 64));
+    values.sort_unstable();
+    values.dedup();
+    assert_eq!(values.len(), 4);
+}
+
+#[test]
+fn a_file_is_for_its_owner_only_and_never_overwritten() {
+    let shell = Shell::new();
+    shell.run(&["keys", "init", "--output", "gate.env"]).ok();
+    let before = std::fs::read_to_string(shell.path("gate.env")).expect("it was written");
+    assert_eq!(secrets(&before).len(), 2);
+    let mode = shell.path("gate.env").metadata().expect("it exists").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let said = shell.run(&["keys", "init", "--output", "gate.env"]).failed();
+    assert!(said.err.starts_with("error: gate.env exists already; nothing was written\n  hint: "), "{}", said.err);
+    assert_eq!(std::fs::read_to_string(shell.path("gate.env")).expect("it is there"), before);
+}

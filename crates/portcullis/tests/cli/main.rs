@@ -1,0 +1,10 @@
+//! The commands, as a shell runs them: what they print, where, and their exit codes.
+
+mod check;
+mod completions;
+mod healthcheck;
+mod help;
+mod keys;
+mod routes;
+mod shell;
+mod users;

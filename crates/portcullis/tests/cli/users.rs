@@ -1,0 +1,97 @@
+//! `portcullis users`: accounts from the shell, with SQLite in the data folder.
+
+use crate::shell::{Said, Shell};
+
+const PASSWORD: &str = "correct horse battery staple\n";
+
+fn create(shell: &Shell, email: &str, username: &str, role: &str, more: &[&str]) -> Said {
+    let arguments = [
+        &[
+            "users",
+            "create",
+            "--email",
+            email,
+            "--username",
+            username,
+            "--first-name",
+            "Ada",
+            "--last-name",
+            "Lovelace",
+        ][..],
+        &["--role", role, "--password-stdin"],
+        more,
+    ];
+    shell.run_with(&arguments.concat(), PASSWORD)
+}
+
+#[test]
+fn an_account_is_made_and_listed() {
+    let shell = Shell::new();
+    let made = create(&shell, "Ada@Example.com", "ada", "admin", &["--json"]).ok().json();
+    assert_eq!(
+        (made["user"]["email"].as_str(), made["user"]["role"].as_str()),
+        (Some("ada@example.com"), Some("ADMIN"))
+    );
+    assert_eq!(made["user"]["isEmailVerified"], true);
+    let said = create(&shell, "grace@example.com", "grace", "VIEWER", &[]).ok();
+    assert!(said.out.starts_with("Made grace@example.com (grace), VIEWER, id "), "{}", said.out);
+    let listed = shell.run(&["users", "list", "--json"]).ok().json();
+    assert_eq!(listed["users"].as_array().map(Vec::len), Some(2));
+    assert!(!listed.to_string().contains("argon2"), "never a hash");
+    let admins = shell.run(&["users", "list", "--role", "ADMIN", "--json"]).ok().json();
+    assert_eq!(admins["users"][0]["username"], "ada");
+    let table = shell.run(&["users", "list"]).ok().out;
+    assert!(table.starts_with("EMAIL") && table.contains("grace@example.com"), "{table}");
+}
+
+#[test]
+fn what_breaks_a_rule_is_told_and_changes_nothing() {
+    let shell = Shell::new();
+    create(&shell, "ada@example.com", "ada", "DEVELOPER", &[]).ok();
+    let said = create(&shell, "ADA@example.com", "other", "DEVELOPER", &[]).failed();
+    assert!(
+        said.err.starts_with("error: an account has this e-mail address or username already\n  hint: "),
+        "{}",
+        said.err
+    );
+    create(&shell, "other@example.com", "ada", "DEVELOPER", &[]).failed();
+    let said = create(&shell, "nobody", "x", "DEVELOPER", &[]).failed();
+    assert!(
+        said.err.contains("Email must be a valid email address") && said.err.contains("Username must be"),
+        "{}",
+        said.err
+    );
+    let arguments = ["users", "recover-admin", "--email", "ada@example.com", "--password-stdin"];
+    for (input, word) in [("", "it is empty"), ("short\n", "Password must be 8 to 128 characters")] {
+        let said = shell.run_with(&arguments, input).failed();
+        assert!(said.err.contains(word), "{}", said.err);
+    }
+    let listed = shell.run(&["users", "list", "--json"]).ok().json();
+    assert_eq!(listed["users"].as_array().map(Vec::len), Some(1));
+    assert_eq!(listed["users"][0]["role"], "DEVELOPER");
+}
+
+#[test]
+fn an_administrator_is_recovered() {
+    let shell = Shell::new();
+    create(&shell, "ada@example.com", "ada", "VIEWER", &[]).ok();
+    let recover = |email: &str| {
+        shell.run_with(
+            &["users", "recover-admin", "--email", email, "--password-stdin", "--json"],
+            "a new password it is\n",
+        )
+    };
+    assert_eq!(recover("ada@example.com").ok().json()["user"]["role"], "ADMIN");
+    let said = recover("nobody@example.com").failed();
+    assert!(said.err.starts_with("error: no account has the address nobody@example.com\n  hint: "), "{}", said.err);
+}
+
+#[test]
+fn a_data_folder_that_is_none_is_one_sentence_and_exit_code_1() {
+    let said = Shell::new().file("portcullis-data", "in the way").run(&["users", "list"]).failed();
+    assert!(said.err.starts_with("error: cannot make the data folder "), "{}", said.err);
+    assert!(said.err.contains("  hint: choose a folder that can be written"), "{}", said.err);
+    let shell = Shell::new();
+    shell.run(&["--data-dir", "elsewhere", "users", "list"]).ok();
+    assert!(shell.path("elsewhere/portcullis.db").exists() && !shell.path("portcullis-data").exists());
+}

@@ -1,0 +1,108 @@
+//! What the tests say to the server, and what they read from its answers.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use portcullis_testkit::{TestApp, TestAppBuilder, person};
+use reqwest::{Client, Method, RequestBuilder};
+use serde_json::Value;
+
+/// A builder for the binary of this build, with limits that no test of something else meets.
+pub(crate) fn app() -> TestAppBuilder {
+    TestAppBuilder::new(env!("CARGO_BIN_EXE_portcullis")).env("PORTCULLIS__LIMITS__ENABLED", "false")
+}
+
+/// An answer taken apart.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: reqwest::header::HeaderMap,
+    pub(crate) body: Value,
+}
+
+impl Answer {
+    pub(crate) fn error(&self) -> &str {
+        self.body["error"].as_str().unwrap_or_default()
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    /// The cookie's value as this answer sets it.
+    pub(crate) fn cookie(&self, name: &str) -> Option<String> {
+        let prefix = format!("{name}=");
+        self.headers.get_all("set-cookie").iter().find_map(|value| {
+            let pair = value.to_str().ok()?.split(';').next()?;
+            pair.strip_prefix(&prefix).map(str::to_owned)
+        })
+    }
+}
+
+pub(crate) async fn send(request: RequestBuilder) -> Answer {
+    let response = request.send().await.expect("the server answers");
+    let status = response.status().as_u16();
+    let headers = response.headers().clone();
+    let bytes = response.bytes().await.expect("the answer is whole");
+    let body =
+        serde_json::from_slice(&bytes).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
+    Answer { status, headers, body }
+}
+
+pub(crate) fn client() -> Client {
+    Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().expect("a plain client")
+}
+
+pub(crate) async fn post(app: &TestApp, path: &str, body: &Value) -> Answer {
+    send(client().post(app.url(path)).json(body)).await
+}
+
+pub(crate) async fn get(app: &TestApp, path: &str) -> Answer {
+    send(client().get(app.url(path))).await
+}
+
+pub(crate) async fn call(app: &TestApp, method: Method, path: &str, token: &str, body: Option<&Value>) -> Answer {
+    let request = client().request(method, app.url(path)).bearer_auth(token);
+    send(match body {
+        Some(body) => request.json(body),
+        None => request,
+    })
+    .await
+}
+
+/// A registered person.
+#[derive(Clone, Debug)]
+pub(crate) struct Account {
+    pub(crate) email: String,
+    pub(crate) access: String,
+    pub(crate) refresh: String,
+}
+
+/// Registers somebody with a name no other test uses.
+pub(crate) async fn register(app: &TestApp) -> Account {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    let name = format!("person{}", NEXT.fetch_add(1, Ordering::Relaxed));
+    let answer = post(app, "/api/v1/auth/register", &person(&name)).await;
+    assert_eq!(answer.status, 201, "{}", answer.body);
+    let tokens = &answer.body["data"]["tokens"];
+    Account {
+        email: format!("{name}@example.com"),
+        access: tokens["accessToken"].as_str().expect("an access token").to_owned(),
+        refresh: tokens["refreshToken"].as_str().expect("a refresh token").to_owned(),
+    }
+}
+
+/// Sends bytes as they stand and reads until the server closes or falls silent for a second.
+pub(crate) fn raw(app: &TestApp, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(app.address()).expect("the server listens");
+    stream.set_read_timeout(Some(Duration::from_secs(1))).expect("a timeout can be set");
+    stream.write_all(bytes).expect("the server reads");
+    let mut answer = Vec::new();
+    let mut chunk = [0u8; 8192];
+    while let Ok(read @ 1..) = stream.read(&mut chunk) {
+        answer.extend_from_slice(&chunk[..read]);
+    }
+    String::from_utf8_lossy(&answer).into_owned()
+}

@@ -1,0 +1,116 @@
+//! The commands of README.md and docs/csrf.md, as a newcomer pastes them.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use portcullis_testkit::{TestAppBuilder, free_port, wait_until_open};
+
+use crate::client::app;
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// The shell blocks of a page that are marked with `<!-- test: name -->`, in order.
+fn commands(page: &str, name: &str) -> String {
+    let text = std::fs::read_to_string(repository().join(page)).expect("the page exists");
+    let marker = format!("<!-- test: {name} -->\n```sh\n");
+    let blocks: Vec<&str> = text.split(&marker).skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(!blocks.is_empty(), "{page} has no block {name}");
+    blocks.concat()
+}
+
+/// Runs a script line by line in one shell, with the test's ports and binaries in
+/// place of the page's, and returns what each line printed.
+fn paste(app: &TestAppBuilder, script: &str, port: u16, upstream: u16) -> Vec<(String, String)> {
+    let binary = env!("CARGO_BIN_EXE_portcullis");
+    let script = script
+        .replace("localhost:8000", &format!("localhost:{port}"))
+        .replace("PORTCULLIS_CONFIG=examples/portcullis.toml make run", &format!("{binary} serve >/dev/null"))
+        .replace("cargo run --quiet --bin portcullis --", binary)
+        .replace(
+            "cargo run --quiet -p portcullis-proxy --example upstream",
+            &format!("{} {upstream} >/dev/null", example().display()),
+        );
+    let mut pasted = String::from("set -u\ntrap 'kill $(jobs -p) 2>/dev/null' EXIT\n");
+    for line in script.lines() {
+        pasted.push_str(line);
+        pasted.push_str("\nprintf '\\n@@@ %s\\n' \"$?\"\n");
+    }
+    let settings =
+        std::fs::read_to_string(repository().join("examples/portcullis.toml")).expect("the example's settings");
+    std::fs::write(app.folder().join("portcullis.toml"), settings.replace("8002", &upstream.to_string()))
+        .expect("writable");
+    let output = Command::new("bash")
+        .arg("-c")
+        .arg(&pasted)
+        .current_dir(app.folder())
+        .env("PORT", port.to_string())
+        .stdin(Stdio::null())
+        .output()
+        .expect("bash runs");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let answers: Vec<&str> = said.split("\n@@@ ").collect();
+    let results: Vec<(String, String)> = script
+        .lines()
+        .zip(&answers)
+        .map(|(line, answer)| (line.to_owned(), answer.split_once('\n').map_or(*answer, |(_, text)| text).to_owned()))
+        .collect();
+    for (index, answer) in answers.iter().enumerate().skip(1) {
+        assert!(
+            answer.starts_with('0'),
+            "line {index} failed: {}\n{said}\n{errors}",
+            script.lines().nth(index - 1).unwrap_or("")
+        );
+    }
+    results
+}
+
+/// The example upstream, built beside the tests.
+fn example() -> PathBuf {
+    let binary = PathBuf::from(env!("CARGO_BIN_EXE_portcullis"));
+    let example = binary.with_file_name("examples").join("upstream");
+    if !example.exists() {
+        let status = Command::new(env!("CARGO"))
+            .args(["build", "--quiet", "-p", "portcullis-proxy", "--example", "upstream"])
+            .current_dir(repository())
+            .status()
+            .expect("cargo runs");
+        assert!(status.success());
+    }
+    example
+}
+
+#[test]
+fn the_quick_start_works_line_by_line() {
+    let (port, upstream) = (free_port(), free_port());
+    let builder = app();
+    let results = paste(&builder, &commands("README.md", "quick-start"), port, upstream);
+    let answer = |start: &str| {
+        let found = results.iter().filter(|(line, _)| line.starts_with(start)).map(|(_, answer)| answer.clone());
+        found.collect::<Vec<_>>()
+    };
+    let calls = answer("curl -s http://localhost");
+    let calls: Vec<_> = calls.into_iter().chain(answer("curl -s -b")).collect();
+    assert_eq!(calls.len(), 3, "{results:#?}");
+    assert!(calls[0].contains("\"GET\"") && calls[0].to_lowercase().contains("x-portcullis-user"), "{}", calls[0]);
+    assert!(!calls[0].to_lowercase().contains("bearer"), "{}", calls[0]);
+    assert!(calls[1].contains("Access token is required"), "{}", calls[1]);
+    assert!(calls[2].contains("\"POST\""), "{}", calls[2]);
+}
+
+#[test]
+fn the_csrf_page_works_line_by_line() {
+    let (port, upstream) = (free_port(), free_port());
+    let builder = app().env("PORT", port.to_string());
+    let settings =
+        std::fs::read_to_string(repository().join("examples/portcullis.toml")).expect("the example's settings");
+    let app = builder.settings(&settings.replace("8002", &upstream.to_string())).start();
+    wait_until_open(app.address());
+    let builder = crate::client::app();
+    let results = paste(&builder, &commands("docs/csrf.md", "csrf"), port, upstream);
+    let codes: Vec<&str> =
+        results.iter().filter(|(line, _)| line.contains("http_code")).map(|(_, answer)| answer.trim()).collect();
+    assert_eq!(codes, ["401", "403"], "{results:#?}");
+}

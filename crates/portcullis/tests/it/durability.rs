@@ -1,0 +1,119 @@
+//! Nothing acknowledged is lost to `kill -9`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use portcullis_testkit::{PASSWORD, person};
+use reqwest::{Client, Method, StatusCode};
+use serde_json::{Value, json};
+use tokio::sync::Mutex;
+
+use crate::client::{app, call, client, post, register};
+
+/// How many times the process is killed.
+const KILLS: usize = 100;
+
+/// What the server acknowledged.
+#[derive(Default)]
+struct Acknowledged {
+    registered: Vec<String>,
+    refreshed: Vec<String>,
+    logged_out: Vec<String>,
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_kills_lose_no_acknowledged_user_and_undo_no_acknowledged_logout() {
+    let port = portcullis_testkit::free_port();
+    let mut app = app().env("PORT", port.to_string()).start();
+    let acknowledged = Arc::new(Mutex::new(Acknowledged::default()));
+    for kill in 0..KILLS {
+        let stop = Arc::new(AtomicBool::new(false));
+        let workers: Vec<_> = (0..3)
+            .map(|worker| {
+                let (stop, acknowledged) = (Arc::clone(&stop), Arc::clone(&acknowledged));
+                let base = app.url("");
+                tokio::spawn(async move {
+                    let client = client();
+                    let mut round = 0;
+                    while !stop.load(Ordering::Relaxed) {
+                        round += 1;
+                        let name = format!("k{kill}w{worker}r{round}");
+                        if live(&client, &base, &name, &acknowledged).await.is_none() {
+                            break;
+                        }
+                    }
+                })
+            })
+            .collect();
+        // A moment between 0 and 250 ms that differs each time: wherever the workers are then.
+        tokio::time::sleep(std::time::Duration::from_millis((kill as u64 * 37) % 250)).await;
+        app.crash_and_restart();
+        stop.store(true, Ordering::Relaxed);
+        for worker in workers {
+            worker.await.expect("a worker does not panic");
+        }
+    }
+    let acknowledged = acknowledged.lock().await;
+    assert!(acknowledged.registered.len() > 20, "only {} registrations in all", acknowledged.registered.len());
+    assert!(!acknowledged.logged_out.is_empty(), "no logout was acknowledged");
+    let users = app.command(&["users", "list", "--json"]).output().expect("the command runs");
+    let users: Value = serde_json::from_slice(&users.stdout).expect("a list in JSON");
+    let known: std::collections::HashSet<&str> =
+        users["users"].as_array().expect("a list").iter().filter_map(|user| user["email"].as_str()).collect();
+    for name in &acknowledged.registered {
+        assert!(known.contains(format!("{name}@example.com").as_str()), "{name} was acknowledged and is gone");
+    }
+    for access in &acknowledged.logged_out {
+        let answer = call(&app, Method::GET, "/api/v1/auth/profile", access, None).await;
+        assert_eq!(answer.status, 401, "an acknowledged logout was undone");
+    }
+    for refresh in &acknowledged.refreshed {
+        let answer = post(&app, "/api/v1/auth/refresh", &json!({ "refreshToken": refresh })).await;
+        assert_eq!(answer.status, 200, "an acknowledged refresh was undone: {}", answer.body);
+    }
+}
+
+/// Registers, refreshes, and logs out every second person; `None` once the server is gone.
+async fn live(client: &Client, base: &str, name: &str, acknowledged: &Mutex<Acknowledged>) -> Option<()> {
+    let answer = client.post(format!("{base}/api/v1/auth/register")).json(&person(name)).send().await.ok()?;
+    if answer.status() != StatusCode::CREATED {
+        return None;
+    }
+    let body: Value = answer.json().await.ok()?;
+    acknowledged.lock().await.registered.push(name.to_owned());
+    let refresh = body["data"]["tokens"]["refreshToken"].clone();
+    let answer = client
+        .post(format!("{base}/api/v1/auth/refresh"))
+        .json(&json!({ "refreshToken": refresh }))
+        .send()
+        .await
+        .ok()?;
+    if answer.status() != StatusCode::OK {
+        return None;
+    }
+    let body: Value = answer.json().await.ok()?;
+    let tokens = &body["data"]["tokens"];
+    let access = tokens["accessToken"].as_str()?.to_owned();
+    if name.ends_with(['1', '3', '5', '7', '9']) {
+        let answer = client.post(format!("{base}/api/v1/auth/logout")).bearer_auth(&access).send().await.ok()?;
+        if answer.status() == StatusCode::OK {
+            acknowledged.lock().await.logged_out.push(access);
+        }
+    } else {
+        acknowledged.lock().await.refreshed.push(tokens["refreshToken"].as_str()?.to_owned());
+    }
+    Some(())
+}
+
+#[tokio::test]
+async fn a_second_start_finds_everything_as_it_was() {
+    let mut app = app().start();
+    let account = register(&app).await;
+    app.stop_and_restart();
+    let answer = call(&app, Method::GET, "/api/v1/auth/profile", &account.access, None).await;
+    assert_eq!(answer.status, 200, "an access token from before the restart is refused: {}", answer.body);
+    let answer = post(&app, "/api/v1/auth/refresh", &json!({ "refreshToken": account.refresh })).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let login = json!({ "email": account.email, "password": PASSWORD });
+    assert_eq!(post(&app, "/api/v1/auth/login", &login).await.status, 200);
+}

@@ -1,0 +1,12 @@
+//! Drives the real binary over real sockets.
+
+mod bad_input;
+mod client;
+mod csrf;
+mod documents;
+mod durability;
+mod identity;
+mod load;
+mod metrics;
+mod proxied;
+mod start;
