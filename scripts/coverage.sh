@@ -1,13 +1,40 @@
 #!/usr/bin/env bash
 # Lines, functions and regions per crate, from LLVM's source-based coverage.
-# Needs llvm-profdata and llvm-cov of the compiler's LLVM version or newer.
+# Needs llvm-profdata and llvm-cov of the compiler's LLVM version (Debian: llvm-22 for Rust 1.95).
 set -euo pipefail
 cd "$(dirname "$0")/.."
-out=target/coverage
-find_tool() { command -v "$1" || ls /usr/bin/"$1"-* 2>/dev/null | sort -V | tail -n 1; }
-profdata=$(find_tool llvm-profdata)
-cov=$(find_tool llvm-cov)
+
+major=$(rustc -vV | sed -nE 's/^LLVM version: ([0-9]+).*/\1/p')
+profdata=$(command -v "llvm-profdata-$major" || true)
+cov=$(command -v "llvm-cov-$major" || true)
 if [ -z "$profdata" ] || [ -z "$cov" ]; then
-  echo "coverage needs LLVM's tools. hint: apt-get install llvm" >&2
-  exit 1
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "llvm-$major" >/dev/null
+    profdata=llvm-profdata-$major cov=llvm-cov-$major
+  else
+    echo "coverage needs LLVM $major's tools. hint: apt-get install llvm-$major" >&2
+    exit 1
+  fi
 fi
+
+out=$PWD/target/coverage
+rm -rf "$out/profiles"
+mkdir -p "$out/profiles"
+export RUSTFLAGS="-C instrument-coverage" CARGO_TARGET_DIR="$out" LLVM_PROFILE_FILE="$out/profiles/%p-%8m.profraw"
+if command -v cargo-nextest >/dev/null; then cargo nextest run --workspace --no-fail-fast; else cargo test --workspace; fi
+"$profdata" merge --sparse --output "$out/all.profdata" "$out"/profiles/*.profraw
+
+objects=()
+while read -r binary; do objects+=(--object "$binary"); done < <(
+  find "$out/debug" "$out/debug/deps" -maxdepth 1 -type f -executable ! -name '*.so' ! -name '*.d'
+)
+printf '%-24s %10s %10s %10s\n' crate lines functions regions
+for crate in crates/*/; do
+  name=$(basename "$crate")
+  [ "$name" = portcullis-testkit ] && continue
+  "$cov" export --summary-only --instr-profile "$out/all.profdata" "${objects[@]}" --sources "$PWD/${crate}src" 2>/dev/null |
+    python3 -c '
+import json, sys
+totals = json.load(sys.stdin)["data"][0]["totals"]
+print("%-24s %9.1f%% %9.1f%% %9.1f%%" % (sys.argv[1], *(totals[k]["percent"] for k in ("lines", "functions", "regions"))))' "$name"
+done

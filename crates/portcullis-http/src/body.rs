@@ -78,10 +78,7 @@ impl JsonObject {
 
     /// A text that may be absent (`None`) or null (`Some(None)`).
     pub(crate) fn nullable_text(&mut self, name: &str) -> Option<Option<String>> {
-        match self.members.get(name) {
-            None => None,
-            Some(_) => Some(self.optional_text(name)),
-        }
+        self.members.contains_key(name).then(|| self.optional_text(name))
     }
 
     /// A truth value; absent or null is `false`.
@@ -173,7 +170,7 @@ mod tests {
         let deep = "[".repeat(10_000);
         let nested = format!("{{\"x\":{}{}}}", "[".repeat(10_000), "]".repeat(10_000));
         for bad in ["", "null", "[]", "\"x\"", "{", "{}x", "{\"a\":}", &deep, &nested] {
-            assert!(parse(bad).is_err(), "accepted {:.20}", bad);
+            assert!(parse(bad).is_err(), "accepted {bad:.20}");
         }
         assert!(JsonObject::parse(&Bytes::from_static(b"{\"a\":\"\xff\"}")).is_err());
     }

@@ -31,7 +31,7 @@ pub struct Fault {
     /// The stable machine name.
     code: &'static str,
     details: Option<Value>,
-    headers: HeaderMap,
+    headers: Box<HeaderMap>,
 }
 
 /// What an error answer says besides the fault itself.
@@ -47,7 +47,7 @@ pub struct FaultContext<'a> {
 
 impl Fault {
     fn new(status: StatusCode, error: &'static str, message: impl Into<String>, code: &'static str) -> Self {
-        Self { status, error, message: message.into(), code, details: None, headers: HeaderMap::new() }
+        Self { status, error, message: message.into(), code, details: None, headers: Box::default() }
     }
 
     fn details(mut self, details: Value) -> Self {
@@ -72,7 +72,7 @@ impl Fault {
             "The request body is not valid. See details.body.",
             "request.validation_failed",
         )
-        .details(json!({ "body": problems }))
+        .details(Value::from_iter([("body", Value::from(problems))]))
     }
 
     pub(crate) fn malformed_json(error: &serde_json::Error) -> Self {
@@ -104,7 +104,10 @@ impl Fault {
     pub(crate) fn from_body(error: BodyError) -> Self {
         match error {
             BodyError::TooLarge => Self::too_large(),
-            BodyError::Transport(_) => Self::from_body_cut(),
+            BodyError::Transport(source) => {
+                tracing::debug!(error = %source, "a request body was cut");
+                Self::from_body_cut()
+            }
         }
     }
 
@@ -206,7 +209,7 @@ impl Fault {
         };
         let mut response = Response::new(Full::new(body));
         *response.status_mut() = status;
-        *response.headers_mut() = headers;
+        *response.headers_mut() = *headers;
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         response
     }

@@ -193,7 +193,12 @@ async fn answer(gate: &Gate, peer: SocketAddr, request: Request<Incoming>) -> Re
         Err(refusal) => (400, format!("refusal: {refusal:?}")),
         Ok((permit, request)) => (200, describe(gate, &permit, request).await),
     };
-    let text = format!("{text}\nclient-request-id: {:?}\nlabel: {}", context.client_request_id(), context.route());
+    let text = format!(
+        "{text}\nclient-request-id: {:?}\nlabel: {}\nprefers-problem: {}",
+        context.client_request_id(),
+        context.route(),
+        context.prefers_problem()
+    );
     let mut response = Response::new(Full::new(Bytes::from(text)));
     *response.status_mut() = http::StatusCode::from_u16(status).expect("a status");
     response.headers_mut().insert("x-polls", HeaderValue::from(polls));

@@ -256,7 +256,7 @@ mod tests {
             ("[\"get\"]", "did you mean `GET`?"),
             ("[\"GTE\"]", "did you mean `GET`?"),
             ("[\"CONNECT\"]", "CONNECT is never carried"),
-            ("[\"G T\"]", "it is GET, HEAD"),
+            ("[\"any thing\"]", "it is GET, HEAD"),
             ("[]", "leave it out to answer all methods"),
             ("\"GET\"", "it is list of methods"),
         ] {

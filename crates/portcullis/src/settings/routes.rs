@@ -165,10 +165,10 @@ mod tests {
 
     #[test]
     fn what_is_missing_or_leads_nowhere_is_refused_with_its_line() {
-        let said = refused(&route("upstream = \"q\""), &[]);
+        let said = refused(&route("upstream = \"elsewhere\""), &[]);
         for part in [
             "portcullis.toml:4: routes.path is missing\n  hint: a route needs path: ",
-            "portcullis.toml:5: routes.upstream = \"q\" cannot be used\n  hint: no upstream has this name: it is p",
+            "portcullis.toml:5: routes.upstream = \"elsewhere\" cannot be used\n  hint: no upstream has this name: it is p",
         ] {
             assert!(said.contains(part), "{part} in {said}");
         }

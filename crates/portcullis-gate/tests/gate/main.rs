@@ -1,0 +1,19 @@
+//! The whole gate over real connections: what a client can make it do, and what
+//! stands on every answer.
+
+mod answers;
+mod bed;
+mod client;
+mod cors;
+mod credentials;
+mod cross_site;
+mod csrf;
+mod csrf_bodies;
+mod framing;
+mod limits;
+mod order;
+mod paths;
+mod people;
+mod series;
+mod swap;
+mod versions;
