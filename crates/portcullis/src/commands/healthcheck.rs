@@ -52,7 +52,9 @@ fn ask(address: SocketAddr) -> io::Result<u16> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    write!(stream, "GET /api/health/ready HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+    // Formatted first: written piece by piece, each piece would be a packet of its own.
+    let request = format!("GET /api/health/ready HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
     // "HTTP/1.1 200" (RFC 9112 §4); the rest is of no interest.
     let mut start = [0u8; 12];
     stream.read_exact(&mut start)?;
@@ -72,10 +74,14 @@ mod tests {
         let address = listener.local_addr().expect("an address");
         let server = std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().expect("a client");
-            let mut request = [0u8; 1024];
-            let read = stream.read(&mut request).expect("a request");
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                let mut byte = [0u8];
+                stream.read_exact(&mut byte).expect("a whole request");
+                request.extend(byte);
+            }
             stream.write_all(answer.as_bytes()).expect("the client reads");
-            String::from_utf8_lossy(&request[..read]).into_owned()
+            String::from_utf8_lossy(&request).into_owned()
         });
         let status = ask(address);
         assert!(server.join().expect("no panic").starts_with("GET /api/health/ready HTTP/1.1\r\nHost: 127.0.0.1:"));

@@ -34,6 +34,15 @@ pub enum DataFolderError {
         #[source]
         source: io::Error,
     },
+    /// Nothing can be made in it.
+    #[error("cannot write in the data folder {}: {source}", path.display())]
+    Unwritable {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
     /// A file in it cannot be read, made or written.
     #[error("cannot keep a secret in the data folder, in {}: {source}", path.display())]
     File {
@@ -57,7 +66,7 @@ impl DataFolderError {
     /// What to do.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Folder { .. } => {
+            Self::Folder { .. } | Self::Unwritable { .. } => {
                 "choose a folder that can be written with --data-dir or PORTCULLIS_DATA_DIR".to_owned()
             }
             Self::File { path, .. } => format!("make {} readable and writable for this user only", path.display()),
@@ -70,19 +79,25 @@ impl DataFolderError {
 
 const CSRF_FILE: &str = "csrf-secret";
 const ENCRYPTION_FILE: &str = "encryption-key";
-/// Held while secrets are made, so that two processes that start at once make one.
+/// Held while secrets are made, so that two processes that start at once make one;
+/// that it can be opened shows that the folder can be written.
 const LOCK_FILE: &str = ".lock";
 
 pub(super) fn keep_secrets(settings: &Settings, random: &Random) -> Result<Secrets, DataFolderError> {
     let configured = &settings.secrets;
     let folder = settings.data_dir.as_path();
     let complete = configured.csrf.is_some() && configured.encryption.is_some();
-    if !complete || matches!(&settings.database.url, DatabaseUrl::Sqlite { path } if path.starts_with(folder)) {
+    let holds_database = matches!(&settings.database.url, DatabaseUrl::Sqlite { path } if path.starts_with(folder));
+    if !complete || holds_database {
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(folder)
             .map_err(|source| DataFolderError::Folder { path: folder.to_owned(), source })?;
+    }
+    // Secrets may be read from a folder that is mounted read-only; a database needs more.
+    if holds_database {
+        open_lock(folder)?;
     }
     let kept = |secret: &Option<SecretString>, name| match secret {
         Some(secret) => Ok(secret.clone()),
@@ -102,9 +117,7 @@ fn keep(folder: &Path, name: &str, random: &Random) -> Result<SecretString, Data
     if let Some(secret) = read(&path)? {
         return Ok(secret);
     }
-    let lock = private(OpenOptions::new().write(true).create(true).truncate(false))
-        .open(folder.join(LOCK_FILE))
-        .map_err(failed)?;
+    let lock = open_lock(folder)?;
     lock.lock().map_err(failed)?;
     // Another process may have made it while this one waited.
     if let Some(secret) = read(&path)? {
@@ -116,6 +129,12 @@ fn keep(folder: &Path, name: &str, random: &Random) -> Result<SecretString, Data
     std::fs::rename(&unfinished, &path).map_err(failed)?;
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
     Ok(secret)
+}
+
+fn open_lock(folder: &Path) -> Result<File, DataFolderError> {
+    private(OpenOptions::new().write(true).create(true).truncate(false))
+        .open(folder.join(LOCK_FILE))
+        .map_err(|source| DataFolderError::Unwritable { path: folder.to_owned(), source })
 }
 
 /// 32 random bytes in hexadecimal.
@@ -219,5 +238,27 @@ mod tests {
             error.to_string().contains("csrf-secret in the data folder holds no secret: it has 0 bytes"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_written_is_told_before_the_database_is_opened() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        // A folder in the lock's place refuses root too.
+        std::fs::create_dir_all(folder.path().join("portcullis-data/.lock")).expect("writable");
+        let kept = |environment: &[(&str, &str)]| {
+            let settings = load_in(folder.path(), Flags::default(), environment).expect("good settings");
+            settings.keep_secrets(&Random::system())
+        };
+        for environment in [&[][..], PRODUCTION] {
+            let error = kept(environment).expect_err("nothing can be made there");
+            assert!(error.to_string().starts_with("cannot write in the data folder /"), "{error}");
+            assert!(error.hint().is_some_and(|hint| hint.contains("--data-dir")), "{:?}", error.hint());
+        }
+        for name in [CSRF_FILE, ENCRYPTION_FILE] {
+            let secret = new_secret(&Random::system());
+            std::fs::write(folder.path().join("portcullis-data").join(name), secret.expose()).expect("writable");
+        }
+        kept(&[("DATABASE_URL", "postgres://u@db.example/x")])
+            .expect("secrets are only read, as from a mounted folder");
     }
 }

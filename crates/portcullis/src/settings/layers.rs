@@ -15,6 +15,8 @@ use super::{Flags, reference};
 const PREFIX: &str = "PORTCULLIS__";
 /// The file that is read when none is named.
 const DEFAULT_FILE: &str = "portcullis.toml";
+/// No key has more parts: `upstreams.projects.health.path`.
+const DEEPEST: usize = 4;
 /// What may follow `PORTCULLIS_`, with one underscore.
 const OTHER_NAMES: [&str; 3] = ["ENV", "CONFIG", "DATA_DIR"];
 
@@ -54,7 +56,7 @@ impl Layers {
         for name in &generic {
             let Some(found) = variables.get(name, problems) else { continue };
             let path = path_of(&name[PREFIX.len()..]);
-            if path.iter().any(String::is_empty) {
+            if path.iter().any(String::is_empty) || path.len() > DEEPEST {
                 let hint = "write PORTCULLIS__SECTION__KEY, with two underscores between the parts";
                 problems.add(Notice::new(&found.place, "this names no key").hint(hint));
                 continue;

@@ -241,6 +241,14 @@ portcullis.toml:15: routes.methods = \"get\" cannot be used
         ] {
             assert!(said.contains(part), "{part} in {said}");
         }
+        let deep = format!("PORTCULLIS__A{}", "__B".repeat(20_000));
+        let said = refused("", &[(&deep, "x"), ("PORTCULLIS__ROUTES", "[{path = \"/x\", upstream")]);
+        for part in [
+            "__B: this names no key\n  hint: write PORTCULLIS__SECTION__KEY",
+            "environment PORTCULLIS__ROUTES: this is no TOML list of routes\n  hint: write it as '[{path = ",
+        ] {
+            assert!(said.contains(part), "{part} is not said");
+        }
         let said =
             refused("", &[("CSRF_MODE", "x"), ("DATABASE_POOL_MAX", "5"), ("PORTCULLIS__DATABASE__POOL_MAX", "6")]);
         assert!(said.contains("DATABASE_POOL_MAX and PORTCULLIS__DATABASE__POOL_MAX are both set"), "{said}");

@@ -167,7 +167,7 @@ impl<'t, 'p> Reader<'t, 'p> {
         let path = self.path(key);
         let message = match &node.value {
             _ if key.secret => format!("{path} cannot be used"),
-            Value::Text(text) | Value::Raw(text) if text.len() <= MOST_SHOWN => {
+            Value::Text(text) | Value::Raw(text) if text.len() <= MOST_SHOWN && !holds_credentials(text) => {
                 format!("{path} = {text:?} cannot be used")
             }
             Value::Integer(number) => format!("{path} = {number} cannot be used"),
@@ -180,6 +180,11 @@ impl<'t, 'p> Reader<'t, 'p> {
 
 /// Longer texts are not repeated in messages, in bytes.
 const MOST_SHOWN: usize = 80;
+
+/// Whether it may be a URL with a user and a password, which no message repeats (requirement 47).
+fn holds_credentials(text: &str) -> bool {
+    text.split_once("//").is_some_and(|(_, rest)| rest.contains('@'))
+}
 
 /// The hint for a name that is none of the known ones.
 pub(super) fn unknown_hint<'k>(name: &str, known: impl Iterator<Item = &'k str> + Clone) -> String {

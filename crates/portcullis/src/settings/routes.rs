@@ -88,8 +88,16 @@ pub(super) fn read(
 ) -> Vec<Route> {
     let Some(node) = tree.get("routes").map(Node::structured) else { return Vec::new() };
     let Value::List(items) = &node.value else {
-        let message = format!("`routes` is {}, and should be a list of routes", node.value.kind());
-        problems.add(Notice::new(&node.place, message).hint("begin each route with [[routes]], in two brackets"));
+        let notice = match &node.value {
+            // From the environment, where it is TOML: what could not be read as a list is still text.
+            Value::Raw(_) => Notice::new(&node.place, "this is no TOML list of routes")
+                .hint("write it as '[{path = \"/api/v1/projects/{*rest}\", upstream = \"projects\"}]'"),
+            other => {
+                let message = format!("`routes` is {}, and should be a list of routes", other.kind());
+                Notice::new(&node.place, message).hint("begin each route with [[routes]], in two brackets")
+            }
+        };
+        problems.add(notice);
         return Vec::new();
     };
     items.iter().filter_map(|item| read_one(item, around, problems, warnings)).collect()

@@ -88,7 +88,10 @@ pub(super) fn read(
     advice: &mut Vec<Notice>,
 ) -> (Server, PathBuf) {
     let mut section = Reader::open(&layers.tree, &SECTION, problems);
-    let data_dir = section.value(&DATA_DIR, |text| Ok::<_, Rejected>(folder.join(text)));
+    let data_dir = section.value(&DATA_DIR, |text| match text {
+        "" => Err(Rejected("it is the name of a folder; `.` is the working folder".to_owned())),
+        _ => Ok(folder.join(text)),
+    });
     let server = Server {
         listen: listen::read(&mut section, layers, environment, warnings),
         public_url: section.optional(&PUBLIC_URL, parse_public_url),
@@ -175,6 +178,21 @@ mod tests {
         for bad in ["gate.example.com", "ftp://x", "https://x/path", "https://u:p@x", "https://x?y", "https://"] {
             assert!(load("", &[("PUBLIC_URL", bad)]).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn sr_47_a_url_with_a_password_is_refused_without_showing_it() {
+        let file = "[server]\npublic_url = \"https://ada:hunter2@x\"\n\
+            [upstreams.p]\ntargets = [\"http://ada:hunter2@x\", \"//ada:hunter2@x\"]\n";
+        let said = refused(file, &[("ALLOWED_ORIGINS", "https://ada:hunter2@x")]);
+        assert_eq!(said.matches("cannot be used\n  hint: ").count(), 4, "{said}");
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+
+    #[test]
+    fn a_data_folder_without_a_name_is_not_the_working_folder() {
+        let said = refused("[server]\ndata_dir = \"\"\n", &[]);
+        assert!(said.starts_with("portcullis.toml:2: server.data_dir = \"\" cannot be used\n  hint: "), "{said}");
     }
 
     #[test]
