@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -55,13 +56,17 @@ impl Call {
     }
 }
 
-/// Writes bytes and reads until the server closes the connection.
+/// How long a server may keep a connection that it should have closed.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Writes bytes and reads until the server closes the connection, which it must.
 pub(crate) async fn raw(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(address).await.expect("the server listens");
     stream.write_all(bytes).await.expect("the server reads");
     let mut answer = Vec::new();
     // A connection that is reset after the answer has still given the answer.
-    let _ = stream.read_to_end(&mut answer).await;
+    let closed = tokio::time::timeout(DEADLINE, stream.read_to_end(&mut answer)).await;
+    assert!(closed.is_ok(), "the connection stayed open after {:?}", String::from_utf8_lossy(&answer));
     answer
 }
 

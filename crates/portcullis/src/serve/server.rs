@@ -10,6 +10,7 @@ use http::Method;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use portcullis_gate::HeadGuard;
 use portcullis_telemetry::Metrics;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
@@ -18,9 +19,8 @@ use tokio_util::task::TaskTracker;
 use super::front::Front;
 use super::lingering::Lingering;
 
-/// The most header fields of a request; one more is 431.
-const MAX_HEADERS: usize = 100;
-/// The most bytes of a request's head.
+/// The most bytes of a request's head. The most header fields are hyper's 100:
+/// setting that number, even to itself, would cost an allocation a request.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// How long to wait before accepting again when the process is out of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -37,11 +37,7 @@ impl Server {
     pub(super) async fn run(self, listener: TcpListener, stopping: CancellationToken, drain: Duration) {
         let connections = TaskTracker::new();
         let mut builder = http1::Builder::new();
-        builder
-            .timer(TokioTimer::new())
-            .header_read_timeout(self.header_timeout)
-            .max_headers(MAX_HEADERS)
-            .max_buf_size(MAX_HEAD_BYTES);
+        builder.timer(TokioTimer::new()).header_read_timeout(self.header_timeout).max_buf_size(MAX_HEAD_BYTES);
         let server = Arc::new((self, builder));
         loop {
             let accepted = tokio::select! {
@@ -76,9 +72,12 @@ impl Server {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
-        let service = service_fn(|request| async move { Ok::<_, Infallible>(self.front.handle(peer, request).await) });
-        let mut connection =
-            pin!(builder.serve_connection(TokioIo::new(Lingering::new(stream)), service).with_upgrades());
+        let (stream, heads) = HeadGuard::new(Lingering::new(stream));
+        let service = service_fn(|mut request| {
+            heads.mark(&mut request);
+            async move { Ok::<_, Infallible>(self.front.handle(peer, request).await) }
+        });
+        let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service).with_upgrades());
         let result = tokio::select! {
             result = connection.as_mut() => result,
             () = stopping.cancelled() => {

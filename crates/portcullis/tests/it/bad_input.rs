@@ -145,6 +145,24 @@ async fn a_client_that_prefers_problem_documents_gets_them() {
     assert_eq!(answer.body["requestId"], answer.header("x-request-id"));
 }
 
+#[test]
+fn sr_39_ambiguous_framing_is_answered_400_and_the_connection_closed() {
+    let app = app().start();
+    for head in [
+        "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n",
+        "Content-Length: 3\r\nContent-Length: 4\r\n",
+        "Content-Length: +3\r\n",
+        "Transfer-Encoding: xchunked\r\n",
+        "X-Folded: a\r\n b\r\n",
+    ] {
+        let request = format!("POST /api/v1/auth/login HTTP/1.1\r\nHost: localhost\r\n{head}\r\nabc");
+        let again = "GET /api/health HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        let answer = crate::client::raw(&app, format!("{request}{again}").as_bytes());
+        assert!(answer.starts_with("HTTP/1.1 400"), "{head:?}: {answer}");
+        assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "the connection went on after {head:?}: {answer}");
+    }
+}
+
 fn assert_envelope(body: &Value, status: u16, path: &str) {
     assert_eq!(body["success"], false, "{body}");
     assert_eq!(body["statusCode"], status, "{body}");
