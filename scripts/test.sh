@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 filter=${1:-}
 
 if command -v cargo-nextest >/dev/null; then
-  cargo nextest run --workspace ${filter:+"$filter"}
+  cargo nextest run --workspace --no-fail-fast ${filter:+"$filter"}
 else
   cargo test --workspace ${filter:+"$filter"}
 fi

@@ -21,6 +21,8 @@ use crate::upstream::Target;
 
 /// The most idle connections kept for one target.
 const MAX_IDLE: usize = 128;
+/// The most that is read from a target ahead of its reader, head included, in bytes.
+const MAX_BUFFER: usize = 64 * 1024;
 /// How long an idle connection is kept. Shorter than common servers' own limit of 60 to 75 s.
 const IDLE_LIFETIME: Duration = Duration::from_secs(45);
 
@@ -123,7 +125,7 @@ async fn handshake(target: &Target) -> Result<(SendRequest<InboundBody>, Http), 
         Err(elapsed) => return Err(ProxyError::Connect(elapsed.into())),
     };
     stream.set_nodelay(true).map_err(ProxyError::Connect)?;
-    http1::handshake(TokioIo::new(stream)).await.map_err(ProxyError::Broken)
+    http1::Builder::new().max_buf_size(MAX_BUFFER).handshake(TokioIo::new(stream)).await.map_err(ProxyError::Broken)
 }
 
 #[cfg(test)]

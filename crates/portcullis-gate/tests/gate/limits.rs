@@ -25,13 +25,14 @@ fn setup() -> Setup {
 
 #[tokio::test]
 async fn exactly_the_burst_passes_however_many_come_at_once() {
-    let bed = Bed::start(Setup { api_limit: rate("50/1h"), ..setup() }).await;
-    let calls = (0..200).map(|_| bed.get("/api/things").refusal());
+    let bed = Bed::start(Setup { api_limit: rate("30/1h"), ..setup() }).await;
+    // Fewer than a listener's backlog of 128, so that the kernel drops none of them.
+    let calls = (0..100).map(|_| bed.get("/api/things").refusal());
     let verdicts = futures_util::future::join_all(calls).await;
-    assert_eq!(verdicts.iter().filter(|verdict| *verdict == "permit").count(), 50);
-    assert_eq!(verdicts.iter().filter(|verdict| verdict.starts_with("RateLimited")).count(), 150);
+    assert_eq!(verdicts.iter().filter(|verdict| *verdict == "permit").count(), 30);
+    assert_eq!(verdicts.iter().filter(|verdict| verdict.starts_with("RateLimited")).count(), 70);
     let page = bed.metrics.render(false);
-    assert!(page.contains("rate_limited_total{limit=\"api\"} 150\n"), "{page}");
+    assert!(page.contains("rate_limited_total{limit=\"api\"} 70\n"), "{page}");
 }
 
 #[tokio::test]
