@@ -3,12 +3,13 @@
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
-use http::HeaderMap;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, HeaderMap, HeaderName};
 use portcullis_model::secret::sha256;
 use portcullis_model::{AccessTokens, SessionSource, SessionState, VerifiedToken};
 
 use crate::cookies::{Carried, Cookies};
+
+const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// Somebody whose credential was good when the request was classified.
 #[derive(Clone, Debug)]
@@ -60,7 +61,7 @@ impl<'a> Presented<'a> {
         let key_as_bearer = matches!(bearer, Some(Ok(token)) if token.starts_with("pk_"));
         Self {
             bearer: bearer.filter(|_| !key_as_bearer),
-            api_key: key_as_bearer || headers.contains_key("x-api-key"),
+            api_key: key_as_bearer || headers.contains_key(API_KEY),
             cookie: &cookies.session,
         }
     }

@@ -20,7 +20,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use http::header::{ACCEPT, CONTENT_LENGTH, HeaderMap, ORIGIN, TRANSFER_ENCODING};
+use http::header::{ACCEPT, CONTENT_LENGTH, HeaderMap, HeaderName, ORIGIN, TRANSFER_ENCODING};
 use http::{Method, Request};
 use hyper::body::Incoming;
 use portcullis_model::policy::{AuthRequirement, Environment, LimitClass, RoutePolicy};
@@ -47,6 +47,10 @@ use crate::versions::{self, ApiPath, VersionFault};
 
 /// The longest request target, in bytes (RFC 9110 §4.1 recommends at least 8000).
 const MAX_URL_BYTES: usize = 16 * 1024;
+// As constants, because a name given as text is parsed at every look-up.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
 /// Decides on every request.
 pub struct Gate {
     config: ArcSwap<GateConfig>,
@@ -131,7 +135,7 @@ impl Gate {
         let request_id = self.ids.next();
         let mut context = Context {
             request_id,
-            client_request_id: parts.headers.get("x-request-id").filter(|id| is_client_request_id(id)).cloned(),
+            client_request_id: parts.headers.get(REQUEST_ID).filter(|id| is_client_request_id(id)).cloned(),
             uri: parts.uri.clone(),
             accept: parts.headers.get(ACCEPT).cloned(),
             flight: None,
@@ -201,7 +205,7 @@ impl Gate {
         }
 
         // version
-        check_version(&config, &asked, self.clock.now())?;
+        check_version(&config, &asked, &self.clock)?;
 
         // CORS
         if preflight_for.is_some() {
@@ -248,7 +252,7 @@ impl Gate {
             },
             request_id: context.request_id,
             trace: TraceContext::continue_from(
-                headers.get("traceparent").and_then(|value| value.to_str().ok()),
+                headers.get(TRACEPARENT).and_then(|value| value.to_str().ok()),
                 context.request_id,
                 self.ids.span(),
             ),
@@ -386,18 +390,18 @@ fn locate<'a>(
     }
 }
 
-fn check_version(config: &GateConfig, asked: &Asked<'_>, now: Timestamp) -> Result<(), Refusal> {
+fn check_version(config: &GateConfig, asked: &Asked<'_>, clock: &Clock) -> Result<(), Refusal> {
     match asked.fault {
         Some(VersionFault::Invalid) => return Err(Refusal::InvalidVersion),
         Some(VersionFault::Unsupported) => {
-            let supported = config.versions.served_at(now).map(str::to_owned).collect();
+            let supported = config.versions.served_at(clock.now()).map(str::to_owned).collect();
             return Err(Refusal::UnsupportedVersion { supported });
         }
         None => {}
     }
     let version = asked.version.map(|index| config.versions.get(index));
     match version {
-        Some(version) if version.sunset_at.is_some_and(|at| at <= now) => {
+        Some(version) if version.sunset_at.is_some_and(|at| at <= clock.now()) => {
             Err(Refusal::VersionSunset { successor: version.successor.clone() })
         }
         _ => Ok(()),
