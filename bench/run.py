@@ -68,7 +68,12 @@ def wait_for(port, path="/", deadline=10):
     raise SystemExit(f"nothing answered on port {port}")
 
 
-def start_nginx(folder, name, body):
+def pinned(core, command):
+    """The command on one core, where there is more than one."""
+    return ["taskset", "-c", str(core), *command] if os.cpu_count() > 1 else command
+
+
+def start_nginx(folder, name, body, core):
     conf = folder / f"{name}.conf"
     conf.write_text(
         f"""daemon off; worker_processes 1; pid {folder}/{name}.pid; error_log {folder}/{name}.err;
@@ -77,7 +82,8 @@ http {{ access_log off; keepalive_requests 1000000000; client_body_temp_path {fo
 proxy_temp_path {folder}/{name}-p; fastcgi_temp_path {folder}/{name}-f; uwsgi_temp_path {folder}/{name}-u;
 scgi_temp_path {folder}/{name}-s; {body} }}"""
     )
-    return subprocess.Popen(["nginx", "-c", str(conf), "-p", str(folder)], stderr=subprocess.DEVNULL)
+    command = pinned(core, ["nginx", "-c", str(conf), "-p", str(folder)])
+    return subprocess.Popen(command, stderr=subprocess.DEVNULL)
 
 
 def post(port, path, body, token=None):
@@ -99,9 +105,7 @@ def load(port, seconds, path, script=None, args=()):
     if script:
         command[1:1] = ["-s", str(script)]
         command += ["--", *args]
-    if os.cpu_count() > 1:
-        command = ["taskset", "-c", "1", *command]
-    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    out = subprocess.run(pinned(1, command), capture_output=True, text=True, check=True).stdout
     if "Non-2xx" in out or "Socket errors" in out:
         raise SystemExit(f"load on {port}{path} saw failures:\n{out}")
     return int(re.search(r"(\d+) requests in", out).group(1))
@@ -126,8 +130,8 @@ def portcullis_environment(folder, port):
 
 def start_portcullis(folder, port, *, pin=True):
     command = [str(PORTCULLIS), "serve"]
-    if pin and os.cpu_count() > 1:
-        command = ["taskset", "-c", "0", *command]
+    if pin:
+        command = pinned(0, command)
     return subprocess.Popen(
         command, cwd=folder, env=portcullis_environment(folder, port), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -181,6 +185,7 @@ def main():
                 folder,
                 "upstream",
                 f'server {{ listen 127.0.0.1:{upstream}; location / {{ default_type application/json; return 200 "{{\\"ok\\":true}}"; }} }}',
+                core=1,
             )
         )
         proxy = start_nginx(
@@ -189,6 +194,7 @@ def main():
             f"""upstream u {{ server 127.0.0.1:{upstream}; keepalive 64; keepalive_requests 1000000000; }}
 server {{ listen 127.0.0.1:{plain}; location / {{ proxy_pass http://u; proxy_http_version 1.1;
 proxy_set_header Connection ""; proxy_set_header Host $host; proxy_set_header X-Forwarded-For $remote_addr; }} }}""",
+            core=0,
         )
         running.append(proxy)
         (folder / "portcullis.toml").write_text(
@@ -243,7 +249,7 @@ auth = "none"
         with concurrent.futures.ThreadPoolExecutor(8) as pool:
             for part in range(5):
                 out = subprocess.run(
-                    ["taskset", "-c", "0", str(ARGON2_LOOP), "100"] if os.cpu_count() > 1 else [str(ARGON2_LOOP), "100"],
+                    pinned(0, [str(ARGON2_LOOP), "100"]),
                     capture_output=True,
                     text=True,
                     check=True,
