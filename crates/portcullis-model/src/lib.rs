@@ -15,6 +15,7 @@ pub mod rate;
 pub mod role;
 pub mod secret;
 pub mod session;
+pub mod shared;
 pub mod size;
 pub mod span;
 pub mod token;
@@ -36,6 +37,7 @@ pub use secret::{SecretBytes, SecretString};
 pub use session::{
     Revocation, RevocationListener, SessionSource, SessionState, SessionsUnavailable, Transport, UnknownTransport,
 };
+pub use shared::{Bell, SessionCopy, SharedLimits, SharedSessions, SharedTake, SharedUnavailable};
 pub use token::{AccessTokens, TokenFault, VerifiedToken};
 pub use user::User;
 pub use username::Username;

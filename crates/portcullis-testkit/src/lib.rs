@@ -4,6 +4,8 @@
 
 mod app;
 mod postgres;
+mod wire;
 
 pub use app::{PASSWORD, TestApp, TestAppBuilder, free_port, person, wait_until_open};
 pub use postgres::PrivatePostgres;
+pub use wire::Wire;

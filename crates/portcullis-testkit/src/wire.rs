@@ -1,0 +1,138 @@
+//! A wire to a server that a test can cut, as networks do it: by a close, or by dropping packets.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::Mutex;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+
+/// Listens on a free loopback port and carries bytes to and from a server.
+///
+/// It runs on threads of its own, so that it works whatever runtime the test has.
+pub struct Wire {
+    address: SocketAddr,
+    target: Arc<Mutex<SocketAddr>>,
+    state: watch::Sender<State>,
+    runtime: Option<tokio::runtime::Runtime>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct State {
+    /// Bytes stay where they are, and nobody is told: what dropped packets look like from above.
+    frozen: bool,
+    /// Connections are refused.
+    down: bool,
+    /// Connections of an earlier era are closed.
+    era: u64,
+}
+
+impl Wire {
+    /// A wire to `target`.
+    pub fn to(target: SocketAddr) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports");
+        listener.set_nonblocking(true).expect("a socket can be made non-blocking");
+        let address = listener.local_addr().expect("a bound listener has an address");
+        let (state, watched) = watch::channel(State { frozen: false, down: false, era: 0 });
+        let target = Arc::new(Mutex::new(target));
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("threads can be started");
+        let to = Arc::clone(&target);
+        runtime.spawn(async move {
+            let listener = tokio::net::TcpListener::from_std(listener).expect("the listener is non-blocking");
+            while let Ok((client, _)) = listener.accept().await {
+                let target = *to.lock().expect("not poisoned");
+                tokio::spawn(carry(client, target, watched.clone()));
+            }
+        });
+        Self { address, target, state, runtime: Some(runtime) }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// Drops every packet from now on: connections stay open and say nothing, new ones are accepted and say nothing.
+    pub fn freeze(&self) {
+        self.state.send_modify(|state| state.frozen = true);
+    }
+
+    /// Carries again, held-back bytes first.
+    pub fn thaw(&self) {
+        self.state.send_modify(|state| state.frozen = false);
+    }
+
+    /// Closes every connection and refuses new ones.
+    pub fn cut(&self) {
+        self.state.send_modify(|state| {
+            state.down = true;
+            state.era += 1;
+        });
+    }
+
+    /// Takes connections again after [`cut`](Self::cut).
+    pub fn mend(&self) {
+        self.state.send_modify(|state| state.down = false);
+    }
+
+    /// Leads to another server from now on; open connections are left as they are.
+    pub fn lead_to(&self, target: SocketAddr) {
+        *self.target.lock().expect("not poisoned") = target;
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+async fn carry(client: TcpStream, target: SocketAddr, mut state: watch::Receiver<State>) {
+    let born = *state.borrow();
+    if born.down {
+        return;
+    }
+    if state.wait_for(|now| !now.frozen || now.era != born.era).await.is_err() {
+        return;
+    }
+    let Ok(server) = TcpStream::connect(target).await else { return };
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    let there = pump(from_client, to_server, state.clone());
+    let back = pump(from_server, to_client, state.clone());
+    tokio::select! {
+        _ = async { tokio::join!(there, back) } => {}
+        _ = state.wait_for(|now| now.era != born.era) => {}
+    }
+}
+
+async fn pump(
+    mut from: tokio::net::tcp::OwnedReadHalf,
+    mut to: tokio::net::tcp::OwnedWriteHalf,
+    mut state: watch::Receiver<State>,
+) -> io::Result<()> {
+    let mut buffer = vec![0u8; 64 * 1024];
+    loop {
+        let read = from.read(&mut buffer).await?;
+        if state.wait_for(|now| !now.frozen).await.is_err() {
+            return Ok(());
+        }
+        if read == 0 {
+            return to.shutdown().await;
+        }
+        to.write_all(&buffer[..read]).await?;
+    }
+}
