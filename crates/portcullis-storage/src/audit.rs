@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 
+use crate::value::Value;
 use portcullis_model::ids::new_uuid;
 use portcullis_model::{SessionId, Timestamp, UserId};
-use sea_orm::Value;
 use uuid::Uuid;
 
 use crate::error::StoreError;

@@ -1,7 +1,8 @@
 //! Everything that differs between the two engines' SQL.
 
 use portcullis_model::{Clock, Timestamp};
-use sea_orm::{DbBackend, Value};
+
+use crate::value::Value;
 
 /// Which engine's SQL to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,10 +19,12 @@ impl Dialect {
         }
     }
 
-    pub(crate) fn backend(self) -> DbBackend {
+    /// Begins a transaction that may write. On SQLite it is alone from here on, so that it never has to give up
+    /// half-way because another wrote first.
+    pub(crate) fn begin(self) -> &'static str {
         match self {
-            Self::Sqlite => DbBackend::Sqlite,
-            Self::Postgres => DbBackend::Postgres,
+            Self::Sqlite => "BEGIN IMMEDIATE",
+            Self::Postgres => "BEGIN",
         }
     }
 

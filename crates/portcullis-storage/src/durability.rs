@@ -1,7 +1,5 @@
 //! Whether the engine is set up to keep what it has acknowledged.
 
-use sea_orm::ConnectionTrait;
-
 use crate::dialect::Dialect;
 use crate::error::StoreError;
 use crate::statement::Sql;
@@ -19,19 +17,20 @@ impl Store {
         };
         let mut settings = Vec::with_capacity(names.len());
         for name in names {
-            settings.push((name, self.setting(&engine.writer, name).await?));
+            settings.push((name, self.setting(name).await?));
         }
         Ok(settings)
     }
 
-    async fn setting<C: ConnectionTrait>(&self, on: &C, name: &'static str) -> Result<String, StoreError> {
-        let runner = &self.inner.engine.runner;
-        let verb = match runner.dialect {
+    async fn setting(&self, name: &'static str) -> Result<String, StoreError> {
+        let engine = &self.inner.engine;
+        let verb = match engine.runner.dialect {
             Dialect::Sqlite => "PRAGMA",
             Dialect::Postgres => "SHOW",
         };
         let read = Sql::select("settings", "").with_text(format!("{verb} {name}"));
-        let rows = runner.all(on, &read, vec![]).await?;
+        let mut lease = engine.writer.acquire().await?;
+        let rows = engine.runner.all(&mut lease.connection, &read, vec![]).await?;
         let row = rows.first().ok_or_else(|| StoreError::corrupt(format!("{name} has no value")))?;
         row.get::<String>(name).or_else(|_| row.get::<i64>(name).map(|number| number.to_string()))
     }

@@ -1,8 +1,7 @@
 //! What can go wrong with a statement, in words that both engines share.
 
-use sea_orm::sqlx::Error as SqlxError;
-use sea_orm::sqlx::error::DatabaseError;
-use sea_orm::{DbErr, RuntimeErr};
+use sqlx::Error as SqlxError;
+use sqlx::error::DatabaseError;
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
@@ -71,24 +70,13 @@ impl StoreError {
     }
 }
 
-impl From<DbErr> for StoreError {
-    fn from(error: DbErr) -> Self {
-        match &error {
-            DbErr::ConnectionAcquire(_) => Self::Unavailable { source: error.into() },
-            DbErr::Conn(RuntimeErr::SqlxError(cause))
-            | DbErr::Exec(RuntimeErr::SqlxError(cause))
-            | DbErr::Query(RuntimeErr::SqlxError(cause)) => {
-                let verdict = classify(cause);
-                match verdict {
-                    Verdict::Unavailable => Self::Unavailable { source: error.into() },
-                    Verdict::Conflict(name) => Self::Conflict(name),
-                    Verdict::Corrupt => Self::corrupt(error.to_string()),
-                    Verdict::Internal => Self::Internal { source: error.into() },
-                }
-            }
-            DbErr::Conn(_) => Self::Unavailable { source: error.into() },
-            DbErr::Type(_) | DbErr::TryIntoErr { .. } => Self::corrupt(error.to_string()),
-            _ => Self::Internal { source: error.into() },
+impl From<SqlxError> for StoreError {
+    fn from(error: SqlxError) -> Self {
+        match classify(&error) {
+            Verdict::Unavailable => Self::Unavailable { source: error.into() },
+            Verdict::Conflict(name) => Self::Conflict(name),
+            Verdict::Corrupt => Self::corrupt(error.to_string()),
+            Verdict::Internal => Self::Internal { source: error.into() },
         }
     }
 }
@@ -170,7 +158,6 @@ mod tests {
 
     #[test]
     fn a_closed_pool_is_a_database_that_may_come_back() {
-        let error = DbErr::ConnectionAcquire(sea_orm::ConnAcquireErr::Timeout);
-        assert!(matches!(StoreError::from(error), StoreError::Unavailable { .. }));
+        assert!(matches!(StoreError::from(SqlxError::PoolClosed), StoreError::Unavailable { .. }));
     }
 }

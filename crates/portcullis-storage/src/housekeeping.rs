@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use crate::value::Value;
 use portcullis_model::{SessionId, Timestamp};
-use sea_orm::Value;
 
 use crate::error::StoreError;
 use crate::statement::{Runs, Sql};

@@ -5,6 +5,7 @@
 //! that belong together run in one [`Tx`] with an explicit commit.
 
 mod audit;
+mod connection;
 mod dialect;
 mod durability;
 mod engine;
@@ -16,6 +17,7 @@ mod keys;
 mod migrate;
 mod open;
 mod outbox;
+mod pool;
 mod refresh;
 mod revocation;
 mod row;
@@ -31,6 +33,7 @@ mod tx;
 mod url;
 mod user_changes;
 mod users;
+mod value;
 
 pub use audit::{AuditEvent, AuditRecord, Outcome};
 pub use error::StoreError;

@@ -4,9 +4,9 @@
 //! next run side by side. One replica migrates while the others wait.
 
 use portcullis_model::Clock;
-use sea_orm::ConnectionTrait;
 
 use crate::OpenError;
+use crate::connection::Connection;
 use crate::dialect::Lock;
 use crate::engine::Engine;
 use crate::error::StoreError;
@@ -36,7 +36,9 @@ const HISTORY: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (
 /// Brings the schema up to date. A schema newer than this program is refused.
 pub(crate) async fn migrate(engine: &Engine, clock: &Clock) -> Result<(), OpenError> {
     let known = MIGRATIONS.last().map_or(0, |last| last.version);
-    let found = version(engine, &engine.writer).await?;
+    let mut lease = engine.writer.acquire().await?;
+    let found = version(engine, &mut lease.connection).await?;
+    drop(lease);
     if found > known {
         return Err(OpenError::NewerSchema { found, known });
     }
@@ -44,30 +46,32 @@ pub(crate) async fn migrate(engine: &Engine, clock: &Clock) -> Result<(), OpenEr
         return Ok(());
     }
     let runner = &engine.runner;
-    let transaction = engine.begin().await?;
-    lock(engine, &transaction, Lock::Migrations).await?;
-    let history = runner.dialect.schema(HISTORY);
-    runner.measure("CREATE", "schema_migrations", transaction.execute_unprepared(&history)).await?;
+    let mut lease = engine.begin().await?;
+    let on = &mut lease.connection;
+    if let Some(text) = runner.dialect.lock() {
+        runner.all(on, &Sql::select("locks", text), vec![Lock::Migrations.number().into()]).await?;
+    }
+    runner.script(on, "CREATE", "schema_migrations", &runner.dialect.schema(HISTORY)).await?;
     // Another replica may have migrated while this one waited for the lock.
-    let found = version(engine, &transaction).await?;
+    let found = version(engine, on).await?;
     if found > known {
         return Err(OpenError::NewerSchema { found, known });
     }
     for migration in MIGRATIONS.iter().filter(|migration| migration.version > found) {
         let Migration { version, name, .. } = *migration;
         let failed = |source| OpenError::Migration { version, name, source };
-        let body = runner.dialect.schema(migration.body);
-        runner.measure("CREATE", "schema", transaction.execute_unprepared(&body)).await.map_err(failed)?;
+        runner.script(on, "CREATE", "schema", &runner.dialect.schema(migration.body)).await.map_err(failed)?;
         let record = vec![version.into(), name.into(), clock.now().into()];
-        runner.execute(&transaction, &RECORD, record).await.map_err(failed)?;
+        runner.execute(on, &RECORD, record).await.map_err(failed)?;
         tracing::info!(version, name, "migrated the database");
     }
-    runner.measure("COMMIT", "transaction", transaction.commit()).await?;
+    runner.script(on, "COMMIT", "transaction", "COMMIT").await?;
+    on.in_transaction = false;
     Ok(())
 }
 
 /// The schema's version, 0 for an empty database.
-async fn version<C: ConnectionTrait>(engine: &Engine, on: &C) -> Result<i64, StoreError> {
+async fn version(engine: &Engine, on: &mut Connection) -> Result<i64, StoreError> {
     let exists = Sql::select("schema", engine.runner.dialect.table_exists());
     let rows = engine.runner.all(on, &exists, vec!["schema_migrations".into()]).await?;
     let tables = rows.first().map_or(Ok(0), |row| row.count("n"))?;
@@ -76,12 +80,4 @@ async fn version<C: ConnectionTrait>(engine: &Engine, on: &C) -> Result<i64, Sto
     }
     let rows = engine.runner.all(on, &VERSION, vec![]).await?;
     rows.first().map_or(Ok(0), |row| row.get("version"))
-}
-
-/// Waits for a lock that lasts until the transaction ends. SQLite's writer is alone already.
-pub(crate) async fn lock<C: ConnectionTrait>(engine: &Engine, on: &C, lock: Lock) -> Result<(), StoreError> {
-    if let Some(text) = engine.runner.dialect.lock() {
-        engine.runner.all(on, &Sql::select("locks", text), vec![lock.number().into()]).await?;
-    }
-    Ok(())
 }

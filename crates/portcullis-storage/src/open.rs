@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use portcullis_model::{Clock, Random};
 use portcullis_telemetry::Metrics;
-use sea_orm::sqlx::Error as SqlxError;
-use sea_orm::sqlx::error::DatabaseError;
-use sea_orm::sqlx::postgres::PgConnectOptions;
+use sqlx::Error as SqlxError;
+use sqlx::error::DatabaseError;
+use sqlx::postgres::PgConnectOptions;
 
 use crate::StoreError;
 use crate::url::{DatabaseUrl, address};
@@ -24,6 +24,8 @@ pub struct StoreOptions {
     pub pool_max: u32,
     /// How long a statement waits for a free connection.
     pub acquire_timeout: Duration,
+    /// How long a statement may run.
+    pub statement_timeout: Duration,
     /// The clock by which rows are dated.
     pub clock: Clock,
     /// For the ids of rows that the store makes itself.

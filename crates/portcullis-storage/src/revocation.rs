@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
+use crate::value::Value;
 use portcullis_model::{Revocation, RevocationListener, SessionId, UserId};
-use sea_orm::Value;
 
 use crate::error::StoreError;
 use crate::statement::{Runs, Sql};

@@ -1,18 +1,35 @@
 //! Reading columns into the model's types. What cannot be read is corruption, named by its column.
 
 use portcullis_model::{SessionId, Timestamp, UserId};
-use sea_orm::{QueryResult, TryGetable};
+use sqlx::postgres::{PgRow, Postgres};
+use sqlx::sqlite::{Sqlite, SqliteRow};
+use sqlx::{Decode, Row as _, Type};
 use uuid::Uuid;
 
 use crate::dialect::whole_micros;
 use crate::error::StoreError;
 
 /// One row of an answer.
-pub(crate) struct Row(pub(crate) QueryResult);
+pub(crate) enum Row {
+    Sqlite(SqliteRow),
+    Postgres(PgRow),
+}
+
+/// What a column can be read as on both engines.
+pub(crate) trait Column:
+    for<'r> Decode<'r, Sqlite> + Type<Sqlite> + for<'r> Decode<'r, Postgres> + Type<Postgres>
+{
+}
+
+impl<T> Column for T where T: for<'r> Decode<'r, Sqlite> + Type<Sqlite> + for<'r> Decode<'r, Postgres> + Type<Postgres> {}
 
 impl Row {
-    pub(crate) fn get<T: TryGetable>(&self, column: &str) -> Result<T, StoreError> {
-        self.0.try_get::<T>("", column).map_err(|error| StoreError::corrupt(format!("{column}: {error}")))
+    pub(crate) fn get<T: Column>(&self, column: &str) -> Result<T, StoreError> {
+        let read = match self {
+            Self::Sqlite(row) => row.try_get::<T, _>(column),
+            Self::Postgres(row) => row.try_get::<T, _>(column),
+        };
+        read.map_err(|error| StoreError::corrupt(format!("{column}: {error}")))
     }
 
     pub(crate) fn time(&self, column: &str) -> Result<Timestamp, StoreError> {

@@ -1,7 +1,7 @@
 //! Ending sessions: why, and the entry in the revocation log that goes with it.
 
+use crate::value::Value;
 use portcullis_model::{SessionId, Timestamp, UserId};
-use sea_orm::Value;
 use uuid::Uuid;
 
 use crate::error::StoreError;

@@ -128,6 +128,7 @@ impl SessionTable {
         if round.is_multiple_of(FLUSH_EVERY) {
             self.flush_last_seen().await?;
             self.sweep(COPY_LIFE);
+            self.store.inner.engine.shrink();
         }
         if round.is_multiple_of(PRUNE_EVERY) {
             self.store.prune(now).await?;

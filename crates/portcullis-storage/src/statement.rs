@@ -5,15 +5,12 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 use portcullis_telemetry::Metrics;
-use sea_orm::{ConnectionTrait, DbErr, Statement, Value};
 
+use crate::connection::Connection;
 use crate::dialect::Dialect;
 use crate::error::StoreError;
 use crate::row::Row;
-
-/// How long a statement may take before the database counts as unavailable: longer than any statement here
-/// needs and than SQLite waits for another process's lock, so that only a dead peer reaches it.
-const STATEMENT_LIMIT: Duration = Duration::from_secs(15);
+use crate::value::Value;
 
 /// One statement: its text, and the labels under which it is measured.
 #[derive(Clone, Debug)]
@@ -76,39 +73,40 @@ pub(crate) trait Runs: Sync {
 pub(crate) struct Runner {
     pub(crate) dialect: Dialect,
     pub(crate) metrics: Metrics,
+    /// How long a statement may take before the database counts as unavailable.
+    pub(crate) limit: Duration,
 }
 
 impl Runner {
-    pub(crate) async fn all<C: ConnectionTrait>(
-        &self,
-        on: &C,
-        sql: &Sql,
-        values: Vec<Value>,
-    ) -> Result<Vec<Row>, StoreError> {
-        let rows = self.measure(sql.operation, sql.table, on.query_all_raw(self.statement(sql, values))).await?;
-        Ok(rows.into_iter().map(Row).collect())
+    pub(crate) async fn all(&self, on: &mut Connection, sql: &Sql, values: Vec<Value>) -> Result<Vec<Row>, StoreError> {
+        self.measure(sql.operation, sql.table, async { Ok(on.all(sql.text.clone(), values).await?) }).await
     }
 
-    pub(crate) async fn execute<C: ConnectionTrait>(
-        &self,
-        on: &C,
-        sql: &Sql,
-        values: Vec<Value>,
-    ) -> Result<u64, StoreError> {
-        let done = self.measure(sql.operation, sql.table, on.execute_raw(self.statement(sql, values))).await?;
-        Ok(done.rows_affected())
+    pub(crate) async fn execute(&self, on: &mut Connection, sql: &Sql, values: Vec<Value>) -> Result<u64, StoreError> {
+        self.measure(sql.operation, sql.table, async { Ok(on.execute(sql.text.clone(), values).await?) }).await
     }
 
-    /// Awaits a driver's future, records how long it took, and turns its error into ours.
+    /// Runs statements without parameters.
+    pub(crate) async fn script(
+        &self,
+        on: &mut Connection,
+        operation: &'static str,
+        table: &'static str,
+        text: &str,
+    ) -> Result<(), StoreError> {
+        self.measure(operation, table, async { Ok(on.script(text).await?) }).await
+    }
+
+    /// Awaits a statement within the limit and records how long it took.
     pub(crate) async fn measure<T>(
         &self,
         operation: &'static str,
         table: &'static str,
-        work: impl Future<Output = Result<T, DbErr>>,
+        work: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         let begun = Instant::now();
-        let outcome = match tokio::time::timeout(STATEMENT_LIMIT, work).await {
-            Ok(outcome) => outcome.map_err(StoreError::from),
+        let outcome = match tokio::time::timeout(self.limit, work).await {
+            Ok(outcome) => outcome,
             Err(_) => Err(StoreError::timed_out()),
         };
         self.metrics.database_query(operation, table, begun.elapsed());
@@ -116,9 +114,5 @@ impl Runner {
             self.metrics.database_error(operation, error.kind());
         }
         outcome
-    }
-
-    fn statement(&self, sql: &Sql, values: Vec<Value>) -> Statement {
-        Statement::from_sql_and_values(self.dialect.backend(), sql.text.as_ref(), values)
     }
 }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::value::Value;
 use portcullis_model::{Clock, Random, RevocationListener, Timestamp};
-use sea_orm::Value;
 
 use crate::dialect::Dialect;
 use crate::engine::Engine;
@@ -44,8 +44,8 @@ impl Store {
 
     /// Begins a transaction. On SQLite no other write runs until it ends, so nothing slow belongs into one.
     pub async fn begin(&self) -> Result<Tx, StoreError> {
-        let transaction = self.inner.engine.begin().await?;
-        Ok(Tx::new(self.clone(), transaction))
+        let lease = self.inner.engine.begin().await?;
+        Ok(Tx::new(self.clone(), lease))
     }
 
     /// Registers a listener for revocations: told of those made through this store right after their commit, and
@@ -88,12 +88,14 @@ impl Runs for Store {
 
     async fn all(&self, sql: &Sql, values: Vec<Value>) -> Result<Vec<Row>, StoreError> {
         let engine = &self.inner.engine;
-        let connection = if sql.reads() { &engine.reader } else { &engine.writer };
-        engine.runner.all(connection, sql, values).await
+        let pool = if sql.reads() { &engine.reader } else { &engine.writer };
+        let work = async { Ok(pool.acquire().await?.connection.all(sql.text.clone(), values).await?) };
+        engine.runner.measure(sql.operation, sql.table, work).await
     }
 
     async fn execute(&self, sql: &Sql, values: Vec<Value>) -> Result<u64, StoreError> {
         let engine = &self.inner.engine;
-        engine.runner.execute(&engine.writer, sql, values).await
+        let work = async { Ok(engine.writer.acquire().await?.connection.execute(sql.text.clone(), values).await?) };
+        engine.runner.measure(sql.operation, sql.table, work).await
     }
 }

@@ -1,14 +1,15 @@
 //! One transaction. Dropping it without a commit rolls it back.
 
-use sea_orm::{DatabaseTransaction, Value};
+use tokio::sync::Mutex;
 
 use crate::dialect::{Dialect, Lock};
 use crate::error::StoreError;
-use crate::migrate;
+use crate::pool::Lease;
 use crate::revocation::{self, Pending};
 use crate::row::Row;
 use crate::statement::{Runs, Sql};
 use crate::store::Store;
+use crate::value::Value;
 
 /// Writes that belong together.
 ///
@@ -17,28 +18,50 @@ use crate::store::Store;
 /// waiting for locks, which keeps the feed's overlap short.
 pub struct Tx {
     pub(crate) store: Store,
-    transaction: DatabaseTransaction,
+    /// Gone once the transaction has ended. A lock, because statements take a transaction by shared reference.
+    lease: Mutex<Option<Lease>>,
     pub(crate) pending: Vec<Pending>,
 }
 
 impl Tx {
-    pub(crate) fn new(store: Store, transaction: DatabaseTransaction) -> Self {
-        Self { store, transaction, pending: Vec::new() }
+    pub(crate) fn new(store: Store, lease: Lease) -> Self {
+        Self { store, lease: Mutex::new(Some(lease)), pending: Vec::new() }
     }
 
     /// Makes everything durable, then tells the listeners of the revocations in it before returning.
     /// After an error nothing may be assumed; if the commit did happen, the feed tells the listeners.
-    pub async fn commit(self) -> Result<(), StoreError> {
+    pub async fn commit(mut self) -> Result<(), StoreError> {
         let written = revocation::append(&self, &self.pending).await?;
-        let Self { store, transaction, pending } = self;
-        store.inner.engine.runner.measure("COMMIT", "transaction", transaction.commit()).await?;
-        store.inner.announcer.committed(&written, pending);
+        let engine = &self.store.inner.engine;
+        if let Some(mut lease) = self.lease.get_mut().take() {
+            engine.runner.script(&mut lease.connection, "COMMIT", "transaction", "COMMIT").await?;
+            lease.connection.in_transaction = false;
+        }
+        let pending = std::mem::take(&mut self.pending);
+        self.store.inner.announcer.committed(&written, pending);
         Ok(())
     }
 
-    /// Waits for a lock that lasts until this transaction ends.
+    /// Waits for a lock that lasts until this transaction ends. SQLite's writer is alone already.
     pub(crate) async fn lock(&self, lock: Lock) -> Result<(), StoreError> {
-        migrate::lock(&self.store.inner.engine, &self.transaction, lock).await
+        if let Some(text) = self.dialect().lock() {
+            self.all(&Sql::select("locks", text), vec![lock.number().into()]).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Tx {
+    fn drop(&mut self) {
+        let Some(mut lease) = self.lease.get_mut().take() else { return };
+        let runner = self.store.inner.engine.runner.clone();
+        // Without a runtime, or if this fails, the pool sees that the transaction is open and closes the connection.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                let undone = runner.script(&mut lease.connection, "ROLLBACK", "transaction", "ROLLBACK").await;
+                lease.connection.in_transaction = undone.is_err();
+            });
+        }
     }
 }
 
@@ -52,10 +75,18 @@ impl Runs for Tx {
     }
 
     async fn all(&self, sql: &Sql, values: Vec<Value>) -> Result<Vec<Row>, StoreError> {
-        self.store.inner.engine.runner.all(&self.transaction, sql, values).await
+        let mut lease = self.lease.lock().await;
+        let lease = lease.as_mut().ok_or_else(ended)?;
+        self.store.inner.engine.runner.all(&mut lease.connection, sql, values).await
     }
 
     async fn execute(&self, sql: &Sql, values: Vec<Value>) -> Result<u64, StoreError> {
-        self.store.inner.engine.runner.execute(&self.transaction, sql, values).await
+        let mut lease = self.lease.lock().await;
+        let lease = lease.as_mut().ok_or_else(ended)?;
+        self.store.inner.engine.runner.execute(&mut lease.connection, sql, values).await
     }
+}
+
+fn ended() -> StoreError {
+    StoreError::corrupt("a statement came after its transaction's end")
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use portcullis_model::{Rejected, SecretString};
-use sea_orm::sqlx::postgres::PgConnectOptions;
+use sqlx::postgres::PgConnectOptions;
 
 /// Where the data lives. Printing it never shows the password.
 #[derive(Clone)]

@@ -1,7 +1,7 @@
 //! What changes an account, and which of it ends sessions or makes copies of them stale.
 
+use crate::value::Value;
 use portcullis_model::{PersonName, Role, SecretString, Timestamp, User, UserId};
-use sea_orm::Value;
 
 use crate::error::StoreError;
 use crate::session_endings::EndReason;

@@ -1,7 +1,7 @@
 //! Accounts: making and finding them. What changes one stands in `user_changes.rs`.
 
+use crate::value::Value;
 use portcullis_model::{Email, Permission, PermissionSet, PersonName, Role, SecretString, User, UserId, Username};
-use sea_orm::Value;
 
 use crate::dialect::Lock;
 use crate::error::StoreError;

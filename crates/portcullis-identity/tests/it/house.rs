@@ -67,6 +67,7 @@ pub(crate) async fn open(folder: TempDir, clock: Clock, options: IdentityOptions
         pool_min: 1,
         pool_max: 4,
         acquire_timeout: Duration::from_secs(30),
+        statement_timeout: Duration::from_secs(10),
         clock: clock.clone(),
         random: random.clone(),
         metrics: metrics.clone(),

@@ -10,6 +10,7 @@ async fn table(folder: &tempfile::TempDir) -> Arc<SessionTable> {
         pool_min: 0,
         pool_max: 2,
         acquire_timeout: Duration::from_secs(5),
+        statement_timeout: Duration::from_secs(10),
         clock: Clock::system(),
         random: Random::system(),
         metrics: Metrics::new(&MetricsOptions::default(), "test"),

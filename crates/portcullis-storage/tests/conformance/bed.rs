@@ -14,6 +14,8 @@ use portcullis_telemetry::{Metrics, MetricsOptions};
 use portcullis_testkit::PrivatePostgres;
 use tempfile::TempDir;
 
+use crate::raw::Raw;
+
 pub(crate) struct Bed {
     pub(crate) clock: Clock,
     pub(crate) random: Random,
@@ -56,6 +58,7 @@ impl Bed {
             pool_min: 0,
             pool_max: 4,
             acquire_timeout: Duration::from_secs(10),
+            statement_timeout: Duration::from_secs(10),
             clock: self.clock.clone(),
             random: self.random.clone(),
             metrics: metrics.clone(),
@@ -145,15 +148,8 @@ impl Bed {
         self.random.bytes()
     }
 
-    /// A connection of the test's own, for what the Store does not offer.
-    pub(crate) async fn raw(&self) -> sea_orm::DatabaseConnection {
-        let url = match &self.url {
-            DatabaseUrl::Sqlite { path } => format!("sqlite://{}?mode=rwc", path.display()),
-            DatabaseUrl::Postgres { url } => url.expose().to_owned(),
-        };
-        let mut options = sea_orm::ConnectOptions::new(url);
-        options.max_connections(1).sqlx_logging(false);
-        sea_orm::Database::connect(options).await.expect("the database opens")
+    pub(crate) async fn raw(&self) -> Raw {
+        Raw::open(&self.url).await
     }
 }
 

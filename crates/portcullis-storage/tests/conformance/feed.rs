@@ -2,7 +2,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_model::{Revocation, RevocationListener};
-use sea_orm::{ConnectionTrait, Statement, TransactionTrait};
 use tokio_util::sync::CancellationToken;
 
 use crate::bed::{Bed, Ear, days, end};
@@ -45,10 +44,9 @@ async fn a_clock_that_is_set_back_hides_nothing(bed: Bed) {
     let session = bed.signed_in(&here, ada.id).await;
     end(&here, session.id, bed.clock.now()).await;
     // As if it had been written an hour before by a clock that was then put forward.
-    let raw = bed.raw().await;
-    let text = "UPDATE revocations SET at = $1";
-    let earlier = [(bed.clock.now() - Duration::from_secs(3600)).into()];
-    raw.execute_raw(Statement::from_sql_and_values(raw.get_database_backend(), text, earlier)).await.expect("updates");
+    let mut raw = bed.raw().await;
+    let earlier = raw.at(bed.clock.now() - Duration::from_secs(3600));
+    raw.run(&format!("UPDATE revocations SET at = {earlier}")).await;
     far.read_feed().await.expect("reads");
     assert_eq!(ear.heard().len(), 1);
 }
@@ -90,10 +88,8 @@ async fn old_rows_are_pruned_and_young_ones_stay(bed: Bed) {
     store.prune(store.now().await.expect("reads")).await.expect("deletes");
     assert!(store.session_record(old.id).await.expect("reads").is_none());
     assert!(store.session_record(fresh.id).await.expect("reads").is_some());
-    let raw = bed.raw().await;
-    let count = Statement::from_string(raw.get_database_backend(), "SELECT count(*) AS n FROM revocations");
-    let row = raw.query_one_raw(count).await.expect("reads").expect("a row");
-    assert_eq!(row.try_get::<i64>("", "n").expect("a number"), 0);
+    let mut raw = bed.raw().await;
+    assert_eq!(raw.number("SELECT count(*) FROM revocations").await, 0);
 }
 
 crate::on_both_engines!(
@@ -114,18 +110,20 @@ async fn an_entry_whose_commit_comes_after_a_later_one_is_heard() {
     let ada = bed.someone(&store, "ada").await;
     let (late, early) = (bed.signed_in(&store, ada.id).await, bed.signed_in(&store, ada.id).await);
 
-    let raw = bed.raw().await;
-    let held = raw.begin().await.expect("begins");
-    let text =
-        "INSERT INTO revocations (at, user_id, session_id, epoch, ends) VALUES (clock_timestamp(), $1, $2, 2, TRUE)";
-    let values = [ada.id.0.into(), late.id.0.into()];
-    held.execute_raw(Statement::from_sql_and_values(held.get_database_backend(), text, values)).await.expect("inserts");
+    let mut raw = bed.raw().await;
+    raw.run("BEGIN").await;
+    let (user, session) = (raw.id(ada.id.0), raw.id(late.id.0));
+    raw.run(&format!(
+        "INSERT INTO revocations (at, user_id, session_id, epoch, ends) \
+         VALUES (clock_timestamp(), {user}, {session}, 2, TRUE)"
+    ))
+    .await;
 
     let other = bed.store().await;
     end(&other, early.id, bed.clock.now()).await;
     table.read_feed().await.expect("reads");
     assert_eq!(ear.heard().iter().map(|entry| entry.session_id).collect::<Vec<_>>(), [Some(early.id)]);
-    held.commit().await.expect("commits");
+    raw.run("COMMIT").await;
     table.read_feed().await.expect("reads");
     table.read_feed().await.expect("reads");
     let heard: Vec<_> = ear.heard().iter().map(|entry| entry.session_id).collect();

@@ -1,5 +1,4 @@
 use portcullis_storage::{OpenError, Store};
-use sea_orm::ConnectionTrait;
 use tokio::task::JoinSet;
 
 use crate::bed::Bed;
@@ -25,9 +24,9 @@ async fn replicas_that_open_an_empty_database_at_once_migrate_it_once(bed: Bed) 
 
 async fn a_newer_schema_is_refused_by_name(bed: Bed) {
     bed.store().await.close().await;
-    let raw = bed.raw().await;
+    let mut raw = bed.raw().await;
     let later = "INSERT INTO schema_migrations (version, name, applied_at) SELECT 999, 'later', applied_at FROM schema_migrations";
-    raw.execute_unprepared(later).await.expect("inserts");
+    raw.run(later).await;
     let refusal = bed.refusal().await;
     assert!(matches!(refusal, OpenError::NewerSchema { found: 999, known: 1 }), "{refusal:?}");
     assert!(refusal.to_string().contains("999") && refusal.hint().is_some());

@@ -2,7 +2,6 @@ use std::sync::Arc;
 
 use portcullis_model::{Permission, Role, RolePermissions, SessionId, UserId};
 use portcullis_storage::{EndReason, StoreError};
-use sea_orm::{ConnectionTrait, Statement};
 use tokio::task::JoinSet;
 
 use crate::bed::{Bed, Ear, days, end, seconds};
@@ -58,12 +57,10 @@ async fn the_state_holds_what_the_gate_needs_and_extra_permissions(bed: Bed) {
     assert_eq!((state.session_epoch, state.user_epoch, state.token_epoch), (1, 1, 1));
     assert!(Arc::ptr_eq(&state.permissions, roles.of(Role::Developer)), "copied a set that is shared");
 
-    let raw = bed.raw().await;
+    let mut raw = bed.raw().await;
     for permission in ["PROJECT_VIEW", "GATEWAY_VIEW"] {
-        let values = [ada.id.0.into(), permission.into()];
-        let text = "INSERT INTO user_permissions (user_id, permission) VALUES ($1, $2)";
-        let insert = Statement::from_sql_and_values(raw.get_database_backend(), text, values);
-        raw.execute_raw(insert).await.expect("inserts");
+        let ada = raw.id(ada.id.0);
+        raw.run(&format!("INSERT INTO user_permissions (user_id, permission) VALUES ({ada}, '{permission}')")).await;
     }
     let state = store.session_state(new.id, &roles).await.expect("reads").expect("lives");
     for name in ["PROJECT_VIEW", "GATEWAY_VIEW", "USER_VIEW", "SYSTEM_VIEW_LOGS"] {
@@ -82,8 +79,8 @@ async fn an_ended_or_unknown_session_and_one_of_an_inactive_account_have_no_stat
     assert!(store.session_state(second.id, &roles).await.expect("reads").is_some());
     let unknown = SessionId::new(&bed.clock, &bed.random);
     assert!(store.session_state(unknown, &roles).await.expect("reads").is_none());
-    let raw = bed.raw().await;
-    raw.execute_unprepared("UPDATE users SET is_active = FALSE").await.expect("updates");
+    let mut raw = bed.raw().await;
+    raw.run("UPDATE users SET is_active = FALSE").await;
     assert!(store.session_state(second.id, &roles).await.expect("reads").is_none());
 }
 

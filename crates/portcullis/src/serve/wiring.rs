@@ -118,6 +118,7 @@ async fn open_store(
         pool_min: database.pool_min,
         pool_max: database.pool_max,
         acquire_timeout: database.acquire_timeout,
+        statement_timeout: database.statement_timeout,
         clock: clock.clone(),
         random: random.clone(),
         metrics: metrics.clone(),

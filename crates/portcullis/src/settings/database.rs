@@ -22,6 +22,8 @@ pub struct Database {
     pub pool_max: u32,
     /// How long a statement waits for a free connection.
     pub acquire_timeout: Duration,
+    /// How long a statement may run.
+    pub statement_timeout: Duration,
 }
 
 /// SQLite's file in the data folder.
@@ -44,13 +46,19 @@ static POOL_MAX: Key = Key::new("pool_max", Preset::Value("10"), "connections", 
     .environment(&["DATABASE_POOL_MAX"]);
 static ACQUIRE_TIMEOUT: Key = Key::new(
     "acquire_timeout",
-    Preset::Value("5s"),
+    Preset::Value("3s"),
     "duration",
     "How long a statement waits for a free connection before the answer is 503.",
 );
+static STATEMENT_TIMEOUT: Key = Key::new(
+    "statement_timeout",
+    Preset::Value("10s"),
+    "duration",
+    "How long a statement may run before the answer is 503.",
+);
 
 pub(super) static SECTION: Section =
-    Section { name: "database", keys: &[&URL, &POOL_MIN, &POOL_MAX, &ACQUIRE_TIMEOUT] };
+    Section { name: "database", keys: &[&URL, &POOL_MIN, &POOL_MAX, &ACQUIRE_TIMEOUT, &STATEMENT_TIMEOUT] };
 
 pub(super) fn read(tree: &Table, data_dir: &Path, problems: &mut Problems) -> Database {
     let mut section = Reader::open(tree, &SECTION, problems);
@@ -66,6 +74,7 @@ pub(super) fn read(tree: &Table, data_dir: &Path, problems: &mut Problems) -> Da
         pool_min,
         pool_max,
         acquire_timeout: section.value(&ACQUIRE_TIMEOUT, positive_duration),
+        statement_timeout: section.value(&STATEMENT_TIMEOUT, positive_duration),
     }
 }
 
