@@ -56,7 +56,11 @@ impl SessionSource for Known {
         Some(Arc::clone(&self.0))
     }
 
-    fn load(&self, _id: SessionId) -> BoxFuture<'_, Result<Option<Arc<SessionState>>, SessionsUnavailable>> {
+    fn load(
+        &self,
+        _id: SessionId,
+        _user_epoch: i64,
+    ) -> BoxFuture<'_, Result<Option<Arc<SessionState>>, SessionsUnavailable>> {
         Box::pin(async { Ok(Some(Arc::clone(&self.0))) })
     }
 }
@@ -128,7 +132,7 @@ fn gate() -> Gate {
         public_origin: None,
     };
     let known = || Arc::new(Known(Arc::clone(&session)));
-    Gate::new(GateParts { tokens: known(), sessions: known(), clock, random, metrics }, config)
+    Gate::new(GateParts { tokens: known(), sessions: known(), shared_limits: None, clock, random, metrics }, config)
 }
 
 async fn serve(listener: TcpListener, gate: Arc<Gate>, spent: Spent) {

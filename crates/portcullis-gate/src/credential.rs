@@ -141,7 +141,7 @@ impl Classifier {
         {
             return admit(session, &token, now);
         }
-        match self.sessions.load(token.session_id).await {
+        match self.sessions.load(token.session_id, token.ver).await {
             Ok(Some(session)) => admit(session, &token, now),
             Ok(None) => Found::Bad,
             Err(_unavailable) => Found::Unknown,

@@ -1,13 +1,15 @@
-//! Rate limits in process: the generic cell rate algorithm (ITU-T I.371), which
-//! keeps one instant for each subject, the theoretical arrival time.
+//! Rate limits: the generic cell rate algorithm (ITU-T I.371), which keeps one instant for each subject, the
+//! theoretical arrival time. Counted in this process, or by all replicas together where they share a place to count;
+//! while that is away, each counts for itself.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use portcullis_model::{Clock, Rate, UserId};
+use portcullis_model::{Clock, Rate, SharedLimits, SharedTake, UserId};
 
 /// How many parts the table has, so that two cores seldom want the same one.
 const SHARDS: usize = 64;
@@ -35,6 +37,21 @@ impl Subject {
     }
 }
 
+/// The same text on every replica.
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::V4(octets) => write!(f, "{}", Ipv4Addr::from(*octets)),
+            Self::V6(prefix) => {
+                let mut octets = [0; 16];
+                octets[..8].copy_from_slice(prefix);
+                write!(f, "{}/64", Ipv6Addr::from(octets))
+            }
+            Self::User(user) => write!(f, "{user}"),
+        }
+    }
+}
+
 /// What a limit says after one more request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Standing {
@@ -50,12 +67,22 @@ pub(crate) struct Standing {
     pub retry: Option<Duration>,
 }
 
+impl Standing {
+    fn shared(name: &'static str, rate: Rate, take: SharedTake) -> Self {
+        let interval = (nanos(rate.period) / u64::from(rate.limit)).max(1);
+        let spent = u32::try_from(nanos(take.ahead).div_ceil(interval)).unwrap_or(u32::MAX);
+        let remaining = if take.retry.is_some() { 0 } else { rate.limit.saturating_sub(spent) };
+        Self { name, rate, remaining, reset: take.ahead, retry: take.retry }
+    }
+}
+
 /// The table of arrival times.
 pub(crate) struct Limiter {
     shards: Vec<Mutex<Shard>>,
     hasher: RandomState,
     origin: Instant,
     clock: Clock,
+    shared: Option<Arc<dyn SharedLimits>>,
 }
 
 #[derive(Default)]
@@ -70,17 +97,28 @@ struct Shard {
 const SWEEP_INTERVAL: u64 = 1_000_000_000;
 
 impl Limiter {
-    pub(crate) fn new(clock: Clock) -> Self {
+    pub(crate) fn new(clock: Clock, shared: Option<Arc<dyn SharedLimits>>) -> Self {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
             origin: Instant::now(),
             clock,
+            shared,
         }
     }
 
-    /// Counts one request of `subject` against the limit `id`.
-    pub(crate) fn take(&self, name: &'static str, id: u64, rate: Rate, subject: Subject) -> Standing {
+    /// Counts one request of `subject` against the limit `id`, which is the same number on every replica. Awaits
+    /// nothing unless replicas count together.
+    pub(crate) async fn count(&self, name: &'static str, id: u64, rate: Rate, subject: Subject) -> Standing {
+        if let Some(shared) = &self.shared
+            && let Ok(take) = shared.take(&format!("{name}:{id:x}:{subject}"), rate).await
+        {
+            return Standing::shared(name, rate, take);
+        }
+        self.take(name, id, rate, subject)
+    }
+
+    fn take(&self, name: &'static str, id: u64, rate: Rate, subject: Subject) -> Standing {
         let key = self.hasher.hash_one((id, subject));
         let now = self.now();
         let period = nanos(rate.period);
@@ -185,7 +223,7 @@ mod tests {
     #[test]
     fn a_burst_passes_and_the_next_waits_its_interval() {
         let clock = Clock::adjustable();
-        let limiter = Limiter::new(clock.clone());
+        let limiter = Limiter::new(clock.clone(), None);
         let rate = rate("3/1m");
         for left in [2, 1, 0] {
             let standing = limiter.take("api", 1, rate, somebody());
@@ -203,7 +241,7 @@ mod tests {
 
     #[test]
     fn limits_and_subjects_do_not_share() {
-        let limiter = Limiter::new(Clock::system());
+        let limiter = Limiter::new(Clock::system(), None);
         let rate = rate("1/1h");
         let v6 = |text: &str| Subject::address(text.parse().expect("an address"));
         assert_eq!(limiter.take("a", 1, rate, somebody()).retry, None);
@@ -215,7 +253,7 @@ mod tests {
 
     #[test]
     fn exactly_its_number_passes_under_concurrency() {
-        let limiter = Arc::new(Limiter::new(Clock::system()));
+        let limiter = Arc::new(Limiter::new(Clock::system(), None));
         let passed = Arc::new(AtomicU32::new(0));
         let threads: Vec<_> = (0..8)
             .map(|_| {
@@ -262,11 +300,29 @@ mod tests {
 
     #[test]
     fn a_limit_that_was_raised_counts_from_the_next_request_on() {
-        let limiter = Limiter::new(Clock::adjustable());
+        let limiter = Limiter::new(Clock::adjustable(), None);
         assert_eq!(limiter.take("a", 1, rate("1/1h"), somebody()).retry, None);
         assert!(limiter.take("a", 1, rate("1/1h"), somebody()).retry.is_some());
         let raised = limiter.take("a", 1, rate("1000/1s"), somebody());
         let retry = raised.retry.unwrap_or_default();
         assert!(retry <= Duration::from_millis(1), "{retry:?}");
+    }
+
+    #[test]
+    fn a_shared_count_reads_as_one_of_our_own() {
+        let rate = rate("3/1m");
+        let take = |ahead: u64, retry| SharedTake { ahead: Duration::from_secs(ahead), retry };
+        let standing = Standing::shared("api", rate, take(20, None));
+        assert_eq!((standing.remaining, standing.reset), (2, Duration::from_secs(20)));
+        assert_eq!(Standing::shared("api", rate, take(60, None)).remaining, 0);
+        let refused = Standing::shared("api", rate, take(55, Some(Duration::from_secs(15))));
+        assert_eq!((refused.remaining, refused.retry), (0, Some(Duration::from_secs(15))));
+    }
+
+    #[test]
+    fn subjects_have_one_name_on_every_replica() {
+        let subject = |text: &str| Subject::address(text.parse().expect("an address")).to_string();
+        assert_eq!(subject("203.0.113.5"), "203.0.113.5");
+        assert_eq!(subject("2001:db8:1:2:3::4"), "2001:db8:1:2::/64");
     }
 }

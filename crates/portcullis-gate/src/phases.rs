@@ -24,7 +24,7 @@ use http::header::{ACCEPT, CONTENT_LENGTH, HeaderMap, HeaderName, ORIGIN, TRANSF
 use http::{Method, Request};
 use hyper::body::Incoming;
 use portcullis_model::policy::{AuthRequirement, Environment, LimitClass, RoutePolicy};
-use portcullis_model::{AccessTokens, Clock, Random, SessionSource, Timestamp};
+use portcullis_model::{AccessTokens, Clock, Random, SessionSource, SharedLimits, Timestamp};
 use portcullis_telemetry::Metrics;
 
 use crate::body::InboundBody;
@@ -69,6 +69,8 @@ pub struct GateParts {
     pub tokens: Arc<dyn AccessTokens>,
     /// Looks sessions up.
     pub sessions: Arc<dyn SessionSource>,
+    /// Where replicas count limits together; `None` when each counts for itself.
+    pub shared_limits: Option<Arc<dyn SharedLimits>>,
     /// The clock of limits and lifetimes.
     pub clock: Clock,
     /// For CSRF tokens and request ids.
@@ -97,11 +99,11 @@ pub struct IssuedCsrf {
 impl Gate {
     /// A gate that decides by `config` until it is swapped.
     pub fn new(parts: GateParts, config: GateConfig) -> Self {
-        let GateParts { tokens, sessions, clock, random, metrics } = parts;
+        let GateParts { tokens, sessions, shared_limits, clock, random, metrics } = parts;
         Self {
             config: ArcSwap::from_pointee(config),
             classifier: Classifier::new(tokens, sessions),
-            limiter: Limiter::new(clock.clone()),
+            limiter: Limiter::new(clock.clone(), shared_limits),
             streams: LiveStreams::new(),
             ids: RequestIds::new(&random),
             clock,
@@ -126,7 +128,7 @@ impl Gate {
     }
 
     /// Takes a request through all phases. Awaits nothing when its session is
-    /// known here and `_csrf` does not stand in its body.
+    /// known here, `_csrf` does not stand in its body and limits are counted here.
     pub async fn pass(&self, peer: SocketAddr, request: Request<Incoming>) -> Passage {
         let (parts, body) = request.into_parts();
         let config = self.config.load_full();
@@ -215,7 +217,7 @@ impl Gate {
 
         // limit by address
         let from = Origination::find(peer.ip(), headers, &config.trusted_proxies);
-        self.limit_by_address(&config, &route.policy, &from, context)?;
+        self.limit_by_address(&config, &route.policy, &from, context).await?;
 
         // classify
         let cookies = Cookies::read(headers, config.environment);
@@ -223,7 +225,7 @@ impl Gate {
         let (credential, cookie_session) = self.classifier.classify(&presented, now).await;
 
         // limit by principal
-        self.limit_by_route(&route, &credential, &from, context)?;
+        self.limit_by_route(&route, &credential, &from, context).await?;
 
         // CSRF
         let mut body = InboundBody::new(body, route.policy.max_body);
@@ -268,7 +270,7 @@ impl Gate {
         Ok((permit, Request::from_parts(parts, body)))
     }
 
-    fn limit_by_address(
+    async fn limit_by_address(
         &self,
         config: &GateConfig,
         policy: &RoutePolicy,
@@ -281,10 +283,10 @@ impl Gate {
             LimitClass::Exempt => return Ok(()),
         };
         let Some(rate) = rate else { return Ok(()) };
-        settle(context, self.limiter.take(name, id, rate, Subject::address(from.client)))
+        settle(context, self.limiter.count(name, id, rate, Subject::address(from.client)).await)
     }
 
-    fn limit_by_route(
+    async fn limit_by_route(
         &self,
         route: &Route,
         credential: &Credential,
@@ -296,7 +298,7 @@ impl Gate {
             Credential::Good(principal) => Subject::User(principal.session.user_id),
             _ => Subject::address(from.client),
         };
-        settle(context, self.limiter.take("route", route.limit_id, rate, subject))
+        settle(context, self.limiter.count("route", route.limit_id, rate, subject).await)
     }
 
     fn count(&self, refusal: &Refusal, context: &Context) {

@@ -117,7 +117,11 @@ impl SessionSource for FakeSessions {
         self.live.lock().expect("sound").get(&id).cloned()
     }
 
-    fn load(&self, id: SessionId) -> BoxFuture<'_, Result<Option<Arc<SessionState>>, SessionsUnavailable>> {
+    fn load(
+        &self,
+        id: SessionId,
+        _user_epoch: i64,
+    ) -> BoxFuture<'_, Result<Option<Arc<SessionState>>, SessionsUnavailable>> {
         Box::pin(async move { Ok(self.cached(id)) })
     }
 }

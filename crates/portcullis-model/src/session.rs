@@ -103,8 +103,13 @@ pub trait SessionSource: Send + Sync + 'static {
     /// `None` means unknown here, not ended.
     fn cached(&self, id: SessionId) -> Option<Arc<SessionState>>;
 
-    /// The session from wherever it is kept; `None` when it has ended or never was.
-    fn load(&self, id: SessionId) -> BoxFuture<'_, Result<Option<Arc<SessionState>>, SessionsUnavailable>>;
+    /// The session from wherever it is kept; `None` when it has ended or never was. A copy of an earlier user epoch
+    /// than `user_epoch`, that of the token presented, is stale and not given while a younger one can be had.
+    fn load(
+        &self,
+        id: SessionId,
+        user_epoch: i64,
+    ) -> BoxFuture<'_, Result<Option<Arc<SessionState>>, SessionsUnavailable>>;
 }
 
 /// One entry of the revocation log.

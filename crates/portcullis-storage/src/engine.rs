@@ -31,6 +31,8 @@ pub(crate) struct Engine {
     pub(crate) writer: Pool,
     /// Takes every read outside a transaction.
     pub(crate) reader: Pool,
+    /// Where other replicas' notifications come from.
+    pub(crate) listening: Option<Target>,
 }
 
 impl Engine {
@@ -43,13 +45,15 @@ impl Engine {
                 let writer = pool(writing(path), 1, 1);
                 writer.fill().await.map_err(|error| OpenError::from_sqlite(error, path))?;
                 let reader = pool(reading(path), 1, options.pool_max.clamp(1, SQLITE_READERS));
-                Self { runner: runner(options), writer, reader }
+                Self { runner: runner(options), writer, reader, listening: None }
             }
             DatabaseUrl::Postgres { url } => {
                 let server = server(url.expose())?;
-                let pool = pool(postgres(&server, options), options.pool_min, options.pool_max);
+                let target = postgres(&server, options);
+                let listening = Some(target.clone()).filter(|_| options.notify);
+                let pool = pool(target, options.pool_min, options.pool_max);
                 pool.fill().await.map_err(|error| OpenError::from_postgres(error, &server))?;
-                Self { runner: runner(options), writer: pool.clone(), reader: pool }
+                Self { runner: runner(options), writer: pool.clone(), reader: pool, listening }
             }
         };
         engine.observe(&options.metrics);

@@ -19,13 +19,17 @@ pub(crate) const OVERLAP: Duration = Duration::from_secs(5);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Position {
     /// The highest number seen. Guards against a database clock that is set back.
-    seq: i64,
+    pub(crate) seq: i64,
     /// The database's time of the last reading.
     pub(crate) now: Timestamp,
 }
 
 static END: Sql = Sql::select("revocations", "");
 static SINCE: Sql = Sql::select("revocations", "");
+static NEW: Sql = Sql::select(
+    "revocations",
+    "SELECT seq, user_id, session_id, epoch, ends FROM revocations WHERE seq > $1 ORDER BY seq",
+);
 
 impl Store {
     /// The log's end: what a table of sessions that holds nothing yet starts from.
@@ -52,9 +56,21 @@ impl Store {
         let now = rows.first().map_or(Ok(position.now), |row| row.time("db_now"))?;
         let entries = rows.iter().filter_map(|row| entry(row).transpose()).collect::<Result<Vec<_>, _>>()?;
         self.inner.announcer.read(&entries);
-        let seq = entries.last().map_or(position.seq, |(seq, _)| position.seq.max(*seq));
-        Ok(Position { seq, now })
+        Ok(Position { seq: highest(position.seq, &entries), now })
     }
+
+    /// Reads only what has a higher number than any before: what is done between two readings, when another replica
+    /// says that there is news. What commits late is left to the readings.
+    pub(crate) async fn read_new_revocations(&self, position: Position) -> Result<Position, StoreError> {
+        let rows = self.all(&NEW, vec![position.seq.into()]).await?;
+        let entries = rows.iter().filter_map(|row| entry(row).transpose()).collect::<Result<Vec<_>, _>>()?;
+        self.inner.announcer.read(&entries);
+        Ok(Position { seq: highest(position.seq, &entries), ..position })
+    }
+}
+
+fn highest(known: i64, entries: &[(i64, Revocation)]) -> i64 {
+    entries.last().map_or(known, |(seq, _)| known.max(*seq))
 }
 
 /// `None` for the row that only carries the time.

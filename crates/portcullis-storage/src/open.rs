@@ -26,6 +26,8 @@ pub struct StoreOptions {
     pub acquire_timeout: Duration,
     /// How long a statement may run.
     pub statement_timeout: Duration,
+    /// Whether revocations are announced to other replicas by NOTIFY (PostgreSQL), see [`Store::listen`](crate::Store::listen).
+    pub notify: bool,
     /// The clock by which rows are dated.
     pub clock: Clock,
     /// For the ids of rows that the store makes itself.

@@ -1,13 +1,14 @@
 //! The revocation log: how entries are written, and who in this process is told.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
 use crate::value::Value;
-use portcullis_model::{Revocation, RevocationListener, SessionId, UserId};
+use portcullis_model::{Bell, Revocation, RevocationListener, SessionId, UserId};
 
 use crate::error::StoreError;
+use crate::listen::CHANNEL;
 use crate::statement::{Runs, Sql};
 use crate::tx::Tx;
 
@@ -37,8 +38,9 @@ pub(crate) async fn append(tx: &Tx, entries: &[Pending]) -> Result<Vec<i64>, Sto
             values.push(entry.epoch.into());
             values.push(entry.ends.into());
         }
+        let told = tx.notification();
         let text =
-            format!("INSERT INTO revocations (at, user_id, session_id, epoch, ends) VALUES {rows} RETURNING seq");
+            format!("INSERT INTO revocations (at, user_id, session_id, epoch, ends) VALUES {rows} RETURNING seq{told}");
         for row in tx.all(&APPEND.with_text(text), values).await? {
             written.push(row.get("seq")?);
         }
@@ -47,6 +49,14 @@ pub(crate) async fn append(tx: &Tx, entries: &[Pending]) -> Result<Vec<i64>, Sto
 }
 
 impl Tx {
+    /// What makes PostgreSQL notify the other replicas at the commit, once however often it is said.
+    fn notification(&self) -> String {
+        match self.store.inner.engine.listening {
+            Some(_) => format!(", CAST(pg_notify('{CHANNEL}', '{}') AS TEXT) AS told", self.store.inner.replica),
+            None => String::new(),
+        }
+    }
+
     /// Notes that a session has ended.
     pub(crate) fn session_ended(&mut self, user_id: UserId, session_id: SessionId, epoch: i64) {
         self.pending.push(Revocation { user_id, session_id: Some(session_id), epoch, ends: true });
@@ -64,9 +74,15 @@ pub(crate) struct Announcer {
     listeners: RwLock<Vec<Weak<dyn RevocationListener>>>,
     /// Numbers of entries already told, and when.
     told: Mutex<HashMap<i64, Instant>>,
+    bell: OnceLock<Arc<dyn Bell>>,
 }
 
 impl Announcer {
+    pub(crate) fn ring(&self, bell: Arc<dyn Bell>) {
+        // A second bell would be a second way to the same replicas.
+        let _ = self.bell.set(bell);
+    }
+
     pub(crate) fn subscribe<L: RevocationListener>(&self, listener: &Arc<L>) {
         let listener: Arc<dyn RevocationListener> = Arc::<L>::clone(listener);
         let mut listeners = self.listeners.write().unwrap_or_else(PoisonError::into_inner);
@@ -87,6 +103,9 @@ impl Announcer {
         }
         for entry in entries {
             self.tell(&entry);
+        }
+        if let Some(bell) = self.bell.get().filter(|_| !written.is_empty()) {
+            bell.ring();
         }
     }
 

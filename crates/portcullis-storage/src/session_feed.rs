@@ -5,14 +5,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use portcullis_model::{SessionId, Timestamp};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::StoreError;
 use crate::feed::Position;
+use crate::session_shared::SHARED_LIFE;
 use crate::session_table::SessionTable;
 
 /// How often the log is read: a logout reaches every replica within a second (SR-22).
 const PERIOD: Duration = Duration::from_millis(500);
+/// News that come in a burst are read together.
+const NEWS_PAUSE: Duration = Duration::from_millis(5);
 /// How long one reading may take before it is given up and tried again.
 const LIMIT: Duration = Duration::from_secs(5);
 /// A log unread for longer than this may have lost entries to pruning, so nothing held can be trusted.
@@ -33,11 +37,18 @@ pub(crate) struct Feed {
     made_at: Instant,
     /// Milliseconds from `made_at` to the last reading's beginning, plus one; 0 before the first.
     read_at: AtomicU64,
+    /// Another replica says that there is news.
+    news: Notify,
 }
 
 impl Default for Feed {
     fn default() -> Self {
-        Self { position: tokio::sync::Mutex::default(), made_at: Instant::now(), read_at: AtomicU64::new(0) }
+        Self {
+            position: tokio::sync::Mutex::default(),
+            made_at: Instant::now(),
+            read_at: AtomicU64::new(0),
+            news: Notify::new(),
+        }
     }
 }
 
@@ -63,13 +74,28 @@ impl SessionTable {
             _ => {
                 let end = self.store.feed_end().await?;
                 self.copies.invalidate_all();
-                end
+                // Shared copies may be older than this reading: what has overtaken them must be known first.
+                let back = if self.shared.is_some() { SHARED_LIFE } else { Duration::ZERO };
+                Position { now: end.now - back, ..end }
             }
         };
         let to = self.store.read_revocations(from).await?;
         *position = Some(to);
         self.feed.note_reading(begun);
         Ok(to.now)
+    }
+
+    /// Reads what is new in the log now instead of at the next reading: another replica says that there is news.
+    pub fn news(&self) {
+        self.feed.news.notify_one();
+    }
+
+    async fn read_news(&self) -> Result<(), StoreError> {
+        let mut position = self.feed.position.lock().await;
+        if let Some(known) = *position {
+            *position = Some(self.store.read_new_revocations(known).await?);
+        }
+        Ok(())
     }
 
     /// Writes down when the sessions held here were last used, those that were used since the last time.
@@ -92,18 +118,40 @@ impl SessionTable {
         Ok(())
     }
 
-    /// Reads the log twice a second until cancelled. Beside it: erases sealed successors, writes down when sessions
-    /// were last used, drops old copies, prunes.
+    /// Reads the log twice a second, and when there is [`news`](Self::news), until cancelled. Beside it: passes on to
+    /// shared copies what it hears, erases sealed successors, writes down when sessions were last used, drops old
+    /// copies, prunes.
     pub async fn follow(self: Arc<Self>, stop: CancellationToken) {
+        let deliver = async {
+            if let Some(shared) = &self.shared {
+                shared.deliver(&stop).await;
+            }
+        };
+        tokio::join!(self.follow_log(&stop), deliver);
+        if let Err(error) = self.flush_last_seen().await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "the last uses of sessions were not written down");
+        }
+    }
+
+    async fn follow_log(&self, stop: &CancellationToken) {
         let mut ticks = tokio::time::interval(PERIOD);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut round = 0_u64;
         let mut failing = false;
-        for round in 1_u64.. {
-            tokio::select! {
+        loop {
+            let reading = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                _ = ticks.tick() => {}
+                _ = ticks.tick() => true,
+                () = self.feed.news.notified() => false,
+            };
+            if !reading {
+                // A failure shows at the next reading, half a second from here at most.
+                let _ = tokio::time::timeout(LIMIT, self.read_news()).await;
+                tokio::time::sleep(NEWS_PAUSE).await;
+                continue;
             }
+            round += 1;
             let outcome = self.follow_once(round).await;
             match &outcome {
                 Err(error) if !failing => {
@@ -113,9 +161,6 @@ impl SessionTable {
                 _ => {}
             }
             failing = outcome.is_err();
-        }
-        if let Err(error) = self.flush_last_seen().await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "the last uses of sessions were not written down");
         }
     }
 

@@ -16,29 +16,33 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use moka::sync::Cache;
 use portcullis_model::{
-    Revocation, RevocationListener, RolePermissions, SessionId, SessionSource, SessionState, SessionsUnavailable,
+    Revocation, RevocationListener, RolePermissions, SessionCopy, SessionId, SessionSource, SessionState,
+    SessionsUnavailable, SharedSessions,
 };
 use portcullis_telemetry::{CacheType, Metrics};
 
 use crate::session_feed::Feed;
 use crate::session_floors::Floors;
+use crate::session_shared::SharedLevel;
 use crate::store::Store;
 
 /// Readings of one session that a revocation overtook, before the attempt is given up.
 const ATTEMPTS: usize = 5;
 
 /// How a [`SessionTable`] behaves.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone)]
 pub struct SessionTableOptions {
     /// The most copies held; the least recently used give way.
     pub capacity: u64,
     /// How long copies stay in use while the feed cannot be read (`session.stale_max`).
     pub stale_max: Duration,
+    /// Copies that replicas share, asked before SQL.
+    pub shared: Option<Arc<dyn SharedSessions>>,
 }
 
 impl Default for SessionTableOptions {
     fn default() -> Self {
-        Self { capacity: 100_000, stale_max: Duration::from_secs(300) }
+        Self { capacity: 100_000, stale_max: Duration::from_secs(300), shared: None }
     }
 }
 
@@ -46,7 +50,8 @@ impl Default for SessionTableOptions {
 pub struct SessionTable {
     pub(crate) store: Store,
     pub(crate) feed: Feed,
-    pub(crate) copies: Cache<SessionId, Arc<SessionCopy>>,
+    pub(crate) copies: Cache<SessionId, Arc<HeldCopy>>,
+    pub(crate) shared: Option<SharedLevel>,
     stale_max: Duration,
     roles: ArcSwap<RolePermissions>,
     floors: Mutex<Floors>,
@@ -57,7 +62,7 @@ pub struct SessionTable {
 }
 
 /// A session as it was read.
-pub(crate) struct SessionCopy {
+pub(crate) struct HeldCopy {
     pub(crate) state: Arc<SessionState>,
     /// The `last_seen` that is in the database.
     pub(crate) flushed: AtomicI64,
@@ -82,6 +87,7 @@ impl SessionTable {
             store: store.clone(),
             feed: Feed::default(),
             copies: Cache::new(options.capacity),
+            shared: options.shared.map(SharedLevel::new),
             stale_max: options.stale_max,
             roles: ArcSwap::from_pointee(roles),
             floors: Mutex::default(),
@@ -167,24 +173,47 @@ impl SessionTable {
         fresh.then(|| Arc::clone(&copy.state))
     }
 
-    async fn read(&self, id: SessionId) -> Result<Option<Arc<SessionState>>, SessionsUnavailable> {
+    /// The session of at least this user epoch, from replicas' shared copies, else from SQL.
+    async fn read(&self, id: SessionId, user_epoch: i64) -> Result<Option<Arc<SessionState>>, SessionsUnavailable> {
+        if let Some(state) = self.read_shared(id, user_epoch).await {
+            return Ok(Some(state));
+        }
         for _ in 0..ATTEMPTS {
             let fed = self.is_fed();
             let roles = self.roles.load_full();
-            let read = self.store.session_state(id, &roles).await.map_err(|error| {
+            let read = self.store.session_copy(id).await.map_err(|error| {
                 tracing::warn!(error = &error as &dyn std::error::Error, "a session cannot be looked up");
                 SessionsUnavailable
             })?;
-            let state = read.filter(|state| self.store.clock().unix_seconds() < state.expires_at);
-            let Some(state) = state else {
+            let Some(copy) = read.filter(|copy| self.is_live(copy)) else {
                 self.copies.invalidate(&id);
                 return Ok(None);
             };
-            if let Kept::Fresh(state) = self.keep(state, &roles, fed) {
+            let offered = self.shared.as_ref().filter(|_| fed).map(|shared| (shared, copy.clone()));
+            if let Kept::Fresh(state) = self.keep(copy.into_state(&roles), &roles, fed) {
+                if let Some((shared, copy)) = offered {
+                    shared.offer(copy);
+                }
                 return Ok(Some(state));
             }
         }
         Err(SessionsUnavailable)
+    }
+
+    /// A shared copy, held against the floors known here. Only while the feed is read, because a copy may be
+    /// believed only as far as revocations are heard.
+    async fn read_shared(&self, id: SessionId, user_epoch: i64) -> Option<Arc<SessionState>> {
+        let shared = self.shared.as_ref().filter(|_| self.is_fed())?;
+        let roles = self.roles.load_full();
+        let copy = shared.fetch(id, user_epoch).await.filter(|copy| self.is_live(copy))?;
+        match self.keep(copy.into_state(&roles), &roles, true) {
+            Kept::Fresh(state) => Some(state),
+            Kept::Stale => None,
+        }
+    }
+
+    fn is_live(&self, copy: &SessionCopy) -> bool {
+        self.store.clock().unix_seconds() < copy.expires_at
     }
 
     /// Puts a copy away, unless a revocation or a change of roles has come since it was read. One that was read
@@ -200,7 +229,7 @@ impl SessionTable {
             if let Some(earlier) = self.copies.get(&state.id) {
                 state.touch(earlier.state.last_seen.load(Ordering::Relaxed));
             }
-            let copy = SessionCopy {
+            let copy = HeldCopy {
                 state: Arc::clone(&state),
                 flushed: AtomicI64::new(flushed),
                 read_at: Instant::now(),
@@ -236,17 +265,24 @@ impl SessionSource for SessionTable {
         found
     }
 
-    /// Always asks the database, so that a caller who doubts a copy gets a true one.
-    fn load(&self, id: SessionId) -> BoxFuture<'_, Result<Option<Arc<SessionState>>, SessionsUnavailable>> {
+    /// Never answers with a copy held here, so that a caller who doubts one gets a younger.
+    fn load(
+        &self,
+        id: SessionId,
+        user_epoch: i64,
+    ) -> BoxFuture<'_, Result<Option<Arc<SessionState>>, SessionsUnavailable>> {
         if let Some(state) = self.demo.load().get(&id) {
             return std::future::ready(Ok(Some(Arc::clone(state)))).boxed();
         }
-        self.read(id).boxed()
+        self.read(id, user_epoch).boxed()
     }
 }
 
 impl RevocationListener for SessionTable {
     fn revoked(&self, revocation: &Revocation) {
+        if let Some(shared) = &self.shared {
+            shared.heard(revocation);
+        }
         let mut floors = self.floors();
         floors.raise(revocation);
         let Some(id) = revocation.session_id else { return };

@@ -1,10 +1,8 @@
 //! Sessions: one sign-in of one person on one device.
 
 use std::net::IpAddr;
-use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
 
-use portcullis_model::{RolePermissions, SessionId, SessionState, Timestamp, Transport, UserId};
+use portcullis_model::{SessionCopy, SessionId, Timestamp, Transport, UserId};
 
 use crate::error::StoreError;
 use crate::row::Row;
@@ -160,28 +158,22 @@ fn read_amr(row: &Row) -> Result<Vec<String>, StoreError> {
     serde_json::from_str(&text).map_err(|error| StoreError::corrupt(format!("amr: {error}")))
 }
 
-fn read_state(row: &Row, id: SessionId, roles: &RolePermissions) -> Result<SessionState, StoreError> {
-    let role = row.parsed("role")?;
-    let extra = read_extra_permissions(row)?;
-    let of_role = roles.of(role);
-    let permissions =
-        if extra.is_empty() { Arc::clone(of_role) } else { Arc::new(of_role.iter().cloned().chain(extra).collect()) };
+fn read_copy(row: &Row, id: SessionId) -> Result<SessionCopy, StoreError> {
     let expires_at = row.time("idle_expires_at")?.min(row.time("absolute_expires_at")?);
-    Ok(SessionState {
+    Ok(SessionCopy {
         id,
         user_id: row.user_id("user_id")?,
-        role,
-        permissions,
+        role: row.parsed("role")?,
+        extra_permissions: read_extra_permissions(row)?.into_iter().collect(),
         email: portcullis_model::Email::from_stored(row.get("email")?),
         email_verified: row.optional_time("email_verified_at")?.is_some(),
-        amr: read_amr(row)?.into(),
+        amr: read_amr(row)?,
         authenticated_at: row.time("authenticated_at")?.timestamp(),
         session_epoch: row.get("session_epoch")?,
         user_epoch: row.get("user_epoch")?,
         token_epoch: row.get("token_epoch")?,
         expires_at: expires_at.timestamp(),
-        demo: false,
-        last_seen: AtomicI64::new(row.time("last_seen_at")?.timestamp()),
+        last_seen: row.time("last_seen_at")?.timestamp(),
     })
 }
 
@@ -195,14 +187,10 @@ impl Store {
         record(self, id).await
     }
 
-    /// The session as the gate needs it, in one statement; `None` when it is unknown, has ended, or its owner is not
-    /// active. Whether it has expired is for the caller to see, by its `expires_at`.
-    pub async fn session_state(
-        &self,
-        id: SessionId,
-        roles: &RolePermissions,
-    ) -> Result<Option<SessionState>, StoreError> {
-        self.one(&STATE, vec![id.0.into()]).await?.map(|row| read_state(&row, id, roles)).transpose()
+    /// What the gate needs of the session, in one statement; `None` when it is unknown, has ended, or its owner is
+    /// not active. Whether it has expired is for the caller to see, by its `expires_at`.
+    pub async fn session_copy(&self, id: SessionId) -> Result<Option<SessionCopy>, StoreError> {
+        self.one(&STATE, vec![id.0.into()]).await?.map(|row| read_copy(&row, id)).transpose()
     }
 
     /// A person's live sessions, latest use first.

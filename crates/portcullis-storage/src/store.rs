@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::value::Value;
-use portcullis_model::{Clock, Random, RevocationListener, Timestamp};
+use portcullis_model::{Bell, Clock, Random, RevocationListener, Timestamp};
 
 use crate::dialect::Dialect;
 use crate::engine::Engine;
@@ -25,6 +25,8 @@ pub(crate) struct Inner {
     pub(crate) clock: Clock,
     pub(crate) random: Random,
     pub(crate) announcer: Announcer,
+    /// Tells this process's notifications from others'.
+    pub(crate) replica: String,
 }
 
 static PING: Sql = Sql::select("none", "SELECT 1 AS one");
@@ -34,7 +36,8 @@ impl Store {
     pub async fn open(options: StoreOptions) -> Result<Self, OpenError> {
         let engine = Engine::open(&options).await?;
         let StoreOptions { clock, random, .. } = options;
-        Ok(Self { inner: Arc::new(Inner { engine, clock, random, announcer: Announcer::default() }) })
+        let replica = random.hex::<8>();
+        Ok(Self { inner: Arc::new(Inner { engine, clock, random, announcer: Announcer::default(), replica }) })
     }
 
     /// Whether the database answers.
@@ -52,6 +55,11 @@ impl Store {
     /// of others' by the feed. Held weakly, so that a listener may itself hold the store.
     pub fn subscribe<L: RevocationListener>(&self, listener: &Arc<L>) {
         self.inner.announcer.subscribe(listener);
+    }
+
+    /// Rings this bell after each commit that has appended to the revocation log. The first one given stays.
+    pub fn ring(&self, bell: Arc<dyn Bell>) {
+        self.inner.announcer.ring(bell);
     }
 
     /// The database's time.

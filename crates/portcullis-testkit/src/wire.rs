@@ -21,8 +21,11 @@ pub struct Wire {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct State {
-    /// Bytes stay where they are, and nobody is told: what dropped packets look like from above.
-    frozen: bool,
+    /// Bytes of connections with a lower number stay where they are, and nobody is told: what dropped packets look
+    /// like from above.
+    frozen_below: u64,
+    /// The next connection's number.
+    next: u64,
     /// Connections are refused.
     down: bool,
     /// Connections of an earlier era are closed.
@@ -35,19 +38,24 @@ impl Wire {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports");
         listener.set_nonblocking(true).expect("a socket can be made non-blocking");
         let address = listener.local_addr().expect("a bound listener has an address");
-        let (state, watched) = watch::channel(State { frozen: false, down: false, era: 0 });
+        let (state, watched) = watch::channel(State { frozen_below: 0, next: 0, down: false, era: 0 });
         let target = Arc::new(Mutex::new(target));
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
             .expect("threads can be started");
-        let to = Arc::clone(&target);
+        let (to, counter) = (Arc::clone(&target), state.clone());
         runtime.spawn(async move {
             let listener = tokio::net::TcpListener::from_std(listener).expect("the listener is non-blocking");
             while let Ok((client, _)) = listener.accept().await {
                 let target = *to.lock().expect("not poisoned");
-                tokio::spawn(carry(client, target, watched.clone()));
+                let mut number = 0;
+                counter.send_modify(|state| {
+                    number = state.next;
+                    state.next += 1;
+                });
+                tokio::spawn(carry(client, target, number, watched.clone()));
             }
         });
         Self { address, target, state, runtime: Some(runtime) }
@@ -65,12 +73,17 @@ impl Wire {
 
     /// Drops every packet from now on: connections stay open and say nothing, new ones are accepted and say nothing.
     pub fn freeze(&self) {
-        self.state.send_modify(|state| state.frozen = true);
+        self.state.send_modify(|state| state.frozen_below = u64::MAX);
+    }
+
+    /// Drops every packet of the connections that are open now; new ones work.
+    pub fn freeze_open(&self) {
+        self.state.send_modify(|state| state.frozen_below = state.next);
     }
 
     /// Carries again, held-back bytes first.
     pub fn thaw(&self) {
-        self.state.send_modify(|state| state.frozen = false);
+        self.state.send_modify(|state| state.frozen_below = 0);
     }
 
     /// Closes every connection and refuses new ones.
@@ -100,19 +113,19 @@ impl Drop for Wire {
     }
 }
 
-async fn carry(client: TcpStream, target: SocketAddr, mut state: watch::Receiver<State>) {
+async fn carry(client: TcpStream, target: SocketAddr, number: u64, mut state: watch::Receiver<State>) {
     let born = *state.borrow();
     if born.down {
         return;
     }
-    if state.wait_for(|now| !now.frozen || now.era != born.era).await.is_err() {
+    if state.wait_for(|now| now.frozen_below <= number || now.era != born.era).await.is_err() {
         return;
     }
     let Ok(server) = TcpStream::connect(target).await else { return };
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    let there = pump(from_client, to_server, state.clone());
-    let back = pump(from_server, to_client, state.clone());
+    let there = pump(from_client, to_server, number, state.clone());
+    let back = pump(from_server, to_client, number, state.clone());
     tokio::select! {
         _ = async { tokio::join!(there, back) } => {}
         _ = state.wait_for(|now| now.era != born.era) => {}
@@ -122,12 +135,13 @@ async fn carry(client: TcpStream, target: SocketAddr, mut state: watch::Receiver
 async fn pump(
     mut from: tokio::net::tcp::OwnedReadHalf,
     mut to: tokio::net::tcp::OwnedWriteHalf,
+    number: u64,
     mut state: watch::Receiver<State>,
 ) -> io::Result<()> {
     let mut buffer = vec![0u8; 64 * 1024];
     loop {
         let read = from.read(&mut buffer).await?;
-        if state.wait_for(|now| !now.frozen).await.is_err() {
+        if state.wait_for(|now| now.frozen_below <= number).await.is_err() {
             return Ok(());
         }
         if read == 0 {

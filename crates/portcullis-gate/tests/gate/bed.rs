@@ -109,6 +109,7 @@ impl Bed {
         let parts = GateParts {
             tokens: tokens.clone(),
             sessions: sessions.clone(),
+            shared_limits: None,
             clock: clock.clone(),
             random: Random::system(),
             metrics: metrics.clone(),

@@ -98,7 +98,11 @@ impl SessionSource for Sessions {
         if self.cold.load(Ordering::SeqCst) { None } else { self.live(id) }
     }
 
-    fn load(&self, id: SessionId) -> BoxFuture<'_, Result<Option<Arc<SessionState>>, SessionsUnavailable>> {
+    fn load(
+        &self,
+        id: SessionId,
+        _user_epoch: i64,
+    ) -> BoxFuture<'_, Result<Option<Arc<SessionState>>, SessionsUnavailable>> {
         Box::pin(async move {
             tokio::task::yield_now().await;
             if self.unreachable.load(Ordering::SeqCst) { Err(SessionsUnavailable) } else { Ok(self.live(id)) }

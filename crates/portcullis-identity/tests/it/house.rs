@@ -68,6 +68,7 @@ pub(crate) async fn open(folder: TempDir, clock: Clock, options: IdentityOptions
         pool_max: 4,
         acquire_timeout: Duration::from_secs(30),
         statement_timeout: Duration::from_secs(10),
+        notify: false,
         clock: clock.clone(),
         random: random.clone(),
         metrics: metrics.clone(),
@@ -140,7 +141,7 @@ impl House {
         let token = self.identity.tokens().verify(access.expose(), now).ok()?;
         let session = match self.sessions.cached(token.session_id) {
             Some(session) => session,
-            None => self.sessions.load(token.session_id).await.expect("storage answers")?,
+            None => self.sessions.load(token.session_id, token.ver).await.expect("storage answers")?,
         };
         session.admits(token.ver, now).then_some(session)
     }

@@ -78,6 +78,7 @@ impl Gateway {
         let parts = GateParts {
             tokens: Arc::clone(&people) as Arc<dyn AccessTokens>,
             sessions: Arc::clone(&people) as Arc<dyn SessionSource>,
+            shared_limits: None,
             clock: Clock::system(),
             random: Random::system(),
             metrics: metrics.clone(),
@@ -254,7 +255,7 @@ impl SessionSource for People {
         self.find(id)
     }
 
-    fn load(&self, id: SessionId) -> Pin<Box<dyn Future<Output = Loaded> + Send + '_>> {
+    fn load(&self, id: SessionId, _user_epoch: i64) -> Pin<Box<dyn Future<Output = Loaded> + Send + '_>> {
         Box::pin(async move { Ok(self.find(id)) })
     }
 }

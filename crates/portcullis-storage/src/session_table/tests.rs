@@ -11,6 +11,7 @@ async fn table(folder: &tempfile::TempDir) -> Arc<SessionTable> {
         pool_max: 2,
         acquire_timeout: Duration::from_secs(5),
         statement_timeout: Duration::from_secs(10),
+        notify: false,
         clock: Clock::system(),
         random: Random::system(),
         metrics: Metrics::new(&MetricsOptions::default(), "test"),
@@ -151,7 +152,7 @@ async fn a_demo_session_is_held_until_it_is_removed_and_its_streams_hear_of_it()
     let id = demo.id;
     table.insert_demo(demo);
     assert!(table.cached(id).is_some());
-    assert!(table.load(id).await.expect("no statement").is_some());
+    assert!(table.load(id, 1).await.expect("no statement").is_some());
     assert!(table.remove_demo(id));
     assert!(!table.remove_demo(id));
     assert!(table.cached(id).is_none());

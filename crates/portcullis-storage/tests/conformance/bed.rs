@@ -59,6 +59,7 @@ impl Bed {
             pool_max: 4,
             acquire_timeout: Duration::from_secs(10),
             statement_timeout: Duration::from_secs(10),
+            notify: true,
             clock: self.clock.clone(),
             random: self.random.clone(),
             metrics: metrics.clone(),

@@ -14,7 +14,7 @@ async fn a_session_is_read_once_and_then_held(bed: Bed) {
     let ada = bed.someone(&store, "ada").await;
     let session = bed.signed_in(&store, ada.id).await;
     assert!(table.cached(session.id).is_none());
-    let loaded = table.load(session.id).await.expect("reads").expect("lives");
+    let loaded = table.load(session.id, 1).await.expect("reads").expect("lives");
     let before = metrics.database_statements();
     for _ in 0..10 {
         let held = table.cached(session.id).expect("held");
@@ -32,14 +32,14 @@ async fn sr_22_an_ended_session_is_gone_here_at_once_and_elsewhere_by_the_feed(b
     let ada = bed.someone(&here, "ada").await;
     let session = bed.signed_in(&here, ada.id).await;
     for table in [&near, &far] {
-        assert!(table.load(session.id).await.expect("reads").is_some());
+        assert!(table.load(session.id, 1).await.expect("reads").is_some());
         assert!(table.cached(session.id).is_some());
     }
     end(&here, session.id, bed.clock.now()).await;
     assert!(near.cached(session.id).is_none());
     far.read_feed().await.expect("reads");
     assert!(far.cached(session.id).is_none());
-    assert!(far.load(session.id).await.expect("reads").is_none());
+    assert!(far.load(session.id, 1).await.expect("reads").is_none());
 }
 
 async fn sr_35_a_new_role_is_in_force_at_once(bed: Bed) {
@@ -48,7 +48,7 @@ async fn sr_35_a_new_role_is_in_force_at_once(bed: Bed) {
     let ada = bed.someone(&here, "ada").await;
     let session = bed.signed_in(&here, ada.id).await;
     for table in [&near, &far] {
-        assert_eq!(table.load(session.id).await.expect("reads").expect("lives").role, Role::Developer);
+        assert_eq!(table.load(session.id, 1).await.expect("reads").expect("lives").role, Role::Developer);
     }
     let mut tx = here.begin().await.expect("begins");
     tx.set_role(ada.id, Role::Manager, bed.clock.now()).await.expect("runs");
@@ -56,7 +56,7 @@ async fn sr_35_a_new_role_is_in_force_at_once(bed: Bed) {
     far.read_feed().await.expect("reads");
     for table in [&near, &far] {
         assert!(table.cached(session.id).is_none());
-        assert_eq!(table.load(session.id).await.expect("reads").expect("lives").role, Role::Manager);
+        assert_eq!(table.load(session.id, 1).await.expect("reads").expect("lives").role, Role::Manager);
         assert!(table.cached(session.id).is_some());
     }
 }
@@ -66,10 +66,10 @@ async fn sr_21_a_session_past_its_limit_is_neither_held_nor_loaded(bed: Bed) {
     let table = bed.table(&store).await;
     let ada = bed.someone(&store, "ada").await;
     let session = bed.signed_in(&store, ada.id).await;
-    assert!(table.load(session.id).await.expect("reads").is_some());
+    assert!(table.load(session.id, 1).await.expect("reads").is_some());
     bed.clock.advance(days(7) + seconds(1));
     assert!(table.cached(session.id).is_none());
-    assert!(table.load(session.id).await.expect("reads").is_none());
+    assert!(table.load(session.id, 1).await.expect("reads").is_none());
 }
 
 async fn uses_are_written_down_in_one_batch(bed: Bed) {
@@ -82,7 +82,7 @@ async fn uses_are_written_down_in_one_batch(bed: Bed) {
     }
     bed.clock.advance(seconds(90));
     for id in &sessions {
-        table.load(*id).await.expect("reads").expect("lives").touch(bed.clock.unix_seconds());
+        table.load(*id, 1).await.expect("reads").expect("lives").touch(bed.clock.unix_seconds());
     }
     let before = metrics.database_statements();
     table.flush_last_seen().await.expect("writes");
@@ -99,8 +99,8 @@ async fn a_copy_read_again_keeps_its_last_use(bed: Bed) {
     let ada = bed.someone(&store, "ada").await;
     let session = bed.signed_in(&store, ada.id).await;
     let used = bed.clock.unix_seconds() + 42;
-    table.load(session.id).await.expect("reads").expect("lives").touch(used);
-    let again = table.load(session.id).await.expect("reads").expect("lives");
+    table.load(session.id, 1).await.expect("reads").expect("lives").touch(used);
+    let again = table.load(session.id, 1).await.expect("reads").expect("lives");
     assert_eq!(again.last_seen.load(Ordering::Relaxed), used);
     table.flush_last_seen().await.expect("writes");
     let record = store.session_record(session.id).await.expect("reads").expect("exists");
@@ -114,7 +114,7 @@ async fn copies_are_not_used_once_the_feed_is_older_than_stale_max(bed: Bed) {
     let ada = bed.someone(&store, "ada").await;
     let session = bed.signed_in(&store, ada.id).await;
     table.read_feed().await.expect("reads");
-    assert!(table.load(session.id).await.expect("SQL answers").is_some());
+    assert!(table.load(session.id, 1).await.expect("SQL answers").is_some());
     while table.feed_age().expect("was read") == Duration::ZERO {
         tokio::task::yield_now().await;
     }
@@ -141,13 +141,13 @@ async fn with_sql_gone_known_sessions_go_on_unknown_ones_are_refused_and_all_rec
     let table = bed.table(&store).await;
     let ada = bed.someone(&store, "ada").await;
     let (known, unknown) = (bed.signed_in(&store, ada.id).await, bed.signed_in(&store, ada.id).await);
-    assert!(table.load(known.id).await.expect("reads").is_some());
+    assert!(table.load(known.id, 1).await.expect("reads").is_some());
 
     server.stop();
     assert!(table.read_feed().await.is_err());
     assert!(table.cached(known.id).is_some());
     assert!(table.cached(unknown.id).is_none());
-    assert!(table.load(unknown.id).await.is_err());
+    assert!(table.load(unknown.id, 1).await.is_err());
     assert!(matches!(store.begin().await.map(|_| ()), Err(StoreError::Unavailable { .. })));
 
     server.start_again();
@@ -155,6 +155,6 @@ async fn with_sql_gone_known_sessions_go_on_unknown_ones_are_refused_and_all_rec
         tokio::task::yield_now().await;
     }
     table.read_feed().await.expect("reads again");
-    assert!(table.load(unknown.id).await.expect("reads again").is_some());
+    assert!(table.load(unknown.id, 1).await.expect("reads again").is_some());
     assert!(table.cached(known.id).is_some());
 }

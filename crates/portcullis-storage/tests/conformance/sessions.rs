@@ -49,7 +49,7 @@ async fn the_state_holds_what_the_gate_needs_and_extra_permissions(bed: Bed) {
     let ada = bed.someone(&store, "ada").await;
     let new = bed.signed_in(&store, ada.id).await;
     let roles = RolePermissions::default();
-    let state = store.session_state(new.id, &roles).await.expect("reads").expect("lives");
+    let state = store.session_copy(new.id).await.expect("reads").expect("lives").into_state(&roles);
     assert_eq!((state.id, state.user_id, state.role), (new.id, ada.id, Role::Developer));
     assert_eq!((&state.email, state.email_verified, state.demo), (&ada.email, false, false));
     assert_eq!(*state.amr, *new.amr);
@@ -62,7 +62,7 @@ async fn the_state_holds_what_the_gate_needs_and_extra_permissions(bed: Bed) {
         let ada = raw.id(ada.id.0);
         raw.run(&format!("INSERT INTO user_permissions (user_id, permission) VALUES ({ada}, '{permission}')")).await;
     }
-    let state = store.session_state(new.id, &roles).await.expect("reads").expect("lives");
+    let state = store.session_copy(new.id).await.expect("reads").expect("lives").into_state(&roles);
     for name in ["PROJECT_VIEW", "GATEWAY_VIEW", "USER_VIEW", "SYSTEM_VIEW_LOGS"] {
         assert!(state.permissions.contains(&Permission::parse(name).expect("valid")), "{name} is missing");
     }
@@ -71,17 +71,16 @@ async fn the_state_holds_what_the_gate_needs_and_extra_permissions(bed: Bed) {
 
 async fn an_ended_or_unknown_session_and_one_of_an_inactive_account_have_no_state(bed: Bed) {
     let store = bed.store().await;
-    let roles = RolePermissions::default();
     let ada = bed.someone(&store, "ada").await;
     let (first, second) = (bed.signed_in(&store, ada.id).await, bed.signed_in(&store, ada.id).await);
     assert!(end(&store, first.id, bed.clock.now()).await);
-    assert!(store.session_state(first.id, &roles).await.expect("reads").is_none());
-    assert!(store.session_state(second.id, &roles).await.expect("reads").is_some());
+    assert!(store.session_copy(first.id).await.expect("reads").is_none());
+    assert!(store.session_copy(second.id).await.expect("reads").is_some());
     let unknown = SessionId::new(&bed.clock, &bed.random);
-    assert!(store.session_state(unknown, &roles).await.expect("reads").is_none());
+    assert!(store.session_copy(unknown).await.expect("reads").is_none());
     let mut raw = bed.raw().await;
     raw.run("UPDATE users SET is_active = FALSE").await;
-    assert!(store.session_state(second.id, &roles).await.expect("reads").is_none());
+    assert!(store.session_copy(second.id).await.expect("reads").is_none());
 }
 
 async fn a_session_ends_once_and_its_epoch_rises(bed: Bed) {

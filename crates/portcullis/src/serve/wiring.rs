@@ -47,6 +47,7 @@ impl House {
             GateParts {
                 tokens: identity.tokens(),
                 sessions: Arc::clone(&sessions) as Arc<dyn SessionSource>,
+                shared_limits: None,
                 clock: clock.clone(),
                 random,
                 metrics: metrics.clone(),
@@ -76,6 +77,8 @@ impl House {
     pub(super) fn start_background(&self, settings: &Settings, stopping: &CancellationToken) -> TaskTracker {
         let tasks = TaskTracker::new();
         tasks.spawn(Arc::clone(&self.sessions).follow(stopping.clone()));
+        let sessions = Arc::clone(&self.sessions);
+        tasks.spawn(self.store.clone().listen(move || sessions.news(), stopping.clone()));
         if settings.environment == Environment::Development {
             tasks.spawn(self.identity.clone().run_outbox(Arc::new(Printer), stopping.clone()));
         }
@@ -119,6 +122,7 @@ async fn open_store(
         pool_max: database.pool_max,
         acquire_timeout: database.acquire_timeout,
         statement_timeout: database.statement_timeout,
+        notify: true,
         clock: clock.clone(),
         random: random.clone(),
         metrics: metrics.clone(),
