@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::engine::database_of;
+
 /// How long a server may take to say where it listens, on a busy machine.
 const START_LIMIT: Duration = Duration::from_secs(30);
 
@@ -32,10 +34,11 @@ pub struct TestApp {
 }
 
 impl TestAppBuilder {
-    /// For the binary at `binary`: `env!("CARGO_BIN_EXE_portcullis")` in its integration tests.
+    /// On a database of its own, of the engine that this run uses. For the binary at `binary`: `env!("CARGO_BIN_EXE_portcullis")` in its integration tests.
     pub fn new(binary: impl Into<PathBuf>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
-        let environment = vec![("PORT".to_owned(), "0".to_owned()), ("LOG_LEVEL".to_owned(), "warn".to_owned())];
+        let mut environment = vec![("PORT".to_owned(), "0".to_owned()), ("LOG_LEVEL".to_owned(), "warn".to_owned())];
+        environment.extend(database_of(folder.path()).map(|url| ("DATABASE_URL".to_owned(), url)));
         Self { binary: binary.into(), folder, environment }
     }
 
@@ -43,6 +46,12 @@ impl TestAppBuilder {
     pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
         self.environment.retain(|(known, _)| known != name);
         self.environment.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// On SQLite in the data folder, whatever engine this run uses: for what only SQLite promises.
+    pub fn on_sqlite(mut self) -> Self {
+        self.environment.retain(|(known, _)| known != "DATABASE_URL");
         self
     }
 

@@ -3,9 +3,11 @@
 #![expect(clippy::print_stderr, reason = "the test runner shows what a failed test printed")]
 
 mod app;
+mod engine;
 mod postgres;
 mod wire;
 
 pub use app::{PASSWORD, TestApp, TestAppBuilder, free_port, person, wait_until_open};
+pub use engine::{database_of, dump_of};
 pub use postgres::PrivatePostgres;
 pub use wire::Wire;

@@ -110,6 +110,13 @@ impl PrivatePostgres {
     }
 }
 
+/// A database as SQL.
+pub(crate) fn dump(url: &str) -> Vec<u8> {
+    let mut command = Command::new(tool("pg_dump"));
+    command.arg("--dbname").arg(url);
+    succeed(command).stdout
+}
+
 /// Makes a cluster in `folder`, starts it, and sets a watcher on it.
 fn start_in(folder: &Path, lock: &Path) -> u16 {
     // A run that was cut off while starting leaves a half-made cluster, and perhaps its server.

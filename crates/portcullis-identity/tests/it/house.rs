@@ -63,7 +63,10 @@ pub(crate) async fn open(folder: TempDir, clock: Clock, options: IdentityOptions
     let metrics = Metrics::new(&MetricsOptions::default(), "test");
     let random = Random::system();
     let store = Store::open(StoreOptions {
-        url: DatabaseUrl::sqlite(folder.path().join("test.db")),
+        url: match portcullis_testkit::database_of(folder.path()) {
+            Some(url) => DatabaseUrl::parse(&url).expect("the test kit gives an address"),
+            None => DatabaseUrl::sqlite(folder.path().join("test.db")),
+        },
         pool_min: 1,
         pool_max: 4,
         acquire_timeout: Duration::from_secs(30),
@@ -108,6 +111,14 @@ pub(crate) fn person(name: &str) -> RegisterInput {
 }
 
 impl House {
+    /// Everything that the database holds.
+    pub(crate) fn stored(&self) -> Vec<u8> {
+        portcullis_testkit::dump_of(self.folder.path()).unwrap_or_else(|| {
+            let file = |name| std::fs::read(self.folder.path().join(name)).unwrap_or_default();
+            [file("test.db"), file("test.db-wal")].concat()
+        })
+    }
+
     pub(crate) async fn register(&self, name: &str) -> Registered {
         match self.identity.register(person(name), &caller()).await.expect("registered") {
             RegisterOutcome::Registered(registered) => *registered,

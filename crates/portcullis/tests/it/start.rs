@@ -80,7 +80,7 @@ fn an_unwritable_data_folder_is_one_sentence_and_exit_code_1() {
 
 #[tokio::test]
 async fn a_database_from_a_newer_version_is_refused_by_name() {
-    let mut app = app().start();
+    let mut app = app().on_sqlite().start();
     app.stop();
     let file = std::fs::read_dir(app.folder().join("portcullis-data"))
         .expect("the data folder")
