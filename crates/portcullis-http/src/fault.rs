@@ -324,11 +324,15 @@ impl From<IdentityError> for Fault {
                 fault
             }
             IdentityError::Unavailable { source } => {
-                tracing::warn!(error = %source, "storage is unavailable");
+                // Storage itself tells when it goes and when it returns; here it would be a line a request.
+                tracing::debug!(error = source.as_ref() as &dyn std::error::Error, "storage is unavailable");
                 Self::unavailable()
             }
             IdentityError::Internal { source } => {
-                tracing::error!(error = %source, "an internal error was answered with 500");
+                tracing::error!(
+                    error = source.as_ref() as &dyn std::error::Error,
+                    "an internal error was answered with 500"
+                );
                 Self::internal()
             }
         }

@@ -76,7 +76,7 @@ async fn database_status(call: &Call) -> &'static str {
     match call.services.store.ping().await {
         Ok(()) => "healthy",
         Err(error) => {
-            tracing::warn!(%error, "the database did not answer a health check");
+            tracing::debug!(%error, "the database did not answer a health check");
             "unhealthy"
         }
     }

@@ -1,6 +1,7 @@
 //! The connections: one writer and a few readers on SQLite, one pool on PostgreSQL.
 
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_telemetry::Metrics;
@@ -111,6 +112,9 @@ impl Engine {
             let read = move || pools.iter().map(|pool| as_sample(of(pool.holding()))).sum();
             metrics.gauge_fn(name, help, Box::new(read));
         };
+        let availability = Arc::clone(&self.runner.availability);
+        let up = move || f64::from(u8::from(availability.is_available()));
+        metrics.gauge_fn("database_up", "Whether the last statement reached the database.", Box::new(up));
         gauge("database_pool_connections", "Open database connections.", |pool| pool.size);
         gauge("database_pool_idle_connections", "Open database connections that nobody uses.", |pool| pool.idle);
         gauge("database_pool_waiting", "Statements that wait for a database connection.", |pool| pool.waiting);
@@ -123,7 +127,7 @@ fn runner(options: &StoreOptions) -> Runner {
         DatabaseUrl::Postgres { .. } => Dialect::Postgres,
     };
     let limit = options.acquire_timeout + options.statement_timeout + LIMIT_SLACK;
-    Runner { dialect, metrics: options.metrics.clone(), limit }
+    Runner { dialect, metrics: options.metrics.clone(), limit, availability: Arc::default() }
 }
 
 fn file(path: &std::path::Path) -> SqliteConnectOptions {

@@ -5,6 +5,7 @@
 //! that belong together run in one [`Tx`] with an explicit commit.
 
 mod audit;
+mod availability;
 mod connection;
 mod dialect;
 mod durability;

@@ -2,10 +2,12 @@
 
 use std::borrow::Cow;
 use std::future::Future;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use portcullis_telemetry::Metrics;
 
+use crate::availability::Availability;
 use crate::connection::Connection;
 use crate::dialect::Dialect;
 use crate::error::StoreError;
@@ -75,6 +77,7 @@ pub(crate) struct Runner {
     pub(crate) metrics: Metrics,
     /// How long a statement may take before the database counts as unavailable.
     pub(crate) limit: Duration,
+    pub(crate) availability: Arc<Availability>,
 }
 
 impl Runner {
@@ -109,6 +112,7 @@ impl Runner {
             Ok(outcome) => outcome,
             Err(_) => Err(StoreError::timed_out()),
         };
+        self.availability.note(&outcome);
         self.metrics.database_query(operation, table, begun.elapsed());
         if let Err(error) = &outcome {
             self.metrics.database_error(operation, error.kind());

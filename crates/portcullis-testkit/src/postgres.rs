@@ -108,6 +108,84 @@ impl PrivatePostgres {
     pub fn start_again(&self) {
         start_server(&self.folder);
     }
+
+    /// Stops its processes where they are (SIGSTOP): connections stay open and nothing answers.
+    pub fn freeze(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets its processes go on.
+    pub fn thaw(&self) {
+        self.signal("CONT");
+    }
+
+    /// A standby that follows this server over streaming replication. From here on this server acknowledges a commit
+    /// only once the standby has it, so that a fail-over loses nothing.
+    pub fn standby(&self) -> Self {
+        let home = tempfile::Builder::new().prefix("portcullis-postgres-").tempdir().expect("a folder can be made");
+        let home = home.keep();
+        open_to_all(&home);
+        let lock = home.join("used.lock");
+        let used = lock_file(&lock);
+        used.lock_shared().expect("nobody else knows this lock");
+        let folder = home.join("server");
+        std::fs::create_dir(&folder).expect("the folder can be made");
+        give_to_server(&folder);
+        let data = folder.join("data");
+        let mut copy = as_server(tool("pg_basebackup"));
+        copy.arg("-D").arg(&data).args(["-U", USER, "-R", "-X", "stream", "-c", "fast", "--no-sync", "-h"]);
+        copy.arg(&self.folder).args(["-p", &self.port.to_string()]);
+        succeed(copy);
+        let port = free_port();
+        let configuration = data.join("postgresql.auto.conf");
+        // Later lines win over those of the copied server.
+        let mut settings = std::fs::read_to_string(&configuration).expect("the copy has settings");
+        settings.push_str(&format!("port={port}\nunix_socket_directories='{}'\n", folder.display()));
+        std::fs::write(&configuration, settings).expect("the folder is writable");
+        give_to_server(&configuration);
+        start_server(&folder);
+        watch(&folder, &lock);
+        self.run_sql("ALTER SYSTEM SET synchronous_standby_names = '*'");
+        self.run_sql("SELECT pg_reload_conf()");
+        Self { folder, port, _used: used }
+    }
+
+    /// Makes a standby the primary.
+    pub fn promote(&self) {
+        pg_ctl(&self.folder, &["promote", "-w"]);
+    }
+
+    /// Runs a statement as the superuser, in the database `postgres`.
+    pub fn run_sql(&self, statement: &str) -> String {
+        self.run_sql_in("postgres", statement)
+    }
+
+    /// Runs a statement as the superuser.
+    pub fn run_sql_in(&self, database: &str, statement: &str) -> String {
+        let socket = self.folder.display().to_string();
+        let mut psql = Command::new(tool("psql"));
+        psql.args(["-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", &socket, "-p", &self.port.to_string()]);
+        psql.args(["-U", USER, "-d", database, "-c", statement]);
+        String::from_utf8(succeed(psql).stdout).expect("psql prints text").trim().to_owned()
+    }
+
+    /// A signal to every process of the server.
+    fn signal(&self, name: &str) {
+        let pid = std::fs::read_to_string(self.folder.join("data/postmaster.pid")).expect("the server runs");
+        let pid = pid.lines().next().expect("its first line is the process id").to_owned();
+        // The parent goes first when stopping and last when going on, so that it misses no child.
+        let parent = || run("kill", &[&format!("-{name}"), &pid]);
+        let children = || {
+            let _ = Command::new("pkill").args([&format!("-{name}"), "-P", &pid]).status();
+        };
+        if name == "STOP" {
+            parent();
+            children();
+        } else {
+            children();
+            parent();
+        }
+    }
 }
 
 /// A database as SQL.

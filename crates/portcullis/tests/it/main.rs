@@ -8,5 +8,6 @@ mod durability;
 mod identity;
 mod load;
 mod metrics;
+mod outages;
 mod proxied;
 mod start;

@@ -32,7 +32,7 @@ fn full(text: impl Into<Bytes>) -> Body {
 }
 
 /// An upstream on loopback that answers by path.
-async fn upstream() -> (SocketAddr, Arc<AtomicU64>) {
+pub(crate) async fn upstream() -> (SocketAddr, Arc<AtomicU64>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("an address");
     let received = Arc::new(AtomicU64::new(0));

@@ -1,0 +1,274 @@
+//! The database is gone, slow or elsewhere: what goes on, what is refused and how, and that all recovers by itself.
+
+use std::net::Ipv4Addr;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use portcullis_testkit::{PASSWORD, PrivatePostgres, TestApp, TestAppBuilder, Wire, person};
+use reqwest::{Client, Method};
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use crate::client::{Account, Answer, app, call, client, get, post, register, send};
+use crate::proxied::upstream;
+
+/// How soon everything works again once the database is back.
+const RECOVERY: Duration = Duration::from_secs(5);
+
+/// A gateway with a proxied route that needs a session.
+async fn gateway(database: &str) -> TestAppBuilder {
+    let (upstream, _) = upstream().await;
+    app().env("DATABASE_URL", database).env("PORTCULLIS__DATABASE__STATEMENT_TIMEOUT", "2s").settings(&format!(
+        "[upstreams.projects]\ntargets = [\"http://{upstream}\"]\n\n\
+         [[routes]]\npath = \"/api/v1/projects/{{*rest}}\"\nupstream = \"projects\"\n"
+    ))
+}
+
+async fn login(client: &Client, app_url: &str, email: &str) -> Answer {
+    send(client.post(format!("{app_url}/api/v1/auth/login")).json(&json!({ "email": email, "password": PASSWORD })))
+        .await
+}
+
+async fn proxied(app: &TestApp, account: &Account) -> u16 {
+    call(app, Method::GET, "/api/v1/projects/list", &account.access, None).await.status
+}
+
+/// Tries until it succeeds, and says how long that took.
+async fn until<F: Future<Output = bool>>(what: &str, limit: Duration, mut attempt: impl FnMut() -> F) -> Duration {
+    let begun = Instant::now();
+    while !attempt().await {
+        assert!(begun.elapsed() < limit, "{what} did not come about within {limit:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    begun.elapsed()
+}
+
+fn is_unavailable(answer: &Answer) -> bool {
+    answer.status == 503 && answer.error() == "Service unavailable" && !answer.header("retry-after").is_empty()
+}
+
+/// People who do everything all the time, and what was acknowledged to them.
+struct Load {
+    stop: Arc<AtomicBool>,
+    tasks: JoinSet<Seen>,
+}
+
+#[derive(Default)]
+struct Seen {
+    registered: Vec<String>,
+    proxied: usize,
+    refused: usize,
+}
+
+impl Load {
+    fn start(app: &TestApp, known: &[Account]) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut tasks = JoinSet::new();
+        for (number, account) in known.iter().enumerate() {
+            let (stop, base, account) = (Arc::clone(&stop), app.url(""), account.clone());
+            tasks.spawn(async move { live(number, &base, &account, &stop).await });
+        }
+        Self { stop, tasks }
+    }
+
+    async fn end(self) -> Seen {
+        self.stop.store(true, Ordering::Release);
+        let mut all = Seen::default();
+        for seen in self.tasks.join_all().await {
+            all.registered.extend(seen.registered);
+            all.proxied += seen.proxied;
+            all.refused += seen.refused;
+        }
+        all
+    }
+}
+
+async fn live(number: usize, base: &str, account: &Account, stop: &AtomicBool) -> Seen {
+    let client = client();
+    let mut seen = Seen::default();
+    let mut round = 0;
+    while !stop.load(Ordering::Acquire) {
+        round += 1;
+        for _ in 0..5 {
+            let request = client.get(format!("{base}/api/v1/projects/list")).bearer_auth(&account.access);
+            let answer = send(request).await;
+            assert_eq!(answer.status, 200, "a known session was turned away: {}", answer.body);
+            seen.proxied += 1;
+        }
+        let answer = login(&client, base, &account.email).await;
+        assert!(answer.status == 200 || is_unavailable(&answer), "{}: {}", answer.status, answer.body);
+        seen.refused += usize::from(answer.status != 200);
+        let name = format!("load{number}r{round}");
+        let answer = send(client.post(format!("{base}/api/v1/auth/register")).json(&person(&name))).await;
+        match answer.status {
+            201 => seen.registered.push(format!("{name}@example.com")),
+            // The acknowledgement of a commit may be lost with the connection; then nothing was promised.
+            _ => assert!(is_unavailable(&answer), "{}: {}", answer.status, answer.body),
+        }
+    }
+    seen
+}
+
+async fn some_people(app: &TestApp) -> Vec<Account> {
+    let mut people = Vec::new();
+    for _ in 0..4 {
+        let account = register(app).await;
+        assert_eq!(proxied(app, &account).await, 200);
+        people.push(account);
+    }
+    people
+}
+
+async fn all_can_log_in(app: &TestApp, emails: &[String]) {
+    let client = client();
+    for email in emails {
+        let answer = login(&client, &app.url(""), email).await;
+        assert_eq!(answer.status, 200, "{email} was registered and is gone: {}", answer.body);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_and_restarted_postgresql_costs_known_sessions_nothing_and_nobody_an_acknowledged_write() {
+    let server = PrivatePostgres::start();
+    let app = gateway(&server.database()).await.start();
+    let people = some_people(&app).await;
+    let load = Load::start(&app, &people);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    server.stop();
+    until("readiness fails", RECOVERY, async || get(&app, "/api/v1/health/ready").await.status == 503).await;
+    assert_eq!(get(&app, "/api/v1/health/live").await.status, 200);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    server.start_again();
+    let client = client();
+    let back =
+        until("a login", RECOVERY, async || login(&client, &app.url(""), &people[0].email).await.status == 200).await;
+    eprintln!("logins worked {back:?} after PostgreSQL's return");
+    until("readiness", RECOVERY, async || get(&app, "/api/v1/health/ready").await.status == 200).await;
+    let seen = load.end().await;
+    assert!(seen.proxied > 50 && seen.refused > 0 && !seen.registered.is_empty());
+    all_can_log_in(&app, &seen.registered).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frozen_postgresql_is_given_up_in_time_and_used_again_when_it_thaws() {
+    let server = PrivatePostgres::start();
+    let app = gateway(&server.database()).await.start();
+    let people = some_people(&app).await;
+    server.freeze();
+    let begun = Instant::now();
+    let answers: Vec<Answer> = {
+        let (client, base) = (client(), app.url(""));
+        let mut waiting = JoinSet::new();
+        // More than the pool has connections.
+        for _ in 0..20 {
+            let (client, base, email) = (client.clone(), base.clone(), people[0].email.clone());
+            waiting.spawn(async move { login(&client, &base, &email).await });
+        }
+        for account in &people {
+            assert_eq!(proxied(&app, account).await, 200);
+        }
+        assert!(begun.elapsed() < Duration::from_secs(2), "known sessions waited for SQL");
+        waiting.join_all().await
+    };
+    assert!(answers.iter().all(is_unavailable), "{answers:?}");
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    server.thaw();
+    let client = client();
+    let back =
+        until("a login", RECOVERY, async || login(&client, &app.url(""), &people[0].email).await.status == 200).await;
+    eprintln!("logins worked {back:?} after PostgreSQL thawed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_fail_over_to_the_standby_everything_goes_on_there() {
+    let primary = PrivatePostgres::start();
+    let database = primary.database();
+    let standby = primary.standby();
+    let wire = Wire::to((Ipv4Addr::LOCALHOST, primary.port()).into());
+    let through = database.replace(&format!(":{}/", primary.port()), &format!(":{}/", wire.port()));
+    let app = gateway(&through).await.start();
+    let people = some_people(&app).await;
+    let load = Load::start(&app, &people);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    // The old primary's machine vanishes: its packets are dropped, no connection is closed.
+    wire.freeze_open();
+    primary.stop();
+    standby.promote();
+    standby.run_sql("ALTER SYSTEM SET synchronous_standby_names = ''");
+    standby.run_sql("SELECT pg_reload_conf()");
+    wire.lead_to((Ipv4Addr::LOCALHOST, standby.port()).into());
+    let client = client();
+    let back = until("a login", Duration::from_secs(15), async || {
+        login(&client, &app.url(""), &people[0].email).await.status == 200
+    })
+    .await;
+    eprintln!("logins worked {back:?} after the fail-over");
+    let seen = load.end().await;
+    assert!(seen.proxied > 50 && !seen.registered.is_empty());
+    all_can_log_in(&app, &seen.registered).await;
+}
+
+/// A folder on a file system of its own, which is full when a test says so. Needs the right to mount.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn new() -> Option<Self> {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let mount =
+            Command::new("mount").args(["-t", "tmpfs", "-o", "size=8m,mode=700", "none"]).arg(folder.path()).output();
+        mount.is_ok_and(|output| output.status.success()).then_some(Self(folder))
+    }
+
+    fn fill(&self) {
+        let filler = std::fs::File::create(self.0.path().join("filler")).expect("there is room for a file");
+        let mut filler = std::io::BufWriter::new(filler);
+        while std::io::Write::write_all(&mut filler, &[0u8; 4096]).is_ok() {}
+    }
+
+    fn make_room(&self) {
+        std::fs::remove_file(self.0.path().join("filler")).expect("the filler is there");
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_under_sqlite_refuses_writes_loses_nothing_and_ends_when_there_is_room() {
+    let Some(disk) = SmallDisk::new() else {
+        eprintln!("NOT TESTED: no file system can be mounted here (needs root)");
+        return;
+    };
+    let database = format!("sqlite://{}", disk.0.path().join("portcullis.db").display());
+    let app = gateway(&database).await.start();
+    let people = some_people(&app).await;
+    disk.fill();
+    let mut registered = Vec::new();
+    let mut refused = false;
+    for round in 0..50 {
+        let name = format!("full{round}");
+        let answer = post(&app, "/api/v1/auth/register", &person(&name)).await;
+        if answer.status == 201 {
+            registered.push(format!("{name}@example.com"));
+        } else {
+            assert!(is_unavailable(&answer), "{}: {}", answer.status, answer.body);
+            refused = true;
+            break;
+        }
+    }
+    assert!(refused, "the disk never was full");
+    for account in &people {
+        assert_eq!(proxied(&app, account).await, 200);
+        assert_eq!(call(&app, Method::GET, "/api/v1/auth/profile", &account.access, None).await.status, 200);
+    }
+    disk.make_room();
+    let client = client();
+    until("a login", RECOVERY, async || login(&client, &app.url(""), &people[0].email).await.status == 200).await;
+    all_can_log_in(&app, &registered).await;
+    all_can_log_in(&app, &people.iter().map(|account| account.email.clone()).collect::<Vec<_>>()).await;
+}
