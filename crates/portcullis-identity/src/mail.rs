@@ -44,14 +44,19 @@ const MAX_BACKOFF: Duration = Duration::from_secs(3600);
 impl Identity {
     /// Sends due mails until `stopping` is cancelled.
     pub async fn run_outbox(self, sender: Arc<dyn MailSender>, stopping: CancellationToken) {
+        let mut failing = false;
         loop {
             tokio::select! {
                 () = tokio::time::sleep(POLL) => {}
                 () = stopping.cancelled() => return,
             }
-            if let Err(error) = self.send_due_mail(&*sender).await {
-                tracing::warn!(%error, "the mail outbox could not be read");
+            let outcome = self.send_due_mail(&*sender).await;
+            if let Err(error) = &outcome
+                && !failing
+            {
+                tracing::warn!(error = error as &dyn std::error::Error, "the mail outbox cannot be read");
             }
+            failing = outcome.is_err();
         }
     }
 

@@ -10,4 +10,5 @@ mod load;
 mod metrics;
 mod outages;
 mod proxied;
+mod replicas;
 mod start;

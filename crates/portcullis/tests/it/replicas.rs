@@ -1,0 +1,191 @@
+//! Three replicas over one PostgreSQL: what one of them does, the others know.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use portcullis_model::{Clock, Random, Role, UserId};
+use portcullis_storage::{DatabaseUrl, Store, StoreOptions};
+use portcullis_telemetry::{Metrics, MetricsOptions};
+use portcullis_testkit::{PrivatePostgres, TestApp};
+use reqwest::{Client, Method, StatusCode};
+use tokio::task::JoinSet;
+
+use crate::client::{Account, app, call, client, get, register};
+use crate::proxied::upstream;
+
+/// A revocation reaches every replica within this (requirement 22).
+const REVOKED: Duration = Duration::from_secs(1);
+
+/// Replicas with the same secrets, started at the same moment.
+pub(crate) struct Replicas {
+    pub(crate) apps: Vec<TestApp>,
+    database: String,
+    _server: PrivatePostgres,
+}
+
+impl Replicas {
+    pub(crate) async fn start(extra: &[(&str, &str)]) -> Self {
+        let server = PrivatePostgres::shared();
+        let database = server.database();
+        Self::on(server, database, extra).await
+    }
+
+    async fn on(server: PrivatePostgres, database: String, extra: &[(&str, &str)]) -> Self {
+        let (upstream, _) = upstream().await;
+        let mut starting = JoinSet::new();
+        for _ in 0..3 {
+            let mut builder = app()
+                .env("DATABASE_URL", &database)
+                .env("CSRF_SECRET", "the replicas' common secret for CSRF tokens")
+                .env("ENCRYPTION_KEY", "the replicas' common key for everything sealed")
+                .settings(&format!(
+                    "[upstreams.projects]\ntargets = [\"http://{upstream}\"]\n\n\
+                     [[routes]]\npath = \"/api/v1/projects/{{*rest}}\"\nupstream = \"projects\"\nroles = [\"DEVELOPER\"]\n\n\
+                     [[routes]]\npath = \"/api/v1/managers/{{*rest}}\"\nupstream = \"projects\"\nroles = [\"MANAGER\"]\n"
+                ));
+            for (name, value) in extra {
+                builder = builder.env(name, *value);
+            }
+            starting.spawn_blocking(|| builder.start());
+        }
+        Self { apps: starting.join_all().await, database, _server: server }
+    }
+
+    /// A store of the test's own on the same database: one more replica.
+    async fn store(&self) -> Store {
+        let options = StoreOptions {
+            url: DatabaseUrl::parse(&self.database).expect("the test kit gives an address"),
+            pool_min: 0,
+            pool_max: 2,
+            acquire_timeout: Duration::from_secs(5),
+            statement_timeout: Duration::from_secs(5),
+            notify: true,
+            clock: Clock::system(),
+            random: Random::system(),
+            metrics: Metrics::new(&MetricsOptions::default(), "test"),
+        };
+        Store::open(options).await.expect("the database opens")
+    }
+}
+
+async fn status(client: &Client, app: &TestApp, path: &str, access: &str) -> u16 {
+    client.get(app.url(path)).bearer_auth(access).send().await.expect("it answers").status().as_u16()
+}
+
+/// How long after `begun` every replica gives this answer.
+async fn all_answer(replicas: &Replicas, path: &str, access: &str, wanted: u16, begun: Instant) -> Vec<Duration> {
+    let client = client();
+    let mut took = Vec::new();
+    for app in &replicas.apps {
+        while status(&client, app, path, access).await != wanted {
+            assert!(begun.elapsed() < Duration::from_secs(10), "a replica never answered {wanted}");
+        }
+        took.push(begun.elapsed());
+    }
+    took
+}
+
+fn distribution(what: &str, mut took: Vec<Duration>) {
+    took.sort();
+    let at = |share: usize| took[(took.len() - 1) * share / 100];
+    eprintln!("{what}: median {:?}, p95 {:?}, most {:?} of {}", at(50), at(95), at(100), took.len());
+}
+
+async fn logouts_reach_all(replicas: &Replicas, rounds: usize) -> Vec<Duration> {
+    let client = client();
+    let mut took = Vec::new();
+    for round in 0..rounds {
+        let account = register(&replicas.apps[round % 3]).await;
+        for app in &replicas.apps {
+            assert_eq!(status(&client, app, "/api/v1/projects/list", &account.access).await, 200);
+        }
+        let out =
+            call(&replicas.apps[(round + 1) % 3], Method::POST, "/api/v1/auth/logout", &account.access, None).await;
+        assert_eq!(out.status, 200, "{}", out.body);
+        took.extend(all_answer(replicas, "/api/v1/projects/list", &account.access, 401, Instant::now()).await);
+    }
+    took
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sr_22_three_replicas_start_at_once_and_a_logout_on_one_is_one_on_all() {
+    let replicas = Replicas::start(&[]).await;
+    for app in &replicas.apps {
+        assert_eq!(get(app, "/api/v1/health/ready").await.status, 200);
+    }
+    let migrated = replicas.store().await;
+    assert!(migrated.ping().await.is_ok());
+    let took = logouts_reach_all(&replicas, 30).await;
+    assert!(took.iter().all(|took| *took < REVOKED), "{took:?}");
+    distribution("a logout was refused on every replica after", took);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sr_35_a_change_of_role_is_in_force_on_every_replica_within_a_second() {
+    let replicas = Replicas::start(&[]).await;
+    let account = register(&replicas.apps[0]).await;
+    let user = me(&replicas.apps[0], &account).await;
+    let client = client();
+    for app in &replicas.apps {
+        assert_eq!(status(&client, app, "/api/v1/managers/list", &account.access).await, 403);
+    }
+    let store = replicas.store().await;
+    let mut tx = store.begin().await.expect("begins");
+    tx.set_role(user, Role::Manager, store.clock().now()).await.expect("runs");
+    tx.commit().await.expect("commits");
+    let took = all_answer(&replicas, "/api/v1/managers/list", &account.access, 200, Instant::now()).await;
+    assert!(took.iter().all(|took| *took < REVOKED), "{took:?}");
+    distribution("a new role was in force on every replica after", took);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revocation_whose_writer_dies_right_after_its_commit_reaches_all_within_a_second() {
+    let replicas = Replicas::start(&[]).await;
+    let accounts = [register(&replicas.apps[0]).await, register(&replicas.apps[1]).await];
+    let client = client();
+    for account in &accounts {
+        for app in &replicas.apps {
+            assert_eq!(status(&client, app, "/api/v1/projects/list", &account.access).await, 200);
+        }
+    }
+    // The rows that a logout commits, from a writer that never says a word to anybody.
+    let name = replicas.database.rsplit('/').next().expect("the address ends with the name").to_owned();
+    let user = me(&replicas.apps[0], &accounts[0]).await;
+    let ended = format!(
+        "WITH ended AS (UPDATE sessions SET ended_at = now(), end_reason = 'logout', epoch = epoch + 1 \
+         WHERE user_id = '{user}' RETURNING id, user_id, epoch) \
+         INSERT INTO revocations (at, user_id, session_id, epoch, ends) \
+         SELECT clock_timestamp(), user_id, id, epoch, TRUE FROM ended"
+    );
+    replicas._server.run_sql_in(&name, &ended);
+    let took = all_answer(&replicas, "/api/v1/projects/list", &accounts[0].access, 401, Instant::now()).await;
+    assert!(took.iter().all(|took| *took < REVOKED), "{took:?}");
+    distribution("a revocation that nobody announced was refused on every replica after", took);
+    for app in &replicas.apps {
+        assert_eq!(status(&client, app, "/api/v1/projects/list", &accounts[1].access).await, 200, "another's session");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_who_register_one_address_on_all_replicas_at_once_one_succeeds_and_the_rest_are_told() {
+    let replicas = Arc::new(Replicas::start(&[]).await);
+    let mut racing = JoinSet::new();
+    for number in 0..12 {
+        let replicas = Arc::clone(&replicas);
+        racing.spawn(async move {
+            let mut body = portcullis_testkit::person("grace");
+            body["username"] = format!("grace{number}").into();
+            crate::client::post(&replicas.apps[number % 3], "/api/v1/auth/register", &body).await.status
+        });
+    }
+    let mut answers = racing.join_all().await;
+    answers.sort_unstable();
+    let conflict = StatusCode::CONFLICT.as_u16();
+    assert_eq!((answers[0], &answers[1..]), (201, [conflict; 11].as_slice()));
+}
+
+async fn me(app: &TestApp, account: &Account) -> UserId {
+    let profile = call(app, Method::GET, "/api/v1/auth/profile", &account.access, None).await;
+    let id = profile.body["data"]["user"]["id"].as_str().expect("an id");
+    UserId(id.parse().expect("a UUID"))
+}
