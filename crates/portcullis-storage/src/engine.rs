@@ -1,5 +1,6 @@
 //! The connections: one writer and a few readers on SQLite, one pool on PostgreSQL.
 
+use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,8 +19,6 @@ use crate::statement::Runner;
 use crate::url::DatabaseUrl;
 use crate::{migrate, open};
 
-/// How long SQLite waits for a lock that another process holds, such as a command run beside the server.
-const SQLITE_BUSY: Duration = Duration::from_secs(5);
 /// SQLite readers run beside each other and the writer; more of them than this only cost memory.
 const SQLITE_READERS: u32 = 8;
 /// What our own clock allows a statement beyond the limit that PostgreSQL keeps, which gives the better reason.
@@ -43,9 +42,9 @@ impl Engine {
         let engine = match &options.url {
             DatabaseUrl::Sqlite { path } => {
                 open::prepare_file(path)?;
-                let writer = pool(writing(path), 1, 1);
+                let writer = pool(writing(path, options), 1, 1);
                 writer.fill().await.map_err(|error| OpenError::from_sqlite(error, path))?;
-                let reader = pool(reading(path), 1, options.pool_max.clamp(1, SQLITE_READERS));
+                let reader = pool(reading(path, options), 1, options.pool_max.clamp(1, SQLITE_READERS));
                 Self { runner: runner(options), writer, reader, listening: None }
             }
             DatabaseUrl::Postgres { url } => {
@@ -67,7 +66,7 @@ impl Engine {
         match &options.url {
             DatabaseUrl::Sqlite { path } => {
                 open::prepare_file(path)?;
-                Connection::open(&writing(path)).await.map_err(|error| OpenError::from_sqlite(error, path))
+                Connection::open(&writing(path, options)).await.map_err(|error| OpenError::from_sqlite(error, path))
             }
             DatabaseUrl::Postgres { url } => {
                 let server = server(url.expose())?;
@@ -130,18 +129,23 @@ fn runner(options: &StoreOptions) -> Runner {
     Runner { dialect, metrics: options.metrics.clone(), limit, availability: Arc::default() }
 }
 
-fn file(path: &std::path::Path) -> SqliteConnectOptions {
-    SqliteConnectOptions::new().filename(path).foreign_keys(true).busy_timeout(SQLITE_BUSY).disable_statement_logging()
+/// A lock that another process holds, such as a command run beside the server, is waited for as a connection is.
+fn file(path: &Path, options: &StoreOptions) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .foreign_keys(true)
+        .busy_timeout(options.acquire_timeout)
+        .disable_statement_logging()
 }
 
 /// FULL syncs the log at every commit: what is acknowledged survives a power cut.
-fn writing(path: &std::path::Path) -> Target {
-    let options = file(path).journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full);
+fn writing(path: &Path, options: &StoreOptions) -> Target {
+    let options = file(path, options).journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full);
     Target::Sqlite(Box::new(options))
 }
 
-fn reading(path: &std::path::Path) -> Target {
-    Target::Sqlite(Box::new(file(path).pragma("query_only", "1")))
+fn reading(path: &Path, options: &StoreOptions) -> Target {
+    Target::Sqlite(Box::new(file(path, options).pragma("query_only", "1")))
 }
 
 fn server(url: &str) -> Result<PgConnectOptions, OpenError> {

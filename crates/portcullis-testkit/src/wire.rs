@@ -4,6 +4,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -16,6 +17,7 @@ pub struct Wire {
     address: SocketAddr,
     target: Arc<Mutex<SocketAddr>>,
     state: watch::Sender<State>,
+    sent: Arc<AtomicU64>,
     runtime: Option<tokio::runtime::Runtime>,
 }
 
@@ -45,7 +47,8 @@ impl Wire {
             .enable_all()
             .build()
             .expect("threads can be started");
-        let (to, counter) = (Arc::clone(&target), state.clone());
+        let sent = Arc::new(AtomicU64::new(0));
+        let (to, counter, clients) = (Arc::clone(&target), state.clone(), Arc::clone(&sent));
         runtime.spawn(async move {
             let listener = tokio::net::TcpListener::from_std(listener).expect("the listener is non-blocking");
             while let Ok((client, _)) = listener.accept().await {
@@ -55,10 +58,10 @@ impl Wire {
                     number = state.next;
                     state.next += 1;
                 });
-                tokio::spawn(carry(client, target, number, watched.clone()));
+                tokio::spawn(carry(client, target, number, Arc::clone(&clients), watched.clone()));
             }
         });
-        Self { address, target, state, runtime: Some(runtime) }
+        Self { address, target, state, sent, runtime: Some(runtime) }
     }
 
     /// Where it listens.
@@ -69,6 +72,11 @@ impl Wire {
     /// Its port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.address.port()
+    }
+
+    /// How many times clients have sent something: as many as their requests, where each waits for its answer.
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
     }
 
     /// Drops every packet from now on: connections stay open and say nothing, new ones are accepted and say nothing.
@@ -113,7 +121,13 @@ impl Drop for Wire {
     }
 }
 
-async fn carry(client: TcpStream, target: SocketAddr, number: u64, mut state: watch::Receiver<State>) {
+async fn carry(
+    client: TcpStream,
+    target: SocketAddr,
+    number: u64,
+    sent: Arc<AtomicU64>,
+    mut state: watch::Receiver<State>,
+) {
     let born = *state.borrow();
     if born.down {
         return;
@@ -124,8 +138,8 @@ async fn carry(client: TcpStream, target: SocketAddr, number: u64, mut state: wa
     let Ok(server) = TcpStream::connect(target).await else { return };
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    let there = pump(from_client, to_server, number, state.clone());
-    let back = pump(from_server, to_client, number, state.clone());
+    let there = pump(from_client, to_server, number, sent, state.clone());
+    let back = pump(from_server, to_client, number, Arc::default(), state.clone());
     tokio::select! {
         _ = async { tokio::join!(there, back) } => {}
         _ = state.wait_for(|now| now.era != born.era) => {}
@@ -136,6 +150,7 @@ async fn pump(
     mut from: tokio::net::tcp::OwnedReadHalf,
     mut to: tokio::net::tcp::OwnedWriteHalf,
     number: u64,
+    count: Arc<AtomicU64>,
     mut state: watch::Receiver<State>,
 ) -> io::Result<()> {
     let mut buffer = vec![0u8; 64 * 1024];
@@ -144,6 +159,7 @@ async fn pump(
         if state.wait_for(|now| now.frozen_below <= number).await.is_err() {
             return Ok(());
         }
+        count.fetch_add(1, Ordering::Relaxed);
         if read == 0 {
             return to.shutdown().await;
         }

@@ -7,6 +7,7 @@ mod feed;
 mod keys;
 mod opening;
 mod outbox;
+mod pool;
 mod raw;
 mod refresh;
 mod schema;
