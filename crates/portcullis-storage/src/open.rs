@@ -87,6 +87,15 @@ pub enum OpenError {
         /// The database.
         database: String,
     },
+    /// The connection cannot be encrypted as asked.
+    #[error("PostgreSQL at {address} cannot be spoken to over TLS as sslmode asks")]
+    Tls {
+        /// `host:port/database`.
+        address: String,
+        /// What the TLS library said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A migration failed; nothing of it was kept.
     #[error("the migration to schema {version} ({name}) failed")]
     Migration {
@@ -131,6 +140,11 @@ impl OpenError {
             Self::Unreachable { .. } => "is the server running, and are host and port of DATABASE_URL right?".into(),
             Self::Refused { .. } => "check user and password in DATABASE_URL, and the server's pg_hba.conf".into(),
             Self::MissingDatabase { database, .. } => format!("make it: createdb {database}"),
+            Self::Tls { .. } => {
+                "the server must offer TLS with a certificate for this host; sslrootcert=/path/ca.pem in \
+                 DATABASE_URL names the authority that vouches for it, when it is not a public one"
+                    .into()
+            }
             Self::Migration { .. } | Self::Schema { .. } | Self::Other { .. } => return None,
         })
     }
@@ -152,6 +166,11 @@ impl OpenError {
                 let database = server.get_database().unwrap_or_else(|| server.get_username()).to_owned();
                 Self::MissingDatabase { address, database }
             }
+            // What rustls refuses comes as invalid data from the stream.
+            (None, SqlxError::Io(io)) if io.kind() == io::ErrorKind::InvalidData => {
+                Self::Tls { address, source: error.into() }
+            }
+            (None, SqlxError::Tls(_)) => Self::Tls { address, source: error.into() },
             (None, SqlxError::Io(_) | SqlxError::PoolTimedOut) => Self::Unreachable { address, source: error.into() },
             _ => Self::Other { source: error.into() },
         }

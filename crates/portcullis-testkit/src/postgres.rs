@@ -79,6 +79,28 @@ impl PrivatePostgres {
         Self { folder, port, _used: used }
     }
 
+    /// A server for one test alone that also speaks TLS, as `127.0.0.1`, and the file of the authority that
+    /// vouches for it.
+    pub fn start_with_tls() -> (Self, PathBuf) {
+        let server = Self::start();
+        let certified =
+            rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).expect("a certificate is made");
+        let file = |name: &str, text: String| {
+            let path = server.folder.join("data").join(name);
+            std::fs::write(&path, text).expect("the folder is writable");
+            std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("it is ours");
+            give_to_server(&path);
+        };
+        file("server.crt", certified.cert.pem());
+        file("server.key", certified.signing_key.serialize_pem());
+        let authority = server.folder.parent().expect("the server has a home").join("authority.pem");
+        std::fs::write(&authority, certified.cert.pem()).expect("the folder is writable");
+        server.run_sql("ALTER SYSTEM SET ssl = on");
+        server.stop();
+        server.start_again();
+        (server, authority)
+    }
+
     /// A new, empty database; gives its address.
     pub fn database(&self) -> String {
         let count = DATABASES.fetch_add(1, Ordering::Relaxed);

@@ -106,3 +106,31 @@ async fn a_postgresql_that_does_not_answer_is_named() {
     assert!(matches!(refusal, OpenError::Unreachable { .. }), "{refusal:?}");
     assert!(refusal.to_string().contains(&format!("127.0.0.1:{port}/gate")), "{refusal}");
 }
+
+#[tokio::test]
+async fn tls_to_postgresql_is_used_checked_and_never_given_up_silently() {
+    let (server, authority) = PrivatePostgres::start_with_tls();
+    let good = server.database();
+    let authority = authority.display();
+    let bed = |options: &str| Bed::at(DatabaseUrl::parse(&format!("{good}?{options}")).expect("an address"));
+    let checked = bed(&format!("sslmode=verify-full&sslrootcert={authority}"));
+    let store = checked.store().await;
+    let encrypted = server.run_sql("SELECT bool_and(s.ssl) FROM pg_stat_ssl s JOIN pg_stat_activity USING (pid) WHERE application_name = 'portcullis'");
+    assert_eq!(encrypted, "t");
+    store.close().await;
+    // Without the authority's file nobody vouches for the server.
+    let refusal = bed("sslmode=verify-full").refusal().await;
+    assert!(matches!(refusal, OpenError::Tls { .. }), "{refusal:?}");
+    assert!(refusal.hint().is_some_and(|hint| hint.contains("sslrootcert")), "{refusal:?}");
+    // Under another name than the certificate's it is somebody else.
+    let elsewhere = good.replace("127.0.0.1", "localhost");
+    let url = format!("{elsewhere}?sslmode=verify-full&sslrootcert={authority}");
+    let refusal = Bed::at(DatabaseUrl::parse(&url).expect("an address")).refusal().await;
+    assert!(matches!(refusal, OpenError::Tls { .. }), "{refusal:?}");
+    // A server that cannot encrypt is refused when encryption is asked for.
+    let plain = PrivatePostgres::shared();
+    let url = format!("{}?sslmode=require", plain.database());
+    let refusal = Bed::at(DatabaseUrl::parse(&url).expect("an address")).refusal().await;
+    assert!(matches!(refusal, OpenError::Tls { .. }), "{refusal:?}");
+    assert!(!format!("{refusal} {refusal:?}").contains("only-for-tests"));
+}
