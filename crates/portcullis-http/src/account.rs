@@ -9,7 +9,7 @@ use crate::{Call, Fault, Reply};
 /// `GET /api/v1/auth/profile`
 pub(crate) async fn profile(call: Call) -> Result<Reply, Fault> {
     let user = call.services.identity.profile(&call.principal().session).await?;
-    Ok(Reply::ok("Profile retrieved successfully", json!({ "user": user })).private())
+    Ok(Reply::ok("Profile retrieved successfully", json!({ "user": *user })).private())
 }
 
 /// `PUT /api/v1/auth/profile`

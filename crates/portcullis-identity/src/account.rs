@@ -1,5 +1,7 @@
 //! One's own account and sessions.
 
+use std::sync::Arc;
+
 use portcullis_model::name::parse_avatar;
 use portcullis_model::{PersonName, SessionId, SessionState, Timestamp, User};
 use portcullis_storage::{EndReason, ProfileChange};
@@ -39,11 +41,11 @@ pub struct SessionView {
 
 impl Identity {
     /// The caller's account.
-    pub async fn profile(&self, session: &SessionState) -> Result<User, IdentityError> {
+    pub async fn profile(&self, session: &SessionState) -> Result<Arc<User>, IdentityError> {
         if session.demo {
-            return self.demo_user();
+            return self.demo_user().map(Arc::new);
         }
-        self.store.user_by_id(session.user_id).await?.ok_or(IdentityError::NotFound)
+        self.sessions.account(session).await?.ok_or(IdentityError::NotFound)
     }
 
     /// Changes the caller's names and avatar.

@@ -23,6 +23,7 @@ mod pool;
 mod refresh;
 mod revocation;
 mod row;
+mod session_account;
 mod session_endings;
 mod session_feed;
 mod session_floors;

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use moka::sync::Cache;
@@ -21,6 +21,7 @@ use portcullis_model::{
 };
 use portcullis_telemetry::{CacheType, Metrics};
 
+use crate::session_account::HeldAccount;
 use crate::session_feed::Feed;
 use crate::session_floors::Floors;
 use crate::session_shared::SharedLevel;
@@ -64,6 +65,8 @@ pub struct SessionTable {
 /// A session as it was read.
 pub(crate) struct HeldCopy {
     pub(crate) state: Arc<SessionState>,
+    /// The account's row, once somebody asked for it. Goes with the copy, which every change of the account ends.
+    pub(crate) account: ArcSwapOption<HeldAccount>,
     /// The `last_seen` that is in the database.
     pub(crate) flushed: AtomicI64,
     pub(crate) read_at: Instant,
@@ -164,13 +167,17 @@ impl SessionTable {
 
     /// A copy that is good now.
     fn copy(&self, id: SessionId) -> Option<Arc<SessionState>> {
+        self.held(id).map(|copy| Arc::clone(&copy.state))
+    }
+
+    pub(crate) fn held(&self, id: SessionId) -> Option<Arc<HeldCopy>> {
         if !self.is_fed() {
             return None;
         }
         let copy = self.copies.get(&id)?;
         let fresh = copy.state.user_epoch >= copy.user_floor.load(Ordering::Acquire)
             && self.store.clock().unix_seconds() < copy.state.expires_at;
-        fresh.then(|| Arc::clone(&copy.state))
+        fresh.then_some(copy)
     }
 
     /// The session of at least this user epoch, from replicas' shared copies, else from SQL.
@@ -231,6 +238,7 @@ impl SessionTable {
             }
             let copy = HeldCopy {
                 state: Arc::clone(&state),
+                account: ArcSwapOption::empty(),
                 flushed: AtomicI64::new(flushed),
                 read_at: Instant::now(),
                 user_floor: floors.cell(state.user_id),

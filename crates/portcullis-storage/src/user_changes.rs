@@ -26,7 +26,8 @@ static PROFILE: Sql = Sql::update(
     "users",
     concat!(
         "UPDATE users SET first_name = COALESCE($2, first_name), last_name = COALESCE($3, last_name), \
-         avatar = CASE WHEN $4 THEN $5 ELSE avatar END, updated_at = $6 WHERE id = $1 RETURNING ",
+         avatar = CASE WHEN $4 THEN $5 ELSE avatar END, updated_at = $6, epoch = epoch + 1 WHERE id = $1 \
+         RETURNING users.epoch AS user_epoch, ",
         user_columns!()
     ),
 );
@@ -82,7 +83,9 @@ impl Tx {
             change.avatar.clone().flatten().into(),
             at.into(),
         ];
-        self.one(&PROFILE, values).await?.map(|row| read_user(&row)).transpose()
+        let Some(row) = self.one(&PROFILE, values).await? else { return Ok(None) };
+        self.user_changed(id, row.get("user_epoch")?, false);
+        read_user(&row).map(Some)
     }
 
     /// Sets a new password. Ends no session: the caller knows which one stays.

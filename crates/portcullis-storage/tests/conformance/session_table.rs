@@ -3,7 +3,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use portcullis_model::{Role, RolePermissions, SessionSource};
-use portcullis_storage::{DatabaseUrl, SessionTable, SessionTableOptions, Store, StoreError, StoreOptions};
+use portcullis_storage::{
+    DatabaseUrl, ProfileChange, SessionTable, SessionTableOptions, Store, StoreError, StoreOptions,
+};
 use portcullis_testkit::PrivatePostgres;
 
 use crate::bed::{Bed, days, end, seconds};
@@ -121,7 +123,30 @@ async fn copies_are_not_used_once_the_feed_is_older_than_stale_max(bed: Bed) {
     assert!(table.cached(session.id).is_none());
 }
 
+async fn an_account_is_read_once_and_again_when_it_has_changed(bed: Bed) {
+    let (here, metrics) = bed.measured_store().await;
+    let there = bed.store().await;
+    let table = bed.table(&here).await;
+    let ada = bed.someone(&here, "ada").await;
+    let session = bed.signed_in(&here, ada.id).await;
+    let state = table.load(session.id, 1).await.expect("reads").expect("lives");
+    let read = table.account(&state).await.expect("reads").expect("exists");
+    assert_eq!(*read, ada);
+    let before = metrics.database_statements();
+    assert!(Arc::ptr_eq(&table.account(&state).await.expect("is held").expect("is held"), &read));
+    assert_eq!(metrics.database_statements(), before);
+
+    let mut tx = there.begin().await.expect("begins");
+    let change = ProfileChange { avatar: Some(Some("/a.png".to_owned())), ..ProfileChange::default() };
+    tx.update_profile(ada.id, &change, bed.clock.now()).await.expect("runs");
+    tx.commit().await.expect("commits");
+    table.read_feed().await.expect("reads");
+    let changed = table.account(&state).await.expect("reads").expect("exists");
+    assert_eq!(changed.avatar.as_deref(), Some("/a.png"));
+}
+
 crate::on_both_engines!(
+    an_account_is_read_once_and_again_when_it_has_changed,
     a_session_is_read_once_and_then_held,
     sr_22_an_ended_session_is_gone_here_at_once_and_elsewhere_by_the_feed,
     sr_35_a_new_role_is_in_force_at_once,

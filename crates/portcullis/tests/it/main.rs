@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod client;
+mod costs;
 mod csrf;
 mod documents;
 mod durability;

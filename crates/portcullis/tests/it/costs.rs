@@ -1,0 +1,97 @@
+//! What requests cost in statements: one more is a decision, not an accident.
+
+use std::collections::BTreeMap;
+
+use portcullis_testkit::{PASSWORD, TestApp};
+use reqwest::Method;
+use serde_json::json;
+
+use crate::client::{app, call, client, post, register};
+
+/// Statements by verb and table. Without those that come from no request: readings of the log, the mail outbox, the
+/// erasing of sealed successors.
+type Statements = BTreeMap<String, u64>;
+
+async fn statements(app: &TestApp) -> Statements {
+    let page = client().get(app.url("/metrics")).send().await.expect("answers").text().await.expect("is text");
+    let mut counted = Statements::new();
+    for line in page.lines() {
+        let Some(rest) = line.strip_prefix("database_query_duration_seconds_count{operation=\"") else { continue };
+        let (labels, count) = rest.split_once("\"} ").expect("labels end");
+        let (operation, table) = labels.split_once("\",table=\"").expect("two labels");
+        let background = [("SELECT", "revocations"), ("SELECT", "mail_outbox"), ("DELETE", "refresh_grace")];
+        if !background.contains(&(operation, table)) {
+            counted.insert(format!("{operation} {table}"), count.parse().expect("a number"));
+        }
+    }
+    counted
+}
+
+/// What was counted since.
+async fn since(before: &Statements, app: &TestApp) -> Vec<String> {
+    let mut spent = Vec::new();
+    for (statement, count) in statements(app).await {
+        for _ in before.get(&statement).copied().unwrap_or(0)..count {
+            spent.push(statement.clone());
+        }
+    }
+    spent
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn login_refresh_logout_and_profile_cost_no_statement_more_than_they_must() {
+    // The printer of mails runs in development only.
+    let app = app().env("PORTCULLIS_ENV", "test").start();
+    let account = register(&app).await;
+
+    let before = statements(&app).await;
+    let credentials = json!({ "email": account.email, "password": PASSWORD });
+    let login = post(&app, "/api/v1/auth/login", &credentials).await;
+    assert_eq!(login.status, 200, "{}", login.body);
+    assert_eq!(
+        since(&before, &app).await,
+        [
+            "BEGIN transaction",
+            "COMMIT transaction",
+            "INSERT audit_log",
+            "INSERT sessions",
+            "SELECT users",
+            "UPDATE users"
+        ]
+    );
+    let access = login.body["data"]["tokens"]["accessToken"].as_str().expect("a token").to_owned();
+
+    let before = statements(&app).await;
+    let body = json!({ "refreshToken": login.body["data"]["tokens"]["refreshToken"] });
+    let refreshed = post(&app, "/api/v1/auth/refresh", &body).await;
+    assert_eq!(refreshed.status, 200, "{}", refreshed.body);
+    assert_eq!(
+        since(&before, &app).await,
+        [
+            "BEGIN transaction",
+            "COMMIT transaction",
+            "INSERT audit_log",
+            "INSERT refresh_grace",
+            "SELECT sessions",
+            "UPDATE sessions"
+        ]
+    );
+
+    let before = statements(&app).await;
+    let profile = call(&app, Method::GET, "/api/v1/auth/profile", &access, None).await;
+    assert_eq!(profile.status, 200, "{}", profile.body);
+    // Once for the session and once for the account, and from then on neither.
+    assert_eq!(since(&before, &app).await, ["SELECT sessions", "SELECT users"]);
+    let before = statements(&app).await;
+    for _ in 0..10 {
+        assert_eq!(call(&app, Method::GET, "/api/v1/auth/profile", &access, None).await.status, 200);
+    }
+    assert!(since(&before, &app).await.is_empty(), "a profile whose session is known asked the database");
+
+    let before = statements(&app).await;
+    assert_eq!(call(&app, Method::POST, "/api/v1/auth/logout", &access, None).await.status, 200);
+    assert_eq!(
+        since(&before, &app).await,
+        ["BEGIN transaction", "COMMIT transaction", "INSERT audit_log", "INSERT revocations", "UPDATE sessions"]
+    );
+}
