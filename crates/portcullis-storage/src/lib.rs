@@ -27,6 +27,7 @@ mod session_account;
 mod session_endings;
 mod session_feed;
 mod session_floors;
+mod session_loading;
 mod session_shared;
 mod session_table;
 mod sessions;

@@ -24,6 +24,7 @@ use portcullis_telemetry::{CacheType, Metrics};
 use crate::session_account::HeldAccount;
 use crate::session_feed::Feed;
 use crate::session_floors::Floors;
+use crate::session_loading::Loading;
 use crate::session_shared::SharedLevel;
 use crate::store::Store;
 
@@ -53,6 +54,7 @@ pub struct SessionTable {
     pub(crate) feed: Feed,
     pub(crate) copies: Cache<SessionId, Arc<HeldCopy>>,
     pub(crate) shared: Option<SharedLevel>,
+    loading: Loading,
     stale_max: Duration,
     roles: ArcSwap<RolePermissions>,
     floors: Mutex<Floors>,
@@ -91,6 +93,7 @@ impl SessionTable {
             feed: Feed::default(),
             copies: Cache::new(options.capacity),
             shared: options.shared.map(SharedLevel::new),
+            loading: Loading::default(),
             stale_max: options.stale_max,
             roles: ArcSwap::from_pointee(roles),
             floors: Mutex::default(),
@@ -282,7 +285,7 @@ impl SessionSource for SessionTable {
         if let Some(state) = self.demo.load().get(&id) {
             return std::future::ready(Ok(Some(Arc::clone(state)))).boxed();
         }
-        self.read(id, user_epoch).boxed()
+        self.loading.once((id, user_epoch), self.read(id, user_epoch)).boxed()
     }
 }
 

@@ -145,7 +145,25 @@ async fn an_account_is_read_once_and_again_when_it_has_changed(bed: Bed) {
     assert_eq!(changed.avatar.as_deref(), Some("/a.png"));
 }
 
+async fn many_who_ask_for_one_session_at_once_cost_one_statement(bed: Bed) {
+    let (store, metrics) = bed.measured_store().await;
+    let table = bed.table(&store).await;
+    let ada = bed.someone(&store, "ada").await;
+    let session = bed.signed_in(&store, ada.id).await;
+    let before = metrics.database_statements();
+    // As the gate asks.
+    let asking = (0..50).map(async |_| match table.cached(session.id) {
+        Some(held) => Some(held),
+        None => table.load(session.id, 1).await.expect("reads"),
+    });
+    for found in futures_util::future::join_all(asking).await {
+        assert!(found.is_some());
+    }
+    assert_eq!(metrics.database_statements() - before, 1);
+}
+
 crate::on_both_engines!(
+    many_who_ask_for_one_session_at_once_cost_one_statement,
     an_account_is_read_once_and_again_when_it_has_changed,
     a_session_is_read_once_and_then_held,
     sr_22_an_ended_session_is_gone_here_at_once_and_elsewhere_by_the_feed,
