@@ -5,6 +5,8 @@ set -euo pipefail
 missing=()
 command -v cc >/dev/null || missing+=(gcc libc6-dev)
 compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null || missing+=(postgresql)
+command -v redis-server >/dev/null || missing+=(redis-server)
+command -v redis-sentinel >/dev/null || missing+=(redis-sentinel)
 command -v promtool >/dev/null || missing+=(prometheus)
 for tool in curl perl python3; do command -v "$tool" >/dev/null || missing+=("$tool"); done
 
@@ -13,7 +15,7 @@ if [ ${#missing[@]} -gt 0 ]; then
     echo "installing ${missing[*]}"
     export DEBIAN_FRONTEND=noninteractive
     apt-get update -qq
-    # The package starts a server of its own; the tests start private ones.
+    # Packages start servers of their own; the tests start private ones.
     apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
   else
     echo "the tests need: ${missing[*]}" >&2

@@ -40,13 +40,19 @@ pub(crate) async fn detailed(call: Call) -> Result<Reply, Fault> {
     let database = database_status(&call).await;
     let healthy = database == "healthy";
     let services = &call.services;
+    let shared = match services.shared.as_ref().map(|is_available| is_available()) {
+        None => "disabled",
+        Some(true) => "healthy",
+        // Replicas go on without it: no reason to call the service unhealthy.
+        Some(false) => "unhealthy",
+    };
     Ok(Reply::enveloped(
         code_for(healthy),
         if healthy { "Service is healthy" } else { "Service is unhealthy" },
         json!({
             "status": if healthy { "healthy" } else { "unhealthy" },
             "database": { "status": database },
-            "redis": { "status": "disabled" },
+            "redis": { "status": shared },
             "services": upstreams(&call),
             "version": env!("CARGO_PKG_VERSION"),
             "uptime": services.lifecycle.uptime_seconds(),

@@ -23,4 +23,4 @@ pub use call::Call;
 pub use endpoint::{Endpoint, answer, endpoints, route_specs};
 pub use fault::{Fault, FaultContext};
 pub use reply::{Reply, ReplyBody};
-pub use services::{Lifecycle, Services};
+pub use services::{Lifecycle, Services, SharedStatus};

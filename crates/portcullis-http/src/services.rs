@@ -29,7 +29,12 @@ pub struct Services {
     pub environment: Environment,
     /// Whether this process is ready, and since when it runs.
     pub lifecycle: Arc<Lifecycle>,
+    /// Whether what replicas share is available; `None` when they share nothing.
+    pub shared: Option<SharedStatus>,
 }
+
+/// Asked by health checks.
+pub type SharedStatus = Box<dyn Fn() -> bool + Send + Sync>;
 
 /// Since when the process runs, and whether it is stopping.
 #[derive(Debug)]

@@ -65,6 +65,7 @@ struct Families {
     csrf_refusals: Family<ReasonLabels, Counter>,
     rate_limited: Family<LimitLabels, Counter>,
     upstream_requests: Family<UpstreamLabels, Counter>,
+    redis_errors: Family<RedisErrorLabels, Counter>,
     gauges: Mutex<Vec<(&'static str, &'static str, GaugeReader)>>,
 }
 
@@ -117,6 +118,11 @@ struct DatabaseErrorLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RedisErrorLabels {
+    operation: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CacheLabels {
     cache_type: CacheType,
 }
@@ -155,6 +161,7 @@ impl Metrics {
             database_seconds: histogram(&options.database_buckets),
             statements: AtomicU64::new(0),
             database_errors: Family::default(),
+            redis_errors: Family::default(),
             cache_hits: Family::default(),
             cache_misses: Family::default(),
             csrf_refusals: Family::default(),
@@ -192,6 +199,11 @@ impl Metrics {
     /// Notes a statement that failed.
     pub fn database_error(&self, operation: &'static str, error_type: &'static str) {
         self.0.database_errors.get_or_create(&DatabaseErrorLabels { operation, error_type }).inc();
+    }
+
+    /// Notes a command to Redis that failed.
+    pub fn redis_error(&self, operation: &'static str) {
+        self.0.redis_errors.get_or_create(&RedisErrorLabels { operation }).inc();
     }
 
     /// How many statements were noted so far, of every kind: tests count what a use case costs.
@@ -277,6 +289,7 @@ impl Families {
         r.register(text::name(8), text::help(8), self.csrf_refusals.clone());
         r.register(text::name(9), text::help(9), self.rate_limited.clone());
         r.register(text::name(10), text::help(10), self.upstream_requests.clone());
+        r.register(text::name(11), text::help(11), self.redis_errors.clone());
         r.register("portcullis_build", "Version of this binary.", Info::new(vec![("version", self.version.clone())]));
     }
 }

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 /// Every labelled family: OpenMetrics name, type, help.
-const FAMILIES: [(&str, &str, &str); 11] = [
+const FAMILIES: [(&str, &str, &str); 12] = [
     (
         "http_request_duration_seconds",
         "histogram",
@@ -20,6 +20,7 @@ const FAMILIES: [(&str, &str, &str); 11] = [
     ("csrf_refusals", "counter", "Requests refused by the CSRF check, by reason"),
     ("rate_limited", "counter", "Requests refused by a rate limit"),
     ("upstream_requests", "counter", "Requests carried to an upstream, by outcome"),
+    ("redis_errors", "counter", "Commands to Redis that failed"),
 ];
 
 pub(crate) fn name(index: usize) -> &'static str {

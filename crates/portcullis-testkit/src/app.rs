@@ -125,6 +125,11 @@ impl TestApp {
         self.process.wait().expect("the process is ours");
     }
 
+    /// A new start after [`stop`](Self::stop), on the same data.
+    pub fn start_again(&mut self) {
+        self.restart();
+    }
+
     /// The resident memory in bytes.
     pub fn resident_bytes(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("the process runs");

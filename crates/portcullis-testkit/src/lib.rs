@@ -5,9 +5,11 @@
 mod app;
 mod engine;
 mod postgres;
+mod redis;
 mod wire;
 
 pub use app::{PASSWORD, TestApp, TestAppBuilder, free_port, person, wait_until_open};
 pub use engine::{database_of, dump_of};
 pub use postgres::PrivatePostgres;
+pub use redis::{PrivateCluster, PrivateRedis, PrivateSentinel};
 pub use wire::Wire;

@@ -39,6 +39,9 @@ pub enum ServeError {
     /// The database.
     #[error(transparent)]
     Store(#[from] OpenError),
+    /// Redis.
+    #[error(transparent)]
+    Redis(#[from] portcullis_redis::ConnectError),
     /// Identity.
     #[error(transparent)]
     Identity(#[from] StartError),
@@ -70,6 +73,7 @@ impl ServeError {
         match self {
             Self::DataFolder(error) => error.hint(),
             Self::Store(error) => error.hint(),
+            Self::Redis(error) => error.hint(),
             Self::Identity(error) => error.hint().map(str::to_owned),
             Self::Listen { taken: true, .. } => {
                 Some("stop what listens there, or choose another port with PORT or --port".to_owned())
@@ -118,6 +122,9 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
     background.close();
     background.wait().await;
     house.store.close().await;
+    if let Some(redis) = &house.redis {
+        redis.close().await;
+    }
     Ok(())
 }
 

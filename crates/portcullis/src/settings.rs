@@ -24,6 +24,7 @@ mod metrics;
 mod notice;
 mod password;
 mod reader;
+mod redis;
 mod reference;
 mod registration;
 mod roles;
@@ -55,6 +56,7 @@ pub use load::{Flags, Sources, load};
 pub use log::{Log, LogFormat};
 pub use notice::{Notice, Place, Problems};
 pub use password::Password;
+pub use redis::Redis;
 pub use registration::{Registration, RegistrationMode};
 pub use routes::Route;
 pub use secrets::ConfiguredSecrets;
@@ -77,6 +79,8 @@ pub struct Settings {
     pub server: Server,
     /// `[database]`.
     pub database: Database,
+    /// `[redis]`, when there is one.
+    pub redis: Option<Redis>,
     /// `[secrets]`.
     pub secrets: ConfiguredSecrets,
     /// `[session]`.

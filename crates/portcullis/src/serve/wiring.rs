@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use portcullis_gate::{Cors, CsrfConfig, CsrfTokens, Gate, GateConfig, GateParts, RouteTable, Versions};
-use portcullis_http::{Lifecycle, Services};
+use portcullis_http::{Lifecycle, Services, SharedStatus};
 use portcullis_identity::{DemoOptions, HashingOptions, Identity, IdentityOptions, IdentityParts};
 use portcullis_model::policy::Environment;
 use portcullis_model::{Clock, Random, SessionSource};
 use portcullis_proxy::{Proxy, ProxyParts, Upstream, Upstreams};
+use portcullis_redis::{Redis, RedisOptions};
 use portcullis_storage::{SessionTable, SessionTableOptions, Store, StoreOptions};
 use portcullis_telemetry::Metrics;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +25,7 @@ pub(super) struct House {
     pub(super) identity: Identity,
     pub(super) sessions: Arc<SessionTable>,
     pub(super) store: Store,
+    pub(super) redis: Option<Redis>,
     pub(super) metrics: Metrics,
 }
 
@@ -37,8 +39,12 @@ impl House {
     ) -> Result<Self, ServeError> {
         let clock = Clock::system();
         let metrics = Metrics::new(&settings.metrics, env!("CARGO_PKG_VERSION"));
+        let redis = connect_redis(settings, &clock, &random, &metrics).await?;
         let store = open_store(settings, &clock, &random, &metrics).await?;
-        let sessions = session_table(settings, &store);
+        let sessions = session_table(settings, &store, redis.as_ref());
+        if let Some(redis) = &redis {
+            store.ring(redis.bell());
+        }
         let config = gate_config(settings, &secrets, &metrics)?;
         let parts = Common { store: &store, sessions: &sessions, clock: &clock, random: &random, metrics: &metrics };
         let identity = start_identity(settings, secrets, parts, base_url).await?;
@@ -47,7 +53,7 @@ impl House {
             GateParts {
                 tokens: identity.tokens(),
                 sessions: Arc::clone(&sessions) as Arc<dyn SessionSource>,
-                shared_limits: None,
+                shared_limits: redis.as_ref().map(Redis::limits),
                 clock: clock.clone(),
                 random,
                 metrics: metrics.clone(),
@@ -69,16 +75,21 @@ impl House {
             clock,
             environment: settings.environment,
             lifecycle,
+            shared: redis.clone().map(|redis| Box::new(move || redis.is_available()) as SharedStatus),
         });
-        Ok(Self { front: Arc::new(Front { gate, proxy, services }), identity, sessions, store, metrics })
+        Ok(Self { redis, front: Arc::new(Front { gate, proxy, services }), identity, sessions, store, metrics })
     }
 
-    /// The revocation feed and, in development, the mail printer.
+    /// The revocation feed, the bell of other replicas and, in development, the mail printer.
     pub(super) fn start_background(&self, settings: &Settings, stopping: &CancellationToken) -> TaskTracker {
         let tasks = TaskTracker::new();
         tasks.spawn(Arc::clone(&self.sessions).follow(stopping.clone()));
         let sessions = Arc::clone(&self.sessions);
-        tasks.spawn(self.store.clone().listen(move || sessions.news(), stopping.clone()));
+        let rung = move || sessions.news();
+        match self.redis.clone() {
+            Some(redis) => tasks.spawn(redis.listen(Arc::new(rung), stopping.clone())),
+            None => tasks.spawn(self.store.clone().listen(rung, stopping.clone())),
+        };
         if settings.environment == Environment::Development {
             tasks.spawn(self.identity.clone().run_outbox(Arc::new(Printer), stopping.clone()));
         }
@@ -95,7 +106,7 @@ pub(super) async fn open_identity(
     let clock = Clock::system();
     let metrics = Metrics::new(&settings.metrics, env!("CARGO_PKG_VERSION"));
     let store = open_store(settings, &clock, &random, &metrics).await?;
-    let sessions = session_table(settings, &store);
+    let sessions = session_table(settings, &store, None);
     let parts = Common { store: &store, sessions: &sessions, clock: &clock, random: &random, metrics: &metrics };
     start_identity(settings, secrets, parts, &settings.base_url()).await
 }
@@ -122,7 +133,8 @@ async fn open_store(
         pool_max: database.pool_max,
         acquire_timeout: database.acquire_timeout,
         statement_timeout: database.statement_timeout,
-        notify: true,
+        // Whoever shares a Redis is woken by way of it.
+        notify: settings.redis.is_none(),
         clock: clock.clone(),
         random: random.clone(),
         metrics: metrics.clone(),
@@ -130,8 +142,32 @@ async fn open_store(
     Ok(Store::open(options).await?)
 }
 
-fn session_table(settings: &Settings, store: &Store) -> Arc<SessionTable> {
-    let options = SessionTableOptions { stale_max: settings.session.stale_max, ..SessionTableOptions::default() };
+async fn connect_redis(
+    settings: &Settings,
+    clock: &Clock,
+    random: &Random,
+    metrics: &Metrics,
+) -> Result<Option<Redis>, ServeError> {
+    let Some(redis) = settings.redis.clone() else { return Ok(None) };
+    let options = RedisOptions {
+        url: redis.url,
+        prefix: redis.prefix,
+        command_timeout: REDIS_COMMAND,
+        connect_timeout: redis.connect_timeout,
+        ca_file: redis.ca_file,
+        clock: clock.clone(),
+        random: random.clone(),
+        metrics: metrics.clone(),
+    };
+    Ok(Some(Box::pin(Redis::connect(options)).await?))
+}
+
+fn session_table(settings: &Settings, store: &Store, redis: Option<&Redis>) -> Arc<SessionTable> {
+    let options = SessionTableOptions {
+        stale_max: settings.session.stale_max,
+        shared: redis.map(Redis::sessions),
+        ..SessionTableOptions::default()
+    };
     SessionTable::new(store, settings.roles.clone(), options)
 }
 
@@ -180,6 +216,8 @@ async fn start_identity(
     Ok(Identity::start(parts, options).await?)
 }
 
+/// How long a command to Redis may take before replicas do without: far longer than one takes that is there.
+const REDIS_COMMAND: std::time::Duration = std::time::Duration::from_millis(250);
 /// How long a rotated refresh token still gets its successor (contract §3).
 const GRACE: std::time::Duration = std::time::Duration::from_secs(10);
 

@@ -11,7 +11,7 @@ use super::reader::unknown_hint;
 use super::tree::Table;
 use super::{
     Notice, Problems, Settings, collisions, cors, csrf, database, demo, exposure, later, limits, log, metrics,
-    password, reference, registration, roles, routes, secrets, server, session, upstreams, versions,
+    password, redis, reference, registration, roles, routes, secrets, server, session, upstreams, versions,
 };
 
 /// What the command line says.
@@ -98,6 +98,7 @@ fn read(
     Settings {
         environment,
         database: database::read(tree, &data_dir, problems),
+        redis: redis::read(tree, problems),
         secrets: secrets::read(tree, environment, problems, &mut warnings),
         session: session::read(tree, server.public_url.as_ref(), problems),
         registration: registration::read(tree, environment, problems, &mut advice),

@@ -3,13 +3,14 @@
 
 use super::key::Section;
 use super::{
-    cors, csrf, database, demo, limits, log, metrics, password, registration, roles, routes, secrets, server, session,
-    upstreams, versions,
+    cors, csrf, database, demo, limits, log, metrics, password, redis, registration, roles, routes, secrets, server,
+    session, upstreams, versions,
 };
 
 pub(super) static SECTIONS: &[&Section] = &[
     &server::SECTION,
     &database::SECTION,
+    &redis::SECTION,
     &secrets::SECTION,
     &session::SECTION,
     &registration::SECTION,

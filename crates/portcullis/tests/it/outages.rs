@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use portcullis_testkit::{PASSWORD, PrivatePostgres, TestApp, TestAppBuilder, Wire, person};
+use portcullis_testkit::{PASSWORD, PrivatePostgres, PrivateRedis, TestApp, TestAppBuilder, Wire, person};
 use reqwest::{Client, Method};
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -271,4 +271,67 @@ async fn a_full_disk_under_sqlite_refuses_writes_loses_nothing_and_ends_when_the
     until("a login", RECOVERY, async || login(&client, &app.url(""), &people[0].email).await.status == 200).await;
     all_can_log_in(&app, &registered).await;
     all_can_log_in(&app, &people.iter().map(|account| account.email.clone()).collect::<Vec<_>>()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_is_killed_frozen_and_back_costs_nobody_an_error() {
+    let server = PrivatePostgres::shared();
+    let redis = PrivateRedis::start();
+    let limits = [("PORTCULLIS__LIMITS__ENABLED", "true"), ("PORTCULLIS__LIMITS__API", "1000000/1h")];
+    let builder =
+        gateway(&server.database()).await.env("REDIS_URL", redis.url()).env("PORTCULLIS__LIMITS__AUTH", "1000000/1h");
+    let app = limits.iter().fold(builder, |builder, (name, value)| builder.env(name, *value)).start();
+    let people = some_people(&app).await;
+    let redis_says = async || {
+        get(&app, "/api/v1/health/detailed").await.body["data"]["redis"]["status"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    assert_eq!(redis_says().await, "healthy");
+    let load = Load::start(&app, &people);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    redis.stop();
+    until("the loss shows", RECOVERY, async || redis_says().await == "unhealthy").await;
+    assert_eq!(get(&app, "/api/v1/health/ready").await.status, 200);
+    assert_eq!(get(&app, "/api/v1/health/detailed").await.status, 200);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    redis.start_again();
+    until("the return shows", RECOVERY, async || redis_says().await == "healthy").await;
+    redis.freeze();
+    until("the loss shows", RECOVERY, async || redis_says().await == "unhealthy").await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    redis.thaw();
+    until("the return shows", RECOVERY, async || redis_says().await == "healthy").await;
+    let seen = load.end().await;
+    assert!(seen.proxied > 50 && !seen.registered.is_empty());
+    assert_eq!(seen.refused, 0, "a login was refused for want of Redis");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_both_gone_known_sessions_go_on_and_with_both_back_everything_does() {
+    let server = PrivatePostgres::start();
+    let redis = PrivateRedis::start();
+    let app = gateway(&server.database()).await.env("REDIS_URL", redis.url()).start();
+    let people = some_people(&app).await;
+    redis.stop();
+    server.stop();
+    let client = client();
+    until("a login is refused", RECOVERY, async || {
+        is_unavailable(&login(&client, &app.url(""), &people[0].email).await)
+    })
+    .await;
+    for account in &people {
+        assert_eq!(proxied(&app, account).await, 200);
+    }
+    server.start_again();
+    redis.start_again();
+    let back =
+        until("a login", RECOVERY, async || login(&client, &app.url(""), &people[0].email).await.status == 200).await;
+    eprintln!("logins worked {back:?} after both were back");
+    for account in &people {
+        assert_eq!(proxied(&app, account).await, 200);
+        assert_eq!(call(&app, Method::POST, "/api/v1/auth/logout", &account.access, None).await.status, 200);
+        assert_eq!(proxied(&app, account).await, 401);
+    }
 }

@@ -1,12 +1,13 @@
-//! Three replicas over one PostgreSQL: what one of them does, the others know.
+//! Three replicas over one PostgreSQL, with and without Redis: what one of them does, the others know.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
 use portcullis_model::{Clock, Random, Role, UserId};
 use portcullis_storage::{DatabaseUrl, Store, StoreOptions};
 use portcullis_telemetry::{Metrics, MetricsOptions};
-use portcullis_testkit::{PrivatePostgres, TestApp};
+use portcullis_testkit::{PrivatePostgres, PrivateRedis, TestApp, Wire};
 use reqwest::{Client, Method, StatusCode};
 use tokio::task::JoinSet;
 
@@ -20,7 +21,7 @@ const REVOKED: Duration = Duration::from_secs(1);
 pub(crate) struct Replicas {
     pub(crate) apps: Vec<TestApp>,
     database: String,
-    _server: PrivatePostgres,
+    server: PrivatePostgres,
 }
 
 impl Replicas {
@@ -30,7 +31,7 @@ impl Replicas {
         Self::on(server, database, extra).await
     }
 
-    async fn on(server: PrivatePostgres, database: String, extra: &[(&str, &str)]) -> Self {
+    pub(crate) async fn on(server: PrivatePostgres, database: String, extra: &[(&str, &str)]) -> Self {
         let (upstream, _) = upstream().await;
         let mut starting = JoinSet::new();
         for _ in 0..3 {
@@ -48,7 +49,19 @@ impl Replicas {
             }
             starting.spawn_blocking(|| builder.start());
         }
-        Self { apps: starting.join_all().await, database, _server: server }
+        Self { apps: starting.join_all().await, database, server }
+    }
+
+    /// Commits what a logout commits, as a writer would that never says a word to anybody.
+    fn end_in_sql(&self, user: &UserId) {
+        let name = self.database.rsplit('/').next().expect("the address ends with the name");
+        let ended = format!(
+            "WITH ended AS (UPDATE sessions SET ended_at = now(), end_reason = 'logout', epoch = epoch + 1 \
+             WHERE user_id = '{user}' RETURNING id, user_id, epoch) \
+             INSERT INTO revocations (at, user_id, session_id, epoch, ends) \
+             SELECT clock_timestamp(), user_id, id, epoch, TRUE FROM ended"
+        );
+        self.server.run_sql_in(name, &ended);
     }
 
     /// A store of the test's own on the same database: one more replica.
@@ -91,7 +104,7 @@ fn distribution(what: &str, mut took: Vec<Duration>) {
     eprintln!("{what}: median {:?}, p95 {:?}, most {:?} of {}", at(50), at(95), at(100), took.len());
 }
 
-async fn logouts_reach_all(replicas: &Replicas, rounds: usize) -> Vec<Duration> {
+pub(crate) async fn logouts_reach_all(replicas: &Replicas, rounds: usize) -> Vec<Duration> {
     let client = client();
     let mut took = Vec::new();
     for round in 0..rounds {
@@ -121,10 +134,75 @@ async fn sr_22_three_replicas_start_at_once_and_a_logout_on_one_is_one_on_all() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sr_22_over_redis_a_logout_on_one_replica_is_one_on_all_and_sessions_are_shared() {
+    let redis = PrivateRedis::start();
+    let replicas = Replicas::start(&[("REDIS_URL", &redis.url())]).await;
+    let took = logouts_reach_all(&replicas, 30).await;
+    assert!(took.iter().all(|took| *took < REVOKED), "{took:?}");
+    distribution("over Redis a logout was refused on every replica after", took);
+    let page =
+        client().get(replicas.apps[2].url("/metrics")).send().await.expect("answers").text().await.expect("text");
+    let hits = page.lines().find_map(|line| line.strip_prefix("cache_hits_total{cache_type=\"redis\"} "));
+    assert!(hits.is_some_and(|hits| hits.parse::<f64>().is_ok_and(|hits| hits > 0.0)), "no session came from Redis");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sr_22_a_bus_whose_packets_are_dropped_delays_a_revocation_by_less_than_a_second() {
+    let redis = PrivateRedis::start();
+    let wire = Wire::to(redis.address());
+    let replicas = Replicas::start(&[("REDIS_URL", &format!("redis://127.0.0.1:{}", wire.port()))]).await;
+    wire.freeze();
+    let took = logouts_reach_all(&replicas, 5).await;
+    assert!(took.iter().all(|took| *took < REVOKED), "{took:?}");
+    distribution("with packets to Redis dropped a logout was refused on every replica after", took);
+    wire.thaw();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sr_22_a_replica_that_starts_after_a_revocation_believes_no_shared_copy_from_before_it() {
+    let redis = PrivateRedis::start();
+    let mut replicas = Replicas::start(&[("REDIS_URL", &redis.url())]).await;
+    let account = register(&replicas.apps[0]).await;
+    let client = client();
+    for app in &replicas.apps {
+        assert_eq!(status(&client, app, "/api/v1/projects/list", &account.access).await, 200);
+    }
+    // Nobody is left who could tell Redis of what is committed now.
+    for app in &mut replicas.apps {
+        app.stop();
+    }
+    let user = user_of(&account);
+    replicas.end_in_sql(&user);
+    replicas.apps[0].start_again();
+    assert_eq!(status(&client, &replicas.apps[0], "/api/v1/projects/list", &account.access).await, 401);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_limit_is_one_limit_over_three_replicas() {
+    let redis = PrivateRedis::start();
+    let limits = [
+        ("REDIS_URL", redis.url()),
+        ("PORTCULLIS__LIMITS__ENABLED", "true".to_owned()),
+        ("PORTCULLIS__LIMITS__API", "37/1h".to_owned()),
+    ];
+    let limits: Vec<(&str, &str)> = limits.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let replicas = Arc::new(Replicas::start(&limits).await);
+    let mut asking = JoinSet::new();
+    for number in 0..60 {
+        let replicas = Arc::clone(&replicas);
+        asking.spawn(async move { get(&replicas.apps[number % 3], "/api/v1/projects/list").await.status });
+    }
+    let answers = asking.join_all().await;
+    // Those whom the limit lets through are told that they have no token.
+    assert_eq!(answers.iter().filter(|status| **status == 401).count(), 37, "{answers:?}");
+    assert_eq!(answers.iter().filter(|status| **status == 429).count(), 23, "{answers:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sr_35_a_change_of_role_is_in_force_on_every_replica_within_a_second() {
     let replicas = Replicas::start(&[]).await;
     let account = register(&replicas.apps[0]).await;
-    let user = me(&replicas.apps[0], &account).await;
+    let user = user_of(&account);
     let client = client();
     for app in &replicas.apps {
         assert_eq!(status(&client, app, "/api/v1/managers/list", &account.access).await, 403);
@@ -148,16 +226,7 @@ async fn a_revocation_whose_writer_dies_right_after_its_commit_reaches_all_withi
             assert_eq!(status(&client, app, "/api/v1/projects/list", &account.access).await, 200);
         }
     }
-    // The rows that a logout commits, from a writer that never says a word to anybody.
-    let name = replicas.database.rsplit('/').next().expect("the address ends with the name").to_owned();
-    let user = me(&replicas.apps[0], &accounts[0]).await;
-    let ended = format!(
-        "WITH ended AS (UPDATE sessions SET ended_at = now(), end_reason = 'logout', epoch = epoch + 1 \
-         WHERE user_id = '{user}' RETURNING id, user_id, epoch) \
-         INSERT INTO revocations (at, user_id, session_id, epoch, ends) \
-         SELECT clock_timestamp(), user_id, id, epoch, TRUE FROM ended"
-    );
-    replicas._server.run_sql_in(&name, &ended);
+    replicas.end_in_sql(&user_of(&accounts[0]));
     let took = all_answer(&replicas, "/api/v1/projects/list", &accounts[0].access, 401, Instant::now()).await;
     assert!(took.iter().all(|took| *took < REVOKED), "{took:?}");
     distribution("a revocation that nobody announced was refused on every replica after", took);
@@ -184,8 +253,10 @@ async fn of_many_who_register_one_address_on_all_replicas_at_once_one_succeeds_a
     assert_eq!((answers[0], &answers[1..]), (201, [conflict; 11].as_slice()));
 }
 
-async fn me(app: &TestApp, account: &Account) -> UserId {
-    let profile = call(app, Method::GET, "/api/v1/auth/profile", &account.access, None).await;
-    let id = profile.body["data"]["user"]["id"].as_str().expect("an id");
-    UserId(id.parse().expect("a UUID"))
+/// Whose access token it is.
+fn user_of(account: &Account) -> UserId {
+    let claims = account.access.split('.').nth(1).expect("a JWT has three parts");
+    let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(claims).expect("base64url");
+    let claims: serde_json::Value = serde_json::from_slice(&claims).expect("JSON");
+    UserId(claims["sub"].as_str().expect("a subject").parse().expect("a UUID"))
 }

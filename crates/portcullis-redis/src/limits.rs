@@ -1,0 +1,65 @@
+//! Limits that replicas count together: the generic cell rate algorithm in one script and one round trip, on one key,
+//! by Redis's own clock. The arithmetic is that of the gate's own limiter.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fred::types::Value;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use portcullis_model::{Rate, SharedLimits, SharedTake, SharedUnavailable};
+
+use crate::link::Link;
+use crate::script::Script;
+
+/// Times in whole microseconds, which a Lua number holds exactly for centuries. The key holds the theoretical arrival
+/// time and vanishes with it. Gives whether the request is admitted, how far the arrival time is ahead, and how long
+/// to wait.
+const GCRA: &str = "\
+local interval, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local arrival = tonumber(redis.call('GET', KEYS[1]) or now)
+if arrival < now then arrival = now end
+if arrival > now + burst then arrival = now + burst end
+local spent = arrival + interval - now
+if spent > burst then return {0, arrival - now, spent - burst} end
+redis.call('SET', KEYS[1], string.format('%.0f', now + spent), 'PX', math.ceil(spent / 1000))
+return {1, spent, 0}";
+
+/// Counts over a link.
+pub(crate) struct Limits {
+    link: Arc<Link>,
+    script: Script,
+}
+
+impl Limits {
+    pub(crate) fn new(link: Arc<Link>) -> Self {
+        Self { link, script: Script::new(GCRA) }
+    }
+}
+
+impl SharedLimits for Limits {
+    fn take<'a>(&'a self, subject: &'a str, rate: Rate) -> BoxFuture<'a, Result<SharedTake, SharedUnavailable>> {
+        let interval = interval(rate);
+        let burst = interval.saturating_mul(i64::from(rate.limit));
+        let values = vec![Value::from(interval), Value::from(burst)];
+        let key = format!("{}:limit:{subject}", self.link.prefix);
+        async move {
+            let run = self.script.run::<(i64, i64, i64)>(&self.link.client, key, values);
+            let (admitted, ahead, wait) = self.link.run("limit", run).await?;
+            Ok(SharedTake { ahead: micros(ahead), retry: (admitted == 0).then(|| micros(wait)) })
+        }
+        .boxed()
+    }
+}
+
+/// Between two requests at the rate, in microseconds.
+fn interval(rate: Rate) -> i64 {
+    let period = i64::try_from(rate.period.as_micros()).unwrap_or(i64::MAX);
+    (period / i64::from(rate.limit)).max(1)
+}
+
+fn micros(count: i64) -> Duration {
+    Duration::from_micros(u64::try_from(count).unwrap_or(0))
+}

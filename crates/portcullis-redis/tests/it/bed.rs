@@ -1,0 +1,101 @@
+//! What a test lies on.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use portcullis_model::{Clock, Email, Random, Rate, Revocation, Role, SessionCopy, SessionId, UserId};
+use portcullis_redis::{ConnectError, Redis, RedisOptions, RedisUrl};
+use portcullis_telemetry::{Metrics, MetricsOptions};
+use tokio_util::sync::CancellationToken;
+
+/// Within this everything works again once Redis is back, and more.
+pub(crate) const RECOVERY: Duration = Duration::from_secs(10);
+
+pub(crate) fn options(url: &str) -> RedisOptions {
+    RedisOptions {
+        url: RedisUrl::parse(url).expect("an address"),
+        prefix: "test".to_owned(),
+        command_timeout: Duration::from_millis(250),
+        connect_timeout: Duration::from_secs(5),
+        ca_file: None,
+        clock: Clock::system(),
+        random: Random::system(),
+        metrics: Metrics::new(&MetricsOptions::default(), "test"),
+    }
+}
+
+/// A replica.
+pub(crate) async fn connect(url: &str) -> Redis {
+    Redis::connect(options(url)).await.expect("connects")
+}
+
+pub(crate) async fn refusal(options: RedisOptions) -> ConnectError {
+    match Redis::connect(options).await {
+        Ok(_) => panic!("it connected"),
+        Err(error) => error,
+    }
+}
+
+pub(crate) fn rate(text: &str) -> Rate {
+    Rate::parse(text).expect("valid").expect("on")
+}
+
+pub(crate) fn copy() -> SessionCopy {
+    let (clock, random) = (Clock::system(), Random::system());
+    SessionCopy {
+        id: SessionId::new(&clock, &random),
+        user_id: UserId::new(&clock, &random),
+        role: Role::Manager,
+        extra_permissions: vec![portcullis_model::Permission::parse("PROJECT_VIEW").expect("valid")],
+        email: Email::parse("ada@example.com").expect("valid"),
+        email_verified: true,
+        amr: vec!["pwd".to_owned(), "otp".to_owned()],
+        authenticated_at: clock.unix_seconds(),
+        session_epoch: 3,
+        user_epoch: 5,
+        token_epoch: 4,
+        expires_at: clock.unix_seconds() + 600,
+        last_seen: clock.unix_seconds(),
+    }
+}
+
+pub(crate) fn ended(copy: &SessionCopy) -> Revocation {
+    Revocation { user_id: copy.user_id, session_id: Some(copy.id), epoch: copy.session_epoch + 1, ends: true }
+}
+
+pub(crate) fn changed(copy: &SessionCopy) -> Revocation {
+    Revocation { user_id: copy.user_id, session_id: None, epoch: copy.user_epoch + 1, ends: false }
+}
+
+/// Tries until it succeeds.
+pub(crate) async fn until(what: &str, mut attempt: impl AsyncFnMut() -> bool) -> Duration {
+    let begun = Instant::now();
+    while !attempt().await {
+        assert!(begun.elapsed() < RECOVERY, "{what}: not within {RECOVERY:?}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    begun.elapsed()
+}
+
+/// Counts how often it is rung.
+#[derive(Clone, Default)]
+pub(crate) struct Rung(Arc<AtomicUsize>);
+
+impl Rung {
+    pub(crate) fn on(&self, redis: &Redis, stop: &CancellationToken) -> tokio::task::JoinHandle<()> {
+        let count = Arc::clone(&self.0);
+        let rung = move || {
+            count.fetch_add(1, Ordering::AcqRel);
+        };
+        tokio::spawn(redis.clone().listen(Arc::new(rung), stop.clone()))
+    }
+
+    pub(crate) fn times(&self) -> usize {
+        self.0.load(Ordering::Acquire)
+    }
+
+    pub(crate) async fn reaches(&self, times: usize) {
+        until("it is rung", async || self.times() >= times).await;
+    }
+}

@@ -1,0 +1,98 @@
+use std::time::Duration;
+
+use portcullis_redis::{ConnectError, Redis};
+use portcullis_testkit::{PrivatePostgres, PrivateRedis};
+
+use crate::bed::{Rung, connect, copy, ended, options, rate, refusal, until};
+
+fn told(refusal: &ConnectError) -> String {
+    let said = format!("{refusal} {refusal:?} {:?}", refusal.hint());
+    assert!(!said.contains("hunter2") && !said.contains("only-for-tests"), "{said}");
+    assert!(!refusal.to_string().contains('\n') && refusal.hint().is_some());
+    said
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_password_is_refused_at_the_start_without_showing_it() {
+    let server = PrivateRedis::start_with(&["--requirepass", "only-for-tests"]);
+    for user in ["", ":hunter2@", "ada:hunter2@"] {
+        let refusal = refusal(options(&format!("redis://{user}127.0.0.1:{}", server.port()))).await;
+        assert!(matches!(refusal, ConnectError::Refused { .. }), "{refusal:?}");
+        told(&refusal);
+    }
+    connect(&format!("redis://:only-for-tests@127.0.0.1:{}", server.port())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_with_only_the_rights_that_the_page_names_is_enough() {
+    let page = include_str!("../../../../docs/redis.md");
+    let line = page.lines().find(|line| line.starts_with("ACL SETUSER")).expect("the page has the line");
+    let rights: Vec<&str> = line.split_whitespace().collect();
+    let server = PrivateRedis::start();
+    assert_eq!(server.command(&rights).trim(), "OK", "{line}");
+    let url = format!("redis://portcullis:a-long-password@127.0.0.1:{}", server.port());
+    let (mut here, mut there) = (options(&url), options(&url));
+    here.prefix = "portcullis".to_owned();
+    there.prefix = "portcullis".to_owned();
+    let here = Redis::connect(here).await.expect("connects");
+    let there = Redis::connect(there).await.expect("connects");
+    here.limits().take("a", rate("9/1h")).await.expect("is counted");
+    let (first, second) = (copy(), copy());
+    here.sessions().offer(first.clone());
+    until("the copy is there", async || there.sessions().fetch(first.id).await.is_some()).await;
+    here.sessions().revoke(&[ended(&second)]).await.expect("is noted");
+    let (far, stop) = (Rung::default(), tokio_util::sync::CancellationToken::new());
+    let _listening = far.on(&there, &stop);
+    far.reaches(1).await;
+    let before = far.times();
+    portcullis_model::Bell::ring(&*here.bell());
+    far.reaches(before + 1).await;
+    stop.cancel();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tls_is_used_and_checked() {
+    let (server, authority) = PrivateRedis::start_with_tls();
+    let url = format!("rediss://127.0.0.1:{}", server.port());
+    let mut checked = options(&url);
+    checked.ca_file = Some(authority.clone());
+    let redis = Redis::connect(checked).await.expect("connects");
+    redis.limits().take("a", rate("1/1h")).await.expect("is counted");
+    // Nobody vouches for it.
+    let unknown = refusal(options(&url)).await;
+    assert!(matches!(unknown, ConnectError::Tls { .. }), "{unknown:?}");
+    told(&unknown);
+    // Under another name than the certificate's it is somebody else.
+    let mut elsewhere = options(&format!("rediss://localhost:{}", server.port()));
+    elsewhere.ca_file = Some(authority);
+    let refused = refusal(elsewhere).await;
+    assert!(matches!(refused, ConnectError::Tls { .. }), "{refused:?}");
+    let mut nothing = options(&url);
+    nothing.ca_file = Some("/nowhere/ca.pem".into());
+    assert!(matches!(refusal(nothing).await, ConnectError::Authorities { .. }));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_without_tls_is_never_spoken_to_in_the_clear_when_tls_is_asked_for() {
+    let server = PrivateRedis::start();
+    let mut options = options(&format!("rediss://:hunter2@127.0.0.1:{}", server.port()));
+    options.connect_timeout = Duration::from_secs(1);
+    // It waits for the rest of what it takes for a command, as one that is starting would.
+    match Redis::connect(options).await {
+        Ok(redis) => assert!(!redis.is_available()),
+        Err(refused) => drop(told(&refused)),
+    }
+    assert!(!server.command(&["info", "commandstats"]).contains("auth"), "the password was sent");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_not_redis_is_named() {
+    let postgres = PrivatePostgres::shared();
+    let mut options = options(&format!("redis://127.0.0.1:{}", postgres.port()));
+    options.connect_timeout = Duration::from_secs(2);
+    // PostgreSQL closes the connection; that it is not Redis cannot be told from a Redis that is starting.
+    match Redis::connect(options).await {
+        Ok(redis) => assert!(!redis.is_available()),
+        Err(refused) => drop(told(&refused)),
+    }
+}

@@ -1,0 +1,130 @@
+use std::time::Duration;
+
+use portcullis_model::SharedTake;
+use portcullis_testkit::PrivateRedis;
+use tokio::task::JoinSet;
+
+use crate::bed::{connect, options, rate};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_replicas_with_twenty_requests_each_let_through_exactly_the_limit() {
+    let server = PrivateRedis::start();
+    let mut asking = JoinSet::new();
+    for _ in 0..3 {
+        let limits = connect(&server.url()).await.limits();
+        for _ in 0..20 {
+            let limits = limits.clone();
+            asking.spawn(async move { limits.take("api:1:203.0.113.5", rate("17/1h")).await.expect("is counted") });
+        }
+    }
+    let takes = asking.join_all().await;
+    assert_eq!(takes.iter().filter(|take| take.retry.is_none()).count(), 17);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_burst_passes_the_next_waits_its_interval_and_subjects_do_not_share() {
+    let server = PrivateRedis::start();
+    let limits = connect(&server.url()).await.limits();
+    let take = async |subject: &str| limits.take(subject, rate("3/3s")).await.expect("is counted");
+    for spent in 1..=3_u64 {
+        let SharedTake { ahead, retry } = take("a").await;
+        assert_eq!(retry, None);
+        assert!(ahead <= Duration::from_secs(spent) && ahead > Duration::from_millis(spent * 1000 - 500), "{ahead:?}");
+    }
+    let refused = take("a").await;
+    let wait = refused.retry.expect("the fourth is refused");
+    assert!(wait > Duration::from_millis(500) && wait <= Duration::from_secs(1), "{wait:?}");
+    assert_eq!(take("b").await.retry, None);
+    tokio::time::sleep(wait).await;
+    assert_eq!(take("a").await.retry, None);
+    assert!(take("a").await.retry.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_counted_is_forgotten_when_nothing_is_owed_any_more() {
+    let server = PrivateRedis::start();
+    let limits = connect(&server.url()).await.limits();
+    limits.take("a", rate("10/1s")).await.expect("is counted");
+    let left: i64 = server.command(&["pttl", "test:limit:a"]).trim().parse().expect("a number");
+    assert!((1..=100).contains(&left), "{left} ms");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_limit_that_was_raised_counts_from_the_next_request_on() {
+    let server = PrivateRedis::start();
+    let limits = connect(&server.url()).await.limits();
+    assert_eq!(limits.take("a", rate("1/1h")).await.expect("is counted").retry, None);
+    assert!(limits.take("a", rate("1/1h")).await.expect("is counted").retry.is_some());
+    let retry = limits.take("a", rate("1000/1s")).await.expect("is counted").retry.unwrap_or_default();
+    assert!(retry <= Duration::from_millis(1), "{retry:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_has_forgotten_the_script_is_told_again() {
+    let server = PrivateRedis::start();
+    let limits = connect(&server.url()).await.limits();
+    limits.take("a", rate("10/1h")).await.expect("is counted");
+    server.command(&["script", "flush"]);
+    limits.take("a", rate("10/1h")).await.expect("is counted");
+    let calls = server.command(&["info", "commandstats"]);
+    assert!(calls.contains("cmdstat_eval:calls=2,"), "{calls}");
+}
+
+/// What the gate's own limiter would say, one request after the other.
+struct Model {
+    arrival: i64,
+}
+
+impl Model {
+    fn take(&mut self, now: i64, interval: i64, burst: i64) -> (bool, i64) {
+        self.arrival = self.arrival.clamp(now, now + burst);
+        let spent = self.arrival + interval - now;
+        if spent > burst {
+            return (false, self.arrival - now);
+        }
+        self.arrival = now + spent;
+        (true, spent)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_script_decides_as_the_gates_own_limiter_does() {
+    let server = PrivateRedis::start();
+    let redis = connect(&server.url()).await;
+    let limits = redis.limits();
+    let random = options(&server.url()).random;
+    for (number, text) in ["5/1s", "40/2s", "7/60s", "1/1s"].into_iter().enumerate() {
+        let rate = rate(text);
+        let period = i64::try_from(rate.period.as_micros()).expect("small");
+        let interval = period / i64::from(rate.limit);
+        let burst = interval * i64::from(rate.limit);
+        let mut model = Model { arrival: 0 };
+        let subject = format!("model{number}");
+        for _ in 0..40 {
+            let [pause] = random.bytes::<1>();
+            tokio::time::sleep(Duration::from_millis(u64::from(pause) / 8)).await;
+            let before = now(&server);
+            let take = limits.take(&subject, rate).await.expect("is counted");
+            let after = now(&server);
+            // Redis's clock moved on between our looks at it and the script's: both answers must be possible.
+            let mut early = Model { arrival: model.arrival };
+            let mut late = Model { arrival: model.arrival };
+            let possible = [early.take(before, interval, burst), late.take(after, interval, burst)];
+            assert!(possible.iter().any(|(admitted, _)| *admitted == take.retry.is_none()), "{take:?} {possible:?}");
+            let ahead = i64::try_from(take.ahead.as_micros()).expect("small");
+            if take.retry.is_none() {
+                let slack = after - before;
+                let near = possible.iter().any(|(_, spent)| (spent - ahead).abs() <= slack);
+                assert!(near, "{ahead} {possible:?} slack {slack}");
+                model.arrival = before + ahead;
+            }
+        }
+    }
+}
+
+/// Redis's clock in microseconds.
+fn now(server: &PrivateRedis) -> i64 {
+    let answer = server.command(&["time"]);
+    let mut parts = answer.lines().map(|part| part.trim().parse::<i64>().expect("a number"));
+    parts.next().expect("seconds") * 1_000_000 + parts.next().expect("microseconds")
+}
