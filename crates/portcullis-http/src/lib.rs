@@ -17,6 +17,7 @@ mod health;
 mod reply;
 mod services;
 mod setup;
+mod starting;
 mod system;
 
 pub use call::Call;
@@ -24,3 +25,4 @@ pub use endpoint::{Endpoint, answer, endpoints, route_specs};
 pub use fault::{Fault, FaultContext};
 pub use reply::{Reply, ReplyBody};
 pub use services::{Lifecycle, Services, SharedStatus};
+pub use starting::Starting;

@@ -1,6 +1,7 @@
 //! One connection to either engine, which knows whether it can be used again.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
@@ -8,6 +9,10 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, Error as SqlxError, E
 
 use crate::row::Row;
 use crate::value::{self, Value};
+
+/// Attempts to open a file that another connection has locked, and the pause between two.
+const OPENINGS: u32 = 100;
+const OPENING_PAUSE: Duration = Duration::from_millis(20);
 
 /// How to connect.
 #[derive(Clone)]
@@ -38,7 +43,7 @@ enum Driver {
 impl Connection {
     pub(crate) async fn open(target: &Target) -> Result<Self, SqlxError> {
         let driver = match target {
-            Target::Sqlite(options) => Driver::Sqlite(options.connect().await?),
+            Target::Sqlite(options) => Driver::Sqlite(open_file(options).await?),
             Target::Postgres { server, setup } => {
                 let mut connection = server.connect().await?;
                 if !setup.is_empty() {
@@ -129,6 +134,19 @@ impl Connection {
         };
         outcome
     }
+}
+
+/// Switching a new file to WAL fails at once, without waiting, while another connection does the same.
+async fn open_file(options: &SqliteConnectOptions) -> Result<SqliteConnection, SqlxError> {
+    for _ in 0..OPENINGS {
+        match options.connect().await {
+            Err(SqlxError::Database(reported)) if reported.code().as_deref() == Some("5") => {
+                tokio::time::sleep(OPENING_PAUSE).await;
+            }
+            outcome => return outcome,
+        }
+    }
+    options.connect().await
 }
 
 /// Whether the server ends the connection with this SQLSTATE: 57P01 to 57P05 (shutdown, crash, idle too long), 08

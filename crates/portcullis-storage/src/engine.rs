@@ -13,11 +13,12 @@ use sqlx::{ConnectOptions, Error as SqlxError};
 use crate::connection::{Connection, Target};
 use crate::dialect::Dialect;
 use crate::error::StoreError;
+use crate::migrate::Migrator;
 use crate::open::{OpenError, StoreOptions};
 use crate::pool::{Holding, Lease, Pool};
 use crate::statement::Runner;
 use crate::url::DatabaseUrl;
-use crate::{migrate, open};
+use crate::{judge, open};
 
 /// SQLite readers run beside each other and the writer; more of them than this only cost memory.
 const SQLITE_READERS: u32 = 8;
@@ -38,10 +39,13 @@ pub(crate) struct Engine {
 impl Engine {
     /// Opens the database and brings its schema up to date.
     pub(crate) async fn open(options: &StoreOptions) -> Result<Self, OpenError> {
+        let mut migrator = Migrator::connect(options).await?;
+        let prepared = Box::pin(migrator.prepare(options.migrate)).await;
+        migrator.close().await;
+        prepared?;
         let pool = |target, least, most| Pool::new(target, least, most, options.acquire_timeout);
         let engine = match &options.url {
             DatabaseUrl::Sqlite { path } => {
-                open::prepare_file(path)?;
                 let writer = pool(writing(path, options), 1, 1);
                 writer.fill().await.map_err(|error| OpenError::from_sqlite(error, path))?;
                 let reader = pool(reading(path, options), 1, options.pool_max.clamp(1, SQLITE_READERS));
@@ -57,7 +61,6 @@ impl Engine {
             }
         };
         engine.observe(&options.metrics);
-        migrate::migrate(&engine, &options.clock).await?;
         Ok(engine)
     }
 
@@ -73,7 +76,9 @@ impl Engine {
                 let target = Target::Postgres { server: Box::new(server.clone()), setup: LIFELINE.to_owned() };
                 let opening = tokio::time::timeout(options.acquire_timeout, Connection::open(&target)).await;
                 let opened = opening.unwrap_or(Err(SqlxError::PoolTimedOut));
-                opened.map_err(|error| OpenError::from_postgres(error, &server))
+                let mut connection = opened.map_err(|error| OpenError::from_postgres(error, &server))?;
+                judge::server(&runner(options), &mut connection, &server).await?;
+                Ok(connection)
             }
         }
     }
@@ -120,7 +125,7 @@ impl Engine {
     }
 }
 
-fn runner(options: &StoreOptions) -> Runner {
+pub(crate) fn runner(options: &StoreOptions) -> Runner {
     let dialect = match options.url {
         DatabaseUrl::Sqlite { .. } => Dialect::Sqlite,
         DatabaseUrl::Postgres { .. } => Dialect::Postgres,

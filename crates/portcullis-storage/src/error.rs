@@ -61,6 +61,13 @@ impl StoreError {
         }
     }
 
+    /// PostgreSQL's code for what went wrong, if it said one.
+    pub(crate) fn sqlstate(&self) -> Option<String> {
+        let (Self::Unavailable { source } | Self::Internal { source }) = self else { return None };
+        let reported = source.downcast_ref::<SqlxError>()?.as_database_error()?;
+        reported.code().map(std::borrow::Cow::into_owned)
+    }
+
     pub(crate) fn corrupt(what: impl Into<String>) -> Self {
         Self::Corrupt { what: what.into() }
     }

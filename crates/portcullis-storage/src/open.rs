@@ -12,6 +12,7 @@ use sqlx::error::DatabaseError;
 use sqlx::postgres::PgConnectOptions;
 
 use crate::StoreError;
+use crate::migrate::MigrateMode;
 use crate::url::{DatabaseUrl, address};
 
 /// How to open a [`Store`](crate::Store).
@@ -26,6 +27,12 @@ pub struct StoreOptions {
     pub acquire_timeout: Duration,
     /// How long a statement may run.
     pub statement_timeout: Duration,
+    /// What to do about a schema that is older than this program's.
+    pub migrate: MigrateMode,
+    /// How long to wait while another process migrates.
+    pub migrate_wait: Duration,
+    /// The version of Portcullis, noted beside the steps that it takes.
+    pub app_version: String,
     /// Whether revocations are announced to other replicas by NOTIFY (PostgreSQL), see [`Store::listen`](crate::Store::listen).
     pub notify: bool,
     /// The clock by which rows are dated.
@@ -55,12 +62,69 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// The schema is from a later version of Portcullis.
-    #[error("the database has schema {found}, this version knows up to {known}: it was migrated by a newer Portcullis")]
+    #[error(
+        "the database has schema {found}, this version knows up to {known}: it was migrated by {}",
+        by.as_ref().map_or_else(|| "a newer Portcullis".to_owned(), |by| format!("the newer Portcullis {by}"))
+    )]
     NewerSchema {
         /// The schema's version.
         found: i64,
         /// The last version this program knows.
         known: i64,
+        /// Which version of Portcullis did it.
+        by: Option<String>,
+        /// The snapshot that was made before.
+        copy: Option<PathBuf>,
+    },
+    /// The schema is older than this program's, and it was told not to migrate.
+    #[error("the database has schema {found} and this version needs {known}, and database.migrate is off")]
+    OldSchema {
+        /// The schema's version.
+        found: i64,
+        /// The version this program needs.
+        known: i64,
+    },
+    /// Another process has been migrating for longer than one waits.
+    #[error("another process ({holder}) has been migrating the database for {} s", waited.as_secs())]
+    MigrationLocked {
+        /// Who.
+        holder: String,
+        /// How long was waited.
+        waited: Duration,
+    },
+    /// The copy before a migration could not be made; nothing was changed.
+    #[error("the database cannot be copied to {} before its schema changes", path.display())]
+    Snapshot {
+        /// Where to.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The server is too old.
+    #[error("PostgreSQL at {address} is version {found}; {needed} or newer is needed")]
+    TooOld {
+        /// `host:port/database`.
+        address: String,
+        /// Its version.
+        found: String,
+        /// The oldest that will do.
+        needed: u32,
+    },
+    /// The user may not change the schema.
+    #[error("the user of {address} may not change the schema")]
+    NoRights {
+        /// Where, without user and password.
+        address: String,
+        /// What the server said.
+        #[source]
+        source: StoreError,
+    },
+    /// The server takes no writes.
+    #[error("PostgreSQL at {address} is read-only, as a standby is")]
+    ReadOnly {
+        /// `host:port/database`.
+        address: String,
     },
     /// Nobody answers at the address.
     #[error("cannot reach PostgreSQL at {address}")]
@@ -134,9 +198,28 @@ impl OpenError {
                 )
             }
             Self::NotADatabase { .. } => "DATABASE_URL names another file, or move this one away".into(),
-            Self::NewerSchema { .. } => {
-                "start the newer version, or restore the snapshot made before its migration".into()
+            Self::NewerSchema { copy: Some(copy), .. } => format!(
+                "start the newer version; or, to go back and lose what came since, put {} in the database's place",
+                copy.display()
+            ),
+            Self::NewerSchema { known, .. } => {
+                format!("start the newer version, or run its `portcullis migrate down --to {known}`")
             }
+            Self::OldSchema { .. } => {
+                "run `portcullis migrate up` as a user who may change the schema, or set database.migrate = \"auto\""
+                    .into()
+            }
+            Self::MigrationLocked { .. } => {
+                "wait for it, or end it; `portcullis migrate status` shows where the schema stands".into()
+            }
+            Self::Snapshot { .. } => "is there room on the disk, and may this user write into the folder?".into(),
+            Self::TooOld { .. } => "use a newer PostgreSQL, or SQLite".into(),
+            Self::NoRights { .. } => {
+                "GRANT CREATE, USAGE ON SCHEMA public TO that user and make it the tables' owner; \
+                 or run `portcullis migrate up` as another user and set database.migrate = \"off\""
+                    .into()
+            }
+            Self::ReadOnly { .. } => "DATABASE_URL must lead to the primary".into(),
             Self::Unreachable { .. } => "is the server running, and are host and port of DATABASE_URL right?".into(),
             Self::Refused { .. } => "check user and password in DATABASE_URL, and the server's pg_hba.conf".into(),
             Self::MissingDatabase { database, .. } => format!("make it: createdb {database}"),
@@ -147,6 +230,15 @@ impl OpenError {
             }
             Self::Migration { .. } | Self::Schema { .. } | Self::Other { .. } => return None,
         })
+    }
+
+    /// Of a step that failed.
+    pub(crate) fn of_step(source: StoreError, version: i64, name: &'static str, url: &DatabaseUrl) -> Self {
+        match source.sqlstate().as_deref() {
+            Some("42501") => Self::NoRights { address: url.to_string(), source },
+            Some("25006") => Self::ReadOnly { address: url.to_string() },
+            _ => Self::Migration { version, name, source },
+        }
     }
 
     pub(crate) fn from_sqlite(error: SqlxError, path: &Path) -> Self {

@@ -66,6 +66,11 @@ impl TestAppBuilder {
         self.folder.path()
     }
 
+    /// A command of the binary in this folder and environment.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        command(&self.binary, self.folder.path(), &self.environment, arguments)
+    }
+
     /// Starts it and waits until it says where it listens.
     pub fn start(self) -> TestApp {
         let Self { binary, folder, environment } = self;

@@ -4,6 +4,7 @@
 mod check;
 mod healthcheck;
 mod keys;
+mod migrate;
 mod output;
 mod password_input;
 mod routes;
@@ -99,6 +100,9 @@ Examples:
   portcullis routes
   portcullis routes --json | jq '.routes[] | select(.auth == \"none\") | .path'")]
     Routes(Format),
+    /// Show, plan and change the database's schema
+    #[command(subcommand)]
+    Migrate(migrate::Command),
     /// Make, list and recover accounts
     #[command(subcommand)]
     Users(users::Command),
@@ -150,6 +154,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Serve(listen) => serve(&common.load(listen)?),
         Command::Check(format) => check::run(&common.sources(Listen::default())?, format),
         Command::Routes(format) => routes::run(&common.load(Listen::default())?, format),
+        Command::Migrate(command) => migrate::run(&common.load(Listen::default())?, command),
         Command::Users(command) => users::run(&common.load(Listen::default())?, command),
         Command::Keys(command) => keys::run(command),
         Command::Healthcheck(arguments) => {

@@ -5,6 +5,7 @@ mod lingering;
 mod logging;
 mod mail;
 mod server;
+mod waiting;
 mod wiring;
 
 use std::io::Write as _;
@@ -14,14 +15,16 @@ use std::time::Duration;
 
 use portcullis_http::Lifecycle;
 use portcullis_identity::{Identity, IdentityError, StartError};
-use portcullis_model::Random;
 use portcullis_model::policy::Environment;
-use portcullis_storage::OpenError;
+use portcullis_model::{Clock, Random};
+use portcullis_storage::{Migrator, OpenError};
+use portcullis_telemetry::Metrics;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 
 use crate::settings::{DataFolderError, LogFormat, Settings};
 use server::Server;
+use waiting::Waiting;
 use wiring::House;
 
 /// Connections that may wait to be accepted.
@@ -99,7 +102,10 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
     let base_url =
         settings.server.public_url.as_ref().map_or_else(|| format!("http://{address}"), |_| settings.base_url());
     let lifecycle = Arc::new(Lifecycle::default());
-    let house = House::build(&settings, secrets, random, &base_url, Arc::clone(&lifecycle)).await?;
+    let waiting =
+        Waiting { lifecycle: Arc::clone(&lifecycle), environment: settings.environment, random: random.clone() };
+    let building = Box::pin(House::build(&settings, secrets, random, &base_url, Arc::clone(&lifecycle)));
+    let house = waiting.during(&listener, building).await?;
 
     let stopping = CancellationToken::new();
     let background = house.start_background(&settings, &stopping);
@@ -133,6 +139,13 @@ pub async fn open_identity(settings: &Settings) -> Result<Identity, ServeError> 
     let random = Random::system();
     let secrets = settings.keep_secrets(&random)?;
     wiring::open_identity(settings, secrets, random).await
+}
+
+/// The configured database's schema, for the command that changes it.
+pub async fn open_migrator(settings: &Settings) -> Result<Migrator, OpenError> {
+    let clock = Clock::system();
+    let metrics = Metrics::new(&settings.metrics, env!("CARGO_PKG_VERSION"));
+    Migrator::connect(&wiring::store_options(settings, &clock, &Random::system(), &metrics)).await
 }
 
 fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {

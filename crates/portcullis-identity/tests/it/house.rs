@@ -9,7 +9,7 @@ use portcullis_identity::{
 };
 use portcullis_model::policy::Environment;
 use portcullis_model::{Clock, Random, RolePermissions, SecretString, SessionSource, SessionState};
-use portcullis_storage::{DatabaseUrl, SessionTable, SessionTableOptions, Store, StoreOptions};
+use portcullis_storage::{DatabaseUrl, MigrateMode, SessionTable, SessionTableOptions, Store, StoreOptions};
 use portcullis_telemetry::{Metrics, MetricsOptions};
 use tempfile::TempDir;
 
@@ -71,6 +71,9 @@ pub(crate) async fn open(folder: TempDir, clock: Clock, options: IdentityOptions
         pool_max: 4,
         acquire_timeout: Duration::from_secs(30),
         statement_timeout: Duration::from_secs(10),
+        migrate: MigrateMode::Auto,
+        migrate_wait: Duration::from_secs(60),
+        app_version: "test".to_owned(),
         notify: false,
         clock: clock.clone(),
         random: random.clone(),

@@ -23,7 +23,7 @@ async fn everything_works(url: &str) {
         let copy = copy();
         here.sessions().offer(copy.clone());
         until("the copy is there", async || there.sessions().fetch(copy.id).await.is_some()).await;
-        let revocation = if copy.id.0.as_u128() % 2 == 0 { ended(&copy) } else { changed(&copy) };
+        let revocation = if copy.id.0.as_u128().is_multiple_of(2) { ended(&copy) } else { changed(&copy) };
         here.sessions().revoke(&[revocation]).await.expect("is noted");
         assert!(there.sessions().fetch(copy.id).await.is_none());
     }

@@ -2,7 +2,7 @@ use portcullis_model::{Clock, Random, UserId};
 use portcullis_telemetry::MetricsOptions;
 
 use super::*;
-use crate::{DatabaseUrl, StoreOptions};
+use crate::{DatabaseUrl, MigrateMode, StoreOptions};
 
 async fn table(folder: &tempfile::TempDir) -> Arc<SessionTable> {
     let store = Store::open(StoreOptions {
@@ -11,6 +11,9 @@ async fn table(folder: &tempfile::TempDir) -> Arc<SessionTable> {
         pool_max: 2,
         acquire_timeout: Duration::from_secs(5),
         statement_timeout: Duration::from_secs(10),
+        migrate: MigrateMode::Auto,
+        migrate_wait: Duration::from_secs(60),
+        app_version: "test".to_owned(),
         notify: false,
         clock: Clock::system(),
         random: Random::system(),

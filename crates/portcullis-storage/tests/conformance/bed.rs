@@ -8,7 +8,7 @@ use portcullis_model::{
     Timestamp, Transport, User, UserId, Username,
 };
 use portcullis_storage::{
-    DatabaseUrl, NewSession, NewUser, OpenError, SessionTable, SessionTableOptions, Store, StoreOptions,
+    DatabaseUrl, MigrateMode, NewSession, NewUser, OpenError, SessionTable, SessionTableOptions, Store, StoreOptions,
 };
 use portcullis_telemetry::{Metrics, MetricsOptions};
 use portcullis_testkit::PrivatePostgres;
@@ -59,6 +59,9 @@ impl Bed {
             pool_max: 4,
             acquire_timeout: Duration::from_secs(10),
             statement_timeout: Duration::from_secs(10),
+            migrate: MigrateMode::Auto,
+            migrate_wait: Duration::from_secs(60),
+            app_version: "test".to_owned(),
             notify: true,
             clock: self.clock.clone(),
             random: self.random.clone(),

@@ -40,7 +40,7 @@ impl House {
         let clock = Clock::system();
         let metrics = Metrics::new(&settings.metrics, env!("CARGO_PKG_VERSION"));
         let redis = connect_redis(settings, &clock, &random, &metrics).await?;
-        let store = open_store(settings, &clock, &random, &metrics).await?;
+        let store = Box::pin(Store::open(store_options(settings, &clock, &random, &metrics))).await?;
         let sessions = session_table(settings, &store, redis.as_ref());
         if let Some(redis) = &redis {
             store.ring(redis.bell());
@@ -105,7 +105,7 @@ pub(super) async fn open_identity(
 ) -> Result<Identity, ServeError> {
     let clock = Clock::system();
     let metrics = Metrics::new(&settings.metrics, env!("CARGO_PKG_VERSION"));
-    let store = open_store(settings, &clock, &random, &metrics).await?;
+    let store = Box::pin(Store::open(store_options(settings, &clock, &random, &metrics))).await?;
     let sessions = session_table(settings, &store, None);
     let parts = Common { store: &store, sessions: &sessions, clock: &clock, random: &random, metrics: &metrics };
     start_identity(settings, secrets, parts, &settings.base_url()).await
@@ -120,26 +120,24 @@ struct Common<'a> {
     metrics: &'a Metrics,
 }
 
-async fn open_store(
-    settings: &Settings,
-    clock: &Clock,
-    random: &Random,
-    metrics: &Metrics,
-) -> Result<Store, ServeError> {
+/// How the configured database is opened.
+pub(super) fn store_options(settings: &Settings, clock: &Clock, random: &Random, metrics: &Metrics) -> StoreOptions {
     let database = &settings.database;
-    let options = StoreOptions {
+    StoreOptions {
         url: database.url.clone(),
         pool_min: database.pool_min,
         pool_max: database.pool_max,
         acquire_timeout: database.acquire_timeout,
         statement_timeout: database.statement_timeout,
+        migrate: database.migrate,
+        migrate_wait: database.migrate_wait,
+        app_version: env!("CARGO_PKG_VERSION").to_owned(),
         // Whoever shares a Redis is woken by way of it.
         notify: settings.redis.is_none(),
         clock: clock.clone(),
         random: random.clone(),
         metrics: metrics.clone(),
-    };
-    Ok(Store::open(options).await?)
+    }
 }
 
 async fn connect_redis(

@@ -3,13 +3,14 @@
 use std::path::Path;
 use std::time::Duration;
 
-use portcullis_storage::DatabaseUrl;
+use portcullis_storage::{DatabaseUrl, MigrateMode};
 
 use super::key::{Key, Preset, Section};
 use super::notice::Problems;
 use super::reader::Reader;
 use super::server::positive_duration;
 use super::tree::Table;
+use super::words;
 
 /// `[database]`.
 #[derive(Clone, Debug)]
@@ -24,6 +25,10 @@ pub struct Database {
     pub acquire_timeout: Duration,
     /// How long a statement may run.
     pub statement_timeout: Duration,
+    /// What the server does about an older schema.
+    pub migrate: MigrateMode,
+    /// How long it waits while another replica migrates.
+    pub migrate_wait: Duration,
 }
 
 /// SQLite's file in the data folder.
@@ -57,8 +62,19 @@ static STATEMENT_TIMEOUT: Key = Key::new(
     "How long a statement may run before the answer is 503.",
 );
 
-pub(super) static SECTION: Section =
-    Section { name: "database", keys: &[&URL, &POOL_MIN, &POOL_MAX, &ACQUIRE_TIMEOUT, &STATEMENT_TIMEOUT] };
+static MIGRATE: Key = Key::new(
+    "migrate",
+    Preset::Value("auto"),
+    "`auto` or `off`",
+    "`auto` migrates an older schema at the start, or waits while another replica does; `off` refuses to start on one.",
+);
+static MIGRATE_WAIT: Key =
+    Key::new("migrate_wait", Preset::Value("10m"), "duration", "How long to wait while another replica migrates.");
+
+pub(super) static SECTION: Section = Section {
+    name: "database",
+    keys: &[&URL, &POOL_MIN, &POOL_MAX, &ACQUIRE_TIMEOUT, &STATEMENT_TIMEOUT, &MIGRATE, &MIGRATE_WAIT],
+};
 
 pub(super) fn read(tree: &Table, data_dir: &Path, problems: &mut Problems) -> Database {
     let mut section = Reader::open(tree, &SECTION, problems);
@@ -74,6 +90,8 @@ pub(super) fn read(tree: &Table, data_dir: &Path, problems: &mut Problems) -> Da
         pool_min,
         pool_max,
         acquire_timeout: section.value(&ACQUIRE_TIMEOUT, positive_duration),
+        migrate: section.value(&MIGRATE, |text| words(text, &[("auto", MigrateMode::Auto), ("off", MigrateMode::Off)])),
+        migrate_wait: section.value(&MIGRATE_WAIT, positive_duration),
         statement_timeout: section.value(&STATEMENT_TIMEOUT, positive_duration),
     }
 }

@@ -5,6 +5,7 @@ mod completions;
 mod healthcheck;
 mod help;
 mod keys;
+mod migrate;
 mod routes;
 mod shell;
 mod users;

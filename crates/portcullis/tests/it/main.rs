@@ -1,4 +1,5 @@
 //! Drives the real binary over real sockets.
+#![expect(clippy::print_stderr, reason = "what a test measured is shown beside its outcome")]
 
 mod bad_input;
 mod client;
@@ -9,6 +10,7 @@ mod durability;
 mod identity;
 mod load;
 mod metrics;
+mod migrating;
 mod outages;
 mod proxied;
 mod replicas;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use portcullis_model::{Clock, Random, Role, UserId};
-use portcullis_storage::{DatabaseUrl, Store, StoreOptions};
+use portcullis_storage::{DatabaseUrl, MigrateMode, Store, StoreOptions};
 use portcullis_telemetry::{Metrics, MetricsOptions};
 use portcullis_testkit::{PrivatePostgres, PrivateRedis, TestApp, Wire};
 use reqwest::{Client, Method, StatusCode};
@@ -72,6 +72,9 @@ impl Replicas {
             pool_max: 2,
             acquire_timeout: Duration::from_secs(5),
             statement_timeout: Duration::from_secs(5),
+            migrate: MigrateMode::Auto,
+            migrate_wait: Duration::from_secs(60),
+            app_version: "test".to_owned(),
             notify: true,
             clock: Clock::system(),
             random: Random::system(),

@@ -1,0 +1,113 @@
+//! The ledger: which steps a database has taken, when, and by which version of Portcullis.
+
+use portcullis_model::{Clock, Timestamp};
+
+use super::Migration;
+use crate::connection::Connection;
+use crate::dialect::Dialect;
+use crate::error::StoreError;
+use crate::statement::{Runner, Sql};
+
+/// A step that was taken.
+#[derive(Clone, Debug)]
+pub struct Applied {
+    /// Its number.
+    pub version: i64,
+    /// Its name.
+    pub name: String,
+    /// When.
+    pub at: Timestamp,
+    /// By which version of Portcullis; unknown for steps taken before versions were noted.
+    pub by: Option<String>,
+    /// The oldest schema whose programs still run on it.
+    pub runs_since: i64,
+}
+
+const HISTORY: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (
+  version {bigint} NOT NULL CONSTRAINT schema_migrations_version PRIMARY KEY,
+  name {text} NOT NULL,
+  applied_at {timestamp} NOT NULL,
+  applied_by {text},
+  runs_since {bigint}
+){strict};";
+/// The first ledgers had neither.
+const WIDEN: &str = "ALTER TABLE schema_migrations ADD COLUMN applied_by {text};
+ALTER TABLE schema_migrations ADD COLUMN runs_since {bigint};";
+
+static ALL: Sql = Sql::select(
+    "schema_migrations",
+    "SELECT version, name, applied_at, applied_by, COALESCE(runs_since, version) AS runs_since \
+     FROM schema_migrations ORDER BY version",
+);
+static FIRST_FORM: Sql = Sql::select(
+    "schema_migrations",
+    "SELECT version, name, applied_at, NULL AS applied_by, version AS runs_since FROM schema_migrations ORDER BY version",
+);
+static ENTER: Sql = Sql::insert(
+    "schema_migrations",
+    "INSERT INTO schema_migrations (version, name, applied_at, applied_by, runs_since) VALUES ($1, $2, $3, $4, $5)",
+);
+static STRIKE: Sql = Sql::delete("schema_migrations", "DELETE FROM schema_migrations WHERE version = $1");
+
+/// The steps taken, oldest first. Changes nothing, not even a ledger's form.
+pub(super) async fn read(runner: &Runner, on: &mut Connection) -> Result<Vec<Applied>, StoreError> {
+    if !has_column(runner, on, "version").await? {
+        return Ok(Vec::new());
+    }
+    let sql = if has_column(runner, on, "runs_since").await? { &ALL } else { &FIRST_FORM };
+    let rows = runner.all(on, sql, vec![]).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Applied {
+                version: row.get("version")?,
+                name: row.get("name")?,
+                at: row.time("applied_at")?,
+                by: row.get("applied_by")?,
+                runs_since: row.get("runs_since")?,
+            })
+        })
+        .collect()
+}
+
+/// Makes the ledger, or gives an old one its present form.
+pub(super) async fn prepare(runner: &Runner, on: &mut Connection) -> Result<(), StoreError> {
+    runner.script(on, "CREATE", "schema_migrations", &runner.dialect.schema(HISTORY)).await?;
+    if !has_column(runner, on, "runs_since").await? {
+        runner.script(on, "ALTER", "schema_migrations", &runner.dialect.schema(WIDEN)).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn enter(
+    runner: &Runner,
+    on: &mut Connection,
+    migration: &Migration,
+    clock: &Clock,
+    by: &str,
+) -> Result<(), StoreError> {
+    let values = vec![
+        migration.version.into(),
+        migration.name.into(),
+        clock.now().into(),
+        by.into(),
+        migration.runs_since.into(),
+    ];
+    runner.execute(on, &ENTER, values).await.map(|_| ())
+}
+
+pub(super) async fn strike(runner: &Runner, on: &mut Connection, version: i64) -> Result<(), StoreError> {
+    runner.execute(on, &STRIKE, vec![version.into()]).await.map(|_| ())
+}
+
+/// Whether the ledger has a column; `false` also when there is no ledger.
+async fn has_column(runner: &Runner, on: &mut Connection, column: &str) -> Result<bool, StoreError> {
+    let text = match runner.dialect {
+        Dialect::Sqlite => "SELECT count(*) AS n FROM pragma_table_info('schema_migrations') WHERE name = $1",
+        Dialect::Postgres => {
+            "SELECT count(*) AS n FROM information_schema.columns \
+             WHERE table_schema = current_schema() AND table_name = 'schema_migrations' AND column_name = $1"
+        }
+    };
+    let rows = runner.all(on, &Sql::select("schema", text), vec![column.into()]).await?;
+    Ok(rows.first().map_or(Ok(0), |row| row.count("n"))? > 0)
+}

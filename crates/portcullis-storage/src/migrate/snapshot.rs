@@ -1,0 +1,83 @@
+//! A copy of a SQLite database, made before its schema changes.
+
+use std::path::{Path, PathBuf};
+
+use portcullis_model::Timestamp;
+
+use crate::connection::{Connection, Target};
+use crate::open::OpenError;
+use crate::statement::{Runner, Sql};
+
+/// How many are kept.
+const KEPT: usize = 3;
+
+static CHECK: Sql = Sql::select("schema", "PRAGMA integrity_check");
+
+/// Writes the database as it is beside its file, checks the copy, and removes all but the newest few.
+pub(super) async fn take(
+    runner: &Runner,
+    on: &mut Connection,
+    file: &Path,
+    before: i64,
+    now: Timestamp,
+) -> Result<PathBuf, OpenError> {
+    let copy = beside(file, &format!("before-{before:04}-{}.bak", now.format("%Y%m%dT%H%M%S%.3fZ")));
+    let failed = |source| OpenError::Snapshot { path: copy.clone(), source };
+    let written = write(runner, on, &copy).await;
+    if written.is_err() {
+        // A half-written copy helps nobody.
+        let _ = std::fs::remove_file(&copy);
+    }
+    written.map_err(failed)?;
+    prune(file);
+    Ok(copy)
+}
+
+/// The newest copy that was made before this schema.
+pub(crate) fn newest(file: &Path, before: i64) -> Option<PathBuf> {
+    let wanted = format!("before-{before:04}-");
+    copies(file).into_iter().rev().find(|copy| copy.to_string_lossy().contains(&wanted))
+}
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+async fn write(runner: &Runner, on: &mut Connection, copy: &Path) -> Result<(), Failure> {
+    // Made empty and closed to others first: SQLite would make it readable by all.
+    crate::open::prepare_file(copy)?;
+    let name = copy.display().to_string().replace('\'', "''");
+    runner.script(on, "VACUUM", "schema", &format!("VACUUM INTO '{name}'")).await?;
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(copy).read_only(true).immutable(true);
+    let mut opened = Connection::open(&Target::Sqlite(Box::new(options))).await?;
+    let rows = runner.all(&mut opened, &CHECK, vec![]).await?;
+    let verdict: String = rows.first().ok_or("the copy does not answer")?.get("integrity_check")?;
+    opened.close().await?;
+    if verdict == "ok" { Ok(()) } else { Err(format!("the copy is not whole: {verdict}").into()) }
+}
+
+fn prune(file: &Path) {
+    let copies = copies(file);
+    for copy in copies.iter().take(copies.len().saturating_sub(KEPT)) {
+        if let Err(error) = std::fs::remove_file(copy) {
+            tracing::warn!(%error, copy = %copy.display(), "an old snapshot cannot be removed");
+        }
+    }
+}
+
+/// The copies of a database, oldest first: their names end with the time, so the time is what they are sorted by.
+fn copies(file: &Path) -> Vec<PathBuf> {
+    let prefix = format!("{}.before-", file.file_name().unwrap_or_default().to_string_lossy());
+    let folder = file.parent().unwrap_or(Path::new("."));
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let name = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut copies: Vec<PathBuf> =
+        entries.filter(|path| name(path).starts_with(&prefix) && name(path).ends_with(".bak")).collect();
+    copies.sort_by_key(|path| name(path).rsplit('-').next().unwrap_or_default().to_owned());
+    copies
+}
+
+fn beside(file: &Path, suffix: &str) -> PathBuf {
+    let mut name = file.file_name().unwrap_or_default().to_owned();
+    name.push(".");
+    name.push(suffix);
+    file.with_file_name(name)
+}

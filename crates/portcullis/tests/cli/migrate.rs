@@ -1,0 +1,99 @@
+//! `portcullis migrate`, on both engines.
+
+use portcullis_testkit::{PrivatePostgres, free_port};
+
+use crate::shell::Shell;
+
+fn on(url: Option<&str>) -> Shell {
+    match url {
+        Some(url) => Shell::new().env("DATABASE_URL", url),
+        None => Shell::new(),
+    }
+}
+
+fn goes_up_and_down(url: Option<&str>, engine: &str) {
+    let shell = on(url);
+    let up = shell.run(&["migrate", "up"]).ok();
+    assert!(up.out.starts_with("applied 0001 initial in "), "{}", up.out);
+    assert_eq!(shell.run(&["migrate", "up"]).ok().out, "nothing to do: the database has schema 1\n");
+    let status = shell.run(&["migrate", "status", "--json"]).ok().json();
+    assert_eq!((&status["engine"], &status["schema"], &status["known"]), (&engine.into(), &1.into(), &1.into()));
+    assert_eq!((&status["serves"], &status["pending"]), (&true.into(), &serde_json::json!([])));
+    assert_eq!(status["applied"][0]["appliedBy"], env!("CARGO_PKG_VERSION"));
+    let table = shell.run(&["migrate", "status"]).ok().out;
+    assert!(table.contains("schema 1, up to date") && table.contains("0001"), "{table}");
+    assert!(!table.contains("only-for-tests"), "{table}");
+
+    let kept = shell.run(&["migrate", "down", "--to", "0"]).failed();
+    assert!(kept.err.contains("add --yes") && kept.err.contains("nothing was changed"), "{}", kept.err);
+    assert_eq!(shell.run(&["migrate", "status", "--json"]).ok().json()["schema"], 1);
+    let down = shell.run(&["migrate", "down", "--to", "0", "--yes"]).ok();
+    assert!(down.out.starts_with("taken back 0001 initial in "), "{}", down.out);
+    assert_eq!(down.out.contains(".before-0001-"), engine == "sqlite", "{}", down.out);
+    assert_eq!(shell.run(&["migrate", "status", "--json"]).ok().json()["schema"], 0);
+    let plan = shell.run(&["migrate", "plan"]).ok().out;
+    assert!(plan.contains("-- step 0001 initial\nBEGIN;\n") && plan.contains("CREATE TABLE users"), "{plan}");
+    assert!(!plan.contains('{'), "{plan}");
+    assert_eq!(shell.run(&["migrate", "plan", "--json"]).ok().json()["steps"][0]["version"], 1);
+    let beyond = shell.run(&["migrate", "down", "--to", "5", "--yes"]).failed();
+    assert!(beyond.err.contains("which is not above 5"), "{}", beyond.err);
+    shell.run(&["migrate", "up", "--json"]).ok();
+}
+
+#[test]
+fn the_schema_of_sqlite_goes_up_and_down() {
+    goes_up_and_down(None, "sqlite");
+}
+
+#[test]
+fn the_schema_of_postgresql_goes_up_and_down() {
+    goes_up_and_down(Some(&PrivatePostgres::shared().database()), "postgresql");
+}
+
+#[test]
+fn looking_at_a_database_that_is_not_there_makes_none() {
+    for command in [["migrate", "status"].as_slice(), &["migrate", "plan"], &["migrate", "down", "--to", "0", "--yes"]]
+    {
+        let shell = Shell::new();
+        let said = shell.run(command).failed();
+        assert!(said.err.contains("there is no database at") && said.err.contains("hint:"), "{}", said.err);
+        assert!(!shell.path("portcullis-data").exists());
+    }
+}
+
+#[test]
+fn what_is_wrong_with_the_database_is_one_sentence_with_a_hint() {
+    let server = PrivatePostgres::shared();
+    let good = server.database();
+    let role = format!("reader_{}", std::process::id());
+    server.run_sql(&format!("CREATE ROLE {role} LOGIN PASSWORD 'only-for-tests'"));
+    let cases = [
+        (good.replace("only-for-tests", "hunter2"), "refuses the user", "check user and password"),
+        (server.url("no_such_database"), "has no such database", "createdb no_such_database"),
+        (
+            format!("postgres://ada:hunter2@127.0.0.1:{}/gate", free_port()),
+            "cannot reach PostgreSQL",
+            "is the server running",
+        ),
+        ("postgres://ada:hunter2@no-such-host.invalid/gate".to_owned(), "cannot reach PostgreSQL", "host and port"),
+        (good.replace("portcullis:", &format!("{role}:")), "may not change the schema", "GRANT CREATE"),
+        ("mysql://ada:hunter2@db/gate".to_owned(), "database.url cannot be used", "sqlite:// or postgres://"),
+    ];
+    for (url, sentence, hint) in cases {
+        for command in [["migrate", "up"].as_slice(), &["serve", "--port", "0"]] {
+            let said = on(Some(&url)).env("PORTCULLIS__DATABASE__ACQUIRE_TIMEOUT", "2s").run(command).failed();
+            assert!(said.err.contains(sentence) && said.err.contains(hint), "{command:?}: {}", said.err);
+            assert!(!said.err.contains("hunter2") && !said.err.contains("only-for-tests"), "{}", said.err);
+        }
+    }
+    let name = good.rsplit('/').next().expect("a name");
+    let tables = server.run_sql_in(name, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'");
+    assert_eq!(tables, "0", "something was changed");
+}
+
+#[test]
+fn a_server_that_must_not_migrate_refuses_an_old_schema() {
+    let url = PrivatePostgres::shared().database();
+    let said = on(Some(&url)).env("PORTCULLIS__DATABASE__MIGRATE", "off").run(&["serve", "--port", "0"]).failed();
+    assert!(said.err.contains("database.migrate is off") && said.err.contains("portcullis migrate up"), "{}", said.err);
+}
