@@ -18,7 +18,7 @@ use crate::open::{OpenError, StoreOptions};
 use crate::pool::{Holding, Lease, Pool};
 use crate::statement::Runner;
 use crate::url::DatabaseUrl;
-use crate::{judge, open};
+use crate::{judge, open, transfer};
 
 /// SQLite readers run beside each other and the writer; more of them than this only cost memory.
 const SQLITE_READERS: u32 = 8;
@@ -41,8 +41,13 @@ impl Engine {
     pub(crate) async fn open(options: &StoreOptions) -> Result<Self, OpenError> {
         let mut migrator = Migrator::connect(options).await?;
         let prepared = Box::pin(migrator.prepare(options.migrate)).await;
-        migrator.close().await;
+        let mut side = migrator.into_side();
+        let unfinished = transfer::is_unfinished(&mut side).await;
+        side.close().await;
         prepared?;
+        if unfinished? {
+            return Err(OpenError::UnfinishedMove);
+        }
         let pool = |target, least, most| Pool::new(target, least, most, options.acquire_timeout);
         let engine = match &options.url {
             DatabaseUrl::Sqlite { path } => {

@@ -84,6 +84,9 @@ pub enum OpenError {
         /// The version this program needs.
         known: i64,
     },
+    /// A move into this database has not finished.
+    #[error("a move into this database has not finished")]
+    UnfinishedMove,
     /// Another process has been migrating for longer than one waits.
     #[error("another process ({holder}) has been migrating the database for {} s", waited.as_secs())]
     MigrationLocked {
@@ -205,6 +208,7 @@ impl OpenError {
             Self::NewerSchema { known, .. } => {
                 format!("start the newer version, or run its `portcullis migrate down --to {known}`")
             }
+            Self::UnfinishedMove => "run `portcullis move` again: it goes on where it stopped".into(),
             Self::OldSchema { .. } => {
                 "run `portcullis migrate up` as a user who may change the schema, or set database.migrate = \"auto\""
                     .into()

@@ -9,6 +9,7 @@ mod output;
 mod password_input;
 mod routes;
 mod table;
+mod transfer;
 mod users;
 
 use std::ffi::OsString;
@@ -103,6 +104,16 @@ Examples:
     /// Show, plan and change the database's schema
     #[command(subcommand)]
     Migrate(migrate::Command),
+    /// Move everything to another database, such as from SQLite to PostgreSQL
+    #[command(after_help = "\
+Every table is read in one consistent snapshot, carried in batches, and compared at the end by count
+and checksum. What is written to the source after the snapshot is not carried: stop its server first.
+Interrupted, it goes on where it stopped when it is run again.
+
+Examples:
+  portcullis move --from sqlite:///var/lib/portcullis/portcullis.db \\
+    --to postgres://gate:password@db.example:5432/gate")]
+    Move(transfer::Arguments),
     /// Make, list and recover accounts
     #[command(subcommand)]
     Users(users::Command),
@@ -155,6 +166,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Check(format) => check::run(&common.sources(Listen::default())?, format),
         Command::Routes(format) => routes::run(&common.load(Listen::default())?, format),
         Command::Migrate(command) => migrate::run(&common.load(Listen::default())?, command),
+        Command::Move(arguments) => transfer::run(&common.load(Listen::default())?, &arguments),
         Command::Users(command) => users::run(&common.load(Listen::default())?, command),
         Command::Keys(command) => keys::run(command),
         Command::Healthcheck(arguments) => {

@@ -17,7 +17,9 @@ use portcullis_http::Lifecycle;
 use portcullis_identity::{Identity, IdentityError, StartError};
 use portcullis_model::policy::Environment;
 use portcullis_model::{Clock, Random};
-use portcullis_storage::{Migrator, OpenError};
+use portcullis_storage::{
+    DatabaseUrl, Migrator, OpenError, StoreOptions, TransferError, TransferProgress, TransferredTable,
+};
 use portcullis_telemetry::Metrics;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
@@ -146,6 +148,23 @@ pub async fn open_migrator(settings: &Settings) -> Result<Migrator, OpenError> {
     let clock = Clock::system();
     let metrics = Metrics::new(&settings.metrics, env!("CARGO_PKG_VERSION"));
     Migrator::connect(&wiring::store_options(settings, &clock, &Random::system(), &metrics)).await
+}
+
+/// Moves everything from one database to another, with the settings of the configured one.
+pub async fn transfer(
+    settings: &Settings,
+    from: &DatabaseUrl,
+    to: &DatabaseUrl,
+    restart: bool,
+    told: &mut dyn TransferProgress,
+) -> Result<Vec<TransferredTable>, TransferError> {
+    let (clock, random) = (Clock::system(), Random::system());
+    let metrics = Metrics::new(&settings.metrics, env!("CARGO_PKG_VERSION"));
+    let options = |url: &DatabaseUrl| StoreOptions {
+        url: url.clone(),
+        ..wiring::store_options(settings, &clock, &random, &metrics)
+    };
+    portcullis_storage::transfer(&options(from), &options(to), restart, told).await
 }
 
 fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {

@@ -10,6 +10,7 @@ use crate::connection::Connection;
 use crate::engine::{self, Engine};
 use crate::open::{OpenError, StoreOptions};
 use crate::statement::Runner;
+use crate::transfer::Side;
 use crate::url::DatabaseUrl;
 
 /// How long one step may take: a step on large tables is slow, and interrupting it helps nobody.
@@ -170,6 +171,11 @@ impl Migrator {
             }
         }
         Ok(copy)
+    }
+
+    /// Its connection, for another look at the same database.
+    pub(crate) fn into_side(self) -> Side {
+        Side { runner: self.runner, connection: self.connection }
     }
 
     /// Takes leave of the database.

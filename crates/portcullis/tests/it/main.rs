@@ -11,6 +11,7 @@ mod identity;
 mod load;
 mod metrics;
 mod migrating;
+mod moving;
 mod outages;
 mod proxied;
 mod replicas;

@@ -1,0 +1,154 @@
+//! How far a transfer has come, kept in the target together with each batch, so that it can go on after any
+//! interruption. The table is there only while a move is unfinished: a server refuses such a database.
+
+use std::collections::HashMap;
+
+use uuid::Uuid;
+
+use super::tables::{Kind, TABLES, Table};
+use super::{Side, TransferError};
+use crate::dialect::Dialect;
+use crate::error::StoreError;
+use crate::value::Value;
+
+const MADE: &str = "CREATE TABLE transfer_progress (
+  table_name {text} NOT NULL PRIMARY KEY,
+  last_key {text} NOT NULL,
+  carried {bigint} NOT NULL
+){strict}";
+/// Stands where a table's name would.
+const SOURCE: &str = "(source)";
+
+/// The positions known from earlier attempts.
+pub(super) struct Ledger {
+    positions: HashMap<String, (String, u64)>,
+    /// Whether an earlier attempt had begun.
+    pub(super) resumed: bool,
+}
+
+/// Whether a database is the target of a move that has not finished.
+pub(crate) async fn is_unfinished(side: &mut Side) -> Result<bool, StoreError> {
+    let text = match side.runner.dialect {
+        Dialect::Sqlite => {
+            "SELECT count(*) AS n FROM sqlite_master WHERE type = 'table' AND name = 'transfer_progress'"
+        }
+        Dialect::Postgres => {
+            "SELECT count(*) AS n FROM pg_catalog.pg_tables \
+             WHERE schemaname = current_schema() AND tablename = 'transfer_progress'"
+        }
+    };
+    let rows = side.all(text.to_owned(), vec![]).await?;
+    Ok(rows.first().map_or(Ok(0), |row| row.count("n"))? > 0)
+}
+
+impl Ledger {
+    /// Begins a move into an empty target, or goes on with one from the same source.
+    pub(super) async fn open(target: &mut Side, source: &str, restart: bool) -> Result<Self, TransferError> {
+        let mut resumed = is_unfinished(target).await?;
+        if resumed && restart {
+            throw_away(target).await?;
+            resumed = false;
+        }
+        if !resumed {
+            for table in TABLES {
+                let rows = target.count(table.name).await?;
+                if rows > 0 {
+                    return Err(TransferError::NotEmpty { table: table.name, rows });
+                }
+            }
+            begin(target, source).await?;
+        }
+        let rows = target.all("SELECT table_name, last_key, carried FROM transfer_progress".to_owned(), vec![]).await?;
+        let mut positions = HashMap::new();
+        for row in &rows {
+            positions.insert(row.get::<String>("table_name")?, (row.get::<String>("last_key")?, row.count("carried")?));
+        }
+        match positions.remove(SOURCE) {
+            Some((known, _)) if known == source => Ok(Self { positions, resumed }),
+            Some((other, _)) => Err(TransferError::OtherSource { other }),
+            None => Err(TransferError::OtherSource { other: "an unknown database".to_owned() }),
+        }
+    }
+
+    /// The key after which a table goes on, and how many of its rows are in the target.
+    pub(super) fn position(&self, table: &Table) -> Result<(Vec<Value>, u64), StoreError> {
+        let Some((key, carried)) = self.positions.get(table.name) else { return Ok((Vec::new(), 0)) };
+        let parts = key.split(' ').zip(table.key_kinds());
+        let values: Option<Vec<Value>> = parts.map(|(text, kind)| read_key(text, kind)).collect();
+        values.map(|values| (values, *carried)).ok_or_else(|| StoreError::corrupt(format!("transfer_progress: {key}")))
+    }
+
+    /// Notes a batch, in the transaction that carries it.
+    pub(super) async fn note(
+        &mut self,
+        target: &mut Side,
+        table: &Table,
+        last: &[Value],
+        rows: usize,
+    ) -> Result<(), StoreError> {
+        let key = last.iter().map(write_key).collect::<Vec<_>>().join(" ");
+        let known = self.positions.get(table.name).map_or(0, |(_, carried)| *carried);
+        let carried = known + rows as u64;
+        target
+            .execute(
+                "INSERT INTO transfer_progress (table_name, last_key, carried) VALUES ($1, $2, $3) \
+                 ON CONFLICT (table_name) DO UPDATE SET last_key = excluded.last_key, carried = excluded.carried"
+                    .to_owned(),
+                vec![table.name.into(), key.as_str().into(), crate::users::as_bigint(carried)],
+            )
+            .await?;
+        self.positions.insert(table.name.to_owned(), (key, carried));
+        Ok(())
+    }
+
+    /// Ends the move: from now on the target can be served.
+    pub(super) async fn close(self, target: &mut Side) -> Result<(), StoreError> {
+        target.script("DROP", "DROP TABLE transfer_progress").await
+    }
+}
+
+async fn begin(target: &mut Side, source: &str) -> Result<(), StoreError> {
+    let made = target.runner.dialect.schema(MADE);
+    let source = source.replace('\'', "''");
+    let script = format!(
+        "{}; {made}; INSERT INTO transfer_progress VALUES ('{SOURCE}', '{source}', 0); COMMIT",
+        target.runner.dialect.begin()
+    );
+    target.script("CREATE", &script).await
+}
+
+/// Only rows that a move has put there are in the way: a server refuses the database until it is finished.
+async fn throw_away(target: &mut Side) -> Result<(), StoreError> {
+    let mut script = format!("{}; ", target.runner.dialect.begin());
+    for table in TABLES.iter().rev() {
+        script.push_str(&format!("DELETE FROM {}; ", table.name));
+    }
+    script.push_str("DROP TABLE transfer_progress; COMMIT");
+    target.script("DELETE", &script).await
+}
+
+/// A key's column as text without a space.
+fn write_key(value: &Value) -> String {
+    match value {
+        Value::Uuid(Some(id)) => id.to_string(),
+        Value::BigInt(Some(number)) => number.to_string(),
+        Value::Text(Some(text)) => hex::encode(text),
+        Value::Bytes(Some(bytes)) => hex::encode(bytes),
+        Value::Boolean(_)
+        | Value::Time(_)
+        | Value::Uuid(None)
+        | Value::BigInt(None)
+        | Value::Text(None)
+        | Value::Bytes(None) => unreachable!("no key holds such a value"),
+    }
+}
+
+fn read_key(text: &str, kind: Kind) -> Option<Value> {
+    Some(match kind {
+        Kind::Uuid => text.parse::<Uuid>().ok()?.into(),
+        Kind::BigInt => text.parse::<i64>().ok()?.into(),
+        Kind::Text => String::from_utf8(hex::decode(text).ok()?).ok()?.into(),
+        Kind::Bytes => hex::decode(text).ok()?.into(),
+        Kind::Boolean | Kind::Time => return None,
+    })
+}

@@ -1,0 +1,129 @@
+//! `portcullis move`: everything from one database to another.
+
+use std::io::IsTerminal;
+use std::time::Instant;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use portcullis_storage::{DatabaseUrl, TransferProgress, TransferredTable};
+use serde_json::{Value, json};
+
+use super::output::{Failure, print, print_error, print_json};
+use super::{Format, table};
+use crate::settings::Settings;
+
+#[derive(clap::Args, Debug)]
+pub(super) struct Arguments {
+    /// The database to move from; it is only read
+    #[arg(long, value_name = "URL", value_parser = parse)]
+    from: DatabaseUrl,
+    /// The database to move to; it must be empty
+    #[arg(long, value_name = "URL", value_parser = parse)]
+    to: DatabaseUrl,
+    /// Throw away what an unfinished move has left in the target, and begin afresh
+    #[arg(long)]
+    restart: bool,
+    #[command(flatten)]
+    format: Format,
+}
+
+fn parse(text: &str) -> Result<DatabaseUrl, String> {
+    DatabaseUrl::parse(text).map_err(|reason| reason.to_string())
+}
+
+pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(format!("the command cannot be run: {error}")))?;
+    let mut progress = Progress::new(arguments.format);
+    let begun = Instant::now();
+    let moving = crate::serve::transfer(settings, &arguments.from, &arguments.to, arguments.restart, &mut progress);
+    let moved = runtime.block_on(Box::pin(moving));
+    progress.end();
+    let tables = moved.map_err(|error| Failure::of_error(&error).maybe_hint(error.hint()))?;
+    show(arguments, &tables, begun.elapsed().as_secs_f64());
+    Ok(())
+}
+
+fn show(arguments: &Arguments, tables: &[TransferredTable], seconds: f64) {
+    let rows: u64 = tables.iter().map(|table| table.sum.rows).sum();
+    if arguments.format.json {
+        let list = tables.iter();
+        let list =
+            list.map(|table| json!({ "table": table.name, "rows": table.sum.rows, "checksum": table.sum.checksum() }));
+        print_json(&json!({
+            "from": arguments.from.to_string(),
+            "to": arguments.to.to_string(),
+            "rows": rows,
+            "seconds": seconds,
+            "tables": list.collect::<Vec<Value>>(),
+        }));
+        return;
+    }
+    let row = |table: &TransferredTable| {
+        vec![table.name.to_owned(), table.sum.rows.to_string(), table.sum.checksum()[..16].to_owned()]
+    };
+    print(&table::render(&["TABLE", "ROWS", "CHECKSUM"], &tables.iter().map(row).collect::<Vec<_>>()));
+    print(&format!(
+        "Moved {rows} rows in {seconds:.1} s; both databases hold the same.\n\
+         Start the server with the new DATABASE_URL and the same ENCRYPTION_KEY: passwords and sessions go on.\n"
+    ));
+}
+
+/// A bar on a terminal, a line a table elsewhere, nothing for programs.
+struct Progress {
+    bar: Option<ProgressBar>,
+    lines: bool,
+}
+
+impl Progress {
+    fn new(format: Format) -> Self {
+        let is_terminal = std::io::stderr().is_terminal();
+        Self {
+            bar: (is_terminal && !format.json)
+                .then(|| ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr())),
+            lines: !is_terminal && !format.json,
+        }
+    }
+
+    fn end(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl TransferProgress for Progress {
+    fn table(&mut self, name: &'static str, rows: u64, carried_before: u64) {
+        if let Some(bar) = &self.bar {
+            bar.reset();
+            bar.set_length(rows);
+            bar.set_position(carried_before);
+            let form = "{msg:16} [{bar:40}] {human_pos}/{human_len} rows, {per_sec}, {eta} left";
+            bar.set_style(ProgressStyle::with_template(form).expect("the form is well made"));
+            bar.set_message(name);
+        }
+        if self.lines {
+            let before =
+                if carried_before > 0 { format!(", {carried_before} of them carried before") } else { String::new() };
+            print_error(&format!("{name}: {rows} rows{before}\n"));
+        }
+    }
+
+    fn carried(&mut self, rows: u64) {
+        if let Some(bar) = &self.bar {
+            bar.inc(rows);
+        }
+    }
+
+    fn comparing(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.set_style(ProgressStyle::with_template("{spinner} {msg}").expect("the form is well made"));
+            bar.set_message("comparing both databases");
+            bar.tick();
+        }
+        if self.lines {
+            print_error("comparing both databases\n");
+        }
+    }
+}
