@@ -62,6 +62,8 @@ impl Connection {
 
     /// Runs a statement and gives its rows.
     pub(crate) async fn all(&mut self, text: Cow<'static, str>, values: Vec<Value>) -> Result<Vec<Row>, SqlxError> {
+        #[cfg(test)]
+        self.explain(&text, &values).await;
         self.busy = true;
         let sql = AssertSqlSafe(text);
         let outcome = match &mut self.driver {
@@ -81,6 +83,8 @@ impl Connection {
 
     /// Runs a statement and gives the number of rows it changed.
     pub(crate) async fn execute(&mut self, text: Cow<'static, str>, values: Vec<Value>) -> Result<u64, SqlxError> {
+        #[cfg(test)]
+        self.explain(&text, &values).await;
         self.busy = true;
         let sql = AssertSqlSafe(text);
         let outcome = match &mut self.driver {
@@ -123,6 +127,27 @@ impl Connection {
             Driver::Sqlite(connection) => connection.close().await,
             Driver::Postgres(connection) => connection.close().await,
         }
+    }
+
+    /// Notes the engine's plan for a statement, where a test listens.
+    #[cfg(test)]
+    async fn explain(&mut self, text: &str, values: &[Value]) {
+        let Ok(plans) = crate::plans::EXPLAINED.try_with(std::sync::Arc::clone) else { return };
+        let lines = match &mut self.driver {
+            Driver::Sqlite(connection) => {
+                let values = value::for_sqlite(values.to_vec()).expect("they are encoded next");
+                let sql = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {text}"));
+                let rows = connection.fetch_all(sqlx::query_with(sql, values)).await.expect("explains");
+                rows.into_iter().map(|row| Row::Sqlite(row).get("detail").expect("a line")).collect()
+            }
+            Driver::Postgres(connection) => {
+                let values = value::for_postgres(values.to_vec()).expect("they are encoded next");
+                let sql = AssertSqlSafe(format!("EXPLAIN (COSTS OFF) {text}"));
+                let rows = connection.fetch_all(sqlx::query_with(sql, values)).await.expect("explains");
+                rows.into_iter().map(|row| Row::Postgres(row).get("QUERY PLAN").expect("a line")).collect()
+            }
+        };
+        plans.lock().expect("not poisoned").push((text.to_owned(), lines));
     }
 
     /// After an answer, of which an error that the engine reports is one, the connection is as good as before.

@@ -20,6 +20,8 @@ mod listen;
 mod migrate;
 mod open;
 mod outbox;
+#[cfg(test)]
+mod plans;
 mod pool;
 mod refresh;
 mod revocation;
