@@ -4,10 +4,10 @@ CARGO ?= cargo
 T ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint fmt deny bench coverage setup
+.PHONY: help run build test lint fmt deny bench bench-storage coverage setup
 
 help: ## print this page
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
 run: ## build and start the gateway with no configuration (SQLite, loopback port 8000)
 	$(CARGO) run --quiet --bin portcullis -- serve
@@ -35,6 +35,9 @@ fmt: ## format all code
 
 bench: build ## measure against nginx on this machine; prints the table of docs/benchmarks.md
 	@bench/run.sh
+
+bench-storage: build ## measure storage on a private PostgreSQL; ROWS=10000000 for the large one
+	@bench/run.sh storage --rows $(or $(ROWS),1000000)
 
 coverage: setup ## lines, functions and regions per crate (needs LLVM tools)
 	@scripts/coverage.sh

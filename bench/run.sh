@@ -17,4 +17,8 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 
 cargo build --release --package portcullis-identity --example argon2_loop
+if [ "${1:-}" = storage ]; then
+  cargo build --release --package portcullis-storage --example login_statements --example refresh_statements
+  exec python3 bench/storage.py "${@:2}"
+fi
 exec python3 bench/run.py "$@"

@@ -2,6 +2,7 @@
 -- Words in braces are column types; dialect.rs says what each engine calls them.
 -- Names of unique constraints are what StoreError::Conflict reports.
 
+-- users: People. `epoch` rises with every change that copies of their sessions must see; access tokens of an epoch below `token_epoch` are dead.
 CREATE TABLE users (
   id {uuid} NOT NULL CONSTRAINT users_id PRIMARY KEY,
   email {text} NOT NULL,
@@ -24,12 +25,14 @@ CREATE UNIQUE INDEX users_username ON users (username);
 CREATE INDEX users_newest ON users (created_at, id);
 CREATE INDEX users_active_admins ON users (id) WHERE role = 'ADMIN' AND is_active;
 
+-- user_permissions: What a person may do beyond what the role allows.
 CREATE TABLE user_permissions (
   user_id {uuid} NOT NULL REFERENCES users (id) ON DELETE CASCADE,
   permission {text} NOT NULL,
   CONSTRAINT user_permissions_permission PRIMARY KEY (user_id, permission)
 ){strict};
 
+-- sessions: Sign-ins: one for each device. `refresh_hash` is SHA-256 of the refresh token that works now.
 CREATE TABLE sessions (
   id {uuid} NOT NULL CONSTRAINT sessions_id PRIMARY KEY,
   user_id {uuid} NOT NULL REFERENCES users (id) ON DELETE CASCADE,
@@ -51,6 +54,7 @@ CREATE TABLE sessions (
 CREATE INDEX sessions_user ON sessions (user_id);
 CREATE INDEX sessions_absolute_expiry ON sessions (absolute_expires_at);
 
+-- refresh_grace: For ten seconds after a rotation the successor of a refresh token, sealed under a key derived from the old one.
 CREATE TABLE refresh_grace (
   token_hash {bytes} NOT NULL CONSTRAINT refresh_grace_token_hash PRIMARY KEY,
   session_id {uuid} NOT NULL REFERENCES sessions (id) ON DELETE CASCADE,
@@ -60,7 +64,7 @@ CREATE TABLE refresh_grace (
 CREATE INDEX refresh_grace_session ON refresh_grace (session_id);
 CREATE INDEX refresh_grace_rotated_at ON refresh_grace (rotated_at);
 
--- No foreign keys: an entry outlives the rows it speaks of.
+-- revocations: The log of what has ended or changed: each replica reads it. No foreign keys: an entry outlives the rows it speaks of.
 CREATE TABLE revocations (
   seq {sequence},
   at {timestamp} NOT NULL,
@@ -71,6 +75,7 @@ CREATE TABLE revocations (
 ){strict};
 CREATE INDEX revocations_at ON revocations (at);
 
+-- one_time_tokens: Single-use links, by SHA-256 of their token.
 CREATE TABLE one_time_tokens (
   hash {bytes} NOT NULL CONSTRAINT one_time_tokens_hash PRIMARY KEY,
   purpose {text} NOT NULL,
@@ -82,6 +87,7 @@ CREATE TABLE one_time_tokens (
 CREATE INDEX one_time_tokens_user ON one_time_tokens (user_id, purpose);
 CREATE INDEX one_time_tokens_expiry ON one_time_tokens (expires_at);
 
+-- signing_keys: Keys of access tokens; the private half is sealed under ENCRYPTION_KEY.
 CREATE TABLE signing_keys (
   kid {text} NOT NULL CONSTRAINT signing_keys_kid PRIMARY KEY,
   algorithm {text} NOT NULL,
@@ -91,7 +97,7 @@ CREATE TABLE signing_keys (
   retired_at {timestamp}
 ){strict};
 
--- No foreign keys: the log outlives the people in it.
+-- audit_log: Who did what, to whom, from where. No foreign keys: the log outlives the people in it.
 CREATE TABLE audit_log (
   id {uuid} NOT NULL CONSTRAINT audit_log_id PRIMARY KEY,
   at {timestamp} NOT NULL,
@@ -107,6 +113,7 @@ CREATE TABLE audit_log (
 ){strict};
 CREATE INDEX audit_log_at ON audit_log (at, id);
 
+-- mail_outbox: Mails to be sent. A link is made when its mail is sent, and never stands here.
 CREATE TABLE mail_outbox (
   id {uuid} NOT NULL CONSTRAINT mail_outbox_id PRIMARY KEY,
   template {text} NOT NULL,
@@ -120,6 +127,7 @@ CREATE TABLE mail_outbox (
 CREATE INDEX mail_outbox_user ON mail_outbox (user_id);
 CREATE INDEX mail_outbox_due ON mail_outbox (next_attempt_at) WHERE sent_at IS NULL;
 
+-- instance: Facts about the installation, shared by its replicas.
 CREATE TABLE instance (
   key {text} NOT NULL CONSTRAINT instance_key PRIMARY KEY,
   value {text} NOT NULL

@@ -9,6 +9,7 @@ mod opening;
 mod outbox;
 mod pool;
 mod raw;
+mod reference;
 mod refresh;
 mod schema;
 mod session_table;

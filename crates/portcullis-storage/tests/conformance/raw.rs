@@ -43,6 +43,15 @@ impl Raw {
         }
     }
 
+    /// Runs a query whose rows hold one text each.
+    pub(crate) async fn texts(&mut self, text: &str) -> Vec<String> {
+        let sql = sqlx::raw_sql(AssertSqlSafe(text));
+        match self {
+            Self::Sqlite(on) => on.fetch_all(sql).await.expect("rows").iter().map(|row| row.get(0)).collect(),
+            Self::Postgres(on) => on.fetch_all(sql).await.expect("rows").iter().map(|row| row.get(0)).collect(),
+        }
+    }
+
     /// An id as a literal.
     pub(crate) fn id(&self, id: Uuid) -> String {
         match self {

@@ -1,0 +1,103 @@
+//! How long a login's statements take on two databases, in turns: `login_statements URL URL [logins]`.
+//! People in them have the addresses `p1@example.com` and so on. `bench/storage.py` fills them.
+
+use std::time::{Duration, Instant};
+
+use portcullis_model::{Clock, Email, Random, SessionId, Transport};
+use portcullis_storage::{
+    AuditEvent, DatabaseUrl, MigrateMode, NewSession, Outcome, Store, StoreOptions, UserFilter,
+};
+use portcullis_telemetry::{Metrics, MetricsOptions};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let logins: usize = arguments.get(2).and_then(|text| text.parse().ok()).unwrap_or(2_000);
+    let mut sides = Vec::new();
+    for url in &arguments[..2] {
+        let store = open(url).await;
+        let people = store.list_users(&UserFilter::default(), 1, 0).await.expect("reads").total;
+        sides.push((store, people, Vec::with_capacity(logins)));
+    }
+    let random = Random::system();
+    for round in 0..logins + logins / 10 {
+        for (store, people, took) in &mut sides {
+            let number = u64::from_le_bytes(random.bytes::<8>()) % *people + 1;
+            let one = login(store, number, &random).await;
+            // The first tenth only warms caches.
+            if round >= logins / 10 {
+                took.push(one);
+            }
+        }
+    }
+    let mut medians = Vec::new();
+    for (_, people, took) in &mut sides {
+        took.sort();
+        let at = |share: usize| took[(took.len() - 1) * share / 100].as_secs_f64() * 1e3;
+        medians.push(at(50));
+        out(&format!("{people} people: median {:.3} ms, p95 {:.3} ms of {}\n", at(50), at(95), took.len()));
+    }
+    out(&format!("ratio of medians: {:.2}\n", medians[1] / medians[0]));
+}
+
+async fn open(url: &str) -> Store {
+    let options = StoreOptions {
+        url: DatabaseUrl::parse(url).expect("an address"),
+        pool_min: 1,
+        pool_max: 2,
+        acquire_timeout: Duration::from_secs(10),
+        statement_timeout: Duration::from_secs(600),
+        migrate: MigrateMode::Auto,
+        migrate_wait: Duration::from_secs(60),
+        app_version: "bench".to_owned(),
+        notify: false,
+        clock: Clock::system(),
+        random: Random::system(),
+        metrics: Metrics::new(&MetricsOptions::default(), "bench"),
+    };
+    Store::open(options).await.expect("opens")
+}
+
+/// What `identity/login.rs` asks of the database.
+async fn login(store: &Store, number: u64, random: &Random) -> Duration {
+    let email = Email::parse(&format!("p{number}@example.com")).expect("valid");
+    let now = store.clock().now();
+    let begun = Instant::now();
+    let known = store.credentials_by_email(&email).await.expect("reads").expect("exists");
+    let session = NewSession {
+        id: SessionId::new(store.clock(), random),
+        user_id: known.user.id,
+        refresh_hash: random.bytes(),
+        created_at: now,
+        idle_expires_at: now + Duration::from_secs(7 * 86_400),
+        absolute_expires_at: now + Duration::from_secs(30 * 86_400),
+        remember: false,
+        transport: Transport::Token,
+        ip: Some([192, 0, 2, 1].into()),
+        user_agent: Some("Mozilla/5.0".to_owned()),
+        amr: vec!["pwd".to_owned()],
+    };
+    let event = AuditEvent {
+        at: now,
+        action: "auth.login",
+        outcome: Outcome::Success,
+        actor_id: Some(known.user.id),
+        subject_id: Some(known.user.id),
+        session_id: Some(session.id),
+        ip: Some([192, 0, 2, 1].into()),
+        user_agent: Some("Mozilla/5.0".to_owned()),
+        request_id: None,
+        details: None,
+    };
+    let mut tx = store.begin().await.expect("begins");
+    tx.insert_session(&session).await.expect("inserts");
+    assert!(tx.record_login(known.user.id, known.epoch, now).await.expect("updates"));
+    tx.append_audit(&event).await.expect("inserts");
+    tx.commit().await.expect("commits");
+    begun.elapsed()
+}
+
+#[expect(clippy::print_stdout, reason = "its output is its purpose")]
+fn out(text: &str) {
+    print!("{text}");
+}
