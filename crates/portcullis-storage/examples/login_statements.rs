@@ -4,9 +4,7 @@
 use std::time::{Duration, Instant};
 
 use portcullis_model::{Clock, Email, Random, SessionId, Transport};
-use portcullis_storage::{
-    AuditEvent, DatabaseUrl, MigrateMode, NewSession, Outcome, Store, StoreOptions, UserFilter,
-};
+use portcullis_storage::{AuditEvent, DatabaseUrl, MigrateMode, NewSession, Outcome, Store, StoreOptions, UserFilter};
 use portcullis_telemetry::{Metrics, MetricsOptions};
 
 #[tokio::main(flavor = "current_thread")]

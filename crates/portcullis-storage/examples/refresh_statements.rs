@@ -43,7 +43,8 @@ async fn refresh(on: &mut PgConnection, id: Uuid, hash: Vec<u8>) -> Vec<u8> {
         WHERE id = $1 AND refresh_hash = $2 AND ended_at IS NULL AND idle_expires_at > $5 AND absolute_expires_at > $5";
     let swap = sqlx::query(swap).bind(id).bind(&hash).bind(&next).bind(now + Duration::days(7)).bind(now);
     assert_eq!(swap.execute(&mut *on).await.expect("updates").rows_affected(), 1);
-    let keep = "INSERT INTO refresh_grace (token_hash, session_id, sealed_successor, rotated_at) VALUES ($1, $2, $3, $4)";
+    let keep =
+        "INSERT INTO refresh_grace (token_hash, session_id, sealed_successor, rotated_at) VALUES ($1, $2, $3, $4)";
     let keep = sqlx::query(keep).bind(&hash).bind(id).bind(vec![7_u8; 72]).bind(now);
     keep.execute(&mut *on).await.expect("inserts");
     let note = "INSERT INTO audit_log (id, at, action, outcome, actor_id, subject_id, session_id, ip, user_agent, request_id, \

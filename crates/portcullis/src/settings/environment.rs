@@ -122,7 +122,7 @@ impl Variables {
 }
 
 /// In this order.
-const ENVIRONMENT_NAMES: [&str; 2] = ["PORTCULLIS_ENV", "NODE_ENV"];
+pub(super) const ENVIRONMENT_NAMES: [&str; 2] = ["PORTCULLIS_ENV", "NODE_ENV"];
 
 fn parse_environment(text: &str) -> Option<Environment> {
     [Environment::Development, Environment::Production, Environment::Test]

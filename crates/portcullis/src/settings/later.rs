@@ -12,6 +12,12 @@ const LATER: [(&str, &str); 5] = [
     ("SENTRY_ENVIRONMENT", "errors are only logged"),
 ];
 
+/// These names.
+#[cfg(test)]
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    LATER.iter().map(|(name, _)| *name)
+}
+
 pub(super) fn warn(variables: &Variables, warnings: &mut Vec<Notice>) {
     let mut add = |name: &str, instead: &str| {
         if let Some(place) = variables.place(name) {

@@ -74,6 +74,34 @@ mod tests {
     }
 
     #[test]
+    fn the_example_of_an_environment_has_every_name_and_no_dead_one() {
+        let page = include_str!("../../../../.env.example");
+        let names = |lines: &str| -> BTreeSet<String> {
+            let name = |line: &str| Some(line.strip_prefix('#')?.split_once('=')?.0.to_owned());
+            let is_name = |name: &String| name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+            lines.lines().filter_map(name).filter(is_name).collect()
+        };
+        let (now, later) = page.split_once("# --- read by a later version").expect("it has that part");
+        let mut read: BTreeSet<String> = SECTIONS
+            .iter()
+            .flat_map(|section| section.keys)
+            .flat_map(|key| key.environment)
+            .map(|name| (*name).to_owned())
+            .collect();
+        read.extend(crate::settings::environment::ENVIRONMENT_NAMES.map(str::to_owned));
+        read.insert("PORTCULLIS_CONFIG".to_owned());
+        assert_eq!(names(now), read);
+        let mut unread: BTreeSet<String> = crate::settings::later::names().map(str::to_owned).collect();
+        unread.insert("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned());
+        assert_eq!(names(later), unread);
+        // Each name has its line of comment, of its own or shared with the line above.
+        for (line, above) in page.lines().skip(1).zip(page.lines()) {
+            let is_name = names(line).len() == 1;
+            assert!(!is_name || above.starts_with('#'), "{line} has no comment");
+        }
+    }
+
+    #[test]
     fn the_documentations_example_is_a_good_file() {
         let page = include_str!("../../../../docs/settings.md");
         let example = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");

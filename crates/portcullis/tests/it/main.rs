@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod client;
+mod compose;
 mod costs;
 mod csrf;
 mod documents;
