@@ -12,7 +12,7 @@ async fn main() {
     let url = arguments.next().expect("the first argument is an address");
     let refreshes: u32 = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(5_000);
     let mut connection = PgConnection::connect(&url).await.expect("connects");
-    let row = sqlx::query("SELECT id, refresh_hash FROM sessions WHERE ended_at IS NULL LIMIT 1");
+    let row = sqlx::query("SELECT id, refresh_hash FROM sessions WHERE ended_at IS NULL ORDER BY created_at LIMIT 1");
     let row = row.fetch_one(&mut connection).await.expect("there is a session");
     let (id, mut hash): (Uuid, Vec<u8>) = (row.get(0), row.get(1));
     for _ in 0..refreshes / 10 {

@@ -78,7 +78,8 @@ impl Engine {
             }
             DatabaseUrl::Postgres { url } => {
                 let server = server(url.expose())?;
-                let target = Target::Postgres { server: Box::new(server.clone()), setup: LIFELINE.to_owned() };
+                let setup = format!("{LIFELINE}; {PATIENCE}");
+                let target = Target::Postgres { server: Box::new(server.clone()), setup };
                 let opening = tokio::time::timeout(options.acquire_timeout, Connection::open(&target)).await;
                 let opened = opening.unwrap_or(Err(SqlxError::PoolTimedOut));
                 let mut connection = opened.map_err(|error| OpenError::from_postgres(error, &server))?;
@@ -167,6 +168,9 @@ fn server(url: &str) -> Result<PgConnectOptions, OpenError> {
 /// close, as a machine does that loses power, must not keep the others waiting.
 const LIFELINE: &str = "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3; \
     SET tcp_user_timeout = '30s'; SET idle_in_transaction_session_timeout = '30s'";
+
+/// A step that waits for a lock makes everybody else wait behind it: it gives up sooner than they do.
+const PATIENCE: &str = "SET lock_timeout = '5s'";
 
 fn postgres(server: &PgConnectOptions, options: &StoreOptions) -> Target {
     let millis = options.statement_timeout.as_millis();

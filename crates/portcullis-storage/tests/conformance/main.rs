@@ -5,6 +5,7 @@ mod bed;
 mod costs;
 mod feed;
 mod keys;
+mod odd_values;
 mod opening;
 mod outbox;
 mod pool;
