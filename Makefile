@@ -28,7 +28,7 @@ lint: ## format check, clippy without warnings, what of cargo-deny runs offline,
 	@scripts/squawk.sh
 
 deny: ## licences, duplicates, bans and sources (needs cargo-deny)
-	@if command -v cargo-deny >/dev/null; then $(CARGO) deny --offline --log-level error check licenses bans sources; \
+	@if command -v cargo-deny >/dev/null; then $(CARGO) fetch --locked --quiet && $(CARGO) deny --offline --log-level error check licenses bans sources; \
 	else echo "cargo-deny is not installed: licences and bans were not checked. hint: cargo install --locked cargo-deny"; fi
 
 fmt: ## format all code

@@ -1,7 +1,8 @@
 //! The statements of a refresh through the bare driver, on one connection: `refresh_statements URL [refreshes]`. Prints
 //! the CPU that this process spends on one, in microseconds, to hold the whole server's against.
 
-use chrono::{Duration, Utc};
+use chrono::Duration;
+use portcullis_model::{Clock, Random};
 use sqlx::postgres::PgConnection;
 use sqlx::{Connection, Executor, Row};
 use uuid::Uuid;
@@ -36,8 +37,8 @@ async fn refresh(on: &mut PgConnection, id: Uuid, hash: Vec<u8>) -> Vec<u8> {
         u.last_login_at, u.created_at AS made, u.updated_at, u.epoch AS user_epoch, u.token_epoch, clock_timestamp() AS now \
         FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.id = $1";
     sqlx::query(read).bind(id).fetch_one(&mut *on).await.expect("reads");
-    let now = Utc::now();
-    let next = Uuid::new_v4().as_bytes().repeat(2);
+    let (now, random) = (Clock::system().now(), Random::system());
+    let next = random.bytes::<32>().to_vec();
     on.execute("BEGIN").await.expect("begins");
     let swap = "UPDATE sessions SET refresh_hash = $3, idle_expires_at = $4, last_seen_at = $5 \
         WHERE id = $1 AND refresh_hash = $2 AND ended_at IS NULL AND idle_expires_at > $5 AND absolute_expires_at > $5";
@@ -49,7 +50,7 @@ async fn refresh(on: &mut PgConnection, id: Uuid, hash: Vec<u8>) -> Vec<u8> {
     keep.execute(&mut *on).await.expect("inserts");
     let note = "INSERT INTO audit_log (id, at, action, outcome, actor_id, subject_id, session_id, ip, user_agent, request_id, \
         details) VALUES ($1, $2, 'auth.refresh', 'success', $3, $3, $4, '192.0.2.1', 'Mozilla/5.0', NULL, NULL)";
-    let note = sqlx::query(note).bind(Uuid::new_v4()).bind(now).bind(id).bind(id);
+    let note = sqlx::query(note).bind(Uuid::from_bytes(random.bytes())).bind(now).bind(id).bind(id);
     note.execute(&mut *on).await.expect("inserts");
     on.execute("COMMIT").await.expect("commits");
     next

@@ -14,8 +14,11 @@ use crate::feed::Position;
 use crate::migrate::MigrateMode;
 use crate::{AuditEvent, DatabaseUrl, EndReason, NewSession, Outcome, Rotation, Store, StoreOptions, TokenPurpose};
 
-/// Statements and their plans.
-type Plans = Arc<Mutex<Vec<(String, Vec<String>)>>>;
+/// A statement and the lines of its plan.
+type Plan = (String, Vec<String>);
+type Plans = Arc<Mutex<Vec<Plan>>>;
+/// What a use case runs, under its title.
+type UseCase = (&'static str, Vec<Plan>);
 
 tokio::task_local! {
     pub(crate) static EXPLAINED: Plans;
@@ -89,7 +92,7 @@ async fn filled(url: DatabaseUrl) -> Store {
 }
 
 /// What each use case runs.
-async fn plans_of(store: &Store) -> Vec<(&'static str, Vec<(String, Vec<String>)>)> {
+async fn plans_of(store: &Store) -> Vec<UseCase> {
     let (clock, random) = (store.clock().clone(), Random::system());
     let now = clock.now();
     let email = Email::parse("p42@example.com").expect("valid");
@@ -261,10 +264,7 @@ fn walks(line: &str) -> bool {
     table.and_then(|rest| rest.split(' ').next()).is_some_and(|table| GROWING.contains(&table))
 }
 
-fn page(
-    sqlite: &[(&'static str, Vec<(String, Vec<String>)>)],
-    postgres: &[(&'static str, Vec<(String, Vec<String>)>)],
-) -> String {
+fn page(sqlite: &[UseCase], postgres: &[UseCase]) -> String {
     let mut page = String::from(
         "# Plans of the hot statements\n\n\
          What each engine does for what happens often, on 5,000 people with a session each, after `ANALYZE`. Written by a test,\n\
