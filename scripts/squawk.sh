@@ -13,6 +13,7 @@ for file in crates/portcullis-storage/migrations/*.up.sql; do
   # As dialect.rs says the words in braces on PostgreSQL.
   sed -e 's/{uuid}/UUID/g; s/{bytes}/BYTEA/g; s/{text}/TEXT/g; s/{timestamp}/TIMESTAMPTZ/g; s/{boolean}/BOOLEAN/g' \
     -e 's/{bigint}/BIGINT/g; s/{sequence}/BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY/g; s/{strict}//g' \
+    -e 's/{often_updated}/ WITH (fillfactor = 85)/g' \
     "$file" > "$folder/$(basename "$file")"
 done
 # Left out: prefer-robust-stmts, because a step runs once, in one transaction, on a schema that it knows, and should fail

@@ -47,7 +47,7 @@ pub struct RedisOptions {
     /// How long connecting may take.
     pub connect_timeout: Duration,
     /// The authorities that vouch for the server, as PEM; the system's when absent.
-    pub ca_file: Option<PathBuf>,
+    pub authorities: Option<PathBuf>,
     /// For how long copies live.
     pub clock: Clock,
     /// Names this replica.
@@ -121,9 +121,9 @@ impl ConnectError {
                 "check user and password in REDIS_URL; docs/redis.md shows the rights that the user needs".into()
             }
             Self::Tls { .. } => "rediss:// needs a server that offers TLS with a certificate for this host; \
-                 redis.ca_file names the authority that vouches for it, when it is not a public one"
+                 redis.authorities names the authority that vouches for it, when it is not a public one"
                 .into(),
-            Self::Authorities { .. } => "redis.ca_file must hold certificates as PEM".into(),
+            Self::Authorities { .. } => "redis.authorities must hold certificates as PEM".into(),
             Self::TooOld { .. } => "use a newer Redis, or Valkey".into(),
             Self::Layout { is_cluster: true, .. } => {
                 "begin REDIS_URL with redis-cluster:// or rediss-cluster://".into()
@@ -248,7 +248,7 @@ fn builder(options: &RedisOptions) -> Result<Builder, ConnectError> {
 /// rustls over AWS-LC by name, because a process may hold several providers.
 fn tls(options: &RedisOptions) -> Result<TlsConfig, ConnectError> {
     let mut roots = RootCertStore::empty();
-    match &options.ca_file {
+    match &options.authorities {
         Some(path) => {
             let failed = |source| ConnectError::Authorities { path: path.clone(), source };
             for certificate in CertificateDer::pem_file_iter(path).map_err(failed)? {

@@ -1,5 +1,5 @@
 -- People, sessions, the revocation log, keys, audit and outbox.
--- Words in braces are column types; dialect.rs says what each engine calls them.
+-- Words in braces are column types and kinds of tables; dialect.rs says what each engine calls them.
 -- Names of unique constraints are what StoreError::Conflict reports.
 
 -- users: People. `epoch` rises with every change that copies of their sessions must see; access tokens of an epoch below `token_epoch` are dead.
@@ -19,7 +19,7 @@ CREATE TABLE users (
   updated_at {timestamp} NOT NULL,
   epoch {bigint} NOT NULL,
   token_epoch {bigint} NOT NULL
-){strict};
+){often_updated};
 CREATE UNIQUE INDEX users_email ON users (email);
 CREATE UNIQUE INDEX users_username ON users (username);
 CREATE INDEX users_newest ON users (created_at, id);
@@ -50,7 +50,7 @@ CREATE TABLE sessions (
   epoch {bigint} NOT NULL,
   ended_at {timestamp},
   end_reason {text}
-){strict};
+){often_updated};
 CREATE INDEX sessions_user ON sessions (user_id);
 CREATE INDEX sessions_absolute_expiry ON sessions (absolute_expires_at);
 

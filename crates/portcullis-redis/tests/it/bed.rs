@@ -18,7 +18,7 @@ pub(crate) fn options(url: &str) -> RedisOptions {
         prefix: "test".to_owned(),
         command_timeout: Duration::from_millis(250),
         connect_timeout: Duration::from_secs(5),
-        ca_file: None,
+        authorities: None,
         clock: Clock::system(),
         random: Random::system(),
         metrics: Metrics::new(&MetricsOptions::default(), "test"),

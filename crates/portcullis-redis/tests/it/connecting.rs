@@ -55,7 +55,7 @@ async fn tls_is_used_and_checked() {
     let (server, authority) = PrivateRedis::start_with_tls();
     let url = format!("rediss://127.0.0.1:{}", server.port());
     let mut checked = options(&url);
-    checked.ca_file = Some(authority.clone());
+    checked.authorities = Some(authority.clone());
     let redis = Redis::connect(checked).await.expect("connects");
     redis.limits().take("a", rate("1/1h")).await.expect("is counted");
     // Nobody vouches for it.
@@ -64,11 +64,11 @@ async fn tls_is_used_and_checked() {
     told(&unknown);
     // Under another name than the certificate's it is somebody else.
     let mut elsewhere = options(&format!("rediss://localhost:{}", server.port()));
-    elsewhere.ca_file = Some(authority);
+    elsewhere.authorities = Some(authority);
     let refused = refusal(elsewhere).await;
     assert!(matches!(refused, ConnectError::Tls { .. }), "{refused:?}");
     let mut nothing = options(&url);
-    nothing.ca_file = Some("/nowhere/ca.pem".into());
+    nothing.authorities = Some("/nowhere/ca.pem".into());
     assert!(matches!(refusal(nothing).await, ConnectError::Authorities { .. }));
 }
 

@@ -152,7 +152,7 @@ async fn connect_redis(
         prefix: redis.prefix,
         command_timeout: REDIS_COMMAND,
         connect_timeout: redis.connect_timeout,
-        ca_file: redis.ca_file,
+        authorities: redis.authorities,
         clock: clock.clone(),
         random: random.clone(),
         metrics: metrics.clone(),

@@ -22,7 +22,7 @@ pub struct Redis {
     /// How long connecting may take.
     pub connect_timeout: Duration,
     /// The authorities that vouch for the server, as PEM; the system's when absent.
-    pub ca_file: Option<PathBuf>,
+    pub authorities: Option<PathBuf>,
 }
 
 static URL: Key = Key::new(
@@ -41,14 +41,14 @@ static PREFIX: Key = Key::new(
 );
 static CONNECT_TIMEOUT: Key =
     Key::new("connect_timeout", Preset::Value("2s"), "duration", "How long connecting may take.");
-static CA_FILE: Key = Key::new(
-    "ca_file",
+static AUTHORITIES: Key = Key::new(
+    "authorities",
     Preset::Otherwise("the system's authorities"),
     "path",
     "The authorities that vouch for the server, as PEM.",
 );
 
-pub(super) static SECTION: Section = Section { name: "redis", keys: &[&URL, &PREFIX, &CONNECT_TIMEOUT, &CA_FILE] };
+pub(super) static SECTION: Section = Section { name: "redis", keys: &[&URL, &PREFIX, &CONNECT_TIMEOUT, &AUTHORITIES] };
 
 /// The longest prefix.
 const PREFIX_LENGTH: usize = 64;
@@ -58,8 +58,8 @@ pub(super) fn read(tree: &Table, problems: &mut Problems) -> Option<Redis> {
     let url = section.optional(&URL, RedisUrl::parse);
     let prefix = section.value(&PREFIX, parse_prefix);
     let connect_timeout = section.value(&CONNECT_TIMEOUT, positive_duration);
-    let ca_file = section.optional(&CA_FILE, |text| Ok(PathBuf::from(text)));
-    url.map(|url| Redis { url, prefix, connect_timeout, ca_file })
+    let authorities = section.optional(&AUTHORITIES, |text| Ok(PathBuf::from(text)));
+    url.map(|url| Redis { url, prefix, connect_timeout, authorities })
 }
 
 fn parse_prefix(text: &str) -> Result<String, Rejected> {
