@@ -8,6 +8,7 @@ compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/
 command -v redis-server >/dev/null || missing+=(redis-server)
 command -v redis-sentinel >/dev/null || missing+=(redis-sentinel)
 command -v promtool >/dev/null || missing+=(prometheus)
+command -v pkill >/dev/null || missing+=(procps)
 for tool in curl perl python3; do command -v "$tool" >/dev/null || missing+=("$tool"); done
 
 if [ ${#missing[@]} -gt 0 ]; then
