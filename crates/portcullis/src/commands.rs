@@ -110,9 +110,12 @@ Every table is read in one consistent snapshot, carried in batches, and compared
 and checksum. What is written to the source after the snapshot is not carried: stop its server first.
 Interrupted, it goes on where it stopped when it is run again.
 
+Arguments can be seen by everybody on the machine: leave a password out of the address and set
+PGPASSWORD.
+
 Examples:
   portcullis move --from sqlite:///var/lib/portcullis/portcullis.db \\
-    --to postgres://gate:password@db.example:5432/gate")]
+    --to postgres://gate@db.example:5432/gate")]
     Move(transfer::Arguments),
     /// Make, list and recover accounts
     #[command(subcommand)]

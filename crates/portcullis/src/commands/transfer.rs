@@ -1,9 +1,11 @@
 //! `portcullis move`: everything from one database to another.
 
+use std::convert::Infallible;
 use std::io::IsTerminal;
 use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use portcullis_model::SecretString;
 use portcullis_storage::{DatabaseUrl, TransferProgress, TransferredTable};
 use serde_json::{Value, json};
 
@@ -14,11 +16,11 @@ use crate::settings::Settings;
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
     /// The database to move from; it is only read
-    #[arg(long, value_name = "URL", value_parser = parse)]
-    from: DatabaseUrl,
+    #[arg(long, value_name = "URL", value_parser = secret)]
+    from: SecretString,
     /// The database to move to; it must be empty
-    #[arg(long, value_name = "URL", value_parser = parse)]
-    to: DatabaseUrl,
+    #[arg(long, value_name = "URL", value_parser = secret)]
+    to: SecretString,
     /// Throw away what an unfinished move has left in the target, and begin afresh
     #[arg(long)]
     restart: bool,
@@ -26,34 +28,42 @@ pub(super) struct Arguments {
     format: Format,
 }
 
-fn parse(text: &str) -> Result<DatabaseUrl, String> {
-    DatabaseUrl::parse(text).map_err(|reason| reason.to_string())
+/// Read later, because what is wrong with an argument is told together with the argument, password included.
+#[expect(clippy::unnecessary_wraps, reason = "the form that the command line takes")]
+fn secret(text: &str) -> Result<SecretString, Infallible> {
+    Ok(SecretString::new(text))
+}
+
+fn parse(flag: &str, text: &SecretString) -> Result<DatabaseUrl, Failure> {
+    let parsed = DatabaseUrl::parse(text.expose());
+    parsed.map_err(|reason| Failure::new(format!("{flag} cannot be used")).hint(reason.to_string()))
 }
 
 pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Failure> {
+    let (from, to) = (parse("--from", &arguments.from)?, parse("--to", &arguments.to)?);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::new(format!("the command cannot be run: {error}")))?;
     let mut progress = Progress::new(arguments.format);
     let begun = Instant::now();
-    let moving = crate::serve::transfer(settings, &arguments.from, &arguments.to, arguments.restart, &mut progress);
+    let moving = crate::serve::transfer(settings, &from, &to, arguments.restart, &mut progress);
     let moved = runtime.block_on(Box::pin(moving));
     progress.end();
     let tables = moved.map_err(|error| Failure::of_error(&error).maybe_hint(error.hint()))?;
-    show(arguments, &tables, begun.elapsed().as_secs_f64());
+    show((&from, &to), arguments.format, &tables, begun.elapsed().as_secs_f64());
     Ok(())
 }
 
-fn show(arguments: &Arguments, tables: &[TransferredTable], seconds: f64) {
+fn show(ends: (&DatabaseUrl, &DatabaseUrl), format: Format, tables: &[TransferredTable], seconds: f64) {
     let rows: u64 = tables.iter().map(|table| table.sum.rows).sum();
-    if arguments.format.json {
+    if format.json {
         let list = tables.iter();
         let list =
             list.map(|table| json!({ "table": table.name, "rows": table.sum.rows, "checksum": table.sum.checksum() }));
         print_json(&json!({
-            "from": arguments.from.to_string(),
-            "to": arguments.to.to_string(),
+            "from": ends.0.to_string(),
+            "to": ends.1.to_string(),
             "rows": rows,
             "seconds": seconds,
             "tables": list.collect::<Vec<Value>>(),
@@ -96,12 +106,12 @@ impl Progress {
 impl TransferProgress for Progress {
     fn table(&mut self, name: &'static str, rows: u64, carried_before: u64) {
         if let Some(bar) = &self.bar {
-            bar.reset();
-            bar.set_length(rows);
-            bar.set_position(carried_before);
             let form = "{msg:16} [{bar:40}] {human_pos}/{human_len} rows, {per_sec}, {eta} left";
             bar.set_style(ProgressStyle::with_template(form).expect("the form is well made"));
             bar.set_message(name);
+            bar.reset();
+            bar.set_length(rows);
+            bar.set_position(carried_before);
         }
         if self.lines {
             let before =

@@ -38,6 +38,14 @@ async fn after_a_move_old_passwords_tokens_and_sessions_go_on() {
     let login = post(&after, "/api/v1/auth/login", &json!({ "email": ended.email, "password": PASSWORD })).await;
     assert_eq!(login.status, 200, "{}", login.body);
 
+    let wrong = before.command(&["move", "--from", &from, "--to", "postgres://ada:hunter2@db:port/gate"]).output();
+    let wrong = wrong.expect("the binary runs");
+    let said = String::from_utf8_lossy(&wrong.stderr).into_owned();
+    assert!(
+        wrong.status.code() == Some(1) && said.contains("--to cannot be used") && !said.contains("hunter2"),
+        "{said}"
+    );
+
     let again = before.command(&["move", "--from", &from, "--to", &to]).output().expect("the binary runs");
     let said = String::from_utf8_lossy(&again.stderr).into_owned();
     assert_eq!(again.status.code(), Some(1));
