@@ -45,6 +45,10 @@ impl House {
         if let Some(redis) = &redis {
             store.ring(redis.bell());
         }
+        // So that the first request's session can be held; if it fails, the task that follows the log reads it.
+        if let Err(error) = sessions.read_feed().await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "the revocation log cannot be read yet");
+        }
         let config = gate_config(settings, &secrets, &metrics)?;
         let parts = Common { store: &store, sessions: &sessions, clock: &clock, random: &random, metrics: &metrics };
         let identity = start_identity(settings, secrets, parts, base_url).await?;
