@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use portcullis_model::Revocation;
 use portcullis_redis::Redis;
 use portcullis_testkit::PrivateRedis;
@@ -130,7 +128,10 @@ async fn hits_and_misses_are_counted_as_redis() {
     let copy = copy();
     assert_eq!(redis.sessions().fetch(copy.id).await, None);
     redis.sessions().offer(copy.clone());
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    until("the copy is written", async || {
+        server.command(&["exists", &format!("test:session:{{{}}}", copy.id)]).trim() == "1"
+    })
+    .await;
     assert!(redis.sessions().fetch(copy.id).await.is_some());
     let page = metrics.render(false);
     assert!(page.contains("cache_hits_total{cache_type=\"redis\"} 1"), "{page}");
