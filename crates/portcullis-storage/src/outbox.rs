@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use portcullis_model::ids::new_uuid;
-use portcullis_model::{Timestamp, UserId};
+use portcullis_model::{Email, Timestamp, UserId};
 use uuid::Uuid;
 
 use crate::error::StoreError;
@@ -14,6 +14,23 @@ use crate::users::as_bigint;
 
 /// The longest error kept, in characters.
 const ERROR_LENGTH: usize = 1000;
+
+/// A mail that somebody who may be anybody asks for, by address.
+#[derive(Clone, Copy, Debug)]
+pub struct MailRequest<'a> {
+    /// Which text.
+    pub template: &'a str,
+    /// The address that was typed; the mail goes to the stored one.
+    pub email: &'a Email,
+    /// Only to an address that is not confirmed yet.
+    pub only_unverified: bool,
+    /// At most this many mails of this text…
+    pub most: u64,
+    /// …within this time.
+    pub within: Duration,
+    /// Now.
+    pub at: Timestamp,
+}
 
 /// A mail whose turn has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +52,15 @@ static ENQUEUE: Sql = Sql::insert(
     "INSERT INTO mail_outbox (id, template, user_id, created_at, attempts, next_attempt_at) \
      VALUES ($1, $2, $3, $4, 0, $4)",
 );
+// One statement, whether there is such an account or not (SR-10).
+static REQUEST: Sql = Sql::insert(
+    "mail_outbox",
+    "INSERT INTO mail_outbox (id, template, user_id, created_at, attempts, next_attempt_at) \
+     SELECT $1, $2, users.id, $3, 0, $3 FROM users \
+     WHERE users.email = $4 AND users.is_active AND (users.email_verified_at IS NULL OR NOT $5) \
+     AND (SELECT count(*) FROM mail_outbox earlier WHERE earlier.user_id = users.id AND earlier.template = $2 \
+     AND earlier.created_at > $6) < $7 RETURNING user_id",
+);
 // The outer condition is checked again on the row as it is when its lock is got: of two workers one takes it.
 static CLAIM: Sql = Sql::update(
     "mail_outbox",
@@ -54,6 +80,22 @@ impl Tx {
         let id = new_uuid(&self.store.inner.clock, &self.store.inner.random);
         self.execute(&ENQUEUE, vec![id.into(), template.into(), to.0.into(), at.into()]).await?;
         Ok(id)
+    }
+
+    /// Queues a mail for the active account with this address, and says whose it is; `None` when there is none, or
+    /// when it has had enough of these mails. The same statement in every case.
+    pub async fn request_mail(&mut self, request: &MailRequest<'_>) -> Result<Option<UserId>, StoreError> {
+        let id = new_uuid(&self.store.inner.clock, &self.store.inner.random);
+        let values = vec![
+            id.into(),
+            request.template.into(),
+            request.at.into(),
+            request.email.as_str().into(),
+            request.only_unverified.into(),
+            (request.at - request.within).into(),
+            as_bigint(request.most),
+        ];
+        self.one(&REQUEST, values).await?.map(|row| row.user_id("user_id")).transpose()
     }
 }
 

@@ -1,10 +1,13 @@
 //! One-time tokens of mailed links: only their hash is stored, and each is good once (SR-12).
 
+use std::str::FromStr;
+
 use portcullis_model::{Timestamp, UserId};
 use uuid::Uuid;
 
 use crate::error::StoreError;
 use crate::statement::{Runs, Sql};
+use crate::store::Store;
 use crate::tx::Tx;
 
 /// What a token is good for. A token of one purpose is nothing for another.
@@ -32,6 +35,20 @@ impl TokenPurpose {
     }
 }
 
+impl FromStr for TokenPurpose {
+    type Err = UnknownPurpose;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let all = [Self::VerifyEmail, Self::ResetPassword, Self::FirstAdmin, Self::Invitation];
+        all.into_iter().find(|purpose| purpose.as_str() == text).ok_or(UnknownPurpose)
+    }
+}
+
+/// The text is no token's purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no such purpose of a token")]
+pub struct UnknownPurpose;
+
 /// A token to be stored.
 #[derive(Clone, Debug)]
 pub struct NewOneTimeToken {
@@ -47,6 +64,15 @@ pub struct NewOneTimeToken {
     pub expires_at: Timestamp,
 }
 
+/// A token that is good, and not spent by asking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GoodToken {
+    /// What it is good for.
+    pub purpose: TokenPurpose,
+    /// For whom it is.
+    pub user_id: Option<UserId>,
+}
+
 /// A token that was good and now is spent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpentToken {
@@ -58,6 +84,10 @@ static INSERT: Sql = Sql::insert(
     "one_time_tokens",
     "INSERT INTO one_time_tokens (hash, purpose, user_id, created_at, expires_at) VALUES ($1, $2, $3, $4, $5)",
 );
+static FIND: Sql = Sql::select(
+    "one_time_tokens",
+    "SELECT purpose, user_id FROM one_time_tokens WHERE hash = $1 AND used_at IS NULL AND expires_at > $2",
+);
 static CONSUME: Sql = Sql::update(
     "one_time_tokens",
     "UPDATE one_time_tokens SET used_at = $3 \
@@ -68,6 +98,16 @@ static DISCARD: Sql = Sql::delete(
     "DELETE FROM one_time_tokens WHERE purpose = $1 AND used_at IS NULL \
      AND (user_id = $2 OR ($2 IS NULL AND user_id IS NULL))",
 );
+
+impl Store {
+    /// The token with this hash, if it is good now. Spends nothing: only
+    /// [`consume_one_time_token`](Tx::consume_one_time_token) decides who gets it.
+    pub async fn good_one_time_token(&self, hash: &[u8; 32], now: Timestamp) -> Result<Option<GoodToken>, StoreError> {
+        let Some(row) = self.one(&FIND, vec![hash.to_vec().into(), now.into()]).await? else { return Ok(None) };
+        let user_id = row.get::<Option<Uuid>>("user_id")?.map(UserId);
+        Ok(Some(GoodToken { purpose: row.parsed("purpose")?, user_id }))
+    }
+}
 
 impl Tx {
     /// Stores a token's hash.

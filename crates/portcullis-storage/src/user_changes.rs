@@ -31,7 +31,16 @@ static PROFILE: Sql = Sql::update(
         user_columns!()
     ),
 );
-static PASSWORD: Sql = Sql::update("users", "UPDATE users SET password_hash = $2, updated_at = $3 WHERE id = $1");
+static PASSWORD: Sql = Sql::update(
+    "users",
+    "UPDATE users SET password_hash = $3, updated_at = $4, epoch = epoch + 1 \
+     WHERE id = $1 AND password_hash IS NOT DISTINCT FROM $2 AND is_active RETURNING epoch",
+);
+static RESET: Sql = Sql::update(
+    "users",
+    "UPDATE users SET password_hash = $2, updated_at = $3, email_verified_at = COALESCE(email_verified_at, $3), \
+     epoch = epoch + 1, token_epoch = epoch + 1 WHERE id = $1 AND is_active RETURNING epoch",
+);
 static REHASH: Sql = Sql::update("users", "UPDATE users SET password_hash = $3 WHERE id = $1 AND password_hash = $2");
 static VERIFIED: Sql = Sql::update(
     "users",
@@ -88,14 +97,33 @@ impl Tx {
         read_user(&row).map(Some)
     }
 
-    /// Sets a new password. Ends no session: the caller knows which one stays.
+    /// Sets a new password in place of `old`, and raises the epoch, so that a sign-in that has checked the old one
+    /// comes to nothing. `false` when `old` is no longer the hash, or the account is disabled. Ends no session: the
+    /// caller knows which one stays.
     pub async fn set_password_hash(
         &mut self,
         id: UserId,
-        hash: &SecretString,
+        old: Option<&SecretString>,
+        new: &SecretString,
         at: Timestamp,
     ) -> Result<bool, StoreError> {
-        Ok(self.execute(&PASSWORD, vec![id.0.into(), hash.expose().into(), at.into()]).await? == 1)
+        let old = old.map(|hash| hash.expose().to_owned());
+        self.change(&PASSWORD, vec![id.0.into(), old.into(), new.expose().into(), at.into()], id, false).await
+    }
+
+    /// Sets a password by a mailed link, which also confirms the address; every session ends and every access token
+    /// is dead. `false` when the account is unknown or disabled.
+    pub async fn reset_password_hash(
+        &mut self,
+        id: UserId,
+        new: &SecretString,
+        at: Timestamp,
+    ) -> Result<bool, StoreError> {
+        if !self.change(&RESET, vec![id.0.into(), new.expose().into(), at.into()], id, true).await? {
+            return Ok(false);
+        }
+        self.end_all(id, EndReason::PasswordReset, at).await?;
+        Ok(true)
     }
 
     /// Replaces a hash by a stronger one of the same password; `false` when the password was changed meanwhile.

@@ -23,8 +23,10 @@ fn cheap_hash() -> SecretString {
 }
 
 async fn set_hash(house: &House, user: UserId, hash: &str) {
+    let old = house.store.credentials_by_id(user).await.expect("read").expect("known").password_hash;
     let mut tx = house.store.begin().await.expect("tx");
-    assert!(tx.set_password_hash(user, &SecretString::new(hash), house.clock.now()).await.expect("set"));
+    let (new, now) = (SecretString::new(hash), house.clock.now());
+    assert!(tx.set_password_hash(user, old.as_ref(), &new, now).await.expect("set"));
     tx.commit().await.expect("committed");
 }
 

@@ -38,8 +38,12 @@ async fn sr_12_an_expired_a_foreign_and_an_unknown_token_are_nothing(bed: Bed) {
     assert!(spend(&store, bed.clock.now(), other.hash).await.is_none(), "spent for another purpose");
     assert!(spend(&store, bed.clock.now(), bed.hash()).await.is_none());
     let token = store_token(&bed, &store, TokenPurpose::FirstAdmin).await;
+    let good = async |now| store.good_one_time_token(&token.hash, now).await.expect("runs").map(|good| good.purpose);
+    assert_eq!(good(token.expires_at).await, None);
+    assert_eq!(good(token.expires_at - seconds(1)).await, Some(TokenPurpose::FirstAdmin));
     assert!(spend(&store, token.expires_at, token.hash).await.is_none(), "spent in the moment it expired");
     assert!(spend(&store, token.expires_at - seconds(1), token.hash).await.is_some());
+    assert_eq!(good(token.expires_at - seconds(1)).await, None, "it is spent");
 }
 
 async fn a_spending_that_is_rolled_back_was_none(bed: Bed) {

@@ -130,10 +130,14 @@ async fn a_hash_is_strengthened_only_while_it_is_the_one_that_was_checked(bed: B
     assert!(tx.replace_password_hash(ada.id, &old, &new).await.expect("runs"));
     assert!(!tx.replace_password_hash(ada.id, &old, &old).await.expect("runs"));
     let changed = SecretString::new("$argon2id$changed");
-    assert!(tx.set_password_hash(ada.id, &changed, bed.clock.now()).await.expect("runs"));
+    let now = bed.clock.now();
+    assert!(!tx.set_password_hash(ada.id, Some(&old), &changed, now).await.expect("runs"), "it is not the old one");
+    assert!(!tx.set_password_hash(ada.id, None, &changed, now).await.expect("runs"), "it has one");
+    assert!(tx.set_password_hash(ada.id, Some(&new), &changed, now).await.expect("runs"));
     tx.commit().await.expect("commits");
     let stored = store.credentials_by_id(ada.id).await.expect("reads").expect("exists");
     assert_eq!(stored.password_hash.expect("has one").expose(), "$argon2id$changed");
+    assert_eq!((stored.epoch, stored.token_epoch), (2, 1), "a sign-in under way must notice, sessions must not end");
 }
 
 async fn sr_35_changes_that_caches_must_see_raise_the_epoch_and_are_told(bed: Bed) {
@@ -154,6 +158,27 @@ async fn sr_35_changes_that_caches_must_see_raise_the_epoch_and_are_told(bed: Be
     assert_eq!((stored.epoch, stored.token_epoch), (3, 1));
     let record = store.session_record(session.id).await.expect("reads").expect("exists");
     assert!(record.is_live(now), "a change of role ended a session");
+}
+
+async fn sr_22_a_reset_password_ends_every_session_and_confirms_the_address(bed: Bed) {
+    let store = bed.store().await;
+    let ada = bed.someone(&store, "ada").await;
+    let session = bed.signed_in(&store, ada.id).await;
+    let now = bed.clock.now();
+    let new = SecretString::new("$argon2id$reset");
+    let mut tx = store.begin().await.expect("begins");
+    assert!(tx.reset_password_hash(ada.id, &new, now).await.expect("runs"));
+    tx.commit().await.expect("commits");
+    let stored = store.credentials_by_id(ada.id).await.expect("reads").expect("exists");
+    assert_eq!((stored.user.email_verified_at, stored.epoch, stored.token_epoch), (Some(now), 2, 2));
+    assert_eq!(stored.password_hash.expect("has one").expose(), "$argon2id$reset");
+    let record = store.session_record(session.id).await.expect("reads").expect("exists");
+    assert_eq!(record.end_reason.as_deref(), Some("password_reset"));
+    let mut tx = store.begin().await.expect("begins");
+    assert!(tx.set_active(ada.id, false, now).await.expect("runs"));
+    assert!(!tx.reset_password_hash(ada.id, &new, now).await.expect("runs"), "the account is disabled");
+    let nobody = UserId::new(&bed.clock, &bed.random);
+    assert!(!tx.reset_password_hash(nobody, &new, now).await.expect("runs"));
 }
 
 async fn sr_22_disabling_an_account_ends_its_sessions_and_tokens(bed: Bed) {
@@ -255,6 +280,7 @@ crate::on_both_engines!(
     a_profile_changes_only_what_is_given,
     a_hash_is_strengthened_only_while_it_is_the_one_that_was_checked,
     sr_35_changes_that_caches_must_see_raise_the_epoch_and_are_told,
+    sr_22_a_reset_password_ends_every_session_and_confirms_the_address,
     sr_22_disabling_an_account_ends_its_sessions_and_tokens,
     recovering_an_administrator_gives_role_and_password_and_ends_sessions,
     sr_45_of_many_who_would_be_the_first_administrator_one_is,
