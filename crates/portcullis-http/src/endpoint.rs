@@ -14,7 +14,7 @@ use portcullis_model::policy::{
 
 use crate::fault::FaultContext;
 use crate::reply::ReplyBody;
-use crate::{Call, Fault, Reply, Services, account, auth, csrf, health, setup, system};
+use crate::{Call, Fault, Reply, Services, account, auth, csrf, health, password, setup, system};
 
 /// The largest body a built-in endpoint reads, in bytes.
 const MAX_BODY: u64 = 1 << 20;
@@ -66,6 +66,10 @@ static ENDPOINTS: &[Endpoint] = &[
     endpoint!(POST "/api/v1/auth/refresh", None, ExemptButOrigin, Auth, auth::refresh),
     endpoint!(POST "/api/v1/auth/logout", None, ExemptUnlessCookie, Api, auth::logout),
     endpoint!(POST "/api/v1/auth/verify-email", None, ExemptUnlessCookie, Auth, auth::verify_email),
+    endpoint!(POST "/api/v1/auth/resend-verification", None, ExemptUnlessCookie, Auth, password::resend_verification),
+    endpoint!(POST "/api/v1/auth/forgot-password", None, ExemptUnlessCookie, Auth, password::forgot),
+    endpoint!(POST "/api/v1/auth/reset-password", None, ExemptUnlessCookie, Auth, password::reset),
+    endpoint!(POST "/api/v1/auth/change-password", Required, ExemptUnlessCookie, Api, password::change),
     endpoint!(POST "/api/v1/auth/first-administrator", None, ExemptUnlessCookie, Auth, setup::claim),
     endpoint!(GET "/api/v1/auth/profile", Required, ExemptUnlessCookie, Api, account::profile),
     endpoint!(PUT "/api/v1/auth/profile", Required, ExemptUnlessCookie, Api, account::update_profile),

@@ -279,6 +279,18 @@ impl From<IdentityError> for Fault {
                 "The link was already used, has expired or is not complete.",
                 "auth.invalid_verification_token",
             ),
+            IdentityError::CurrentPasswordIncorrect => Self::new(
+                S::BAD_REQUEST,
+                "Current password is incorrect",
+                "Type the password that you sign in with now, or reset it by mail.",
+                "auth.current_password_incorrect",
+            ),
+            IdentityError::InvalidResetToken => Self::new(
+                S::BAD_REQUEST,
+                "Invalid or expired reset token",
+                "The link was already used, has expired or is not complete. Ask for another one.",
+                "auth.invalid_reset_token",
+            ),
             IdentityError::UserExists => Self::new(
                 S::CONFLICT,
                 "User already exists with this email or username",

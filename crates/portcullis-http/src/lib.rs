@@ -14,6 +14,7 @@ mod csrf;
 mod endpoint;
 mod fault;
 mod health;
+mod password;
 mod reply;
 mod services;
 mod setup;

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use portcullis_model::{Email, NewPassword, Role, SecretString, User};
+use portcullis_model::{Email, Role, SecretString, User};
 use portcullis_storage::{NewUser, TokenPurpose};
 
 use crate::audit::Caller;
+use crate::change_password::discard_password_links;
 use crate::error::IdentityError;
 use crate::identity::Identity;
+use crate::password_policy::About;
 use crate::register::{RegisterInput, Registered};
 use crate::tokens::{Beginning, Subject};
 
@@ -59,7 +61,7 @@ impl Identity {
         }
         let password_hash = self.hash(&details.password).await?;
         let now = self.clock.now();
-        let user = self.new_user(details, Role::Admin, Some(now));
+        let user = self.new_user(details.person, Role::Admin, Some(now));
         let beginning =
             Beginning { user: &user, remember: false, by_cookie: false, amr: vec!["pwd".to_owned()], caller };
         let (session, refresh) = self.begin_session(beginning, now);
@@ -98,7 +100,7 @@ impl Identity {
         let details = self.check_registration(&input)?;
         let password_hash = self.hash(&details.password).await?;
         let now = self.clock.now();
-        let user = self.new_user(details, account.role, Some(now));
+        let user = self.new_user(details.person, account.role, Some(now));
         let mut tx = self.store.begin().await?;
         tx.insert_user(&NewUser { user: user.clone(), password_hash: Some(password_hash) }).await?;
         let mut event = caller.success("user.create", now, user.id, None);
@@ -116,13 +118,13 @@ impl Identity {
         password: &SecretString,
         caller: &Caller,
     ) -> Result<User, IdentityError> {
-        let password = NewPassword::parse(password.expose(), self.options.min_password)
-            .map_err(|rejected| IdentityError::Validation(vec![rejected.0]))?;
         let email = Email::parse(email).map_err(|rejected| IdentityError::Validation(vec![rejected.0]))?;
         let known = self.store.credentials_by_email(&email).await?.ok_or(IdentityError::NotFound)?;
+        let password = self.new_password(password, password, &About::user(&known.user))?;
         let password_hash = self.hash(&password).await?;
         let now = self.clock.now();
         let mut tx = self.store.begin().await?;
+        discard_password_links(&mut tx, known.user.id).await?;
         if !tx.recover_admin(known.user.id, &password_hash, now).await? {
             return Err(IdentityError::NotFound);
         }

@@ -22,6 +22,12 @@ pub enum IdentityError {
     /// Not a verification token that works any more.
     #[error("invalid verification token")]
     InvalidVerificationToken,
+    /// Whoever would change a password does not know the one in force.
+    #[error("the current password is incorrect")]
+    CurrentPasswordIncorrect,
+    /// Not a link's token that sets a password any more.
+    #[error("invalid or expired reset token")]
+    InvalidResetToken,
     /// The address or the username is taken.
     #[error("the email or the username is taken")]
     UserExists,

@@ -61,8 +61,7 @@ impl Identity {
         let email = Email::parse(&input.email).unwrap_or_else(|_| Email::from_stored(String::new()));
         let credentials = self.store.credentials_by_email(&email).await?;
         let stored = credentials.as_ref().and_then(|known| known.password_hash.clone());
-        let compared = self.hashing.compare(SecretString::new(password.expose()), stored).await;
-        let compared = compared.map_err(|_busy| IdentityError::Busy)?;
+        let compared = self.compare(&input.password, stored).await?;
         let now = self.clock.now();
         let reason = match &credentials {
             None => "unknown account",

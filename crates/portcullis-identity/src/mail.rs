@@ -11,7 +11,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::IdentityError;
 use crate::identity::{Identity, Parts};
-use crate::register::{ALREADY_REGISTERED, VERIFY_EMAIL};
 
 /// A mail ready to go.
 #[derive(Debug)]
@@ -30,6 +29,17 @@ pub trait MailSender: Send + Sync + 'static {
     fn send(&self, mail: OutgoingMail) -> BoxFuture<'_, Result<(), String>>;
 }
 
+/// The mail that asks to confirm an address.
+pub(crate) const VERIFY_EMAIL: &str = "verify_email";
+/// The mail that tells somebody that they have an account already.
+pub(crate) const ALREADY_REGISTERED: &str = "already_registered";
+/// The mail with which somebody sets a new password.
+pub(crate) const RESET_PASSWORD: &str = "reset_password";
+/// The mail with which somebody who was invited sets the first password.
+pub(crate) const INVITATION: &str = "invitation";
+/// The mail that tells somebody that their password is another now (requirement 18).
+pub(crate) const PASSWORD_CHANGED: &str = "password_changed";
+
 /// How often the outbox is looked into.
 const POLL: Duration = Duration::from_secs(1);
 /// How long a claimed mail is hidden from other replicas.
@@ -38,6 +48,10 @@ const LEASE: Duration = Duration::from_secs(60);
 const BATCH: u64 = 16;
 /// How long a link to confirm an address works.
 const VERIFICATION_LIFETIME: Duration = Duration::from_secs(24 * 3600);
+/// How long a link to set a new password works.
+const RESET_LIFETIME: Duration = Duration::from_secs(30 * 60);
+/// How long a link to set the first password works.
+const INVITATION_LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The longest pause between two attempts.
 const MAX_BACKOFF: Duration = Duration::from_secs(3600);
 
@@ -84,8 +98,10 @@ impl Identity {
         let user = self.store.user_by_id(mail.user_id).await.map_err(|error| failed(error.into()))?;
         let Some(user) = user else { return Err("the account is gone".to_owned()) };
         let link = match mail.template.as_str() {
-            VERIFY_EMAIL => self.verification_link(&user).await.map_err(failed)?,
-            ALREADY_REGISTERED => SecretString::new(self.options.public_url.clone()),
+            VERIFY_EMAIL => self.link(&user, TokenPurpose::VerifyEmail).await.map_err(failed)?,
+            RESET_PASSWORD => self.link(&user, TokenPurpose::ResetPassword).await.map_err(failed)?,
+            INVITATION => self.link(&user, TokenPurpose::Invitation).await.map_err(failed)?,
+            ALREADY_REGISTERED | PASSWORD_CHANGED => SecretString::new(self.options.public_url.clone()),
             other => return Err(format!("there is no mail called {other:?}")),
         };
         sender.send(OutgoingMail { to: user.email, template: mail.template.clone(), link }).await
@@ -93,11 +109,18 @@ impl Identity {
 }
 
 impl Parts {
-    async fn verification_link(&self, user: &User) -> Result<SecretString, IdentityError> {
+    /// A link with a new token in its fragment, which browsers send to no server.
+    async fn link(&self, user: &User, purpose: TokenPurpose) -> Result<SecretString, IdentityError> {
+        let (page, lifetime) = match purpose {
+            TokenPurpose::VerifyEmail => ("verify-email", VERIFICATION_LIFETIME),
+            TokenPurpose::ResetPassword => ("reset-password", RESET_LIFETIME),
+            TokenPurpose::Invitation => ("reset-password", INVITATION_LIFETIME),
+            TokenPurpose::FirstAdmin => unreachable!("the first administrator's link is printed, never mailed"),
+        };
         let mut tx = self.store.begin().await?;
-        let token = self.mint(&mut tx, TokenPurpose::VerifyEmail, Some(user.id), VERIFICATION_LIFETIME).await?;
+        let token = self.mint(&mut tx, purpose, Some(user.id), lifetime).await?;
         tx.commit().await?;
-        Ok(SecretString::new(format!("{}/verify-email#{}", self.options.public_url, token.expose())))
+        Ok(SecretString::new(format!("{}/{page}#{}", self.options.public_url, token.expose())))
     }
 }
 

@@ -1,13 +1,16 @@
 //! Signing up.
 
 use portcullis_model::{
-    Email, NewPassword, PersonName, Rejected, Role, SecretString, Timestamp, User, UserId, Username,
+    Email, NewPassword, PersonName, PresentedPassword, Rejected, Role, SecretString, Timestamp, User, UserId, Username,
 };
 use portcullis_storage::NewUser;
 
 use crate::audit::Caller;
 use crate::error::IdentityError;
+use crate::hashing::Compared;
 use crate::identity::{Identity, Parts, RegistrationMode};
+use crate::mail::{ALREADY_REGISTERED, VERIFY_EMAIL};
+use crate::password_policy::About;
 use crate::tokens::{Beginning, IssuedTokens, Subject};
 
 /// What somebody typed to sign up.
@@ -49,10 +52,6 @@ pub enum RegisterOutcome {
 
 /// The method by which somebody proved who they are (RFC 8176).
 pub(crate) const BY_PASSWORD: &str = "pwd";
-/// The mail that asks to confirm an address.
-pub(crate) const VERIFY_EMAIL: &str = "verify_email";
-/// The mail that tells somebody that they have an account already.
-pub(crate) const ALREADY_REGISTERED: &str = "already_registered";
 
 impl Identity {
     /// Makes an account and signs it in.
@@ -74,7 +73,7 @@ impl Identity {
         }
         let details = self.check_registration(&input)?;
         let password_hash = self.hash(&details.password).await?;
-        let user = self.new_user(details, Role::Developer, None);
+        let user = self.new_user(details.person, Role::Developer, None);
         match self.store_registration(&user, password_hash, caller).await {
             Err(IdentityError::UserExists) => {
                 self.note_taken(&user, caller).await?;
@@ -138,46 +137,69 @@ const FIRST_EPOCH: i64 = 1;
 
 /// Values that passed every rule.
 pub(crate) struct Details {
+    pub(crate) person: Person,
+    pub(crate) password: NewPassword,
+}
+
+/// Who an account is for.
+pub(crate) struct Person {
     pub(crate) email: Email,
     pub(crate) username: Username,
     pub(crate) first_name: PersonName,
     pub(crate) last_name: PersonName,
-    pub(crate) password: NewPassword,
 }
 
 impl Parts {
     /// Checks all values and tells every problem at once; a confirmation that
     /// differs is told by its own name when nothing else is wrong.
     pub(crate) fn check_registration(&self, input: &RegisterInput) -> Result<Details, IdentityError> {
+        let RegisterInput { email, username, first_name, last_name, password, confirm_password } = input;
         let mut problems = Vec::new();
-        let email = keep(Email::parse(&input.email), &mut problems);
-        let username = keep(Username::parse(&input.username), &mut problems);
-        let first_name = keep(PersonName::parse("First name", &input.first_name), &mut problems);
-        let last_name = keep(PersonName::parse("Last name", &input.last_name), &mut problems);
-        let password = keep(NewPassword::parse(input.password.expose(), self.options.min_password), &mut problems);
-        let (Some(email), Some(username), Some(first_name), Some(last_name), Some(password)) =
-            (email, username, first_name, last_name, password)
-        else {
+        let person = self.check_person([email, username, first_name, last_name], &mut problems);
+        let about = About { email, username, first_name, last_name };
+        let checked = keep(self.check_password(password, &about), &mut problems);
+        let (Some(person), Some(checked)) = (person, checked) else {
             return Err(IdentityError::Validation(problems));
         };
-        if input.password.expose() != input.confirm_password.expose() {
+        if password.expose() != confirm_password.expose() {
             return Err(IdentityError::PasswordsDoNotMatch);
         }
-        Ok(Details { email, username, first_name, last_name, password })
+        Ok(Details { person, password: checked })
+    }
+
+    /// Checks e-mail address, username, first and last name, in this order.
+    pub(crate) fn check_person(&self, values: [&str; 4], problems: &mut Vec<String>) -> Option<Person> {
+        let [email, username, first_name, last_name] = values;
+        let email = keep(Email::parse(email), problems);
+        let username = keep(Username::parse(username), problems);
+        let first_name = keep(PersonName::parse("First name", first_name), problems);
+        let last_name = keep(PersonName::parse("Last name", last_name), problems);
+        Some(Person { email: email?, username: username?, first_name: first_name?, last_name: last_name? })
+    }
+
+    /// Compares what was typed, any text at all, with a stored hash.
+    pub(crate) async fn compare(
+        &self,
+        presented: &SecretString,
+        stored: Option<SecretString>,
+    ) -> Result<Compared, IdentityError> {
+        let presented = PresentedPassword::new(presented.expose());
+        let compared = self.hashing.compare(SecretString::new(presented.expose()), stored).await;
+        compared.map_err(|_busy| IdentityError::Busy)
     }
 
     pub(crate) async fn hash(&self, password: &NewPassword) -> Result<SecretString, IdentityError> {
         self.hashing.make(SecretString::new(password.expose())).await.map_err(|_busy| IdentityError::Busy)
     }
 
-    pub(crate) fn new_user(&self, details: Details, role: Role, email_verified_at: Option<Timestamp>) -> User {
+    pub(crate) fn new_user(&self, person: Person, role: Role, email_verified_at: Option<Timestamp>) -> User {
         let now = self.clock.now();
         User {
             id: UserId::new(&self.clock, &self.random),
-            email: details.email,
-            username: details.username,
-            first_name: details.first_name,
-            last_name: details.last_name,
+            email: person.email,
+            username: person.username,
+            first_name: person.first_name,
+            last_name: person.last_name,
             avatar: None,
             role,
             is_active: true,

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -31,7 +31,12 @@ pub struct TestApp {
     process: Child,
     address: SocketAddr,
     said: String,
+    /// What it prints after that.
+    lines: Mutex<mpsc::Receiver<String>>,
 }
+
+/// How long a server may take to print what a test waits for.
+const LINE_LIMIT: Duration = Duration::from_secs(30);
 
 impl TestAppBuilder {
     /// On a database of its own, of the engine that this run uses. For the binary at `binary`: `env!("CARGO_BIN_EXE_portcullis")` in its integration tests.
@@ -74,8 +79,8 @@ impl TestAppBuilder {
     /// Starts it and waits until it says where it listens.
     pub fn start(self) -> TestApp {
         let Self { binary, folder, environment } = self;
-        let (process, address, said) = spawn(&binary, folder.path(), &environment);
-        TestApp { binary, folder, environment, process, address, said }
+        let (process, address, said, lines) = spawn(&binary, folder.path(), &environment);
+        TestApp { binary, folder, environment, process, address, said, lines: Mutex::new(lines) }
     }
 }
 
@@ -93,6 +98,20 @@ impl TestApp {
     /// What it printed until it listened.
     pub fn said(&self) -> &str {
         &self.said
+    }
+
+    /// Waits for the next line on standard output that contains `part`; lines before it are passed over.
+    pub fn line_with(&self, part: &str) -> String {
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let begin = Instant::now();
+        loop {
+            let left = LINE_LIMIT.saturating_sub(begin.elapsed());
+            match lines.recv_timeout(left) {
+                Ok(line) if line.contains(part) => return line,
+                Ok(_) => {}
+                Err(_) => panic!("portcullis serve printed no line with {part:?}"),
+            }
+        }
     }
 
     /// The folder it runs in.
@@ -144,10 +163,11 @@ impl TestApp {
     }
 
     fn restart(&mut self) {
-        let (process, address, said) = spawn(&self.binary, self.folder.path(), &self.environment);
+        let (process, address, said, lines) = spawn(&self.binary, self.folder.path(), &self.environment);
         self.process = process;
         self.address = address;
         self.said = said;
+        self.lines = Mutex::new(lines);
     }
 }
 
@@ -200,7 +220,11 @@ fn command(binary: &Path, folder: &Path, environment: &[(String, String)], argum
     command
 }
 
-fn spawn(binary: &Path, folder: &Path, environment: &[(String, String)]) -> (Child, SocketAddr, String) {
+fn spawn(
+    binary: &Path,
+    folder: &Path,
+    environment: &[(String, String)],
+) -> (Child, SocketAddr, String, mpsc::Receiver<String>) {
     let mut process = command(binary, folder, environment, &["serve"])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -243,7 +267,8 @@ fn spawn(binary: &Path, folder: &Path, environment: &[(String, String)]) -> (Chi
                 }
                 // The line after which nothing more is said about the start.
                 if line.starts_with("ready") {
-                    return (process, address.expect("it says where it listens before it is ready"), said);
+                    let address = address.expect("it says where it listens before it is ready");
+                    return (process, address, said, lines);
                 }
             }
             Err(_) => {

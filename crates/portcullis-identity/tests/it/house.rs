@@ -1,11 +1,13 @@
 //! An identity with a database of its own.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use portcullis_identity::{
     Caller, DemoOptions, HashingOptions, Identity, IdentityError, IdentityOptions, IdentityParts, LoginInput,
-    LoginOutcome, RegisterInput, RegisterOutcome, Registered, Registration, RegistrationMode, SignIn,
+    LoginOutcome, MailSender, OutgoingMail, RegisterInput, RegisterOutcome, Registered, Registration, RegistrationMode,
+    SignIn,
 };
 use portcullis_model::policy::Environment;
 use portcullis_model::{Clock, Random, RolePermissions, SecretString, SessionSource, SessionState};
@@ -165,6 +167,35 @@ impl House {
         let mut records = self.store.audit_records(1000, 0).await.expect("storage answers");
         records.reverse();
         records.into_iter().map(|record| (record.action, record.outcome)).collect()
+    }
+}
+
+/// Keeps mails instead of sending them.
+#[derive(Default)]
+pub(crate) struct Mailbox(pub(crate) Mutex<Vec<OutgoingMail>>);
+
+impl MailSender for Mailbox {
+    fn send(&self, mail: OutgoingMail) -> BoxFuture<'_, Result<(), String>> {
+        self.0.lock().expect("sound").push(mail);
+        Box::pin(async { Ok(()) })
+    }
+}
+
+impl House {
+    /// Sends what is due; the texts' names, and the token of the last link that has one.
+    pub(crate) async fn mails(&self) -> (Vec<String>, Option<String>) {
+        let mailbox = Mailbox::default();
+        self.identity.send_due_mail(&mailbox).await.expect("sent");
+        let mails = mailbox.0.into_inner().expect("sound");
+        let token = mails.iter().rev().find_map(|mail| mail.link.expose().split_once('#')).map(|(_, token)| token);
+        (mails.iter().map(|mail| mail.template.clone()).collect(), token.map(str::to_owned))
+    }
+
+    /// The token of a link that is mailed now.
+    pub(crate) async fn mailed_token(&self, template: &str) -> String {
+        let (templates, token) = self.mails().await;
+        assert_eq!(templates, [template]);
+        token.expect("in the fragment")
     }
 }
 

@@ -1,10 +1,13 @@
 //! The use cases on a real SQLite database, with a clock that tests set.
 
 mod accounting;
+mod change_password;
 mod demo;
 mod house;
+mod invitation;
 mod login;
 mod refresh;
 mod register;
 mod rehash;
+mod reset_password;
 mod tokens;

@@ -1,9 +1,7 @@
-use portcullis_identity::{
-    IdentityError, IdentityOptions, OutgoingMail, RegisterOutcome, Registration, RegistrationMode,
-};
+use portcullis_identity::{IdentityError, IdentityOptions, RegisterOutcome, Registration, RegistrationMode};
 use portcullis_model::{Email, Role, SecretString};
 
-use crate::house::{PASSWORD, caller, house, house_with, options, person};
+use crate::house::{Mailbox, PASSWORD, caller, house, house_with, options, person};
 
 #[tokio::test]
 async fn a_registration_makes_a_developer_with_normalised_names_and_a_session() {
@@ -77,27 +75,18 @@ async fn with_nothing_revealed_a_known_address_is_answered_like_a_new_one_and_it
         assert!(matches!(outcome, Ok(RegisterOutcome::Received)), "{outcome:?}");
     }
     assert!(house.login("ada@example.com", PASSWORD).await.is_ok(), "the first one made the account");
-    let mailbox = Mailbox(Default::default());
+    let mailbox = Mailbox::default();
     house.identity.send_due_mail(&mailbox).await.expect("sent");
     let mut templates: Vec<_> = mailbox.0.lock().expect("sound").iter().map(|mail| mail.template.clone()).collect();
     templates.sort_unstable();
     assert_eq!(templates, ["already_registered", "verify_email"]);
 }
 
-struct Mailbox(std::sync::Mutex<Vec<OutgoingMail>>);
-
-impl portcullis_identity::MailSender for Mailbox {
-    fn send(&self, mail: OutgoingMail) -> futures_util::future::BoxFuture<'_, Result<(), String>> {
-        self.0.lock().expect("sound").push(mail);
-        Box::pin(async { Ok(()) })
-    }
-}
-
 #[tokio::test]
 async fn sr_12_the_verification_token_is_made_for_the_mail_kept_as_a_hash_and_works_once() {
     let house = house().await;
     let registered = house.register("ada").await;
-    let mailbox = Mailbox(Default::default());
+    let mailbox = Mailbox::default();
     assert_eq!(house.identity.send_due_mail(&mailbox).await.expect("sent"), 1);
     assert_eq!(house.identity.send_due_mail(&mailbox).await.expect("sent"), 0, "each mail goes once");
     let mail = mailbox.0.lock().expect("sound").pop().expect("a mail");
@@ -121,7 +110,7 @@ async fn sr_12_the_verification_token_is_made_for_the_mail_kept_as_a_hash_and_wo
 async fn a_verification_link_expires() {
     let house = house().await;
     house.register("ada").await;
-    let mailbox = Mailbox(Default::default());
+    let mailbox = Mailbox::default();
     house.identity.send_due_mail(&mailbox).await.expect("sent");
     let mail = mailbox.0.lock().expect("sound").pop().expect("a mail");
     let token = mail.link.expose().split('#').nth(1).expect("in the fragment").to_owned();

@@ -8,15 +8,24 @@ use crate::client::{app, client, get, post, register, send};
 use portcullis_testkit::person;
 
 /// The endpoints that read a body, with a member that each needs as a text.
-const WITH_BODY: [(&str, &str, &str); 7] = [
+const WITH_BODY: [(&str, &str, &str); 11] = [
     ("POST", "/api/v1/auth/register", "email"),
     ("POST", "/api/v1/auth/login", "email"),
     ("POST", "/api/v1/auth/refresh", "refreshToken"),
     ("POST", "/api/v1/auth/logout", "refreshToken"),
     ("POST", "/api/v1/auth/verify-email", "token"),
     ("POST", "/api/v1/auth/first-administrator", "token"),
+    ("POST", "/api/v1/auth/resend-verification", "email"),
+    ("POST", "/api/v1/auth/forgot-password", "email"),
+    ("POST", "/api/v1/auth/reset-password", "token"),
+    ("POST", "/api/v1/auth/change-password", "currentPassword"),
     ("PUT", "/api/v1/auth/profile", "firstName"),
 ];
+
+/// Elsewhere a session would only be in the way.
+fn needs_somebody(path: &str) -> bool {
+    path.ends_with("profile") || path.ends_with("change-password")
+}
 
 #[tokio::test]
 async fn bad_bodies_are_refused_in_the_envelope_and_store_nothing() {
@@ -45,8 +54,7 @@ async fn bad_bodies_are_refused_in_the_envelope_and_store_nothing() {
                 .request(method.parse::<Method>().expect("a method"), app.url(path))
                 .header("content-type", "application/json")
                 .body(body);
-            // The profile needs somebody; elsewhere a session would only be in the way.
-            let request = if path.ends_with("profile") { request.bearer_auth(&account.access) } else { request };
+            let request = if needs_somebody(path) { request.bearer_auth(&account.access) } else { request };
             let answer = send(request).await;
             assert!((400..500).contains(&answer.status), "{path} with {what}: {} {}", answer.status, answer.body);
             assert_envelope(&answer.body, answer.status, path);
@@ -58,7 +66,7 @@ async fn bad_bodies_are_refused_in_the_envelope_and_store_nothing() {
                 .request(method.parse::<Method>().expect("a method"), app.url(path))
                 .header("content-type", kind)
                 .body("{\"a\":1}");
-            let request = if path.ends_with("profile") { request.bearer_auth(&account.access) } else { request };
+            let request = if needs_somebody(path) { request.bearer_auth(&account.access) } else { request };
             let answer = send(request).await;
             assert_eq!(answer.status, 415, "{path} as {kind}: {}", answer.body);
             assert_eq!(answer.error(), "Unsupported media type");

@@ -14,6 +14,7 @@ mod metrics;
 mod migrating;
 mod moving;
 mod outages;
+mod passwords;
 mod proxied;
 mod replicas;
 mod start;

@@ -1,0 +1,52 @@
+//! Accounts made for somebody else: the person gets a mail, and sets the first
+//! password by its link (requirement 17).
+
+use portcullis_model::{Role, User, UserId};
+use portcullis_storage::{AuditEvent, NewUser};
+
+use crate::audit::Caller;
+use crate::error::IdentityError;
+use crate::identity::Identity;
+use crate::mail::INVITATION;
+
+/// Who is invited.
+#[derive(Clone, Debug)]
+pub struct Invitation {
+    /// E-mail address; confirmed by following the link.
+    pub email: String,
+    /// Username.
+    pub username: String,
+    /// First name.
+    pub first_name: String,
+    /// Last name.
+    pub last_name: String,
+    /// Role. Whether the inviter may give it is for the caller to have checked.
+    pub role: Role,
+}
+
+impl Identity {
+    /// Makes an account without a password and mails its owner a link to set
+    /// one. Once the link has expired, asking for a forgotten password gives
+    /// another. `inviter` is `None` at the shell.
+    pub async fn invite_user(
+        &self,
+        invitation: &Invitation,
+        inviter: Option<UserId>,
+        caller: &Caller,
+    ) -> Result<User, IdentityError> {
+        let Invitation { email, username, first_name, last_name, role } = invitation;
+        let mut problems = Vec::new();
+        let Some(person) = self.check_person([email, username, first_name, last_name], &mut problems) else {
+            return Err(IdentityError::Validation(problems));
+        };
+        let user = self.new_user(person, *role, None);
+        let now = user.created_at;
+        let mut tx = self.store.begin().await?;
+        tx.insert_user(&NewUser { user: user.clone(), password_hash: None }).await?;
+        tx.enqueue_mail(INVITATION, user.id, now).await?;
+        let event = AuditEvent { actor_id: inviter, ..caller.success("user.invite", now, user.id, None) };
+        tx.append_audit(&event).await?;
+        tx.commit().await?;
+        Ok(user)
+    }
+}
