@@ -53,6 +53,39 @@ async fn sr_07_a_login_replaces_a_hash_of_another_cost_and_leaves_one_of_todays_
 }
 
 #[tokio::test]
+async fn sr_07_a_login_with_a_hash_brought_from_elsewhere_replaces_it_by_one_of_ours() {
+    let house = house().await;
+    let user = house.register("ada").await.user.id;
+    for brought in [
+        "$2b$04$abcdefghijklmnopqrstuu7EJV7kdjBBQxyb0HjTh9KS7.Lah/6CG",
+        "$scrypt$ln=10,r=8,p=1$MDEyMzQ1Njc4OWFiY2RlZg$7AnzIswxwEinpwz+ntydndYfVHPvOACmX9Vvo8hO1qM",
+        "pbkdf2_sha256$1000$seasalt1234$JlBQ/OWmu3PcCFg2koQd315wDykzd702rqDsH8M7iWI=",
+    ] {
+        set_hash(&house, user, brought).await;
+        house.login("ada@example.com", "a wrong password").await.expect_err("wrong");
+        assert_eq!(stored_hash(&house).await, brought, "a wrong password replaced the hash");
+        house.login("ada@example.com", PASSWORD).await.expect(brought);
+        assert!(stored_hash(&house).await.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{brought}");
+        house.login("ada@example.com", PASSWORD).await.expect("signed in with the replaced hash");
+    }
+}
+
+/// Of a password longer than 72 bytes bcrypt cannot say whether its end is
+/// right: hashed anew, a slip of the pen would become the password.
+#[tokio::test]
+async fn a_password_longer_than_bcrypt_sees_keeps_its_hash() {
+    let house = house().await;
+    let user = house.register("ada").await.user.id;
+    let brought = "$2a$05$abcdefghijklmnopqrstuu5s2v8.iXieOjg/.AySBTTZIIVFJeBui";
+    let seen = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+    set_hash(&house, user, brought).await;
+    house.login("ada@example.com", &format!("{seen} and more")).await.expect("signed in");
+    assert_eq!(stored_hash(&house).await, brought);
+    house.login("ada@example.com", seen).await.expect("signed in");
+    assert_ne!(stored_hash(&house).await, brought, "seen whole, it is hashed anew");
+}
+
+#[tokio::test]
 async fn sr_10_a_passwordless_account_and_an_unreadable_hash_cost_what_a_wrong_password_does() {
     let house = house().await;
     let passwordless = house.register("guest").await.user;
