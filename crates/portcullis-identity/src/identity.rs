@@ -11,8 +11,10 @@ use portcullis_telemetry::Metrics;
 
 use crate::access_token::TokenKeys;
 use crate::demo::{Demo, DemoOptions};
+use crate::deny_list::DenyList;
 use crate::error::StartError;
 use crate::hashing::{HashingOptions, HashingRoom};
+use crate::password_policy::PasswordPolicy;
 use crate::refresh_token::RefreshTokens;
 use crate::seal::Sealer;
 use crate::signing_keys::KeySet;
@@ -55,6 +57,8 @@ pub struct IdentityOptions {
     pub grace: Duration,
     /// The shortest new password, in code points.
     pub min_password: usize,
+    /// Passwords that are not accepted, besides the commonest.
+    pub denied_passwords: DenyList,
     /// Who may register.
     pub registration: Registration,
     /// The demo account.
@@ -98,6 +102,7 @@ pub struct Parts {
     pub(crate) random: Random,
     pub(crate) metrics: Metrics,
     pub(crate) options: IdentityOptions,
+    pub(crate) policy: PasswordPolicy,
     pub(crate) hashing: HashingRoom,
     pub(crate) keys: Arc<TokenKeys>,
     pub(crate) refresh_tokens: RefreshTokens,
@@ -119,6 +124,8 @@ impl Identity {
         let keys = TokenKeys::new(keys, options.issuer.clone(), options.audience.clone(), accepts_demo);
         let refresh_tokens = RefreshTokens::new(sealer.mac_keys("refresh token"), random.clone());
         let hashing = HashingRoom::start(options.hashing, random.clone()).map_err(StartError::Threads)?;
+        let denied = std::mem::take(&mut options.denied_passwords);
+        let policy = PasswordPolicy::new(options.min_password, denied, &options.public_url);
         Ok(Self(Arc::new(Parts {
             store,
             sessions,
@@ -126,6 +133,7 @@ impl Identity {
             random,
             metrics,
             options,
+            policy,
             hashing,
             keys,
             refresh_tokens,

@@ -13,6 +13,12 @@ pub const MAX_LENGTH: usize = 128;
 /// The floor under which the minimum length cannot be set.
 pub const MIN_LENGTH_FLOOR: usize = 8;
 
+/// The form in which passwords are compared with lists of those that are not
+/// accepted: NFC in lower case.
+pub fn comparable(text: &str) -> String {
+    text.nfc().collect::<String>().to_lowercase()
+}
+
 impl NewPassword {
     /// Checks a new password against the length policy; `min` is the configured minimum.
     pub fn parse(text: &str, min: usize) -> Result<Self, Rejected> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use portcullis_identity::{
-    Caller, DemoOptions, HashingOptions, Identity, IdentityError, IdentityOptions, IdentityParts, LoginInput,
+    Caller, DemoOptions, DenyList, HashingOptions, Identity, IdentityError, IdentityOptions, IdentityParts, LoginInput,
     LoginOutcome, MailSender, OutgoingMail, RegisterInput, RegisterOutcome, Registered, Registration, RegistrationMode,
     SignIn,
 };
@@ -38,6 +38,7 @@ pub(crate) fn options() -> IdentityOptions {
         absolute_remember: 90 * DAY,
         grace: Duration::from_secs(10),
         min_password: 8,
+        denied_passwords: DenyList::default(),
         registration: Registration {
             mode: RegistrationMode::Open,
             require_verified_email: false,

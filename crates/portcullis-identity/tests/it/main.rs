@@ -6,6 +6,7 @@ mod demo;
 mod house;
 mod invitation;
 mod login;
+mod policy;
 mod refresh;
 mod register;
 mod rehash;

@@ -191,6 +191,7 @@ async fn start_identity(
         absolute_remember: session.absolute_remembered,
         grace: GRACE,
         min_password: settings.password.min_length,
+        denied_passwords: settings.password.denied.clone(),
         registration: portcullis_identity::Registration {
             mode: settings.registration.mode,
             require_verified_email: settings.registration.require_verified_email,

@@ -102,7 +102,7 @@ fn read(
         secrets: secrets::read(tree, environment, problems, &mut warnings),
         session: session::read(tree, server.public_url.as_ref(), problems),
         registration: registration::read(tree, environment, problems, &mut advice),
-        password: password::read(tree, problems, &mut advice),
+        password: password::read(tree, &sources.folder, problems, &mut advice),
         demo: demo::read(tree, environment, problems, &mut warnings),
         csrf_mode: csrf::read(tree, problems),
         allowed_origins: cors::read(tree, problems),
