@@ -1,4 +1,4 @@
-//! The commands of README.md and docs/csrf.md, as a newcomer pastes them.
+//! The commands of README.md, docs/csrf.md and docs/identity.md, as a newcomer pastes them.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -26,6 +26,7 @@ fn paste(app: &TestAppBuilder, script: &str, port: u16, upstream: u16) -> Vec<(S
     let binary = env!("CARGO_BIN_EXE_portcullis");
     let script = script
         .replace("localhost:8000", &format!("localhost:{port}"))
+        .replace("make run > portcullis.log", &format!("{binary} serve > portcullis.log"))
         .replace("PORTCULLIS_CONFIG=examples/portcullis.toml make run", &format!("{binary} serve >/dev/null"))
         .replace("cargo run --quiet --bin portcullis --", binary)
         .replace(
@@ -113,4 +114,32 @@ fn the_csrf_page_works_line_by_line() {
     let codes: Vec<&str> =
         results.iter().filter(|(line, _)| line.contains("http_code")).map(|(_, answer)| answer.trim()).collect();
     assert_eq!(codes, ["401", "403"], "{results:#?}");
+}
+
+#[test]
+fn the_page_about_accounts_works_line_by_line() {
+    let builder = app();
+    let results = paste(&builder, &commands("docs/identity.md", "identity"), free_port(), free_port());
+    let said = |part: &str| {
+        let found = results.iter().filter(|(line, _)| line.contains(part)).map(|(_, answer)| answer.clone());
+        found.collect::<Vec<_>>()
+    };
+    for (part, answers) in [
+        ("post verify-email", &["Email verified successfully"][..]),
+        ("post resend-verification", &["a new link is on its way"]),
+        ("qwertyuiop", &["one of the most used ones"]),
+        ("auth/profile -H", &["\"isEmailVerified\":true", "Augusta", "Invalid token"]),
+        ("auth/sessions", &["\"current\":true"]),
+        ("change-password", &["Current password is incorrect", "Password changed successfully"]),
+        ("post forgot-password", &["If there is an account", "If there is an account"]),
+        ("post reset-password", &["Password reset successfully", "Invalid or expired reset token"]),
+        ("post login '{\"email\":\"ada@example.com\",\"password\":\"yet another secret\"}'", &["accessToken", ""]),
+        ("auth/logout", &["Logout successful"]),
+    ] {
+        let said = said(part);
+        assert_eq!(said.len(), answers.len(), "{part}: {said:?}");
+        for (said, answer) in said.iter().zip(answers) {
+            assert!(said.contains(answer), "{part}: {said:?} without {answer:?}");
+        }
+    }
 }
