@@ -22,7 +22,7 @@ pub(crate) struct ScryptHash {
 impl ScryptHash {
     /// `$scrypt$ln=16,r=8,p=1$salt$hash`.
     pub(crate) fn parse(stored: &str) -> Result<Self, HashRefused> {
-        let (log_n, r, p, salt, hash) = Self::split(stored).ok_or(HashRefused::Unknown)?;
+        let ([log_n, r, p], salt, hash) = Self::split(stored).ok_or(HashRefused::Unknown)?;
         let affordable = log_n <= MAX_LOG_N
             && (u64::from(r) << log_n).checked_mul(u64::from(p)).is_some_and(|work| work <= MAX_WORK);
         if !affordable {
@@ -33,7 +33,7 @@ impl ScryptHash {
         Ok(Self { params, salt, hash })
     }
 
-    fn split(stored: &str) -> Option<(u32, u32, u32, Vec<u8>, Vec<u8>)> {
+    fn split(stored: &str) -> Option<([u32; 3], Vec<u8>, Vec<u8>)> {
         let mut parts = stored.strip_prefix("$scrypt$")?.split('$');
         let (Some(cost), Some(salt), Some(hash), None) = (parts.next(), parts.next(), parts.next(), parts.next())
         else {
@@ -43,7 +43,7 @@ impl ScryptHash {
         let (log_n, r, p) = (log_n?, r?, p?);
         let salt = STANDARD_NO_PAD.decode(salt).ok()?;
         let hash = STANDARD_NO_PAD.decode(hash).ok()?;
-        (log_n >= 1 && r >= 1 && p >= 1 && hash.len() >= LEAST_HASH).then_some((log_n, r, p, salt, hash))
+        (log_n >= 1 && r >= 1 && p >= 1 && hash.len() >= LEAST_HASH).then_some(([log_n, r, p], salt, hash))
     }
 
     pub(crate) fn matches(&self, password: &str) -> bool {

@@ -10,6 +10,7 @@ use crate::house::{House, PASSWORD, caller, house, house_with, with_demo};
 
 /// `action outcome` of what the audit log gained while `attempt` ran.
 async fn noted<T>(house: &House, attempt: impl Future<Output = T>) -> (T, Vec<String>) {
+    let attempt = Box::pin(attempt);
     let before = house.audit().await.len();
     let result = attempt.await;
     let gained = house.audit().await.split_off(before);

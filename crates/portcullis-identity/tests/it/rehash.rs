@@ -3,11 +3,11 @@
 use argon2::{Algorithm, Argon2, Params, Version};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
-use portcullis_identity::IdentityError;
+use portcullis_identity::{ChangePasswordInput, IdentityError};
 use portcullis_model::{Email, SecretString, UserId};
 use portcullis_storage::NewUser;
 
-use crate::house::{House, PASSWORD, house};
+use crate::house::{House, PASSWORD, caller, house};
 
 const SALT: &[u8; 16] = b"0123456789abcdef";
 
@@ -68,6 +68,33 @@ async fn sr_07_a_login_with_a_hash_brought_from_elsewhere_replaces_it_by_one_of_
         assert!(stored_hash(&house).await.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{brought}");
         house.login("ada@example.com", PASSWORD).await.expect("signed in with the replaced hash");
     }
+}
+
+/// The login hashes the password anew, which takes until after the change: the
+/// old password was right when it was compared, and is no more when the session
+/// would begin.
+#[tokio::test]
+async fn sr_22_a_login_that_compared_the_old_password_begins_no_session_after_the_change() {
+    let house = house().await;
+    let registered = house.register("ada").await;
+    let tokens = registered.tokens.expect("signed in");
+    set_hash(&house, registered.user.id, cheap_hash().expose()).await;
+    let session = house.session(&tokens.access).await.expect("live");
+    let new = SecretString::new("a quite different secret");
+    let change = ChangePasswordInput { current: SecretString::new(PASSWORD), confirm: new.clone(), new };
+    let caller = caller();
+    let (changed, login) = tokio::join!(
+        house.identity.change_password(&session, &change, &caller),
+        house.login("ada@example.com", PASSWORD)
+    );
+    changed.expect("changed");
+    if let Ok(sign_in) = login {
+        assert!(house.session(&sign_in.tokens.access).await.is_none(), "it outlived the change");
+    }
+    house
+        .login("ada@example.com", "a quite different secret")
+        .await
+        .expect("the rehash of the old one came to nothing");
 }
 
 /// Of a password longer than 72 bytes bcrypt cannot say whether its end is
