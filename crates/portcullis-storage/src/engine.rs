@@ -89,6 +89,20 @@ impl Engine {
         }
     }
 
+    /// A connection of its own that only reads. It makes no file and leaves the one that it finds as it is.
+    pub(crate) async fn connect_to_read(options: &StoreOptions) -> Result<Connection, OpenError> {
+        let DatabaseUrl::Sqlite { path } = &options.url else {
+            return Box::pin(Self::connect_alone(options)).await;
+        };
+        let opened = async {
+            let mut connection = Connection::open(&reading(path, options)).await?;
+            // SQLite looks at the file only when it is asked for something in it.
+            connection.script("SELECT count(*) FROM sqlite_master").await?;
+            Ok(connection)
+        };
+        opened.await.map_err(|error| OpenError::from_sqlite(error, path))
+    }
+
     /// Begins a transaction that may write.
     pub(crate) async fn begin(&self) -> Result<Lease, StoreError> {
         let work = async {

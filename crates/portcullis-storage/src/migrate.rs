@@ -9,6 +9,9 @@ mod lock;
 mod migrator;
 mod snapshot;
 
+use crate::error::StoreError;
+use crate::transfer::Side;
+
 pub use ledger::Applied;
 pub use migrator::{MigrationStatus, Migrator, Pending, Step};
 
@@ -31,6 +34,17 @@ pub(crate) static MIGRATIONS: &[Migration] = &[Migration {
     down: include_str!("../migrations/0001_initial.down.sql"),
     runs_since: 1,
 }];
+
+/// The schema that a database has, 0 for an empty one. Only looks.
+pub(crate) async fn schema_of(side: &mut Side) -> Result<i64, StoreError> {
+    let applied = ledger::read(&side.runner, &mut side.connection).await?;
+    Ok(applied.last().map_or(0, |last| last.version))
+}
+
+/// The schema that this program knows.
+pub(crate) fn known() -> i64 {
+    MIGRATIONS.last().map_or(0, |last| last.version)
+}
 
 /// What a program does about a schema that is older than its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

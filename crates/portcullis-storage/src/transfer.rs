@@ -6,11 +6,13 @@ mod progress;
 mod sums;
 mod tables;
 
+use std::time::Duration;
+
 use crate::connection::Connection;
 use crate::dialect::Dialect;
 use crate::engine::{self, Engine};
 use crate::error::StoreError;
-use crate::migrate::Migrator;
+use crate::migrate::{self, Migrator};
 use crate::open::StoreOptions;
 use crate::statement::{Runner, Sql};
 use crate::url::DatabaseUrl;
@@ -24,6 +26,8 @@ use tables::{TABLES, Table};
 
 /// Rows in one batch: at fifteen columns far below what either engine takes in one statement.
 const BATCH: usize = 1_000;
+/// How long counting or emptying a table may take.
+const PATIENCE: Duration = Duration::from_secs(86_400);
 
 /// Told how a transfer goes on.
 pub trait TransferProgress: Send {
@@ -56,7 +60,7 @@ pub async fn transfer(
     restart: bool,
     told: &mut dyn TransferProgress,
 ) -> Result<Vec<TransferredTable>, TransferError> {
-    if from.url.to_string() == to.url.to_string() {
+    if is_same(&from.url, &to.url) {
         return Err(TransferError::Same);
     }
     let mut source = Side::source(from).await?;
@@ -80,6 +84,17 @@ pub async fn transfer(
     Ok(done)
 }
 
+/// A file is the same by whatever name. Of two names for one server no more is known, which does no harm: a target that
+/// holds the source's rows is not empty.
+fn is_same(from: &DatabaseUrl, to: &DatabaseUrl) -> bool {
+    match (from, to) {
+        (DatabaseUrl::Sqlite { path: from }, DatabaseUrl::Sqlite { path: to }) => {
+            from == to || from.canonicalize().is_ok_and(|from| to.canonicalize().is_ok_and(|to| from == to))
+        }
+        _ => from.to_string() == to.to_string(),
+    }
+}
+
 /// One of the two databases.
 pub(crate) struct Side {
     pub(crate) runner: Runner,
@@ -94,13 +109,8 @@ impl Side {
         {
             return Err(TransferError::NoSource { path: path.clone() });
         }
-        let mut migrator = Migrator::connect(options).await.map_err(TransferError::Source)?;
-        let status = migrator.status().await.map_err(TransferError::Source)?;
-        migrator.close().await;
-        if status.found != status.known {
-            return Err(TransferError::SourceSchema { found: status.found, known: status.known });
-        }
-        let mut side = Self::connect(options).await.map_err(TransferError::Source)?;
+        let connection = Box::pin(Engine::connect_to_read(options)).await.map_err(TransferError::Source)?;
+        let mut side = Self { runner: engine::runner(options), connection };
         let begin = match side.runner.dialect {
             Dialect::Sqlite => "BEGIN",
             // Reading all of a large database takes longer than a connection may idle.
@@ -109,6 +119,10 @@ impl Side {
             }
         };
         side.script("BEGIN", begin).await?;
+        let (found, known) = (migrate::schema_of(&mut side).await?, migrate::known());
+        if found != known {
+            return Err(TransferError::SourceSchema { found, known });
+        }
         if is_unfinished(&mut side).await? {
             return Err(TransferError::SourceUnfinished);
         }
@@ -142,9 +156,19 @@ impl Side {
         self.runner.all(&mut self.connection, &sql, values).await
     }
 
+    /// Without the limit of time that other statements have: what walks through a large table is slow.
+    pub(crate) async fn script_patiently(&mut self, operation: &'static str, text: &str) -> Result<(), StoreError> {
+        self.patient().script(&mut self.connection, operation, "transfer", text).await
+    }
+
     pub(crate) async fn count(&mut self, table: &str) -> Result<u64, StoreError> {
-        let rows = self.all(format!("SELECT count(*) AS n FROM {table}"), vec![]).await?;
+        let sql = Sql::select("transfer", "").with_text(format!("SELECT count(*) AS n FROM {table}"));
+        let rows = self.patient().all(&mut self.connection, &sql, vec![]).await?;
         rows.first().map_or(Ok(0), |row| row.count("n"))
+    }
+
+    fn patient(&self) -> Runner {
+        Runner { limit: PATIENCE, ..self.runner.clone() }
     }
 
     /// The next rows of a table after a key, in the order of its keys.
@@ -182,7 +206,11 @@ async fn carry(
         };
         if let Err(error) = noted {
             let _ = target.script("ROLLBACK", "ROLLBACK").await;
-            return Err(error.into());
+            let resumed = ledger.resumed;
+            return Err(match error {
+                StoreError::Conflict(_) => TransferError::Clash { table: table.name, resumed, source: error },
+                error => error.into(),
+            });
         }
         target.script("COMMIT", "COMMIT").await?;
         told.carried(count as u64);

@@ -61,6 +61,17 @@ pub enum TransferError {
         /// Whether an earlier attempt had carried a part.
         resumed: bool,
     },
+    /// A row that is read clashes with one that is in the target.
+    #[error("a row of {table} clashes with what the database to move to holds already")]
+    Clash {
+        /// The table.
+        table: &'static str,
+        /// Whether an earlier attempt had carried a part.
+        resumed: bool,
+        /// With what.
+        #[source]
+        source: StoreError,
+    },
     /// A statement failed.
     #[error("a statement failed while rows were carried")]
     Statement(#[from] StoreError),
@@ -74,7 +85,11 @@ impl TransferError {
             Self::NoSource { .. } => {
                 "--from takes the absolute path of the file: sqlite:///var/lib/portcullis/portcullis.db".into()
             }
-            Self::Source(error) | Self::Target(error) => return error.hint(),
+            Self::Source(error) => return hint_about(error, "--from"),
+            Self::Target(error) => return hint_about(error, "--to"),
+            Self::SourceSchema { found: 0, .. } => {
+                "it holds nothing of Portcullis; does --from name the right one?".into()
+            }
             Self::SourceSchema { found, known } if found < known => {
                 "bring it up to date first: DATABASE_URL=<its address> portcullis migrate up".into()
             }
@@ -84,13 +99,25 @@ impl TransferError {
                 "make an empty database, or empty this one with `portcullis migrate down --to 0`".into()
             }
             Self::OtherSource { .. } => "finish that move, or begin afresh with --restart".into(),
-            Self::Different { resumed: true, .. } => {
+            Self::Different { resumed: true, .. } | Self::Clash { resumed: true, .. } => {
                 "the source has changed since the first attempt: stop its server and begin afresh with --restart".into()
             }
             Self::Different { .. } => {
                 "begin afresh with --restart; if it happens again, keep both databases and report it".into()
             }
-            Self::Statement(_) => "run it again: it goes on where it stopped".into(),
+            Self::Clash { .. } => {
+                "does another move or a server write there? stop it, then begin afresh with --restart".into()
+            }
+            Self::Statement(_) => "once the cause is gone, run it again: it goes on where it stopped".into(),
         })
     }
+}
+
+/// What to do about a database that was named by a flag and not by settings.
+fn hint_about(error: &OpenError, flag: &str) -> Option<String> {
+    if let OpenError::File { path, .. } = error {
+        let folder = path.parent().unwrap_or(path).display();
+        return Some(format!("{flag} names a file; its folder {folder} must exist and be writable by this user"));
+    }
+    error.hint().map(|hint| hint.replace("DATABASE_URL", flag))
 }

@@ -119,12 +119,13 @@ async fn begin(target: &mut Side, source: &str) -> Result<(), StoreError> {
 
 /// Only rows that a move has put there are in the way: a server refuses the database until it is finished.
 async fn throw_away(target: &mut Side) -> Result<(), StoreError> {
-    let mut script = format!("{}; ", target.runner.dialect.begin());
-    for table in TABLES.iter().rev() {
-        script.push_str(&format!("DELETE FROM {}; ", table.name));
-    }
-    script.push_str("DROP TABLE transfer_progress; COMMIT");
-    target.script("DELETE", &script).await
+    let names: Vec<&str> = TABLES.iter().rev().map(|table| table.name).collect();
+    let emptied = match target.runner.dialect {
+        Dialect::Sqlite => names.iter().map(|name| format!("DELETE FROM {name}; ")).collect(),
+        Dialect::Postgres => format!("TRUNCATE {}; ", names.join(", ")),
+    };
+    let script = format!("{}; {emptied}DROP TABLE transfer_progress; COMMIT", target.runner.dialect.begin());
+    target.script_patiently("DELETE", &script).await
 }
 
 /// A key's column as text without a space.

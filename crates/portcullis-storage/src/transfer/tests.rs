@@ -1,5 +1,7 @@
 //! What is carried is everything, between both engines in both directions, and after any interruption.
 
+mod meanwhile;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
