@@ -51,11 +51,12 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
     let moved = runtime.block_on(Box::pin(moving));
     progress.end();
     let tables = moved.map_err(|error| Failure::of_error(&error).maybe_hint(error.hint()))?;
-    show((&from, &to), arguments.format, &tables, begun.elapsed().as_secs_f64());
+    show((&from, &to), arguments.format, &tables, (progress.carried, begun.elapsed().as_secs_f64()));
     Ok(())
 }
 
-fn show(ends: (&DatabaseUrl, &DatabaseUrl), format: Format, tables: &[TransferredTable], seconds: f64) {
+fn show(ends: (&DatabaseUrl, &DatabaseUrl), format: Format, tables: &[TransferredTable], took: (u64, f64)) {
+    let (carried, seconds) = took;
     let rows: u64 = tables.iter().map(|table| table.sum.rows).sum();
     if format.json {
         let list = tables.iter();
@@ -65,6 +66,7 @@ fn show(ends: (&DatabaseUrl, &DatabaseUrl), format: Format, tables: &[Transferre
             "from": ends.0.to_string(),
             "to": ends.1.to_string(),
             "rows": rows,
+            "carried": carried,
             "seconds": seconds,
             "tables": list.collect::<Vec<Value>>(),
         }));
@@ -75,15 +77,37 @@ fn show(ends: (&DatabaseUrl, &DatabaseUrl), format: Format, tables: &[Transferre
     };
     print(&table::render(&["TABLE", "ROWS", "CHECKSUM"], &tables.iter().map(row).collect::<Vec<_>>()));
     print(&format!(
-        "Moved {rows} rows in {seconds:.1} s; both databases hold the same.\n\
-         Start the server with the new DATABASE_URL and the same ENCRYPTION_KEY: passwords and sessions go on.\n"
+        "Moved {carried} rows in {seconds:.1} s ({} rows/s with the comparison); both databases hold the same {rows}.\n\
+         Start the server with the new DATABASE_URL and the same ENCRYPTION_KEY: passwords and sessions go on.\n",
+        rate(carried, seconds)
     ));
 }
 
-/// A bar on a terminal, a line a table elsewhere, nothing for programs.
+/// Whole rows in a second.
+fn rate(rows: u64, seconds: f64) -> String {
+    let rows = u32::try_from(rows).map_or(f64::MAX, f64::from);
+    format!("{:.0}", rows / seconds.max(0.001))
+}
+
+/// How many rows of a table are carried between two lines.
+const ROWS_A_LINE: u64 = 100_000;
+
+/// A bar on a terminal, lines elsewhere, nothing for programs.
 struct Progress {
     bar: Option<ProgressBar>,
     lines: bool,
+    /// Rows that this attempt has carried.
+    carried: u64,
+    table: TableProgress,
+}
+
+/// How far one table has come.
+struct TableProgress {
+    name: &'static str,
+    rows: u64,
+    carried_before: u64,
+    carried: u64,
+    begun: Instant,
 }
 
 impl Progress {
@@ -93,6 +117,8 @@ impl Progress {
             bar: (is_terminal && !format.json)
                 .then(|| ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr())),
             lines: !is_terminal && !format.json,
+            carried: 0,
+            table: TableProgress { name: "", rows: 0, carried_before: 0, carried: 0, begun: Instant::now() },
         }
     }
 
@@ -105,6 +131,7 @@ impl Progress {
 
 impl TransferProgress for Progress {
     fn table(&mut self, name: &'static str, rows: u64, carried_before: u64) {
+        self.table = TableProgress { name, rows, carried_before, carried: 0, begun: Instant::now() };
         if let Some(bar) = &self.bar {
             let form = "{msg:16} [{bar:40}] {human_pos}/{human_len} rows, {per_sec}, {eta} left";
             bar.set_style(ProgressStyle::with_template(form).expect("the form is well made"));
@@ -123,6 +150,13 @@ impl TransferProgress for Progress {
     fn carried(&mut self, rows: u64) {
         if let Some(bar) = &self.bar {
             bar.inc(rows);
+        }
+        self.carried += rows;
+        let TableProgress { name, rows: all, carried_before, carried, begun } = &mut self.table;
+        *carried += rows;
+        if self.lines && *carried / ROWS_A_LINE > (*carried - rows) / ROWS_A_LINE {
+            let speed = rate(*carried, begun.elapsed().as_secs_f64());
+            print_error(&format!("{name}: {} of {all} rows, {speed} rows/s\n", *carried_before + *carried));
         }
     }
 

@@ -16,6 +16,7 @@ fn the_help_of_every_command_is_as_reviewed() {
     page("help_serve", &["serve", "--help"]);
     page("help_check", &["check", "--help"]);
     page("help_routes", &["routes", "--help"]);
+    page("help_move", &["move", "--help"]);
     page("help_users", &["users", "--help"]);
     page("help_users_create", &["users", "create", "--help"]);
     page("help_users_recover_admin", &["users", "recover-admin", "--help"]);
@@ -33,6 +34,8 @@ fn what_is_not_understood_is_exit_code_2() {
         &["sevre"],
         &["serve", "--prot", "1"],
         &["serve", "--port", "70000"],
+        &["move"],
+        &["move", "--to", "sqlite:///a.db"],
         &["users", "create"],
         &["users", "create", "--role", "BOSS"],
         &["users", "create", "--password", "x"],

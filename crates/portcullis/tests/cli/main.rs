@@ -8,4 +8,5 @@ mod keys;
 mod migrate;
 mod routes;
 mod shell;
+mod transfer;
 mod users;

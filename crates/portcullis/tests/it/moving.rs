@@ -1,18 +1,28 @@
 //! From SQLite to PostgreSQL with `portcullis move`: people notice nothing.
 
-use portcullis_testkit::{PASSWORD, PrivatePostgres};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use portcullis_testkit::{PASSWORD, PrivatePostgres, TestAppBuilder};
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::client::{app, call, post, register};
 
+fn secrets(builder: TestAppBuilder) -> TestAppBuilder {
+    builder
+        .env("CSRF_SECRET", "the same secret for CSRF tokens, before and after")
+        .env("ENCRYPTION_KEY", "the same key for everything sealed, before and after")
+}
+
+/// The database that a server without settings makes.
+fn sqlite_in(folder: &Path) -> String {
+    format!("sqlite://{}", folder.join("portcullis-data/portcullis.db").display())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_move_old_passwords_tokens_and_sessions_go_on() {
-    let secrets = |builder: portcullis_testkit::TestAppBuilder| {
-        builder
-            .env("CSRF_SECRET", "the same secret for CSRF tokens, before and after")
-            .env("ENCRYPTION_KEY", "the same key for everything sealed, before and after")
-    };
     let mut before = secrets(app().on_sqlite()).start();
     let account = register(&before).await;
     let ended = register(&before).await;
@@ -21,7 +31,7 @@ async fn after_a_move_old_passwords_tokens_and_sessions_go_on() {
 
     let server = PrivatePostgres::shared();
     let to = server.database();
-    let from = format!("sqlite://{}", before.folder().join("portcullis-data/portcullis.db").display());
+    let from = sqlite_in(before.folder());
     let moved = before.command(&["move", "--from", &from, "--to", &to, "--json"]).output().expect("the binary runs");
     assert!(moved.status.success(), "{}", String::from_utf8_lossy(&moved.stderr));
     let said: Value = serde_json::from_slice(&moved.stdout).expect("JSON");
@@ -50,4 +60,86 @@ async fn after_a_move_old_passwords_tokens_and_sessions_go_on() {
     let said = String::from_utf8_lossy(&again.stderr).into_owned();
     assert_eq!(again.status.code(), Some(1));
     assert!(said.contains("is not empty: it holds 2 rows in users") && said.contains("hint:"), "{said}");
+}
+
+/// Copies the only account and its session 3,000 times, with other names.
+const CROWD: &str = "
+import os, sqlite3, sys
+db = sqlite3.connect(sys.argv[1], timeout=30)
+for table, changed in (('users', ('id', 'email', 'username')), ('sessions', ('id', 'user_id'))):
+    rows = db.execute(f'SELECT * FROM {table}')
+    names, row = [column[0] for column in rows.description], rows.fetchone()
+    for number in range(3000):
+        other = dict(zip(names, row))
+        for name in changed:
+            other[name] = b'%016d' % number if name.endswith('id') else f'{number}{other[name]}'
+        marks = ', '.join('?' * len(names))
+        db.execute(f'INSERT INTO {table} VALUES ({marks})', [other[name] for name in names])
+db.commit()
+";
+
+/// Keeps writers away from the sessions until a table `let_go` exists, or some seconds have passed.
+const HOLD: &str = "DO $$ BEGIN
+  LOCK TABLE sessions IN EXCLUSIVE MODE;
+  FOR turn IN 1..2000 LOOP
+    EXIT WHEN EXISTS (SELECT 1 FROM pg_class WHERE relname = 'let_go');
+    PERFORM pg_sleep(0.01);
+  END LOOP;
+END $$";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_move_killed_half_way_goes_on_where_it_stopped_and_loses_nothing() {
+    let before = secrets(app().on_sqlite()).start();
+    let account = register(&before).await;
+    let from = sqlite_in(before.folder());
+    let file = from.trim_start_matches("sqlite://");
+    assert!(Command::new("python3").args(["-c", CROWD, file]).status().expect("python3 runs").success());
+    // Killed as well, so that what it wrote last stands in SQLite's log beside the file.
+    assert!(Command::new("kill").args(["-9", &before.pid().to_string()]).status().expect("kill runs").success());
+    assert!(Path::new(&format!("{file}-wal")).exists(), "nothing is left in the log");
+
+    let server = PrivatePostgres::shared();
+    let to = server.database();
+    let database = to.rsplit('/').next().expect("an address ends with its database").to_owned();
+    let run =
+        |arguments: &[&str]| before.command(arguments).env("DATABASE_URL", &to).output().expect("the binary runs");
+    assert!(run(&["migrate", "up"]).status.success());
+    let holder = {
+        let (server, database) = (PrivatePostgres::shared(), database.clone());
+        std::thread::spawn(move || server.run_sql_in(&database, HOLD))
+    };
+    let locks = |granted: bool| {
+        let of_sessions = "FROM pg_locks WHERE relation = 'sessions'::regclass AND mode LIKE '%ExclusiveLock'";
+        server.run_sql_in(&database, &format!("SELECT count(*) {of_sessions} AND granted = {granted}"))
+    };
+    wait_until("the sessions are held", || locks(true) == "1");
+    let mut moving = before.command(&["move", "--from", &from, "--to", &to]);
+    let mut moving = moving.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the binary runs");
+    wait_until("the move has come to the sessions", || locks(false) == "1");
+    moving.kill().expect("it is ours");
+    moving.wait().expect("it is ours");
+    server.run_sql_in(&database, "CREATE TABLE let_go ()");
+    holder.join().expect("it lets go");
+
+    let refused = run(&["serve"]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(said.contains("a move into this database has not finished") && said.contains("hint:"), "{said}");
+    let moved = before.command(&["move", "--from", &from, "--to", &to]).output().expect("the binary runs");
+    let said = String::from_utf8_lossy(&moved.stderr).into_owned();
+    assert!(moved.status.success(), "{said}");
+    assert!(said.contains("users: 3001 rows, 3001 of them carried before\n"), "{said}");
+    assert!(said.contains("sessions: 3001 rows\n"), "{said}");
+
+    let after = secrets(app().on_sqlite()).env("DATABASE_URL", &to).start();
+    let profile = call(&after, Method::GET, "/api/v1/auth/profile", &account.access, None).await;
+    assert_eq!(profile.status, 200, "{}", profile.body);
+    assert_eq!(server.run_sql_in(&database, "SELECT count(*) FROM users"), "3001");
+}
+
+fn wait_until(what: &str, holds: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < Duration::from_secs(15), "not seen in 15 s: {what}");
+    }
 }

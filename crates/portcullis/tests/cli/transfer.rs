@@ -1,0 +1,56 @@
+//! `portcullis move`: what cannot be moved is one sentence and a hint, and an address is never shown back.
+
+use crate::shell::{Said, Shell};
+
+fn attempt(shell: &Shell, from: &str, to: &str) -> Said {
+    shell.run(&["move", "--from", from, "--to", to])
+}
+
+/// A shell in whose folder there is a database of a gateway, and its address.
+fn with_database() -> (Shell, String) {
+    let shell = Shell::new();
+    let url = format!("sqlite://{}", shell.path("from.db").display());
+    let shell = shell.env("DATABASE_URL", &url);
+    shell.run(&["migrate", "up"]).ok();
+    (shell, url)
+}
+
+#[test]
+fn what_cannot_be_moved_is_one_sentence_with_a_hint() {
+    let (shell, from) = with_database();
+    let at = |name: &str| format!("sqlite://{}", shell.path(name).display());
+    std::fs::write(shell.path("text.db"), "Remember the milk. ".repeat(100)).expect("the folder is writable");
+    std::fs::write(shell.path("empty.db"), "").expect("the folder is writable");
+    let nobody = format!("postgres://ada:hunter2@127.0.0.1:{}/gate", portcullis_testkit::free_port());
+    for (from, to, sentence, hint) in [
+        (&at("none.db"), &at("to.db"), "there is no database at ", "--from takes the absolute path"),
+        (&from, &from, "both addresses lead to the same database", "--to must name another"),
+        (&from, &from.replace("/from.db", "/./from.db"), "both addresses lead to the same", "--to must name another"),
+        (&at("text.db"), &at("to.db"), "the database to move from cannot be opened", "--from names another file"),
+        (&at("empty.db"), &at("to.db"), "the database to move from has schema 0", "does --from name the right one"),
+        (&from, &at("none/to.db"), "the database to move to cannot be used", "must exist and be writable"),
+        (&from, &nobody, "the database to move to cannot be used", "are host and port of --to right?"),
+        (&from, &"mysql://ada:hunter2@db/gate".to_owned(), "--to cannot be used", "sqlite:// or postgres://"),
+        (&"postgres://ada:hunter2@db:port/gate".to_owned(), &at("to.db"), "--from cannot be used", "percent-encoded"),
+    ] {
+        let said = attempt(&shell, from, to).failed();
+        assert!(said.err.starts_with(&format!("error: {sentence}")), "{}", said.err);
+        let told = said.err.split_once("  hint: ").map(|(_, hint)| hint).unwrap_or_default();
+        assert!(told.contains(hint), "{hint:?} is not in {}", said.err);
+        assert!(said.out.is_empty() && !said.err.contains("hunter2"), "{}{}", said.out, said.err);
+    }
+    assert!(!shell.path("none.db").exists(), "looking for the source made it");
+    assert!(!shell.path("to.db").exists(), "a target was made for a source that cannot be moved");
+}
+
+#[test]
+fn an_empty_gateway_moves_and_says_what_to_keep() {
+    let (shell, from) = with_database();
+    let to = from.replace("from.db", "to.db");
+    let said = attempt(&shell, &from, &to).ok();
+    assert!(said.out.starts_with("TABLE ") && said.out.contains("both databases hold the same"), "{}", said.out);
+    assert!(said.out.contains("the same ENCRYPTION_KEY"), "{}", said.out);
+    assert!(said.err.contains("users: 0 rows\n") && said.err.ends_with("comparing both databases\n"), "{}", said.err);
+    let again = shell.run(&["move", "--from", &from, "--to", &from.replace("from.db", "third.db"), "--json"]).ok();
+    assert_eq!((again.json()["rows"].as_u64(), again.err.as_str()), (Some(0), ""));
+}
