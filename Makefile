@@ -21,11 +21,12 @@ setup: ## install what the tests need (Debian as root; elsewhere it says what is
 test: setup ## run all tests; T=name runs those whose name contains it
 	@scripts/test.sh $(T)
 
-lint: ## format check, clippy without warnings, what of cargo-deny runs offline, squawk on the migrations
+lint: ## format check, clippy without warnings, what of cargo-deny runs offline, squawk on the migrations, the compose file
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	@$(MAKE) --no-print-directory deny
 	@scripts/squawk.sh
+	@scripts/compose.sh
 
 deny: ## licences, duplicates, bans and sources (needs cargo-deny)
 	@if command -v cargo-deny >/dev/null; then $(CARGO) fetch --locked --quiet && $(CARGO) deny --offline --log-level error check licenses bans sources; \

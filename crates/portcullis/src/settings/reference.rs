@@ -32,7 +32,9 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::settings::dotenv;
     use crate::settings::key::{Key, variable};
+    use crate::settings::notice::Problems;
 
     /// A key's row in the documentation.
     fn row(section: &Section, key: &Key) -> String {
@@ -94,6 +96,13 @@ mod tests {
         let mut unread: BTreeSet<String> = crate::settings::later::names().map(str::to_owned).collect();
         unread.insert("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned());
         assert_eq!(names(later), unread);
+        // Without its comment signs it is a file that we read.
+        let set = page.lines().map(|line| if names(line).is_empty() { line } else { &line[1..] });
+        let mut problems = Problems::default();
+        let entries = dotenv::parse(&".env".into(), &set.collect::<Vec<_>>().join("\n"), &mut problems);
+        assert!(problems.is_empty(), "{problems}");
+        let entries: BTreeSet<String> = entries.into_iter().map(|entry| entry.name).collect();
+        assert_eq!(entries, &read | &unread);
         // Each name has its line of comment, of its own or shared with the line above.
         for (line, above) in page.lines().skip(1).zip(page.lines()) {
             let is_name = names(line).len() == 1;

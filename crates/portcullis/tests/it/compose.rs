@@ -71,6 +71,8 @@ async fn the_gateway_starts_with_the_environment_and_secrets_of_the_compose_file
     }
     let routes = std::fs::read_to_string(Path::new(FOLDER).join("portcullis.toml")).expect("the file is there");
     let app = builder.env("PUBLIC_URL", "https://gate.example").env("HOST", "127.0.0.1").settings(&routes).start();
+    // The root of its container is read-only.
+    assert!(!app.folder().join("portcullis-data").exists(), "it wrote into its folder");
     let health = get(&app, "/api/v1/health/detailed").await;
     assert_eq!(health.body["data"]["redis"]["status"], "healthy", "{}", health.body);
     assert_eq!(post(&app, "/api/v1/auth/register", &person("ada")).await.status, 201);

@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Has Docker Compose or podman-compose read the compose file, where one of them is installed.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+if docker compose version >/dev/null 2>&1; then
+  compose=(docker compose)
+elif command -v podman-compose >/dev/null; then
+  compose=(podman-compose)
+else
+  echo "neither docker compose nor podman-compose is installed: the compose file was not read. hint: pip install podman-compose"
+  exit 0
+fi
+export PUBLIC_URL=https://gate.example
+if ! said=$("${compose[@]}" -f deploy/compose/compose.yaml config 2>&1); then
+  echo "$said" >&2
+  exit 1
+fi
