@@ -99,11 +99,13 @@ fn gate() -> Gate {
         token_epoch: 1,
         expires_at: i64::MAX,
         demo: false,
+        api_key: None,
         last_seen: 0.into(),
     });
     let rate = Rate::parse("1000000000/1m").expect("a rate");
     let policy = RoutePolicy {
         auth: AuthRequirement::Required,
+        signed_in_only: false,
         minimum_role: Some(Role::Developer),
         permissions: MethodPermissions::default(),
         csrf: CsrfPolicy::Checked,

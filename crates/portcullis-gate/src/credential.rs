@@ -27,6 +27,8 @@ pub enum Via {
     Bearer,
     /// The session cookie.
     Cookie,
+    /// An API key, in `X-API-Key` or as a bearer token.
+    ApiKey,
 }
 
 /// What classification found. It refuses nothing by itself.
@@ -45,7 +47,7 @@ pub(crate) enum Credential {
 #[derive(Debug)]
 pub(crate) struct Presented<'a> {
     bearer: Option<Result<&'a str, ()>>,
-    api_key: bool,
+    api_key: Option<Result<&'a str, ()>>,
     cookie: &'a Carried,
 }
 
@@ -58,16 +60,20 @@ impl<'a> Presented<'a> {
             (Some(_), Some(_)) => Some(Err(())),
         };
         // `pk_` keys are the other spelling of X-API-Key.
-        let key_as_bearer = matches!(bearer, Some(Ok(token)) if token.starts_with("pk_"));
-        Self {
-            bearer: bearer.filter(|_| !key_as_bearer),
-            api_key: key_as_bearer || headers.contains_key(API_KEY),
-            cookie: &cookies.session,
-        }
+        let key_as_bearer = bearer.filter(|bearer| bearer.is_ok_and(is_api_key));
+        let mut values = headers.get_all(API_KEY).iter();
+        let key = match (values.next(), values.next()) {
+            (None, _) => key_as_bearer,
+            (Some(value), None) if key_as_bearer.is_none() => Some(value.to_str().map_err(|_| ())),
+            _ => Some(Err(())),
+        };
+        Self { bearer: bearer.filter(|_| key_as_bearer.is_none()), api_key: key, cookie: &cookies.session }
     }
 
     fn kinds(&self) -> usize {
-        usize::from(self.bearer.is_some()) + usize::from(self.api_key) + usize::from(*self.cookie != Carried::No)
+        usize::from(self.bearer.is_some())
+            + usize::from(self.api_key.is_some())
+            + usize::from(*self.cookie != Carried::No)
     }
 
     /// Whether the only kind is a bearer token.
@@ -80,6 +86,11 @@ impl<'a> Presented<'a> {
 fn bearer_token(value: &str) -> Option<&str> {
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// Whether a bearer token is an API key: no access token begins like one.
+fn is_api_key(token: &str) -> bool {
+    token.starts_with(portcullis_model::api_key::PREFIX)
 }
 
 /// Classifies what a request presents.
@@ -116,10 +127,11 @@ impl Classifier {
         if kinds > 1 {
             return (Credential::Two, cookie_session);
         }
-        let (found, via) = match presented.bearer {
-            Some(Ok(token)) => (self.session_of(token, now).await, Via::Bearer),
-            Some(Err(())) => (Found::Bad, Via::Bearer),
-            None => (cookie, Via::Cookie),
+        let (found, via) = match (presented.bearer, presented.api_key) {
+            (Some(Ok(token)), _) => (self.session_of(token, now).await, Via::Bearer),
+            (Some(Err(())), _) => (Found::Bad, Via::Bearer),
+            (None, Some(key)) => (self.session_of_key(key, now).await, Via::ApiKey),
+            (None, None) => (cookie, Via::Cookie),
         };
         let credential = match found {
             Found::Session(session) => {
@@ -144,6 +156,22 @@ impl Classifier {
         match self.sessions.load(token.session_id, token.ver).await {
             Ok(Some(session)) => admit(session, &token, now),
             Ok(None) => Found::Bad,
+            Err(_unavailable) => Found::Unknown,
+        }
+    }
+}
+
+impl Classifier {
+    /// Whom an API key stands for. What cannot be one is not looked up.
+    async fn session_of_key(&self, key: Result<&str, ()>, now: i64) -> Found {
+        let Some(digest) = key.ok().and_then(portcullis_model::api_key::digest) else { return Found::Bad };
+        let found = match self.sessions.cached_key(&digest) {
+            Some(session) => Ok(Some(session)),
+            None => self.sessions.load_key(digest).await,
+        };
+        match found {
+            Ok(Some(session)) if session.api_key.is_some() && now < session.expires_at => Found::Session(session),
+            Ok(_) => Found::Bad,
             Err(_unavailable) => Found::Unknown,
         }
     }

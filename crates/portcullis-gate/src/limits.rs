@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use portcullis_model::{Clock, Rate, SharedLimits, SharedTake, UserId};
+use portcullis_model::{Clock, Rate, SessionId, SharedLimits, SharedTake, UserId};
 
 /// How many parts the table has, so that two cores seldom want the same one.
 const SHARDS: usize = 64;
@@ -23,6 +23,8 @@ pub(crate) enum Subject {
     V4([u8; 4]),
     V6([u8; 8]),
     User(UserId),
+    /// An API key.
+    Key(SessionId),
 }
 
 impl Subject {
@@ -48,6 +50,7 @@ impl fmt::Display for Subject {
                 write!(f, "{}/64", Ipv6Addr::from(octets))
             }
             Self::User(user) => write!(f, "{user}"),
+            Self::Key(key) => write!(f, "key:{key}"),
         }
     }
 }

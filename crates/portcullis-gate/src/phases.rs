@@ -32,7 +32,7 @@ use crate::client_address::Origination;
 use crate::config::GateConfig;
 use crate::context::{Context, is_client_request_id};
 use crate::cookies::{CookieName, Cookies};
-use crate::credential::{Classifier, Credential, Presented};
+use crate::credential::{Classifier, Credential, Presented, Via};
 use crate::csrf_check::{check_csrf, must_be_same_site, needs_csrf, pre_session, presented_csrf, without_csrf};
 use crate::framing::AmbiguousHead;
 use crate::limits::{Limiter, Standing, Subject};
@@ -235,7 +235,8 @@ impl Gate {
         {
             return Err(Refusal::CrossSite);
         }
-        if needs_csrf(&config, &route.policy, &parts.method, &cookies, cookie_session.as_ref()) {
+        let by_key = matches!(&credential, Credential::Good(principal) if principal.via == Via::ApiKey);
+        if !by_key && needs_csrf(&config, &route.policy, &parts.method, &cookies, cookie_session.as_ref()) {
             let identifier = csrf_session.as_deref().or_else(|| pre_session(&cookies));
             let presented_token = presented_csrf(headers, parts.uri.query(), &mut body).await?;
             check_csrf(&config, &cookies, identifier, presented_token.as_deref())
@@ -295,6 +296,7 @@ impl Gate {
     ) -> Result<(), Refusal> {
         let Some(rate) = route.policy.rate_limit else { return Ok(()) };
         let subject = match credential {
+            Credential::Good(principal) if principal.via == Via::ApiKey => Subject::Key(principal.session.id),
             Credential::Good(principal) => Subject::User(principal.session.user_id),
             _ => Subject::address(from.client),
         };
@@ -459,7 +461,10 @@ fn authorise(policy: &RoutePolicy, method: &Method, credential: &Credential) -> 
         Credential::None => return Ok(()),
         Credential::Good(principal) => &principal.session,
     };
-    let role = policy.minimum_role.is_none_or(|minimum| session.role >= minimum);
+    if policy.signed_in_only && !session.is_signed_in() {
+        return Err(Refusal::SignInRequired);
+    }
+    let role = policy.minimum_role.is_none_or(|minimum| session.role_in_force() >= Some(minimum));
     // What answers GET answers HEAD, for the same permissions.
     let name = if *method == Method::HEAD && !policy.permissions.by_method.contains_key("HEAD") {
         "GET"

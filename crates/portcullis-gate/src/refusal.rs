@@ -54,6 +54,8 @@ pub enum Refusal {
     InvalidCredential,
     /// Sessions cannot be looked up.
     Unavailable,
+    /// An API key where only somebody who signed in will do.
+    SignInRequired,
     /// The role or the permissions do not suffice.
     NotPermitted,
 }

@@ -18,6 +18,7 @@ use portcullis_model::{
 pub(crate) fn policy(auth: AuthRequirement) -> RoutePolicy {
     RoutePolicy {
         auth,
+        signed_in_only: false,
         minimum_role: None,
         permissions: MethodPermissions::default(),
         csrf: CsrfPolicy::Checked,
@@ -44,6 +45,7 @@ pub(crate) fn session() -> SessionState {
         token_epoch: 1,
         expires_at: i64::MAX,
         demo: false,
+        api_key: None,
         last_seen: 0.into(),
     }
 }

@@ -42,7 +42,7 @@ pub(crate) async fn end_session(call: Call) -> Result<Reply, Fault> {
     Ok(Reply::ok("Session ended successfully", Value::Null))
 }
 
-fn session_json(view: &SessionView, current: SessionId) -> Value {
+pub(crate) fn session_json(view: &SessionView, current: SessionId) -> Value {
     json!({
         "id": view.id,
         "current": view.id == current,

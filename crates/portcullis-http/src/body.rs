@@ -93,6 +93,39 @@ impl JsonObject {
         }
     }
 
+    /// A truth value that may be absent or null.
+    pub(crate) fn optional_flag(&mut self, name: &str) -> Option<bool> {
+        let given = self.members.get(name).is_some_and(|value| !value.is_null());
+        given.then(|| self.flag(name))
+    }
+
+    /// Texts that must be there; none stand in for them until [`finish`](Self::finish) refuses.
+    pub(crate) fn list(&mut self, name: &str) -> Vec<String> {
+        self.optional_list(name).unwrap_or_else(|| {
+            self.problems.push(format!("{name} is required"));
+            Vec::new()
+        })
+    }
+
+    /// Texts that may be absent or null.
+    pub(crate) fn optional_list(&mut self, name: &str) -> Option<Vec<String>> {
+        let texts = match self.members.remove(name) {
+            None | Some(Value::Null) => return None,
+            Some(Value::Array(values)) => values
+                .into_iter()
+                .map(|value| match value {
+                    Value::String(text) => Some(text),
+                    _ => None,
+                })
+                .collect::<Option<Vec<_>>>(),
+            Some(_) => None,
+        };
+        if texts.is_none() {
+            self.problems.push(format!("{name} must be a list of strings"));
+        }
+        Some(texts.unwrap_or_default())
+    }
+
     /// Adds a problem found by the caller.
     pub(crate) fn problem(&mut self, problem: impl Into<String>) {
         self.problems.push(problem.into());

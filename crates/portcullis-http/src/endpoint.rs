@@ -8,13 +8,16 @@ use std::time::Duration;
 
 use http::{Method, Request, Response};
 use portcullis_gate::{Destination, EndpointId, InboundBody, Permit, RouteSpec};
+use portcullis_model::Permission;
 use portcullis_model::policy::{
     AuthRequirement, BodyLimit, CsrfPolicy, LimitClass, MethodPermissions, Methods, RoutePolicy,
 };
 
 use crate::fault::FaultContext;
 use crate::reply::ReplyBody;
-use crate::{Call, Fault, Reply, Services, account, auth, csrf, health, password, setup, system};
+use crate::{
+    Call, Fault, Reply, Services, account, api_keys, audit, auth, csrf, health, password, setup, system, users,
+};
 
 /// The largest body a built-in endpoint reads, in bytes.
 const MAX_BODY: u64 = 1 << 20;
@@ -29,19 +32,42 @@ pub struct Endpoint {
     pub method: Method,
     /// Its canonical path, as the route label of metrics shows it.
     pub template: &'static str,
-    /// Who may call it.
-    pub auth: AuthRequirement,
+    who: Who,
     csrf: CsrfPolicy,
     limit: LimitClass,
     handler: fn(Call) -> Answer,
 }
 
+/// Who may call an endpoint.
+struct Who {
+    auth: AuthRequirement,
+    signed_in_only: bool,
+    permission: Option<&'static str>,
+}
+
+/// `None` is everybody, `Required` whoever has a good credential, `SignedIn` no API key, and a permission in quotes
+/// whoever holds it.
+macro_rules! who {
+    (None) => {
+        Who { auth: AuthRequirement::None, signed_in_only: false, permission: Option::None }
+    };
+    (Required) => {
+        Who { auth: AuthRequirement::Required, signed_in_only: false, permission: Option::None }
+    };
+    (SignedIn) => {
+        Who { auth: AuthRequirement::Required, signed_in_only: true, permission: Option::None }
+    };
+    ($permission:literal) => {
+        Who { auth: AuthRequirement::Required, signed_in_only: false, permission: Some($permission) }
+    };
+}
+
 macro_rules! endpoint {
-    ($method:ident $template:literal, $auth:ident, $csrf:ident, $limit:ident, $($handler:ident)::+) => {
+    ($method:ident $template:literal, $who:tt, $csrf:ident, $limit:ident, $($handler:ident)::+) => {
         Endpoint {
             method: Method::$method,
             template: $template,
-            auth: AuthRequirement::$auth,
+            who: who!($who),
             csrf: CsrfPolicy::$csrf,
             limit: LimitClass::$limit,
             handler: |call| Box::pin($($handler)::+(call)),
@@ -69,12 +95,33 @@ static ENDPOINTS: &[Endpoint] = &[
     endpoint!(POST "/api/v1/auth/resend-verification", None, ExemptUnlessCookie, Auth, password::resend_verification),
     endpoint!(POST "/api/v1/auth/forgot-password", None, ExemptUnlessCookie, Auth, password::forgot),
     endpoint!(POST "/api/v1/auth/reset-password", None, ExemptUnlessCookie, Auth, password::reset),
-    endpoint!(POST "/api/v1/auth/change-password", Required, ExemptUnlessCookie, Api, password::change),
+    endpoint!(POST "/api/v1/auth/change-password", SignedIn, ExemptUnlessCookie, Api, password::change),
     endpoint!(POST "/api/v1/auth/first-administrator", None, ExemptUnlessCookie, Auth, setup::claim),
     endpoint!(GET "/api/v1/auth/profile", Required, ExemptUnlessCookie, Api, account::profile),
-    endpoint!(PUT "/api/v1/auth/profile", Required, ExemptUnlessCookie, Api, account::update_profile),
-    endpoint!(GET "/api/v1/auth/sessions", Required, ExemptUnlessCookie, Api, account::sessions),
-    endpoint!(DELETE "/api/v1/auth/sessions/{id}", Required, ExemptUnlessCookie, Api, account::end_session),
+    endpoint!(PUT "/api/v1/auth/profile", SignedIn, ExemptUnlessCookie, Api, account::update_profile),
+    endpoint!(GET "/api/v1/auth/sessions", SignedIn, ExemptUnlessCookie, Api, account::sessions),
+    endpoint!(DELETE "/api/v1/auth/sessions/{id}", SignedIn, ExemptUnlessCookie, Api, account::end_session),
+    endpoint!(GET "/api/v1/api-keys", SignedIn, Checked, Api, api_keys::list),
+    endpoint!(POST "/api/v1/api-keys", SignedIn, Checked, Api, api_keys::create),
+    endpoint!(DELETE "/api/v1/api-keys/{id}", SignedIn, Checked, Api, api_keys::revoke),
+    endpoint!(GET "/api/v1/users", "USER_VIEW", Checked, Api, users::list),
+    endpoint!(POST "/api/v1/users", "USER_CREATE", Checked, Api, users::create),
+    endpoint!(GET "/api/v1/users/permissions/all", "USER_VIEW", Checked, Api, users::all_permissions),
+    endpoint!(GET "/api/v1/users/roles/{role}/permissions", "USER_VIEW", Checked, Api, users::role_permissions),
+    endpoint!(GET "/api/v1/users/{id}", "USER_VIEW", Checked, Api, users::show),
+    endpoint!(PUT "/api/v1/users/{id}", "USER_EDIT", Checked, Api, users::edit),
+    endpoint!(DELETE "/api/v1/users/{id}", "USER_DELETE", Checked, Api, users::delete),
+    endpoint!(PUT "/api/v1/users/{id}/role", "USER_MANAGE_ROLES", Checked, Api, users::set_role),
+    endpoint!(GET "/api/v1/users/{id}/permissions", "USER_VIEW", Checked, Api, users::permissions),
+    endpoint!(PUT "/api/v1/users/{id}/permissions", "USER_MANAGE_PERMISSIONS", Checked, Api, users::set_permissions),
+    endpoint!(POST "/api/v1/users/{id}/permissions/{permission}", "USER_MANAGE_PERMISSIONS", Checked, Api,
+        users::add_permission),
+    endpoint!(DELETE "/api/v1/users/{id}/permissions/{permission}", "USER_MANAGE_PERMISSIONS", Checked, Api,
+        users::remove_permission),
+    endpoint!(GET "/api/v1/users/{id}/sessions", "USER_VIEW", Checked, Api, users::sessions),
+    endpoint!(DELETE "/api/v1/users/{id}/sessions", "USER_EDIT", Checked, Api, users::end_sessions),
+    endpoint!(DELETE "/api/v1/users/{id}/sessions/{session}", "USER_EDIT", Checked, Api, users::end_session),
+    endpoint!(GET "/api/v1/audit-logs", "SYSTEM_VIEW_AUDIT_LOGS", Checked, Api, audit::list),
 ];
 
 /// Every built-in endpoint.
@@ -91,9 +138,13 @@ pub fn route_specs() -> Vec<RouteSpec> {
             template: endpoint.template.to_owned(),
             methods: Methods::Only(vec![endpoint.method.as_str().to_owned()]),
             policy: RoutePolicy {
-                auth: endpoint.auth,
+                auth: endpoint.who.auth,
+                signed_in_only: endpoint.who.signed_in_only,
                 minimum_role: None,
-                permissions: MethodPermissions::default(),
+                permissions: MethodPermissions {
+                    always: endpoint.who.permission.into_iter().map(Permission::built_in).collect(),
+                    ..MethodPermissions::default()
+                },
                 csrf: endpoint.csrf,
                 rate_limit: None,
                 limit_class: endpoint.limit,

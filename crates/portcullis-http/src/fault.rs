@@ -1,24 +1,22 @@
 //! The one place where errors become responses (contract §1).
 //!
-//! Rooms below know no HTTP: their errors say what happened, and this file
+//! Rooms below know no HTTP: their errors say what happened, and this module
 //! chooses the status, the texts that front ends compare literally, and the
 //! stable `code`.
 
-use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+mod gate;
+mod identity;
+mod upstream;
+
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::Full;
-use portcullis_gate::{BodyError, Malformation, Refusal};
-use portcullis_identity::IdentityError;
+use portcullis_gate::BodyError;
 use portcullis_model::{Clock, user::rfc3339_millis};
-use portcullis_proxy::ProxyError;
-use portcullis_storage::StoreError;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::reply::{JSON, ReplyBody, to_bytes};
-
-/// RFC 9209.
-const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 
 /// Why a request was not served, as a client sees it.
 #[derive(Debug)]
@@ -73,6 +71,17 @@ impl Fault {
             "request.validation_failed",
         )
         .details(Value::from_iter([("body", Value::from(problems))]))
+    }
+
+    /// Parameters of the query that cannot be used, one sentence each.
+    pub(crate) fn bad_query(problems: Vec<String>) -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "Validation failed",
+            "The query is not valid. See details.query.",
+            "request.validation_failed",
+        )
+        .details(Value::from_iter([("query", Value::from(problems))]))
     }
 
     pub(crate) fn malformed_json(error: &serde_json::Error) -> Self {
@@ -248,245 +257,4 @@ struct Problem<'a> {
 fn unauthorised(error: &'static str, message: &'static str, code: &'static str) -> Fault {
     Fault::new(StatusCode::UNAUTHORIZED, error, message, code)
         .header(http::header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
-}
-
-impl From<IdentityError> for Fault {
-    fn from(error: IdentityError) -> Self {
-        use StatusCode as S;
-        match error {
-            IdentityError::Validation(problems) => Self::validation(problems),
-            IdentityError::PasswordsDoNotMatch => Self::new(
-                S::BAD_REQUEST,
-                "Passwords do not match",
-                "The password and its confirmation differ.",
-                "auth.passwords_do_not_match",
-            ),
-            IdentityError::InvalidCredentials => Self::new(
-                S::UNAUTHORIZED,
-                "Invalid credentials",
-                "The email or the password is wrong.",
-                "auth.invalid_credentials",
-            ),
-            IdentityError::InvalidRefreshToken => Self::new(
-                S::UNAUTHORIZED,
-                "Invalid refresh token",
-                "The refresh token is not valid any more. Sign in again.",
-                "auth.invalid_refresh_token",
-            ),
-            IdentityError::InvalidVerificationToken => Self::new(
-                S::BAD_REQUEST,
-                "Invalid verification token",
-                "The link was already used, has expired or is not complete.",
-                "auth.invalid_verification_token",
-            ),
-            IdentityError::CurrentPasswordIncorrect => Self::new(
-                S::BAD_REQUEST,
-                "Current password is incorrect",
-                "Type the password that you sign in with now, or reset it by mail.",
-                "auth.current_password_incorrect",
-            ),
-            IdentityError::InvalidResetToken => Self::new(
-                S::BAD_REQUEST,
-                "Invalid or expired reset token",
-                "The link was already used, has expired or is not complete. Ask for another one.",
-                "auth.invalid_reset_token",
-            ),
-            IdentityError::UserExists => Self::new(
-                S::CONFLICT,
-                "User already exists with this email or username",
-                "Choose another email or username, or sign in.",
-                "auth.user_exists",
-            ),
-            IdentityError::RegistrationClosed => Self::new(
-                S::FORBIDDEN,
-                "Registration is closed",
-                "New accounts are made by an administrator here.",
-                "auth.registration_closed",
-            ),
-            IdentityError::EmailNotVerified => Self::new(
-                S::FORBIDDEN,
-                "Email not verified",
-                "Confirm your email address before you sign in.",
-                "auth.email_not_verified",
-            ),
-            IdentityError::DemoInProduction => Self::new(
-                S::FORBIDDEN,
-                "Demo mode is not available in production",
-                "Sign in with an account of your own.",
-                "auth.demo_in_production",
-            ),
-            IdentityError::DemoReadOnly => Self::new(
-                S::FORBIDDEN,
-                "Demo account cannot be changed",
-                "The demo account is the same for everyone.",
-                "auth.demo_read_only",
-            ),
-            IdentityError::SetupUnavailable => Self::new(
-                S::CONFLICT,
-                "Setup is not available",
-                "There is an administrator already, or the link has expired. \
-                 A new link is printed at the next start, as long as there is none.",
-                "auth.setup_unavailable",
-            ),
-            IdentityError::NotFound => Self::not_found("What was asked for"),
-            IdentityError::Busy => {
-                let mut fault = Self::unavailable();
-                fault.code = "auth.busy";
-                fault.message = "Too many people are signing in at this moment. Try again shortly.".to_owned();
-                fault
-            }
-            IdentityError::Unavailable { source } => {
-                // Storage itself tells when it goes and when it returns; here it would be a line a request.
-                tracing::debug!(error = source.as_ref() as &dyn std::error::Error, "storage is unavailable");
-                Self::unavailable()
-            }
-            IdentityError::Internal { source } => {
-                tracing::error!(
-                    error = source.as_ref() as &dyn std::error::Error,
-                    "an internal error was answered with 500"
-                );
-                Self::internal()
-            }
-        }
-    }
-}
-
-impl From<StoreError> for Fault {
-    fn from(error: StoreError) -> Self {
-        IdentityError::from(error).into()
-    }
-}
-
-impl From<Refusal> for Fault {
-    fn from(refusal: Refusal) -> Self {
-        use StatusCode as S;
-        match refusal {
-            Refusal::Preflight => Self::new(S::NO_CONTENT, "", "", "cors.preflight"),
-            Refusal::Malformed(what) => {
-                let message = match what {
-                    Malformation::Framing => "The request's length is ambiguous.",
-                    Malformation::Path => {
-                        "The path can be read in more than one way. Send it without encoded slashes and control characters."
-                    }
-                    Malformation::Body => "The request body ended before it was complete.",
-                };
-                let fault = Self::new(S::BAD_REQUEST, "Bad request", message, "request.malformed");
-                // What follows on this connection may be the rest of an ambiguous request (RFC 9112 §11.2).
-                fault.header(CONNECTION, HeaderValue::from_static("close"))
-            }
-            Refusal::UrlTooLong => Self::new(
-                S::URI_TOO_LONG,
-                "URI too long",
-                "The request target is longer than 16 KB.",
-                "request.uri_too_long",
-            ),
-            Refusal::PayloadTooLarge => Self::too_large(),
-            Refusal::NotFound => {
-                Self::new(S::NOT_FOUND, "Route not found", "There is nothing at this path.", "route.not_found")
-            }
-            Refusal::MethodNotAllowed { allow } => {
-                let fault = Self::new(
-                    S::METHOD_NOT_ALLOWED,
-                    "Method not allowed",
-                    format!("This path answers {allow}."),
-                    "route.method_not_allowed",
-                );
-                match HeaderValue::try_from(allow) {
-                    Ok(allow) => fault.header(ALLOW, allow),
-                    Err(_) => fault,
-                }
-            }
-            Refusal::InvalidVersion => Self::new(
-                S::BAD_REQUEST,
-                "Invalid API version",
-                "A version is v and a number from 1 to 999, such as v1.",
-                "version.invalid",
-            ),
-            Refusal::UnsupportedVersion { supported } => Self::new(
-                S::BAD_REQUEST,
-                "Unsupported API version",
-                "This version of the API is not served here. See details.supportedVersions.",
-                "version.unsupported",
-            )
-            .details(json!({ "supportedVersions": supported })),
-            Refusal::VersionSunset { successor } => Self::new(
-                S::GONE,
-                "API version no longer served",
-                "This version of the API is past its sunset.",
-                "version.sunset",
-            )
-            .details(json!({ "successor": successor })),
-            Refusal::RateLimited { .. } => Self::new(
-                S::TOO_MANY_REQUESTS,
-                "Too many requests",
-                "Too many requests in a short time. Retry-After says when to come back.",
-                "rate.limited",
-            ),
-            Refusal::InvalidCsrf { reason, bearer_only } => {
-                let hint = if bearer_only {
-                    "A client that only sends bearer tokens needs no CSRF token when csrf.mode is \"cookie\"."
-                } else {
-                    "Fetch a token from /api/csrf-token and send it in X-CSRF-Token together with the cookies."
-                };
-                Self::new(
-                    S::FORBIDDEN,
-                    "Invalid CSRF token",
-                    "CSRF token validation failed. Please refresh and try again.",
-                    "csrf.invalid_token",
-                )
-                .details(json!({ "reason": reason.as_str(), "hint": hint }))
-            }
-            Refusal::CrossSite => Self::cross_site(),
-            Refusal::TwoCredentials => Self::new(
-                S::BAD_REQUEST,
-                "Ambiguous credentials",
-                "Send one kind of credential: a bearer token, an API key or the session cookie.",
-                "auth.two_credentials",
-            ),
-            Refusal::CredentialRequired => Self::token_required(),
-            Refusal::InvalidCredential => Self::invalid_token(),
-            Refusal::Unavailable => Self::unavailable(),
-            Refusal::NotPermitted => Self::new(
-                S::FORBIDDEN,
-                "Insufficient permissions",
-                "Your role or permissions do not allow this.",
-                "auth.insufficient_permissions",
-            ),
-        }
-    }
-}
-
-impl From<ProxyError> for Fault {
-    fn from(error: ProxyError) -> Self {
-        use StatusCode as S;
-        let status = HeaderValue::try_from(format!("portcullis; error={}", error.proxy_status()));
-        let fault = match &error {
-            ProxyError::Timeout => Self::new(
-                S::GATEWAY_TIMEOUT,
-                "Gateway timeout",
-                "The service did not answer in time.",
-                "upstream.timeout",
-            ),
-            ProxyError::BodyTooLarge => return Self::too_large(),
-            ProxyError::ClientBody => return Self::from_body_cut(),
-            ProxyError::SessionEnded => return Self::invalid_token(),
-            ProxyError::Target => return Self::from(Refusal::Malformed(Malformation::Path)),
-            ProxyError::UnknownUpstream(_)
-            | ProxyError::Connect(_)
-            | ProxyError::Broken(_)
-            | ProxyError::UnexpectedUpgrade => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "an upstream gave no answer");
-                Self::new(
-                    S::BAD_GATEWAY,
-                    "Bad gateway",
-                    "The service behind the gateway did not answer.",
-                    "upstream.bad_gateway",
-                )
-            }
-        };
-        match status {
-            Ok(status) => fault.header(PROXY_STATUS, status),
-            Err(_) => fault,
-        }
-    }
 }

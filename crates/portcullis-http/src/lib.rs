@@ -6,6 +6,8 @@
 //! behind the gate: the gate matched the endpoint, and hands over its number.
 
 mod account;
+mod api_keys;
+mod audit;
 mod auth;
 mod body;
 mod call;
@@ -15,12 +17,15 @@ mod endpoint;
 mod fault;
 mod health;
 mod password;
+mod query;
 mod reply;
 mod services;
 mod setup;
 mod starting;
 mod system;
+mod users;
 
+pub use audit::record_json;
 pub use call::Call;
 pub use endpoint::{Endpoint, answer, endpoints, route_specs};
 pub use fault::{Fault, FaultContext};

@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
-use portcullis_model::name::parse_avatar;
-use portcullis_model::{PersonName, SessionId, SessionState, Timestamp, User};
-use portcullis_storage::{EndReason, ProfileChange};
+use portcullis_model::{SessionId, SessionState, Timestamp, User};
+use portcullis_storage::{EndReason, SessionRecord};
 
 use crate::audit::Caller;
 use crate::error::IdentityError;
 use crate::identity::Identity;
-use crate::register::keep;
 
 /// What somebody changes about themselves; `None` leaves a thing as it is.
 #[derive(Clone, Debug, Default)]
@@ -39,6 +37,19 @@ pub struct SessionView {
     pub user_agent: Option<String>,
 }
 
+impl From<SessionRecord> for SessionView {
+    fn from(record: SessionRecord) -> Self {
+        Self {
+            id: record.id,
+            created_at: record.created_at,
+            last_seen_at: record.last_seen_at,
+            expires_at: record.expires_at(),
+            ip: record.ip,
+            user_agent: record.user_agent,
+        }
+    }
+}
+
 impl Identity {
     /// The caller's account.
     pub async fn profile(&self, session: &SessionState) -> Result<Arc<User>, IdentityError> {
@@ -58,22 +69,7 @@ impl Identity {
         if session.demo {
             return Err(IdentityError::DemoReadOnly);
         }
-        let mut problems = Vec::new();
-        let name = |label: &str, text: Option<String>, problems: &mut Vec<String>| {
-            text.and_then(|text| keep(PersonName::parse(label, &text), problems))
-        };
-        let change = ProfileChange {
-            first_name: name("First name", input.first_name, &mut problems),
-            last_name: name("Last name", input.last_name, &mut problems),
-            avatar: match input.avatar {
-                Some(Some(text)) => keep(parse_avatar(&text), &mut problems).map(Some),
-                Some(None) => Some(None),
-                None => None,
-            },
-        };
-        if !problems.is_empty() {
-            return Err(IdentityError::Validation(problems));
-        }
+        let change = self.check_profile(input)?;
         let now = self.clock.now();
         let mut tx = self.store.begin().await?;
         let user = tx.update_profile(session.user_id, &change, now).await?.ok_or(IdentityError::NotFound)?;
@@ -88,17 +84,7 @@ impl Identity {
             return Ok(self.demo_sessions(session));
         }
         let records = self.store.list_sessions(session.user_id, self.clock.now()).await?;
-        Ok(records
-            .into_iter()
-            .map(|record| SessionView {
-                id: record.id,
-                created_at: record.created_at,
-                last_seen_at: record.last_seen_at,
-                expires_at: record.expires_at(),
-                ip: record.ip,
-                user_agent: record.user_agent,
-            })
-            .collect())
+        Ok(records.into_iter().map(SessionView::from).collect())
     }
 
     /// Ends one of the caller's sessions.

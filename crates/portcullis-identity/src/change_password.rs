@@ -8,6 +8,7 @@ use crate::error::IdentityError;
 use crate::identity::Identity;
 use crate::mail::PASSWORD_CHANGED;
 use crate::password_policy::About;
+use crate::throttle;
 
 /// What somebody typed to change their password.
 #[derive(Clone, Debug)]
@@ -48,7 +49,10 @@ impl Identity {
         if session.demo {
             return Err(IdentityError::DemoReadOnly);
         }
-        let mut known = self.store.credentials_by_id(session.user_id).await?.ok_or(IdentityError::NotFound)?;
+        let subjects = throttle::subjects(session.email.as_str(), caller.ip);
+        let view = self.store.proof_view(session.user_id, &subjects, caller.ip).await?;
+        self.may_try(ACTION, &view, caller).await?;
+        let mut known = view.credentials.ok_or(IdentityError::NotFound)?;
         let password = self.new_password(&input.new, &input.confirm, &About::user(&known.user))?;
         let mut hash = None;
         for _ in 0..ATTEMPTS {
@@ -64,6 +68,7 @@ impl Identity {
             }
             known = self.store.credentials_by_id(session.user_id).await?.ok_or(IdentityError::NotFound)?;
         }
+        self.failed(&subjects, self.clock.now()).await?;
         let failure = caller.failure(ACTION, self.clock.now(), Some(session.user_id), "wrong password");
         let event = AuditEvent { actor_id: Some(session.user_id), session_id: Some(session.id), ..failure };
         self.store.append_audit(&event).await?;

@@ -194,6 +194,7 @@ impl Identity {
             token_epoch: DEMO_EPOCH,
             expires_at: live.ends().timestamp(),
             demo: true,
+            api_key: None,
             last_seen: AtomicI64::new(self.clock.unix_seconds()),
         });
     }

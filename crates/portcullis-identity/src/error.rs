@@ -49,6 +49,21 @@ pub enum IdentityError {
     /// There is no such thing, or it is not the caller's.
     #[error("not found")]
     NotFound,
+    /// Too many attempts have failed; the next one must wait.
+    #[error("too many attempts have failed")]
+    Throttled {
+        /// For so long.
+        retry: std::time::Duration,
+    },
+    /// Whoever asks may not do this to this account (requirement 43).
+    #[error("{0}")]
+    NotPermitted(String),
+    /// Nobody would be left to administer.
+    #[error("the last administrator must stay one")]
+    LastAdministrator,
+    /// The person has as many keys as anybody may.
+    #[error("there are too many API keys")]
+    TooManyKeys,
     /// The hashing room's queue is full.
     #[error("too many passwords are being checked")]
     Busy,

@@ -59,6 +59,8 @@ pub struct IdentityOptions {
     pub min_password: usize,
     /// Passwords that are not accepted, besides the commonest.
     pub denied_passwords: DenyList,
+    /// Whether failed sign-ins slow down further ones.
+    pub throttle: bool,
     /// Who may register.
     pub registration: Registration,
     /// The demo account.

@@ -1,13 +1,15 @@
 //! Accounts made for somebody else: the person gets a mail, and sets the first
 //! password by its link (requirement 17).
 
-use portcullis_model::{Role, User, UserId};
-use portcullis_storage::{AuditEvent, NewUser};
+use portcullis_model::{Role, User};
+use portcullis_storage::NewUser;
+use serde_json::json;
 
 use crate::audit::Caller;
 use crate::error::IdentityError;
 use crate::identity::Identity;
 use crate::mail::INVITATION;
+use crate::people::Actor;
 
 /// Who is invited.
 #[derive(Clone, Debug)]
@@ -20,18 +22,18 @@ pub struct Invitation {
     pub first_name: String,
     /// Last name.
     pub last_name: String,
-    /// Role. Whether the inviter may give it is for the caller to have checked.
+    /// Role, which the inviter must be able to give.
     pub role: Role,
 }
 
 impl Identity {
     /// Makes an account without a password and mails its owner a link to set
     /// one. Once the link has expired, asking for a forgotten password gives
-    /// another. `inviter` is `None` at the shell.
+    /// another.
     pub async fn invite_user(
         &self,
         invitation: &Invitation,
-        inviter: Option<UserId>,
+        inviter: &Actor,
         caller: &Caller,
     ) -> Result<User, IdentityError> {
         let Invitation { email, username, first_name, last_name, role } = invitation;
@@ -42,10 +44,12 @@ impl Identity {
         let user = self.new_user(person, *role, None);
         let now = user.created_at;
         let mut tx = self.store.begin().await?;
+        let powers = self.powers(&mut tx, inviter, "USER_CREATE").await?;
+        powers.may_grant_role(*role, self.sessions.roles().of(*role))?;
         tx.insert_user(&NewUser { user: user.clone(), password_hash: None }).await?;
         tx.enqueue_mail(INVITATION, user.id, now).await?;
-        let event = AuditEvent { actor_id: inviter, ..caller.success("user.invite", now, user.id, None) };
-        tx.append_audit(&event).await?;
+        let details = json!({ "role": role.as_str() });
+        tx.append_audit(&powers.event(caller, "user.invite", user.id, now, Some(details))).await?;
         tx.commit().await?;
         Ok(user)
     }

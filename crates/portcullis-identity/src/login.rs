@@ -1,12 +1,13 @@
 //! Signing in.
 
 use portcullis_model::{Email, PresentedPassword, SecretString, Timestamp, User};
-use portcullis_storage::Credentials;
+use portcullis_storage::{AttemptSubjects, Credentials, SignInView};
 
 use crate::audit::Caller;
 use crate::error::IdentityError;
 use crate::identity::Identity;
 use crate::register::BY_PASSWORD;
+use crate::throttle;
 use crate::tokens::{Beginning, IssuedTokens, Subject};
 
 /// What somebody typed to sign in.
@@ -39,11 +40,21 @@ pub struct SignIn {
     pub tokens: IssuedTokens,
 }
 
+/// A sign-in under way.
+#[derive(Clone, Copy)]
+struct Attempt<'a> {
+    input: &'a LoginInput,
+    view: &'a SignInView,
+    subjects: &'a AttemptSubjects,
+    caller: &'a Caller,
+    now: Timestamp,
+}
+
 impl Identity {
     /// Checks a password and begins a session.
     ///
     /// Unknown, wrong, inactive and passwordless answer alike and do the same
-    /// work: one select, one hash, one audit row (requirement 10).
+    /// work: one select, one hash, one count, one audit row (requirement 10).
     pub async fn login(&self, input: LoginInput, caller: &Caller) -> Result<LoginOutcome, IdentityError> {
         let result = self.try_login(input, caller).await;
         self.metrics.auth_attempt("login", result.is_ok());
@@ -59,15 +70,18 @@ impl Identity {
         let password = PresentedPassword::new(input.password.expose());
         // An address that cannot exist is looked up all the same.
         let email = Email::parse(&input.email).unwrap_or_else(|_| Email::from_stored(String::new()));
-        let credentials = self.store.credentials_by_email(&email).await?;
-        let stored = credentials.as_ref().and_then(|known| known.password_hash.clone());
+        let subjects = throttle::subjects(&input.email, caller.ip);
+        let view = self.store.sign_in_view(&email, &subjects, caller.ip).await?;
+        self.may_try("auth.login", &view, caller).await?;
+        let stored = view.credentials.as_ref().and_then(|known| known.password_hash.clone());
         let compared = self.compare(&input.password, stored).await?;
         let now = self.clock.now();
-        let reason = match &credentials {
+        let reason = match &view.credentials {
             None => "unknown account",
             Some(known) if known.password_hash.is_none() => "no password",
             Some(_) if !compared.matches => "wrong password",
             Some(known) if !known.user.is_active => "inactive account",
+            Some(_) if self.locks(&view, view.account.count) => "too many failures",
             Some(known) if self.options.registration.require_verified_email && !known.user.is_email_verified() => {
                 self.store
                     .append_audit(&caller.failure("auth.login", now, Some(known.user.id), "email not verified"))
@@ -76,18 +90,20 @@ impl Identity {
             }
             Some(known) => {
                 let outdated = compared.outdated.then_some(&password);
-                if let Some(sign_in) = self.begin(known, &input, outdated, caller, now).await? {
+                let attempt = Attempt { input: &input, view: &view, subjects: &subjects, caller, now };
+                if let Some(sign_in) = self.begin(known, outdated, &attempt).await? {
                     return Ok(sign_in);
                 }
                 if let Some(changed) = self.changed_harmlessly(known).await?
-                    && let Some(sign_in) = self.begin(&changed, &input, None, caller, now).await?
+                    && let Some(sign_in) = self.begin(&changed, None, &attempt).await?
                 {
                     return Ok(sign_in);
                 }
                 "account changed meanwhile"
             }
         };
-        let user = credentials.map(|known| known.user.id);
+        let user = view.credentials.map(|known| known.user.id);
+        self.failed(&subjects, now).await?;
         self.store.append_audit(&caller.failure("auth.login", now, user, reason)).await?;
         Err(IdentityError::InvalidCredentials)
     }
@@ -101,15 +117,14 @@ impl Identity {
         Ok(now.filter(|now| now.user.is_active && hash(now) == hash(known)))
     }
 
-    /// Writes the session; `None` if the account changed since it was read.
+    /// Writes the session; `None` if the account changed since it was read, or too many failures came meanwhile.
     async fn begin(
         &self,
         known: &Credentials,
-        input: &LoginInput,
         outdated: Option<&PresentedPassword>,
-        caller: &Caller,
-        now: Timestamp,
+        attempt: &Attempt<'_>,
     ) -> Result<Option<SignIn>, IdentityError> {
+        let Attempt { input, view, subjects, caller, now } = *attempt;
         let rehashed = match outdated {
             // With the room full, a later sign-in may do it: this one is good as it is.
             Some(password) => self.hashing.make(SecretString::new(password.expose())).await.ok(),
@@ -126,6 +141,13 @@ impl Identity {
         }
         if let (Some(new), Some(old)) = (&rehashed, &known.password_hash) {
             tx.replace_password_hash(user.id, old, new).await?;
+        }
+        if view.account.count > 0 || view.pair.count > 0 {
+            // However many attempts ran at once: a success counts only if it is not the one after the last allowed.
+            let failures = tx.forget_failures(subjects).await?;
+            if self.locks(view, failures) {
+                return Ok(None);
+            }
         }
         tx.append_audit(&caller.success("auth.login", now, user.id, Some(session.id))).await?;
         tx.commit().await?;

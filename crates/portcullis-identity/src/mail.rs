@@ -40,6 +40,9 @@ pub(crate) const INVITATION: &str = "invitation";
 /// The mail that tells somebody that their password is another now (requirement 18).
 pub(crate) const PASSWORD_CHANGED: &str = "password_changed";
 
+/// The mail that tells somebody that a key to their account was made (requirement 18).
+pub(crate) const API_KEY_CREATED: &str = "api_key_created";
+
 /// How often the outbox is looked into.
 const POLL: Duration = Duration::from_secs(1);
 /// How long a claimed mail is hidden from other replicas.
@@ -101,7 +104,9 @@ impl Identity {
             VERIFY_EMAIL => self.link(&user, TokenPurpose::VerifyEmail).await.map_err(failed)?,
             RESET_PASSWORD => self.link(&user, TokenPurpose::ResetPassword).await.map_err(failed)?,
             INVITATION => self.link(&user, TokenPurpose::Invitation).await.map_err(failed)?,
-            ALREADY_REGISTERED | PASSWORD_CHANGED => SecretString::new(self.options.public_url.clone()),
+            ALREADY_REGISTERED | PASSWORD_CHANGED | API_KEY_CREATED => {
+                SecretString::new(self.options.public_url.clone())
+            }
             other => return Err(format!("there is no mail called {other:?}")),
         };
         sender.send(OutgoingMail { to: user.email, template: mail.template.clone(), link }).await

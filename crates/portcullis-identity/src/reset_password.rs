@@ -13,6 +13,7 @@ use crate::error::IdentityError;
 use crate::identity::Identity;
 use crate::mail::{PASSWORD_CHANGED, RESET_PASSWORD, VERIFY_EMAIL};
 use crate::password_policy::About;
+use crate::throttle;
 
 /// What somebody who followed a link typed.
 #[derive(Clone, Debug)]
@@ -104,6 +105,10 @@ impl Identity {
             drop(tx);
             return self.refuse_reset(caller).await;
         }
+        // Whoever follows a link that was mailed to them is the owner: here their password works whatever others try.
+        let subjects = throttle::subjects(account.email.as_str(), caller.ip);
+        tx.forget_failures(&subjects).await?;
+        tx.trust_client(&subjects, now, crate::identity::Parts::trusted_until(now)).await?;
         if purpose == TokenPurpose::ResetPassword {
             tx.enqueue_mail(PASSWORD_CHANGED, user, now).await?;
         }

@@ -111,6 +111,7 @@ fn make(sealer: &Sealer, clock: &Clock) -> SigningKey {
         sealed_private: sealer.seal(PURPOSE, private.as_ref()),
         public_key,
         created_at: clock.now(),
+        signs_from: clock.now(),
         retired_at: None,
     }
 }

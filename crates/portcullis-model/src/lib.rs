@@ -2,6 +2,7 @@
 //! policy are. Nothing here reads a file, a socket or the system clock other
 //! than through [`Clock`].
 
+pub mod api_key;
 pub mod clock;
 pub mod email;
 pub mod ids;
@@ -35,7 +36,8 @@ pub use rate::Rate;
 pub use role::{Role, RolePermissions};
 pub use secret::{SecretBytes, SecretString};
 pub use session::{
-    Revocation, RevocationListener, SessionSource, SessionState, SessionsUnavailable, Transport, UnknownTransport,
+    KeyReach, Revocation, RevocationListener, SessionSource, SessionState, SessionsUnavailable, Transport,
+    UnknownTransport,
 };
 pub use shared::{Bell, SessionCopy, SharedLimits, SharedSessions, SharedTake, SharedUnavailable};
 pub use token::{AccessTokens, TokenFault, VerifiedToken};

@@ -46,7 +46,9 @@ impl Permission {
         }
     }
 
-    pub(crate) fn built_in(name: &'static str) -> Self {
+    /// One of [`BUILT_IN`].
+    pub fn built_in(name: &'static str) -> Self {
+        debug_assert!(BUILT_IN.contains(&name), "{name}");
         Self(name.into())
     }
 

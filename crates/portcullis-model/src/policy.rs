@@ -73,6 +73,9 @@ pub enum LimitClass {
 pub struct RoutePolicy {
     /// Who may call.
     pub auth: AuthRequirement,
+    /// Whether only somebody who signed in may call: an API key makes no keys and no sessions, and changes no account
+    /// of its owner (requirement 43).
+    pub signed_in_only: bool,
     /// At least this role.
     pub minimum_role: Option<Role>,
     /// Permissions needed.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use futures_util::future::BoxFuture;
 
-use crate::{Email, PermissionSet, Role, SessionId, UserId};
+use crate::{Email, Permission, PermissionSet, Role, SessionId, UserId};
 
 /// What the gate must know of a live session. Holds no secret.
 #[derive(Debug)]
@@ -37,11 +37,32 @@ pub struct SessionState {
     pub expires_at: i64,
     /// Whether this is a demo session, which no table knows.
     pub demo: bool,
+    /// Set when this is no sign-in but an API key: what it may do of what its owner may.
+    pub api_key: Option<KeyReach>,
     /// When a request last used it, Unix seconds; written to SQL in batches.
     pub last_seen: AtomicI64,
 }
 
+/// What an API key may do of what its owner may.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyReach {
+    /// Everything.
+    All,
+    /// Only these permissions, and nothing that asks for a role.
+    Scopes(Arc<[Permission]>),
+}
+
 impl SessionState {
+    /// Whether somebody signed in to it, which an API key does not.
+    pub fn is_signed_in(&self) -> bool {
+        self.api_key.is_none()
+    }
+
+    /// The role that counts: a key that is held to scopes has none.
+    pub fn role_in_force(&self) -> Option<Role> {
+        (!matches!(self.api_key, Some(KeyReach::Scopes(_)))).then_some(self.role)
+    }
+
     /// Whether an access token made in epoch `ver` may use this session at `now` (Unix seconds).
     pub fn admits(&self, ver: i64, now: i64) -> bool {
         ver >= self.token_epoch && ver <= self.user_epoch && now < self.expires_at
@@ -110,6 +131,16 @@ pub trait SessionSource: Send + Sync + 'static {
         id: SessionId,
         user_epoch: i64,
     ) -> BoxFuture<'_, Result<Option<Arc<SessionState>>, SessionsUnavailable>>;
+
+    /// The API key with this SHA-256, if this process already holds it. A source without keys knows none.
+    fn cached_key(&self, _digest: &[u8; 32]) -> Option<Arc<SessionState>> {
+        None
+    }
+
+    /// The API key with this SHA-256 from wherever it is kept; `None` when it was revoked or never was.
+    fn load_key(&self, _digest: [u8; 32]) -> BoxFuture<'_, Result<Option<Arc<SessionState>>, SessionsUnavailable>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
 }
 
 /// One entry of the revocation log.

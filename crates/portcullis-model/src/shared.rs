@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use crate::{Email, Permission, Rate, Revocation, Role, RolePermissions, SessionId, SessionState, UserId};
+use crate::{Email, KeyReach, Permission, Rate, Revocation, Role, RolePermissions, SessionId, SessionState, UserId};
 
 /// What replicas share cannot be reached at the moment; the caller goes on without it.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
@@ -79,16 +79,21 @@ pub struct SessionCopy {
     pub expires_at: i64,
     /// When it was last used as far as SQL knows, Unix seconds.
     pub last_seen: i64,
+    /// Set when it is an API key. Replicas do not share copies of those.
+    pub api_key: Option<KeyReach>,
 }
 
 impl SessionCopy {
     /// The session as the gate needs it, with what its role holds now.
     pub fn into_state(self, roles: &RolePermissions) -> SessionState {
         let of_role = roles.of(self.role);
-        let permissions = if self.extra_permissions.is_empty() {
-            Arc::clone(of_role)
-        } else {
-            Arc::new(of_role.iter().cloned().chain(self.extra_permissions).collect())
+        let permissions = match &self.api_key {
+            Some(KeyReach::Scopes(scopes)) => {
+                let held = |scope: &&Permission| of_role.contains(*scope) || self.extra_permissions.contains(*scope);
+                Arc::new(scopes.iter().filter(held).cloned().collect())
+            }
+            _ if self.extra_permissions.is_empty() => Arc::clone(of_role),
+            _ => Arc::new(of_role.iter().cloned().chain(self.extra_permissions).collect()),
         };
         SessionState {
             id: self.id,
@@ -104,6 +109,7 @@ impl SessionCopy {
             token_epoch: self.token_epoch,
             expires_at: self.expires_at,
             demo: false,
+            api_key: self.api_key,
             last_seen: AtomicI64::new(self.last_seen),
         }
     }

@@ -7,6 +7,7 @@ use http::header::{
 use http_body::Body;
 use portcullis_gate::{CookieName, InboundBody, Permit};
 use portcullis_model::policy::{CsrfPolicy, Forwarding};
+use portcullis_model::{KeyReach, Permission, SessionState};
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -19,6 +20,8 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const USER: HeaderName = HeaderName::from_static("x-portcullis-user");
 const ROLE: HeaderName = HeaderName::from_static("x-portcullis-role");
+const KEY_ID: HeaderName = HeaderName::from_static("x-portcullis-api-key");
+const SCOPES: HeaderName = HeaderName::from_static("x-portcullis-scopes");
 const SESSION: HeaderName = HeaderName::from_static("x-portcullis-session");
 
 /// Headers of ours that a client must not send in any spelling, with `-` for every separator.
@@ -71,9 +74,22 @@ pub(crate) fn for_upstream(headers: &mut HeaderMap, permit: &Permit, forwarding:
     if let Some(principal) = permit.principal() {
         let session = &principal.session;
         headers.insert(USER, value(session.user_id.0.hyphenated().encode_lower(&mut [0; 36])));
-        headers.insert(ROLE, HeaderValue::from_static(session.role.as_str()));
-        headers.insert(SESSION, value(session.id.0.hyphenated().encode_lower(&mut [0; 36])));
+        // A key that is held to scopes has no role that an upstream may go by.
+        if let Some(role) = session.role_in_force() {
+            headers.insert(ROLE, HeaderValue::from_static(role.as_str()));
+        }
+        let by = if session.is_signed_in() { SESSION } else { KEY_ID };
+        headers.insert(by, value(session.id.0.hyphenated().encode_lower(&mut [0; 36])));
+        if let Some(KeyReach::Scopes(_)) = &session.api_key {
+            headers.insert(SCOPES, scopes(session));
+        }
     }
+}
+
+/// What a key may do of what its owner may, between spaces.
+fn scopes(session: &SessionState) -> HeaderValue {
+    let names: Vec<&str> = session.permissions.iter().map(Permission::as_str).collect();
+    value(&names.join(" "))
 }
 
 /// Frames a body of unknown length. Hyper does so too, but not for methods that

@@ -189,5 +189,6 @@ fn parse(id: SessionId, text: &str) -> Option<SessionCopy> {
         token_epoch: written.token_epoch,
         expires_at: written.expires,
         last_seen: written.seen,
+        api_key: None,
     })
 }

@@ -15,27 +15,55 @@ const BATCH: usize = 500;
 const REVOCATIONS_KEPT: Duration = Duration::from_secs(86_400);
 /// A session, or a one-time token, past its limit is kept a while, so that a late refresh is still recognised.
 const EXPIRED_KEPT: Duration = Duration::from_secs(7 * 86_400);
+/// Failed sign-ins count for this long after the last of them.
+const ATTEMPTS_KEPT: Duration = Duration::from_secs(30 * 86_400);
+/// Mails that have left or were given up are kept a while, for whoever asks where theirs is.
+const MAILS_KEPT: Duration = Duration::from_secs(30 * 86_400);
+/// Lines of the audit log that are deleted at once, so that nobody waits for long.
+const AUDIT_BATCH: i64 = 10_000;
 
 static TOUCH: Sql = Sql::update("sessions", "");
 static GRACE: Sql = Sql::delete("refresh_grace", "DELETE FROM refresh_grace WHERE rotated_at < $1");
 static REVOCATIONS: Sql = Sql::delete("revocations", "DELETE FROM revocations WHERE at < $1");
 static SESSIONS: Sql = Sql::delete("sessions", "DELETE FROM sessions WHERE absolute_expires_at < $1");
 static TOKENS: Sql = Sql::delete("one_time_tokens", "DELETE FROM one_time_tokens WHERE expires_at < $1");
+static ATTEMPTS: Sql = Sql::delete(
+    "sign_in_attempts",
+    "DELETE FROM sign_in_attempts WHERE last_at < $1 AND (trusted_until IS NULL OR trusted_until < $2)",
+);
+static MAILS: Sql = Sql::delete(
+    "mail_outbox",
+    "DELETE FROM mail_outbox WHERE created_at < $1 AND (sent_at IS NOT NULL OR given_up_at IS NOT NULL)",
+);
+static AUDIT: Sql = Sql::delete(
+    "audit_log",
+    "DELETE FROM audit_log WHERE id IN (SELECT id FROM audit_log WHERE at < $1 ORDER BY at, id LIMIT $2)",
+);
+
+/// Sets a column of a table to when each row was last used; never sets one back.
+pub(crate) async fn touch(
+    store: &Store,
+    sql: &Sql,
+    [table, column]: [&str; 2],
+    seen: &[(SessionId, Timestamp)],
+) -> Result<(), StoreError> {
+    for batch in seen.chunks(BATCH) {
+        let rows: Vec<String> = (0..batch.len()).map(|n| format!("(${}, ${})", 2 * n + 1, 2 * n + 2)).collect();
+        let text = format!(
+            "UPDATE {table} SET {column} = seen.column2 FROM (VALUES {}) AS seen WHERE {table}.id = seen.column1 \
+             AND ({table}.{column} IS NULL OR {table}.{column} < seen.column2)",
+            rows.join(", ")
+        );
+        let values: Vec<Value> = batch.iter().flat_map(|(id, at)| [id.0.into(), (*at).into()]).collect();
+        store.execute(&sql.with_text(text), values).await?;
+    }
+    Ok(())
+}
 
 impl Store {
     /// Notes when sessions were last used; never sets one back.
     pub async fn touch_sessions(&self, seen: &[(SessionId, Timestamp)]) -> Result<(), StoreError> {
-        for batch in seen.chunks(BATCH) {
-            let rows: Vec<String> = (0..batch.len()).map(|n| format!("(${}, ${})", 2 * n + 1, 2 * n + 2)).collect();
-            let text = format!(
-                "UPDATE sessions SET last_seen_at = seen.column2 FROM (VALUES {}) AS seen \
-                 WHERE sessions.id = seen.column1 AND sessions.last_seen_at < seen.column2",
-                rows.join(", ")
-            );
-            let values: Vec<Value> = batch.iter().flat_map(|(id, at)| [id.0.into(), (*at).into()]).collect();
-            self.execute(&TOUCH.with_text(text), values).await?;
-        }
-        Ok(())
+        touch(self, &TOUCH, ["sessions", "last_seen_at"], seen).await
     }
 
     /// Erases the sealed successors of tokens rotated before `cutoff`, and says how many.
@@ -44,11 +72,25 @@ impl Store {
     }
 
     /// Deletes what nobody can need any more: revocations a day old, sessions and one-time tokens a week past their
-    /// limit. `now` is the database's time.
+    /// limit, mails and failed sign-ins a month old. `now` is the database's time.
     pub async fn prune(&self, now: Timestamp) -> Result<(), StoreError> {
         self.execute(&REVOCATIONS, vec![(now - REVOCATIONS_KEPT).into()]).await?;
         self.execute(&SESSIONS, vec![(now - EXPIRED_KEPT).into()]).await?;
         self.execute(&TOKENS, vec![(now - EXPIRED_KEPT).into()]).await?;
+        self.execute(&ATTEMPTS, vec![(now - ATTEMPTS_KEPT).into(), now.into()]).await?;
+        self.execute(&MAILS, vec![(now - MAILS_KEPT).into()]).await?;
         Ok(())
+    }
+
+    /// Deletes lines of the audit log from before `cutoff`, and says how many.
+    pub async fn prune_audit(&self, cutoff: Timestamp) -> Result<u64, StoreError> {
+        let mut deleted = 0;
+        loop {
+            let batch = self.execute(&AUDIT, vec![cutoff.into(), AUDIT_BATCH.into()]).await?;
+            deleted += batch;
+            if batch < AUDIT_BATCH.unsigned_abs() {
+                return Ok(deleted);
+            }
+        }
     }
 }

@@ -4,7 +4,10 @@
 //! stands in `dialect.rs`. Reads run on a [`Store`] or inside a [`Tx`]; writes
 //! that belong together run in one [`Tx`] with an explicit commit.
 
+mod api_keys;
 mod audit;
+mod audit_gathering;
+mod audit_query;
 mod availability;
 mod connection;
 mod dialect;
@@ -34,6 +37,7 @@ mod session_loading;
 mod session_shared;
 mod session_table;
 mod sessions;
+mod sign_in;
 mod statement;
 mod store;
 mod tokens;
@@ -44,7 +48,9 @@ mod user_changes;
 mod users;
 mod value;
 
-pub use audit::{AuditEvent, AuditRecord, Outcome};
+pub use api_keys::{ApiKeyRecord, NewApiKey};
+pub use audit::{AuditEvent, AuditRecord, Outcome, UnknownOutcome};
+pub use audit_query::{AuditFilter, AuditPage};
 pub use error::StoreError;
 pub use keys::SigningKey;
 pub use migrate::{Applied, MigrateMode, MigrationStatus, Migrator, Pending, Step};
@@ -54,6 +60,7 @@ pub use refresh::{Grace, RefreshView, Rotation};
 pub use session_endings::EndReason;
 pub use session_table::{SessionTable, SessionTableOptions};
 pub use sessions::{NewSession, SessionRecord};
+pub use sign_in::{AttemptSubjects, Failures, SignInView};
 pub use store::Store;
 pub use tokens::{GoodToken, NewOneTimeToken, SpentToken, TokenPurpose, UnknownPurpose};
 pub use transfer::{Sum, TransferError, TransferProgress, TransferredTable, transfer};

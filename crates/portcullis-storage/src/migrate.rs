@@ -27,13 +27,22 @@ pub(crate) struct Migration {
 }
 
 /// Every step, oldest first. A published one is never edited.
-pub(crate) static MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    name: "initial",
-    up: include_str!("../migrations/0001_initial.up.sql"),
-    down: include_str!("../migrations/0001_initial.down.sql"),
-    runs_since: 1,
-}];
+pub(crate) static MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        name: "initial",
+        up: include_str!("../migrations/0001_initial.up.sql"),
+        down: include_str!("../migrations/0001_initial.down.sql"),
+        runs_since: 1,
+    },
+    Migration {
+        version: 2,
+        name: "identity",
+        up: include_str!("../migrations/0002_identity.up.sql"),
+        down: include_str!("../migrations/0002_identity.down.sql"),
+        runs_since: 1,
+    },
+];
 
 /// The schema that a database has, 0 for an empty one. Only looks.
 pub(crate) async fn schema_of(side: &mut Side) -> Result<i64, StoreError> {

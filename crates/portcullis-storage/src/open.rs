@@ -276,14 +276,16 @@ impl OpenError {
 /// Makes the file readable by its owner alone before SQLite would make it readable by all: it holds password
 /// hashes. SQLite gives its log and index beside it the same mode.
 pub(crate) fn prepare_file(path: &Path) -> Result<(), OpenError> {
+    private_file(path, false).map_err(|error| OpenError::File { path: path.to_owned(), source: plain(&error).into() })
+}
+
+/// Makes a file that only its owner reads; `new` if it must not be there yet.
+pub(crate) fn private_file(path: &Path, new: bool) -> io::Result<()> {
     let mut options = std::fs::OpenOptions::new();
-    options.create(true).truncate(false).read(true).write(true);
+    options.create(!new).create_new(new).truncate(false).read(true).write(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    match options.open(path) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(OpenError::File { path: path.to_owned(), source: plain(&error).into() }),
-    }
+    options.open(path).map(|_| ())
 }
 
 /// The system's words without its error number.

@@ -65,14 +65,21 @@ static REQUEST: Sql = Sql::insert(
 static CLAIM: Sql = Sql::update(
     "mail_outbox",
     "UPDATE mail_outbox SET next_attempt_at = $2, attempts = attempts + 1 WHERE id IN \
-     (SELECT id FROM mail_outbox WHERE sent_at IS NULL AND next_attempt_at <= $1 ORDER BY next_attempt_at LIMIT $3) \
-     AND sent_at IS NULL AND next_attempt_at <= $1 RETURNING id, template, user_id, created_at, attempts",
+     (SELECT id FROM mail_outbox WHERE sent_at IS NULL AND given_up_at IS NULL AND next_attempt_at <= $1 \
+     ORDER BY next_attempt_at LIMIT $3) AND sent_at IS NULL AND next_attempt_at <= $1 RETURNING id, template, user_id, created_at, attempts",
 );
 static SENT: Sql = Sql::update("mail_outbox", "UPDATE mail_outbox SET sent_at = $2, last_error = NULL WHERE id = $1");
 static FAILED: Sql = Sql::update(
     "mail_outbox",
     "UPDATE mail_outbox SET last_error = $2, next_attempt_at = $3 WHERE id = $1 AND sent_at IS NULL",
 );
+
+static GIVEN_UP: Sql = Sql::update(
+    "mail_outbox",
+    "UPDATE mail_outbox SET last_error = $2, given_up_at = $3 WHERE id = $1 AND sent_at IS NULL",
+);
+static WAITING: Sql =
+    Sql::select("mail_outbox", "SELECT count(*) AS n FROM mail_outbox WHERE sent_at IS NULL AND given_up_at IS NULL");
 
 impl Tx {
     /// Queues a mail beside the change that calls for it.
@@ -128,9 +135,22 @@ impl Store {
         self.execute(&SENT, vec![id.into(), at.into()]).await.map(|_| ())
     }
 
+    /// Notes why a mail will not be tried again. It is kept for a month, and counts as failed.
+    pub async fn give_up_mail(&self, id: Uuid, error: &str, at: Timestamp) -> Result<(), StoreError> {
+        self.execute(&GIVEN_UP, vec![id.into(), storable(error).into(), at.into()]).await.map(|_| ())
+    }
+
+    /// How many mails wait to be sent.
+    pub async fn mails_waiting(&self) -> Result<u64, StoreError> {
+        self.one(&WAITING, vec![]).await?.map_or(Ok(0), |row| row.count("n"))
+    }
+
     /// Notes why a mail has not left and when to try again.
     pub async fn mark_mail_failed(&self, id: Uuid, error: &str, next: Timestamp) -> Result<(), StoreError> {
-        let error: String = error.chars().filter(|c| *c != '\0').take(ERROR_LENGTH).collect();
-        self.execute(&FAILED, vec![id.into(), error.into(), next.into()]).await.map(|_| ())
+        self.execute(&FAILED, vec![id.into(), storable(error).into(), next.into()]).await.map(|_| ())
     }
+}
+
+fn storable(error: &str) -> String {
+    error.chars().filter(|c| *c != '\0').take(ERROR_LENGTH).collect()
 }

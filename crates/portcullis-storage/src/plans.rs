@@ -12,7 +12,10 @@ use portcullis_testkit::PrivatePostgres;
 
 use crate::feed::Position;
 use crate::migrate::MigrateMode;
-use crate::{AuditEvent, DatabaseUrl, EndReason, NewSession, Outcome, Rotation, Store, StoreOptions, TokenPurpose};
+use crate::{
+    AttemptSubjects, AuditEvent, DatabaseUrl, EndReason, NewSession, Outcome, Rotation, Store, StoreOptions,
+    TokenPurpose,
+};
 
 /// A statement and the lines of its plan.
 type Plan = (String, Vec<String>);
@@ -40,9 +43,9 @@ fn fill_sqlite() -> String {
          INSERT INTO sessions SELECT randomblob(16), id, randomblob(32), created_at, created_at, {soon}, {later}, 1, \
            'token', NULL, NULL, '[\"pwd\"]', created_at, 1, NULL, NULL FROM users; \
          INSERT INTO revocations (at, user_id, session_id, epoch, ends) SELECT created_at, id, NULL, 2, 0 FROM users; \
-         INSERT INTO audit_log SELECT randomblob(16), created_at, 'a', 'success', id, NULL, NULL, NULL, NULL, NULL, NULL \
-           FROM users; \
-         INSERT INTO mail_outbox SELECT randomblob(16), 't', id, created_at, 1, created_at, created_at, NULL FROM users; \
+         INSERT INTO audit_log SELECT randomblob(16), created_at, 'a', 'success', id, NULL, NULL, NULL, NULL, NULL, NULL, 1, \
+           NULL, NULL FROM users; \
+         INSERT INTO mail_outbox SELECT randomblob(16), 't', id, created_at, 1, created_at, created_at, NULL, NULL FROM users; \
          INSERT INTO one_time_tokens SELECT randomblob(32), 'verify_email', id, created_at, {soon}, NULL FROM users; \
          INSERT INTO refresh_grace SELECT randomblob(32), id, x'00', {} FROM sessions; \
          COMMIT; ANALYZE",
@@ -133,7 +136,8 @@ async fn plans_of(store: &Store) -> Vec<UseCase> {
     explain(
         "Login",
         Box::pin(async {
-            store.credentials_by_email(&email).await.expect("reads");
+            let subjects = AttemptSubjects { account: random.bytes(), client: random.bytes(), pair: random.bytes() };
+            store.sign_in_view(&email, &subjects, None).await.expect("reads");
             let mut tx = store.begin().await.expect("begins");
             tx.insert_session(&session).await.expect("inserts");
             tx.record_login(user, known.epoch, now).await.expect("updates");
@@ -221,7 +225,31 @@ async fn plans_of(store: &Store) -> Vec<UseCase> {
     explain(
         "The newest of the audit log",
         Box::pin(async {
-            store.audit_records(20, 0).await.expect("reads");
+            let filter = crate::AuditFilter { from: Some(now - Duration::from_secs(60)), ..Default::default() };
+            store.audit_page(&filter, 20, 0).await.expect("reads");
+        }),
+    )
+    .await;
+    explain(
+        "The audit log of one person",
+        Box::pin(async {
+            let filter = crate::AuditFilter { user: Some(user), ..Default::default() };
+            store.audit_page(&filter, 20, 0).await.expect("reads");
+        }),
+    )
+    .await;
+    explain(
+        "Pruning the audit log",
+        Box::pin(async {
+            store.prune_audit(now - Duration::from_secs(86_400)).await.expect("deletes");
+        }),
+    )
+    .await;
+    explain(
+        "An API key",
+        Box::pin(async {
+            store.api_key_copy(&random.bytes()).await.expect("reads");
+            store.touch_api_keys(&[(session.id, now)]).await.expect("updates");
         }),
     )
     .await;

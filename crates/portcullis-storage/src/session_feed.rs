@@ -100,18 +100,23 @@ impl SessionTable {
 
     /// Writes down when the sessions held here were last used, those that were used since the last time.
     pub async fn flush_last_seen(&self) -> Result<(), StoreError> {
-        let mut seen: Vec<(SessionId, Timestamp)> = Vec::new();
+        let (mut seen, mut keys): (Vec<(SessionId, Timestamp)>, Vec<(SessionId, Timestamp)>) = Default::default();
         let mut flushed = Vec::new();
         for (id, copy) in &self.copies {
             let last = copy.state.last_seen.load(Ordering::Relaxed);
             if last > copy.flushed.load(Ordering::Relaxed)
                 && let Some(at) = Timestamp::from_timestamp(last, 0)
             {
-                seen.push((*id, at));
+                if copy.state.api_key.is_none() {
+                    seen.push((*id, at))
+                } else {
+                    keys.push((*id, at))
+                }
                 flushed.push((copy, last));
             }
         }
         self.store.touch_sessions(&seen).await?;
+        self.store.touch_api_keys(&keys).await?;
         for (copy, last) in flushed {
             copy.flushed.fetch_max(last, Ordering::Relaxed);
         }
@@ -177,6 +182,9 @@ impl SessionTable {
         }
         if round.is_multiple_of(PRUNE_EVERY) {
             self.store.prune(now).await?;
+            if let Some(kept) = self.audit_kept {
+                self.store.prune_audit(now - kept).await?;
+            }
         }
         Ok(())
     }

@@ -40,11 +40,13 @@ pub struct SessionTableOptions {
     pub stale_max: Duration,
     /// Copies that replicas share, asked before SQL.
     pub shared: Option<Arc<dyn SharedSessions>>,
+    /// How long lines of the audit log are kept; `None` for ever.
+    pub audit_kept: Option<Duration>,
 }
 
 impl Default for SessionTableOptions {
     fn default() -> Self {
-        Self { capacity: 100_000, stale_max: Duration::from_secs(300), shared: None }
+        Self { capacity: 100_000, stale_max: Duration::from_secs(300), shared: None, audit_kept: None }
     }
 }
 
@@ -54,6 +56,9 @@ pub struct SessionTable {
     pub(crate) feed: Feed,
     pub(crate) copies: Cache<SessionId, Arc<HeldCopy>>,
     pub(crate) shared: Option<SharedLevel>,
+    /// Ids of API keys by their SHA-256.
+    keys: Cache<[u8; 32], SessionId>,
+    pub(crate) audit_kept: Option<Duration>,
     loading: Loading,
     stale_max: Duration,
     roles: ArcSwap<RolePermissions>,
@@ -93,6 +98,8 @@ impl SessionTable {
             feed: Feed::default(),
             copies: Cache::new(options.capacity),
             shared: options.shared.map(SharedLevel::new),
+            keys: Cache::new(options.capacity),
+            audit_kept: options.audit_kept,
             loading: Loading::default(),
             stale_max: options.stale_max,
             roles: ArcSwap::from_pointee(roles),
@@ -210,6 +217,28 @@ impl SessionTable {
         Err(SessionsUnavailable)
     }
 
+    /// The API key from SQL: replicas do not share copies of keys.
+    async fn read_key(&self, digest: [u8; 32]) -> Result<Option<Arc<SessionState>>, SessionsUnavailable> {
+        for _ in 0..ATTEMPTS {
+            let fed = self.is_fed();
+            let roles = self.roles.load_full();
+            let read = self.store.api_key_copy(&digest).await.map_err(|error| {
+                tracing::warn!(error = &error as &dyn std::error::Error, "an API key cannot be looked up");
+                SessionsUnavailable
+            })?;
+            let Some(copy) = read.filter(|copy| self.is_live(copy)) else {
+                self.keys.invalidate(&digest);
+                return Ok(None);
+            };
+            let id = copy.id;
+            if let Kept::Fresh(state) = self.keep(copy.into_state(&roles), &roles, fed) {
+                self.keys.insert(digest, id);
+                return Ok(Some(state));
+            }
+        }
+        Err(SessionsUnavailable)
+    }
+
     /// A shared copy, held against the floors known here. Only while the feed is read, because a copy may be
     /// believed only as far as revocations are heard.
     async fn read_shared(&self, id: SessionId, user_epoch: i64) -> Option<Arc<SessionState>> {
@@ -287,6 +316,19 @@ impl SessionSource for SessionTable {
         }
         self.loading.once((id, user_epoch), self.read(id, user_epoch)).boxed()
     }
+
+    fn cached_key(&self, digest: &[u8; 32]) -> Option<Arc<SessionState>> {
+        let found = self.keys.get(digest).and_then(|id| self.copy(id));
+        match found {
+            Some(_) => (self.count_hit)(),
+            None => self.metrics.cache_miss(CacheType::memory),
+        }
+        found
+    }
+
+    fn load_key(&self, digest: [u8; 32]) -> BoxFuture<'_, Result<Option<Arc<SessionState>>, SessionsUnavailable>> {
+        self.read_key(digest).boxed()
+    }
 }
 
 impl RevocationListener for SessionTable {
@@ -309,6 +351,7 @@ fn with_roles(state: &SessionState, roles: &RolePermissions) -> SessionState {
         permissions: Arc::clone(roles.of(state.role)),
         email: state.email.clone(),
         amr: Arc::clone(&state.amr),
+        api_key: state.api_key.clone(),
         last_seen: AtomicI64::new(state.last_seen.load(Ordering::Relaxed)),
         ..*state
     }

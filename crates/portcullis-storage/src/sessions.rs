@@ -174,6 +174,7 @@ fn read_copy(row: &Row, id: SessionId) -> Result<SessionCopy, StoreError> {
         token_epoch: row.get("token_epoch")?,
         expires_at: expires_at.timestamp(),
         last_seen: row.time("last_seen_at")?.timestamp(),
+        api_key: None,
     })
 }
 

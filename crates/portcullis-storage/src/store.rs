@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::value::Value;
 use portcullis_model::{Bell, Clock, Random, RevocationListener, Timestamp};
 
+use crate::audit_gathering::Gathering;
 use crate::dialect::Dialect;
 use crate::engine::Engine;
 use crate::error::StoreError;
@@ -25,6 +26,7 @@ pub(crate) struct Inner {
     pub(crate) clock: Clock,
     pub(crate) random: Random,
     pub(crate) announcer: Announcer,
+    pub(crate) gathering: Gathering,
     /// Tells this process's notifications from others'.
     pub(crate) replica: String,
 }
@@ -37,7 +39,8 @@ impl Store {
         let engine = Engine::open(&options).await?;
         let StoreOptions { clock, random, .. } = options;
         let replica = random.hex::<8>();
-        Ok(Self { inner: Arc::new(Inner { engine, clock, random, announcer: Announcer::default(), replica }) })
+        let (announcer, gathering) = (Announcer::default(), Gathering::default());
+        Ok(Self { inner: Arc::new(Inner { engine, clock, random, announcer, gathering, replica }) })
     }
 
     /// Whether the database answers.

@@ -1,8 +1,9 @@
 //! What changes an account, and which of it ends sessions or makes copies of them stale.
 
 use crate::value::Value;
-use portcullis_model::{PersonName, Role, SecretString, Timestamp, User, UserId};
+use portcullis_model::{Permission, PermissionSet, PersonName, Role, SecretString, Timestamp, User, UserId};
 
+use crate::dialect::Lock;
 use crate::error::StoreError;
 use crate::session_endings::EndReason;
 use crate::statement::{Runs, Sql};
@@ -64,6 +65,16 @@ static RECOVER: Sql = Sql::update(
     "UPDATE users SET role = 'ADMIN', is_active = TRUE, password_hash = $2, updated_at = $3, \
      epoch = epoch + 1, token_epoch = epoch + 1 WHERE id = $1 RETURNING epoch",
 );
+static ERASE: Sql = Sql::delete("users", "DELETE FROM users WHERE id = $1 RETURNING epoch + 1 AS epoch");
+static GRANT: Sql = Sql::insert(
+    "user_permissions",
+    "INSERT INTO user_permissions (user_id, permission) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+);
+static REVOKE: Sql =
+    Sql::delete("user_permissions", "DELETE FROM user_permissions WHERE user_id = $1 AND permission = $2");
+static REVOKE_ALL: Sql = Sql::delete("user_permissions", "DELETE FROM user_permissions WHERE user_id = $1");
+static PERMISSIONS_CHANGED: Sql =
+    Sql::update("users", "UPDATE users SET updated_at = $2, epoch = epoch + 1 WHERE id = $1 RETURNING epoch");
 static END_ALL: Sql = Sql::update(
     "sessions",
     "UPDATE sessions SET ended_at = $2, end_reason = $3, epoch = epoch + 1 WHERE user_id = $1 AND ended_at IS NULL",
@@ -155,6 +166,51 @@ impl Tx {
         let known = self.change(&DISABLE, values, id, true).await?;
         self.end_all(id, EndReason::AccountDisabled, at).await?;
         Ok(known)
+    }
+
+    /// Deletes an account with everything that is its own: sessions, keys, permissions, links. What the audit log
+    /// says of it stays. Every session ends at once, on every replica.
+    pub async fn delete_user(&mut self, id: UserId) -> Result<bool, StoreError> {
+        self.change(&ERASE, vec![id.0.into()], id, true).await
+    }
+
+    /// Gives an account exactly these permissions beyond its role's, in force at once in every session (SR-35).
+    pub async fn set_permissions(
+        &mut self,
+        id: UserId,
+        permissions: &PermissionSet,
+        at: Timestamp,
+    ) -> Result<bool, StoreError> {
+        // The account's row first, so that two changes of one account wait for each other.
+        if !self.change(&PERMISSIONS_CHANGED, vec![id.0.into(), at.into()], id, false).await? {
+            return Ok(false);
+        }
+        self.execute(&REVOKE_ALL, vec![id.0.into()]).await?;
+        for permission in permissions {
+            self.execute(&GRANT, vec![id.0.into(), permission.as_str().into()]).await?;
+        }
+        Ok(true)
+    }
+
+    /// Adds a permission beyond the role's, or takes one away; `false` when that changes nothing.
+    pub async fn set_permission(
+        &mut self,
+        id: UserId,
+        permission: &Permission,
+        held: bool,
+        at: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let sql = if held { &GRANT } else { &REVOKE };
+        if self.execute(sql, vec![id.0.into(), permission.as_str().into()]).await? == 0 {
+            return Ok(false);
+        }
+        self.change(&PERMISSIONS_CHANGED, vec![id.0.into(), at.into()], id, false).await
+    }
+
+    /// Waits until no other change of roles, permissions or activity is under way: whoever checks what somebody may
+    /// do, and whether an administrator would be left, does so on what holds until this transaction ends.
+    pub async fn alone_with_roles(&mut self) -> Result<(), StoreError> {
+        self.lock(Lock::Administrators).await
     }
 
     /// Makes an account an active administrator with this password, and ends all its sessions.

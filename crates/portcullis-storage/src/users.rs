@@ -147,15 +147,19 @@ async fn user_where(on: &impl Runs, sql: &Sql, key: Value) -> Result<Option<User
     on.one(sql, vec![key]).await?.map(|row| read_user(&row)).transpose()
 }
 
-async fn credentials_where(on: &impl Runs, sql: &Sql, key: Value) -> Result<Option<Credentials>, StoreError> {
-    let Some(row) = on.one(sql, vec![key]).await? else { return Ok(None) };
-    Ok(Some(Credentials {
-        user: read_user(&row)?,
+/// Reads an account with what a sign-in must know of it.
+pub(crate) fn read_credentials(row: &Row) -> Result<Credentials, StoreError> {
+    Ok(Credentials {
+        user: read_user(row)?,
         password_hash: row.get::<Option<String>>("password_hash")?.map(SecretString::new),
         epoch: row.get("user_epoch")?,
         token_epoch: row.get("token_epoch")?,
-        extra_permissions: read_extra_permissions(&row)?,
-    }))
+        extra_permissions: read_extra_permissions(row)?,
+    })
+}
+
+async fn credentials_where(on: &impl Runs, sql: &Sql, key: Value) -> Result<Option<Credentials>, StoreError> {
+    on.one(sql, vec![key]).await?.map(|row| read_credentials(&row)).transpose()
 }
 
 async fn active_admins(on: &impl Runs) -> Result<u64, StoreError> {

@@ -129,6 +129,24 @@ impl TestApp {
         command(&self.binary, self.folder.path(), &self.environment, arguments)
     }
 
+    /// Runs a command beside it to its good end, and gives what it printed.
+    pub fn run(&self, arguments: &[&str], input: &str) -> String {
+        use std::io::Write as _;
+        let mut command = self.command(arguments);
+        let mut running = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary was built by this test run");
+        // A command that reads nothing may be gone already.
+        let _ = running.stdin.take().expect("stdin was piped").write_all(input.as_bytes());
+        let output = running.wait_with_output().expect("it ends");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{arguments:?}: {said}{}", String::from_utf8_lossy(&output.stderr));
+        said
+    }
+
     /// `kill -9`, then a new start on the same data.
     pub fn crash_and_restart(&mut self) {
         self.process.kill().expect("the process is ours");

@@ -63,6 +63,7 @@ impl Default for Setup {
 pub(crate) fn route(template: &str, change: impl FnOnce(&mut RoutePolicy)) -> RouteSpec {
     let mut policy = RoutePolicy {
         auth: AuthRequirement::None,
+        signed_in_only: false,
         minimum_role: None,
         permissions: MethodPermissions::default(),
         csrf: CsrfPolicy::Exempt,

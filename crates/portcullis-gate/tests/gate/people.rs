@@ -29,6 +29,7 @@ pub(crate) fn session(role: Role) -> SessionState {
         token_epoch: 1,
         expires_at: i64::MAX,
         demo: false,
+        api_key: None,
         last_seen: 0.into(),
     }
 }

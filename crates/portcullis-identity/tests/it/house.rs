@@ -11,7 +11,9 @@ use portcullis_identity::{
 };
 use portcullis_model::policy::Environment;
 use portcullis_model::{Clock, Random, RolePermissions, SecretString, SessionSource, SessionState};
-use portcullis_storage::{DatabaseUrl, MigrateMode, SessionTable, SessionTableOptions, Store, StoreOptions};
+use portcullis_storage::{
+    AuditFilter, DatabaseUrl, MigrateMode, SessionTable, SessionTableOptions, Store, StoreOptions,
+};
 use portcullis_telemetry::{Metrics, MetricsOptions};
 use tempfile::TempDir;
 
@@ -39,6 +41,7 @@ pub(crate) fn options() -> IdentityOptions {
         grace: Duration::from_secs(10),
         min_password: 8,
         denied_passwords: DenyList::default(),
+        throttle: true,
         registration: Registration {
             mode: RegistrationMode::Open,
             require_verified_email: false,
@@ -105,6 +108,11 @@ pub(crate) fn caller() -> Caller {
     }
 }
 
+/// Somebody at this address.
+pub(crate) fn caller_at(ip: &str) -> Caller {
+    Caller { ip: Some(ip.parse().expect("an address")), ..caller() }
+}
+
 pub(crate) fn person(name: &str) -> RegisterInput {
     RegisterInput {
         email: format!("{name}@example.com"),
@@ -142,13 +150,28 @@ impl House {
         password: &str,
         remember_me: bool,
     ) -> Result<SignIn, IdentityError> {
+        self.login_by(email, password, remember_me, &caller()).await
+    }
+
+    /// Signs in from an address.
+    pub(crate) async fn login_at(&self, email: &str, password: &str, ip: &str) -> Result<SignIn, IdentityError> {
+        self.login_by(email, password, false, &caller_at(ip)).await
+    }
+
+    async fn login_by(
+        &self,
+        email: &str,
+        password: &str,
+        remember_me: bool,
+        caller: &Caller,
+    ) -> Result<SignIn, IdentityError> {
         let input = LoginInput {
             email: email.to_owned(),
             password: SecretString::new(password),
             remember_me,
             by_cookie: false,
         };
-        let LoginOutcome::Complete(sign_in) = self.identity.login(input, &caller()).await?;
+        let LoginOutcome::Complete(sign_in) = self.identity.login(input, caller).await?;
         Ok(sign_in)
     }
 
@@ -163,11 +186,36 @@ impl House {
         session.admits(token.ver, now).then_some(session)
     }
 
+    /// A session of this person, as the gate would find it.
+    pub(crate) async fn signed_in(&self, name: &str) -> Arc<SessionState> {
+        let sign_in = self.login(&format!("{name}@example.com"), PASSWORD).await.expect("signed in");
+        self.session(&sign_in.tokens.access).await.expect("live")
+    }
+
+    /// Somebody with this role, made at the shell.
+    pub(crate) async fn make(&self, name: &str, role: portcullis_model::Role) -> portcullis_model::UserId {
+        let account = portcullis_identity::NewAccount {
+            email: format!("{name}@example.com"),
+            username: name.to_owned(),
+            first_name: "Ada".to_owned(),
+            last_name: "Lovelace".to_owned(),
+            role,
+            password: SecretString::new(PASSWORD),
+        };
+        self.identity.create_user(account, &Caller::shell()).await.expect("made").id
+    }
+
     /// The audit log's actions and outcomes, oldest first.
     pub(crate) async fn audit(&self) -> Vec<(String, String)> {
-        let mut records = self.store.audit_records(1000, 0).await.expect("storage answers");
+        let mut records =
+            self.store.audit_page(&AuditFilter::default(), 1000, 0).await.expect("storage answers").records;
         records.reverse();
-        records.into_iter().map(|record| (record.action, record.outcome)).collect()
+        // Repetitions within a minute are one line.
+        let repeated = |record: &portcullis_storage::AuditRecord| usize::try_from(record.times).expect("few");
+        records
+            .into_iter()
+            .flat_map(|record| vec![(record.action.clone(), record.outcome.clone()); repeated(&record)])
+            .collect()
     }
 }
 

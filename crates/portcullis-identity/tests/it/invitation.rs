@@ -1,6 +1,6 @@
 //! Invited accounts: no password until their owner sets one by the mailed link.
 
-use portcullis_identity::{IdentityError, IdentityOptions, Invitation, Registration, RegistrationMode};
+use portcullis_identity::{Actor, IdentityError, IdentityOptions, Invitation, Registration, RegistrationMode};
 use portcullis_model::{Role, UserId};
 
 use crate::house::{DAY, House, PASSWORD, caller, house_with, options, person};
@@ -25,7 +25,7 @@ fn invitation(name: &str) -> Invitation {
 }
 
 async fn invite(house: &House, name: &str) -> Result<UserId, IdentityError> {
-    house.identity.invite_user(&invitation(name), None, &caller()).await.map(|user| user.id)
+    house.identity.invite_user(&invitation(name), &Actor::Shell, &caller()).await.map(|user| user.id)
 }
 
 #[tokio::test]
@@ -84,7 +84,7 @@ async fn an_invitation_is_checked_like_a_registration() {
     invite(&house, "grace").await.expect("invited");
     assert!(matches!(invite(&house, "grace").await, Err(IdentityError::UserExists)));
     let wrong = Invitation { email: "x".to_owned(), first_name: String::new(), ..invitation("other") };
-    match house.identity.invite_user(&wrong, None, &caller()).await {
+    match house.identity.invite_user(&wrong, &Actor::Shell, &caller()).await {
         Err(IdentityError::Validation(problems)) => assert_eq!(problems.len(), 2, "{problems:?}"),
         other => panic!("{other:?}"),
     }

@@ -135,6 +135,7 @@ fn config(setup: Setup, metrics: &Metrics) -> GateConfig {
     };
     let policy = RoutePolicy {
         auth: AuthRequirement::Optional,
+        signed_in_only: false,
         minimum_role: None,
         permissions: MethodPermissions::default(),
         csrf: CsrfPolicy::Checked,
@@ -225,6 +226,7 @@ fn session(role: Role) -> SessionState {
         token_epoch: 1,
         expires_at: i64::MAX,
         demo: false,
+        api_key: None,
         last_seen: 0.into(),
     }
 }

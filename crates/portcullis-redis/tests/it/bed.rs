@@ -57,6 +57,7 @@ pub(crate) fn copy() -> SessionCopy {
         token_epoch: 4,
         expires_at: clock.unix_seconds() + 600,
         last_seen: clock.unix_seconds(),
+        api_key: None,
     }
 }
 

@@ -21,7 +21,7 @@ pub(super) async fn take(
     before: i64,
     now: Timestamp,
 ) -> Result<PathBuf, OpenError> {
-    let copy = beside(file, &format!("before-{before:04}-{}.bak", now.format("%Y%m%dT%H%M%S%.3fZ")));
+    let copy = free_name(file, &format!("before-{before:04}-{}", now.format("%Y%m%dT%H%M%S%.3fZ")));
     let failed = |source| OpenError::Snapshot { path: copy.clone(), source };
     let written = write(runner, on, &copy).await;
     if written.is_err() {
@@ -31,6 +31,21 @@ pub(super) async fn take(
     written.map_err(failed)?;
     prune(file);
     Ok(copy)
+}
+
+/// A name that nobody has: two who migrate may copy within a millisecond. The file is made, empty.
+fn free_name(file: &Path, name: &str) -> PathBuf {
+    let mut copy = beside(file, &format!("{name}.bak"));
+    for n in 2..=9 {
+        match crate::open::private_file(&copy, true) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                copy = beside(file, &format!("{name}.{n}.bak"));
+            }
+            // What else is wrong is told where the copy is written.
+            _ => break,
+        }
+    }
+    copy
 }
 
 /// The newest copy that was made before this schema.

@@ -43,6 +43,7 @@ fn state(table: &SessionTable) -> SessionState {
         token_epoch: 1,
         expires_at: clock.unix_seconds() + 60,
         demo: false,
+        api_key: None,
         last_seen: AtomicI64::new(0),
     }
 }

@@ -227,7 +227,7 @@ async fn what_would_lose_something_is_refused() {
     assert!(matches!(attempt(&from, &to).await, TransferError::NotEmpty { table: "users", rows: 1 }));
     let old = sqlite();
     old.side().await.close().await;
-    assert!(matches!(attempt(&old, &postgres()).await, TransferError::SourceSchema { found: 0, known: 1 }));
+    assert!(matches!(attempt(&old, &postgres()).await, TransferError::SourceSchema { found: 0, .. }));
     let other = sqlite();
     fill(&other, 1_100).await;
     let half = postgres();

@@ -10,6 +10,7 @@ fn key(bed: &Bed, kid: &str) -> SigningKey {
         public_key: bed.hash().to_vec(),
         sealed_private: vec![0, 1, 255],
         created_at: bed.clock.now(),
+        signs_from: bed.clock.now(),
         retired_at: None,
     }
 }
@@ -48,6 +49,26 @@ async fn keys_come_back_newest_first_with_retired_ones(bed: Bed) {
     assert!(matches!(conflict, StoreError::Conflict("signing_keys_kid")), "{conflict:?}");
 }
 
+async fn a_key_signs_from_its_time_is_retired_and_sealed_anew(bed: Bed) {
+    let store = bed.store().await;
+    let (now, later) = (bed.clock.now(), bed.clock.now() + seconds(60));
+    let mut tx = store.begin().await.expect("begins");
+    tx.insert_signing_key(&SigningKey { signs_from: later, ..key(&bed, "next") }).await.expect("is new");
+    tx.insert_signing_key(&SigningKey { signs_from: now, ..key(&bed, "current") }).await.expect("is new");
+    assert!(tx.reseal_signing_key("current", &[9]).await.expect("runs"));
+    assert!(!tx.reseal_signing_key("nobody", &[9]).await.expect("runs"));
+    tx.commit().await.expect("commits");
+    let mut tx = store.begin().await.expect("begins");
+    let keys = tx.lock_signing_keys().await.expect("reads");
+    assert_eq!(keys.iter().map(|key| key.kid.as_str()).collect::<Vec<_>>(), ["next", "current"]);
+    assert_eq!((keys[0].signs_from, keys[1].signs_from), (later, now));
+    assert_eq!(keys[1].sealed_private, [9]);
+    assert!(tx.retire_signing_key("current", later).await.expect("runs"));
+    assert!(!tx.retire_signing_key("current", later).await.expect("runs"), "once");
+    tx.commit().await.expect("commits");
+    assert_eq!(store.signing_keys().await.expect("reads")[1].retired_at, Some(later));
+}
+
 async fn an_instance_value_is_set_once_for_all_replicas(bed: Bed) {
     let (here, there) = (bed.store().await, bed.store().await);
     assert_eq!(here.instance_value("id").await.expect("reads"), None);
@@ -64,5 +85,6 @@ async fn an_instance_value_is_set_once_for_all_replicas(bed: Bed) {
 crate::on_both_engines!(
     of_many_replicas_that_make_the_first_key_one_does,
     keys_come_back_newest_first_with_retired_ones,
+    a_key_signs_from_its_time_is_retired_and_sealed_anew,
     an_instance_value_is_set_once_for_all_replicas,
 );

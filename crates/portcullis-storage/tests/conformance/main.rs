@@ -1,5 +1,6 @@
 //! One suite for both engines: every behaviour is shown on SQLite and on a private PostgreSQL.
 
+mod api_keys;
 mod audit;
 mod bed;
 mod costs;
@@ -8,6 +9,7 @@ mod keys;
 mod odd_values;
 mod opening;
 mod outbox;
+mod permissions;
 mod pool;
 mod raw;
 mod reference;
@@ -15,6 +17,7 @@ mod refresh;
 mod schema;
 mod session_table;
 mod sessions;
+mod sign_in;
 mod tokens;
 mod users;
 

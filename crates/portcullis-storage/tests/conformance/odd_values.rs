@@ -1,7 +1,7 @@
 //! Whatever a text holds, it is stored, found or not found: never an error of SQL.
 
 use portcullis_model::{Email, PersonName, Timestamp, Username};
-use portcullis_storage::{AuditEvent, Outcome, ProfileChange, UserFilter};
+use portcullis_storage::{AuditEvent, AuditFilter, Outcome, ProfileChange, UserFilter};
 
 use crate::bed::Bed;
 
@@ -63,7 +63,7 @@ async fn no_text_is_an_error_of_sql(bed: Bed) {
             details: Some(serde_json::json!({ "said": text })),
         };
         store.append_audit(&event).await.unwrap_or_else(|error| panic!("audit {shown:?}: {error:?}"));
-        let noted = store.audit_records(1, 0).await.expect("reads").remove(0);
+        let noted = store.audit_page(&AuditFilter::default(), 1, 0).await.expect("reads").records.remove(0);
         assert_eq!(noted.details, Some(serde_json::json!({ "said": text })), "{shown:?}");
         if let Ok(email) = Email::parse(&format!("{text}@example.com")) {
             store.credentials_by_email(&email).await.unwrap_or_else(|error| panic!("e-mail {shown:?}: {error:?}"));

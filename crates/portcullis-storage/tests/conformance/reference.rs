@@ -86,7 +86,11 @@ fn index(line: &str) -> (String, String) {
 
 /// Each table and the sentence above it in the migrations.
 fn tables() -> Vec<(&'static str, &'static str)> {
-    let text = include_str!("../../migrations/0001_initial.up.sql");
+    const TEXT: &str = concat!(
+        include_str!("../../migrations/0001_initial.up.sql"),
+        include_str!("../../migrations/0002_identity.up.sql"),
+    );
+    let text = TEXT;
     let name = |line: &'static str| line.strip_prefix("CREATE TABLE ")?.split(' ').next();
     text.lines()
         .filter_map(name)

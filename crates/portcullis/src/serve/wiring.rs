@@ -192,6 +192,7 @@ async fn start_identity(
         grace: GRACE,
         min_password: settings.password.min_length,
         denied_passwords: settings.password.denied.clone(),
+        throttle: settings.password.throttle,
         registration: portcullis_identity::Registration {
             mode: settings.registration.mode,
             require_verified_email: settings.registration.require_verified_email,

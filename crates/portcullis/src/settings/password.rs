@@ -18,6 +18,8 @@ pub struct Password {
     pub min_length: usize,
     /// Passwords that are not accepted, besides the commonest.
     pub denied: DenyList,
+    /// Whether failed sign-ins slow down further ones.
+    pub throttle: bool,
     /// Threads that hash; `None` means one a core.
     pub hash_threads: Option<usize>,
     /// How many hashes may wait; past it, 503.
@@ -40,6 +42,12 @@ static DENY_LIST: Key = Key::new(
     "Passwords that are not accepted, one a line in UTF-8, in any case; read at the start. The most used ones are \
      refused without it. Each takes 8 bytes of memory.",
 );
+static THROTTLE: Key = Key::new(
+    "throttle",
+    Preset::Value("true"),
+    "true or false",
+    "Failed sign-ins slow down further ones, for the account and for the client. `false` is for load tests.",
+);
 static HASH_THREADS: Key = Key::new(
     "hash_threads",
     Preset::Otherwise("one a core"),
@@ -54,7 +62,7 @@ static HASH_QUEUE: Key = Key::new(
 );
 
 pub(super) static SECTION: Section =
-    Section { name: "password", keys: &[&MIN_LENGTH, &DENY_LIST, &HASH_THREADS, &HASH_QUEUE] };
+    Section { name: "password", keys: &[&MIN_LENGTH, &DENY_LIST, &THROTTLE, &HASH_THREADS, &HASH_QUEUE] };
 
 pub(super) fn read(tree: &Table, folder: &Path, problems: &mut Problems, advice: &mut Vec<Notice>) -> Password {
     let mut section = Reader::open(tree, &SECTION, problems);
@@ -63,9 +71,14 @@ pub(super) fn read(tree: &Table, folder: &Path, problems: &mut Problems, advice:
     let password = Password {
         min_length: size(section.number(&MIN_LENGTH, bound(MIN_LENGTH_FLOOR), bound(MAX_LENGTH))),
         denied: section.optional(&DENY_LIST, |text| read_denied(&folder.join(text))).unwrap_or_default(),
+        throttle: section.flag(&THROTTLE),
         hash_threads: section.optional_number(&HASH_THREADS, 1, 1024).map(size),
         hash_queue: size(section.number(&HASH_QUEUE, 1, 100_000)),
     };
+    if !password.throttle {
+        let message = "whoever guesses passwords is not slowed down by failures";
+        advice.push(Notice::new(&section.place_of(&THROTTLE), message).hint("leave password.throttle at true"));
+    }
     if password.min_length < ADVISED_LENGTH {
         let message = format!("passwords may be as short as {} characters", password.min_length);
         let hint = format!(

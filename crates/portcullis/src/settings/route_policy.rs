@@ -108,6 +108,7 @@ pub(super) fn read(
     let own_limit = section.optional(&MAX_BODY, |text| parse_size(text).map(BodyLimit::from_setting));
     RoutePolicy {
         auth,
+        signed_in_only: false,
         minimum_role: roles.into_iter().min(),
         permissions,
         csrf,

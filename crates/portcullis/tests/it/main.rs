@@ -15,6 +15,7 @@ mod migrating;
 mod moving;
 mod outages;
 mod passwords;
+mod people;
 mod proxied;
 mod replicas;
 mod start;

@@ -1,0 +1,134 @@
+//! API keys: made by somebody who signed in, shown once, kept as a hash.
+
+use portcullis_model::{Permission, Rejected, SecretString, SessionId, SessionState, Timestamp, api_key};
+use portcullis_storage::{ApiKeyRecord, NewApiKey};
+use serde_json::json;
+
+use crate::audit::Caller;
+use crate::error::IdentityError;
+use crate::identity::Identity;
+use crate::mail::API_KEY_CREATED;
+
+/// What somebody asks of a new key.
+#[derive(Clone, Debug)]
+pub struct ApiKeyInput {
+    /// What they call it.
+    pub name: String,
+    /// What it may do of what they may; `None` for all.
+    pub scopes: Option<Vec<String>>,
+    /// Until when it works.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// A key that was made: the only time that it is seen whole.
+#[derive(Debug)]
+pub struct IssuedApiKey {
+    /// What is kept of it.
+    pub record: ApiKeyRecord,
+    /// The key.
+    pub secret: SecretString,
+}
+
+/// The longest name, in code points.
+const LONGEST_NAME: usize = 100;
+/// The most keys that one person has.
+const MOST: u64 = 100;
+
+impl Identity {
+    /// Makes a key for the caller.
+    pub async fn create_api_key(
+        &self,
+        session: &SessionState,
+        input: ApiKeyInput,
+        caller: &Caller,
+    ) -> Result<IssuedApiKey, IdentityError> {
+        if session.demo {
+            return Err(IdentityError::DemoReadOnly);
+        }
+        let now = self.clock.now();
+        let (name, scopes) = self.check_key(session, &input, now)?;
+        let secret = api_key::generate(&self.random);
+        let hash = api_key::digest(secret.expose()).expect("a key that was just made is well-formed");
+        let new = NewApiKey {
+            id: SessionId::new(&self.clock, &self.random),
+            user_id: session.user_id,
+            name,
+            prefix: api_key::shown(secret.expose()).to_owned(),
+            hash,
+            scopes,
+            created_at: now,
+            expires_at: input.expires_at,
+        };
+        let mut tx = self.store.begin().await?;
+        if tx.count_api_keys(session.user_id).await? >= MOST {
+            return Err(IdentityError::TooManyKeys);
+        }
+        tx.insert_api_key(&new).await?;
+        tx.enqueue_mail(API_KEY_CREATED, session.user_id, now).await?;
+        let mut event = caller.success("api_key.create", now, session.user_id, Some(session.id));
+        event.details = Some(json!({ "key": new.id, "prefix": new.prefix }));
+        tx.append_audit(&event).await?;
+        tx.commit().await?;
+        let NewApiKey { id, name, prefix, scopes, created_at, expires_at, .. } = new;
+        let record = ApiKeyRecord { id, name, prefix, scopes, created_at, expires_at, last_used_at: None };
+        Ok(IssuedApiKey { record, secret })
+    }
+
+    fn check_key(
+        &self,
+        session: &SessionState,
+        input: &ApiKeyInput,
+        now: Timestamp,
+    ) -> Result<(String, Option<Vec<Permission>>), IdentityError> {
+        let mut problems = Vec::new();
+        let name = input.name.trim();
+        let length = name.chars().count();
+        if length == 0 || length > LONGEST_NAME || name.chars().any(char::is_control) {
+            problems.push(format!("Name must be 1 to {LONGEST_NAME} characters, without control characters"));
+        }
+        if input.expires_at.is_some_and(|at| at <= now) {
+            problems.push("expiresAt must be in the future".to_owned());
+        }
+        let mut scopes: Vec<Permission> = Vec::new();
+        for scope in input.scopes.iter().flatten() {
+            match Permission::parse(scope) {
+                Ok(scope) if session.permissions.contains(&scope) => scopes.push(scope),
+                Ok(scope) => problems.push(format!("You do not hold {scope}, so that no key of yours can")),
+                Err(Rejected(problem)) => problems.push(problem),
+            }
+        }
+        if !problems.is_empty() {
+            return Err(IdentityError::Validation(problems));
+        }
+        scopes.sort_unstable();
+        scopes.dedup();
+        Ok((name.to_owned(), input.scopes.is_some().then_some(scopes)))
+    }
+
+    /// The caller's keys, newest first.
+    pub async fn api_keys(&self, session: &SessionState) -> Result<Vec<ApiKeyRecord>, IdentityError> {
+        if session.demo {
+            return Ok(Vec::new());
+        }
+        Ok(self.store.api_keys(session.user_id).await?)
+    }
+
+    /// Revokes one of the caller's keys, in force at once.
+    pub async fn revoke_api_key(
+        &self,
+        session: &SessionState,
+        id: SessionId,
+        caller: &Caller,
+    ) -> Result<(), IdentityError> {
+        let now = self.clock.now();
+        let mut tx = self.store.begin().await?;
+        if session.demo || !tx.revoke_api_key(session.user_id, id, now).await? {
+            return Err(IdentityError::NotFound);
+        }
+        let mut event = caller.success("api_key.revoke", now, session.user_id, Some(session.id));
+        event.details = Some(json!({ "key": id }));
+        tx.append_audit(&event).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+}

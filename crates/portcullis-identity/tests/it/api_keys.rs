@@ -1,0 +1,92 @@
+//! API keys: what is kept of them, and what may be asked of them.
+
+use std::time::Duration;
+
+use portcullis_identity::{ApiKeyInput, IdentityError};
+use portcullis_model::policy::Environment;
+use portcullis_model::{Role, SessionSource, api_key};
+
+use crate::house::{DAY, caller, house, house_with, with_demo};
+
+fn input(name: &str) -> ApiKeyInput {
+    ApiKeyInput { name: name.to_owned(), scopes: None, expires_at: None }
+}
+
+#[tokio::test]
+async fn a_key_is_shown_once_kept_as_a_hash_and_told_to_its_owner() {
+    let house = house().await;
+    house.make("ada", Role::Developer).await;
+    let session = house.signed_in("ada").await;
+    let expires_at = Some(house.clock.now() + DAY);
+    let scopes = Some(vec!["USER_VIEW".to_owned(), "USER_VIEW".to_owned()]);
+    let issued = house
+        .identity
+        .create_api_key(&session, ApiKeyInput { scopes, expires_at, ..input(" deploy ") }, &caller())
+        .await
+        .expect("made");
+    assert_eq!((issued.record.name.as_str(), issued.record.scopes.as_ref().map(Vec::len)), ("deploy", Some(1)));
+    assert!(issued.secret.expose().starts_with(&issued.record.prefix) && issued.record.prefix.len() < 12);
+    let digest = api_key::digest(issued.secret.expose()).expect("well-formed");
+    assert!(house.sessions.load_key(digest).await.expect("answers").is_some());
+    let stored = house.stored();
+    let secret = issued.secret.expose().as_bytes();
+    assert!(!stored.windows(secret.len()).any(|window| window == secret), "the database knows the key");
+    assert_eq!(house.mails().await.0, ["api_key_created"]);
+    let log = house.audit().await;
+    assert!(log.contains(&("api_key.create".to_owned(), "success".to_owned())), "{log:?}");
+    house.clock.advance(DAY + Duration::from_secs(1));
+    assert!(house.sessions.load_key(digest).await.expect("answers").is_none(), "past its time");
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_key_is_told_at_once() {
+    let house = house().await;
+    house.make("ada", Role::Developer).await;
+    let session = house.signed_in("ada").await;
+    let asked = ApiKeyInput {
+        name: "\n".to_owned(),
+        scopes: Some(vec!["USER_DELETE".to_owned(), "nonsense".to_owned()]),
+        expires_at: Some(house.clock.now()),
+    };
+    match house.identity.create_api_key(&session, asked, &caller()).await {
+        Err(IdentityError::Validation(problems)) => {
+            assert_eq!(problems.len(), 4, "{problems:?}");
+            assert!(problems[2].contains("USER_DELETE"), "{problems:?}");
+        }
+        other => panic!("{other:?}"),
+    }
+    for _ in 0..100 {
+        house.identity.create_api_key(&session, input("one of many"), &caller()).await.expect("made");
+    }
+    let more = house.identity.create_api_key(&session, input("one more"), &caller()).await;
+    assert!(matches!(more, Err(IdentityError::TooManyKeys)), "{more:?}");
+}
+
+#[tokio::test]
+async fn a_revoked_key_is_dead_and_somebody_elses_cannot_be_revoked() {
+    let house = house().await;
+    house.make("ada", Role::Developer).await;
+    house.make("eve", Role::Admin).await;
+    let (ada, eve) = (house.signed_in("ada").await, house.signed_in("eve").await);
+    let issued = house.identity.create_api_key(&ada, input("deploy"), &caller()).await.expect("made");
+    let digest = api_key::digest(issued.secret.expose()).expect("well-formed");
+    assert!(house.sessions.load_key(digest).await.expect("answers").is_some());
+    let id = issued.record.id;
+    let stolen = house.identity.revoke_api_key(&eve, id, &caller()).await;
+    assert!(matches!(stolen, Err(IdentityError::NotFound)), "{stolen:?}");
+    assert_eq!(house.identity.api_keys(&ada).await.expect("reads").len(), 1);
+    house.identity.revoke_api_key(&ada, id, &caller()).await.expect("revoked");
+    assert!(house.sessions.cached_key(&digest).is_none(), "a copy outlived it");
+    assert!(house.sessions.load_key(digest).await.expect("answers").is_none());
+    assert!(house.identity.api_keys(&ada).await.expect("reads").is_empty());
+}
+
+#[tokio::test]
+async fn the_demo_account_has_no_keys() {
+    let house = house_with(with_demo(Environment::Development)).await;
+    let tokens = house.login("demo@example.com", "a demo password").await.expect("signed in").tokens;
+    let session = house.session(&tokens.access).await.expect("live");
+    let made = house.identity.create_api_key(&session, input("deploy"), &caller()).await;
+    assert!(matches!(made, Err(IdentityError::DemoReadOnly)), "{made:?}");
+    assert!(house.identity.api_keys(&session).await.expect("reads").is_empty());
+}

@@ -1,0 +1,91 @@
+//! The form of API keys: `pk_`, 43 random characters of base62 (256 bits), six of a checksum. By the checksum a key
+//! that was cut or mistyped is told without a look-up, and programs that search for leaked secrets know one from any
+//! other text.
+
+use crate::secret::sha256;
+use crate::{Random, SecretString};
+
+/// How every key begins.
+pub const PREFIX: &str = "pk_";
+/// Random characters: 62^43 is more than 2^256.
+const SECRET: usize = 43;
+/// Characters of the checksum, CRC-32 (ISO 3309) in base62.
+const CHECKSUM: usize = 6;
+/// How much of a key is kept to recognise it by, in characters.
+const SHOWN: usize = PREFIX.len() + 8;
+
+const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+/// A new key.
+pub fn generate(random: &Random) -> SecretString {
+    let mut key = String::from(PREFIX);
+    while key.len() < PREFIX.len() + SECRET {
+        for byte in random.bytes::<64>() {
+            // Of 256 values 248 are four times the alphabet: others would make some characters likelier.
+            if byte < 248 && key.len() < PREFIX.len() + SECRET {
+                key.push(char::from(ALPHABET[usize::from(byte % 62)]));
+            }
+        }
+    }
+    key.push_str(&checksum(&key));
+    SecretString::new(key)
+}
+
+/// What is kept of a key to recognise it by.
+pub fn shown(key: &str) -> &str {
+    key.get(..SHOWN).unwrap_or_default()
+}
+
+/// The SHA-256 under which a key is kept; `None` when the text cannot be a key.
+pub fn digest(key: &str) -> Option<[u8; 32]> {
+    let well_formed = key.len() == PREFIX.len() + SECRET + CHECKSUM
+        && key.starts_with(PREFIX)
+        && key.bytes().skip(PREFIX.len()).all(|byte| byte.is_ascii_alphanumeric());
+    let (body, sum) = key.split_at_checked(PREFIX.len() + SECRET)?;
+    (well_formed && checksum(body) == sum).then(|| sha256(key.as_bytes()))
+}
+
+fn checksum(text: &str) -> String {
+    let mut rest = crc32(text.as_bytes());
+    let mut digits = [0u8; CHECKSUM];
+    for digit in digits.iter_mut().rev() {
+        *digit = ALPHABET[(rest % 62) as usize];
+        rest /= 62;
+    }
+    digits.iter().map(|digit| char::from(*digit)).collect()
+}
+
+/// CRC-32 bit by bit: fifty bytes are not worth a table.
+fn crc32(bytes: &[u8]) -> u32 {
+    let step = |crc: u32| if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 };
+    !bytes.iter().fold(u32::MAX, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), |crc, _| step(crc)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_checksum_is_the_one_that_everybody_calls_crc_32() {
+        assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
+    }
+
+    #[test]
+    fn sr_20_a_key_has_256_random_bits_and_is_told_from_anything_else() {
+        let random = Random::system();
+        let (key, other) = (generate(&random), generate(&random));
+        assert_ne!(key.expose(), other.expose());
+        assert_eq!(key.expose().len(), 52);
+        assert!(digest(key.expose()).is_some_and(|hash| hash == sha256(key.expose().as_bytes())));
+        assert_eq!(shown(key.expose()).len(), 11);
+        let text = key.expose();
+        let swapped = format!("{}{}", &text[..10], text[10..].chars().rev().collect::<String>());
+        for bad in ["", "pk_", &text[1..], &text[..51], &format!("{text}0"), &swapped, &text.replace("pk_", "sk_"), "é"]
+        {
+            assert_eq!(digest(bad), None, "{bad}");
+        }
+        let mut typo = text.as_bytes().to_vec();
+        typo[20] = if typo[20] == b'a' { b'b' } else { b'a' };
+        assert_eq!(digest(std::str::from_utf8(&typo).expect("ASCII")), None);
+    }
+}

@@ -1,0 +1,11 @@
+ALTER TABLE signing_keys DROP COLUMN signs_from;
+DROP INDEX mail_outbox_created;
+ALTER TABLE mail_outbox DROP COLUMN given_up_at;
+DROP INDEX audit_log_actor;
+DROP INDEX audit_log_subject;
+DROP INDEX audit_log_gathered;
+ALTER TABLE audit_log DROP COLUMN gathered_as;
+ALTER TABLE audit_log DROP COLUMN last_at;
+ALTER TABLE audit_log DROP COLUMN times;
+DROP TABLE sign_in_attempts;
+DROP TABLE api_keys;

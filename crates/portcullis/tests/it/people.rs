@@ -1,0 +1,323 @@
+//! The users API, the audit log and API keys, as clients see them (contract §4).
+
+use portcullis_testkit::{PASSWORD, TestApp, TestAppBuilder};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::client::{Account, Answer, app, call, client, get, post, register, send};
+
+/// A gateway for bearer-only clients.
+fn gate() -> TestAppBuilder {
+    app().env("PORTCULLIS__CSRF__MODE", "cookie")
+}
+
+/// Signs in an administrator made at the shell.
+async fn administrator(app: &TestApp) -> String {
+    let create = "users create --email root@example.com --username rootuser --first-name Root --last-name User \
+                  --role ADMIN --password-stdin";
+    let made = app.run(&create.split_whitespace().collect::<Vec<_>>(), PASSWORD);
+    assert!(made.contains("root@example.com"), "{made}");
+    sign_in(app, "root@example.com").await
+}
+
+async fn sign_in(app: &TestApp, email: &str) -> String {
+    let answer = post(app, "/api/v1/auth/login", &json!({ "email": email, "password": PASSWORD })).await;
+    answer.body["data"]["tokens"]["accessToken"].as_str().unwrap_or_else(|| panic!("{}", answer.body)).to_owned()
+}
+
+async fn id_of(app: &TestApp, account: &Account) -> String {
+    let mine = call(app, Method::GET, "/api/v1/auth/profile", &account.access, None).await;
+    mine.body["data"]["user"]["id"].as_str().expect("an id").to_owned()
+}
+
+fn refused(answer: &Answer, status: u16, error: &str) {
+    assert_eq!((answer.status, answer.error()), (status, error), "{}", answer.body);
+}
+
+#[tokio::test]
+async fn an_administrator_invites_lists_edits_and_deletes() {
+    let app = gate().start();
+    let root = administrator(&app).await;
+    let admin =
+        async |method: Method, path: &str, body: Option<Value>| call(&app, method, path, &root, body.as_ref()).await;
+    let new = json!({ "email": "Ben@Example.com", "username": "Ben42", "firstName": "Ben", "lastName": "Franklin", "role": "TESTER" });
+    let made = admin(Method::POST, "/api/v1/users", Some(new.clone())).await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    let user = &made.body["data"]["user"];
+    assert_eq!((&user["email"], &user["role"]), (&json!("ben@example.com"), &json!("TESTER")));
+    let id = user["id"].as_str().expect("an id").to_owned();
+    assert!(app.line_with("(invitation)").contains("ben@example.com"));
+    refused(
+        &admin(Method::POST, "/api/v1/users", Some(new)).await,
+        409,
+        "User already exists with this email or username",
+    );
+
+    let listed = admin(Method::GET, "/api/v1/users?limit=1&page=1", None).await;
+    assert_eq!(listed.body["data"]["users"][0]["id"], json!(id), "newest first");
+    assert_eq!(listed.body["data"]["pagination"], json!({ "page": 1, "limit": 1, "total": 2, "pages": 2 }));
+    for (query, count) in [
+        ("role=ADMIN", 1),
+        ("search=BEN%4", 0),
+        ("search=ben", 1),
+        ("isActive=false", 0),
+        ("isActive=true&role=TESTER", 1),
+        ("page=1000000000000000", 0),
+    ] {
+        let listed = admin(Method::GET, &format!("/api/v1/users?{query}"), None).await;
+        assert_eq!(listed.body["data"]["users"].as_array().map(Vec::len), Some(count), "{query}: {}", listed.body);
+    }
+    for query in [
+        "page=-1",
+        "page=0",
+        "limit=0",
+        "limit=1000000000",
+        "limit=101",
+        "page=x",
+        "role=admin",
+        "isActive=yes",
+        "page=%00",
+    ] {
+        let listed = admin(Method::GET, &format!("/api/v1/users?{query}"), None).await;
+        refused(&listed, 400, "Validation failed");
+        assert_eq!(listed.body["details"]["query"].as_array().map(Vec::len), Some(1), "{}", listed.body);
+    }
+
+    let shown = admin(Method::GET, &format!("/api/v1/users/{id}"), None).await;
+    let user = &shown.body["data"]["user"];
+    assert_eq!((&user["rolePermissions"], &user["customPermissions"]), (&json!(["USER_VIEW"]), &json!([])));
+    assert!(!shown.body.to_string().contains("argon2") && user["allPermissions"].is_array());
+    for nobody in ["11111111-1111-4111-8111-111111111111", "not-a-uuid", "%00", "1"] {
+        for (method, rest, body) in [
+            (Method::GET, "", None),
+            (Method::PUT, "", Some(json!({ "firstName": "X" }))),
+            (Method::PUT, "/role", Some(json!({ "role": "VIEWER" }))),
+            (Method::GET, "/permissions", None),
+            (Method::DELETE, "", None),
+        ] {
+            let answer = admin(method.clone(), &format!("/api/v1/users/{nobody}{rest}"), body).await;
+            assert!(matches!(answer.status, 404 | 400), "{method} {nobody}{rest}: {}", answer.body);
+        }
+    }
+    let edited =
+        admin(Method::PUT, &format!("/api/v1/users/{id}"), Some(json!({ "firstName": "Benjamin", "isActive": false })))
+            .await;
+    assert_eq!(edited.body["data"]["user"]["firstName"], "Benjamin", "{}", edited.body);
+    assert_eq!(edited.body["data"]["user"]["isActive"], false);
+    refused(
+        &admin(Method::PUT, &format!("/api/v1/users/{id}"), Some(json!({ "isActive": "no" }))).await,
+        400,
+        "Validation failed",
+    );
+    assert_eq!(admin(Method::DELETE, &format!("/api/v1/users/{id}"), None).await.status, 200);
+    assert_eq!(admin(Method::GET, &format!("/api/v1/users/{id}"), None).await.status, 404);
+
+    let mine = admin(Method::GET, "/api/v1/auth/profile", None).await;
+    let own = mine.body["data"]["user"]["id"].as_str().expect("an id").to_owned();
+    refused(&admin(Method::DELETE, &format!("/api/v1/users/{own}"), None).await, 409, "Last administrator");
+    refused(
+        &admin(Method::PUT, &format!("/api/v1/users/{own}"), Some(json!({ "isActive": false }))).await,
+        409,
+        "Last administrator",
+    );
+    let demoted = admin(Method::PUT, &format!("/api/v1/users/{own}/role"), Some(json!({ "role": "VIEWER" }))).await;
+    refused(&demoted, 403, "Insufficient permissions");
+}
+
+#[tokio::test]
+async fn sr_35_a_role_and_a_permission_are_in_force_at_once_without_a_new_token() {
+    let app = gate().start();
+    let root = administrator(&app).await;
+    let ada = register(&app).await;
+    let id = id_of(&app, &ada).await;
+    let as_ada = async |path: &str| call(&app, Method::GET, path, &ada.access, None).await.status;
+    assert_eq!(as_ada("/api/v1/users").await, 200, "a DEVELOPER may look");
+    assert_eq!(as_ada("/api/v1/audit-logs").await, 403);
+    let permissions = format!("/api/v1/users/{id}/permissions");
+    let admin =
+        async |method: Method, path: &str, body: Option<Value>| call(&app, method, path, &root, body.as_ref()).await;
+    assert_eq!(admin(Method::POST, &format!("{permissions}/SYSTEM_VIEW_AUDIT_LOGS"), None).await.status, 200);
+    assert_eq!(as_ada("/api/v1/audit-logs").await, 200);
+    let held = admin(Method::GET, &permissions, None).await;
+    assert_eq!(held.body["data"]["customPermissions"], json!(["SYSTEM_VIEW_AUDIT_LOGS"]));
+    assert_eq!(held.body["data"]["allPermissions"].as_array().map(Vec::len), Some(3), "{}", held.body);
+    assert_eq!(admin(Method::DELETE, &format!("{permissions}/SYSTEM_VIEW_AUDIT_LOGS"), None).await.status, 200);
+    assert_eq!(as_ada("/api/v1/audit-logs").await, 403);
+    let set = admin(Method::PUT, &permissions, Some(json!({ "permissions": ["SYSTEM_VIEW_AUDIT_LOGS"] }))).await;
+    assert_eq!((set.status, as_ada("/api/v1/audit-logs").await), (200, 200), "{}", set.body);
+    for bad in [
+        json!({}),
+        json!({ "permissions": "USER_VIEW" }),
+        json!({ "permissions": [1] }),
+        json!({ "permissions": ["NO_SUCH"] }),
+        json!({ "permissions": ["x"] }),
+    ] {
+        refused(&admin(Method::PUT, &permissions, Some(bad)).await, 400, "Validation failed");
+    }
+    refused(&admin(Method::POST, &format!("{permissions}/nonsense"), None).await, 400, "Validation failed");
+    let role = format!("/api/v1/users/{id}/role");
+    assert_eq!(admin(Method::PUT, &role, Some(json!({ "role": "VIEWER" }))).await.status, 200);
+    assert_eq!(as_ada("/api/v1/users").await, 403, "the session knows, the token does not");
+    refused(&admin(Method::PUT, &role, Some(json!({ "role": "BOSS" }))).await, 400, "Validation failed");
+    let all = admin(Method::GET, "/api/v1/users/permissions/all", None).await;
+    assert_eq!(all.body["data"]["permissions"].as_array().map(Vec::len), Some(12));
+    let of = admin(Method::GET, "/api/v1/users/roles/MANAGER/permissions", None).await;
+    assert_eq!(of.body["data"]["permissions"].as_array().map(Vec::len), Some(6), "{}", of.body);
+    assert_eq!(admin(Method::GET, "/api/v1/users/roles/BOSS/permissions", None).await.status, 404);
+    let sessions = admin(Method::GET, &format!("/api/v1/users/{id}/sessions"), None).await;
+    assert_eq!(sessions.body["data"]["sessions"].as_array().map(Vec::len), Some(1), "{}", sessions.body);
+    assert_eq!(admin(Method::DELETE, &format!("/api/v1/users/{id}/sessions"), None).await.status, 200);
+    assert_eq!(as_ada("/api/v1/auth/profile").await, 401);
+}
+
+#[tokio::test]
+async fn the_users_api_is_closed_to_who_may_not() {
+    let app = gate().start();
+    let ada = register(&app).await;
+    let id = id_of(&app, &ada).await;
+    for (method, path) in [
+        (Method::POST, "/api/v1/users".to_owned()),
+        (Method::PUT, format!("/api/v1/users/{id}")),
+        (Method::DELETE, format!("/api/v1/users/{id}")),
+        (Method::PUT, format!("/api/v1/users/{id}/role")),
+        (Method::PUT, format!("/api/v1/users/{id}/permissions")),
+        (Method::POST, format!("/api/v1/users/{id}/permissions/USER_DELETE")),
+        (Method::DELETE, format!("/api/v1/users/{id}/sessions")),
+        (Method::GET, "/api/v1/audit-logs".to_owned()),
+    ] {
+        refused(
+            &call(&app, method.clone(), &path, &ada.access, Some(&json!({}))).await,
+            403,
+            "Insufficient permissions",
+        );
+        let nobody = send(client().request(method.clone(), app.url(&path))).await;
+        refused(&nobody, 401, "Access token is required");
+    }
+    // In the default mode a bearer token alone changes nothing either.
+    let strict = crate::client::app().start();
+    let ada = register(&strict).await;
+    refused(
+        &call(&strict, Method::POST, "/api/v1/users", &ada.access, Some(&json!({}))).await,
+        403,
+        "Invalid CSRF token",
+    );
+}
+
+#[tokio::test]
+async fn sr_36_the_audit_log_says_who_did_what_to_whom_from_where() {
+    let app = gate().start();
+    let root = administrator(&app).await;
+    let ada = register(&app).await;
+    let id = id_of(&app, &ada).await;
+    let role = format!("/api/v1/users/{id}/role");
+    let changed = call(&app, Method::PUT, &role, &root, Some(&json!({ "role": "TESTER" }))).await;
+    let request_id = changed.header("x-request-id").to_owned();
+    let logs = async |query: &str| call(&app, Method::GET, &format!("/api/v1/audit-logs?{query}"), &root, None).await;
+    let found = logs(&format!("userId={id}&action=user.set_role")).await;
+    assert_eq!(found.body["data"]["pagination"]["total"], 1, "{}", found.body);
+    let line = &found.body["data"]["auditLogs"][0];
+    assert_eq!((&line["subjectId"], &line["outcome"]), (&json!(id), &json!("success")));
+    assert_eq!((&line["requestId"], &line["ip"]), (&json!(request_id), &json!("127.0.0.1")));
+    assert_eq!(line["details"], json!({ "from": "DEVELOPER", "to": "TESTER" }));
+    assert_ne!(line["userId"], line["subjectId"]);
+    post(&app, "/api/v1/auth/login", &json!({ "email": ada.email, "password": "not-this-secret" })).await;
+    let failed = logs("outcome=failure").await;
+    assert_eq!(failed.body["data"]["auditLogs"][0]["details"], json!({ "reason": "wrong password" }));
+    let text = logs("limit=100").await.body.to_string();
+    assert!(!text.contains(PASSWORD) && !text.contains("not-this-secret") && !text.contains(&ada.refresh), "{text}");
+    for bad in ["userId=x", "from=yesterday", "outcome=maybe", "limit=1000"] {
+        refused(&logs(bad).await, 400, "Validation failed");
+    }
+    let lines = send(
+        client().get(app.url("/api/v1/audit-logs?limit=2")).bearer_auth(&root).header("accept", "application/x-ndjson"),
+    )
+    .await;
+    assert_eq!(lines.header("content-type"), "application/x-ndjson");
+    assert_eq!(lines.body.as_str().map(|text| text.lines().count()), Some(2));
+}
+
+#[tokio::test]
+async fn sr_43_an_api_key_does_what_its_scopes_allow_and_makes_no_keys() {
+    // The default mode: a valid key needs no CSRF pair.
+    let app = app().start();
+    let ada = register(&app).await;
+    let origin = app.url("");
+    let pair = get(&app, "/api/csrf-token").await;
+    let (pre, csrf) =
+        (pair.cookie("portcullis-pre").expect("a cookie"), pair.cookie("portcullis-csrf").expect("a cookie"));
+    let make = async |body: Value| {
+        let request = client().post(app.url("/api/v1/api-keys")).bearer_auth(&ada.access).header("origin", &origin);
+        let request = request
+            .header("x-csrf-token", &csrf)
+            .header("cookie", format!("portcullis-pre={pre}; portcullis-csrf={csrf}"));
+        send(request.json(&body)).await
+    };
+    let made = make(json!({ "name": "deploy", "scopes": ["USER_VIEW"], "expiresAt": "2999-01-01T00:00:00Z" })).await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    assert_eq!(made.header("cache-control"), "no-store");
+    let key = &made.body["data"]["apiKey"];
+    let secret = made.body["data"]["secret"].as_str().expect("a secret").to_owned();
+    assert!(secret.starts_with(key["prefix"].as_str().expect("a prefix")) && key["lastUsedAt"].is_null());
+    assert!(app.line_with("(api_key_created)").contains(&ada.email));
+    for bad in [
+        json!({}),
+        json!({ "name": "x", "scopes": ["USER_DELETE"] }),
+        json!({ "name": "x", "scopes": "all" }),
+        json!({ "name": "x", "expiresAt": "2020-01-01T00:00:00Z" }),
+        json!({ "name": "x", "expiresAt": "soon" }),
+    ] {
+        refused(&make(bad).await, 400, "Validation failed");
+    }
+
+    let by_header = async |method: Method, path: &str| {
+        send(client().request(method, app.url(path)).header("x-api-key", &secret).json(&json!({}))).await
+    };
+    assert_eq!(by_header(Method::GET, "/api/v1/users").await.status, 200);
+    assert_eq!(call(&app, Method::GET, "/api/v1/users", &secret, None).await.status, 200, "as a bearer token too");
+    assert_eq!(by_header(Method::GET, "/api/v1/auth/profile").await.body["data"]["user"]["email"], json!(ada.email));
+    refused(&by_header(Method::POST, "/api/v1/users").await, 403, "Insufficient permissions");
+    for (method, path) in [
+        (Method::POST, "/api/v1/api-keys"),
+        (Method::GET, "/api/v1/api-keys"),
+        (Method::POST, "/api/v1/auth/change-password"),
+        (Method::PUT, "/api/v1/auth/profile"),
+        (Method::GET, "/api/v1/auth/sessions"),
+    ] {
+        let answer = by_header(method.clone(), path).await;
+        refused(&answer, 403, "Insufficient permissions");
+        assert_eq!(answer.body["code"], "auth.sign_in_required", "{method} {path}");
+    }
+    let both = send(client().get(app.url("/api/v1/users")).bearer_auth(&ada.access).header("x-api-key", &secret)).await;
+    refused(&both, 400, "Ambiguous credentials");
+    let mut typo = secret.clone();
+    typo.replace_range(10..11, if &secret[10..11] == "a" { "b" } else { "a" });
+    for bad in [typo.as_str(), "pk_", "pk_nonsense", "", &secret[..51]] {
+        let answer = send(client().post(app.url("/api/v1/users")).header("x-api-key", bad).json(&json!({}))).await;
+        refused(&answer, 403, "Invalid CSRF token");
+        let answer = send(client().get(app.url("/api/v1/users")).header("x-api-key", bad)).await;
+        refused(&answer, 401, "Invalid token");
+    }
+
+    let listed = call(&app, Method::GET, "/api/v1/api-keys", &ada.access, None).await;
+    assert_eq!(listed.body["data"]["apiKeys"][0]["id"], key["id"]);
+    assert!(!listed.body.to_string().contains(&secret));
+    let revoke = client().delete(app.url(&format!("/api/v1/api-keys/{}", key["id"].as_str().expect("an id"))));
+    let revoke = revoke.bearer_auth(&ada.access).header("origin", &origin).header("x-csrf-token", &csrf);
+    let revoked = send(revoke.header("cookie", format!("portcullis-pre={pre}; portcullis-csrf={csrf}"))).await;
+    assert_eq!(revoked.status, 200, "{}", revoked.body);
+    refused(&by_header(Method::GET, "/api/v1/users").await, 401, "Invalid token");
+}
+
+#[tokio::test]
+async fn sr_09_failed_sign_ins_are_slowed_down_with_a_time_to_wait() {
+    let app = app().start();
+    let ada = register(&app).await;
+    let guess = json!({ "email": ada.email, "password": "a guess" });
+    for _ in 0..5 {
+        refused(&post(&app, "/api/v1/auth/login", &guess).await, 401, "Invalid credentials");
+    }
+    let slow = post(&app, "/api/v1/auth/login", &guess).await;
+    refused(&slow, 429, "Too many requests");
+    assert_eq!(slow.body["code"], "auth.throttled");
+    assert!(matches!(slow.header("retry-after").parse::<u64>(), Ok(1..=2)), "{}", slow.header("retry-after"));
+}
