@@ -1,5 +1,6 @@
 //! API keys: made by somebody who signed in, shown once, kept as a hash.
 
+use portcullis_model::mail::MailKind;
 use portcullis_model::{Permission, Rejected, SecretString, SessionId, SessionState, Timestamp, api_key};
 use portcullis_storage::{ApiKeyRecord, NewApiKey};
 use serde_json::json;
@@ -7,7 +8,6 @@ use serde_json::json;
 use crate::audit::Caller;
 use crate::error::IdentityError;
 use crate::identity::Identity;
-use crate::mail::API_KEY_CREATED;
 
 /// What somebody asks of a new key.
 #[derive(Clone, Debug)]
@@ -64,7 +64,7 @@ impl Identity {
             return Err(IdentityError::TooManyKeys);
         }
         tx.insert_api_key(&new).await?;
-        tx.enqueue_mail(API_KEY_CREATED, session.user_id, now).await?;
+        tx.enqueue_mail(MailKind::ApiKeyCreated.as_str(), session.user_id, now).await?;
         let mut event = caller.success("api_key.create", now, session.user_id, Some(session.id));
         event.details = Some(json!({ "key": new.id, "prefix": new.prefix }));
         tx.append_audit(&event).await?;

@@ -1,12 +1,12 @@
 //! Changing one's own password.
 
+use portcullis_model::mail::MailKind;
 use portcullis_model::{SecretString, SessionState, UserId};
 use portcullis_storage::{AuditEvent, Credentials, EndReason, TokenPurpose, Tx};
 
 use crate::audit::Caller;
 use crate::error::IdentityError;
 use crate::identity::Identity;
-use crate::mail::PASSWORD_CHANGED;
 use crate::password_policy::About;
 use crate::throttle;
 
@@ -95,7 +95,7 @@ impl Identity {
             return Ok(false);
         }
         tx.end_sessions_of(user, Some(session.id), EndReason::PasswordChanged, now).await?;
-        tx.enqueue_mail(PASSWORD_CHANGED, user, now).await?;
+        tx.enqueue_mail(MailKind::PasswordChanged.as_str(), user, now).await?;
         tx.append_audit(&caller.success(ACTION, now, user, Some(session.id))).await?;
         tx.commit().await?;
         Ok(true)

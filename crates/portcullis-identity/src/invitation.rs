@@ -1,6 +1,7 @@
 //! Accounts made for somebody else: the person gets a mail, and sets the first
 //! password by its link (requirement 17).
 
+use portcullis_model::mail::MailKind;
 use portcullis_model::{Role, User};
 use portcullis_storage::NewUser;
 use serde_json::json;
@@ -8,7 +9,6 @@ use serde_json::json;
 use crate::audit::Caller;
 use crate::error::IdentityError;
 use crate::identity::Identity;
-use crate::mail::INVITATION;
 use crate::people::Actor;
 
 /// Who is invited.
@@ -47,7 +47,7 @@ impl Identity {
         let powers = self.powers(&mut tx, inviter, "USER_CREATE").await?;
         powers.may_grant_role(*role, self.sessions.roles().of(*role))?;
         tx.insert_user(&NewUser { user: user.clone(), password_hash: None }).await?;
-        tx.enqueue_mail(INVITATION, user.id, now).await?;
+        tx.enqueue_mail(MailKind::Invitation.as_str(), user.id, now).await?;
         let details = json!({ "role": role.as_str() });
         tx.append_audit(&powers.event(caller, "user.invite", user.id, now, Some(details))).await?;
         tx.commit().await?;

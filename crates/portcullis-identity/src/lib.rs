@@ -49,7 +49,6 @@ pub use identity::{Identity, IdentityOptions, IdentityParts, Registration, Regis
 pub use invitation::Invitation;
 pub use login::{LoginInput, LoginOutcome, SignIn};
 pub use logout::Logout;
-pub use mail::{MailSender, OutgoingMail};
 pub use people::{Actor, PermissionChange, PersonInput, PersonView};
 pub use register::{RegisterInput, RegisterOutcome, Registered};
 pub use reset_password::ResetPasswordInput;

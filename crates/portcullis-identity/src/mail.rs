@@ -4,51 +4,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
-use portcullis_model::{Email, SecretString, Timestamp, User};
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use portcullis_model::mail::{MailError, MailKind, MailSender, OutgoingMail};
+use portcullis_model::{SecretString, Timestamp, User};
 use portcullis_storage::{DueMail, TokenPurpose};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::IdentityError;
 use crate::identity::{Identity, Parts};
 
-/// A mail ready to go.
-#[derive(Debug)]
-pub struct OutgoingMail {
-    /// To whom: always the stored address.
-    pub to: Email,
-    /// Which text.
-    pub template: String,
-    /// The single-use link; its token is in the fragment.
-    pub link: SecretString,
-}
-
-/// Carries mails away.
-pub trait MailSender: Send + Sync + 'static {
-    /// Sends one; an error is tried again later.
-    fn send(&self, mail: OutgoingMail) -> BoxFuture<'_, Result<(), String>>;
-}
-
-/// The mail that asks to confirm an address.
-pub(crate) const VERIFY_EMAIL: &str = "verify_email";
-/// The mail that tells somebody that they have an account already.
-pub(crate) const ALREADY_REGISTERED: &str = "already_registered";
-/// The mail with which somebody sets a new password.
-pub(crate) const RESET_PASSWORD: &str = "reset_password";
-/// The mail with which somebody who was invited sets the first password.
-pub(crate) const INVITATION: &str = "invitation";
-/// The mail that tells somebody that their password is another now (requirement 18).
-pub(crate) const PASSWORD_CHANGED: &str = "password_changed";
-
-/// The mail that tells somebody that a key to their account was made (requirement 18).
-pub(crate) const API_KEY_CREATED: &str = "api_key_created";
-
 /// How often the outbox is looked into.
 const POLL: Duration = Duration::from_secs(1);
 /// How long a claimed mail is hidden from other replicas.
 const LEASE: Duration = Duration::from_secs(60);
-/// Mails claimed at once.
-const BATCH: u64 = 16;
+/// Mails claimed and sent at once: each must be done well before its claim runs out.
+const BATCH: u64 = 4;
 /// How long a link to confirm an address works.
 const VERIFICATION_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 /// How long a link to set a new password works.
@@ -57,59 +28,104 @@ const RESET_LIFETIME: Duration = Duration::from_secs(30 * 60);
 const INVITATION_LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The longest pause between two attempts.
 const MAX_BACKOFF: Duration = Duration::from_secs(3600);
+/// How long a mail is tried.
+const PATIENCE: Duration = Duration::from_secs(3 * 86_400);
 
 impl Identity {
     /// Sends due mails until `stopping` is cancelled.
     pub async fn run_outbox(self, sender: Arc<dyn MailSender>, stopping: CancellationToken) {
-        let mut failing = false;
+        let (mut failing, mut more) = (false, false);
         loop {
-            tokio::select! {
-                () = tokio::time::sleep(POLL) => {}
-                () = stopping.cancelled() => return,
+            if !more {
+                tokio::select! {
+                    () = tokio::time::sleep(POLL) => {}
+                    () = stopping.cancelled() => return,
+                }
             }
-            let outcome = self.send_due_mail(&*sender).await;
+            let outcome = tokio::select! {
+                outcome = self.send_batch(&*sender) => outcome,
+                // What was under way is due again when its claim has run out.
+                () = stopping.cancelled() => return,
+            };
             if let Err(error) = &outcome
                 && !failing
             {
                 tracing::warn!(error = error as &dyn std::error::Error, "the mail outbox cannot be read");
             }
             failing = outcome.is_err();
+            more = outcome.is_ok_and(|claimed| claimed == BATCH);
         }
     }
 
-    /// Sends what is due now, and returns how many mails went out.
-    pub async fn send_due_mail(&self, sender: &dyn MailSender) -> Result<usize, IdentityError> {
+    /// Sends everything that is due now, and says how many mails were tried.
+    pub async fn send_due_mail(&self, sender: &dyn MailSender) -> Result<u64, IdentityError> {
+        let mut tried = 0;
+        loop {
+            let claimed = self.send_batch(sender).await?;
+            tried += claimed;
+            if claimed < BATCH {
+                return Ok(tried);
+            }
+        }
+    }
+
+    /// Sends a few mails that are due, and says how many were claimed.
+    async fn send_batch(&self, sender: &dyn MailSender) -> Result<u64, IdentityError> {
         let now = self.clock.now();
-        let mut sent = 0;
-        for mail in self.store.claim_due_mail(now, LEASE, BATCH).await? {
-            match self.send_one(&mail, sender).await {
-                Ok(()) => {
-                    self.store.mark_mail_sent(mail.id, now).await?;
-                    sent += 1;
-                }
-                Err(reason) => {
-                    tracing::warn!(mail = %mail.id, attempt = mail.attempts, %reason, "a mail was not sent");
-                    self.store.mark_mail_failed(mail.id, &reason, next_attempt(now, mail.attempts)).await?;
-                }
-            }
+        let due = self.store.claim_due_mail(now, LEASE, BATCH).await?;
+        let claimed = due.len();
+        let mut sending: FuturesUnordered<_> = due.into_iter().map(|mail| self.send_one(mail, sender, now)).collect();
+        while let Some(noted) = sending.next().await {
+            noted?;
         }
-        Ok(sent)
+        Ok(u64::try_from(claimed).unwrap_or(BATCH))
     }
 
-    async fn send_one(&self, mail: &DueMail, sender: &dyn MailSender) -> Result<(), String> {
-        let failed = |error: IdentityError| error.to_string();
-        let user = self.store.user_by_id(mail.user_id).await.map_err(|error| failed(error.into()))?;
-        let Some(user) = user else { return Err("the account is gone".to_owned()) };
-        let link = match mail.template.as_str() {
-            VERIFY_EMAIL => self.link(&user, TokenPurpose::VerifyEmail).await.map_err(failed)?,
-            RESET_PASSWORD => self.link(&user, TokenPurpose::ResetPassword).await.map_err(failed)?,
-            INVITATION => self.link(&user, TokenPurpose::Invitation).await.map_err(failed)?,
-            ALREADY_REGISTERED | PASSWORD_CHANGED | API_KEY_CREATED => {
-                SecretString::new(self.options.public_url.clone())
-            }
-            other => return Err(format!("there is no mail called {other:?}")),
+    async fn send_one(&self, mail: DueMail, sender: &dyn MailSender, now: Timestamp) -> Result<(), IdentityError> {
+        let outcome = match self.compose(&mail).await {
+            Ok(outgoing) => sender.send(outgoing).await,
+            Err(error) => Err(error),
         };
-        sender.send(OutgoingMail { to: user.email, template: mail.template.clone(), link }).await
+        let result = match outcome {
+            Ok(()) => {
+                self.store.mark_mail_sent(mail.id, self.clock.now()).await?;
+                "sent"
+            }
+            Err(MailError::Later(reason)) if now < mail.created_at + PATIENCE => {
+                tracing::warn!(mail = %mail.id, attempt = mail.attempts, %reason, "a mail was not sent; it is tried again");
+                self.store.mark_mail_failed(mail.id, &reason, next_attempt(now, mail.attempts)).await?;
+                "delayed"
+            }
+            Err(MailError::Later(reason) | MailError::Never(reason)) => {
+                tracing::error!(mail = %mail.id, attempt = mail.attempts, %reason, "a mail was given up");
+                self.store.give_up_mail(mail.id, &reason, now).await?;
+                "given_up"
+            }
+        };
+        self.metrics.mail(result);
+        Ok(())
+    }
+
+    async fn compose(&self, mail: &DueMail) -> Result<OutgoingMail, MailError> {
+        let later = |error: IdentityError| MailError::Later(error.to_string());
+        let user = self.store.user_by_id(mail.user_id).await.map_err(|error| later(error.into()))?;
+        let user = user.ok_or_else(|| MailError::Never("the account is gone".to_owned()))?;
+        let kind = MailKind::named(&mail.template)
+            .ok_or_else(|| MailError::Later(format!("this version knows no mail called {:?}", mail.template)))?;
+        let (link, works_for) = match kind {
+            MailKind::VerifyEmail => {
+                (self.link(&user, TokenPurpose::VerifyEmail).await.map_err(later)?, Some("24 hours"))
+            }
+            MailKind::ResetPassword => {
+                (self.link(&user, TokenPurpose::ResetPassword).await.map_err(later)?, Some("30 minutes"))
+            }
+            MailKind::Invitation => (self.link(&user, TokenPurpose::Invitation).await.map_err(later)?, Some("7 days")),
+            MailKind::AlreadyRegistered | MailKind::PasswordChanged | MailKind::ApiKeyCreated => {
+                (SecretString::new(self.options.public_url.clone()), None)
+            }
+        };
+        let (to, name) = (user.email, user.first_name);
+        Ok(OutgoingMail { id: mail.id, created_at: mail.created_at, to, name, kind, link, works_for })
     }
 }
 

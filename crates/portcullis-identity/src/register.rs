@@ -1,5 +1,6 @@
 //! Signing up.
 
+use portcullis_model::mail::MailKind;
 use portcullis_model::{
     Email, NewPassword, PersonName, PresentedPassword, Rejected, Role, SecretString, Timestamp, User, UserId, Username,
 };
@@ -9,7 +10,6 @@ use crate::audit::Caller;
 use crate::error::IdentityError;
 use crate::hashing::Compared;
 use crate::identity::{Identity, Parts, RegistrationMode};
-use crate::mail::{ALREADY_REGISTERED, VERIFY_EMAIL};
 use crate::password_policy::About;
 use crate::tokens::{Beginning, IssuedTokens, Subject};
 
@@ -93,7 +93,7 @@ impl Identity {
         };
         let mut tx = self.store.begin().await?;
         if let Some(owner) = owner {
-            tx.enqueue_mail(ALREADY_REGISTERED, owner, user.created_at).await?;
+            tx.enqueue_mail(MailKind::AlreadyRegistered.as_str(), owner, user.created_at).await?;
         }
         tx.append_audit(&caller.failure("auth.register", user.created_at, owner, "email or username taken")).await?;
         tx.commit().await?;
@@ -119,7 +119,7 @@ impl Identity {
             tx.insert_session(&new).await?;
             session = Some((new, refresh));
         }
-        tx.enqueue_mail(VERIFY_EMAIL, user.id, now).await?;
+        tx.enqueue_mail(MailKind::VerifyEmail.as_str(), user.id, now).await?;
         let session_id = session.as_ref().map(|(new, _)| new.id);
         tx.append_audit(&caller.success("auth.register", now, user.id, session_id)).await?;
         tx.commit().await?;

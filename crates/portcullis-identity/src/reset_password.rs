@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use portcullis_model::mail::MailKind;
 use portcullis_model::secret::sha256;
 use portcullis_model::{Email, Rejected, SecretString, UserId};
 use portcullis_storage::{AuditEvent, GoodToken, MailRequest, Outcome, TokenPurpose};
@@ -11,7 +12,6 @@ use crate::audit::Caller;
 use crate::change_password::discard_password_links;
 use crate::error::IdentityError;
 use crate::identity::Identity;
-use crate::mail::{PASSWORD_CHANGED, RESET_PASSWORD, VERIFY_EMAIL};
 use crate::password_policy::About;
 use crate::throttle;
 
@@ -37,7 +37,7 @@ impl Identity {
     /// Mails a link that sets a new password, if there is an active account
     /// with this address. Answers and costs the same if there is none.
     pub async fn forgot_password(&self, email: &str, caller: &Caller) -> Result<(), IdentityError> {
-        let result = self.request_mail("auth.forgot_password", RESET_PASSWORD, email, false, caller).await;
+        let result = self.request_mail("auth.forgot_password", MailKind::ResetPassword, email, false, caller).await;
         self.metrics.auth_attempt("forgot_password", result.is_ok());
         result
     }
@@ -45,7 +45,7 @@ impl Identity {
     /// Mails a new link that confirms the address, if an active account waits
     /// for that. Answers and costs the same if there is none.
     pub async fn resend_verification(&self, email: &str, caller: &Caller) -> Result<(), IdentityError> {
-        let result = self.request_mail("auth.resend_verification", VERIFY_EMAIL, email, true, caller).await;
+        let result = self.request_mail("auth.resend_verification", MailKind::VerifyEmail, email, true, caller).await;
         self.metrics.auth_attempt("resend_verification", result.is_ok());
         result
     }
@@ -53,7 +53,7 @@ impl Identity {
     async fn request_mail(
         &self,
         action: &'static str,
-        template: &str,
+        kind: MailKind,
         email: &str,
         only_unverified: bool,
         caller: &Caller,
@@ -61,8 +61,14 @@ impl Identity {
         // What is no address tells nothing about accounts by being refused.
         let email = Email::parse(email).map_err(|Rejected(problem)| IdentityError::Validation(vec![problem]))?;
         let at = self.clock.now();
-        let request =
-            MailRequest { template, email: &email, only_unverified, most: MOST_MAILS, within: MAILS_WITHIN, at };
+        let request = MailRequest {
+            template: kind.as_str(),
+            email: &email,
+            only_unverified,
+            most: MOST_MAILS,
+            within: MAILS_WITHIN,
+            at,
+        };
         let mut tx = self.store.begin().await?;
         // Nobody has proved to be anybody: the account is the subject, not the actor.
         let event = match tx.request_mail(&request).await? {
@@ -110,7 +116,7 @@ impl Identity {
         tx.forget_failures(&subjects).await?;
         tx.trust_client(&subjects, now, crate::identity::Parts::trusted_until(now)).await?;
         if purpose == TokenPurpose::ResetPassword {
-            tx.enqueue_mail(PASSWORD_CHANGED, user, now).await?;
+            tx.enqueue_mail(MailKind::PasswordChanged.as_str(), user, now).await?;
         }
         let action = if purpose == TokenPurpose::Invitation { "auth.accept_invitation" } else { ACTION };
         tx.append_audit(&caller.success(action, now, user, None)).await?;

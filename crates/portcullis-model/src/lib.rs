@@ -7,6 +7,7 @@ pub mod clock;
 pub mod email;
 pub mod ids;
 pub mod input;
+pub mod mail;
 pub mod name;
 pub mod password;
 pub mod permission;

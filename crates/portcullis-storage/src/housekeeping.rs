@@ -17,7 +17,7 @@ const REVOCATIONS_KEPT: Duration = Duration::from_secs(86_400);
 const EXPIRED_KEPT: Duration = Duration::from_secs(7 * 86_400);
 /// Failed sign-ins count for this long after the last of them.
 const ATTEMPTS_KEPT: Duration = Duration::from_secs(30 * 86_400);
-/// Mails that have left or were given up are kept a while, for whoever asks where theirs is.
+/// Mails are kept a while after they left or were given up, for whoever asks where theirs is.
 const MAILS_KEPT: Duration = Duration::from_secs(30 * 86_400);
 /// Lines of the audit log that are deleted at once, so that nobody waits for long.
 const AUDIT_BATCH: i64 = 10_000;
@@ -31,10 +31,7 @@ static ATTEMPTS: Sql = Sql::delete(
     "sign_in_attempts",
     "DELETE FROM sign_in_attempts WHERE last_at < $1 AND (trusted_until IS NULL OR trusted_until < $2)",
 );
-static MAILS: Sql = Sql::delete(
-    "mail_outbox",
-    "DELETE FROM mail_outbox WHERE created_at < $1 AND (sent_at IS NOT NULL OR given_up_at IS NOT NULL)",
-);
+static MAILS: Sql = Sql::delete("mail_outbox", "DELETE FROM mail_outbox WHERE created_at < $1");
 static AUDIT: Sql = Sql::delete(
     "audit_log",
     "DELETE FROM audit_log WHERE id IN (SELECT id FROM audit_log WHERE at < $1 ORDER BY at, id LIMIT $2)",

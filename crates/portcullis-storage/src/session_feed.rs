@@ -100,7 +100,8 @@ impl SessionTable {
 
     /// Writes down when the sessions held here were last used, those that were used since the last time.
     pub async fn flush_last_seen(&self) -> Result<(), StoreError> {
-        let (mut seen, mut keys): (Vec<(SessionId, Timestamp)>, Vec<(SessionId, Timestamp)>) = Default::default();
+        let mut seen: Vec<(SessionId, Timestamp)> = Vec::new();
+        let mut keys: Vec<(SessionId, Timestamp)> = Vec::new();
         let mut flushed = Vec::new();
         for (id, copy) in &self.copies {
             let last = copy.state.last_seen.load(Ordering::Relaxed);
@@ -108,9 +109,9 @@ impl SessionTable {
                 && let Some(at) = Timestamp::from_timestamp(last, 0)
             {
                 if copy.state.api_key.is_none() {
-                    seen.push((*id, at))
+                    seen.push((*id, at));
                 } else {
-                    keys.push((*id, at))
+                    keys.push((*id, at));
                 }
                 flushed.push((copy, last));
             }

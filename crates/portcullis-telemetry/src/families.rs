@@ -66,6 +66,7 @@ struct Families {
     rate_limited: Family<LimitLabels, Counter>,
     upstream_requests: Family<UpstreamLabels, Counter>,
     redis_errors: Family<RedisErrorLabels, Counter>,
+    mails: Family<MailLabels, Counter>,
     gauges: Mutex<Vec<(&'static str, &'static str, GaugeReader)>>,
 }
 
@@ -128,6 +129,11 @@ struct CacheLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct MailLabels {
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReasonLabels {
     reason: &'static str,
 }
@@ -162,6 +168,7 @@ impl Metrics {
             statements: AtomicU64::new(0),
             database_errors: Family::default(),
             redis_errors: Family::default(),
+            mails: Family::default(),
             cache_hits: Family::default(),
             cache_misses: Family::default(),
             csrf_refusals: Family::default(),
@@ -231,6 +238,11 @@ impl Metrics {
         self.0.csrf_refusals.get_or_create(&ReasonLabels { reason }).inc();
     }
 
+    /// A mail was sent, delayed or given up.
+    pub fn mail(&self, result: &'static str) {
+        self.0.mails.get_or_create(&MailLabels { result }).inc();
+    }
+
     /// A request was refused by a limit: `auth`, `api` or `route`.
     pub fn rate_limited(&self, limit: &'static str) {
         self.0.rate_limited.get_or_create(&LimitLabels { limit }).inc();
@@ -290,6 +302,7 @@ impl Families {
         r.register(text::name(9), text::help(9), self.rate_limited.clone());
         r.register(text::name(10), text::help(10), self.upstream_requests.clone());
         r.register(text::name(11), text::help(11), self.redis_errors.clone());
+        r.register(text::name(12), text::help(12), self.mails.clone());
         r.register("portcullis_build", "Version of this binary.", Info::new(vec![("version", self.version.clone())]));
     }
 }

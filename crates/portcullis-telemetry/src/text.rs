@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 /// Every labelled family: OpenMetrics name, type, help.
-const FAMILIES: [(&str, &str, &str); 12] = [
+const FAMILIES: [(&str, &str, &str); 13] = [
     (
         "http_request_duration_seconds",
         "histogram",
@@ -21,6 +21,7 @@ const FAMILIES: [(&str, &str, &str); 12] = [
     ("rate_limited", "counter", "Requests refused by a rate limit"),
     ("upstream_requests", "counter", "Requests carried to an upstream, by outcome"),
     ("redis_errors", "counter", "Commands to Redis that failed"),
+    ("mails", "counter", "Mails that were sent, delayed or given up"),
 ];
 
 pub(crate) fn name(index: usize) -> &'static str {

@@ -6,10 +6,12 @@ mod app;
 mod engine;
 mod postgres;
 mod redis;
+mod smtp;
 mod wire;
 
 pub use app::{PASSWORD, TestApp, TestAppBuilder, free_port, person, wait_until_open};
 pub use engine::{database_of, dump_of};
 pub use postgres::PrivatePostgres;
 pub use redis::{PrivateCluster, PrivateRedis, PrivateSentinel};
+pub use smtp::PrivateSmtp;
 pub use wire::Wire;

@@ -50,6 +50,9 @@ pub enum ServeError {
     /// Identity.
     #[error(transparent)]
     Identity(#[from] StartError),
+    /// Mail.
+    #[error(transparent)]
+    Mail(#[from] portcullis_mail::SmtpError),
     /// Routes that cannot stand beside each other.
     #[error(transparent)]
     Routes(#[from] portcullis_gate::RouteFault),
@@ -86,7 +89,10 @@ impl ServeError {
             Self::Listen { .. } => {
                 Some("HOST must be an address of this machine; ports under 1024 need privileges".to_owned())
             }
-            Self::Routes(_) | Self::FirstAdministrator(_) | Self::Signals(_) => None,
+            Self::Mail(portcullis_mail::SmtpError::Authorities { .. }) => {
+                Some("mail.authorities names a file with one certificate in PEM".to_owned())
+            }
+            Self::Mail(_) | Self::Routes(_) | Self::FirstAdministrator(_) | Self::Signals(_) => None,
         }
     }
 }
@@ -110,7 +116,7 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
     let house = waiting.during(&listener, building).await?;
 
     let stopping = CancellationToken::new();
-    let background = house.start_background(&settings, &stopping);
+    let background = house.start_background(&stopping);
     announce(&settings, address, &base_url, &house.identity).await?;
 
     let server = Server { front: house.front, metrics: house.metrics, header_timeout: settings.server.header_timeout };

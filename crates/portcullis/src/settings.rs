@@ -20,6 +20,7 @@ mod limits;
 mod listen;
 mod load;
 mod log;
+mod mail;
 mod metrics;
 mod notice;
 mod password;
@@ -54,6 +55,7 @@ pub use demo::Demo;
 pub use listen::reachable;
 pub use load::{Flags, Sources, load};
 pub use log::{Log, LogFormat};
+pub use mail::Mail;
 pub use notice::{Notice, Place, Problems};
 pub use password::Password;
 pub use redis::Redis;
@@ -79,6 +81,8 @@ pub struct Settings {
     pub server: Server,
     /// `[database]`.
     pub database: Database,
+    /// `[mail]`, when there is a server.
+    pub mail: Option<Mail>,
     /// `[redis]`, when there is one.
     pub redis: Option<Redis>,
     /// `[secrets]`.

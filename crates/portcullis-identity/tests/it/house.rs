@@ -6,9 +6,9 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use portcullis_identity::{
     Caller, DemoOptions, DenyList, HashingOptions, Identity, IdentityError, IdentityOptions, IdentityParts, LoginInput,
-    LoginOutcome, MailSender, OutgoingMail, RegisterInput, RegisterOutcome, Registered, Registration, RegistrationMode,
-    SignIn,
+    LoginOutcome, RegisterInput, RegisterOutcome, Registered, Registration, RegistrationMode, SignIn,
 };
+use portcullis_model::mail::{MailError, MailSender, OutgoingMail};
 use portcullis_model::policy::Environment;
 use portcullis_model::{Clock, Random, RolePermissions, SecretString, SessionSource, SessionState};
 use portcullis_storage::{
@@ -224,7 +224,7 @@ impl House {
 pub(crate) struct Mailbox(pub(crate) Mutex<Vec<OutgoingMail>>);
 
 impl MailSender for Mailbox {
-    fn send(&self, mail: OutgoingMail) -> BoxFuture<'_, Result<(), String>> {
+    fn send(&self, mail: OutgoingMail) -> BoxFuture<'_, Result<(), MailError>> {
         self.0.lock().expect("sound").push(mail);
         Box::pin(async { Ok(()) })
     }
@@ -237,7 +237,7 @@ impl House {
         self.identity.send_due_mail(&mailbox).await.expect("sent");
         let mails = mailbox.0.into_inner().expect("sound");
         let token = mails.iter().rev().find_map(|mail| mail.link.expose().split_once('#')).map(|(_, token)| token);
-        (mails.iter().map(|mail| mail.template.clone()).collect(), token.map(str::to_owned))
+        (mails.iter().map(|mail| mail.kind.as_str().to_owned()).collect(), token.map(str::to_owned))
     }
 
     /// The token of a link that is mailed now.

@@ -77,7 +77,7 @@ async fn with_nothing_revealed_a_known_address_is_answered_like_a_new_one_and_it
     assert!(house.login("ada@example.com", PASSWORD).await.is_ok(), "the first one made the account");
     let mailbox = Mailbox::default();
     house.identity.send_due_mail(&mailbox).await.expect("sent");
-    let mut templates: Vec<_> = mailbox.0.lock().expect("sound").iter().map(|mail| mail.template.clone()).collect();
+    let mut templates: Vec<_> = mailbox.0.lock().expect("sound").iter().map(|mail| mail.kind.as_str()).collect();
     templates.sort_unstable();
     assert_eq!(templates, ["already_registered", "verify_email"]);
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use portcullis_gate::{Cors, CsrfConfig, CsrfTokens, Gate, GateConfig, GateParts, RouteTable, Versions};
 use portcullis_http::{Lifecycle, Services, SharedStatus};
 use portcullis_identity::{DemoOptions, HashingOptions, Identity, IdentityOptions, IdentityParts};
-use portcullis_model::policy::Environment;
+use portcullis_model::mail::MailSender;
 use portcullis_model::{Clock, Random, SessionSource};
 use portcullis_proxy::{Proxy, ProxyParts, Upstream, Upstreams};
 use portcullis_redis::{Redis, RedisOptions};
@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use super::ServeError;
 use super::front::Front;
-use super::mail::Printer;
+use super::mail;
 use crate::settings::{Secrets, Settings};
 
 /// Everything that serves.
@@ -26,6 +26,7 @@ pub(super) struct House {
     pub(super) sessions: Arc<SessionTable>,
     pub(super) store: Store,
     pub(super) redis: Option<Redis>,
+    mail: Option<Arc<dyn MailSender>>,
     pub(super) metrics: Metrics,
 }
 
@@ -39,6 +40,7 @@ impl House {
     ) -> Result<Self, ServeError> {
         let clock = Clock::system();
         let metrics = Metrics::new(&settings.metrics, env!("CARGO_PKG_VERSION"));
+        let mail = mail::sender(settings)?;
         let redis = connect_redis(settings, &clock, &random, &metrics).await?;
         let store = Box::pin(Store::open(store_options(settings, &clock, &random, &metrics))).await?;
         let sessions = session_table(settings, &store, redis.as_ref());
@@ -81,11 +83,11 @@ impl House {
             lifecycle,
             shared: redis.clone().map(|redis| Box::new(move || redis.is_available()) as SharedStatus),
         });
-        Ok(Self { redis, front: Arc::new(Front { gate, proxy, services }), identity, sessions, store, metrics })
+        Ok(Self { redis, mail, front: Arc::new(Front { gate, proxy, services }), identity, sessions, store, metrics })
     }
 
-    /// The revocation feed, the bell of other replicas and, in development, the mail printer.
-    pub(super) fn start_background(&self, settings: &Settings, stopping: &CancellationToken) -> TaskTracker {
+    /// The revocation feed, the bell of other replicas, the mails.
+    pub(super) fn start_background(&self, stopping: &CancellationToken) -> TaskTracker {
         let tasks = TaskTracker::new();
         tasks.spawn(Arc::clone(&self.sessions).follow(stopping.clone()));
         let sessions = Arc::clone(&self.sessions);
@@ -94,8 +96,8 @@ impl House {
             Some(redis) => tasks.spawn(redis.listen(Arc::new(rung), stopping.clone())),
             None => tasks.spawn(self.store.clone().listen(rung, stopping.clone())),
         };
-        if settings.environment == Environment::Development {
-            tasks.spawn(self.identity.clone().run_outbox(Arc::new(Printer), stopping.clone()));
+        if let Some(sender) = self.mail.clone() {
+            tasks.spawn(self.identity.clone().run_outbox(sender, stopping.clone()));
         }
         tasks
     }

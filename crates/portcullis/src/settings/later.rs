@@ -1,12 +1,10 @@
 //! Names that the contract fixes and this version does not use: silence would
-//! let an operator believe in mails that nobody sends.
+//! let an operator believe in reports that nobody sends.
 
 use super::environment::Variables;
 use super::notice::Notice;
 
-const LATER: [(&str, &str); 5] = [
-    ("SMTP_URL", "no mail is sent"),
-    ("MAIL_FROM", "no mail is sent"),
+const LATER: [(&str, &str); 3] = [
     ("SENTRY_DSN", "errors are only logged"),
     ("SENTRY_RELEASE", "errors are only logged"),
     ("SENTRY_ENVIRONMENT", "errors are only logged"),
@@ -39,12 +37,12 @@ mod tests {
 
     #[test]
     fn names_of_later_versions_are_warned_of() {
-        let names = ["SMTP_URL", "MAIL_FROM", "SENTRY_DSN", "OTEL_EXPORTER_OTLP_ENDPOINT"];
+        let names = ["SENTRY_DSN", "SENTRY_RELEASE", "OTEL_EXPORTER_OTLP_ENDPOINT"];
         for name in names {
             let warnings = settings("", &[(name, "redis://x")]).warnings;
             let said = warnings[0].to_string();
             assert!(said.starts_with(&format!("environment {name}: this version does not use {name}")), "{said}");
         }
-        assert_eq!(settings("", &[("SMTP_URL_FILE", "/run/secrets/smtp")]).warnings.len(), 1);
+        assert_eq!(settings("", &[("SENTRY_DSN_FILE", "/run/secrets/sentry")]).warnings.len(), 1);
     }
 }

@@ -10,7 +10,7 @@ use super::layers::Layers;
 use super::reader::unknown_hint;
 use super::tree::Table;
 use super::{
-    Notice, Problems, Settings, collisions, cors, csrf, database, demo, exposure, later, limits, log, metrics,
+    Notice, Problems, Settings, collisions, cors, csrf, database, demo, exposure, later, limits, log, mail, metrics,
     password, redis, reference, registration, roles, routes, secrets, server, session, upstreams, versions,
 };
 
@@ -99,6 +99,7 @@ fn read(
         environment,
         database: database::read(tree, &data_dir, problems),
         redis: redis::read(tree, problems),
+        mail: mail::read(tree, environment, problems, &mut warnings),
         secrets: secrets::read(tree, environment, problems, &mut warnings),
         session: session::read(tree, server.public_url.as_ref(), problems),
         registration: registration::read(tree, environment, problems, &mut advice),

@@ -3,14 +3,15 @@
 
 use super::key::Section;
 use super::{
-    cors, csrf, database, demo, limits, log, metrics, password, redis, registration, roles, routes, secrets, server,
-    session, upstreams, versions,
+    cors, csrf, database, demo, limits, log, mail, metrics, password, redis, registration, roles, routes, secrets,
+    server, session, upstreams, versions,
 };
 
 pub(super) static SECTIONS: &[&Section] = &[
     &server::SECTION,
     &database::SECTION,
     &redis::SECTION,
+    &mail::SECTION,
     &secrets::SECTION,
     &session::SECTION,
     &registration::SECTION,

@@ -10,6 +10,7 @@ mod documents;
 mod durability;
 mod identity;
 mod load;
+mod mails;
 mod metrics;
 mod migrating;
 mod moving;

@@ -1,0 +1,108 @@
+//! A real mail server on a port of its own (aiosmtpd), which does to mails what a test wants.
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// A mail server. Gone when it is dropped.
+pub struct PrivateSmtp {
+    process: Child,
+    folder: TempDir,
+    ports: Vec<u16>,
+}
+
+impl PrivateSmtp {
+    /// Without TLS.
+    pub fn start() -> Self {
+        Self::start_in(tempfile::tempdir().expect("a folder"))
+    }
+
+    /// With STARTTLS on one port and TLS on another, by a certificate that only itself vouches for.
+    pub fn start_with_tls() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).expect("a certificate is made");
+        for (name, text) in [("cert.pem", made.cert.pem()), ("key.pem", made.signing_key.serialize_pem())] {
+            std::fs::write(folder.path().join(name), text).expect("the folder is writable");
+        }
+        Self::start_in(folder)
+    }
+
+    /// The authority that vouches for it.
+    pub fn authority(&self) -> PathBuf {
+        self.folder.path().join("cert.pem")
+    }
+
+    fn start_in(folder: TempDir) -> Self {
+        let script = folder.path().join("smtp.py");
+        std::fs::write(&script, include_str!("smtp.py")).expect("the folder is writable");
+        // Debian's own interpreter: there its packages are.
+        let python = if std::path::Path::new("/usr/bin/python3").exists() { "/usr/bin/python3" } else { "python3" };
+        let mut process = Command::new(python)
+            .arg(&script)
+            .arg(folder.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("python3 is there; scripts/setup.sh installs it");
+        let mut line = String::new();
+        let out = process.stdout.take().expect("it was piped");
+        BufReader::new(out).read_line(&mut line).expect("it speaks");
+        let ports: Vec<u16> = line.split_whitespace().filter_map(|port| port.parse().ok()).collect();
+        assert!(!ports.is_empty(), "no mail server: is python3-aiosmtpd installed? scripts/setup.sh does");
+        Self { process, folder, ports }
+    }
+
+    /// The port for `smtp://` and `smtp+starttls://`.
+    pub fn port(&self) -> u16 {
+        self.ports[0]
+    }
+
+    /// The port for `smtps://`.
+    pub fn tls_port(&self) -> u16 {
+        self.ports[1]
+    }
+
+    /// What it does with the mails that come now: `take`, `busy`, `reject`, `die` or `sleep`.
+    pub fn will(&self, behaviour: &str) {
+        let (file, new) = (self.folder.path().join("behaviour"), self.folder.path().join("behaviour.new"));
+        std::fs::write(&new, behaviour).and_then(|()| std::fs::rename(new, file)).expect("the folder is writable");
+    }
+
+    /// The mails that arrived, in order.
+    pub fn mails(&self) -> Vec<String> {
+        let mut files: Vec<PathBuf> = std::fs::read_dir(self.folder.path())
+            .expect("the folder is there")
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| {
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                name.starts_with("mail-") && !name.ends_with(".new")
+            })
+            .collect();
+        files.sort();
+        files.iter().map(|file| String::from_utf8_lossy(&std::fs::read(file).expect("readable")).into_owned()).collect()
+    }
+
+    /// Waits until so many have arrived.
+    pub fn wait_for(&self, count: usize) -> Vec<String> {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let mails = self.mails();
+            if mails.len() >= count {
+                return mails;
+            }
+            assert!(Instant::now() < deadline, "{} of {count} mails arrived", mails.len());
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for PrivateSmtp {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

@@ -1,0 +1,91 @@
+//! Mails from the outbox over a real server: each is sent once, or again, never lost.
+
+use std::time::{Duration, Instant};
+
+use portcullis_testkit::{PASSWORD, PrivateSmtp, TestApp, TestAppBuilder, free_port};
+use reqwest::Method;
+use serde_json::json;
+
+use crate::client::{app, call, get, post, register};
+
+fn with(smtp: u16) -> TestAppBuilder {
+    app().env("SMTP_URL", format!("smtp://127.0.0.1:{smtp}")).env("MAIL_FROM", "Gate <gate@example.com>")
+}
+
+/// The token of a mail's link.
+fn token(mail: &str) -> String {
+    let text = mail.replace("=\r\n", "").replace("=3D", "=");
+    let link = text.split('#').nth(1).expect("a link with a token");
+    link.split(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_').next().expect("a token").to_owned()
+}
+
+/// Waits until a mail has fared so, by the metrics.
+async fn wait_for(app: &TestApp, result: &str) {
+    let sample = format!("mails_total{{result=\"{result}\"}}");
+    for _ in 0..600 {
+        let page = get(app, "/metrics").await;
+        if page.body.as_str().is_some_and(|page| page.contains(&sample)) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("no mail was {result}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sr_11_a_link_leaves_by_mail_and_works() {
+    let smtp = PrivateSmtp::start();
+    let app = with(smtp.port()).start();
+    let account = register(&app).await;
+    let verify = smtp.wait_for(1).remove(0);
+    assert!(verify.contains("Confirm your email address for 127.0.0.1") && verify.contains(&account.email), "{verify}");
+    let done = post(&app, "/api/v1/auth/verify-email", &json!({ "token": token(&verify) })).await;
+    assert_eq!(done.status, 200, "{}", done.body);
+    let again = post(&app, "/api/v1/auth/verify-email", &json!({ "token": token(&verify) })).await;
+    assert_eq!((again.status, again.error()), (400, "Invalid verification token"));
+    let mine = call(&app, Method::GET, "/api/v1/auth/profile", &account.access, None).await;
+    assert_eq!(mine.body["data"]["user"]["isEmailVerified"], true);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_outlives_a_server_that_is_down_busy_or_hangs_up_and_a_gateway_that_is_killed() {
+    let smtp = PrivateSmtp::start();
+    smtp.will("die");
+    let mut app = with(smtp.port()).start();
+    let account = register(&app).await;
+    let slow = Instant::now();
+    let forgot = post(&app, "/api/v1/auth/forgot-password", &json!({ "email": account.email })).await;
+    assert_eq!(forgot.status, 200);
+    assert!(slow.elapsed() < Duration::from_secs(5), "the answer waited for the mail server");
+    wait_for(&app, "delayed").await;
+    smtp.will("busy");
+    app.crash_and_restart();
+    smtp.will("take");
+    let mails = smtp.wait_for(2);
+    let reset = mails.iter().find(|mail| mail.contains("Set a new password")).expect("the mail for the password");
+    let body = json!({ "token": token(reset), "newPassword": "a quite different secret", "confirmPassword": "a quite different secret" });
+    assert_eq!(post(&app, "/api/v1/auth/reset-password", &body).await.status, 200);
+    wait_for(&app, "sent").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_that_no_server_takes_disturbs_nobody() {
+    let app = with(free_port()).start();
+    let account = register(&app).await;
+    wait_for(&app, "delayed").await;
+    let body = json!({ "email": account.email, "password": PASSWORD });
+    assert_eq!(post(&app, "/api/v1/auth/login", &body).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_whose_address_is_refused_is_given_up_and_the_next_one_sent() {
+    let smtp = PrivateSmtp::start();
+    smtp.will("reject");
+    let app = with(smtp.port()).start();
+    register(&app).await;
+    wait_for(&app, "given_up").await;
+    smtp.will("take");
+    let other = register(&app).await;
+    let mails = smtp.wait_for(1);
+    assert!(mails.len() == 1 && mails[0].contains(&other.email), "{mails:?}");
+}
