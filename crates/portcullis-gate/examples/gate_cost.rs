@@ -125,7 +125,7 @@ fn gate() -> Gate {
         versions: Versions::new(Vec::new()),
         cors: Cors::new(["https://app.example.com".to_owned()]),
         csrf: CsrfConfig {
-            tokens: CsrfTokens::new(&SecretString::new("a secret of at least thirty-two bytes")),
+            tokens: CsrfTokens::new(&SecretString::new("a secret of at least thirty-two bytes").into()),
             mode: CsrfMode::Always,
         },
         limits: LimitsConfig { auth: rate, api: rate },

@@ -2,7 +2,7 @@
 
 use aws_lc_rs::hmac;
 use portcullis_model::secret::constant_time_eq;
-use portcullis_model::{Random, SecretString};
+use portcullis_model::{Random, SecretRing, SecretString};
 
 /// The HMAC part and `rnd`, each 32 bytes in lower-case hexadecimal.
 const HEX_LENGTH: usize = 64;
@@ -10,13 +10,15 @@ const HEX_LENGTH: usize = 64;
 /// Makes and checks tokens.
 #[derive(Clone)]
 pub struct CsrfTokens {
-    key: hmac::Key,
+    /// The first signs, all check.
+    keys: Vec<hmac::Key>,
 }
 
 impl CsrfTokens {
     /// With `CSRF_SECRET`, taken as its UTF-8 bytes.
-    pub fn new(secret: &SecretString) -> Self {
-        Self { key: hmac::Key::new(hmac::HMAC_SHA256, secret.expose().as_bytes()) }
+    pub fn new(secrets: &SecretRing) -> Self {
+        let key = |secret: &SecretString| hmac::Key::new(hmac::HMAC_SHA256, secret.expose().as_bytes());
+        Self { keys: secrets.iter().map(key).collect() }
     }
 
     /// A new token for an identifier.
@@ -25,7 +27,7 @@ impl CsrfTokens {
     }
 
     fn with_randomness(&self, identifier: &str, rnd: &str) -> String {
-        format!("{}.{rnd}", hex::encode(self.sign(identifier, rnd)))
+        format!("{}.{rnd}", hex::encode(sign(&self.keys[0], identifier, rnd)))
     }
 
     /// Whether this is a token of ours for the identifier.
@@ -35,14 +37,16 @@ impl CsrfTokens {
         if mac.len() != HEX_LENGTH || rnd.len() != HEX_LENGTH || !lower_hex(mac) || !lower_hex(rnd) {
             return false;
         }
-        constant_time_eq(hex::encode(self.sign(identifier, rnd)).as_bytes(), mac.as_bytes())
+        let made_by =
+            |key: &hmac::Key| constant_time_eq(hex::encode(sign(key, identifier, rnd)).as_bytes(), mac.as_bytes());
+        self.keys.iter().any(made_by)
     }
+}
 
-    /// HMAC-SHA256 over `len(id) "!" id "!" len(rnd) "!" rnd`, lengths in decimal.
-    fn sign(&self, identifier: &str, rnd: &str) -> hmac::Tag {
-        let message = format!("{}!{identifier}!{}!{rnd}", identifier.len(), rnd.len());
-        hmac::sign(&self.key, message.as_bytes())
-    }
+/// HMAC-SHA256 over `len(id) "!" id "!" len(rnd) "!" rnd`, lengths in decimal.
+fn sign(key: &hmac::Key, identifier: &str, rnd: &str) -> hmac::Tag {
+    let message = format!("{}!{identifier}!{}!{rnd}", identifier.len(), rnd.len());
+    hmac::sign(key, message.as_bytes())
 }
 
 impl std::fmt::Debug for CsrfTokens {
@@ -61,7 +65,7 @@ mod tests {
     use super::*;
 
     fn tokens() -> CsrfTokens {
-        CsrfTokens::new(&SecretString::new("an example secret of 32 bytes or more"))
+        CsrfTokens::new(&SecretString::new("an example secret of 32 bytes or more").into())
     }
 
     #[test]
@@ -80,7 +84,8 @@ mod tests {
         assert!(tokens.verify("session-1", &token));
         assert!(!tokens.verify("session-2", &token));
         assert!(
-            !CsrfTokens::new(&SecretString::new("another secret of 32 bytes or longer")).verify("session-1", &token)
+            !CsrfTokens::new(&SecretString::new("another secret of 32 bytes or longer").into())
+                .verify("session-1", &token)
         );
     }
 
@@ -103,5 +108,20 @@ mod tests {
         ] {
             assert!(!tokens.verify("id", &bad), "{bad:.80}");
         }
+    }
+
+    #[test]
+    fn a_token_of_a_former_secret_is_good_and_new_ones_are_made_with_the_first() {
+        let (old, new) = ("an example secret of 32 bytes or more", "another secret of 32 bytes or longer");
+        let random = Random::system();
+        let ring = |secrets: &[&str]| {
+            let secrets = secrets.iter().map(|secret| SecretString::new(*secret)).collect();
+            CsrfTokens::new(&SecretRing::new(secrets).expect("at least one"))
+        };
+        let before = ring(&[old]).issue("session-1", &random);
+        let both = ring(&[new, old]);
+        assert!(both.verify("session-1", &before));
+        let after = both.issue("session-1", &random);
+        assert!(ring(&[new]).verify("session-1", &after) && !ring(&[old]).verify("session-1", &after));
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use jsonwebtoken::{Header, Validation};
-use portcullis_model::{AccessTokens, SecretString, SessionId, TokenFault, UserId, VerifiedToken};
+use portcullis_model::{AccessTokens, SecretString, SessionId, Timestamp, TokenFault, UserId, VerifiedToken};
 use serde::{Deserialize, Serialize};
 
 use crate::signing_keys::KeySet;
@@ -44,8 +44,9 @@ pub(crate) struct TokenKeys {
 }
 
 impl TokenKeys {
-    pub(crate) fn new(keys: KeySet, issuer: String, audience: String, demo: bool) -> Arc<Self> {
-        Arc::new(Self { keys: ArcSwap::from_pointee(keys), issuer, audience, demo })
+    /// Without keys yet: nothing is good, and nothing may be signed.
+    pub(crate) fn new(issuer: String, audience: String, demo: bool) -> Arc<Self> {
+        Arc::new(Self { keys: ArcSwap::from_pointee(KeySet::none()), issuer, audience, demo })
     }
 
     pub(crate) fn issuer(&self) -> &str {
@@ -56,12 +57,18 @@ impl TokenKeys {
         &self.audience
     }
 
-    pub(crate) fn sign(&self, claims: &Claims) -> SecretString {
+    /// Puts other keys in force.
+    pub(crate) fn replace(&self, keys: KeySet) {
+        self.keys.store(Arc::new(keys));
+    }
+
+    pub(crate) fn sign(&self, claims: &Claims, now: Timestamp) -> SecretString {
         let keys = self.keys.load();
-        let mut header = Header::new(keys.algorithm);
+        let signer = keys.signer(now);
+        let mut header = Header::new(signer.algorithm);
         header.typ = Some(TYPE.to_owned());
-        header.kid = Some(keys.signer_kid.clone());
-        SecretString::new(jsonwebtoken::encode(&header, claims, &keys.signer).expect("the key and the claims are ours"))
+        header.kid = Some(signer.kid.clone());
+        SecretString::new(jsonwebtoken::encode(&header, claims, &signer.key).expect("the key and the claims are ours"))
     }
 
     pub(crate) fn jwks(&self) -> serde_json::Value {
@@ -73,20 +80,20 @@ impl AccessTokens for TokenKeys {
     fn verify(&self, token: &str, now: i64) -> Result<VerifiedToken, TokenFault> {
         let keys = self.keys.load();
         let header = jsonwebtoken::decode_header(token).map_err(|_| TokenFault::Malformed)?;
-        // The algorithm is the one we sign with; the header only has to agree.
+        // The algorithm is the key's own; the header only has to agree.
         // `jku`, `x5u` and `jwk` are never looked at: the key is ours by `kid`.
-        if header.alg != keys.algorithm || header.typ.as_deref() != Some(TYPE) {
+        let verifier = header.kid.as_deref().and_then(|kid| keys.verifier(kid)).ok_or(TokenFault::Foreign)?;
+        if header.alg != verifier.algorithm || header.typ.as_deref() != Some(TYPE) {
             return Err(TokenFault::Foreign);
         }
-        let key = header.kid.as_deref().and_then(|kid| keys.verifier(kid)).ok_or(TokenFault::Foreign)?;
-        let mut validation = Validation::new(keys.algorithm);
+        let mut validation = Validation::new(verifier.algorithm);
         validation.set_issuer(&[&self.issuer]);
         validation.set_audience(&[&self.audience]);
         validation.set_required_spec_claims(&["exp", "nbf", "iss", "aud", "sub"]);
         // The clock is a parameter, and there is no leeway: issuer and verifier share it.
         validation.validate_exp = false;
         validation.validate_nbf = false;
-        let claims = jsonwebtoken::decode::<Claims>(token, key, &validation)
+        let claims = jsonwebtoken::decode::<Claims>(token, &verifier.key, &validation)
             .map_err(|error| match error.kind() {
                 jsonwebtoken::errors::ErrorKind::InvalidSignature => TokenFault::Signature,
                 _ => TokenFault::Claims,

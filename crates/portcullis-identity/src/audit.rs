@@ -47,6 +47,12 @@ impl Caller {
         }
     }
 
+    /// Something done with the keys that sign.
+    pub(crate) fn key_event(&self, action: &'static str, at: Timestamp, kid: &str) -> AuditEvent {
+        let details = Value::from(serde_json::Map::from_iter([("kid".to_owned(), Value::from(kid))]));
+        AuditEvent { details: Some(details), ..self.event(action, Outcome::Success, at) }
+    }
+
     pub(crate) fn success(
         &self,
         action: &'static str,

@@ -106,6 +106,9 @@ pub enum StartError {
         /// Which.
         kid: String,
     },
+    /// `JWT_SECRET` came or went.
+    #[error("JWT_SECRET was set or taken away, which needs a restart")]
+    OtherKind,
     /// The operating system gives no thread.
     #[error("the threads that hash passwords could not be started")]
     Threads(#[source] std::io::Error),

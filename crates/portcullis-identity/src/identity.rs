@@ -4,8 +4,9 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use portcullis_model::policy::Environment;
-use portcullis_model::{AccessTokens, Clock, Random, SecretString};
+use portcullis_model::{AccessTokens, Clock, Random, SecretRing};
 use portcullis_storage::{SessionTable, Store};
 use portcullis_telemetry::Metrics;
 
@@ -17,7 +18,7 @@ use crate::hashing::{HashingOptions, HashingRoom};
 use crate::password_policy::PasswordPolicy;
 use crate::refresh_token::RefreshTokens;
 use crate::seal::Sealer;
-use crate::signing_keys::KeySet;
+use crate::signing_keys::{KeySet, SigningAlgorithm};
 
 /// The use cases of identity. Cheap to clone.
 #[derive(Clone)]
@@ -65,10 +66,12 @@ pub struct IdentityOptions {
     pub registration: Registration,
     /// The demo account.
     pub demo: Option<DemoOptions>,
-    /// HS256 instead of Ed25519.
-    pub jwt_secret: Option<SecretString>,
+    /// What new signing keys sign with.
+    pub signing_algorithm: SigningAlgorithm,
+    /// HS256 instead of keys in the database; the first signs, all check.
+    pub jwt_secret: Option<SecretRing>,
     /// The first seals, all open.
-    pub encryption_keys: Vec<SecretString>,
+    pub encryption_keys: SecretRing,
     /// The hashing room.
     pub hashing: HashingOptions,
     /// Where links in mails lead, without a slash at the end.
@@ -107,6 +110,7 @@ pub struct Parts {
     pub(crate) policy: PasswordPolicy,
     pub(crate) hashing: HashingRoom,
     pub(crate) keys: Arc<TokenKeys>,
+    pub(crate) sealer: ArcSwap<Sealer>,
     pub(crate) refresh_tokens: RefreshTokens,
     pub(crate) demo: Option<Demo>,
 }
@@ -115,20 +119,15 @@ impl Identity {
     /// Loads the signing keys, or makes the first one.
     pub async fn start(parts: IdentityParts, mut options: IdentityOptions) -> Result<Self, StartError> {
         let IdentityParts { store, sessions, clock, random, metrics } = parts;
-        let sealer = Sealer::new(std::mem::take(&mut options.encryption_keys), random.clone());
-        let trust_in = format!("{}\n{}", options.issuer, options.audience);
-        let keys = match &options.jwt_secret {
-            Some(secret) => KeySet::hmac(secret, &trust_in),
-            None => KeySet::load(&store, &sealer, &clock, &trust_in).await?,
-        };
+        let sealer = Sealer::new(options.encryption_keys.clone(), random.clone());
         let demo = options.demo.take().map(|demo| Demo::new(demo, options.environment));
         let accepts_demo = demo.as_ref().is_some_and(|demo| !demo.is_refused());
-        let keys = TokenKeys::new(keys, options.issuer.clone(), options.audience.clone(), accepts_demo);
+        let keys = TokenKeys::new(options.issuer.clone(), options.audience.clone(), accepts_demo);
         let refresh_tokens = RefreshTokens::new(sealer.mac_keys("refresh token"), random.clone());
         let hashing = HashingRoom::start(options.hashing, random.clone()).map_err(StartError::Threads)?;
         let denied = std::mem::take(&mut options.denied_passwords);
         let policy = PasswordPolicy::new(options.min_password, denied, &options.public_url);
-        Ok(Self(Arc::new(Parts {
+        let identity = Self(Arc::new(Parts {
             store,
             sessions,
             clock,
@@ -138,9 +137,16 @@ impl Identity {
             policy,
             hashing,
             keys,
+            sealer: ArcSwap::from_pointee(sealer),
             refresh_tokens,
             demo,
-        })))
+        }));
+        let keys = match &identity.options.jwt_secret {
+            Some(secrets) => KeySet::hmac(secrets, &identity.trust_in()),
+            None => identity.load_keys(&identity.sealer.load()).await?,
+        };
+        identity.keys.replace(keys);
+        Ok(identity)
     }
 
     /// Verifies access tokens, for the gate.
@@ -161,6 +167,13 @@ impl Identity {
     /// Where people and sessions are kept.
     pub fn store(&self) -> &Store {
         &self.0.store
+    }
+}
+
+impl Parts {
+    /// What tokens are good for: differs whenever they must be verified anew.
+    pub(crate) fn trust_in(&self) -> String {
+        format!("{}\n{}", self.options.issuer, self.options.audience)
     }
 }
 

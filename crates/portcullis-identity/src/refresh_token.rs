@@ -5,6 +5,9 @@
 //! rotated away long ago is still recognised as ours: its use ends the session,
 //! while a forgery ends nothing (RFC 9700 §4.14).
 
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -27,13 +30,19 @@ pub(crate) struct Presented {
 
 /// Makes and reads refresh tokens.
 pub(crate) struct RefreshTokens {
-    keys: Vec<hmac::Key>,
+    /// The first tags, all are known.
+    keys: ArcSwap<Vec<hmac::Key>>,
     random: Random,
 }
 
 impl RefreshTokens {
     pub(crate) fn new(keys: Vec<hmac::Key>, random: Random) -> Self {
-        Self { keys, random }
+        Self { keys: ArcSwap::from_pointee(keys), random }
+    }
+
+    /// Puts other keys in force.
+    pub(crate) fn replace_keys(&self, keys: Vec<hmac::Key>) {
+        self.keys.store(Arc::new(keys));
     }
 
     /// A new token for a session, and its hash.
@@ -41,7 +50,7 @@ impl RefreshTokens {
         let mut bytes = Vec::with_capacity(SESSION + RANDOM + TAG);
         bytes.extend_from_slice(session.0.as_bytes());
         bytes.extend_from_slice(&self.random.bytes::<RANDOM>());
-        let tag = hmac::sign(&self.keys[0], &bytes);
+        let tag = hmac::sign(&self.keys.load()[0], &bytes);
         bytes.extend_from_slice(&tag.as_ref()[..TAG]);
         let token = URL_SAFE_NO_PAD.encode(&bytes);
         let hash = sha256(token.as_bytes());
@@ -55,7 +64,7 @@ impl RefreshTokens {
         }
         let bytes = URL_SAFE_NO_PAD.decode(token).ok().filter(|bytes| bytes.len() == SESSION + RANDOM + TAG)?;
         let (signed, tag) = bytes.split_at(SESSION + RANDOM);
-        let ours = self.keys.iter().any(|key| constant_time_eq(&hmac::sign(key, signed).as_ref()[..TAG], tag));
+        let ours = self.keys.load().iter().any(|key| constant_time_eq(&hmac::sign(key, signed).as_ref()[..TAG], tag));
         let session = SessionId(Uuid::from_slice(&bytes[..SESSION]).ok()?);
         Some(Presented { session, hash: sha256(token.as_bytes()), ours })
     }

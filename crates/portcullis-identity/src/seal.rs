@@ -4,24 +4,23 @@
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
 use aws_lc_rs::hmac;
-use portcullis_model::{Random, SecretBytes, SecretString};
+use portcullis_model::{Random, SecretBytes, SecretRing};
 
 /// Seals with the first secret, opens with any.
 #[derive(Clone)]
 pub(crate) struct Sealer {
-    secrets: Vec<SecretString>,
+    secrets: SecretRing,
     random: Random,
 }
 
 impl Sealer {
-    pub(crate) fn new(secrets: Vec<SecretString>, random: Random) -> Self {
-        assert!(!secrets.is_empty(), "settings give at least one encryption key");
+    pub(crate) fn new(secrets: SecretRing, random: Random) -> Self {
         Self { secrets, random }
     }
 
     /// Nonce, ciphertext and tag.
     pub(crate) fn seal(&self, purpose: &str, plain: &[u8]) -> Vec<u8> {
-        seal_under(&derive(self.secrets[0].expose().as_bytes(), purpose), plain, &self.random)
+        seal_under(&derive(self.secrets.current().expose().as_bytes(), purpose), plain, &self.random)
     }
 
     /// What was sealed for the same purpose, or `None`.
@@ -80,7 +79,8 @@ mod tests {
     use super::*;
 
     fn sealer(secrets: &[&str]) -> Sealer {
-        Sealer::new(secrets.iter().map(|&secret| SecretString::new(secret)).collect(), Random::system())
+        let secrets = secrets.iter().map(|&secret| portcullis_model::SecretString::new(secret)).collect();
+        Sealer::new(SecretRing::new(secrets).expect("at least one"), Random::system())
     }
 
     #[test]

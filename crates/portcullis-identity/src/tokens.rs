@@ -86,7 +86,7 @@ impl Parts {
             demo: subject.demo,
         };
         IssuedTokens {
-            access: self.keys.sign(&claims),
+            access: self.keys.sign(&claims, self.clock.now()),
             refresh,
             expires_in: lifetime,
             refresh_expires_in: self.options.refresh_idle.as_secs(),

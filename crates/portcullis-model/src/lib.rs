@@ -35,7 +35,7 @@ pub use policy::{AuthRequirement, BodyLimit, CsrfPolicy, LimitClass, MethodPermi
 pub use random::Random;
 pub use rate::Rate;
 pub use role::{Role, RolePermissions};
-pub use secret::{SecretBytes, SecretString};
+pub use secret::{SecretBytes, SecretRing, SecretString};
 pub use session::{
     KeyReach, Revocation, RevocationListener, SessionSource, SessionState, SessionsUnavailable, Transport,
     UnknownTransport,

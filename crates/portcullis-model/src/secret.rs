@@ -65,6 +65,38 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     digest.as_ref().try_into().expect("SHA-256 is 32 bytes")
 }
 
+/// Secrets of one purpose: the first signs or seals, all check or open. So one is replaced by another while what the
+/// old one made is still good.
+#[derive(Clone, Debug)]
+pub struct SecretRing {
+    current: SecretString,
+    former: Vec<SecretString>,
+}
+
+impl SecretRing {
+    /// The first is the current one; `None` when there is none.
+    pub fn new(secrets: Vec<SecretString>) -> Option<Self> {
+        let mut secrets = secrets.into_iter();
+        Some(Self { current: secrets.next()?, former: secrets.collect() })
+    }
+
+    /// The one that signs or seals.
+    pub fn current(&self) -> &SecretString {
+        &self.current
+    }
+
+    /// All of them, the current one first.
+    pub fn iter(&self) -> impl Iterator<Item = &SecretString> {
+        std::iter::once(&self.current).chain(&self.former)
+    }
+}
+
+impl From<SecretString> for SecretRing {
+    fn from(current: SecretString) -> Self {
+        Self { current, former: Vec::new() }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,6 +3,7 @@
 
 mod check;
 mod healthcheck;
+mod identity;
 mod keys;
 mod migrate;
 mod output;
@@ -120,7 +121,7 @@ Examples:
     /// Make, list and recover accounts
     #[command(subcommand)]
     Users(users::Command),
-    /// Make secrets
+    /// Make secrets; list, rotate and retire the keys that sign access tokens
     #[command(subcommand)]
     Keys(keys::Command),
     /// Ask a running gateway whether it is ready
@@ -165,13 +166,14 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn dispatch(cli: Cli) -> Result<(), Failure> {
     let Cli { common, command } = cli;
     match command {
-        Command::Serve(listen) => serve(&common.load(listen)?),
+        Command::Serve(listen) => serve(common.sources(listen)?),
         Command::Check(format) => check::run(&common.sources(Listen::default())?, format),
         Command::Routes(format) => routes::run(&common.load(Listen::default())?, format),
         Command::Migrate(command) => migrate::run(&common.load(Listen::default())?, command),
         Command::Move(arguments) => transfer::run(&common.load(Listen::default())?, &arguments),
         Command::Users(command) => users::run(&common.load(Listen::default())?, command),
-        Command::Keys(command) => keys::run(command),
+        Command::Keys(keys::Command::Init(arguments)) => keys::init(arguments),
+        Command::Keys(command) => keys::run(&common.load(Listen::default())?, command),
         Command::Healthcheck(arguments) => {
             let healthcheck::Arguments { listen, format } = arguments;
             healthcheck::run(&common.load(listen)?, format)
@@ -198,12 +200,13 @@ impl Common {
     }
 }
 
-fn serve(settings: &Settings) -> Result<(), Failure> {
+fn serve(sources: Sources) -> Result<(), Failure> {
+    let settings = settings::load(&sources).map_err(|problems| Failure::of_settings(&problems))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::new(format!("threads cannot be started: {error}")))?;
-    let served = runtime.block_on(crate::serve::run(settings.clone()));
+    let served = runtime.block_on(crate::serve::run(settings, sources));
     served.map_err(|error| Failure::of_error(&error).maybe_hint(error.hint()))
 }
 

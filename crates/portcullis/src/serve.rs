@@ -4,6 +4,7 @@ mod front;
 mod lingering;
 mod logging;
 mod mail;
+mod reload;
 mod server;
 mod waiting;
 mod wiring;
@@ -24,7 +25,8 @@ use portcullis_telemetry::Metrics;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 
-use crate::settings::{DataFolderError, LogFormat, Settings};
+use crate::settings::{DataFolderError, LogFormat, Settings, Sources};
+use reload::Reloader;
 use server::Server;
 use waiting::Waiting;
 use wiring::House;
@@ -98,7 +100,7 @@ impl ServeError {
 }
 
 /// Starts the gateway and serves until it is told to stop (SIGTERM or SIGINT).
-pub async fn run(settings: Settings) -> Result<(), ServeError> {
+pub async fn run(settings: Settings, sources: Sources) -> Result<(), ServeError> {
     logging::start(&settings.log);
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
@@ -112,14 +114,20 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
     let lifecycle = Arc::new(Lifecycle::default());
     let waiting =
         Waiting { lifecycle: Arc::clone(&lifecycle), environment: settings.environment, random: random.clone() };
-    let building = Box::pin(House::build(&settings, secrets, random, &base_url, Arc::clone(&lifecycle)));
-    let house = waiting.during(&listener, building).await?;
+    let building = Box::pin(House::build(&settings, secrets, random.clone(), &base_url, Arc::clone(&lifecycle)));
+    let house = Arc::new(waiting.during(&listener, building).await?);
 
     let stopping = CancellationToken::new();
     let background = house.start_background(&stopping);
+    let reloader = Reloader::new(&house, settings.clone(), sources, random).map_err(ServeError::Signals)?;
+    background.spawn(reloader.run(stopping.clone()));
     announce(&settings, address, &base_url, &house.identity).await?;
 
-    let server = Server { front: house.front, metrics: house.metrics, header_timeout: settings.server.header_timeout };
+    let server = Server {
+        front: Arc::clone(&house.front),
+        metrics: house.metrics.clone(),
+        header_timeout: settings.server.header_timeout,
+    };
     let closing = CancellationToken::new();
     let serving = tokio::spawn(server.run(listener, closing.clone(), settings.server.drain_timeout));
     told_to_stop().await.map_err(ServeError::Signals)?;

@@ -156,7 +156,7 @@ fn config(setup: Setup, metrics: &Metrics) -> GateConfig {
         routes: RouteTable::build(setup.routes, metrics).expect("no collision"),
         versions: Versions::new(setup.versions),
         cors: Cors::new(setup.origins.into_iter().map(str::to_owned)),
-        csrf: CsrfConfig { tokens: CsrfTokens::new(&SecretString::new(CSRF_SECRET)), mode: setup.csrf_mode },
+        csrf: CsrfConfig { tokens: CsrfTokens::new(&SecretString::new(CSRF_SECRET).into()), mode: setup.csrf_mode },
         limits: LimitsConfig { auth: setup.auth_limit, api: setup.api_limit },
         trusted_proxies: setup.trusted_proxies.into_iter().map(|net| net.parse().expect("a net")).collect(),
         environment: setup.environment,

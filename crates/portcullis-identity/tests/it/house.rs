@@ -49,7 +49,8 @@ pub(crate) fn options() -> IdentityOptions {
         },
         demo: None,
         jwt_secret: None,
-        encryption_keys: vec![SecretString::new("an encryption key of more than 32 bytes")],
+        encryption_keys: SecretString::new("an encryption key of more than 32 bytes").into(),
+        signing_algorithm: portcullis_identity::SigningAlgorithm::EdDsa,
         hashing: HashingOptions { threads: 1, queue: 64 },
         public_url: "http://localhost:8000".to_owned(),
     }

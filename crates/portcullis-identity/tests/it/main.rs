@@ -6,6 +6,7 @@ mod change_password;
 mod demo;
 mod house;
 mod invitation;
+mod keys;
 mod login;
 mod people;
 mod policy;

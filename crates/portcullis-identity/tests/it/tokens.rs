@@ -107,7 +107,7 @@ async fn sr_30_keys_that_a_token_brings_along_are_never_used() {
 /// Signs claims with the house's own HMAC key, so that only the claims are wrong.
 async fn hmac_house() -> (House, impl Fn(&str, Value) -> String) {
     let secret = "a jwt secret of at least thirty-two bytes";
-    let house = house_with(IdentityOptions { jwt_secret: Some(SecretString::new(secret)), ..options() }).await;
+    let house = house_with(IdentityOptions { jwt_secret: Some(SecretString::new(secret).into()), ..options() }).await;
     let good = token(&house).await;
     let (kid, claims) = (part(&good, 0)["kid"].as_str().map(str::to_owned), part(&good, 1));
     let sign = move |typ: &str, changes: Value| {
@@ -183,7 +183,7 @@ async fn keys_outlive_a_restart_and_open_with_their_own_encryption_key_only() {
         metrics: metrics.clone(),
     };
     let other = IdentityOptions {
-        encryption_keys: vec![SecretString::new("a different key of more than 32 bytes")],
+        encryption_keys: SecretString::new("a different key of more than 32 bytes").into(),
         ..options()
     };
     let error = portcullis_identity::Identity::start(parts, other).await.err().expect("refused");

@@ -154,7 +154,7 @@ fn config(setup: Setup, metrics: &Metrics) -> GateConfig {
         routes: RouteTable::build(vec![route], metrics).expect("one route collides with none"),
         versions: Versions::new(Vec::new()),
         cors: Cors::default(),
-        csrf: CsrfConfig { tokens: CsrfTokens::new(&SecretString::new("c".repeat(32))), mode: CsrfMode::Cookie },
+        csrf: CsrfConfig { tokens: CsrfTokens::new(&SecretString::new("c".repeat(32)).into()), mode: CsrfMode::Cookie },
         limits: LimitsConfig { auth: None, api: None },
         trusted_proxies: setup.trusted_proxies.iter().map(|net| net.parse().expect("a net")).collect(),
         environment: Environment::Development,

@@ -1,4 +1,4 @@
-//! `portcullis keys init`: the secrets that production needs.
+//! `portcullis keys`: the secrets that production needs, and the keys that sign access tokens.
 
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, IsTerminal, Write};
@@ -6,12 +6,15 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
+use portcullis_identity::{Caller, Identity, KeyPhase, KeyView, RotationError, SigningAlgorithm};
 use portcullis_model::Random;
-use serde_json::json;
+use portcullis_model::user::rfc3339_millis;
+use serde_json::{Value, json};
 
-use super::Format;
+use super::identity::with_identity;
 use super::output::{Failure, print, print_error, print_json};
-use crate::settings::new_secret;
+use super::{Format, table};
+use crate::settings::{Settings, new_secret};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -24,17 +27,155 @@ Examples:
   portcullis keys init --output gate.env
   portcullis keys init | ssh gateway 'umask 077; cat > /etc/gate.env'
   docker run --env-file gate.env …")]
-    Init {
-        /// Write a new file that only its owner can read, instead of printing
-        #[arg(long, value_name = "FILE", conflicts_with = "json")]
-        output: Option<PathBuf>,
-        #[command(flatten)]
-        format: Format,
-    },
+    Init(Init),
+    /// List the keys that sign access tokens
+    #[command(after_help = "\
+A key is `next` until it signs, `signing`, `checking` while tokens of it may be good, `spent` when none can
+be, and `retired`.
+
+Examples:
+  portcullis keys list
+  portcullis keys list --json | jq -r '.keys[] | select(.phase == \"spent\") | .kid'")]
+    List(Format),
+    /// Make the key that signs access tokens next
+    #[command(after_help = "\
+It signs a minute later, when every replica and every reader of the JWKS knows it. What the key before
+it signed stays good. Once that is spent, retire it.
+
+Examples:
+  portcullis keys rotate
+  portcullis keys rotate --algorithm ES256")]
+    Rotate(Rotate),
+    /// From now on refuse what a key has signed
+    #[command(after_help = "\
+A key whose tokens may still be good is refused, unless you say --force because it has leaked: then whoever
+holds such a token refreshes it or signs in anew.
+
+Examples:
+  portcullis keys retire kP3xDPzT5CJbkk8Qz3hV0V7b8h8C9KQ1R8mQyMiV0zE")]
+    Retire(Retire),
+    /// Seal the signing keys with the first ENCRYPTION_KEY, so that an older one can go
+    #[command(after_help = "\
+To replace ENCRYPTION_KEY: write the new one below the old one, one a line, on every replica, and let each
+read it (SIGHUP). Put the new one first; SIGHUP again. Run this command. Then take the old one away.
+
+Examples:
+  ENCRYPTION_KEY_FILE=/run/secrets/encryption portcullis keys reseal")]
+    Reseal(Format),
 }
 
-pub(super) fn run(command: Command) -> Result<(), Failure> {
-    let Command::Init { output, format } = command;
+#[derive(clap::Args, Debug)]
+pub(super) struct Init {
+    /// Write a new file that only its owner can read, instead of printing
+    #[arg(long, value_name = "FILE", conflicts_with = "json")]
+    output: Option<PathBuf>,
+    #[command(flatten)]
+    format: Format,
+}
+
+#[derive(clap::Args, Debug)]
+pub(super) struct Rotate {
+    /// What it signs with: EdDSA or ES256 [default: session.signing_algorithm]
+    #[arg(long)]
+    algorithm: Option<SigningAlgorithm>,
+    #[command(flatten)]
+    format: Format,
+}
+
+#[derive(clap::Args, Debug)]
+pub(super) struct Retire {
+    /// The key's name, as `keys list` shows it
+    kid: String,
+    /// Also while tokens of it may be good
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    format: Format,
+}
+
+/// What needs the database.
+pub(super) fn run(settings: &Settings, command: Command) -> Result<(), Failure> {
+    with_identity(settings, async |identity| {
+        let caller = Caller::shell();
+        match command {
+            Command::Init(arguments) => init(arguments),
+            Command::List(format) => list(identity, format).await,
+            Command::Rotate(Rotate { algorithm, format }) => {
+                let algorithm = algorithm.unwrap_or(settings.session.signing_algorithm);
+                let made = identity.rotate_keys(algorithm, &caller).await.map_err(|error| describe(&error))?;
+                if format.json {
+                    print_json(&json!({ "key": key_json(&made) }));
+                } else {
+                    let from = rfc3339_millis(made.signs_from);
+                    print(&format!("Made {} ({}). It signs from {from} on.\n", made.kid, made.algorithm));
+                }
+                Ok(())
+            }
+            Command::Retire(Retire { kid, force, format }) => {
+                identity.retire_key(&kid, force, &caller).await.map_err(|error| describe(&error))?;
+                if format.json {
+                    print_json(&json!({ "retired": kid }));
+                } else {
+                    print(&format!("Retired {kid}: within seconds no replica accepts what it signed.\n"));
+                }
+                Ok(())
+            }
+            Command::Reseal(format) => {
+                let count = identity.reseal_keys(&caller).await.map_err(|error| describe(&error))?;
+                if format.json {
+                    print_json(&json!({ "resealed": count }));
+                } else {
+                    print(&format!("Sealed {count} keys with the first ENCRYPTION_KEY.\n"));
+                }
+                Ok(())
+            }
+        }
+    })
+}
+
+async fn list(identity: &Identity, format: Format) -> Result<(), Failure> {
+    let keys = identity.keys().await.map_err(|error| describe(&error))?;
+    if format.json {
+        print_json(&json!({ "keys": keys.iter().map(key_json).collect::<Vec<_>>() }));
+        return Ok(());
+    }
+    let row = |key: &KeyView| {
+        let until = match key.phase {
+            KeyPhase::Checking => key.spent_at.map(rfc3339_millis).unwrap_or_default(),
+            _ => String::new(),
+        };
+        vec![
+            key.kid.clone(),
+            key.algorithm.clone(),
+            key.phase.as_str().to_owned(),
+            rfc3339_millis(key.signs_from),
+            until,
+        ]
+    };
+    let header = ["KEY", "ALGORITHM", "PHASE", "SIGNS FROM", "TOKENS GOOD UNTIL"];
+    print(&table::render(&header, &keys.iter().map(row).collect::<Vec<_>>()));
+    Ok(())
+}
+
+fn key_json(key: &KeyView) -> Value {
+    json!({
+        "kid": key.kid,
+        "algorithm": key.algorithm,
+        "phase": key.phase.as_str(),
+        "createdAt": rfc3339_millis(key.created_at),
+        "signsFrom": rfc3339_millis(key.signs_from),
+        "spentAt": key.spent_at.map(rfc3339_millis),
+        "retiredAt": key.retired_at.map(rfc3339_millis),
+    })
+}
+
+fn describe(error: &RotationError) -> Failure {
+    Failure::of_error(error).maybe_hint(error.hint().map(str::to_owned))
+}
+
+/// Needs no database, and no settings.
+pub(super) fn init(arguments: Init) -> Result<(), Failure> {
+    let Init { output, format } = arguments;
     let random = Random::system();
     let (csrf, encryption) = (new_secret(&random), new_secret(&random));
     if format.json {

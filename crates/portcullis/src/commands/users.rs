@@ -7,6 +7,7 @@ use portcullis_model::{Role, SecretString, User};
 use portcullis_storage::UserFilter;
 use serde_json::json;
 
+use super::identity::with_identity;
 use super::output::{Failure, print, print_json};
 use super::{Format, password_input, table};
 use crate::settings::Settings;
@@ -104,20 +105,6 @@ pub(super) fn run(settings: &Settings, command: Command) -> Result<(), Failure> 
         }
         Command::List(arguments) => with_identity(settings, async |identity| list(identity, &arguments).await),
     }
-}
-
-fn with_identity(settings: &Settings, work: impl AsyncFnOnce(&Identity) -> Result<(), Failure>) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::new(format!("the command cannot be run: {error}")))?;
-    runtime.block_on(async {
-        let opened = Box::pin(crate::serve::open_identity(settings)).await;
-        let identity = opened.map_err(|error| Failure::of_error(&error).maybe_hint(error.hint()))?;
-        let done = Box::pin(work(&identity)).await;
-        identity.store().close().await;
-        done
-    })
 }
 
 async fn create(identity: &Identity, arguments: Create, password: SecretString) -> Result<(), Failure> {

@@ -90,6 +90,7 @@ impl House {
     pub(super) fn start_background(&self, stopping: &CancellationToken) -> TaskTracker {
         let tasks = TaskTracker::new();
         tasks.spawn(Arc::clone(&self.sessions).follow(stopping.clone()));
+        tasks.spawn(self.identity.clone().follow_keys(stopping.clone()));
         let sessions = Arc::clone(&self.sessions);
         let rung = move || sessions.news();
         match self.redis.clone() {
@@ -187,6 +188,7 @@ async fn start_identity(
         environment: settings.environment,
         issuer: session.issuer.clone(),
         audience: session.audience.clone(),
+        signing_algorithm: session.signing_algorithm,
         access_ttl: session.access_ttl,
         refresh_idle: session.refresh_idle,
         absolute: session.absolute,
@@ -205,7 +207,7 @@ async fn start_identity(
             .as_ref()
             .map(|demo| DemoOptions { email: demo.email.to_string(), password: demo.password.clone() }),
         jwt_secret: secrets.jwt,
-        encryption_keys: vec![secrets.encryption],
+        encryption_keys: secrets.encryption,
         hashing: HashingOptions {
             threads: settings.password.hash_threads.unwrap_or(hashing.threads),
             queue: settings.password.hash_queue,
@@ -227,7 +229,7 @@ const REDIS_COMMAND: std::time::Duration = std::time::Duration::from_millis(250)
 /// How long a rotated refresh token still gets its successor (contract §3).
 const GRACE: std::time::Duration = std::time::Duration::from_secs(10);
 
-fn gate_config(settings: &Settings, secrets: &Secrets, metrics: &Metrics) -> Result<GateConfig, ServeError> {
+pub(super) fn gate_config(settings: &Settings, secrets: &Secrets, metrics: &Metrics) -> Result<GateConfig, ServeError> {
     let mut specs = portcullis_http::route_specs();
     specs.extend(settings.route_specs());
     Ok(GateConfig {

@@ -5,21 +5,21 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use portcullis_model::{Random, SecretString};
+use portcullis_model::{Random, SecretRing, SecretString};
 use portcullis_storage::DatabaseUrl;
 
 use super::Settings;
-use super::secrets::{LEAST_BYTES, parse_secret};
+use super::secrets::{LEAST_BYTES, parse_secrets};
 
 /// The secrets in force.
 #[derive(Clone, Debug)]
 pub struct Secrets {
     /// Signs CSRF tokens.
-    pub csrf: SecretString,
+    pub csrf: SecretRing,
     /// Seals what the database must not know.
-    pub encryption: SecretString,
+    pub encryption: SecretRing,
     /// Signs access tokens with HS256, if there is one.
-    pub jwt: Option<SecretString>,
+    pub jwt: Option<SecretRing>,
 }
 
 /// Why the data folder cannot be used.
@@ -99,7 +99,7 @@ pub(super) fn keep_secrets(settings: &Settings, random: &Random) -> Result<Secre
     if holds_database {
         open_lock(folder)?;
     }
-    let kept = |secret: &Option<SecretString>, name| match secret {
+    let kept = |secret: &Option<SecretRing>, name| match secret {
         Some(secret) => Ok(secret.clone()),
         None => keep(folder, name, random),
     };
@@ -111,7 +111,7 @@ pub(super) fn keep_secrets(settings: &Settings, random: &Random) -> Result<Secre
 }
 
 /// Reads a secret, or makes it. It is on the disk before anything is sealed with it.
-fn keep(folder: &Path, name: &str, random: &Random) -> Result<SecretString, DataFolderError> {
+fn keep(folder: &Path, name: &str, random: &Random) -> Result<SecretRing, DataFolderError> {
     let path = folder.join(name);
     let failed = |source| DataFolderError::File { path: path.clone(), source };
     if let Some(secret) = read(&path)? {
@@ -128,7 +128,7 @@ fn keep(folder: &Path, name: &str, random: &Random) -> Result<SecretString, Data
     write_whole(&unfinished, secret.expose()).map_err(failed)?;
     std::fs::rename(&unfinished, &path).map_err(failed)?;
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
-    Ok(secret)
+    Ok(secret.into())
 }
 
 fn open_lock(folder: &Path) -> Result<File, DataFolderError> {
@@ -142,9 +142,9 @@ pub(crate) fn new_secret(random: &Random) -> SecretString {
     SecretString::new(random.hex::<LEAST_BYTES>())
 }
 
-fn read(path: &Path) -> Result<Option<SecretString>, DataFolderError> {
+fn read(path: &Path) -> Result<Option<SecretRing>, DataFolderError> {
     match std::fs::read_to_string(path) {
-        Ok(text) => parse_secret(text.trim_end())
+        Ok(text) => parse_secrets(&text)
             .map(Some)
             .map_err(|reason| DataFolderError::NoSecret { path: path.to_owned(), reason: reason.to_string() }),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -186,9 +186,9 @@ mod tests {
         let settings = in_folder(folder.path());
         let first = settings.keep_secrets(&Random::system()).expect("a fresh folder");
         let second = settings.keep_secrets(&Random::system()).expect("the same folder");
-        assert_eq!(first.csrf.expose(), second.csrf.expose());
-        assert_eq!(first.encryption.expose(), second.encryption.expose());
-        assert_ne!(first.csrf.expose(), first.encryption.expose());
+        assert_eq!(first.csrf.current().expose(), second.csrf.current().expose());
+        assert_eq!(first.encryption.current().expose(), second.encryption.current().expose());
+        assert_ne!(first.csrf.current().expose(), first.encryption.current().expose());
         let data = folder.path().join("portcullis-data");
         let mode = |path: &Path| path.metadata().expect("it exists").permissions().mode() & 0o777;
         assert_eq!(mode(&data), 0o700);
@@ -203,8 +203,15 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let settings = in_folder(folder.path());
         let made: Vec<String> = std::thread::scope(|scope| {
-            let one =
-                || settings.keep_secrets(&Random::system()).expect("a fresh folder").encryption.expose().to_owned();
+            let one = || {
+                settings
+                    .keep_secrets(&Random::system())
+                    .expect("a fresh folder")
+                    .encryption
+                    .current()
+                    .expose()
+                    .to_owned()
+            };
             let threads: Vec<_> = (0..16).map(|_| scope.spawn(one)).collect();
             threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
         });

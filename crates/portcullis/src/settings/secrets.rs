@@ -1,6 +1,6 @@
 //! `[secrets]`: what must stay secret, and what a good secret is.
 
-use portcullis_model::{Rejected, SecretString, policy::Environment};
+use portcullis_model::{Rejected, SecretRing, SecretString, policy::Environment};
 
 use super::key::{Key, Preset, Section};
 use super::notice::{Notice, Place, Problems};
@@ -12,11 +12,11 @@ use super::tree::Table;
 #[derive(Clone, Debug)]
 pub struct ConfiguredSecrets {
     /// Signs CSRF tokens.
-    pub csrf: Option<SecretString>,
+    pub csrf: Option<SecretRing>,
     /// Seals what the database must not know: signing keys, successors of refresh tokens.
-    pub encryption: Option<SecretString>,
+    pub encryption: Option<SecretRing>,
     /// Signs access tokens with HS256 in place of Ed25519.
-    pub jwt: Option<SecretString>,
+    pub jwt: Option<SecretRing>,
 }
 
 /// The shortest secret, in bytes (contract §8).
@@ -27,7 +27,7 @@ const LEAST_DIFFERENT: usize = 8;
 static CSRF: Key = Key::new(
     "csrf_secret",
     Preset::Otherwise("made on first start; production needs it"),
-    "text of at least 32 bytes",
+    "text of at least 32 bytes, or several, one a line: the first signs, all are good",
     "Signs CSRF tokens. The same on every replica.",
 )
 .environment(&["CSRF_SECRET"])
@@ -35,7 +35,7 @@ static CSRF: Key = Key::new(
 static ENCRYPTION: Key = Key::new(
     "encryption_key",
     Preset::Otherwise("made on first start; production needs it"),
-    "text of at least 32 bytes",
+    "text of at least 32 bytes, or several, one a line: the first signs, all are good",
     "Seals signing keys and other secrets in the database. The same on every replica, and kept as long as the database.",
 )
 .environment(&["ENCRYPTION_KEY"])
@@ -43,7 +43,7 @@ static ENCRYPTION: Key = Key::new(
 static JWT: Key = Key::new(
     "jwt_secret",
     Preset::Otherwise("none: Ed25519 keys in the database"),
-    "text of at least 32 bytes",
+    "text of at least 32 bytes, or several, one a line: the first signs, all are good",
     "Signs access tokens with HS256, for services that cannot read a JWKS.",
 )
 .environment(&["JWT_SECRET"])
@@ -59,7 +59,7 @@ pub(super) fn read(
 ) -> ConfiguredSecrets {
     let mut section = Reader::open(tree, &SECTION, problems);
     let mut secret = |key: &'static Key| {
-        let found = section.optional(key, parse_secret);
+        let found = section.optional(key, parse_secrets);
         if environment == Environment::Production && section.node(key).is_none() && key.name != JWT.name {
             let name = key.environment[0];
             let message = format!("{name} is missing: production keeps no secrets of its own making");
@@ -69,8 +69,9 @@ pub(super) fn read(
         found
     };
     let secrets = ConfiguredSecrets { csrf: secret(&CSRF), encryption: secret(&ENCRYPTION), jwt: secret(&JWT) };
-    let same = |a: &Option<SecretString>, b: &Option<SecretString>| {
-        a.as_ref().zip(b.as_ref()).is_some_and(|(a, b)| a.expose() == b.expose())
+    let same = |a: &Option<SecretRing>, b: &Option<SecretRing>| {
+        let shared = |a: &SecretRing, b: &SecretRing| a.iter().any(|a| b.iter().any(|b| a.expose() == b.expose()));
+        a.as_ref().zip(b.as_ref()).is_some_and(|(a, b)| shared(a, b))
     };
     for (first, second, key) in [
         (&secrets.csrf, &secrets.encryption, &ENCRYPTION),
@@ -88,8 +89,16 @@ pub(super) fn read(
     secrets
 }
 
+/// Secrets, one a line: the first signs or seals, all check or open.
+pub(super) fn parse_secrets(text: &str) -> Result<SecretRing, Rejected> {
+    let lines = text.lines().map(str::trim_end).filter(|line| !line.is_empty());
+    let secrets = lines.map(parse_secret).collect::<Result<Vec<_>, _>>()?;
+    // What holds no line at all is too short.
+    SecretRing::new(secrets).map_or_else(|| parse_secret("").map(SecretRing::from), Ok)
+}
+
 /// Refuses what is too short to be a secret, or published.
-pub(super) fn parse_secret(text: &str) -> Result<SecretString, Rejected> {
+fn parse_secret(text: &str) -> Result<SecretString, Rejected> {
     if text.len() < LEAST_BYTES {
         return Err(Rejected(format!(
             "it has {} bytes and needs at least {LEAST_BYTES}; `portcullis keys init` makes one",
@@ -178,6 +187,17 @@ mod tests {
             }
             assert!(settings("", &[(name, GOOD)]).warnings.is_empty());
         }
+    }
+
+    #[test]
+    fn secrets_are_replaced_by_writing_the_new_one_above_the_old() {
+        let other = "another one: pW4z8Lq2Vn6Xc0Tb9Ry3Kd7";
+        let ring = settings("", &[("CSRF_SECRET", &format!("{GOOD}\r\n{other}\n\n"))]).secrets.csrf.expect("given");
+        let texts: Vec<&str> = ring.iter().map(portcullis_model::SecretString::expose).collect();
+        assert_eq!((texts, ring.current().expose()), (vec![GOOD, other], GOOD));
+        let said = refused("", &[("CSRF_SECRET", &format!("{GOOD}\ntoo short"))]);
+        assert!(said.contains("needs at least 32") && !said.contains("too short"), "{said}");
+        assert!(refused("", &[("CSRF_SECRET", "\n\n")]).contains("CSRF_SECRET"));
     }
 
     #[test]

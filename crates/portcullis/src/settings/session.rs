@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use portcullis_identity::{SigningAlgorithm, UnknownAlgorithm};
 use portcullis_model::Rejected;
 use portcullis_model::span::parse_duration;
 use url::Url;
@@ -29,6 +30,8 @@ pub struct Session {
     pub issuer: String,
     /// `aud` of access tokens.
     pub audience: String,
+    /// What new signing keys sign with.
+    pub signing_algorithm: SigningAlgorithm,
 }
 
 static ACCESS_TTL: Key = Key::new("access_ttl", Preset::Value("24h"), "duration", "How long an access token is good.")
@@ -63,9 +66,25 @@ static AUDIENCE: Key = Key::new(
     "`aud` of access tokens. Changing it ends every access token.",
 );
 
+static SIGNING_ALGORITHM: Key = Key::new(
+    "signing_algorithm",
+    Preset::Value("EdDSA"),
+    "`EdDSA` or `ES256`",
+    "What new signing keys sign with: the first one, and those of `portcullis keys rotate`.",
+);
+
 pub(super) static SECTION: Section = Section {
     name: "session",
-    keys: &[&ACCESS_TTL, &REFRESH_IDLE, &ABSOLUTE, &ABSOLUTE_REMEMBERED, &STALE_MAX, &ISSUER, &AUDIENCE],
+    keys: &[
+        &ACCESS_TTL,
+        &REFRESH_IDLE,
+        &ABSOLUTE,
+        &ABSOLUTE_REMEMBERED,
+        &STALE_MAX,
+        &ISSUER,
+        &AUDIENCE,
+        &SIGNING_ALGORITHM,
+    ],
 };
 
 pub(super) fn read(tree: &Table, public_url: Option<&Url>, problems: &mut Problems) -> Session {
@@ -80,6 +99,9 @@ pub(super) fn read(tree: &Table, public_url: Option<&Url>, problems: &mut Proble
         stale_max: section.value(&STALE_MAX, parse_duration),
         issuer: issuer.or_else(public).unwrap_or_else(|| "portcullis".to_owned()),
         audience: section.value(&AUDIENCE, claim),
+        signing_algorithm: section.value(&SIGNING_ALGORITHM, |text| {
+            text.parse().map_err(|error: UnknownAlgorithm| Rejected(error.to_string()))
+        }),
     };
     if session.absolute > session.absolute_remembered {
         section.reject(&ABSOLUTE_REMEMBERED, "is shorter than session.absolute", "remembering makes a session longer");

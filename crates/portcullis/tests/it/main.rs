@@ -19,4 +19,5 @@ mod passwords;
 mod people;
 mod proxied;
 mod replicas;
+mod rotation;
 mod start;

@@ -1,0 +1,24 @@
+//! Identity over the configured database, for commands that change accounts and keys.
+
+use portcullis_identity::Identity;
+
+use super::output::Failure;
+use crate::settings::Settings;
+
+/// Opens it, works with it, and closes it.
+pub(super) fn with_identity(
+    settings: &Settings,
+    work: impl AsyncFnOnce(&Identity) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(format!("the command cannot be run: {error}")))?;
+    runtime.block_on(async {
+        let opened = Box::pin(crate::serve::open_identity(settings)).await;
+        let identity = opened.map_err(|error| Failure::of_error(&error).maybe_hint(error.hint()))?;
+        let done = Box::pin(work(&identity)).await;
+        identity.store().close().await;
+        done
+    })
+}
