@@ -91,7 +91,7 @@ pub(crate) async fn set_permissions(mut call: Call) -> Result<Reply, Fault> {
     let mut named = PermissionSet::new();
     for text in body.list("permissions") {
         match Permission::parse(&text) {
-            Ok(permission) => drop(named.insert(permission)),
+            Ok(permission) => _ = named.insert(permission),
             Err(rejected) => body.problem(rejected.0),
         }
     }

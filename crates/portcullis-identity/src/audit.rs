@@ -47,6 +47,11 @@ impl Caller {
         }
     }
 
+    /// Something done to many accounts at once.
+    pub(crate) fn bulk_event(&self, action: &'static str, at: Timestamp, details: Value) -> AuditEvent {
+        AuditEvent { details: Some(details), ..self.event(action, Outcome::Success, at) }
+    }
+
     /// Something done with the keys that sign.
     pub(crate) fn key_event(&self, action: &'static str, at: Timestamp, kid: &str) -> AuditEvent {
         let details = Value::from(serde_json::Map::from_iter([("kid".to_owned(), Value::from(kid))]));

@@ -131,7 +131,7 @@ impl Identity {
 
 impl Parts {
     /// A link with a new token in its fragment, which browsers send to no server.
-    async fn link(&self, user: &User, purpose: TokenPurpose) -> Result<SecretString, IdentityError> {
+    pub(crate) async fn link(&self, user: &User, purpose: TokenPurpose) -> Result<SecretString, IdentityError> {
         let (page, lifetime) = match purpose {
             TokenPurpose::VerifyEmail => ("verify-email", VERIFICATION_LIFETIME),
             TokenPurpose::ResetPassword => ("reset-password", RESET_LIFETIME),

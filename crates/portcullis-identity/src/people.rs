@@ -276,8 +276,8 @@ impl Identity {
         let mut after = before.clone();
         match change {
             PermissionChange::Set(named) => after = named,
-            PermissionChange::Add(named) => drop(after.insert(named)),
-            PermissionChange::Remove(named) => drop(after.remove(&named)),
+            PermissionChange::Add(named) => _ = after.insert(named),
+            PermissionChange::Remove(named) => _ = after.remove(&named),
         }
         let (granted, revoked) = (names(after.difference(&before)), names(before.difference(&after)));
         powers.may_grant(after.difference(&before))?;
@@ -333,7 +333,7 @@ impl Identity {
                 return Err(IdentityError::NotFound);
             }
             Some(_) => {}
-            None => drop(tx.end_sessions_of(id, None, reason, now).await?),
+            None => _ = tx.end_sessions_of(id, None, reason, now).await?,
         }
         let details = session.map(|session| json!({ "session": session }));
         tx.append_audit(&powers.event(caller, "user.end_sessions", id, now, details)).await?;

@@ -50,6 +50,27 @@ impl Identity {
         result
     }
 
+    /// Begins a reset for somebody: they get the mail that they would have asked for (requirement 17).
+    pub async fn start_reset(&self, id: UserId, caller: &Caller) -> Result<(), IdentityError> {
+        let now = self.clock.now();
+        let user = self.store.user_by_id(id).await?.filter(|user| user.is_active).ok_or(IdentityError::NotFound)?;
+        let mut tx = self.store.begin().await?;
+        tx.enqueue_mail(MailKind::ResetPassword.as_str(), user.id, now).await?;
+        let event = AuditEvent { actor_id: None, ..caller.success("user.reset", now, user.id, None) };
+        tx.append_audit(&event).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// A link that sets a new password, for whoever has the machine's shell and no mail server.
+    pub async fn reset_link(&self, id: UserId, caller: &Caller) -> Result<SecretString, IdentityError> {
+        let now = self.clock.now();
+        let user = self.store.user_by_id(id).await?.filter(|user| user.is_active).ok_or(IdentityError::NotFound)?;
+        let event = AuditEvent { actor_id: None, ..caller.success("user.reset_link", now, user.id, None) };
+        self.store.append_audit(&event).await?;
+        self.link(&user, TokenPurpose::ResetPassword).await
+    }
+
     async fn request_mail(
         &self,
         action: &'static str,

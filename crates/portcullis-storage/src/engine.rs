@@ -78,15 +78,22 @@ impl Engine {
             }
             DatabaseUrl::Postgres { url } => {
                 let server = server(url.expose())?;
-                let setup = format!("{LIFELINE}; {PATIENCE}");
-                let target = Target::Postgres { server: Box::new(server.clone()), setup };
-                let opening = tokio::time::timeout(options.acquire_timeout, Connection::open(&target)).await;
-                let opened = opening.unwrap_or(Err(SqlxError::PoolTimedOut));
-                let mut connection = opened.map_err(|error| OpenError::from_postgres(error, &server))?;
+                let mut connection = Box::pin(Self::connect_elsewhere(options)).await?;
                 judge::server(&runner(options), &mut connection, &server).await?;
                 Ok(connection)
             }
         }
+    }
+
+    /// A connection to a PostgreSQL that need not be fit for us: somebody else's data is read there.
+    pub(crate) async fn connect_elsewhere(options: &StoreOptions) -> Result<Connection, OpenError> {
+        let DatabaseUrl::Postgres { url } = &options.url else { return Err(OpenError::NotPostgres) };
+        let server = server(url.expose())?;
+        let setup = format!("{LIFELINE}; {PATIENCE}");
+        let target = Target::Postgres { server: Box::new(server.clone()), setup };
+        let opening = tokio::time::timeout(options.acquire_timeout, Connection::open(&target)).await;
+        let opened = opening.unwrap_or(Err(SqlxError::PoolTimedOut));
+        opened.map_err(|error| OpenError::from_postgres(error, &server))
     }
 
     /// A connection of its own that only reads. It makes no file and leaves the one that it finds as it is.

@@ -154,6 +154,16 @@ pub enum OpenError {
         /// The database.
         database: String,
     },
+    /// A table of users elsewhere.
+    #[error("the table of users cannot be read")]
+    ForeignTable {
+        /// Why.
+        #[source]
+        source: StoreError,
+    },
+    /// A table of users elsewhere is read from PostgreSQL only.
+    #[error("users are read straight from a PostgreSQL database only")]
+    NotPostgres,
     /// The connection cannot be encrypted as asked.
     #[error("PostgreSQL at {address} cannot be spoken to over TLS as sslmode asks")]
     Tls {
@@ -232,6 +242,12 @@ impl OpenError {
                  DATABASE_URL names the authority that vouches for it, when it is not a public one"
                     .into()
             }
+            Self::ForeignTable { .. } => {
+                "it needs the columns id, email, username, \"firstName\", \"lastName\", password, \
+                 role, \"isActive\", \"isEmailVerified\" and \"createdAt\"; otherwise export it as CSV or NDJSON"
+                    .into()
+            }
+            Self::NotPostgres => "give an address as postgres://user@host/database, or a file".into(),
             Self::Migration { .. } | Self::Schema { .. } | Self::Other { .. } => return None,
         })
     }

@@ -19,6 +19,28 @@ pub struct NewUser {
     pub password_hash: Option<SecretString>,
 }
 
+impl NewUser {
+    /// The values of its row, up to `updated_at`.
+    pub(crate) fn values(&self) -> Vec<Value> {
+        let Self { user, password_hash } = self;
+        vec![
+            user.id.0.into(),
+            user.email.as_str().into(),
+            user.username.as_str().into(),
+            user.first_name.as_str().into(),
+            user.last_name.as_str().into(),
+            user.avatar.clone().into(),
+            user.role.as_str().into(),
+            user.is_active.into(),
+            password_hash.as_ref().map(|hash| hash.expose().to_owned()).into(),
+            user.email_verified_at.into(),
+            user.last_login_at.into(),
+            user.created_at.into(),
+            user.updated_at.into(),
+        ]
+    }
+}
+
 /// An account with what a sign-in must know of it.
 #[derive(Clone, Debug)]
 pub struct Credentials {
@@ -113,6 +135,9 @@ static PAGE: Sql = Sql::select(
     ),
 );
 
+static AFTER: Sql =
+    Sql::select("users", concat!(credentials!(), "($1 IS NULL OR users.id > $1) ORDER BY users.id LIMIT $2"));
+
 /// The longest address or username, in bytes.
 const LONGEST: usize = 254;
 
@@ -182,6 +207,12 @@ impl Store {
         credentials_where(self, &CREDENTIALS_BY_ID, id.0.into()).await
     }
 
+    /// The accounts after one, by id: a walk through all of them costs the same for each.
+    pub async fn credentials_after(&self, last: Option<UserId>, limit: u64) -> Result<Vec<Credentials>, StoreError> {
+        let values = vec![last.map(|id| id.0).into(), as_bigint(limit)];
+        self.all(&AFTER, values).await?.iter().map(read_credentials).collect()
+    }
+
     /// How many active administrators there are.
     pub async fn count_active_admins(&self) -> Result<u64, StoreError> {
         active_admins(self).await
@@ -206,23 +237,7 @@ impl Store {
 impl Tx {
     /// Makes an account. `Conflict("users_email")` or `Conflict("users_username")` when the name is taken.
     pub async fn insert_user(&mut self, new: &NewUser) -> Result<(), StoreError> {
-        let NewUser { user, password_hash } = new;
-        let values = vec![
-            user.id.0.into(),
-            user.email.as_str().into(),
-            user.username.as_str().into(),
-            user.first_name.as_str().into(),
-            user.last_name.as_str().into(),
-            user.avatar.clone().into(),
-            user.role.as_str().into(),
-            user.is_active.into(),
-            password_hash.as_ref().map(|hash| hash.expose().to_owned()).into(),
-            user.email_verified_at.into(),
-            user.last_login_at.into(),
-            user.created_at.into(),
-            user.updated_at.into(),
-        ];
-        self.execute(&INSERT, values).await.map(|_| ())
+        self.execute(&INSERT, new.values()).await.map(|_| ())
     }
 
     /// The account with this id.

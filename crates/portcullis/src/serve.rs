@@ -19,7 +19,7 @@ use portcullis_identity::{Identity, IdentityError, StartError};
 use portcullis_model::policy::Environment;
 use portcullis_model::{Clock, Random};
 use portcullis_storage::{
-    DatabaseUrl, Migrator, OpenError, StoreOptions, TransferError, TransferProgress, TransferredTable,
+    DatabaseUrl, ForeignUsers, Migrator, OpenError, StoreOptions, TransferError, TransferProgress, TransferredTable,
 };
 use portcullis_telemetry::Metrics;
 use tokio::net::{TcpListener, TcpSocket};
@@ -179,6 +179,18 @@ pub async fn transfer(
         ..wiring::store_options(settings, &clock, &random, &metrics)
     };
     portcullis_storage::transfer(&options(from), &options(to), restart, told).await
+}
+
+/// The table of users of the program that this one replaces.
+pub async fn open_foreign_users(
+    settings: &Settings,
+    url: &DatabaseUrl,
+    table: &str,
+) -> Result<ForeignUsers, OpenError> {
+    let (clock, random) = (Clock::system(), Random::system());
+    let metrics = Metrics::new(&settings.metrics, env!("CARGO_PKG_VERSION"));
+    let options = StoreOptions { url: url.clone(), ..wiring::store_options(settings, &clock, &random, &metrics) };
+    ForeignUsers::open(&options, table).await
 }
 
 fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {

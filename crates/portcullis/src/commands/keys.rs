@@ -30,8 +30,8 @@ Examples:
     Init(Init),
     /// List the keys that sign access tokens
     #[command(after_help = "\
-A key is `next` until it signs, `signing`, `checking` while tokens of it may be good, `spent` when none can
-be, and `retired`.
+A key is `next` until it signs, `signing`, `checking` while tokens of it may be good, `spent` when
+none can be, and `retired`.
 
 Examples:
   portcullis keys list
@@ -39,8 +39,8 @@ Examples:
     List(Format),
     /// Make the key that signs access tokens next
     #[command(after_help = "\
-It signs a minute later, when every replica and every reader of the JWKS knows it. What the key before
-it signed stays good. Once that is spent, retire it.
+It signs a minute later, when every replica and every reader of the JWKS knows it. What the key
+before it signed stays good. Once that is spent, retire it.
 
 Examples:
   portcullis keys rotate
@@ -48,16 +48,17 @@ Examples:
     Rotate(Rotate),
     /// From now on refuse what a key has signed
     #[command(after_help = "\
-A key whose tokens may still be good is refused, unless you say --force because it has leaked: then whoever
-holds such a token refreshes it or signs in anew.
+A key whose tokens may still be good is refused, unless you say --force because it has leaked:
+then whoever holds such a token refreshes it or signs in anew.
 
 Examples:
   portcullis keys retire kP3xDPzT5CJbkk8Qz3hV0V7b8h8C9KQ1R8mQyMiV0zE")]
     Retire(Retire),
     /// Seal the signing keys with the first ENCRYPTION_KEY, so that an older one can go
     #[command(after_help = "\
-To replace ENCRYPTION_KEY: write the new one below the old one, one a line, on every replica, and let each
-read it (SIGHUP). Put the new one first; SIGHUP again. Run this command. Then take the old one away.
+To replace ENCRYPTION_KEY: write the new one below the old one, one a line, on every replica, and
+let each read it (SIGHUP). Put the new one first; SIGHUP again. Run this command. Then take the
+old one away.
 
 Examples:
   ENCRYPTION_KEY_FILE=/run/secrets/encryption portcullis keys reseal")]

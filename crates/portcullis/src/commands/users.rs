@@ -1,22 +1,26 @@
 //! `portcullis users`: accounts, from a shell on the machine.
 
+mod change;
+mod export;
+mod import;
+mod list;
+
 use clap::Subcommand;
 use portcullis_identity::{Caller, Identity, IdentityError, NewAccount};
-use portcullis_model::user::rfc3339_millis;
 use portcullis_model::{Role, SecretString, User};
-use portcullis_storage::UserFilter;
 use serde_json::json;
 
 use super::identity::with_identity;
 use super::output::{Failure, print, print_json};
-use super::{Format, password_input, table};
+use super::{Format, password_input};
 use crate::settings::Settings;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Make an account; its e-mail address counts as confirmed
     #[command(after_help = "\
-The password is read from standard input, because arguments can be seen by everybody on the machine.
+The password is read from standard input, because arguments can be seen by everybody on the
+machine.
 
 Examples:
   echo 'correct horse battery staple' | portcullis users create --email ada@example.com \\
@@ -33,8 +37,60 @@ Examples:
     #[command(after_help = "\
 Examples:
   portcullis users list
+  portcullis users list --search @example.com --inactive
   portcullis users list --role ADMIN --json | jq -r '.users[].email'")]
-    List(List),
+    List(list::List),
+    /// Let an account sign in no more; all its sessions end at once
+    #[command(after_help = "\
+Examples:
+  portcullis users disable ada@example.com")]
+    Disable(change::Person),
+    /// Let a disabled account sign in again
+    #[command(after_help = "\
+Examples:
+  portcullis users enable ada@example.com")]
+    Enable(change::Person),
+    /// Give an account another role, in force at once
+    #[command(after_help = "\
+Examples:
+  portcullis users set-role ada@example.com MANAGER")]
+    SetRole(change::SetRole),
+    /// Mail somebody a link to set a new password
+    #[command(after_help = "\
+Nobody but its owner picks a password. Without a mail server, --print-link prints the link
+instead; it works once, for 30 minutes, for whoever has it.
+
+Examples:
+  portcullis users reset ada@example.com
+  portcullis users reset ada@example.com --print-link")]
+    Reset(change::Reset),
+    /// Bring accounts from elsewhere; people keep their ids and passwords
+    #[command(after_help = "\
+From a CSV file with a line of names, from NDJSON (one JSON object a line), from standard input
+(-), or straight from the table of users of a PostgreSQL database. Names of columns: id, email,
+username, firstName, lastName, password (an argon2, bcrypt, scrypt or PBKDF2 hash), role,
+isActive, isEmailVerified, createdAt, avatar, permissions. Only email, username, firstName and
+lastName are needed.
+
+What breaks a rule or is taken is left out and told with its reason; the rest is brought. Run it
+again after an interruption: what is there already is passed over. Exit code 1 if anything was
+left out.
+
+Arguments can be seen by everybody on the machine: leave a password out of the address and set
+PGPASSWORD.
+
+Examples:
+  portcullis users import people.csv --report refused.ndjson
+  portcullis users import postgres://reader@db.example/old --table users
+  zcat people.ndjson.gz | portcullis users import - --format ndjson
+  portcullis users import people.csv --dry-run")]
+    Import(import::Import),
+    /// Write all accounts out, as `import` reads them
+    #[command(after_help = "\
+Examples:
+  portcullis users export > people.ndjson
+  portcullis users export --format csv --with-password-hashes > people.csv")]
+    Export(export::Export),
 }
 
 #[derive(clap::Args, Debug)]
@@ -71,15 +127,6 @@ pub(super) struct RecoverAdmin {
     format: Format,
 }
 
-#[derive(clap::Args, Debug)]
-pub(super) struct List {
-    /// Only accounts with this role
-    #[arg(long, value_parser = parse_role)]
-    role: Option<Role>,
-    #[command(flatten)]
-    format: Format,
-}
-
 /// The only way a password comes in.
 #[derive(clap::Args, Debug)]
 struct PasswordStdin {
@@ -103,7 +150,23 @@ pub(super) fn run(settings: &Settings, command: Command) -> Result<(), Failure> 
             let password = password_input::read(std::io::stdin().lock())?;
             with_identity(settings, async |identity| recover(identity, &arguments, &password).await)
         }
-        Command::List(arguments) => with_identity(settings, async |identity| list(identity, &arguments).await),
+        Command::List(arguments) => with_identity(settings, async |identity| list::run(identity, &arguments).await),
+        Command::Disable(person) => {
+            with_identity(settings, async |identity| change::set_active(identity, &person, false).await)
+        }
+        Command::Enable(person) => {
+            with_identity(settings, async |identity| change::set_active(identity, &person, true).await)
+        }
+        Command::SetRole(arguments) => {
+            with_identity(settings, async |identity| change::set_role(identity, &arguments).await)
+        }
+        Command::Reset(arguments) => {
+            with_identity(settings, async |identity| change::reset(identity, &arguments).await)
+        }
+        Command::Import(arguments) => {
+            with_identity(settings, async |identity| import::run(identity, settings, arguments).await)
+        }
+        Command::Export(arguments) => with_identity(settings, async |identity| export::run(identity, &arguments).await),
     }
 }
 
@@ -125,40 +188,6 @@ async fn recover(identity: &Identity, arguments: &RecoverAdmin, password: &Secre
     show(&user, arguments.format, "Recovered");
     Ok(())
 }
-
-async fn list(identity: &Identity, arguments: &List) -> Result<(), Failure> {
-    let filter = UserFilter { role: arguments.role, ..UserFilter::default() };
-    let mut users: Vec<User> = Vec::new();
-    loop {
-        let offset = u64::try_from(users.len()).expect("far fewer accounts than 2^64");
-        let page = identity.store().list_users(&filter, PAGE, offset).await;
-        let page = page.map_err(|error| Failure::of_error(&error))?.users;
-        if page.is_empty() {
-            break;
-        }
-        users.extend(page);
-    }
-    if arguments.format.json {
-        print_json(&json!({ "users": users }));
-        return Ok(());
-    }
-    let row = |user: &User| {
-        vec![
-            user.email.to_string(),
-            user.username.to_string(),
-            user.role.to_string(),
-            if user.is_active { "yes" } else { "no" }.to_owned(),
-            user.last_login_at.map_or_else(|| "never".to_owned(), rfc3339_millis),
-            rfc3339_millis(user.created_at),
-        ]
-    };
-    let header = ["EMAIL", "USERNAME", "ROLE", "ACTIVE", "LAST LOGIN", "CREATED"];
-    print(&table::render(&header, &users.iter().map(row).collect::<Vec<_>>()));
-    Ok(())
-}
-
-/// How many accounts are read at once.
-const PAGE: u64 = 1000;
 
 fn show(user: &User, format: Format, done: &str) {
     if format.json {

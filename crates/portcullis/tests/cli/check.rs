@@ -63,10 +63,10 @@ fn programs_get_json() {
     let first = &document["problems"][0];
     assert_eq!((first["file"].as_str(), first["line"].as_u64()), (Some("portcullis.toml"), Some(2)));
     assert_eq!(first["hint"], "did you mean `listen`?");
-    let said = Shell::new().env("SMTP_URL", "smtp://x").run(&["check", "--json"]).ok();
+    let said = Shell::new().env("SENTRY_DSN", "smtp://x").run(&["check", "--json"]).ok();
     let document = said.json();
     assert_eq!(document["ok"], true);
-    assert_eq!(document["warnings"][0]["place"], "environment SMTP_URL");
+    assert_eq!(document["warnings"][0]["place"], "environment SENTRY_DSN");
     assert!(document["advice"].as_array().is_some_and(|advice| !advice.is_empty()));
 }
 

@@ -21,6 +21,12 @@ fn the_help_of_every_command_is_as_reviewed() {
     page("help_users_create", &["users", "create", "--help"]);
     page("help_users_recover_admin", &["users", "recover-admin", "--help"]);
     page("help_users_list", &["users", "list", "--help"]);
+    for command in ["disable", "enable", "set-role", "reset", "import", "export"] {
+        page(&format!("help_users_{}", command.replace('-', "_")), &["users", command, "--help"]);
+    }
+    for command in ["list", "rotate", "retire", "reseal"] {
+        page(&format!("help_keys_{command}"), &["keys", command, "--help"]);
+    }
     page("help_keys", &["keys", "--help"]);
     page("help_keys_init", &["keys", "init", "--help"]);
     page("help_healthcheck", &["healthcheck", "--help"]);

@@ -4,6 +4,7 @@ mod check;
 mod completions;
 mod healthcheck;
 mod help;
+mod import;
 mod keys;
 mod migrate;
 mod routes;

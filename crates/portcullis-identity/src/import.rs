@@ -1,0 +1,207 @@
+//! Accounts brought from elsewhere: people keep their ids and their passwords. What breaks a rule is told and left out.
+
+use portcullis_model::{
+    Email, Permission, PermissionSet, PersonName, Rejected, Role, SecretString, Timestamp, User, UserId, Username,
+};
+use portcullis_storage::{ImportOutcome, ImportedUser, NewUser};
+use serde_json::json;
+
+use crate::audit::Caller;
+use crate::error::IdentityError;
+use crate::identity::Identity;
+use crate::stored_hash::check_stored_hash;
+
+/// An account as it was written elsewhere, unchecked.
+#[derive(Clone, Debug, Default)]
+pub struct ImportRow {
+    /// Its id; a new one if there is none.
+    pub id: Option<String>,
+    /// Its e-mail address.
+    pub email: String,
+    /// Its username.
+    pub username: String,
+    /// First name.
+    pub first_name: String,
+    /// Last name.
+    pub last_name: String,
+    /// A path or URL of a picture.
+    pub avatar: Option<String>,
+    /// A hash made by argon2, bcrypt, scrypt or PBKDF2; without one the person must reset the password.
+    pub password: Option<SecretString>,
+    /// One of the five roles, in any case; DEVELOPER if there is none.
+    pub role: Option<String>,
+    /// Whether it may sign in; yes, if nothing is said.
+    pub is_active: Option<bool>,
+    /// Whether its address was confirmed; no, if nothing is said.
+    pub is_email_verified: Option<bool>,
+    /// When it was made: RFC 3339, or as PostgreSQL writes it, in UTC; now, if nothing is said.
+    pub created_at: Option<String>,
+    /// What it may do beyond its role.
+    pub permissions: Vec<String>,
+}
+
+/// What became of a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RowOutcome {
+    /// The account was made.
+    Made,
+    /// It is there already: an earlier attempt made it.
+    AlreadyThere,
+    /// It was left out, for this reason.
+    Refused(String),
+}
+
+impl Identity {
+    /// Makes the accounts that can be made, all in one transaction, and says of each row what became of it, in order.
+    ///
+    /// A `trial` finds out and changes nothing.
+    pub async fn import_people(
+        &self,
+        rows: Vec<ImportRow>,
+        trial: bool,
+        caller: &Caller,
+    ) -> Result<Vec<RowOutcome>, IdentityError> {
+        let now = self.clock.now();
+        let checked: Vec<Result<ImportedUser, String>> = rows.into_iter().map(|row| self.check_row(row, now)).collect();
+        let people: Vec<ImportedUser> = checked.iter().filter_map(|row| row.as_ref().ok()).cloned().collect();
+        let mut tx = self.store.begin().await?;
+        let mut outcomes = tx.import_users(&people).await?.into_iter();
+        let made = outcomes.as_slice().iter().filter(|outcome| **outcome == ImportOutcome::Made).count();
+        if made > 0 {
+            tx.append_audit(&caller.bulk_event("user.import", now, json!({ "accounts": made }))).await?;
+        }
+        // Without a commit nothing of it stays.
+        if !trial {
+            tx.commit().await?;
+        }
+        let told = |row: Result<ImportedUser, String>| match row {
+            Err(reason) => RowOutcome::Refused(reason),
+            Ok(_) => tell(outcomes.next().expect("one for each account that was tried")),
+        };
+        Ok(checked.into_iter().map(told).collect())
+    }
+
+    fn check_row(&self, row: ImportRow, now: Timestamp) -> Result<ImportedUser, String> {
+        let ImportRow {
+            id,
+            email,
+            username,
+            first_name,
+            last_name,
+            avatar,
+            password,
+            role,
+            is_active,
+            is_email_verified,
+            created_at,
+            permissions,
+        } = row;
+        let mut problems: Vec<String> = Vec::new();
+        let mut keep = |result: Result<(), String>| problems.extend(result.err());
+        let text = |Rejected(problem)| problem;
+        let (mut the_id, mut the_email, mut the_username) = (None, None, None);
+        let (mut the_first, mut the_last) = (None, None);
+        keep(Email::parse(&email).map(|email| the_email = Some(email)).map_err(text));
+        keep(Username::parse(&username).map(|name| the_username = Some(name)).map_err(text));
+        keep(PersonName::parse("First name", &first_name).map(|name| the_first = Some(name)).map_err(text));
+        keep(PersonName::parse("Last name", &last_name).map(|name| the_last = Some(name)).map_err(text));
+        keep(match id.as_deref().map(str::trim).filter(|id| !id.is_empty()) {
+            None => Ok(the_id = Some(UserId::new(&self.clock, &self.random))),
+            Some(id) => id.parse().map(|id| the_id = Some(id)).map_err(|_| "Id must be a UUID".to_owned()),
+        });
+        let mut the_role = Role::Developer;
+        if let Some(role) = role.as_deref().map(str::trim).filter(|role| !role.is_empty()) {
+            keep(
+                role.to_ascii_uppercase()
+                    .parse()
+                    .map(|role| the_role = role)
+                    .map_err(|error: portcullis_model::role::UnknownRole| error.to_string()),
+            );
+        }
+        let mut made_at = now;
+        if let Some(at) = created_at.as_deref().map(str::trim).filter(|at| !at.is_empty()) {
+            keep(read_time(at).map(|at| made_at = at.min(now)).ok_or_else(|| format!("createdAt {at:?} is no time")));
+        }
+        let mut the_avatar = None;
+        if let Some(avatar) = avatar.filter(|avatar| !avatar.is_empty()) {
+            keep(portcullis_model::name::parse_avatar(&avatar).map(|avatar| the_avatar = Some(avatar)).map_err(text));
+        }
+        let hash = password.filter(|hash| !hash.expose().is_empty());
+        if let Some(hash) = &hash {
+            keep(
+                check_stored_hash(hash.expose())
+                    .map_err(|refused| format!("The password cannot be taken over: {refused}")),
+            );
+        }
+        let mut held = PermissionSet::new();
+        for name in permissions {
+            keep(Permission::parse(&name).map(|name| _ = held.insert(name)).map_err(text));
+        }
+        let (Some(id), Some(email), Some(username), Some(first_name), Some(last_name), true) =
+            (the_id, the_email, the_username, the_first, the_last, problems.is_empty())
+        else {
+            return Err(problems.join("; "));
+        };
+        let user = User {
+            id,
+            email,
+            username,
+            first_name,
+            last_name,
+            avatar: the_avatar,
+            role: the_role,
+            is_active: is_active.unwrap_or(true),
+            email_verified_at: is_email_verified.unwrap_or(false).then_some(made_at),
+            last_login_at: None,
+            created_at: made_at,
+            updated_at: now,
+        };
+        Ok(ImportedUser { new: NewUser { user, password_hash: hash }, permissions: held })
+    }
+}
+
+fn tell(outcome: ImportOutcome) -> RowOutcome {
+    let refused = |why: &str| RowOutcome::Refused(why.to_owned());
+    match outcome {
+        ImportOutcome::Made => RowOutcome::Made,
+        ImportOutcome::AlreadyThere => RowOutcome::AlreadyThere,
+        ImportOutcome::IdTaken => refused("another account has this id"),
+        ImportOutcome::EmailTaken => refused("another account has this email address, once both are normalised"),
+        ImportOutcome::UsernameTaken => refused("another account has this username, once both are normalised"),
+    }
+}
+
+/// RFC 3339, or what PostgreSQL makes of a timestamp in UTC.
+fn read_time(text: &str) -> Option<Timestamp> {
+    if let Ok(at) = text.parse::<Timestamp>() {
+        return Some(at);
+    }
+    let utc = text.strip_suffix("+00").or_else(|| text.strip_suffix("+00:00")).unwrap_or(text);
+    ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f"]
+        .iter()
+        .find_map(|form| chrono::NaiveDateTime::parse_from_str(utc, form).ok())
+        .map(|at| at.and_utc())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_as_programs_and_databases_write_them() {
+        let expected = "2024-02-29T12:34:56.789Z".parse::<Timestamp>().expect("valid");
+        for text in [
+            "2024-02-29T12:34:56.789Z",
+            "2024-02-29T13:34:56.789+01:00",
+            "2024-02-29 12:34:56.789",
+            "2024-02-29 12:34:56.789+00",
+            "2024-02-29T12:34:56.789",
+        ] {
+            assert_eq!(read_time(text), Some(expected), "{text}");
+        }
+        assert_eq!(read_time("2024-02-29 12:34:56"), "2024-02-29T12:34:56Z".parse().ok());
+        for bad in ["", "yesterday", "2024-02-30 00:00:00", "1709210096"] {
+            assert_eq!(read_time(bad), None, "{bad}");
+        }
+    }
+}

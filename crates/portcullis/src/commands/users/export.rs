@@ -1,0 +1,83 @@
+//! `portcullis users export`: every account, in the form that `import` reads.
+
+use std::io::Write as _;
+
+use portcullis_identity::Identity;
+use portcullis_model::Permission;
+use portcullis_model::user::rfc3339_millis;
+use portcullis_storage::Credentials;
+use serde_json::{Value, json};
+
+use super::import::{COLUMNS, FileFormat};
+use crate::commands::output::Failure;
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct Export {
+    /// The form of the lines
+    #[arg(long, value_enum, default_value = "ndjson")]
+    format: FileFormat,
+    /// Also the hashes of passwords: whoever has them can try to guess
+    #[arg(long)]
+    with_password_hashes: bool,
+}
+
+/// How many accounts are read at once.
+const PAGE: u64 = 1000;
+
+pub(crate) async fn run(identity: &Identity, arguments: &Export) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| Failure::new(format!("the accounts cannot be written: {error}"));
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let mut csv = csv::Writer::from_writer(Vec::new());
+    if arguments.format == FileFormat::Csv {
+        csv.write_record(COLUMNS).map_err(|error| failed(error.into()))?;
+    }
+    let mut last = None;
+    loop {
+        let page = identity.store().credentials_after(last, PAGE).await.map_err(|error| Failure::of_error(&error))?;
+        let Some(end) = page.last() else { break };
+        last = Some(end.user.id);
+        for known in &page {
+            let person = person(known, arguments.with_password_hashes);
+            match arguments.format {
+                FileFormat::Ndjson => writeln!(out, "{person}").map_err(failed)?,
+                FileFormat::Csv => {
+                    csv.write_record(COLUMNS.map(|name| cell(&person[name]))).map_err(|error| failed(error.into()))?;
+                }
+            }
+        }
+        csv.flush().map_err(failed)?;
+        out.write_all(csv.get_ref()).map_err(failed)?;
+        csv = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
+    }
+    let rest = csv.into_inner().map_err(|error| failed(error.into_error()))?;
+    out.write_all(&rest).and_then(|()| out.flush()).map_err(failed)
+}
+
+fn person(known: &Credentials, with_hash: bool) -> Value {
+    let user = &known.user;
+    let hash = known.password_hash.as_ref().filter(|_| with_hash);
+    json!({
+        "id": user.id,
+        "email": user.email,
+        "username": user.username,
+        "firstName": user.first_name,
+        "lastName": user.last_name,
+        "password": hash.map(|hash| hash.expose()),
+        "role": user.role,
+        "isActive": user.is_active,
+        "isEmailVerified": user.is_email_verified(),
+        "createdAt": rfc3339_millis(user.created_at),
+        "avatar": user.avatar,
+        "permissions": known.extra_permissions.iter().map(Permission::as_str).collect::<Vec<_>>(),
+    })
+}
+
+/// A value as a cell: nothing for null, spaces between the members of a list.
+fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        Value::Array(members) => members.iter().map(cell).collect::<Vec<_>>().join(" "),
+        other => other.to_string(),
+    }
+}

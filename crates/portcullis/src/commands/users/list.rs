@@ -1,0 +1,64 @@
+//! `portcullis users list`.
+
+use portcullis_identity::Identity;
+use portcullis_model::user::rfc3339_millis;
+use portcullis_model::{Role, User};
+use portcullis_storage::UserFilter;
+use serde_json::json;
+
+use super::parse_role;
+use crate::commands::output::{Failure, print, print_json};
+use crate::commands::{Format, table};
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct List {
+    /// Only accounts with this role
+    #[arg(long, value_parser = parse_role)]
+    role: Option<Role>,
+    /// Only accounts whose e-mail address or username contains this
+    #[arg(long, value_name = "TEXT")]
+    search: Option<String>,
+    /// Only accounts that may not sign in
+    #[arg(long)]
+    inactive: bool,
+    #[command(flatten)]
+    format: Format,
+}
+
+/// How many accounts are read at once.
+const PAGE: u64 = 1000;
+
+pub(crate) async fn run(identity: &Identity, arguments: &List) -> Result<(), Failure> {
+    let filter = UserFilter {
+        role: arguments.role,
+        search: arguments.search.clone(),
+        is_active: arguments.inactive.then_some(false),
+    };
+    let mut users: Vec<User> = Vec::new();
+    loop {
+        let offset = u64::try_from(users.len()).expect("far fewer accounts than 2^64");
+        let page = identity.store().list_users(&filter, PAGE, offset).await;
+        let page = page.map_err(|error| Failure::of_error(&error))?.users;
+        if page.is_empty() {
+            break;
+        }
+        users.extend(page);
+    }
+    if arguments.format.json {
+        print_json(&json!({ "users": users }));
+        return Ok(());
+    }
+    let row = |user: &User| {
+        vec![
+            user.email.to_string(),
+            user.username.to_string(),
+            user.role.to_string(),
+            if user.is_active { "yes" } else { "no" }.to_owned(),
+            user.last_login_at.map_or_else(|| "never".to_owned(), rfc3339_millis),
+            rfc3339_millis(user.created_at),
+        ]
+    };
+    let header = ["EMAIL", "USERNAME", "ROLE", "ACTIVE", "LAST LOGIN", "CREATED"];
+    print(&table::render(&header, &users.iter().map(row).collect::<Vec<_>>()));
+    Ok(())
+}

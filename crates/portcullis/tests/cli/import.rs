@@ -1,0 +1,192 @@
+//! `portcullis users import` and `export`: people keep their ids and their passwords.
+
+use std::fmt::Write as _;
+
+use portcullis_testkit::{PASSWORD, PrivatePostgres, TestAppBuilder};
+use serde_json::{Value, json};
+
+use crate::shell::Shell;
+
+/// `correct horse battery staple`, as bcrypt stored it elsewhere.
+const BCRYPT: &str = "$2b$04$abcdefghijklmnopqrstuu7EJV7kdjBBQxyb0HjTh9KS7.Lah/6CG";
+const ADA: &str = "018f0000-0000-7000-8000-00000000ada0";
+
+fn import(shell: &Shell, arguments: &[&str], input: &str) -> (Value, String, Option<i32>) {
+    let said = shell.run_with(&[&["users", "import"], arguments, &["--json"]].concat(), input);
+    (said.json(), said.err, said.code)
+}
+
+fn people(shell: &Shell) -> Vec<Value> {
+    let out = shell.run(&["users", "export", "--with-password-hashes"]).ok().out;
+    out.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+fn on_both(test: fn(Shell)) {
+    test(Shell::new());
+    test(Shell::new().env("DATABASE_URL", &PrivatePostgres::shared().database()));
+}
+
+#[test]
+fn a_csv_is_read_by_its_names_and_what_is_wrong_is_left_out_with_its_reason() {
+    on_both(|shell| {
+        let csv = format!(
+            "EMAIL,username,first_name,lastName,Password,role,isActive,isEmailVerified,createdAt,id\n\
+             Ada@Example.com,Ada,Ada,\"Lovelace, Countess\",{BCRYPT},admin,true,t,2020-02-29 12:34:56.5,{ADA}\n\
+             ada@example.com,other,Ada,L,,,,,,\n\
+             ben@example.com,ada,Ben,F,,,,,,\n\
+             carl@example.com,carl,Carl,G,plain text,,,,,\n\
+             dora@example.com,dora,Dora,K,$2b$31$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW,,,,,\n\
+             not-an-address,x,,,,BOSS,maybe,,someday,not-a-uuid\n\
+             emil@example.com,emil,Emil,N,,,,,,{ADA}\n\
+             fred@example.com,fred,Fred,G,,viewer,no,,,\n"
+        );
+        let shell = shell.file("people.csv", &csv);
+        let (trial, _, _) = import(&shell, &["people.csv", "--dry-run"], "");
+        assert_eq!((&trial["imported"], &trial["refused"]), (&json!(2), &json!(6)), "{trial}");
+        assert!(people(&shell).is_empty(), "a trial changed something");
+        let (told, err, code) = import(&shell, &["people.csv", "--report", "refused.ndjson"], "");
+        assert_eq!((&told["imported"], &told["alreadyThere"], &told["refused"]), (&json!(2), &json!(0), &json!(6)));
+        assert!(code == Some(1) && err.contains("6 accounts were left out") && err.contains("hint:"), "{err}");
+        let report = std::fs::read_to_string(shell.path("refused.ndjson")).expect("written");
+        for (line, reason) in [
+            (3, "email address, once both are normalised"),
+            (4, "username, once both are normalised"),
+            (5, "no argon2, bcrypt, scrypt or PBKDF2 hash"),
+            (6, "would cost too much"),
+            (7, "isActive must be true or false"),
+            (8, "another account has this id"),
+        ] {
+            let found = report.lines().find(|text| text.contains(&format!("\"line\":{line},")));
+            assert!(found.is_some_and(|text| text.contains(reason)), "{line} {reason}: {report}");
+        }
+        assert!(!report.contains("$2b$") && !report.contains("plain text"), "a hash in the report: {report}");
+
+        let made = people(&shell);
+        let ada = made.iter().find(|person| person["username"] == "ada").expect("made");
+        assert_eq!((&ada["id"], &ada["role"], &ada["password"]), (&json!(ADA), &json!("ADMIN"), &json!(BCRYPT)));
+        assert_eq!((&ada["lastName"], &ada["isEmailVerified"]), (&json!("Lovelace, Countess"), &json!(true)));
+        assert_eq!(ada["createdAt"], "2020-02-29T12:34:56.500Z");
+        let fred = made.iter().find(|person| person["username"] == "fred").expect("made");
+        assert_eq!((&fred["isActive"], &fred["password"]), (&json!(false), &Value::Null));
+
+        let (again, _, _) = import(&shell, &["people.csv"], "");
+        assert_eq!((&again["imported"], &again["alreadyThere"]), (&json!(0), &json!(1)), "fred had no id: {again}");
+    });
+}
+
+#[test]
+fn what_is_exported_is_imported_as_it_was() {
+    on_both(|shell| {
+        let first = json!({
+            "id": ADA, "email": "zoë@bücher.example", "username": "zoe", "firstName": "Zoë", "lastName": "\"K\", the",
+            "password": BCRYPT, "role": "MANAGER", "isActive": true, "isEmailVerified": true,
+            "createdAt": "2021-01-01T00:00:00.000Z", "avatar": "/zoe.png", "permissions": ["USER_DELETE", "PROJECT_VIEW"],
+            "unknown": {"member": 1},
+        });
+        let (told, _, code) = import(&shell, &["-", "--format", "ndjson"], &format!("{first}\n\n"));
+        assert_eq!((&told["imported"], code), (&json!(1), Some(0)), "{told}");
+        let before = people(&shell);
+        let without = shell.run(&["users", "export"]).ok().out;
+        assert!(!without.contains("$2b$"), "hashes only when asked for: {without}");
+        for format in ["csv", "ndjson"] {
+            let out = shell.run(&["users", "export", "--with-password-hashes", "--format", format]).ok().out;
+            let other = Shell::new();
+            let (told, _, code) = import(&other, &["-", "--format", format], &out);
+            assert_eq!((&told["imported"], code), (&json!(1), Some(0)), "{told}");
+            assert_eq!(people(&other), before, "{format}");
+        }
+    });
+}
+
+#[test]
+fn lines_that_are_no_accounts_are_told_and_the_rest_is_brought() {
+    let shell = Shell::new();
+    let good = json!({ "email": "ada@example.com", "username": "ada", "firstName": "A", "lastName": "L" });
+    let lines = format!("[]\n{{\"email\": 5}}\nnonsense {BCRYPT}\n{good}\n{{\"email\":\"x\0@example.com\"}}\n");
+    let said = shell.run_with(&["users", "import", "-", "--format", "ndjson"], &lines).failed();
+    assert!(said.out.starts_with("Imported 1 accounts"), "{}", said.out);
+    for part in ["line 1", "line 2", "email must be a text", "line 3", "line 5"] {
+        assert!(said.err.contains(part), "{part}: {}", said.err);
+    }
+    assert!(!said.err.contains(BCRYPT), "{}", said.err);
+    for (arguments, told) in [
+        (&["nowhere.csv"][..], "nowhere.csv cannot be read"),
+        (&["people.xlsx"], "add --format"),
+        (&["postgres://nobody@127.0.0.1:1/x"], "cannot reach PostgreSQL"),
+    ] {
+        let said = shell.run(&[&["users", "import"], arguments].concat()).failed();
+        assert!(said.err.contains(told) && said.err.contains("error:"), "{}", said.err);
+    }
+    let shell = shell.file("headless.csv", "ada@example.com,ada\n");
+    let said = shell.run(&["users", "import", "headless.csv"]).failed();
+    assert!(said.err.contains("does not name email, username, firstName, lastName"), "{}", said.err);
+}
+
+#[test]
+fn a_table_of_another_program_is_read_straight_and_its_people_sign_in() {
+    let server = PrivatePostgres::shared();
+    let old = server.database();
+    let name = old.rsplit('/').next().expect("a name").to_owned();
+    server.run_sql_in(
+        &name,
+        "CREATE TYPE role AS ENUM ('ADMIN', 'DEVELOPER'); \
+         CREATE TABLE users (id uuid PRIMARY KEY, email varchar(255), username varchar(50), \"firstName\" varchar(50), \
+         \"lastName\" varchar(50), password varchar(255), role role, \"isActive\" boolean, \"isEmailVerified\" boolean, \
+         \"createdAt\" timestamp)",
+    );
+    let mut rows =
+        String::from("INSERT INTO users SELECT gen_random_uuid(), 'p' || i || '@example.com', 'p0' || i, 'A', 'B', ");
+    let _ = write!(
+        rows,
+        "'{BCRYPT}', 'DEVELOPER', TRUE, TRUE, TIMESTAMP '2020-01-01' + i * INTERVAL '1 s' FROM generate_series(1, 2500) i; \
+         INSERT INTO users VALUES ('{ADA}', 'ADA@example.com', 'ada', 'Ada', 'Lovelace', '{BCRYPT}', 'ADMIN', TRUE, TRUE, '2020-01-01')"
+    );
+    server.run_sql_in(&name, &rows);
+
+    let builder = TestAppBuilder::new(env!("CARGO_BIN_EXE_portcullis"));
+    let app = builder.start();
+    let told = app.run(&["users", "import", &old, "--json"], "");
+    let told: Value = serde_json::from_str(&told).expect("JSON");
+    assert_eq!((&told["imported"], &told["refused"]), (&json!(2501), &json!(0)), "{told}");
+    let again: Value = serde_json::from_str(&app.run(&["users", "import", &old, "--json"], "")).expect("JSON");
+    assert_eq!((&again["imported"], &again["alreadyThere"]), (&json!(0), &json!(2501)), "{again}");
+
+    let body = json!({ "email": "ada@example.com", "password": PASSWORD }).to_string();
+    let out = std::process::Command::new("curl")
+        .args(["-s", &app.url("/api/v1/auth/login"), "-H", "content-type: application/json", "-d", &body])
+        .output()
+        .expect("curl runs");
+    let answer: Value = serde_json::from_slice(&out.stdout).expect("JSON");
+    let user = &answer["data"]["user"];
+    assert_eq!(
+        (&user["id"], &user["role"], &user["createdAt"]),
+        (&json!(ADA), &json!("ADMIN"), &json!("2020-01-01T00:00:00.000Z"))
+    );
+
+    let shell = Shell::new();
+    let said = shell.run(&["users", "import", &old, "--table", "no_such"]).failed();
+    assert!(said.err.contains("\"firstName\"") && said.err.contains("hint:"), "{}", said.err);
+}
+
+#[test]
+fn accounts_are_disabled_enabled_and_given_roles_and_links() {
+    on_both(|shell| {
+        let rows =
+            "email,username,firstName,lastName,role\nada@example.com,ada,A,L,ADMIN\nben@example.com,ben,B,F,VIEWER\n";
+        import(&shell, &["-", "--format", "csv"], rows);
+        let run = |arguments: &[&str]| shell.run(&[&["users"], arguments, &["--json"]].concat());
+        assert_eq!(run(&["disable", "ben@example.com"]).ok().json()["user"]["isActive"], false);
+        assert_eq!(shell.run(&["users", "list", "--inactive", "--json"]).ok().json()["users"][0]["username"], "ben");
+        assert_eq!(run(&["enable", "BEN@example.com"]).ok().json()["user"]["isActive"], true);
+        assert_eq!(run(&["set-role", "ben@example.com", "manager"]).ok().json()["user"]["role"], "MANAGER");
+        for last in [&["disable", "ada@example.com"][..], &["set-role", "ada@example.com", "VIEWER"]] {
+            let said = run(last).failed();
+            assert!(said.err.contains("last administrator"), "{}", said.err);
+        }
+        let link = run(&["reset", "ben@example.com", "--print-link"]).ok().json()["link"].to_string();
+        assert!(link.contains("/reset-password#"), "{link}");
+        run(&["reset", "ben@example.com"]).ok();
+        let said = run(&["disable", "nobody@example.com"]).failed();
+        assert!(said.err.contains("no account has") && said.err.contains("--search"), "{}", said.err);
+    });
+}
