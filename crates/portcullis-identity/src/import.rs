@@ -106,7 +106,10 @@ impl Identity {
         keep(PersonName::parse("First name", &first_name).map(|name| the_first = Some(name)).map_err(text));
         keep(PersonName::parse("Last name", &last_name).map(|name| the_last = Some(name)).map_err(text));
         keep(match id.as_deref().map(str::trim).filter(|id| !id.is_empty()) {
-            None => Ok(the_id = Some(UserId::new(&self.clock, &self.random))),
+            None => {
+                the_id = Some(UserId::new(&self.clock, &self.random));
+                Ok(())
+            }
             Some(id) => id.parse().map(|id| the_id = Some(id)).map_err(|_| "Id must be a UUID".to_owned()),
         });
         let mut the_role = Role::Developer;

@@ -149,11 +149,17 @@ fn hello(service: &str) -> ClientId {
     }
 }
 
+const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
+
 fn parameters(host: &str, authorities: Option<PathBuf>) -> Result<TlsParameters, SmtpError> {
     let mut builder = TlsParameters::builder(host.to_owned());
     if let Some(path) = authorities {
         let failed = |source| SmtpError::Authorities { path: path.clone(), source };
         let pem = std::fs::read(&path).map_err(|error| failed(error.into()))?;
+        // What holds no certificate would be taken for a list of none.
+        if !pem.windows(BEGIN.len()).any(|window| window == BEGIN) {
+            return Err(failed("there is no certificate in it".into()));
+        }
         let certificate = Certificate::from_pem(&pem).map_err(|error| failed(error.into()))?;
         builder = builder
             .certificate_store(lettre::transport::smtp::client::CertificateStore::None)

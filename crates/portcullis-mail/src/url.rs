@@ -46,7 +46,7 @@ impl SmtpUrl {
         let bare = matches!(parsed.path(), "" | "/") && parsed.query().is_none() && parsed.fragment().is_none();
         let host = parsed.host_str().filter(|host| !host.is_empty() && bare).ok_or_else(reject)?;
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        let decoded = |text: &str| percent_decode_str(text).decode_utf8().map(|text| text.into_owned()).ok();
+        let decoded = |text: &str| percent_decode_str(text).decode_utf8().map(std::borrow::Cow::into_owned).ok();
         let user = decoded(parsed.username()).ok_or_else(reject)?;
         let credentials = match (user.is_empty(), parsed.password()) {
             (true, None) => None,

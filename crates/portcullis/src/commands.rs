@@ -1,6 +1,7 @@
 //! The command line: what can be asked for, and the one place where an outcome
 //! becomes an exit code: 0 ok, 1 failed, 2 not understood.
 
+mod audit;
 mod check;
 mod healthcheck;
 mod identity;
@@ -121,6 +122,9 @@ Examples:
     /// Make, list and recover accounts
     #[command(subcommand)]
     Users(users::Command),
+    /// Write the audit log out
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Make secrets; list, rotate and retire the keys that sign access tokens
     #[command(subcommand)]
     Keys(keys::Command),
@@ -172,6 +176,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Migrate(command) => migrate::run(&common.load(Listen::default())?, command),
         Command::Move(arguments) => transfer::run(&common.load(Listen::default())?, &arguments),
         Command::Users(command) => users::run(&common.load(Listen::default())?, command),
+        Command::Audit(command) => audit::run(&common.load(Listen::default())?, command),
         Command::Keys(keys::Command::Init(arguments)) => keys::init(arguments),
         Command::Keys(command) => keys::run(&common.load(Listen::default())?, command),
         Command::Healthcheck(arguments) => {

@@ -4,6 +4,7 @@
 //! file before the default. Everything that is wrong is told at once, with its
 //! place and a hint; nothing starts on half of a configuration.
 
+mod audit;
 mod collisions;
 mod cors;
 mod csrf;
@@ -81,6 +82,8 @@ pub struct Settings {
     pub server: Server,
     /// `[database]`.
     pub database: Database,
+    /// `[audit]`: how long lines of the log are kept; `None` for ever.
+    pub audit_kept: Option<std::time::Duration>,
     /// `[mail]`, when there is a server.
     pub mail: Option<Mail>,
     /// `[redis]`, when there is one.

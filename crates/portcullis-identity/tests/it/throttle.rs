@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use portcullis_identity::{IdentityError, IdentityOptions, ResetPasswordInput, SignIn};
-use portcullis_model::SecretString;
+use portcullis_identity::{
+    Actor, Caller, IdentityError, IdentityOptions, Invitation, PersonInput, ResetPasswordInput, SignIn,
+};
+use portcullis_model::{Role, SecretString};
 
 use crate::house::{House, PASSWORD, caller_at, house, house_with, options};
 
@@ -155,4 +157,37 @@ async fn without_the_throttle_nobody_waits() {
         assert!(is_wrong(&house.login("ada@example.com", "a guess").await));
     }
     assert!(house.login("ada@example.com", PASSWORD).await.is_ok());
+}
+
+#[tokio::test]
+async fn sr_10_unknown_wrong_inactive_locked_and_passwordless_answer_and_cost_the_same() {
+    let house = house().await;
+    for name in ["wrong", "inactive", "locked"] {
+        house.make(name, Role::Developer).await;
+    }
+    let invitation = Invitation {
+        email: "passwordless@example.com".to_owned(),
+        username: "passwordless".to_owned(),
+        first_name: "No".to_owned(),
+        last_name: "Password".to_owned(),
+        role: Role::Viewer,
+    };
+    house.identity.invite_user(&invitation, &Actor::Shell, &Caller::shell()).await.expect("invited");
+    let inactive = house.signed_in("inactive").await.user_id;
+    let off = PersonInput { is_active: Some(false), ..PersonInput::default() };
+    house.identity.edit_person(&Actor::Shell, inactive, off, &Caller::shell()).await.expect("disabled");
+    storm(&house, "locked@example.com", 100).await;
+    house.clock.advance(Duration::from_secs(3600));
+
+    let mut costs = Vec::new();
+    for class in ["unknown", "wrong", "inactive", "locked", "passwordless"] {
+        let password = if class == "wrong" { "a guess" } else { PASSWORD };
+        let before = (house.metrics.database_statements(), house.identity.hashing().hashes());
+        let result = house.login_at(&format!("{class}@example.com"), password, "198.51.100.7").await;
+        assert!(is_wrong(&result), "{class}: {result:?}");
+        let after = (house.metrics.database_statements(), house.identity.hashing().hashes());
+        costs.push((class, after.0 - before.0, after.1 - before.1));
+    }
+    // The account with its failures, the count of this one, the line of the audit log.
+    assert!(costs.iter().all(|(_, statements, hashes)| (*statements, *hashes) == (3, 1)), "{costs:?}");
 }

@@ -170,6 +170,7 @@ async fn connect_redis(
 fn session_table(settings: &Settings, store: &Store, redis: Option<&Redis>) -> Arc<SessionTable> {
     let options = SessionTableOptions {
         stale_max: settings.session.stale_max,
+        audit_kept: settings.audit_kept,
         shared: redis.map(Redis::sessions),
         ..SessionTableOptions::default()
     };

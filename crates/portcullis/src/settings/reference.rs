@@ -3,8 +3,8 @@
 
 use super::key::Section;
 use super::{
-    cors, csrf, database, demo, limits, log, mail, metrics, password, redis, registration, roles, routes, secrets,
-    server, session, upstreams, versions,
+    audit, cors, csrf, database, demo, limits, log, mail, metrics, password, redis, registration, roles, routes,
+    secrets, server, session, upstreams, versions,
 };
 
 pub(super) static SECTIONS: &[&Section] = &[
@@ -12,6 +12,7 @@ pub(super) static SECTIONS: &[&Section] = &[
     &database::SECTION,
     &redis::SECTION,
     &mail::SECTION,
+    &audit::SECTION,
     &secrets::SECTION,
     &session::SECTION,
     &registration::SECTION,

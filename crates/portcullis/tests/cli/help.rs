@@ -27,6 +27,7 @@ fn the_help_of_every_command_is_as_reviewed() {
     for command in ["list", "rotate", "retire", "reseal"] {
         page(&format!("help_keys_{command}"), &["keys", command, "--help"]);
     }
+    page("help_audit_export", &["audit", "export", "--help"]);
     page("help_keys", &["keys", "--help"]);
     page("help_keys_init", &["keys", "init", "--help"]);
     page("help_healthcheck", &["healthcheck", "--help"]);

@@ -95,3 +95,23 @@ fn a_data_folder_that_is_none_is_one_sentence_and_exit_code_1() {
     shell.run(&["--data-dir", "elsewhere", "users", "list"]).ok();
     assert!(shell.path("elsewhere/portcullis.db").exists() && !shell.path("portcullis-data").exists());
 }
+
+#[test]
+fn sr_36_the_audit_log_is_exported_as_lines_oldest_first() {
+    let shell = Shell::new();
+    create(&shell, "ada@example.com", "ada", "ADMIN", &[]).ok();
+    create(&shell, "ben@example.com", "ben", "VIEWER", &[]).ok();
+    shell.run(&["users", "disable", "ben@example.com"]).ok();
+    let export = |more: &[&str]| -> Vec<serde_json::Value> {
+        let out = shell.run(&[&["audit", "export"], more].concat()).ok().out;
+        out.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    };
+    let all = export(&[]);
+    let actions: Vec<&str> = all.iter().filter_map(|line| line["action"].as_str()).collect();
+    assert_eq!(actions, ["user.create", "user.create", "user.disable"]);
+    assert_eq!(all[2]["userAgent"], "portcullis (command line)");
+    assert_eq!(export(&["--action", "user.disable"]).len(), 1);
+    assert_eq!(export(&["--to", "2020-01-01T00:00:00Z"]).len(), 0);
+    assert_eq!(export(&["--user", all[0]["subjectId"].as_str().expect("an id")]).len(), 1);
+    assert_eq!(shell.run(&["audit", "export", "--from", "yesterday"]).code, Some(2));
+}

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use portcullis_identity::Identity;
-use portcullis_model::Permission;
+use portcullis_model::{Permission, SecretString};
 use portcullis_model::user::rfc3339_millis;
 use portcullis_storage::Credentials;
 use serde_json::{Value, json};
@@ -62,7 +62,7 @@ fn person(known: &Credentials, with_hash: bool) -> Value {
         "username": user.username,
         "firstName": user.first_name,
         "lastName": user.last_name,
-        "password": hash.map(|hash| hash.expose()),
+        "password": hash.map(SecretString::expose),
         "role": user.role,
         "isActive": user.is_active,
         "isEmailVerified": user.is_email_verified(),

@@ -1,0 +1,73 @@
+//! `portcullis audit export`: the audit log as lines for programs.
+
+use std::io::Write as _;
+
+use clap::Subcommand;
+use portcullis_http::record_json;
+use portcullis_identity::Identity;
+use portcullis_model::{Timestamp, UserId};
+use portcullis_storage::{AuditFilter, Outcome};
+
+use super::identity::with_identity;
+use super::output::Failure;
+use crate::settings::Settings;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Write the audit log out, oldest first, one JSON object a line
+    #[command(after_help = "\
+Lines stay in the database until audit.keep is over.
+
+Examples:
+  portcullis audit export --from 2026-01-01T00:00:00Z --to 2026-02-01T00:00:00Z > january.ndjson
+  portcullis audit export --outcome failure | jq -r .ip | sort | uniq -c")]
+    Export(Export),
+}
+
+#[derive(clap::Args, Debug)]
+pub(super) struct Export {
+    /// Not before this time (RFC 3339)
+    #[arg(long, value_name = "TIME")]
+    from: Option<Timestamp>,
+    /// Before this time (RFC 3339)
+    #[arg(long, value_name = "TIME")]
+    to: Option<Timestamp>,
+    /// Only what this person did, or what was done to their account
+    #[arg(long, value_name = "ID")]
+    user: Option<UserId>,
+    /// Only this action
+    #[arg(long)]
+    action: Option<String>,
+    /// Only success or failure
+    #[arg(long)]
+    outcome: Option<Outcome>,
+}
+
+/// Lines that are read at once.
+const PAGE: u64 = 1000;
+
+pub(super) fn run(settings: &Settings, command: Command) -> Result<(), Failure> {
+    let Command::Export(arguments) = command;
+    with_identity(settings, async |identity| export(identity, arguments).await)
+}
+
+async fn export(identity: &Identity, arguments: Export) -> Result<(), Failure> {
+    let Export { from, to, user, action, outcome } = arguments;
+    let filter = AuditFilter { user, action, outcome, from, to };
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let mut last = None;
+    loop {
+        let page =
+            identity.store().audit_after(&filter, last, PAGE).await.map_err(|error| Failure::of_error(&error))?;
+        let Some(end) = page.last() else { break };
+        last = Some((end.at, end.id));
+        for record in &page {
+            // A reader that went away (`| head`) is no failure.
+            if writeln!(out, "{}", record_json(record)).is_err() {
+                return Ok(());
+            }
+        }
+    }
+    let _ = out.flush();
+    Ok(())
+}
