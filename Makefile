@@ -4,7 +4,7 @@ CARGO ?= cargo
 T ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint fmt deny bench bench-storage coverage setup
+.PHONY: help run build test lint fmt deny bench bench-storage bench-identity coverage setup
 
 help: ## print this page
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -40,6 +40,9 @@ bench: build ## measure against nginx on this machine; prints the table of docs/
 
 bench-storage: build ## measure storage on a private PostgreSQL; ROWS=10000000 for the large one
 	@bench/run.sh storage --rows $(or $(ROWS),1000000)
+
+bench-identity: build ## measure imports, sign-ins under load and what their times tell
+	@bench/run.sh identity
 
 coverage: setup ## lines, functions and regions per crate (needs LLVM tools)
 	@scripts/coverage.sh

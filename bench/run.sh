@@ -21,4 +21,8 @@ if [ "${1:-}" = storage ]; then
   cargo build --release --package portcullis-storage --example login_statements --example refresh_statements
   exec python3 bench/storage.py "${@:2}"
 fi
+if [ "${1:-}" = identity ]; then
+  cargo build --release --package portcullis-identity --example sign_in_timing
+  exec python3 bench/identity.py "${@:2}"
+fi
 exec python3 bench/run.py "$@"

@@ -72,6 +72,15 @@ impl Dialect {
         }
     }
 
+    /// The `n`th parameter in a statement of very many, which stand there in order: SQLite looks a parameter that has
+    /// a name or a number up among all the others, so that a thousand rows would take a million looks.
+    pub(crate) fn parameter(self, n: usize) -> String {
+        match self {
+            Self::Sqlite => "?".to_owned(),
+            Self::Postgres => format!("${n}"),
+        }
+    }
+
     /// The value for the parameter of [`now`](Self::now).
     pub(crate) fn now_value(self, clock: &Clock) -> Value {
         match self {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use portcullis_model::{PermissionSet, UserId};
+use portcullis_model::{PermissionSet, User, UserId};
 
 use crate::error::StoreError;
 use crate::row::Row;
@@ -35,7 +35,7 @@ pub enum ImportOutcome {
     UsernameTaken,
 }
 
-/// Rows in one INSERT: fourteen parameters each, below the 32,766 of SQLite.
+/// Rows in one INSERT: thirteen parameters each, below the 32,766 of SQLite.
 const BATCH: usize = 1_000;
 const COLUMNS: usize = 13;
 
@@ -54,8 +54,10 @@ impl Tx {
     }
 
     async fn import_batch(&mut self, people: &[ImportedUser]) -> Result<Vec<ImportOutcome>, StoreError> {
+        let dialect = self.dialect();
         let row = |n: usize| {
-            let parameters: Vec<String> = (1..=COLUMNS).map(|column| format!("${}", n * COLUMNS + column)).collect();
+            let parameter = |column| dialect.parameter(n * COLUMNS + column);
+            let parameters: Vec<String> = (1..=COLUMNS).map(parameter).collect();
             format!("({}, 1, 1)", parameters.join(", "))
         };
         let rows: Vec<String> = (0..people.len()).map(row).collect();
@@ -90,8 +92,10 @@ impl Tx {
         let made = people.iter().zip(outcomes).filter(|(_, outcome)| outcome.is_some()).map(|(person, _)| person);
         let grants: Vec<(UserId, &str)> =
             made.flat_map(|person| person.permissions.iter().map(|name| (person.new.user.id, name.as_str()))).collect();
+        let dialect = self.dialect();
         for batch in grants.chunks(BATCH) {
-            let rows: Vec<String> = (0..batch.len()).map(|n| format!("(${}, ${})", 2 * n + 1, 2 * n + 2)).collect();
+            let row = |n: usize| format!("({}, {})", dialect.parameter(2 * n + 1), dialect.parameter(2 * n + 2));
+            let rows: Vec<String> = (0..batch.len()).map(row).collect();
             let text = format!(
                 "INSERT INTO user_permissions (user_id, permission) VALUES {} ON CONFLICT DO NOTHING",
                 rows.join(", ")
@@ -108,17 +112,16 @@ impl Tx {
         people: &[ImportedUser],
         outcomes: &[Option<ImportOutcome>],
     ) -> Result<Holders, StoreError> {
-        let mut values: Vec<Value> = Vec::new();
-        let mut lists: [Vec<String>; 3] = Default::default();
-        for (person, _) in people.iter().zip(outcomes).filter(|(_, outcome)| outcome.is_none()) {
-            let user = &person.new.user;
-            let three: [Value; 3] = [user.id.0.into(), user.email.as_str().into(), user.username.as_str().into()];
-            for (list, value) in lists.iter_mut().zip(three) {
-                values.push(value);
-                list.push(format!("${}", values.len()));
-            }
-        }
-        let [ids, emails, usernames] = lists.map(|list| list.join(", "));
+        let waiting = people.iter().zip(outcomes).filter(|(_, outcome)| outcome.is_none());
+        let users: Vec<&User> = waiting.map(|(person, _)| &person.new.user).collect();
+        let list = |nth: usize| {
+            let parameter = |n| self.dialect().parameter(nth * users.len() + n);
+            (1..=users.len()).map(parameter).collect::<Vec<_>>().join(", ")
+        };
+        let (ids, emails, usernames) = (list(0), list(1), list(2));
+        let mut values: Vec<Value> = users.iter().map(|user| user.id.0.into()).collect();
+        values.extend(users.iter().map(|user| user.email.as_str().into()));
+        values.extend(users.iter().map(|user| user.username.as_str().into()));
         let text = format!(
             "SELECT id, email, username FROM users WHERE id IN ({ids}) OR email IN ({emails}) OR username IN ({usernames})"
         );

@@ -206,7 +206,7 @@ impl Table {
     pub(super) fn insert(&self, dialect: Dialect, rows: usize) -> String {
         let width = self.columns.len();
         let row = |row: usize| {
-            let parameters: Vec<String> = (1..=width).map(|column| format!("${}", row * width + column)).collect();
+            let parameters: Vec<String> = (1..=width).map(|column| dialect.parameter(row * width + column)).collect();
             format!("({})", parameters.join(", "))
         };
         let rows: Vec<String> = (0..rows).map(row).collect();

@@ -3,8 +3,8 @@
 use std::io::Write as _;
 
 use portcullis_identity::Identity;
-use portcullis_model::{Permission, SecretString};
 use portcullis_model::user::rfc3339_millis;
+use portcullis_model::{Permission, SecretString};
 use portcullis_storage::Credentials;
 use serde_json::{Value, json};
 
