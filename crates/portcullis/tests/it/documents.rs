@@ -1,5 +1,6 @@
 //! The commands of README.md, docs/csrf.md and docs/identity.md, as a newcomer pastes them.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -132,7 +133,31 @@ fn the_page_about_accounts_works_line_by_line() {
         ("auth/sessions", &["\"current\":true"]),
         ("change-password", &["Current password is incorrect", "Password changed successfully"]),
         ("post forgot-password", &["If there is an account", "If there is an account"]),
-        ("post reset-password", &["Password reset successfully", "Invalid or expired reset token"]),
+        (
+            "post reset-password",
+            &["Password reset successfully", "Invalid or expired reset token", "Password reset successfully"],
+        ),
+        ("call GET 'users?role=TESTER", &["ben@example.com"]),
+        ("call PUT \"users/$BEN\"", &["Franklin, Dr"]),
+        ("call GET \"users/$BEN/sessions\"", &["\"sessions\":[]"]),
+        ("call DELETE \"users/$BEN/sessions\"", &["Sessions ended successfully"]),
+        ("$BEN/role", &["\"role\":\"MANAGER\""]),
+        ("call POST \"users/$BEN/permissions", &["SYSTEM_VIEW_AUDIT_LOGS"]),
+        ("call GET \"users/$BEN/permissions\"", &["\"customPermissions\":[\"SYSTEM_VIEW_AUDIT_LOGS\"]"]),
+        ("call DELETE \"users/$BEN/permissions", &["\"customPermissions\":[]"]),
+        ("users/roles/MANAGER", &["GATEWAY_VIEW"]),
+        ("call GET \"audit-logs", &["\"to\":\"MANAGER\""]),
+        ("audit export", &["user.invite"]),
+        ("v1/users?limit=1' -H \"X-API-Key", &["\"users\":[", "Invalid token"]),
+        ("v1/api-keys -H \"X-API-Key", &["an API key does not do"]),
+        ("call DELETE \"api-keys", &["API key revoked successfully"]),
+        ("keys rotate", &["It signs from"]),
+        ("keys list", &["signing"]),
+        ("jwks.json", &["\"alg\":\"EdDSA\""]),
+        ("users import people.csv --dry-run", &["Would import 1 accounts"]),
+        ("users export", &["grace@example.com"]),
+        ("users disable", &["Disabled grace@example.com"]),
+        ("users reset", &["/reset-password#"]),
         ("post login '{\"email\":\"ada@example.com\",\"password\":\"yet another secret\"}'", &["accessToken", ""]),
         ("auth/logout", &["Logout successful"]),
     ] {
@@ -141,5 +166,61 @@ fn the_page_about_accounts_works_line_by_line() {
         for (said, answer) in said.iter().zip(answers) {
             assert!(said.contains(answer), "{part}: {said:?} without {answer:?}");
         }
+    }
+}
+
+/// The tests named for each security requirement, by its number.
+fn tests_by_requirement() -> BTreeMap<u32, BTreeSet<String>> {
+    fn walk(folder: &Path, found: &mut BTreeMap<u32, BTreeSet<String>>) {
+        for entry in std::fs::read_dir(folder).expect("a folder of the repository").flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                walk(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = std::fs::read_to_string(&path).expect("a source file");
+                for line in text.lines() {
+                    let line = line.trim_start().trim_start_matches("async ");
+                    let Some(rest) = line.strip_prefix("fn sr_") else { continue };
+                    let name = rest.split('(').next().unwrap_or_default();
+                    let number = name.split('_').next().and_then(|number| number.parse().ok());
+                    let number = number.unwrap_or_else(|| panic!("{}: sr_{name} has no number", path.display()));
+                    found.entry(number).or_default().insert(format!("`sr_{name}`"));
+                }
+            }
+        }
+    }
+    let mut found = BTreeMap::new();
+    walk(&repository().join("crates"), &mut found);
+    found
+}
+
+#[test]
+fn the_page_about_security_names_every_test_of_every_requirement() {
+    let file = repository().join("docs/security.md");
+    let page = std::fs::read_to_string(&file).expect("the page exists");
+    let mut tests = tests_by_requirement();
+    let mut wanted = String::new();
+    for line in page.lines() {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        match cells.get(1).and_then(|number| number.parse::<u32>().ok()) {
+            Some(number) if cells.len() == 6 => {
+                let named = tests.remove(&number).unwrap_or_else(|| panic!("requirement {number} has no test"));
+                let named = named.into_iter().collect::<Vec<_>>().join(", ");
+                wanted.push_str(&format!("| {number} | {} | {} | {named} |\n", cells[2], cells[3]));
+                for path in cells[3].split('`').filter(|path| path.ends_with(".rs")) {
+                    let (room, rest) = path.split_once('/').expect("a room and a file");
+                    let places =
+                        [format!("crates/portcullis-{room}/src/{rest}"), format!("crates/portcullis/src/{path}")];
+                    assert!(places.iter().any(|place| repository().join(place).exists()), "{number}: no file {path}");
+                }
+            }
+            _ => wanted.push_str(&format!("{line}\n")),
+        }
+    }
+    assert!(tests.is_empty(), "requirements without a line: {:?}", tests.keys());
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&file, &wanted).expect("the page can be written");
+    } else {
+        assert!(page == wanted, "docs/security.md names other tests than there are; UPDATE_DOCS=1 writes it anew");
     }
 }
