@@ -111,6 +111,7 @@ fn gate() -> Gate {
         csrf: CsrfPolicy::Checked,
         rate_limit: rate,
         limit_class: LimitClass::Api,
+        security_headers: true,
         max_body: BodyLimit::Bytes(1 << 20),
         timeout: Duration::from_secs(30),
     };
@@ -124,6 +125,7 @@ fn gate() -> Gate {
         routes: RouteTable::build(vec![route], &metrics).expect("one route"),
         versions: Versions::new(Vec::new()),
         cors: Cors::new(["https://app.example.com".to_owned()]),
+        headers: portcullis_gate::SecurityHeaders::default(),
         csrf: CsrfConfig {
             tokens: CsrfTokens::new(&SecretString::new("a secret of at least thirty-two bytes").into()),
             mode: CsrfMode::Always,

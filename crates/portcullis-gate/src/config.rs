@@ -8,6 +8,7 @@ use crate::cors::Cors;
 use crate::csrf::CsrfTokens;
 use crate::origin::Origin;
 use crate::route_table::RouteTable;
+use crate::security_headers::SecurityHeaders;
 use crate::versions::Versions;
 
 /// One configuration of the gate. A request is judged by one of them from
@@ -19,6 +20,8 @@ pub struct GateConfig {
     pub versions: Versions,
     /// Origins that may read answers.
     pub cors: Cors,
+    /// What tells browsers to be careful.
+    pub headers: SecurityHeaders,
     /// The CSRF rules.
     pub csrf: CsrfConfig,
     /// The default limits.

@@ -23,6 +23,8 @@ pub struct Context {
     pub(crate) ambiguous: bool,
     pub(crate) version: Option<usize>,
     pub(crate) standing: Option<Standing>,
+    /// Whether the answer gets the headers that tell browsers to be careful.
+    pub(crate) careful: bool,
 }
 
 impl Context {

@@ -34,6 +34,9 @@ impl Gate {
             // What follows on this connection may be the rest of a body.
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
+        if context.careful {
+            context.config.headers.add(headers);
+        }
         if !context.config.cors.is_off() {
             cors::vary(headers);
         }

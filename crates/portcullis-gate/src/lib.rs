@@ -26,6 +26,7 @@ mod phases;
 mod refusal;
 mod request_id;
 mod route_table;
+mod security_headers;
 mod streams;
 mod versions;
 
@@ -48,5 +49,6 @@ pub use phases::{Gate, GateParts, IssuedCsrf, Passage};
 pub use refusal::{CsrfReason, Malformation, Refusal};
 pub use request_id::{RequestId, TraceContext};
 pub use route_table::{Destination, EndpointId, Route, RouteFault, RouteSpec, RouteTable};
+pub use security_headers::{SecurityHeaderOptions, SecurityHeaders};
 pub use streams::{LiveStreams, StreamGuard};
 pub use versions::{Version, Versions};

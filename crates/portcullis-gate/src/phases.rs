@@ -147,6 +147,7 @@ impl Gate {
             // Until the path is known to be something else: every answer under /api names its version.
             version: is_api(parts.uri.path()).then(|| config.versions.default_index()),
             standing: None,
+            careful: true,
             config,
         };
         let method = parts.method.clone();
@@ -200,6 +201,7 @@ impl Gate {
             Matched::Nothing => return Err(Refusal::NotFound),
         };
         context.flight = Some(metrics.begin(&parts.method));
+        context.careful = route.policy.security_headers;
 
         // size
         if content_length(headers).is_some_and(|length| route.policy.max_body.exceeded_by(length)) {

@@ -24,6 +24,7 @@ pub(crate) fn policy(auth: AuthRequirement) -> RoutePolicy {
         csrf: CsrfPolicy::Checked,
         rate_limit: None,
         limit_class: LimitClass::Api,
+        security_headers: true,
         max_body: BodyLimit::Bytes(1 << 20),
         timeout: Duration::from_secs(30),
     }

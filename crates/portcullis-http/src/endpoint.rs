@@ -148,6 +148,7 @@ pub fn route_specs() -> Vec<RouteSpec> {
                 csrf: endpoint.csrf,
                 rate_limit: None,
                 limit_class: endpoint.limit,
+                security_headers: true,
                 max_body: BodyLimit::Bytes(MAX_BODY),
                 timeout: TIMEOUT,
             },

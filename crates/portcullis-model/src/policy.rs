@@ -88,6 +88,8 @@ pub struct RoutePolicy {
     pub limit_class: LimitClass,
     /// The largest body.
     pub max_body: BodyLimit,
+    /// Whether answers get the headers that tell browsers to be careful.
+    pub security_headers: bool,
     /// How long the destination may take to begin its answer.
     pub timeout: Duration,
 }

@@ -14,6 +14,7 @@ mod demo;
 mod dotenv;
 mod environment;
 mod exposure;
+mod headers;
 mod key;
 mod later;
 mod layers;
@@ -84,6 +85,8 @@ pub struct Settings {
     pub database: Database,
     /// `[audit]`: how long lines of the log are kept; `None` for ever.
     pub audit_kept: Option<std::time::Duration>,
+    /// `[headers]`.
+    pub headers: portcullis_gate::SecurityHeaderOptions,
     /// `[mail]`, when there is a server.
     pub mail: Option<Mail>,
     /// `[redis]`, when there is one.

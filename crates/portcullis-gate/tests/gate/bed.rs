@@ -69,6 +69,7 @@ pub(crate) fn route(template: &str, change: impl FnOnce(&mut RoutePolicy)) -> Ro
         csrf: CsrfPolicy::Exempt,
         rate_limit: None,
         limit_class: LimitClass::Api,
+        security_headers: true,
         max_body: BodyLimit::Bytes(1 << 20),
         timeout: Duration::from_secs(30),
     };
@@ -156,6 +157,7 @@ fn config(setup: Setup, metrics: &Metrics) -> GateConfig {
         routes: RouteTable::build(setup.routes, metrics).expect("no collision"),
         versions: Versions::new(setup.versions),
         cors: Cors::new(setup.origins.into_iter().map(str::to_owned)),
+        headers: portcullis_gate::SecurityHeaders::default(),
         csrf: CsrfConfig { tokens: CsrfTokens::new(&SecretString::new(CSRF_SECRET).into()), mode: setup.csrf_mode },
         limits: LimitsConfig { auth: setup.auth_limit, api: setup.api_limit },
         trusted_proxies: setup.trusted_proxies.into_iter().map(|net| net.parse().expect("a net")).collect(),

@@ -141,6 +141,7 @@ fn config(setup: Setup, metrics: &Metrics) -> GateConfig {
         csrf: CsrfPolicy::Checked,
         rate_limit: None,
         limit_class: LimitClass::Api,
+        security_headers: true,
         max_body: setup.max_body,
         timeout: setup.timeout,
     };
@@ -154,6 +155,7 @@ fn config(setup: Setup, metrics: &Metrics) -> GateConfig {
         routes: RouteTable::build(vec![route], metrics).expect("one route collides with none"),
         versions: Versions::new(Vec::new()),
         cors: Cors::default(),
+        headers: portcullis_gate::SecurityHeaders::default(),
         csrf: CsrfConfig { tokens: CsrfTokens::new(&SecretString::new("c".repeat(32)).into()), mode: CsrfMode::Cookie },
         limits: LimitsConfig { auth: None, api: None },
         trusted_proxies: setup.trusted_proxies.iter().map(|net| net.parse().expect("a net")).collect(),

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use portcullis_gate::{Cors, CsrfConfig, CsrfTokens, Gate, GateConfig, GateParts, RouteTable, Versions};
+use portcullis_gate::{
+    Cors, CsrfConfig, CsrfTokens, Gate, GateConfig, GateParts, RouteTable, SecurityHeaders, Versions,
+};
 use portcullis_http::{Lifecycle, Services, SharedStatus};
 use portcullis_identity::{DemoOptions, HashingOptions, Identity, IdentityOptions, IdentityParts};
 use portcullis_model::mail::MailSender;
@@ -237,6 +239,7 @@ pub(super) fn gate_config(settings: &Settings, secrets: &Secrets, metrics: &Metr
         routes: RouteTable::build(specs, metrics)?,
         versions: Versions::new(settings.versions.clone()),
         cors: Cors::new(settings.allowed_origins.clone()),
+        headers: SecurityHeaders::new(&settings.headers).expect("settings hold texts that can be header values"),
         csrf: CsrfConfig { tokens: CsrfTokens::new(&secrets.csrf), mode: settings.csrf_mode },
         limits: settings.limits.clone(),
         trusted_proxies: settings.server.trusted_proxies.clone(),

@@ -10,8 +10,9 @@ use super::layers::Layers;
 use super::reader::unknown_hint;
 use super::tree::Table;
 use super::{
-    Notice, Problems, Settings, audit, collisions, cors, csrf, database, demo, exposure, later, limits, log, mail,
-    metrics, password, redis, reference, registration, roles, routes, secrets, server, session, upstreams, versions,
+    Notice, Problems, Settings, audit, collisions, cors, csrf, database, demo, exposure, headers, later, limits, log,
+    mail, metrics, password, redis, reference, registration, roles, routes, secrets, server, session, upstreams,
+    versions,
 };
 
 /// What the command line says.
@@ -100,6 +101,7 @@ fn read(
         database: database::read(tree, &data_dir, problems),
         redis: redis::read(tree, problems),
         audit_kept: audit::read(tree, problems),
+        headers: headers::read(tree, environment, problems, &mut advice),
         mail: mail::read(tree, environment, problems, &mut warnings),
         secrets: secrets::read(tree, environment, problems, &mut warnings),
         session: session::read(tree, server.public_url.as_ref(), problems),

@@ -3,8 +3,8 @@
 
 use super::key::Section;
 use super::{
-    audit, cors, csrf, database, demo, limits, log, mail, metrics, password, redis, registration, roles, routes,
-    secrets, server, session, upstreams, versions,
+    audit, cors, csrf, database, demo, headers, limits, log, mail, metrics, password, redis, registration, roles,
+    routes, secrets, server, session, upstreams, versions,
 };
 
 pub(super) static SECTIONS: &[&Section] = &[
@@ -19,6 +19,7 @@ pub(super) static SECTIONS: &[&Section] = &[
     &password::SECTION,
     &csrf::SECTION,
     &cors::SECTION,
+    &headers::SECTION,
     &limits::SECTION,
     &versions::SECTION,
     &roles::SECTION,

@@ -58,6 +58,13 @@ pub(super) static MAX_BODY: Key = Key::new(
     "The largest body of a request.",
 );
 
+pub(super) static SECURITY_HEADERS: Key = Key::new(
+    "security_headers",
+    Preset::Value("true"),
+    "true or false",
+    "Whether answers get the headers of `[headers]`.",
+);
+
 /// Reads the methods that a route answers.
 pub(super) fn methods(section: &mut Reader<'_, '_>) -> Methods {
     if section.node(&METHODS).is_none() {
@@ -114,6 +121,7 @@ pub(super) fn read(
         csrf,
         rate_limit: section.value(&RATE_LIMIT, Rate::parse),
         limit_class: LimitClass::Api,
+        security_headers: section.flag(&SECURITY_HEADERS),
         max_body: own_limit.unwrap_or(max_body),
         timeout: section.value(&TIMEOUT, positive_duration),
     }

@@ -69,6 +69,7 @@ pub(super) static SECTION: Section = Section {
         &STRIP_PREFIX,
         &route_policy::TIMEOUT,
         &route_policy::MAX_BODY,
+        &route_policy::SECURITY_HEADERS,
     ],
 };
 

@@ -2,6 +2,7 @@
 #![expect(clippy::print_stderr, reason = "what a test measured is shown beside its outcome")]
 
 mod bad_input;
+mod careful;
 mod client;
 mod compose;
 mod costs;

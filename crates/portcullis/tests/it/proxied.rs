@@ -61,6 +61,12 @@ async fn answer(request: Request<Incoming>, received: Arc<AtomicU64>) -> Result<
         );
         return Ok(Response::new(BodyExt::boxed(StreamBody::new(stream))));
     }
+    if path.ends_with("/framed") {
+        let mut response = Response::new(full("framed"));
+        let policy = hyper::header::HeaderValue::from_static("frame-ancestors https://partner.example");
+        response.headers_mut().insert(hyper::header::CONTENT_SECURITY_POLICY, policy);
+        return Ok(response);
+    }
     if path.ends_with("/upload") {
         let mut body = request.into_body();
         while let Some(Ok(frame)) = body.frame().await {
