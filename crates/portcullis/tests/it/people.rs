@@ -1,10 +1,13 @@
 //! The users API, the audit log and API keys, as clients see them (contract §4).
 
+use std::time::Duration;
+
 use portcullis_testkit::{PASSWORD, TestApp, TestAppBuilder};
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::client::{Account, Answer, app, call, client, get, post, register, send};
+use crate::proxied::upstream;
 
 /// A gateway for bearer-only clients.
 fn gate() -> TestAppBuilder {
@@ -306,6 +309,69 @@ async fn sr_43_an_api_key_does_what_its_scopes_allow_and_makes_no_keys() {
     let revoked = send(revoke.header("cookie", format!("portcullis-pre={pre}; portcullis-csrf={csrf}"))).await;
     assert_eq!(revoked.status, 200, "{}", revoked.body);
     refused(&by_header(Method::GET, "/api/v1/users").await, 401, "Invalid token");
+}
+
+#[tokio::test]
+async fn sr_42_an_api_key_reaches_upstreams_as_an_id_with_its_scopes_and_is_limited_by_itself() {
+    let (upstream, _) = upstream().await;
+    let settings = format!(
+        "[csrf]\nmode = \"cookie\"\n[upstreams.u]\ntargets = [\"http://{upstream}\"]\n\
+         [[routes]]\npath = \"/api/v1/things/{{*rest}}\"\nupstream = \"u\"\nrate_limit = \"2/1h\"\n\
+         [[routes]]\npath = \"/api/v1/ranked/{{*rest}}\"\nupstream = \"u\"\nroles = [\"VIEWER\"]\n\
+         [[routes]]\npath = \"/api/v1/guarded/{{*rest}}\"\nupstream = \"u\"\npermissions = [\"SYSTEM_VIEW_LOGS\"]\n"
+    );
+    let app = app().settings(&settings).start();
+    let ada = register(&app).await;
+    let make = async |body: Value| {
+        let made = call(&app, Method::POST, "/api/v1/api-keys", &ada.access, Some(&body)).await;
+        let text = |value: &Value| value.as_str().expect("a text").to_owned();
+        (text(&made.body["data"]["secret"]), text(&made.body["data"]["apiKey"]["id"]))
+    };
+    let (scoped, id) = make(json!({ "name": "scoped", "scopes": ["USER_VIEW"] })).await;
+    let (whole, _) = make(json!({ "name": "whole" })).await;
+    let by = async |key: &str, path: &str| send(client().get(app.url(path)).header("x-api-key", key)).await;
+
+    let seen = by(&scoped, "/api/v1/things/1").await;
+    let headers = &seen.body["headers"];
+    assert_eq!((&headers["x-portcullis-api-key"], &headers["x-portcullis-scopes"]), (&json!(id), &json!("USER_VIEW")));
+    for absent in ["x-api-key", "authorization", "x-portcullis-role", "x-portcullis-session"] {
+        assert!(headers[absent].is_null(), "{absent}: {headers}");
+    }
+    assert!(headers["x-portcullis-user"].is_string() && !seen.body.to_string().contains(&scoped), "{headers}");
+    assert_eq!(by(&whole, "/api/v1/ranked/1").await.body["headers"]["x-portcullis-role"], "DEVELOPER");
+    refused(&by(&scoped, "/api/v1/ranked/1").await, 403, "Insufficient permissions");
+    refused(&by(&scoped, "/api/v1/guarded/1").await, 403, "Insufficient permissions");
+    assert_eq!(by(&whole, "/api/v1/guarded/1").await.status, 200);
+
+    assert_eq!(by(&scoped, "/api/v1/things/2").await.status, 200);
+    refused(&by(&scoped, "/api/v1/things/3").await, 429, "Too many requests");
+    assert_eq!(by(&whole, "/api/v1/things/1").await.status, 200, "another key of the same person has its own count");
+    assert_eq!(call(&app, Method::GET, "/api/v1/things/1", &ada.access, None).await.status, 200, "so has the person");
+}
+
+#[tokio::test]
+async fn sr_22_what_runs_by_a_key_ends_with_it() {
+    let (upstream, _) = upstream().await;
+    let settings = format!(
+        "[csrf]\nmode = \"cookie\"\n[upstreams.u]\ntargets = [\"http://{upstream}\"]\n\
+         [[routes]]\npath = \"/api/v1/things/{{*rest}}\"\nupstream = \"u\"\nmax_body = \"0\"\n"
+    );
+    let app = app().settings(&settings).start();
+    let ada = register(&app).await;
+    let made = call(&app, Method::POST, "/api/v1/api-keys", &ada.access, Some(&json!({ "name": "stream" }))).await;
+    let (secret, id) = (made.body["data"]["secret"].clone(), made.body["data"]["apiKey"]["id"].clone());
+    let endless = futures_util::stream::unfold((), |()| async {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        Some((Ok::<_, std::io::Error>(vec![0u8; 64]), ()))
+    });
+    let request = client().post(app.url("/api/v1/things/upload")).header("x-api-key", secret.as_str().expect("a key"));
+    let uploading = tokio::spawn(request.body(reqwest::Body::wrap_stream(endless)).send());
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(!uploading.is_finished(), "the upload runs");
+    let path = format!("/api/v1/api-keys/{}", id.as_str().expect("an id"));
+    assert_eq!(call(&app, Method::DELETE, &path, &ada.access, None).await.status, 200);
+    let ended = tokio::time::timeout(Duration::from_secs(5), uploading).await.expect("it is cut").expect("it ran");
+    assert!(ended.is_err() || ended.is_ok_and(|answer| answer.status() == 401), "the upload went on");
 }
 
 #[tokio::test]
