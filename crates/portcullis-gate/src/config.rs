@@ -52,6 +52,8 @@ pub enum CsrfMode {
     Always,
     /// Those that carry the session cookie.
     Cookie,
+    /// All; but whoever has none is written down and let through, to find out what enforcing would break.
+    Report,
 }
 
 /// The default limits, by address.

@@ -29,7 +29,7 @@ use portcullis_telemetry::Metrics;
 
 use crate::body::InboundBody;
 use crate::client_address::Origination;
-use crate::config::GateConfig;
+use crate::config::{CsrfMode, GateConfig};
 use crate::context::{Context, is_client_request_id};
 use crate::cookies::{CookieName, Cookies};
 use crate::credential::{Classifier, Credential, Presented, Via};
@@ -235,14 +235,16 @@ impl Gate {
         if must_be_same_site(&route.policy, &parts.method, cookie_session.is_some())
             && !same_site(headers, &config, &from)
         {
-            return Err(Refusal::CrossSite);
+            self.enforce(&config, context, Refusal::CrossSite)?;
         }
         let by_key = matches!(&credential, Credential::Good(principal) if principal.via == Via::ApiKey);
         if !by_key && needs_csrf(&config, &route.policy, &parts.method, &cookies, cookie_session.as_ref()) {
             let identifier = csrf_session.as_deref().or_else(|| pre_session(&cookies));
             let presented_token = presented_csrf(headers, parts.uri.query(), &mut body).await?;
-            check_csrf(&config, &cookies, identifier, presented_token.as_deref())
-                .map_err(|reason| Refusal::InvalidCsrf { reason, bearer_only: presented.is_bearer_only() })?;
+            if let Err(reason) = check_csrf(&config, &cookies, identifier, presented_token.as_deref()) {
+                let refusal = Refusal::InvalidCsrf { reason, bearer_only: presented.is_bearer_only() };
+                self.enforce(&config, context, refusal)?;
+            }
         }
 
         // authorise
@@ -305,10 +307,23 @@ impl Gate {
         settle(context, self.limiter.count("route", route.limit_id, rate, subject).await)
     }
 
+    /// Refuses for CSRF, or only writes it down (`csrf.mode = "report"`).
+    fn enforce(&self, config: &GateConfig, context: &Context, refusal: Refusal) -> Result<(), Refusal> {
+        if config.csrf.mode != CsrfMode::Report {
+            return Err(refusal);
+        }
+        let reason = csrf_reason(&refusal).unwrap_or("other");
+        self.metrics.csrf_report(reason);
+        let (request_id, route) = (context.request_id.as_str(), context.route());
+        tracing::info!(request_id, route, reason, "csrf.mode = \"always\" would refuse this request");
+        Ok(())
+    }
+
     fn count(&self, refusal: &Refusal, context: &Context) {
+        if let Some(reason) = csrf_reason(refusal) {
+            self.metrics.csrf_refusal(reason);
+        }
         match refusal {
-            Refusal::InvalidCsrf { reason, .. } => self.metrics.csrf_refusal(reason.as_str()),
-            Refusal::CrossSite => self.metrics.csrf_refusal("cross_site"),
             Refusal::RateLimited { .. } => {
                 self.metrics.rate_limited(context.standing.map_or("api", |standing| standing.name));
             }
@@ -347,6 +362,15 @@ impl Gate {
     /// The environment in force.
     pub fn environment(&self) -> Environment {
         self.config.load().environment
+    }
+}
+
+/// The label of a refusal for CSRF.
+fn csrf_reason(refusal: &Refusal) -> Option<&'static str> {
+    match refusal {
+        Refusal::InvalidCsrf { reason, .. } => Some(reason.as_str()),
+        Refusal::CrossSite => Some("cross_site"),
+        _ => None,
     }
 }
 

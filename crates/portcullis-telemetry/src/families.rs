@@ -63,6 +63,7 @@ struct Families {
     cache_hits: Family<CacheLabels, Counter>,
     cache_misses: Family<CacheLabels, Counter>,
     csrf_refusals: Family<ReasonLabels, Counter>,
+    csrf_reports: Family<ReasonLabels, Counter>,
     rate_limited: Family<LimitLabels, Counter>,
     upstream_requests: Family<UpstreamLabels, Counter>,
     redis_errors: Family<RedisErrorLabels, Counter>,
@@ -172,6 +173,7 @@ impl Metrics {
             cache_hits: Family::default(),
             cache_misses: Family::default(),
             csrf_refusals: Family::default(),
+            csrf_reports: Family::default(),
             rate_limited: Family::default(),
             upstream_requests: Family::default(),
             gauges: Mutex::default(),
@@ -238,6 +240,11 @@ impl Metrics {
         self.0.csrf_refusals.get_or_create(&ReasonLabels { reason }).inc();
     }
 
+    /// A request would have been refused by the CSRF check.
+    pub fn csrf_report(&self, reason: &'static str) {
+        self.0.csrf_reports.get_or_create(&ReasonLabels { reason }).inc();
+    }
+
     /// A mail was sent, delayed or given up.
     pub fn mail(&self, result: &'static str) {
         self.0.mails.get_or_create(&MailLabels { result }).inc();
@@ -302,7 +309,8 @@ impl Families {
         r.register(text::name(9), text::help(9), self.rate_limited.clone());
         r.register(text::name(10), text::help(10), self.upstream_requests.clone());
         r.register(text::name(11), text::help(11), self.redis_errors.clone());
-        r.register(text::name(12), text::help(12), self.mails.clone());
+        r.register(text::name(12), text::help(12), self.csrf_reports.clone());
+        r.register(text::name(13), text::help(13), self.mails.clone());
         r.register("portcullis_build", "Version of this binary.", Info::new(vec![("version", self.version.clone())]));
     }
 }

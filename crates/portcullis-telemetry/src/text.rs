@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 /// Every labelled family: OpenMetrics name, type, help.
-const FAMILIES: [(&str, &str, &str); 13] = [
+const FAMILIES: [(&str, &str, &str); 14] = [
     (
         "http_request_duration_seconds",
         "histogram",
@@ -21,6 +21,7 @@ const FAMILIES: [(&str, &str, &str); 13] = [
     ("rate_limited", "counter", "Requests refused by a rate limit"),
     ("upstream_requests", "counter", "Requests carried to an upstream, by outcome"),
     ("redis_errors", "counter", "Commands to Redis that failed"),
+    ("csrf_reports", "counter", "Requests that the CSRF check would have refused, by reason (csrf.mode = \"report\")"),
     ("mails", "counter", "Mails that were sent, delayed or given up"),
 ];
 

@@ -204,3 +204,25 @@ async fn refusals_are_counted_by_reason() {
         assert!(page.contains(&format!("csrf_refusals_total{{reason=\"{reason}\"}} 1\n")), "{page}");
     }
 }
+
+#[tokio::test]
+async fn a_gate_that_only_reports_lets_everything_through_and_counts_it_by_reason() {
+    let bed = Bed::start(Setup { csrf_mode: CsrfMode::Report, ..setup() }).await;
+    assert_eq!(reason(bed.post("/api/checked")).await, "permit");
+    let (token, pre) = pair(&bed).await;
+    let other = format!("{}.{}", "0".repeat(64), "1".repeat(64));
+    assert_eq!(
+        reason(with(bed.post("/api/checked"), &format!("portcullis-pre={pre}; portcullis-csrf={token}"), &other)).await,
+        "permit"
+    );
+    let known = bed.sessions.put(session(Role::Developer));
+    bed.tokens.issue("browser", &known, i64::MAX);
+    let cross =
+        bed.post("/api/checked").header("Cookie", "portcullis-session=browser").header("Sec-Fetch-Site", "cross-site");
+    assert_eq!(reason(cross).await, "permit");
+    let page = bed.metrics.render(false);
+    for (why, times) in [("no_cookie", 2), ("mismatch", 1), ("cross_site", 1)] {
+        assert!(page.contains(&format!("csrf_reports_total{{reason=\"{why}\"}} {times}")), "{why}: {page}");
+    }
+    assert!(!page.contains("csrf_refusals_total{"), "nothing was refused");
+}

@@ -1,10 +1,10 @@
 //! `[csrf]`: which requests need a token.
 
 use portcullis_gate::CsrfMode;
-use portcullis_model::Rejected;
+use portcullis_model::policy::Environment;
 
 use super::key::{Key, Preset, Section};
-use super::notice::Problems;
+use super::notice::{Notice, Problems};
 use super::reader::Reader;
 use super::tree::Table;
 use super::words;
@@ -12,20 +12,27 @@ use super::words;
 static MODE: Key = Key::new(
     "mode",
     Preset::Value("always"),
-    "`always` or `cookie`",
-    "Which unsafe requests need a CSRF token: all, or those that carry the session cookie.",
+    "`always`, `cookie` or `report`",
+    "Which unsafe requests need a CSRF token: all, or those that carry the session cookie; `report` refuses none and counts them.",
 );
 
 pub(super) static SECTION: Section = Section { name: "csrf", keys: &[&MODE] };
 
-pub(super) fn read(tree: &Table, problems: &mut Problems) -> CsrfMode {
+pub(super) fn read(
+    tree: &Table,
+    environment: Environment,
+    problems: &mut Problems,
+    warnings: &mut Vec<Notice>,
+) -> CsrfMode {
     let mut section = Reader::open(tree, &SECTION, problems);
-    section.value(&MODE, |text| match text {
-        "report" => {
-            Err(Rejected("this version cannot only report; use always, or cookie while clients are moving".to_owned()))
-        }
-        _ => words(text, &[("always", CsrfMode::Always), ("cookie", CsrfMode::Cookie)]),
-    })
+    let modes = [("always", CsrfMode::Always), ("cookie", CsrfMode::Cookie), ("report", CsrfMode::Report)];
+    let mode = section.value(&MODE, |text| words(text, &modes));
+    if mode == CsrfMode::Report && environment == Environment::Production {
+        let message = "csrf.mode = \"report\" refuses nothing: other sites can act for who is signed in";
+        let hint = "once csrf_reports_total stays as it is, set it to always, or to cookie";
+        warnings.push(Notice::new(&section.place_of(&MODE), message).hint(hint));
+    }
+    mode
 }
 
 #[cfg(test)]
@@ -34,10 +41,22 @@ mod tests {
     use crate::settings::testing::{refused, settings};
 
     #[test]
-    fn csrf_is_always_checked_unless_cookie_only_is_asked_for() {
+    fn csrf_is_always_checked_unless_something_else_is_asked_for() {
         assert_eq!(settings("", &[]).csrf_mode, CsrfMode::Always);
         assert_eq!(settings("", &[("PORTCULLIS__CSRF__MODE", "cookie")]).csrf_mode, CsrfMode::Cookie);
-        assert!(refused("[csrf]\nmode = \"report\"\n", &[]).contains("portcullis.toml:2: csrf.mode"));
-        assert!(refused("[csrf]\nmode = \"off\"\n", &[]).contains("hint: it is always or cookie"));
+        assert!(refused("[csrf]\nmode = \"off\"\n", &[]).contains("hint: it is always, cookie or report"));
+    }
+
+    #[test]
+    fn production_that_only_reports_is_warned_of() {
+        assert!(settings("[csrf]\nmode = \"report\"\n", &[]).warnings.is_empty());
+        let production = [
+            ("PORTCULLIS_ENV", "production"),
+            ("CSRF_SECRET", "fF3x-9QmZ_27hTqLw8RkVb5NcYd1GsPjAe"),
+            ("ENCRYPTION_KEY", "another one: pW4z8Lq2Vn6Xc0Tb9Ry3Kd7"),
+            ("PUBLIC_URL", "https://gate.example.com"),
+        ];
+        let warnings = settings("[csrf]\nmode = \"report\"\n", &production).warnings;
+        assert!(warnings.iter().any(|notice| notice.message.contains("refuses nothing")), "{warnings:?}");
     }
 }

@@ -108,7 +108,7 @@ fn read(
         registration: registration::read(tree, environment, problems, &mut advice),
         password: password::read(tree, &sources.folder, problems, &mut advice),
         demo: demo::read(tree, environment, problems, &mut warnings),
-        csrf_mode: csrf::read(tree, problems),
+        csrf_mode: csrf::read(tree, environment, problems, &mut warnings),
         allowed_origins: cors::read(tree, problems),
         limits: limits::read(tree, environment, problems, &mut advice),
         metrics: metrics::read(tree, problems),
