@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use portcullis_model::mail::MailKind;
 use portcullis_model::{Email, Role, SecretString, User};
 use portcullis_storage::{NewUser, TokenPurpose};
 
@@ -128,6 +129,7 @@ impl Identity {
         if !tx.recover_admin(known.user.id, &password_hash, now).await? {
             return Err(IdentityError::NotFound);
         }
+        tx.enqueue_mail(MailKind::PasswordChanged.as_str(), known.user.id, now).await?;
         let mut event = caller.success("user.recover_admin", now, known.user.id, None);
         event.actor_id = None;
         tx.append_audit(&event).await?;

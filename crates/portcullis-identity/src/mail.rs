@@ -107,6 +107,9 @@ impl Identity {
     }
 
     async fn compose(&self, mail: &DueMail) -> Result<OutgoingMail, MailError> {
+        if self.clock.now() > mail.created_at + PATIENCE {
+            return Err(MailError::Never("it has waited for too long to be of use".to_owned()));
+        }
         let later = |error: IdentityError| MailError::Later(error.to_string());
         let user = self.store.user_by_id(mail.user_id).await.map_err(|error| later(error.into()))?;
         let user = user.ok_or_else(|| MailError::Never("the account is gone".to_owned()))?;

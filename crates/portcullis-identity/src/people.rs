@@ -66,6 +66,7 @@ impl PersonView {
 pub(crate) struct Powers {
     pub(crate) id: Option<UserId>,
     session: Option<SessionId>,
+    by_key: bool,
     role: Option<Role>,
     permissions: PermissionSet,
 }
@@ -75,8 +76,11 @@ fn refused(why: impl Into<String>) -> IdentityError {
 }
 
 impl Powers {
-    /// Nobody acts on somebody of a higher role.
+    /// Nobody acts on somebody of a higher role, and no key on its owner.
     fn reach(&self, target: &User) -> Result<(), IdentityError> {
+        if self.by_key && self.is(target.id) {
+            return Err(refused("An API key does not change its owner's account."));
+        }
         if self.role >= Some(target.role) || self.id == Some(target.id) {
             return Ok(());
         }
@@ -126,11 +130,12 @@ impl Parts {
         let roles = self.sessions.roles();
         let Actor::Session(session) = actor else {
             let all = PermissionSet::clone(roles.all());
-            return Ok(Powers { id: None, session: None, role: Some(Role::Admin), permissions: all });
+            return Ok(Powers { id: None, session: None, by_key: false, role: Some(Role::Admin), permissions: all });
         };
         let mut powers = Powers {
             id: Some(session.user_id),
             session: session.is_signed_in().then_some(session.id),
+            by_key: !session.is_signed_in(),
             role: session.role_in_force(),
             permissions: PermissionSet::clone(&session.permissions),
         };

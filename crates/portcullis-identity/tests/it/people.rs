@@ -5,7 +5,7 @@ use std::sync::Arc;
 use portcullis_identity::{
     Actor, ApiKeyInput, Caller, IdentityError, Invitation, PermissionChange, PersonInput, ProfileInput,
 };
-use portcullis_model::{Permission, PermissionSet, Role, SessionState, UserId, api_key};
+use portcullis_model::{Permission, PermissionSet, Role, SecretString, SessionState, UserId, api_key};
 
 use crate::house::{House, PASSWORD, caller, house};
 
@@ -125,6 +125,27 @@ async fn sr_43_a_key_gives_no_more_than_its_scopes_and_no_role() {
     };
     refusal(house.identity.invite_user(&invitation, &by, &caller()).await);
     refusal(house.identity.set_role(&by, ada, Role::Tester, &caller()).await);
+}
+
+#[tokio::test]
+async fn sr_43_a_key_changes_nothing_about_its_owner_and_recovering_tells_them() {
+    let house = house().await;
+    let root = house.make("root", Role::Admin).await;
+    house.make("second", Role::Admin).await;
+    let session = house.signed_in("root").await;
+    let input = ApiKeyInput { name: "deploy".to_owned(), scopes: None, expires_at: None };
+    let issued = house.identity.create_api_key(&session, input, &caller()).await.expect("made");
+    let digest = api_key::digest(issued.secret.expose()).expect("well-formed");
+    let key =
+        portcullis_model::SessionSource::load_key(&*house.sessions, digest).await.expect("answers").expect("good");
+    let by = Actor::Session(key);
+    refusal(house.identity.edit_person(&by, root, active(false), &caller()).await);
+    refusal(house.identity.delete_person(&by, root, &caller()).await);
+    refusal(house.identity.end_sessions_of_person(&by, root, None, &caller()).await);
+    house.mails().await;
+    let new = SecretString::new("a quite different secret");
+    house.identity.recover_administrator("root@example.com", &new, &Caller::shell()).await.expect("recovered");
+    assert_eq!(house.mails().await.0, ["password_changed"], "requirement 18");
 }
 
 #[tokio::test]

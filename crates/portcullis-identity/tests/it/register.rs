@@ -173,3 +173,13 @@ async fn sr_45_once_there_is_an_administrator_the_setup_costs_no_hash() {
     assert!(matches!(again, Err(IdentityError::SetupUnavailable)), "{again:?}");
     assert_eq!(house.identity.hashing().hashes(), hashes, "anybody can keep the hashing room busy");
 }
+
+#[tokio::test]
+async fn a_mail_that_waited_for_days_is_given_up_and_its_link_never_made() {
+    let house = house().await;
+    house.register("ada").await;
+    house.clock.advance(4 * crate::house::DAY);
+    let (sent, _) = house.mails().await;
+    assert!(sent.is_empty(), "{sent:?}");
+    assert_eq!(house.store.mails_waiting().await.expect("reads"), 0, "it is not tried again");
+}
