@@ -5,6 +5,7 @@
 //! permit, and only this crate makes one. It knows neither SQL nor how a token
 //! is signed: it looks both up through the traits of `portcullis-model`.
 
+mod asked;
 mod body;
 mod careless;
 mod client_address;

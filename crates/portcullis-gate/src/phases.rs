@@ -15,7 +15,6 @@
 //! | CSRF | before authentication: another site must not learn who is signed in |
 //! | authorise | the last word before the destination |
 
-use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -27,6 +26,7 @@ use portcullis_model::policy::{AuthRequirement, Environment, LimitClass, RoutePo
 use portcullis_model::{AccessTokens, Clock, Random, SessionSource, SharedLimits, Timestamp};
 use portcullis_telemetry::Metrics;
 
+use crate::asked::{check_version, is_api, locate};
 use crate::body::InboundBody;
 use crate::client_address::Origination;
 use crate::config::{CsrfMode, GateConfig};
@@ -43,7 +43,6 @@ use crate::refusal::{Malformation, Refusal};
 use crate::request_id::{RequestIds, TraceContext};
 use crate::route_table::{Destination, Matched, Route};
 use crate::streams::LiveStreams;
-use crate::versions::{self, ApiPath, VersionFault};
 
 /// The longest request target, in bytes (RFC 9110 §4.1 recommends at least 8000).
 const MAX_URL_BYTES: usize = 16 * 1024;
@@ -323,11 +322,8 @@ impl Gate {
         if let Some(reason) = csrf_reason(refusal) {
             self.metrics.csrf_refusal(reason);
         }
-        match refusal {
-            Refusal::RateLimited { .. } => {
-                self.metrics.rate_limited(context.standing.map_or("api", |standing| standing.name));
-            }
-            _ => {}
+        if let Refusal::RateLimited { .. } = refusal {
+            self.metrics.rate_limited(context.standing.map_or("api", |standing| standing.name));
         }
     }
 
@@ -374,81 +370,12 @@ fn csrf_reason(refusal: &Refusal) -> Option<&'static str> {
     }
 }
 
-/// The canonical path of a request and what it asked for beside it.
-struct Asked<'a> {
-    path: Cow<'a, str>,
-    version: Option<usize>,
-    fault: Option<VersionFault>,
-}
-
-/// `/api/x` means `/api/v1/x`; which version is found as the contract orders.
-fn locate<'a>(
-    config: &GateConfig,
-    path: &'a str,
-    headers: &HeaderMap,
-    query: Option<&str>,
-    context: &mut Context,
-) -> Result<Asked<'a>, Refusal> {
-    let versions = &config.versions;
-    match versions::split(path) {
-        ApiPath::Other => {
-            context.version = is_api(path).then(|| versions.default_index());
-            Ok(Asked { path: Cow::Borrowed(path), version: None, fault: None })
-        }
-        ApiPath::Invalid => {
-            context.version = Some(versions.default_index());
-            Err(Refusal::InvalidVersion)
-        }
-        ApiPath::Versioned { version } => {
-            let version = versions.find(version);
-            context.version = Some(version.unwrap_or(versions.default_index()));
-            // A version that is not served has no routes.
-            if version.is_none() {
-                return Err(Refusal::NotFound);
-            }
-            Ok(Asked { path: Cow::Borrowed(path), version, fault: None })
-        }
-        ApiPath::Alias { rest } => {
-            let (version, fault) = match versions.asked(headers, query) {
-                Ok(asked) => (asked.unwrap_or(versions.default_index()), None),
-                Err(fault) => (versions.default_index(), Some(fault)),
-            };
-            context.version = Some(version);
-            let path = format!("/api/{}/{rest}", versions.get(version).name);
-            Ok(Asked { path: Cow::Owned(path), version: Some(version), fault })
-        }
-    }
-}
-
-fn check_version(config: &GateConfig, asked: &Asked<'_>, clock: &Clock) -> Result<(), Refusal> {
-    match asked.fault {
-        Some(VersionFault::Invalid) => return Err(Refusal::InvalidVersion),
-        Some(VersionFault::Unsupported) => {
-            let supported = config.versions.served_at(clock.now()).map(str::to_owned).collect();
-            return Err(Refusal::UnsupportedVersion { supported });
-        }
-        None => {}
-    }
-    let version = asked.version.map(|index| config.versions.get(index));
-    match version {
-        Some(version) if version.sunset_at.is_some_and(|at| at <= clock.now()) => {
-            Err(Refusal::VersionSunset { successor: version.successor.clone() })
-        }
-        _ => Ok(()),
-    }
-}
-
 /// Requirement 39 for a parser that leaves both headers standing; what hyper
 /// settles by itself is found by [`HeadGuard`](crate::HeadGuard).
 fn is_framed(headers: &HeaderMap) -> bool {
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
     let one_length = lengths.next().is_some();
     lengths.next().is_none() && !(one_length && headers.contains_key(TRANSFER_ENCODING))
-}
-
-/// Whether a path as the client wrote it is under `/api`.
-fn is_api(path: &str) -> bool {
-    path.strip_prefix("/api").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {

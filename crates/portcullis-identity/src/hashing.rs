@@ -2,6 +2,12 @@
 //! behind a queue with a length, so that sign-ins never starve the gate
 //! (requirement 6; OWASP Password Storage).
 
+mod argon2;
+mod bcrypt;
+mod pbkdf2;
+mod scrypt;
+pub(crate) mod stored;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,8 +15,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use portcullis_model::{Random, SecretString};
 use tokio::sync::oneshot;
 
-use crate::argon2_hash::{Memory, SALT_BYTES, phc};
-use crate::stored_hash::StoredHash;
+use crate::hashing::argon2::{Memory, SALT_BYTES, phc};
+use crate::hashing::stored::StoredHash;
 
 /// How much nicer than the rest of the process these threads are: with all of
 /// them busy, a request for the gate is still scheduled first.

@@ -12,10 +12,10 @@ use portcullis_telemetry::Metrics;
 
 use crate::access_token::TokenKeys;
 use crate::demo::{Demo, DemoOptions};
-use crate::deny_list::DenyList;
 use crate::error::StartError;
 use crate::hashing::{HashingOptions, HashingRoom};
 use crate::password_policy::PasswordPolicy;
+use crate::password_policy::deny_list::DenyList;
 use crate::refresh_token::RefreshTokens;
 use crate::seal::Sealer;
 use crate::signing_keys::{KeySet, SigningAlgorithm};

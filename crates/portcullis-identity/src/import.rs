@@ -8,8 +8,8 @@ use serde_json::json;
 
 use crate::audit::Caller;
 use crate::error::IdentityError;
+use crate::hashing::stored::check_stored_hash;
 use crate::identity::Identity;
-use crate::stored_hash::check_stored_hash;
 
 /// An account as it was written elsewhere, unchecked.
 #[derive(Clone, Debug, Default)]

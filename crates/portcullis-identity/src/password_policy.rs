@@ -2,13 +2,16 @@
 //! enough, not among the commonest, not on the operator's list, and not made of
 //! words that anybody would try for this person here.
 
+mod common;
+pub(crate) mod deny_list;
+
 use portcullis_model::password::comparable;
 use portcullis_model::{NewPassword, Rejected, SecretString, User};
 
-use crate::common_passwords::is_common;
-use crate::deny_list::DenyList;
 use crate::error::IdentityError;
 use crate::identity::Parts;
+use crate::password_policy::common::is_common;
+use crate::password_policy::deny_list::DenyList;
 
 /// The rules.
 pub(crate) struct PasswordPolicy {

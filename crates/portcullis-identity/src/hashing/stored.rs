@@ -1,10 +1,10 @@
 //! Stored password hashes of every format that is understood: our own, and
 //! those that people bring along from elsewhere (requirements 7 and 8).
 
-use crate::argon2_hash::{Argon2Hash, Memory};
-use crate::bcrypt_hash::BcryptHash;
-use crate::pbkdf2_hash::Pbkdf2Hash;
-use crate::scrypt_hash::ScryptHash;
+use crate::hashing::argon2::{Argon2Hash, Memory};
+use crate::hashing::bcrypt::BcryptHash;
+use crate::hashing::pbkdf2::Pbkdf2Hash;
+use crate::hashing::scrypt::ScryptHash;
 
 /// The longest stored hash that is looked at, in bytes.
 const LONGEST: usize = 512;

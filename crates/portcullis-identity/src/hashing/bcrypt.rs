@@ -6,7 +6,7 @@ use base64::engine::general_purpose::GeneralPurpose;
 use base64::engine::{DecodePaddingMode, GeneralPurposeConfig};
 use portcullis_model::secret::constant_time_eq;
 
-use crate::stored_hash::{HashRefused, decimal};
+use crate::hashing::stored::{HashRefused, decimal};
 
 /// The least and the most of the cost's logarithm (requirement 8): 15 takes about two seconds.
 const COSTS: std::ops::RangeInclusive<u32> = 4..=15;
@@ -65,7 +65,7 @@ impl BcryptHash {
     /// repeats its key with a NUL between, so that others could be found to match.
     pub(crate) fn matches(&self, password: &str) -> bool {
         let key = if self.signed_bytes { signed_key(password.as_bytes()) } else { key(password.as_bytes()) };
-        let out = bcrypt::bcrypt(self.cost, self.salt, &key);
+        let out = ::bcrypt::bcrypt(self.cost, self.salt, &key);
         constant_time_eq(&out[..HASH_BYTES], &self.hash) && !password.contains('\0')
     }
 

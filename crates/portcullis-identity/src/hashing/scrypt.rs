@@ -1,11 +1,11 @@
 //! scrypt (RFC 7914), as PHC strings and passlib store it.
 
+use ::scrypt::Params;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use portcullis_model::secret::constant_time_eq;
-use scrypt::Params;
 
-use crate::stored_hash::{HashRefused, LEAST_HASH, parameters};
+use crate::hashing::stored::{HashRefused, LEAST_HASH, parameters};
 
 /// The most of N's logarithm (requirement 8).
 const MAX_LOG_N: u32 = 17;
@@ -48,7 +48,7 @@ impl ScryptHash {
 
     pub(crate) fn matches(&self, password: &str) -> bool {
         let mut out = vec![0u8; self.hash.len()];
-        scrypt::scrypt(password.as_bytes(), &self.salt, &self.params, &mut out).expect("the length is no extreme");
+        ::scrypt::scrypt(password.as_bytes(), &self.salt, &self.params, &mut out).expect("the length is no extreme");
         constant_time_eq(&out, &self.hash)
     }
 }

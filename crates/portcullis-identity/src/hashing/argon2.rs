@@ -1,14 +1,14 @@
 //! Argon2: how our own hashes are made, and those of any variant and cost are
 //! compared, in memory that is kept from one to the next.
 
-use argon2::password_hash::phc::PasswordHash;
-use argon2::{Algorithm, Argon2, Block, Params, Version};
+use ::argon2::password_hash::phc::PasswordHash;
+use ::argon2::{Algorithm, Argon2, Block, Params, Version};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use portcullis_model::SecretString;
 use portcullis_model::secret::constant_time_eq;
 
-use crate::stored_hash::{HashRefused, LEAST_HASH};
+use crate::hashing::stored::{HashRefused, LEAST_HASH};
 
 /// Memory of one hash of ours, in KiB.
 const MEMORY_KIB: u32 = 19_456;
