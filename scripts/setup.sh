@@ -9,7 +9,10 @@ command -v redis-server >/dev/null || missing+=(redis-server)
 command -v redis-sentinel >/dev/null || missing+=(redis-sentinel)
 command -v promtool >/dev/null || missing+=(prometheus)
 command -v pkill >/dev/null || missing+=(procps)
-{ [ -x /usr/bin/python3 ] && /usr/bin/python3 -c "import aiosmtpd"; } >/dev/null 2>&1 || python3 -c "import aiosmtpd" >/dev/null 2>&1 || missing+=(python3-aiosmtpd)
+# The interpreter that the tests take: Debian's own, if it is there.
+python=/usr/bin/python3
+[ -x "$python" ] || python=python3
+"$python" -c "import aiosmtpd" >/dev/null 2>&1 || missing+=(python3-aiosmtpd)
 for tool in curl perl python3; do command -v "$tool" >/dev/null || missing+=("$tool"); done
 
 if [ ${#missing[@]} -gt 0 ]; then
