@@ -97,7 +97,8 @@ fn what_is_wrong_with_the_database_is_one_sentence_with_a_hint() {
 
 #[test]
 fn a_server_that_must_not_migrate_refuses_an_old_schema() {
-    let url = PrivatePostgres::shared().database();
+    let server = PrivatePostgres::shared();
+    let url = server.database();
     let said = on(Some(&url)).env("PORTCULLIS__DATABASE__MIGRATE", "off").run(&["serve", "--port", "0"]).failed();
     assert!(said.err.contains("database.migrate is off") && said.err.contains("portcullis migrate up"), "{}", said.err);
 }
