@@ -4,7 +4,9 @@
 use std::time::{Duration, Instant};
 
 use portcullis_model::{Clock, Email, Random, SessionId, Transport};
-use portcullis_storage::{AuditEvent, DatabaseUrl, MigrateMode, NewSession, Outcome, Store, StoreOptions, UserFilter};
+use portcullis_storage::{
+    AttemptSubjects, AuditEvent, DatabaseUrl, MigrateMode, NewSession, Outcome, Store, StoreOptions, UserFilter,
+};
 use portcullis_telemetry::{Metrics, MetricsOptions};
 
 #[tokio::main(flavor = "current_thread")]
@@ -61,7 +63,9 @@ async fn login(store: &Store, number: u64, random: &Random) -> Duration {
     let email = Email::parse(&format!("p{number}@example.com")).expect("valid");
     let now = store.clock().now();
     let begun = Instant::now();
-    let known = store.credentials_by_email(&email).await.expect("reads").expect("exists");
+    let subjects = AttemptSubjects { account: random.bytes(), client: random.bytes(), pair: random.bytes() };
+    let view = store.sign_in_view(&email, &subjects, Some([192, 0, 2, 1].into())).await.expect("reads");
+    let known = view.credentials.expect("exists");
     let session = NewSession {
         id: SessionId::new(store.clock(), random),
         user_id: known.user.id,
