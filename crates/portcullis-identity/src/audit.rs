@@ -47,7 +47,7 @@ impl Caller {
         }
     }
 
-    /// Something done to many accounts at once.
+    /// Something done to no account in particular, or to many at once.
     pub(crate) fn bulk_event(&self, action: &'static str, at: Timestamp, details: Value) -> AuditEvent {
         AuditEvent { details: Some(details), ..self.event(action, Outcome::Success, at) }
     }
@@ -55,7 +55,7 @@ impl Caller {
     /// Something done with the keys that sign.
     pub(crate) fn key_event(&self, action: &'static str, at: Timestamp, kid: &str) -> AuditEvent {
         let details = Value::from(serde_json::Map::from_iter([("kid".to_owned(), Value::from(kid))]));
-        AuditEvent { details: Some(details), ..self.event(action, Outcome::Success, at) }
+        self.bulk_event(action, at, details)
     }
 
     pub(crate) fn success(

@@ -135,7 +135,7 @@ impl Identity {
         // Whoever follows a link that was mailed to them is the owner: here their password works whatever others try.
         let subjects = throttle::subjects(account.email.as_str(), caller.ip);
         tx.forget_failures(&subjects).await?;
-        tx.trust_client(&subjects, now, crate::identity::Parts::trusted_until(now)).await?;
+        tx.trust_client(&subjects, now, throttle::trusted_until(now)).await?;
         if purpose == TokenPurpose::ResetPassword {
             tx.enqueue_mail(MailKind::PasswordChanged.as_str(), user, now).await?;
         }

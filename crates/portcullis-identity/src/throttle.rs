@@ -107,11 +107,11 @@ impl Parts {
         }
         Ok(())
     }
+}
 
-    /// Until when a client where a mailed link was followed counts as the owner's.
-    pub(crate) fn trusted_until(now: Timestamp) -> Timestamp {
-        now + TRUST
-    }
+/// Until when a client where a mailed link was followed counts as the owner's.
+pub(crate) fn trusted_until(now: Timestamp) -> Timestamp {
+    now + TRUST
 }
 
 #[cfg(test)]

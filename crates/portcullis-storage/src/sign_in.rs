@@ -10,7 +10,7 @@ use crate::row::Row;
 use crate::statement::{Runs, Sql};
 use crate::store::Store;
 use crate::tx::Tx;
-use crate::users::{Credentials, extra_permissions, read_credentials, user_columns};
+use crate::users::{Credentials, credential_columns, extra_permissions, read_credentials, user_columns};
 
 /// Whom failures are counted against, each as a SHA-256.
 #[derive(Clone, Copy, Debug)]
@@ -64,9 +64,7 @@ macro_rules! columns {
     () => {
         concat!(
             "SELECT ",
-            user_columns!(),
-            ", users.password_hash AS password_hash, users.epoch AS user_epoch, users.token_epoch AS token_epoch, ",
-            extra_permissions!(),
+            credential_columns!(),
             ", ",
             failures!(),
             " FROM (SELECT 1 AS one) AS anybody LEFT JOIN users ON "

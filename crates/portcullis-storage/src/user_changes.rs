@@ -1,7 +1,7 @@
 //! What changes an account, and which of it ends sessions or makes copies of them stale.
 
 use crate::value::Value;
-use portcullis_model::{Permission, PermissionSet, PersonName, Role, SecretString, Timestamp, User, UserId};
+use portcullis_model::{PermissionSet, PersonName, Role, SecretString, Timestamp, User, UserId};
 
 use crate::dialect::Lock;
 use crate::error::StoreError;
@@ -70,8 +70,6 @@ static GRANT: Sql = Sql::insert(
     "user_permissions",
     "INSERT INTO user_permissions (user_id, permission) VALUES ($1, $2) ON CONFLICT DO NOTHING",
 );
-static REVOKE: Sql =
-    Sql::delete("user_permissions", "DELETE FROM user_permissions WHERE user_id = $1 AND permission = $2");
 static REVOKE_ALL: Sql = Sql::delete("user_permissions", "DELETE FROM user_permissions WHERE user_id = $1");
 static PERMISSIONS_CHANGED: Sql =
     Sql::update("users", "UPDATE users SET updated_at = $2, epoch = epoch + 1 WHERE id = $1 RETURNING epoch");
@@ -190,21 +188,6 @@ impl Tx {
             self.execute(&GRANT, vec![id.0.into(), permission.as_str().into()]).await?;
         }
         Ok(true)
-    }
-
-    /// Adds a permission beyond the role's, or takes one away; `false` when that changes nothing.
-    pub async fn set_permission(
-        &mut self,
-        id: UserId,
-        permission: &Permission,
-        held: bool,
-        at: Timestamp,
-    ) -> Result<bool, StoreError> {
-        let sql = if held { &GRANT } else { &REVOKE };
-        if self.execute(sql, vec![id.0.into(), permission.as_str().into()]).await? == 0 {
-            return Ok(false);
-        }
-        self.change(&PERMISSIONS_CHANGED, vec![id.0.into(), at.into()], id, false).await
     }
 
     /// Waits until no other change of roles, permissions or activity is under way: whoever checks what somebody may

@@ -95,15 +95,21 @@ macro_rules! extra_permissions {
 }
 pub(crate) use extra_permissions;
 
-macro_rules! credentials {
+/// The columns of [`read_credentials`].
+macro_rules! credential_columns {
     () => {
         concat!(
-            "SELECT ",
             user_columns!(),
             ", users.password_hash AS password_hash, users.epoch AS user_epoch, users.token_epoch AS token_epoch, ",
-            extra_permissions!(),
-            " FROM users WHERE "
+            extra_permissions!()
         )
+    };
+}
+pub(crate) use credential_columns;
+
+macro_rules! credentials {
+    () => {
+        concat!("SELECT ", credential_columns!(), " FROM users WHERE ")
     };
 }
 
@@ -172,7 +178,7 @@ async fn user_where(on: &impl Runs, sql: &Sql, key: Value) -> Result<Option<User
     on.one(sql, vec![key]).await?.map(|row| read_user(&row)).transpose()
 }
 
-/// Reads an account with what a sign-in must know of it.
+/// Reads [`credential_columns`].
 pub(crate) fn read_credentials(row: &Row) -> Result<Credentials, StoreError> {
     Ok(Credentials {
         user: read_user(row)?,

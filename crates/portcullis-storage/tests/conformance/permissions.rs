@@ -33,12 +33,9 @@ async fn sr_35_permissions_of_ones_own_are_in_force_at_once(bed: Bed) {
     assert!(held("PROJECT_VIEW").await && held("USER_EDIT").await && held("USER_VIEW").await);
 
     let mut tx = here.begin().await.expect("begins");
-    let edit = Permission::parse("USER_EDIT").expect("valid");
-    assert!(tx.set_permission(ada.id, &edit, false, now).await.expect("runs"));
-    assert!(!tx.set_permission(ada.id, &edit, false, now).await.expect("runs"), "not held any more");
-    let more = Permission::parse("REPORT_VIEW").expect("valid");
-    assert!(tx.set_permission(ada.id, &more, true, now).await.expect("runs"));
-    assert!(!tx.set_permission(ada.id, &more, true, now).await.expect("runs"), "held already");
+    assert!(tx.set_permissions(ada.id, &permissions(&["PROJECT_VIEW", "REPORT_VIEW"]), now).await.expect("runs"));
+    let nobody = portcullis_model::UserId::new(&bed.clock, &bed.random);
+    assert!(!tx.set_permissions(nobody, &permissions(&["PROJECT_VIEW"]), now).await.expect("runs"), "nobody's");
     tx.commit().await.expect("commits");
     assert!(held("PROJECT_VIEW").await && held("REPORT_VIEW").await && !held("USER_EDIT").await);
     let known = here.credentials_by_id(ada.id).await.expect("reads").expect("exists");
