@@ -18,15 +18,13 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use portcullis_gate::{
-    Cors, CsrfConfig, CsrfMode, CsrfTokens, Destination, EndpointId, Gate, GateConfig, GateParts, HeadGuard,
+    Cors, CsrfConfig, CsrfMode, CsrfTokens, Destination, EndpointId, Gate, GateConfig, GateParts, HeadGuard, Limits,
     LimitsConfig, Passage, RouteSpec, RouteTable, Versions,
 };
-use portcullis_model::policy::{
-    AuthRequirement, BodyLimit, CsrfPolicy, Environment, LimitClass, MethodPermissions, Methods, RoutePolicy,
-};
+use portcullis_model::policy::{AuthRequirement, Environment, Methods, RoutePolicy};
 use portcullis_model::{
-    AccessTokens, Clock, Email, Random, Rate, Role, RolePermissions, SecretString, SessionId, SessionSource,
-    SessionState, SessionsUnavailable, TokenFault, UserId, VerifiedToken,
+    AccessTokens, Clock, Email, Limit, LimitBy, Random, Rate, Role, RolePermissions, SecretString, SessionId,
+    SessionSource, SessionState, SessionsUnavailable, TokenFault, UserId, VerifiedToken,
 };
 use portcullis_telemetry::{Metrics, MetricsOptions};
 use tokio::net::{TcpListener, TcpStream};
@@ -102,18 +100,11 @@ fn gate() -> Gate {
         api_key: None,
         last_seen: 0.into(),
     });
-    let rate = Rate::parse("1000000000/1m").expect("a rate");
+    let rate = Rate::parse("1000000000/1m").expect("a rate").expect("on");
     let policy = RoutePolicy {
-        auth: AuthRequirement::Required,
-        signed_in_only: false,
         minimum_role: Some(Role::Developer),
-        permissions: MethodPermissions::default(),
-        csrf: CsrfPolicy::Checked,
-        rate_limit: rate,
-        limit_class: LimitClass::Api,
-        security_headers: true,
-        max_body: BodyLimit::Bytes(1 << 20),
-        timeout: Duration::from_secs(30),
+        limits: vec![Limit::new("route", rate, LimitBy::Caller)],
+        ..RoutePolicy::asking(AuthRequirement::Required)
     };
     let route = RouteSpec {
         template: "/api/v1/projects/{*rest}".to_owned(),
@@ -130,7 +121,7 @@ fn gate() -> Gate {
             tokens: CsrfTokens::new(&SecretString::new("a secret of at least thirty-two bytes").into()),
             mode: CsrfMode::Always,
         },
-        limits: LimitsConfig { auth: rate, api: rate },
+        limits: Limits::new(LimitsConfig { api: Some(Limit::by_address("api", rate)), ..LimitsConfig::default() }),
         trusted_proxies: Vec::new(),
         environment: Environment::Development,
         public_origin: None,

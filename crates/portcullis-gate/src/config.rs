@@ -1,11 +1,11 @@
 //! Everything the gate decides by, as one value that is swapped whole.
 
 use ipnet::IpNet;
-use portcullis_model::Rate;
 use portcullis_model::policy::Environment;
 
 use crate::cors::Cors;
 use crate::csrf::CsrfTokens;
+use crate::limits::Limits;
 use crate::origin::Origin;
 use crate::route_table::RouteTable;
 use crate::security_headers::SecurityHeaders;
@@ -24,8 +24,8 @@ pub struct GateConfig {
     pub headers: SecurityHeaders,
     /// The CSRF rules.
     pub csrf: CsrfConfig,
-    /// The default limits.
-    pub limits: LimitsConfig,
+    /// The limits that hold everywhere.
+    pub limits: Limits,
     /// Whose `X-Forwarded-*` count.
     pub trusted_proxies: Vec<IpNet>,
     /// Development, production or test.
@@ -54,13 +54,4 @@ pub enum CsrfMode {
     Cookie,
     /// All; but whoever has none is written down and let through, to find out what enforcing would break.
     Report,
-}
-
-/// The default limits, by address.
-#[derive(Clone, Debug)]
-pub struct LimitsConfig {
-    /// For sign-in, registration and the like.
-    pub auth: Option<Rate>,
-    /// For the rest, but for health and metrics.
-    pub api: Option<Rate>,
 }

@@ -1,14 +1,25 @@
 //! What is known of a request from its first phase to its answer.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::Uri;
-use http::header::HeaderValue;
-use portcullis_telemetry::InFlight;
+use http::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue, ORIGIN};
+use http::request::Parts;
+use http::{Method, Uri};
+use portcullis_model::UserId;
+use portcullis_telemetry::{InFlight, RouteMetrics};
 
+use crate::asked::is_api;
 use crate::config::GateConfig;
+use crate::cors::Cors;
+use crate::explain::Rehearsal;
+use crate::framing::AmbiguousHead;
 use crate::limits::Standing;
+use crate::phase::Watch;
 use crate::request_id::RequestId;
+
+// As a constant, because a name given as text is parsed at every look-up.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What is known of a request whether it is permitted or not.
 pub struct Context {
@@ -25,9 +36,78 @@ pub struct Context {
     pub(crate) standing: Option<Standing>,
     /// Whether the answer gets the headers that tell browsers to be careful.
     pub(crate) careful: bool,
+    /// Whether the answer depends on the request's origin.
+    pub(crate) vary_origin: bool,
+    /// The client's address, once it is known.
+    pub(crate) client: Option<IpAddr>,
+    /// Who calls, once that is known.
+    pub(crate) user: Option<UserId>,
 }
 
 impl Context {
+    pub(crate) fn new(request_id: RequestId, parts: &Parts, config: Arc<GateConfig>) -> Self {
+        let headers = &parts.headers;
+        Self {
+            client_request_id: headers.get(REQUEST_ID).filter(|id| is_client_request_id(id)).cloned(),
+            accept: headers.get(ACCEPT).cloned(),
+            ambiguous: parts.extensions.get::<AmbiguousHead>().is_some(),
+            ..Self::bare(request_id, parts.uri.clone(), config)
+        }
+    }
+
+    pub(crate) fn rehearsed(request_id: RequestId, rehearsal: &Rehearsal, config: Arc<GateConfig>) -> Self {
+        Self::bare(request_id, rehearsal.uri.clone(), config)
+    }
+
+    fn bare(request_id: RequestId, uri: Uri, config: Arc<GateConfig>) -> Self {
+        Self {
+            request_id,
+            client_request_id: None,
+            // Until the path is known to be something else: every answer under /api names its version.
+            version: is_api(uri.path()).then(|| config.versions.default_index()),
+            uri,
+            accept: None,
+            flight: None,
+            allowed_origin: None,
+            preflight: false,
+            ambiguous: false,
+            standing: None,
+            careful: true,
+            vary_origin: false,
+            client: None,
+            user: None,
+            config,
+        }
+    }
+
+    /// Whether the page at the request's origin may read the answer, by the rules in force.
+    pub(crate) fn look_at_origin(&mut self, cors: &Cors, headers: &HeaderMap) {
+        self.vary_origin = !cors.is_off();
+        self.allowed_origin =
+            headers.get(ORIGIN).filter(|origin| origin.to_str().is_ok_and(|o| cors.allows(o))).cloned();
+    }
+
+    /// Counts the request as under way, unless it is a rehearsal.
+    pub(crate) fn begin<W: Watch>(&mut self, metrics: &Arc<RouteMetrics>, method: &Method) {
+        if !W::REHEARSAL {
+            self.flight = Some(metrics.begin(method));
+        }
+    }
+
+    /// The version of the API that is asked for.
+    pub(crate) fn version_name(&self) -> Option<&str> {
+        self.version.map(|index| self.config.versions.get(index).name.as_str())
+    }
+
+    /// What was found out about the request's origin, in words.
+    pub(crate) fn describe_origin(&self, headers: &HeaderMap) -> String {
+        match (headers.contains_key(ORIGIN), &self.allowed_origin) {
+            (false, _) => "no Origin".to_owned(),
+            (true, Some(_)) => "pages of this origin may read the answer".to_owned(),
+            (true, None) => "pages of this origin may not read the answer".to_owned(),
+        }
+    }
+
     /// The path as the client wrote it.
     pub fn raw_path(&self) -> &str {
         self.uri.path()

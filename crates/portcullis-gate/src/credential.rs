@@ -106,11 +106,12 @@ impl Classifier {
     }
 
     /// The credential, and the session of the cookie if that is good: CSRF binds
-    /// to it even when there is a second credential.
+    /// to it even when there is a second credential. `touch` notes a use of the session.
     pub(crate) async fn classify(
         &self,
         presented: &Presented<'_>,
         now: i64,
+        touch: bool,
     ) -> (Credential, Option<Arc<SessionState>>) {
         let kinds = presented.kinds();
         if kinds == 0 {
@@ -135,7 +136,9 @@ impl Classifier {
         };
         let credential = match found {
             Found::Session(session) => {
-                session.touch(now);
+                if touch {
+                    session.touch(now);
+                }
                 Credential::Good(Principal { session, via })
             }
             Found::Bad => Credential::Bad,
@@ -269,7 +272,7 @@ mod tests {
     }
 
     async fn good(classifier: &Classifier, token: &str, now: i64) -> bool {
-        matches!(classifier.classify(&presented(&bearer(token)), now).await.0, Credential::Good(_))
+        matches!(classifier.classify(&presented(&bearer(token)), now, true).await.0, Credential::Good(_))
     }
 
     #[tokio::test]
@@ -313,12 +316,12 @@ mod tests {
         let classifier = Classifier::new(FakeTokens::new(), FakeSessions::new());
         let mut headers = bearer("x");
         headers.insert("x-api-key", "pk_1".parse().expect("a value"));
-        assert!(matches!(classifier.classify(&presented(&headers), 0).await.0, Credential::Two));
+        assert!(matches!(classifier.classify(&presented(&headers), 0, true).await.0, Credential::Two));
         let mut basic = HeaderMap::new();
         basic.insert(AUTHORIZATION, "Basic abc".parse().expect("a value"));
-        assert!(matches!(classifier.classify(&presented(&basic), 0).await.0, Credential::None));
+        assert!(matches!(classifier.classify(&presented(&basic), 0, true).await.0, Credential::None));
         basic.append(AUTHORIZATION, "Bearer x".parse().expect("a value"));
-        assert!(matches!(classifier.classify(&presented(&basic), 0).await.0, Credential::Bad));
-        assert!(matches!(classifier.classify(&presented(&bearer("pk_x")), 0).await.0, Credential::Bad));
+        assert!(matches!(classifier.classify(&presented(&basic), 0, true).await.0, Credential::Bad));
+        assert!(matches!(classifier.classify(&presented(&bearer("pk_x")), 0, true).await.0, Credential::Bad));
     }
 }

@@ -25,7 +25,7 @@ const MAX_CSRF_BODY: u64 = 64 * 1024;
 const CSRF_BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Every method but those that change nothing: also one that we do not know.
-fn is_unsafe(method: &Method) -> bool {
+pub(crate) fn is_unsafe(method: &Method) -> bool {
     !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 

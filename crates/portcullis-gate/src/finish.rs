@@ -6,8 +6,8 @@ use http::{Response, StatusCode};
 
 use crate::context::Context;
 use crate::cors;
-use crate::limits::Standing;
-use crate::phases::Gate;
+use crate::gate::Gate;
+use crate::limits::{self, Standing};
 use crate::versions::Version;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -37,7 +37,7 @@ impl Gate {
         if context.careful {
             context.config.headers.add(headers);
         }
-        if !context.config.cors.is_off() {
+        if context.vary_origin {
             cors::vary(headers);
         }
         if let Some(origin) = &context.allowed_origin {
@@ -82,10 +82,12 @@ fn add_version(headers: &mut HeaderMap, version: &Version) {
 /// that older clients read: limit, requests left, and the Unix second at which
 /// the whole limit is free again.
 fn add_limit(headers: &mut HeaderMap, standing: &Standing, now: i64) {
-    let Standing { name, rate, remaining, reset, retry } = standing;
-    let reset = whole_seconds(*reset);
+    let Standing { counted, rate, remaining, reset, retry } = standing;
+    let (name, reset) = (&counted.limit.name, whole_seconds(*reset));
     let text = |value: String| HeaderValue::try_from(value).expect("words, digits and quotes");
-    headers.insert(RATE_LIMIT_POLICY, text(format!("\"{name}\";q={};w={}", rate.limit, rate.period.as_secs())));
+    // For those without a multiplier it costs nothing to make.
+    let policy = if *rate == counted.limit.rate { counted.policy.clone() } else { limits::policy(name, *rate) };
+    headers.insert(RATE_LIMIT_POLICY, policy);
     headers.insert(RATE_LIMIT, text(format!("\"{name}\";r={remaining};t={reset}")));
     headers.insert(X_LIMIT, HeaderValue::from(rate.limit));
     headers.insert(X_REMAINING, HeaderValue::from(*remaining));

@@ -5,6 +5,7 @@ use http::header::{HeaderName, ORIGIN, REFERER};
 
 use crate::client_address::Origination;
 use crate::config::GateConfig;
+use crate::cors::Cors;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
@@ -38,14 +39,14 @@ fn is_ours(origin: &str, config: &GateConfig, from: &Origination) -> bool {
 }
 
 /// Whether the request carries an `Origin` that is ours or allowed; without one it does not.
-pub(crate) fn origin_allowed(headers: &HeaderMap, config: &GateConfig, from: &Origination) -> bool {
+pub(crate) fn origin_allowed(headers: &HeaderMap, config: &GateConfig, cors: &Cors, from: &Origination) -> bool {
     let Some(origin) = single(headers, ORIGIN) else { return false };
-    config.cors.allows(origin) || is_ours(origin, config, from)
+    cors.allows(origin) || is_ours(origin, config, from)
 }
 
 /// Whether an unsafe request by cookie came from us or an allowed origin.
-pub(crate) fn same_site(headers: &HeaderMap, config: &GateConfig, from: &Origination) -> bool {
-    if single(headers, ORIGIN).is_some_and(|origin| config.cors.allows(origin)) {
+pub(crate) fn same_site(headers: &HeaderMap, config: &GateConfig, cors: &Cors, from: &Origination) -> bool {
+    if single(headers, ORIGIN).is_some_and(|origin| cors.allows(origin)) {
         return true;
     }
     let site = headers.get(SEC_FETCH_SITE).map(http::HeaderValue::as_bytes);
@@ -58,8 +59,7 @@ pub(crate) fn same_site(headers: &HeaderMap, config: &GateConfig, from: &Origina
     if let Some(referer) = headers.get(REFERER) {
         let url = referer.to_str().ok().and_then(|text| url::Url::parse(text).ok());
         let origin = url.as_ref().and_then(Origin::of);
-        return origin
-            .is_some_and(|origin| config.cors.allows(origin.as_str()) || is_ours(origin.as_str(), config, from));
+        return origin.is_some_and(|origin| cors.allows(origin.as_str()) || is_ours(origin.as_str(), config, from));
     }
     matches!(site, Some(b"same-origin" | b"none"))
 }

@@ -105,7 +105,7 @@ impl Permit {
     /// Whether the request carries an `Origin` that is ours or allowed: what a
     /// sign-in or a refresh by cookie needs (contract §5).
     pub fn origin_allowed(&self, headers: &HeaderMap) -> bool {
-        origin_allowed(headers, &self.config, &self.from)
+        origin_allowed(headers, &self.config, self.route.cors.as_ref().unwrap_or(&self.config.cors), &self.from)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Why the gate let a request through no further. Knows no HTTP status.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The gate's answer when there is no permit.
@@ -36,6 +37,8 @@ pub enum Refusal {
     RateLimited {
         /// Until the next request is let through.
         retry: Duration,
+        /// The limit's name.
+        limit: Arc<str>,
     },
     /// The CSRF token is missing or wrong.
     InvalidCsrf {
@@ -56,8 +59,28 @@ pub enum Refusal {
     Unavailable,
     /// An API key where only somebody who signed in will do.
     SignInRequired,
+    /// The client's address is in none of the route's networks.
+    NetworkNotAllowed,
+    /// The sign-in is too long ago for this route.
+    SignInTooOld {
+        /// How long ago it may be.
+        most: Duration,
+    },
+    /// The caller's e-mail address was never confirmed.
+    EmailNotVerified,
     /// The role or the permissions do not suffice.
     NotPermitted,
+}
+
+impl Refusal {
+    /// The label of a refusal for CSRF.
+    pub(crate) fn csrf_reason(&self) -> Option<&'static str> {
+        match self {
+            Self::InvalidCsrf { reason, .. } => Some(reason.as_str()),
+            Self::CrossSite => Some("cross_site"),
+            _ => None,
+        }
+    }
 }
 
 /// What is malformed about a request.

@@ -1,5 +1,6 @@
 //! From a path and a method to a route.
 
+use std::fmt;
 use std::sync::Arc;
 
 use http::Method;
@@ -7,6 +8,8 @@ use portcullis_model::policy::{Forwarding, Methods, RoutePolicy};
 use portcullis_telemetry::{Metrics, RouteMetrics};
 
 use crate::careless;
+use crate::cors::Cors;
+use crate::limits::RouteLimits;
 
 /// A built-in endpoint's place in the table that its room keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +22,15 @@ pub enum Destination {
     BuiltIn(EndpointId),
     /// A service behind the gateway.
     Upstream(Arc<Forwarding>),
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BuiltIn(_) => f.write_str("a built-in endpoint"),
+            Self::Upstream(forwarding) => write!(f, "the upstream {}", forwarding.upstream),
+        }
+    }
 }
 
 /// One route as settings or the built-in API describe it.
@@ -64,8 +76,10 @@ pub struct Route {
     pub policy: RoutePolicy,
     /// Where requests go.
     pub destination: Destination,
-    /// Its own limit's place in the table of limits.
-    pub(crate) limit_id: u64,
+    /// Its own limits with their places in the tables of arrival times.
+    pub(crate) limits: RouteLimits,
+    /// Its own origins, in place of the ones that hold everywhere.
+    pub(crate) cors: Option<Cors>,
 }
 
 /// The routes on one template, by method.
@@ -123,8 +137,13 @@ impl RouteTable {
             None => self.insert(&template, metrics)?,
         };
         let template: Arc<str> = Arc::clone(&self.entries[index].template);
-        let limit_id = stable_hash(&template, &methods);
-        let route = Arc::new(Route { template: Arc::clone(&template), policy, destination, limit_id });
+        let route = Arc::new(Route {
+            template: Arc::clone(&template),
+            limits: RouteLimits::new(&policy.limits, stable_hash(&template, &methods)),
+            cors: policy.allowed_origins.as_ref().map(|origins| Cors::new(origins.iter().cloned())),
+            policy,
+            destination,
+        });
         let collision = || RouteFault::Collision { first: template.to_string(), second: template.to_string() };
         let entry = &mut self.entries[index];
         match methods {
@@ -203,6 +222,11 @@ impl RouteTable {
         &self.unmatched
     }
 
+    /// Every route, once.
+    pub(crate) fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
+        self.entries.iter().flat_map(Entry::routes)
+    }
+
     /// Every route with its methods, for people.
     pub fn list(&self) -> Vec<(String, &Arc<Route>)> {
         let mut list = Vec::new();
@@ -217,6 +241,14 @@ impl RouteTable {
 }
 
 impl Entry {
+    fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
+        let named =
+            self.by_method.iter().enumerate().filter(|(index, (_, route))| {
+                !self.by_method[..*index].iter().any(|(_, known)| Arc::ptr_eq(known, route))
+            });
+        self.any.iter().chain(named.map(|(_, (_, route))| route))
+    }
+
     fn route(&self, method: &Method) -> Option<&Arc<Route>> {
         let exactly =
             |wanted: &Method| self.by_method.iter().find(|(known, _)| known == wanted).map(|(_, route)| route);

@@ -6,28 +6,16 @@ mod spellings;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use portcullis_model::policy::{AuthRequirement, BodyLimit, CsrfPolicy, LimitClass, MethodPermissions, RoutePolicy};
+use portcullis_model::policy::{AuthRequirement, RoutePolicy};
 use portcullis_model::{
     AccessTokens, Clock, Email, Random, Role, RolePermissions, SessionId, SessionSource, SessionState,
     SessionsUnavailable, TokenFault, UserId, VerifiedToken,
 };
 
 pub(crate) fn policy(auth: AuthRequirement) -> RoutePolicy {
-    RoutePolicy {
-        auth,
-        signed_in_only: false,
-        minimum_role: None,
-        permissions: MethodPermissions::default(),
-        csrf: CsrfPolicy::Checked,
-        rate_limit: None,
-        limit_class: LimitClass::Api,
-        security_headers: true,
-        max_body: BodyLimit::Bytes(1 << 20),
-        timeout: Duration::from_secs(30),
-    }
+    RoutePolicy::asking(auth)
 }
 
 pub(crate) fn session() -> SessionState {

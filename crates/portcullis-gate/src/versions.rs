@@ -15,6 +15,10 @@ pub struct Versions {
 pub struct Version {
     /// `v1`.
     pub name: String,
+    /// Since when it is served.
+    pub released_at: Option<Timestamp>,
+    /// Where it is described.
+    pub documentation: Option<String>,
     /// When it was or will be deprecated.
     pub deprecated_at: Option<Timestamp>,
     /// When it stops being served.
@@ -26,7 +30,14 @@ pub struct Version {
 impl Version {
     /// A version without an end.
     pub fn current(name: &str) -> Self {
-        Self { name: name.to_owned(), deprecated_at: None, sunset_at: None, successor: None }
+        Self {
+            name: name.to_owned(),
+            released_at: None,
+            documentation: (name == "v1").then(|| "/api/docs".to_owned()),
+            deprecated_at: None,
+            sunset_at: None,
+            successor: None,
+        }
     }
 }
 
@@ -120,10 +131,10 @@ impl Versions {
                 let detail = json!({
                     "version": version.name,
                     "status": status(version),
-                    "releaseDate": null,
+                    "releaseDate": version.released_at.map(rfc3339_millis),
                     "deprecationDate": version.deprecated_at.map(rfc3339_millis),
                     "sunsetDate": version.sunset_at.map(rfc3339_millis),
-                    "documentation": null,
+                    "documentation": version.documentation,
                 });
                 (version.name.clone(), detail)
             })
@@ -208,8 +219,7 @@ mod tests {
     fn the_document_names_the_stage_of_each_version() {
         let now = Timestamp::UNIX_EPOCH + std::time::Duration::from_secs(1000);
         let past = Some(Timestamp::UNIX_EPOCH);
-        let old =
-            Version { name: "v1".to_owned(), deprecated_at: past, sunset_at: None, successor: Some("v2".to_owned()) };
+        let old = Version { deprecated_at: past, successor: Some("v2".to_owned()), ..Version::current("v1") };
         let document = Versions::new(vec![old, Version::current("v2")]).document(now);
         assert_eq!(document["deprecated"], json!(["v1"]));
         assert_eq!(document["supported"], json!(["v1", "v2"]));

@@ -138,19 +138,16 @@ pub fn route_specs() -> Vec<RouteSpec> {
             template: endpoint.template.to_owned(),
             methods: Methods::Only(vec![endpoint.method.as_str().to_owned()]),
             policy: RoutePolicy {
-                auth: endpoint.who.auth,
                 signed_in_only: endpoint.who.signed_in_only,
-                minimum_role: None,
                 permissions: MethodPermissions {
                     always: endpoint.who.permission.into_iter().map(Permission::built_in).collect(),
                     ..MethodPermissions::default()
                 },
                 csrf: endpoint.csrf,
-                rate_limit: None,
                 limit_class: endpoint.limit,
-                security_headers: true,
                 max_body: BodyLimit::Bytes(MAX_BODY),
                 timeout: TIMEOUT,
+                ..RoutePolicy::asking(endpoint.who.auth)
             },
             destination: Destination::BuiltIn(EndpointId(
                 u16::try_from(index).expect("far fewer than 65,536 endpoints"),

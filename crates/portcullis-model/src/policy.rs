@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::{Permission, Rate, Role};
+use ipnet::IpNet;
+
+use crate::{Limit, Permission, Role};
 
 /// Who may call a route.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
@@ -39,6 +41,15 @@ impl BodyLimit {
     }
 }
 
+impl std::fmt::Display for BodyLimit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Bytes(bytes) => write!(f, "at most {bytes} bytes"),
+            Self::Unlimited => f.write_str("any length"),
+        }
+    }
+}
+
 /// The methods a route answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Methods {
@@ -68,7 +79,7 @@ pub enum LimitClass {
     Exempt,
 }
 
-/// Everything the gate asks of a request on a route.
+/// Everything the gate asks of a request on a route. [`RoutePolicy::asking`] gives one that asks for nothing else.
 #[derive(Clone, Debug)]
 pub struct RoutePolicy {
     /// Who may call.
@@ -80,18 +91,51 @@ pub struct RoutePolicy {
     pub minimum_role: Option<Role>,
     /// Permissions needed.
     pub permissions: MethodPermissions,
+    /// Whether the caller's address must have been confirmed.
+    pub verified_email: bool,
+    /// How long ago the caller may have signed in at most (RFC 9470).
+    pub max_session_age: Option<Duration>,
+    /// The networks that clients may call from; empty for all.
+    pub networks: Vec<IpNet>,
+    /// Whether it is refused while the database cannot be reached: what was revoked since may not be known here.
+    pub needs_database: bool,
     /// Whether unsafe methods need a CSRF token.
     pub csrf: CsrfPolicy,
-    /// The route's own limit, counted by principal when there is one, else by address.
-    pub rate_limit: Option<Rate>,
+    /// The route's own limits.
+    pub limits: Vec<Limit>,
     /// Which default limit applies.
     pub limit_class: LimitClass,
     /// The largest body.
     pub max_body: BodyLimit,
+    /// The origins whose pages may read answers, in place of the ones that hold everywhere.
+    pub allowed_origins: Option<Vec<String>>,
     /// Whether answers get the headers that tell browsers to be careful.
     pub security_headers: bool,
     /// How long the destination may take to begin its answer.
     pub timeout: Duration,
+}
+
+impl RoutePolicy {
+    /// Asks for a credential, or for none, and for nothing else; CSRF is checked.
+    pub fn asking(auth: AuthRequirement) -> Self {
+        Self {
+            auth,
+            signed_in_only: false,
+            minimum_role: None,
+            permissions: MethodPermissions::default(),
+            verified_email: false,
+            max_session_age: None,
+            networks: Vec::new(),
+            needs_database: false,
+            csrf: CsrfPolicy::Checked,
+            limits: Vec::new(),
+            limit_class: LimitClass::Api,
+            max_body: BodyLimit::Bytes(1 << 20),
+            allowed_origins: None,
+            security_headers: true,
+            timeout: Duration::from_secs(30),
+        }
+    }
 }
 
 /// How CSRF applies to a route (contract §5).

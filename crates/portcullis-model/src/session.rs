@@ -120,6 +120,11 @@ pub struct SessionsUnavailable;
 
 /// Where the gate looks sessions up.
 pub trait SessionSource: Send + Sync + 'static {
+    /// Whether every revocation of more than a moment ago is known here. A source that cannot fall behind always is.
+    fn is_current(&self) -> bool {
+        true
+    }
+
     /// The session if this process already holds it: no I/O, no waiting.
     /// `None` means unknown here, not ended.
     fn cached(&self, id: SessionId) -> Option<Arc<SessionState>>;

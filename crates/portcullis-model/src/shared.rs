@@ -20,6 +20,12 @@ pub trait SharedLimits: Send + Sync + 'static {
     /// Counts one request of `subject` against `rate`. `subject` names the limit and whom it counts, the same on
     /// every replica.
     fn take<'a>(&'a self, subject: &'a str, rate: Rate) -> BoxFuture<'a, Result<SharedTake, SharedUnavailable>>;
+
+    /// What [`take`](Self::take) would say, without counting.
+    fn peek<'a>(&'a self, subject: &'a str, rate: Rate) -> BoxFuture<'a, Result<SharedTake, SharedUnavailable>>;
+
+    /// Forgets what a subject has spent.
+    fn reset<'a>(&'a self, subject: &'a str) -> BoxFuture<'a, Result<(), SharedUnavailable>>;
 }
 
 /// How one request fared against a shared limit.

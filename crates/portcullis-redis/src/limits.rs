@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use fred::interfaces::KeysInterface;
 use fred::types::Value;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -14,7 +15,7 @@ use crate::script::Script;
 
 /// Times in whole microseconds, which a Lua number holds exactly for centuries. The key holds the theoretical arrival
 /// time and vanishes with it. Gives whether the request is admitted, how far the arrival time is ahead, and how long
-/// to wait.
+/// to wait. The third argument is 1 to count the request and 0 to look only.
 const GCRA: &str = "\
 local interval, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
 local time = redis.call('TIME')
@@ -24,7 +25,9 @@ if arrival < now then arrival = now end
 if arrival > now + burst then arrival = now + burst end
 local spent = arrival + interval - now
 if spent > burst then return {0, arrival - now, spent - burst} end
-redis.call('SET', KEYS[1], string.format('%.0f', now + spent), 'PX', math.ceil(spent / 1000))
+if ARGV[3] == '1' then
+  redis.call('SET', KEYS[1], string.format('%.0f', now + spent), 'PX', math.ceil(spent / 1000))
+end
 return {1, spent, 0}";
 
 /// Counts over a link.
@@ -37,20 +40,32 @@ impl Limits {
     pub(crate) fn new(link: Arc<Link>) -> Self {
         Self { link, script: Script::new(GCRA) }
     }
+
+    fn key(&self, subject: &str) -> String {
+        format!("{}:limit:{subject}", self.link.prefix)
+    }
+
+    async fn ask(&self, subject: &str, rate: Rate, counting: bool) -> Result<SharedTake, SharedUnavailable> {
+        let interval = interval(rate);
+        let burst = interval.saturating_mul(i64::from(rate.limit));
+        let values = vec![Value::from(interval), Value::from(burst), Value::from(i64::from(counting))];
+        let run = self.script.run::<(i64, i64, i64)>(&self.link.client, self.key(subject), values);
+        let (admitted, ahead, wait) = self.link.run("limit", run).await?;
+        Ok(SharedTake { ahead: micros(ahead), retry: (admitted == 0).then(|| micros(wait)) })
+    }
 }
 
 impl SharedLimits for Limits {
     fn take<'a>(&'a self, subject: &'a str, rate: Rate) -> BoxFuture<'a, Result<SharedTake, SharedUnavailable>> {
-        let interval = interval(rate);
-        let burst = interval.saturating_mul(i64::from(rate.limit));
-        let values = vec![Value::from(interval), Value::from(burst)];
-        let key = format!("{}:limit:{subject}", self.link.prefix);
-        async move {
-            let run = self.script.run::<(i64, i64, i64)>(&self.link.client, key, values);
-            let (admitted, ahead, wait) = self.link.run("limit", run).await?;
-            Ok(SharedTake { ahead: micros(ahead), retry: (admitted == 0).then(|| micros(wait)) })
-        }
-        .boxed()
+        self.ask(subject, rate, true).boxed()
+    }
+
+    fn peek<'a>(&'a self, subject: &'a str, rate: Rate) -> BoxFuture<'a, Result<SharedTake, SharedUnavailable>> {
+        self.ask(subject, rate, false).boxed()
+    }
+
+    fn reset<'a>(&'a self, subject: &'a str) -> BoxFuture<'a, Result<(), SharedUnavailable>> {
+        self.link.run("limit", self.link.client.del::<(), _>(self.key(subject))).boxed()
     }
 }
 

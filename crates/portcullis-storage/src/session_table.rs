@@ -31,6 +31,9 @@ use crate::store::Store;
 /// Readings of one session that a revocation overtook, before the attempt is given up.
 const ATTEMPTS: usize = 5;
 
+/// How long ago the feed was read at most, for the table to count as current: a few of its readings.
+const CURRENT: Duration = Duration::from_secs(2);
+
 /// How a [`SessionTable`] behaves.
 #[derive(Clone)]
 pub struct SessionTableOptions {
@@ -296,6 +299,10 @@ impl SessionTable {
 }
 
 impl SessionSource for SessionTable {
+    fn is_current(&self) -> bool {
+        self.feed_age().is_some_and(|age| age <= CURRENT)
+    }
+
     fn cached(&self, id: SessionId) -> Option<Arc<SessionState>> {
         let found = self.demo.load().get(&id).map(Arc::clone).or_else(|| self.copy(id));
         match found {

@@ -141,7 +141,7 @@ struct ReasonLabels {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct LimitLabels {
-    limit: &'static str,
+    limit: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -250,9 +250,9 @@ impl Metrics {
         self.0.mails.get_or_create(&MailLabels { result }).inc();
     }
 
-    /// A request was refused by a limit: `auth`, `api` or `route`.
-    pub fn rate_limited(&self, limit: &'static str) {
-        self.0.rate_limited.get_or_create(&LimitLabels { limit }).inc();
+    /// A request was refused by a limit, by the name that settings give it.
+    pub fn rate_limited(&self, limit: &str) {
+        self.0.rate_limited.get_or_create_owned(&LimitLabels { limit: limit.to_owned() }).inc();
     }
 
     /// The counter of one upstream's requests by outcome, to be kept by the caller.

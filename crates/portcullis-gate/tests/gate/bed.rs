@@ -6,7 +6,6 @@ use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
@@ -15,13 +14,11 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use portcullis_gate::{
-    Cors, CsrfConfig, CsrfMode, CsrfTokens, Destination, EndpointId, Gate, GateConfig, GateParts, HeadGuard,
+    Cors, CsrfConfig, CsrfMode, CsrfTokens, Destination, EndpointId, Gate, GateConfig, GateParts, HeadGuard, Limits,
     LimitsConfig, Origin, Passage, Permit, RouteSpec, RouteTable, Version, Versions,
 };
-use portcullis_model::policy::{
-    AuthRequirement, BodyLimit, CsrfPolicy, Environment, LimitClass, MethodPermissions, Methods, RoutePolicy,
-};
-use portcullis_model::{Clock, Random, Rate, SecretString};
+use portcullis_model::policy::{AuthRequirement, CsrfPolicy, Environment, Methods, RoutePolicy};
+use portcullis_model::{Clock, Limit, LimitBy, Random, Rate, SecretString, SharedLimits};
 use portcullis_telemetry::{Metrics, MetricsOptions};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -38,6 +35,9 @@ pub(crate) struct Setup {
     pub(crate) csrf_mode: CsrfMode,
     pub(crate) auth_limit: Option<Rate>,
     pub(crate) api_limit: Option<Rate>,
+    pub(crate) reads_limit: Option<Limit>,
+    pub(crate) writes_limit: Option<Limit>,
+    pub(crate) shared: Option<Arc<dyn SharedLimits>>,
     pub(crate) trusted_proxies: Vec<&'static str>,
     pub(crate) environment: Environment,
     pub(crate) public_url: Option<&'static str>,
@@ -52,6 +52,9 @@ impl Default for Setup {
             csrf_mode: CsrfMode::Always,
             auth_limit: None,
             api_limit: None,
+            reads_limit: None,
+            writes_limit: None,
+            shared: None,
             trusted_proxies: Vec::new(),
             environment: Environment::Development,
             public_url: None,
@@ -61,18 +64,7 @@ impl Default for Setup {
 
 /// A route for every method that asks nothing of a request but what `change` sets.
 pub(crate) fn route(template: &str, change: impl FnOnce(&mut RoutePolicy)) -> RouteSpec {
-    let mut policy = RoutePolicy {
-        auth: AuthRequirement::None,
-        signed_in_only: false,
-        minimum_role: None,
-        permissions: MethodPermissions::default(),
-        csrf: CsrfPolicy::Exempt,
-        rate_limit: None,
-        limit_class: LimitClass::Api,
-        security_headers: true,
-        max_body: BodyLimit::Bytes(1 << 20),
-        timeout: Duration::from_secs(30),
-    };
+    let mut policy = RoutePolicy { csrf: CsrfPolicy::Exempt, ..RoutePolicy::asking(AuthRequirement::None) };
     change(&mut policy);
     let destination = Destination::BuiltIn(EndpointId(0));
     RouteSpec { template: template.to_owned(), methods: Methods::Any, policy, destination }
@@ -93,6 +85,11 @@ pub(crate) fn rate(text: &str) -> Option<Rate> {
     Rate::parse(text).expect("a rate")
 }
 
+/// A route's own limit by caller, or none.
+pub(crate) fn own(text: &str) -> Vec<Limit> {
+    rate(text).map(|rate| Limit::new("route", rate, LimitBy::Caller)).into_iter().collect()
+}
+
 pub(crate) struct Bed {
     pub(crate) gate: Arc<Gate>,
     pub(crate) tokens: Arc<Tokens>,
@@ -111,7 +108,7 @@ impl Bed {
         let parts = GateParts {
             tokens: tokens.clone(),
             sessions: sessions.clone(),
-            shared_limits: None,
+            shared_limits: setup.shared.clone(),
             clock: clock.clone(),
             random: Random::system(),
             metrics: metrics.clone(),
@@ -159,7 +156,12 @@ fn config(setup: Setup, metrics: &Metrics) -> GateConfig {
         cors: Cors::new(setup.origins.into_iter().map(str::to_owned)),
         headers: portcullis_gate::SecurityHeaders::default(),
         csrf: CsrfConfig { tokens: CsrfTokens::new(&SecretString::new(CSRF_SECRET).into()), mode: setup.csrf_mode },
-        limits: LimitsConfig { auth: setup.auth_limit, api: setup.api_limit },
+        limits: Limits::new(LimitsConfig {
+            auth: setup.auth_limit.map(|rate| Limit::by_address("auth", rate)),
+            api: setup.api_limit.map(|rate| Limit::by_address("api", rate)),
+            reads: setup.reads_limit,
+            writes: setup.writes_limit,
+        }),
         trusted_proxies: setup.trusted_proxies.into_iter().map(|net| net.parse().expect("a net")).collect(),
         environment: setup.environment,
         public_origin: setup

@@ -2,7 +2,7 @@
 
 use portcullis_model::policy::{AuthRequirement, CsrfPolicy, Methods};
 
-use crate::bed::{Bed, Setup, rate, route};
+use crate::bed::{Bed, Setup, own, route};
 use crate::client::{Answer, Call};
 
 const APP: &str = "https://app.example.com";
@@ -10,7 +10,7 @@ const APP: &str = "https://app.example.com";
 async fn bed() -> Bed {
     let private = route("/api/v1/private", |policy| policy.auth = AuthRequirement::Required);
     let checked = route("/api/v1/checked", |policy| policy.csrf = CsrfPolicy::Checked);
-    let spent = route("/api/v1/spent", |policy| policy.rate_limit = rate("1/1h"));
+    let spent = route("/api/v1/spent", |policy| policy.limits = own("1/1h"));
     let mut get = route("/api/v1/get", |_| {});
     get.methods = Methods::Only(vec!["GET".to_owned()]);
     let routes = vec![private, checked, spent, get, route("/api/v1/open", |_| {})];

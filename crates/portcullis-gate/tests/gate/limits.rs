@@ -5,11 +5,11 @@ use std::time::Duration;
 use portcullis_model::Role;
 use portcullis_model::policy::LimitClass;
 
-use crate::bed::{Bed, Setup, rate, route};
+use crate::bed::{Bed, Setup, own, rate, route};
 
 fn setup() -> Setup {
     let class = |template, class| route(template, move |policy| policy.limit_class = class);
-    let own = route("/api/v1/own", |policy| policy.rate_limit = rate("2/1m"));
+    let own = route("/api/v1/own", |policy| policy.limits = own("2/1m"));
     Setup {
         routes: vec![
             class("/api/v1/login", LimitClass::Auth),

@@ -3,7 +3,7 @@
 use portcullis_model::Role;
 use portcullis_model::policy::{AuthRequirement, BodyLimit, CsrfPolicy, Methods};
 
-use crate::bed::{Bed, Setup, csrf_endpoint, rate, route};
+use crate::bed::{Bed, Setup, csrf_endpoint, own, route};
 use crate::client::{Answer, raw};
 
 /// A route that asks for everything at once.
@@ -16,7 +16,7 @@ async fn strict() -> Bed {
     });
     strict.methods = Methods::Only(vec!["POST".to_owned()]);
     let spent = route("/api/v1/spent", |policy| {
-        policy.rate_limit = rate("1/1h");
+        policy.limits = own("1/1h");
         policy.auth = AuthRequirement::Required;
         policy.csrf = CsrfPolicy::Checked;
     });

@@ -2,7 +2,7 @@
 
 use portcullis_model::policy::AuthRequirement;
 
-use crate::bed::{Bed, Setup, rate, route};
+use crate::bed::{Bed, Setup, own, route};
 
 #[tokio::test]
 async fn the_next_request_is_judged_by_the_new_configuration() {
@@ -17,7 +17,7 @@ async fn the_next_request_is_judged_by_the_new_configuration() {
 
 #[tokio::test]
 async fn a_swap_forgives_nobody_what_they_spent() {
-    let own = || route("/api/v1/own", |policy| policy.rate_limit = rate("1/1h"));
+    let own = || route("/api/v1/own", |policy| policy.limits = own("1/1h"));
     let bed = Bed::start(Setup { routes: vec![own()], ..Setup::default() }).await;
     assert_eq!(bed.get("/api/own").refusal().await, "permit");
     bed.swap(Setup { routes: vec![route("/api/v1/another", |_| {}), own()], ..Setup::default() });

@@ -8,7 +8,7 @@ use portcullis_model::Timestamp;
 use crate::bed::{Bed, Setup, route};
 
 fn version(name: &str) -> Version {
-    Version { name: name.to_owned(), deprecated_at: None, sunset_at: None, successor: None }
+    Version { documentation: None, ..Version::current(name) }
 }
 
 async fn two() -> Bed {

@@ -1,6 +1,6 @@
 //! Why the gate let a request no further, as a client sees it.
 
-use http::header::{ALLOW, CONNECTION};
+use http::header::{ALLOW, CONNECTION, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use portcullis_gate::{Malformation, Refusal};
 use serde_json::json;
@@ -101,6 +101,31 @@ impl From<Refusal> for Fault {
                 "Insufficient permissions",
                 "This needs a person who is signed in: an API key does not do.",
                 "auth.sign_in_required",
+            ),
+            Refusal::NetworkNotAllowed => Self::new(
+                S::FORBIDDEN,
+                "Insufficient permissions",
+                "This may not be called from your network.",
+                "auth.network_not_allowed",
+            ),
+            Refusal::SignInTooOld { most } => {
+                // RFC 9470 §3: how a client learns that signing in again is what is missing.
+                let most = most.as_secs();
+                let challenge = format!("Bearer error=\"insufficient_user_authentication\", max_age={most}");
+                Self::new(
+                    S::UNAUTHORIZED,
+                    "Recent sign-in required",
+                    "Your sign-in is too long ago for this. Sign in again.",
+                    "auth.sign_in_too_old",
+                )
+                .details(json!({ "maxAge": most }))
+                .header(WWW_AUTHENTICATE, HeaderValue::try_from(challenge).expect("words, quotes and digits"))
+            }
+            Refusal::EmailNotVerified => Self::new(
+                S::FORBIDDEN,
+                "Insufficient permissions",
+                "Confirm your e-mail address first.",
+                "auth.email_not_verified",
             ),
             Refusal::NotPermitted => Self::new(
                 S::FORBIDDEN,

@@ -14,7 +14,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use portcullis_gate::{
-    Cors, CsrfConfig, CsrfMode, CsrfTokens, Destination, Gate, GateConfig, GateParts, LimitsConfig, Passage, RouteSpec,
+    Cors, CsrfConfig, CsrfMode, CsrfTokens, Destination, Gate, GateConfig, GateParts, Limits, Passage, RouteSpec,
     RouteTable, Versions,
 };
 use portcullis_model::policy::{Environment, Forwarding};
@@ -134,16 +134,9 @@ fn config(setup: Setup, metrics: &Metrics) -> GateConfig {
         forward_authorization: setup.forward_authorization,
     };
     let policy = RoutePolicy {
-        auth: AuthRequirement::Optional,
-        signed_in_only: false,
-        minimum_role: None,
-        permissions: MethodPermissions::default(),
-        csrf: CsrfPolicy::Checked,
-        rate_limit: None,
-        limit_class: LimitClass::Api,
-        security_headers: true,
         max_body: setup.max_body,
         timeout: setup.timeout,
+        ..RoutePolicy::asking(AuthRequirement::Optional)
     };
     let route = RouteSpec {
         template: "/api/v1/things/{*rest}".to_owned(),
@@ -157,7 +150,7 @@ fn config(setup: Setup, metrics: &Metrics) -> GateConfig {
         cors: Cors::default(),
         headers: portcullis_gate::SecurityHeaders::default(),
         csrf: CsrfConfig { tokens: CsrfTokens::new(&SecretString::new("c".repeat(32)).into()), mode: CsrfMode::Cookie },
-        limits: LimitsConfig { auth: None, api: None },
+        limits: Limits::default(),
         trusted_proxies: setup.trusted_proxies.iter().map(|net| net.parse().expect("a net")).collect(),
         environment: Environment::Development,
         public_origin: None,

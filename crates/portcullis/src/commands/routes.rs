@@ -2,7 +2,7 @@
 
 use portcullis_gate::{Destination, RouteSpec};
 use portcullis_model::policy::{BodyLimit, CsrfPolicy, MethodPermissions, Methods};
-use portcullis_model::{AuthRequirement, Permission};
+use portcullis_model::{AuthRequirement, Limit, LimitBy, Permission};
 use serde_json::{Value, json};
 
 use super::Format;
@@ -34,7 +34,7 @@ fn row(route: &RouteSpec) -> Vec<String> {
         or_dash(policy.minimum_role.map(|role| role.to_string())),
         or_dash(permissions_text(&policy.permissions)),
         csrf(policy.csrf).to_owned(),
-        or_dash(policy.rate_limit.map(|rate| rate.to_string())),
+        or_dash(limits_text(&policy.limits)),
         match &route.destination {
             Destination::BuiltIn(_) => "built-in".to_owned(),
             Destination::Upstream(forwarding) => forwarding.upstream.to_string(),
@@ -56,7 +56,14 @@ fn document(route: &RouteSpec) -> Value {
         "permissions": policy.permissions.always,
         "methodPermissions": policy.permissions.by_method,
         "csrf": csrf(policy.csrf),
-        "rateLimit": policy.rate_limit.map(|rate| rate.to_string()),
+        "rateLimit": limits_text(&policy.limits),
+        "limits": policy.limits.iter().map(limit).collect::<Vec<_>>(),
+        "apiKeys": !policy.signed_in_only,
+        "verifiedEmail": policy.verified_email,
+        "maxSessionAgeSeconds": policy.max_session_age.map(|most| most.as_secs()),
+        "networks": policy.networks,
+        "needsDatabase": policy.needs_database,
+        "allowedOrigins": policy.allowed_origins,
         "timeoutSeconds": policy.timeout.as_secs(),
         "maxBodyBytes": match policy.max_body {
             BodyLimit::Bytes(bytes) => Some(bytes),
@@ -90,6 +97,23 @@ fn csrf(policy: CsrfPolicy) -> &'static str {
         CsrfPolicy::ExemptButOrigin => "origin",
         CsrfPolicy::Exempt => "exempt",
     }
+}
+
+fn limits_text(limits: &[Limit]) -> Option<String> {
+    let text = |limit: &Limit| match limit.by {
+        LimitBy::Caller => limit.rate.to_string(),
+        _ => format!("{} by {}", limit.rate, limit.by),
+    };
+    (!limits.is_empty()).then(|| limits.iter().map(text).collect::<Vec<_>>().join(", "))
+}
+
+fn limit(limit: &Limit) -> Value {
+    json!({
+        "name": limit.name,
+        "rate": limit.rate.to_string(),
+        "by": limit.by.to_string(),
+        "multipliers": limit.multipliers.iter().map(|(role, times)| (role.to_string(), times.into())).collect::<serde_json::Map<_, _>>(),
+    })
 }
 
 fn permissions_text(permissions: &MethodPermissions) -> Option<String> {

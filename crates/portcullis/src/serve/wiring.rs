@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use portcullis_gate::{
-    Cors, CsrfConfig, CsrfTokens, Gate, GateConfig, GateParts, RouteTable, SecurityHeaders, Versions,
+    Cors, CsrfConfig, CsrfTokens, Gate, GateConfig, GateParts, Limits, RouteTable, SecurityHeaders, Versions,
 };
 use portcullis_http::{Lifecycle, Services, SharedStatus};
 use portcullis_identity::{DemoOptions, HashingOptions, Identity, IdentityOptions, IdentityParts};
@@ -241,7 +241,7 @@ pub(super) fn gate_config(settings: &Settings, secrets: &Secrets, metrics: &Metr
         cors: Cors::new(settings.allowed_origins.clone()),
         headers: SecurityHeaders::new(&settings.headers).expect("settings hold texts that can be header values"),
         csrf: CsrfConfig { tokens: CsrfTokens::new(&secrets.csrf), mode: settings.csrf_mode },
-        limits: settings.limits.clone(),
+        limits: Limits::new(settings.limits.clone()),
         trusted_proxies: settings.server.trusted_proxies.clone(),
         environment: settings.environment,
         public_origin: settings.public_origin(),

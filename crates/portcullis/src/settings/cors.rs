@@ -23,7 +23,7 @@ pub(super) fn read(tree: &Table, problems: &mut Problems) -> Vec<String> {
 }
 
 /// An origin in the one spelling that browsers send (RFC 6454 §6.2).
-fn parse_origin(text: &str) -> Result<String, Rejected> {
+pub(super) fn parse_origin(text: &str) -> Result<String, Rejected> {
     let form = "an origin is scheme, host and port (https://app.example.com, http://localhost:3000)";
     if text == "*" {
         return Err(Rejected(format!("every site would read answers with the visitor's cookies; {form}")));

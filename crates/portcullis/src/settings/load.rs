@@ -88,10 +88,12 @@ fn read(
     let upstreams = upstreams::read(tree, problems, &mut warnings);
     let versions = versions::read(tree, problems);
     let granted = roles::read(tree, problems);
+    let (limits, limit_defaults) = limits::read(tree, environment, problems, &mut advice);
     let around = routes::Surroundings {
         upstreams: &upstreams,
         versions: versions.iter().map(|version| version.name.as_str()).collect(),
         max_body: server.max_body,
+        limits: limit_defaults,
     };
     let routes = routes::read(tree, &around, problems, &mut warnings);
     collisions::check(&portcullis_http::route_specs(), &routes, problems);
@@ -110,7 +112,7 @@ fn read(
         demo: demo::read(tree, environment, problems, &mut warnings),
         csrf_mode: csrf::read(tree, environment, problems, &mut warnings),
         allowed_origins: cors::read(tree, problems),
-        limits: limits::read(tree, environment, problems, &mut advice),
+        limits,
         metrics: metrics::read(tree, problems),
         log: log::read(tree, environment, problems),
         roles: roles::permissions(granted, &routes, &mut warnings),

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use portcullis_model::policy::{MethodPermissions, Methods, RoutePolicy};
 use portcullis_model::size::parse_size;
-use portcullis_model::{AuthRequirement, BodyLimit, CsrfPolicy, LimitClass, Permission, Rate, Rejected, Role};
+use portcullis_model::{AuthRequirement, BodyLimit, CsrfPolicy, Permission, Rejected, Role};
 
 use super::key::{Key, Preset};
 use super::notice::Notice;
 use super::reader::{Reader, unknown_hint};
-use super::server::positive_duration;
+use super::server::{parse_network, positive_duration};
 use super::tree::{Node, Value};
-use super::{route_path, words};
+use super::{cors, limits, route_path, words};
 
 pub(super) static METHODS: Key =
     Key::new("methods", Preset::Otherwise("all"), "list of methods", "The methods it answers; `GET` includes `HEAD`.");
@@ -41,9 +41,41 @@ pub(super) static CSRF: Key = Key::new(
 );
 pub(super) static RATE_LIMIT: Key = Key::new(
     "rate_limit",
-    Preset::Value("off"),
-    "requests/duration, or `off`",
-    "A limit of its own, by caller when one is known, else by address.",
+    Preset::Otherwise("off"),
+    "requests/duration, a table, or a list of them",
+    "Limits of its own; unless they say otherwise by caller when one is known, else by address.",
+);
+pub(super) static API_KEYS: Key = Key::new(
+    "api_keys",
+    Preset::Value("true"),
+    "true or false",
+    "Whether API keys may call; `false` asks for somebody who signed in.",
+);
+pub(super) static VERIFIED_EMAIL: Key = Key::new(
+    "verified_email",
+    Preset::Value("false"),
+    "true or false",
+    "Whether the caller's e-mail address must have been confirmed.",
+);
+pub(super) static MAX_SESSION_AGE: Key = Key::new(
+    "max_session_age",
+    Preset::Otherwise("any"),
+    "duration",
+    "How long ago the caller may have signed in; then 401 `Recent sign-in required` (RFC 9470).",
+);
+pub(super) static NETWORKS: Key =
+    Key::new("networks", Preset::Otherwise("all"), "list of addresses or networks", "Where clients may call from.");
+pub(super) static NEEDS_DATABASE: Key = Key::new(
+    "needs_database",
+    Preset::Value("false"),
+    "true or false",
+    "Whether it is refused (503) while the database cannot be reached, rather than served with sessions as last known.",
+);
+pub(super) static ALLOWED_ORIGINS: Key = Key::new(
+    "allowed_origins",
+    Preset::Otherwise("`cors.allowed_origins`"),
+    "list of origins",
+    "The origins whose pages may read answers, in place of those of `[cors]`; `[]` for none.",
 );
 pub(super) static TIMEOUT: Key = Key::new(
     "timeout",
@@ -85,6 +117,7 @@ pub(super) fn read(
     path: Option<&str>,
     methods: &Methods,
     max_body: BodyLimit,
+    limit_defaults: &limits::Defaults,
 ) -> RoutePolicy {
     let auth = section.value(&AUTH, |text| {
         words(
@@ -100,8 +133,13 @@ pub(super) fn read(
         text.parse::<Role>().map_err(|_| Rejected(unknown_hint(text, Role::ALL.into_iter().map(Role::as_str))))
     });
     let permissions = permissions(section, methods);
-    for key in [&ROLES, &PERMISSIONS] {
-        if auth != AuthRequirement::Required && section.node(key).is_some() {
+    let asks = |key: &Key| match section.node(key).map(|node| &node.value) {
+        None | Some(Value::Boolean(false)) => false,
+        Some(_) => true,
+    };
+    let asked = [&ROLES, &PERMISSIONS, &VERIFIED_EMAIL, &MAX_SESSION_AGE].into_iter().filter(|key| asks(key));
+    for key in asked.collect::<Vec<_>>() {
+        if auth != AuthRequirement::Required {
             let hint = "write auth = \"required\", or leave it out";
             section.reject(key, "asks for something that a caller without a credential cannot have", hint);
         }
@@ -113,17 +151,22 @@ pub(super) fn read(
         _ => CsrfPolicy::Exempt,
     };
     let own_limit = section.optional(&MAX_BODY, |text| parse_size(text).map(BodyLimit::from_setting));
+    let origins = section.node(&ALLOWED_ORIGINS).is_some();
     RoutePolicy {
-        auth,
-        signed_in_only: false,
+        signed_in_only: !section.flag(&API_KEYS),
         minimum_role: roles.into_iter().min(),
         permissions,
+        verified_email: section.flag(&VERIFIED_EMAIL),
+        max_session_age: section.optional(&MAX_SESSION_AGE, positive_duration),
+        networks: section.list(&NETWORKS, parse_network),
+        needs_database: section.flag(&NEEDS_DATABASE),
         csrf,
-        rate_limit: section.value(&RATE_LIMIT, Rate::parse),
-        limit_class: LimitClass::Api,
+        limits: limits::of_route(section, &RATE_LIMIT, limit_defaults),
+        allowed_origins: origins.then(|| section.list(&ALLOWED_ORIGINS, cors::parse_origin)),
         security_headers: section.flag(&SECURITY_HEADERS),
         max_body: own_limit.unwrap_or(max_body),
         timeout: section.value(&TIMEOUT, positive_duration),
+        ..RoutePolicy::asking(auth)
     }
 }
 

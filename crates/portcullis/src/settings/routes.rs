@@ -11,7 +11,7 @@ use super::notice::{Notice, Place, Problems};
 use super::reader::{Reader, unknown_hint};
 use super::tree::{Node, Table, Value};
 use super::upstreams::Upstream;
-use super::{route_path, route_policy};
+use super::{limits, route_path, route_policy};
 
 /// A proxied route.
 #[derive(Clone, Debug)]
@@ -64,11 +64,17 @@ pub(super) static SECTION: Section = Section {
         &route_policy::AUTH,
         &route_policy::ROLES,
         &route_policy::PERMISSIONS,
+        &route_policy::API_KEYS,
+        &route_policy::VERIFIED_EMAIL,
+        &route_policy::MAX_SESSION_AGE,
+        &route_policy::NETWORKS,
+        &route_policy::NEEDS_DATABASE,
         &route_policy::CSRF,
         &route_policy::RATE_LIMIT,
         &STRIP_PREFIX,
         &route_policy::TIMEOUT,
         &route_policy::MAX_BODY,
+        &route_policy::ALLOWED_ORIGINS,
         &route_policy::SECURITY_HEADERS,
     ],
 };
@@ -79,6 +85,7 @@ pub(super) struct Surroundings<'a> {
     /// The names of the API's versions.
     pub(super) versions: Vec<&'a str>,
     pub(super) max_body: BodyLimit,
+    pub(super) limits: limits::Defaults,
 }
 
 pub(super) fn read(
@@ -131,7 +138,7 @@ fn read_one(
         })
     });
     let methods = route_policy::methods(&mut section);
-    let policy = route_policy::read(&mut section, path.as_deref(), &methods, around.max_body);
+    let policy = route_policy::read(&mut section, path.as_deref(), &methods, around.max_body, &around.limits);
     let strip_prefix = section.optional(&STRIP_PREFIX, |text| match path.as_deref() {
         Some(path) => route_path::check_prefix(text, path).map(|()| text.into()).map_err(Rejected),
         None => Ok(text.into()),

@@ -138,7 +138,7 @@ fn parse_public_url(text: &str) -> Result<Url, Rejected> {
     }
 }
 
-fn parse_network(text: &str) -> Result<IpNet, Rejected> {
+pub(super) fn parse_network(text: &str) -> Result<IpNet, Rejected> {
     let network = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
     network
         .map(|network| network.trunc())

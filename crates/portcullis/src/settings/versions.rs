@@ -21,11 +21,25 @@ static SUNSET_AT: Key = Key::new(
     "RFC 3339 date",
     "Announced in `Sunset`; from then on the answer is 410.",
 );
+static RELEASED_AT: Key = Key::new(
+    "released_at",
+    Preset::Otherwise("none"),
+    "RFC 3339 date",
+    "Since when it is served; for `/api/versions`.",
+);
+static DOCUMENTATION: Key = Key::new(
+    "documentation",
+    Preset::Otherwise("`/api/docs` for v1, else none"),
+    "URL",
+    "Where it is described; for `/api/versions`.",
+);
 static SUCCESSOR: Key = Key::new("successor", Preset::Otherwise("none"), "version", "The version to move to.");
 
 /// One for each version; `v1` is always served.
-pub(super) static SECTION: Section =
-    Section { name: "versions.<version>", keys: &[&DEPRECATED_AT, &SUNSET_AT, &SUCCESSOR] };
+pub(super) static SECTION: Section = Section {
+    name: "versions.<version>",
+    keys: &[&RELEASED_AT, &DOCUMENTATION, &DEPRECATED_AT, &SUNSET_AT, &SUCCESSOR],
+};
 
 pub(super) fn read(tree: &Table, problems: &mut Problems) -> Vec<Version> {
     let mut versions = vec![Version::current("v1")];
@@ -54,6 +68,8 @@ fn read_one(name: &str, node: &Node, all: &Table, problems: &mut Problems) -> Ve
     let mut section = Reader::of(Some(node), format!("versions.{name}"), &SECTION, problems);
     let version = Version {
         name: name.to_owned(),
+        released_at: section.optional(&RELEASED_AT, parse_date),
+        documentation: section.optional(&DOCUMENTATION, parse_documentation),
         deprecated_at: section.optional(&DEPRECATED_AT, parse_date),
         sunset_at: section.optional(&SUNSET_AT, parse_date),
         successor: section.optional(&SUCCESSOR, |text| match text {
@@ -76,6 +92,15 @@ pub(super) fn is_version(text: &str) -> bool {
         [b'v', b'1'..=b'9', rest @ ..] => rest.len() <= 2 && rest.iter().all(u8::is_ascii_digit),
         _ => false,
     }
+}
+
+/// A URL, or a path of ours.
+fn parse_documentation(text: &str) -> Result<String, Rejected> {
+    let is_url = url::Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
+    if is_url || (text.starts_with('/') && !text.starts_with("//")) {
+        return Ok(text.to_owned());
+    }
+    Err(Rejected("it is a URL that begins with https://, or a path that begins with /".to_owned()))
 }
 
 fn parse_date(text: &str) -> Result<Timestamp, Rejected> {
