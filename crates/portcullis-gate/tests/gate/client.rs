@@ -103,6 +103,11 @@ impl Answer {
 
     /// The refusal, or `permit`.
     pub(crate) fn refusal(&self) -> &str {
-        if self.status == 200 { "permit" } else { self.line("refusal") }
+        match self.status {
+            200 => "permit",
+            // It has no body to say so.
+            204 => "Preflight",
+            _ => self.line("refusal"),
+        }
     }
 }

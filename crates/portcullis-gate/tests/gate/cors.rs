@@ -102,3 +102,39 @@ async fn without_allowed_origins_nothing_depends_on_the_origin() {
     let answer = bed.get("/api/v1/things/1").header("Origin", APP).send().await;
     assert_eq!((answer.header("access-control-allow-origin"), answer.header("vary")), (None, None));
 }
+
+#[tokio::test]
+async fn a_route_may_have_origins_of_its_own() {
+    const PARTNER: &str = "https://partner.example";
+    let partners = route("/api/v1/partners", |policy| policy.allowed_origins = Some(vec![PARTNER.to_owned()]));
+    let nobodys = route("/api/v1/nobodys", |policy| policy.allowed_origins = Some(Vec::new()));
+    let routes = vec![partners, nobodys, route("/api/v1/open", |_| {})];
+    let bed = Bed::start(Setup { routes, origins: vec![APP], ..Setup::default() }).await;
+    for (target, readable_by) in [("/api/partners", Some(PARTNER)), ("/api/nobodys", None), ("/api/open", Some(APP))] {
+        for origin in [APP, PARTNER, "null"] {
+            for call in [bed.get(target), preflight(&bed, target, "POST")] {
+                let answer = call.header("Origin", origin).send().await;
+                let expected = readable_by.filter(|allowed| *allowed == origin);
+                assert_eq!(answer.header("access-control-allow-origin"), expected, "{target} {origin}");
+                assert_eq!(answer.header("access-control-allow-credentials"), expected.map(|_| "true"));
+            }
+        }
+    }
+    let answer = bed.get("/api/nobodys").header("Origin", APP).send().await;
+    assert_eq!(answer.header("vary"), None, "nothing depends on the origin there");
+}
+
+#[tokio::test]
+async fn odd_preflights_are_answered_and_open_nothing() {
+    let bed = bed().await;
+    for (method, status) in [("BREW", 204), ("get", 204), ("POST, GET", 400), ("", 400), ("A B", 400)] {
+        let answer = preflight(&bed, "/api/open", method).header("Origin", APP).send().await;
+        // What is no method is no preflight: the request goes to the route as the OPTIONS that it is.
+        let permitted = answer.status == 200 || answer.status == 204;
+        assert!(permitted, "{method:?} {status}: {answer:?}");
+        assert_eq!(answer.status == 204, status == 204, "{method:?}");
+    }
+    assert_eq!(preflight(&bed, "/nowhere", "GET").header("Origin", APP).refusal().await, "NotFound");
+    let refused = preflight(&bed, "/api/get", "DELETE").header("Origin", APP).send().await;
+    assert_eq!(refused.refusal(), "MethodNotAllowed { allow: \"GET, HEAD\" }");
+}

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use portcullis_model::Role;
+use portcullis_gate::Whom;
 use portcullis_model::policy::LimitClass;
+use portcullis_model::{KeyReach, Limit, LimitBy, Multipliers, Role};
 
 use crate::bed::{Bed, Setup, own, rate, route};
+use crate::client::Call;
 
 fn setup() -> Setup {
     let class = |template, class| route(template, move |policy| policy.limit_class = class);
@@ -146,4 +148,96 @@ async fn without_defaults_only_a_routes_own_limit_holds() {
         assert_eq!(bed.get("/api/own").refusal().await, "permit");
     }
     assert!(bed.get("/api/own").refusal().await.starts_with("RateLimited"));
+}
+
+#[tokio::test]
+async fn a_limit_counts_whom_it_says() {
+    let limited = |template, by| {
+        route(template, move |policy| policy.limits = vec![Limit::new("own", rate("1/1h").expect("on"), by)])
+    };
+    let routes = vec![
+        limited("/everybody", LimitBy::Everybody),
+        limited("/role", LimitBy::Role),
+        limited("/header", LimitBy::Header("x-tenant".into())),
+        limited("/key", LimitBy::ApiKey),
+    ];
+    let bed = Bed::start(Setup { routes, trusted_proxies: vec!["127.0.0.1/32"], ..Setup::default() }).await;
+    for (token, role) in [("ada", Role::Developer), ("grace", Role::Developer), ("alan", Role::Viewer)] {
+        bed.sign_in(token, role);
+    }
+    let passes = async |call: Call| call.refusal().await == "permit";
+    assert!(passes(bed.get("/everybody")).await);
+    assert!(!passes(bed.get("/everybody").header("X-Forwarded-For", "203.0.113.9")).await, "everybody together");
+    assert!(passes(bed.get("/role").bearer("ada")).await);
+    assert!(!passes(bed.get("/role").bearer("grace")).await, "all of a role together");
+    assert!(passes(bed.get("/role").bearer("alan")).await);
+    assert!(passes(bed.get("/role")).await, "those without a role are one more");
+    assert!(passes(bed.get("/header").header("X-Tenant", "a")).await);
+    assert!(!passes(bed.get("/header").header("X-Tenant", "a").bearer("ada")).await);
+    assert!(passes(bed.get("/header").header("X-Tenant", "b")).await);
+    assert!(passes(bed.get("/header")).await);
+    assert!(!passes(bed.get("/header")).await, "who does not say is counted by address");
+    let (first, second) = (bed.api_key(KeyReach::All), bed.api_key(KeyReach::All));
+    for _ in 0..3 {
+        assert!(passes(bed.get("/key").bearer("ada")).await, "no key is not counted");
+    }
+    assert!(passes(bed.get("/key").header("X-API-Key", &first)).await);
+    assert!(!passes(bed.get("/key").header("X-API-Key", &first)).await);
+    assert!(passes(bed.get("/key").header("X-API-Key", &second)).await);
+}
+
+#[tokio::test]
+async fn reads_and_writes_count_apart_and_roles_may_have_more() {
+    let limit = |name, times| Limit {
+        multipliers: Multipliers::new([(Role::Admin, times)]),
+        ..Limit::new(name, rate("2/1h").expect("on"), LimitBy::Caller)
+    };
+    let setup =
+        Setup { reads_limit: Some(limit("reads", 2)), writes_limit: Some(limit("writes", 3)), ..Setup::default() };
+    let bed = Bed::start(setup).await;
+    bed.sign_in("ada", Role::Developer);
+    bed.sign_in("root", Role::Admin);
+    for (token, reads, writes) in [("ada", 2, 2), ("root", 4, 6)] {
+        for (method, most) in [("GET", reads), ("PATCH", writes)] {
+            for left in (0..most).rev() {
+                let answer = bed.call(method, "/api/things/1").bearer(token).send().await;
+                assert_eq!(answer.refusal(), "permit", "{token} {method}");
+                assert_eq!(answer.header("x-ratelimit-remaining"), Some(left.to_string().as_str()));
+                assert_eq!(answer.header("x-ratelimit-limit"), Some(most.to_string().as_str()));
+            }
+            let refused = bed.call(method, "/api/things/1").bearer(token).send().await;
+            let name = if method == "GET" { "reads" } else { "writes" };
+            assert!(refused.refusal().ends_with(&format!("limit: \"{name}\" }}")), "{}", refused.refusal());
+            assert_eq!(refused.header("ratelimit-policy"), Some(&*format!("\"{name}\";q={most};w=3600")));
+        }
+    }
+    let health = route("/api/v1/health", |policy| policy.limit_class = LimitClass::Exempt);
+    bed.swap(Setup { routes: vec![health], reads_limit: Some(limit("reads", 1)), ..Setup::default() });
+    assert_eq!(bed.get("/api/health").bearer("ada").send().await.header("x-ratelimit-limit"), None);
+}
+
+#[tokio::test]
+async fn an_operator_sees_how_somebody_stands_and_can_forgive() {
+    let bed = Bed::start(setup()).await;
+    let address = Whom::Address("127.0.0.1".parse().expect("an address"));
+    assert!(bed.gate.standings(address).await.is_empty(), "who has spent nothing stands nowhere");
+    for _ in 0..4 {
+        bed.get("/api/login").send().await;
+    }
+    bed.get("/api/own").send().await;
+    let standings = async || {
+        let of = bed.gate.standings(address).await;
+        of.iter().map(|s| format!("{} {:?} {}", s.limit.name, s.route.as_deref(), s.remaining)).collect::<Vec<_>>()
+    };
+    let spent = ["auth None 0", "api None 9", "route Some(\"/api/v1/own\") 1"];
+    assert_eq!(standings().await, spent);
+    assert_eq!(standings().await, spent, "looking spends nothing");
+    assert_eq!(bed.gate.reset_limits(address, Some("auth")).await, (1, true));
+    assert_eq!(bed.get("/api/login").refusal().await, "permit");
+    assert_eq!(bed.gate.reset_limits(address, None).await, (3, true));
+    assert!(standings().await.is_empty());
+    let ada = bed.sign_in("ada", Role::Developer);
+    bed.get("/api/own").bearer("ada").send().await;
+    let of = bed.gate.standings(Whom::User(ada.user_id)).await;
+    assert_eq!((of.len(), of[0].remaining), (1, 1), "a person is not their address");
 }

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 
 use futures_util::future::BoxFuture;
 use portcullis_model::{
-    AccessTokens, Clock, Email, Random, Role, RolePermissions, SessionId, SessionSource, SessionState,
-    SessionsUnavailable, TokenFault, UserId, VerifiedToken,
+    AccessTokens, Clock, Email, KeyReach, Random, Role, RolePermissions, SessionId, SessionSource, SessionState,
+    SessionsUnavailable, TokenFault, UserId, VerifiedToken, api_key,
 };
 
 use crate::bed::Bed;
@@ -40,6 +40,18 @@ impl Bed {
         let session = self.sessions.put(session(role));
         self.tokens.issue(token, &session, self.clock.unix_seconds() + 3600);
         session
+    }
+}
+
+impl Bed {
+    /// An API key of a new person.
+    pub(crate) fn api_key(&self, reach: KeyReach) -> String {
+        let key = api_key::generate(&Random::system());
+        let mut state = session(Role::Admin);
+        state.api_key = Some(reach);
+        let digest = api_key::digest(key.expose()).expect("a key");
+        self.sessions.keys.lock().expect("sound").insert(digest, Arc::new(state));
+        key.expose().to_owned()
     }
 }
 
@@ -76,6 +88,9 @@ pub(crate) struct Sessions {
     pub(crate) cold: AtomicBool,
     /// Where they are kept cannot be reached.
     pub(crate) unreachable: AtomicBool,
+    /// What was revoked since may not be known.
+    pub(crate) behind: AtomicBool,
+    keys: Mutex<HashMap<[u8; 32], Arc<SessionState>>>,
 }
 
 impl Sessions {
@@ -95,6 +110,14 @@ impl Sessions {
 }
 
 impl SessionSource for Sessions {
+    fn is_current(&self) -> bool {
+        !self.behind.load(Ordering::SeqCst)
+    }
+
+    fn cached_key(&self, digest: &[u8; 32]) -> Option<Arc<SessionState>> {
+        self.keys.lock().expect("sound").get(digest).cloned()
+    }
+
     fn cached(&self, id: SessionId) -> Option<Arc<SessionState>> {
         if self.cold.load(Ordering::SeqCst) { None } else { self.live(id) }
     }
