@@ -1,5 +1,6 @@
 //! From a path and a method to a route.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -117,8 +118,9 @@ impl RouteTable {
             folded: matchit::Router::new(),
             unmatched: metrics.route("unmatched"),
         };
+        let mut known = HashMap::new();
         for spec in specs {
-            table.add(spec, metrics)?;
+            table.add(spec, &mut known, metrics)?;
         }
         table.open_catch_alls();
         for entry in &mut table.entries {
@@ -127,14 +129,24 @@ impl RouteTable {
         Ok(table)
     }
 
-    fn add(&mut self, spec: RouteSpec, metrics: &Metrics) -> Result<(), RouteFault> {
+    /// `known` finds the entry of a template.
+    fn add(
+        &mut self,
+        spec: RouteSpec,
+        known: &mut HashMap<String, usize>,
+        metrics: &Metrics,
+    ) -> Result<(), RouteFault> {
         let RouteSpec { template, methods, policy, destination } = spec;
         if !template.starts_with('/') {
             return Err(RouteFault::Template { template, reason: "it must begin with /".to_owned() });
         }
-        let index = match self.entries.iter().position(|entry| *entry.template == *template) {
-            Some(index) => index,
-            None => self.insert(&template, metrics)?,
+        let index = match known.get(&template) {
+            Some(index) => *index,
+            None => {
+                let index = self.insert(&template, metrics)?;
+                known.insert(template, index);
+                index
+            }
         };
         let template: Arc<str> = Arc::clone(&self.entries[index].template);
         let route = Arc::new(Route {

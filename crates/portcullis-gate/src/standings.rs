@@ -1,5 +1,6 @@
 //! What operators ask of limits: how somebody stands with them, and to be forgiven.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,6 +74,17 @@ impl Gate {
     }
 }
 
+/// `203.0.113.5`, `user <id>`, `API key <id>`.
+impl fmt::Display for Whom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => write!(f, "{address}"),
+            Self::User(user) => write!(f, "user {user}"),
+            Self::ApiKey(key) => write!(f, "API key {key}"),
+        }
+    }
+}
+
 impl Whom {
     fn subject(self) -> Subject {
         match self {
@@ -101,6 +113,11 @@ fn spent(route: Option<Arc<str>>, standing: Standing) -> Option<LimitStanding> {
 }
 
 impl GateConfig {
+    /// Every limit in force, with the route it belongs to.
+    pub fn limits(&self) -> Vec<(Option<Arc<str>>, &Limit)> {
+        self.all_limits().into_iter().map(|(route, counted)| (route, &counted.limit)).collect()
+    }
+
     /// Every limit there is, with the route it belongs to.
     pub(crate) fn all_limits(&self) -> Vec<(Option<Arc<str>>, &Arc<Counted>)> {
         let everywhere = self.limits.all().map(|counted| (None, counted));

@@ -16,7 +16,7 @@ use portcullis_model::policy::{
 use crate::fault::FaultContext;
 use crate::reply::ReplyBody;
 use crate::{
-    Call, Fault, Reply, Services, account, api_keys, audit, auth, csrf, health, password, setup, system, users,
+    Call, Fault, Reply, Services, account, api_keys, audit, auth, csrf, gateway, health, password, setup, system, users,
 };
 
 /// The largest body a built-in endpoint reads, in bytes.
@@ -121,6 +121,11 @@ static ENDPOINTS: &[Endpoint] = &[
     endpoint!(GET "/api/v1/users/{id}/sessions", "USER_VIEW", Checked, Api, users::sessions),
     endpoint!(DELETE "/api/v1/users/{id}/sessions", "USER_EDIT", Checked, Api, users::end_sessions),
     endpoint!(DELETE "/api/v1/users/{id}/sessions/{session}", "USER_EDIT", Checked, Api, users::end_session),
+    endpoint!(GET "/api/v1/gateway/explain", "GATEWAY_EXPLAIN", Checked, Api, gateway::explain),
+    endpoint!(GET "/api/v1/gateway/refusals", "GATEWAY_VIEW", Checked, Api, gateway::refusals),
+    endpoint!(GET "/api/v1/gateway/refusals/{requestId}", "GATEWAY_VIEW", Checked, Api, gateway::refusal),
+    endpoint!(GET "/api/v1/gateway/limits", "GATEWAY_VIEW", Checked, Api, gateway::limits),
+    endpoint!(DELETE "/api/v1/gateway/limits", "SYSTEM_MANAGE_SETTINGS", Checked, Api, gateway::reset_limits),
     endpoint!(GET "/api/v1/audit-logs", "SYSTEM_VIEW_AUDIT_LOGS", Checked, Api, audit::list),
 ];
 

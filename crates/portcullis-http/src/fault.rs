@@ -63,6 +63,20 @@ impl Fault {
         self.status
     }
 
+    /// The stable machine name.
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
+
+    /// The sentence for people.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    pub(crate) fn details_json(&self) -> Option<&Value> {
+        self.details.as_ref()
+    }
+
     pub(crate) fn validation(problems: Vec<String>) -> Self {
         Self::new(
             StatusCode::BAD_REQUEST,

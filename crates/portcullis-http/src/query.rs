@@ -45,6 +45,34 @@ impl Query {
         self.parameters.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone())
     }
 
+    /// Every value of a parameter that may be given several times.
+    pub(crate) fn all(&self, name: &str) -> Vec<String> {
+        self.parameters.iter().filter(|(key, _)| key == name).map(|(_, value)| value.clone()).collect()
+    }
+
+    /// A text that must be given; else empty, and a problem.
+    pub(crate) fn required(&mut self, name: &str) -> String {
+        self.text(name).unwrap_or_else(|| {
+            self.refuse(format!("{name} is required"));
+            String::new()
+        })
+    }
+
+    /// Notes a problem.
+    pub(crate) fn refuse(&mut self, problem: String) {
+        self.problems.push(problem);
+    }
+
+    /// Takes what was read, or notes what is wrong with it, unless something was wrong before.
+    pub(crate) fn check<T>(&mut self, read: Result<T, Vec<String>>) -> Option<T> {
+        read.map_err(|problems| {
+            if self.problems.is_empty() {
+                self.problems.extend(problems);
+            }
+        })
+        .ok()
+    }
+
     /// `page` and `limit`.
     pub(crate) fn page(&mut self) -> Page {
         Page { number: self.number("page", 1, u64::MAX), limit: self.number("limit", A_PAGE, MOST_A_PAGE) }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use portcullis_model::policy::Environment;
-use portcullis_model::{AccessTokens, Clock, Random, SecretRing};
+use portcullis_model::{AccessTokens, Clock, Random, SecretRing, SessionSource};
 use portcullis_storage::{SessionTable, Store};
 use portcullis_telemetry::Metrics;
 
@@ -152,6 +152,11 @@ impl Identity {
     /// Verifies access tokens, for the gate.
     pub fn tokens(&self) -> Arc<dyn AccessTokens> {
         Arc::clone(&self.keys) as Arc<dyn AccessTokens>
+    }
+
+    /// Looks sessions up, for the gate.
+    pub fn session_source(&self) -> Arc<dyn SessionSource> {
+        Arc::clone(&self.0.sessions) as Arc<dyn SessionSource>
     }
 
     /// The public halves of the signing keys.

@@ -20,6 +20,7 @@ mod login;
 mod logout;
 mod mail;
 mod one_time;
+mod operators;
 mod password_policy;
 mod people;
 mod refresh;

@@ -61,7 +61,7 @@ impl FromStr for Role {
 }
 
 /// Which permissions each role holds: the contract's defaults plus what settings add.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RolePermissions {
     by_role: BTreeMap<Role, Arc<PermissionSet>>,
 }

@@ -10,12 +10,13 @@ use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use portcullis_gate::{Destination, InboundBody, LiveStreams, Permit};
+use portcullis_telemetry::Metrics;
 
 use crate::body::{Live, ProxyBody};
 use crate::error::{Outcome, ProxyError};
 use crate::pool::Connection;
 use crate::target::target;
-use crate::upstream::{Service, Target, Upstreams};
+use crate::upstream::{Service, Target, Upstream, Upstreams};
 use crate::{headers, tunnel};
 
 /// Uploads from this size on, and those of unknown size, are live streams.
@@ -41,9 +42,9 @@ impl Proxy {
         Self { upstreams: ArcSwap::from_pointee(parts.upstreams), streams: parts.streams }
     }
 
-    /// Uses other upstreams from the next request on.
-    pub fn swap(&self, upstreams: Upstreams) {
-        self.upstreams.store(Arc::new(upstreams));
+    /// Uses other upstreams from the next request on. Those that did not change keep their connections.
+    pub fn swap(&self, upstreams: Vec<Upstream>, metrics: &Metrics) {
+        self.upstreams.store(Arc::new(self.upstreams.load().succeeded_by(upstreams, metrics)));
     }
 
     /// Each upstream's name and how it answered last.

@@ -13,7 +13,7 @@ use crate::error::Outcome;
 use crate::pool::Pool;
 
 /// A service as settings describe it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upstream {
     /// Its name in routes.
     pub name: Arc<str>,
@@ -27,10 +27,15 @@ pub struct Upstream {
 #[derive(Default)]
 pub struct Upstreams {
     by_name: HashMap<Arc<str>, Arc<Service>>,
+    /// Those that the configuration before this one had and this one has not: a request that was judged by that one
+    /// may still be on its way to them.
+    retired: HashMap<Arc<str>, Arc<Service>>,
 }
 
 /// A service in use.
 pub(crate) struct Service {
+    /// As settings described it.
+    spec: Upstream,
     pub(crate) targets: Vec<Arc<Target>>,
     next: AtomicUsize,
     /// 0 not asked yet, 1 answered last, 2 failed last.
@@ -54,12 +59,25 @@ impl Upstreams {
     pub fn new(upstreams: Vec<Upstream>, metrics: &Metrics) -> Self {
         let by_name = upstreams
             .into_iter()
-            .map(|upstream| (Arc::clone(&upstream.name), Arc::new(Service::new(&upstream, metrics))));
-        Self { by_name: by_name.collect() }
+            .map(|upstream| (Arc::clone(&upstream.name), Arc::new(Service::new(upstream, metrics))));
+        Self { by_name: by_name.collect(), retired: HashMap::new() }
+    }
+
+    /// What comes after these: services that did not change keep their connections and what is known of them.
+    pub(crate) fn succeeded_by(&self, upstreams: Vec<Upstream>, metrics: &Metrics) -> Self {
+        let kept = |upstream: Upstream| match self.by_name.get(&upstream.name) {
+            Some(service) if service.spec == upstream => Arc::clone(service),
+            _ => Arc::new(Service::new(upstream, metrics)),
+        };
+        let by_name: HashMap<_, _> =
+            upstreams.into_iter().map(|upstream| (Arc::clone(&upstream.name), kept(upstream))).collect();
+        let gone = self.by_name.iter().filter(|(name, _)| !by_name.contains_key(*name));
+        let retired = gone.map(|(name, service)| (Arc::clone(name), Arc::clone(service))).collect();
+        Self { by_name, retired }
     }
 
     pub(crate) fn find(&self, name: &str) -> Option<&Arc<Service>> {
-        self.by_name.get(name)
+        self.by_name.get(name).or_else(|| self.retired.get(name))
     }
 
     /// Each upstream's name and how it answered last: `healthy`, `unhealthy` or `unknown`.
@@ -76,8 +94,8 @@ impl Upstreams {
 }
 
 impl Service {
-    fn new(upstream: &Upstream, metrics: &Metrics) -> Self {
-        let targets = upstream
+    fn new(spec: Upstream, metrics: &Metrics) -> Self {
+        let targets = spec
             .targets
             .iter()
             .filter_map(|url| {
@@ -91,7 +109,7 @@ impl Service {
                     host,
                     port,
                     authority: HeaderValue::try_from(authority).ok()?,
-                    connect_timeout: upstream.connect_timeout,
+                    connect_timeout: spec.connect_timeout,
                     pool: Pool::default(),
                 }))
             })
@@ -99,7 +117,7 @@ impl Service {
         let outcomes = Outcome::ALL
             .into_iter()
             .map(|(outcome, label)| {
-                let counter = metrics.upstream_requests(&upstream.name, label);
+                let counter = metrics.upstream_requests(&spec.name, label);
                 (
                     outcome,
                     Box::new(move || {
@@ -108,7 +126,7 @@ impl Service {
                 )
             })
             .collect();
-        Self { targets, next: AtomicUsize::new(0), last: AtomicU8::new(0), outcomes }
+        Self { spec, targets, next: AtomicUsize::new(0), last: AtomicU8::new(0), outcomes }
     }
 
     /// The targets, each time beginning with the next one.

@@ -67,7 +67,8 @@ struct Families {
     rate_limited: Family<LimitLabels, Counter>,
     upstream_requests: Family<UpstreamLabels, Counter>,
     redis_errors: Family<RedisErrorLabels, Counter>,
-    mails: Family<MailLabels, Counter>,
+    mails: Family<ResultLabels, Counter>,
+    reloads: Family<ResultLabels, Counter>,
     gauges: Mutex<Vec<(&'static str, &'static str, GaugeReader)>>,
 }
 
@@ -130,7 +131,7 @@ struct CacheLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct MailLabels {
+struct ResultLabels {
     result: &'static str,
 }
 
@@ -170,6 +171,7 @@ impl Metrics {
             database_errors: Family::default(),
             redis_errors: Family::default(),
             mails: Family::default(),
+            reloads: Family::default(),
             cache_hits: Family::default(),
             cache_misses: Family::default(),
             csrf_refusals: Family::default(),
@@ -247,7 +249,12 @@ impl Metrics {
 
     /// A mail was sent, delayed or given up.
     pub fn mail(&self, result: &'static str) {
-        self.0.mails.get_or_create(&MailLabels { result }).inc();
+        self.0.mails.get_or_create(&ResultLabels { result }).inc();
+    }
+
+    /// The settings were read anew: `applied` or `refused`.
+    pub fn reload(&self, result: &'static str) {
+        self.0.reloads.get_or_create(&ResultLabels { result }).inc();
     }
 
     /// A request was refused by a limit, by the name that settings give it.
@@ -311,6 +318,7 @@ impl Families {
         r.register(text::name(11), text::help(11), self.redis_errors.clone());
         r.register(text::name(12), text::help(12), self.csrf_reports.clone());
         r.register(text::name(13), text::help(13), self.mails.clone());
+        r.register(text::name(14), text::help(14), self.reloads.clone());
         r.register("portcullis_build", "Version of this binary.", Info::new(vec![("version", self.version.clone())]));
     }
 }

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 /// Every labelled family: OpenMetrics name, type, help.
-const FAMILIES: [(&str, &str, &str); 14] = [
+const FAMILIES: [(&str, &str, &str); 15] = [
     (
         "http_request_duration_seconds",
         "histogram",
@@ -23,6 +23,7 @@ const FAMILIES: [(&str, &str, &str); 14] = [
     ("redis_errors", "counter", "Commands to Redis that failed"),
     ("csrf_reports", "counter", "Requests that the CSRF check would have refused, by reason (csrf.mode = \"report\")"),
     ("mails", "counter", "Mails that were sent, delayed or given up"),
+    ("settings_reloads", "counter", "Times the settings were read anew, by outcome"),
 ];
 
 pub(crate) fn name(index: usize) -> &'static str {

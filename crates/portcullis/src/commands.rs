@@ -3,6 +3,8 @@
 
 mod audit;
 mod check;
+mod control;
+mod explain;
 mod healthcheck;
 mod identity;
 mod keys;
@@ -103,6 +105,28 @@ Examples:
   portcullis routes
   portcullis routes --json | jq '.routes[] | select(.auth == \"none\") | .path'")]
     Routes(Format),
+    /// Say what would become of a request, phase by phase, and why
+    #[command(after_help = "\
+By the settings at hand, which need not be those of the running gateway. Nothing is sent, counted or
+changed. Credentials in headers are checked and never printed.
+
+Examples:
+  portcullis explain GET /api/v1/users --as ada@example.com
+  portcullis explain POST /api/v1/projects --as nobody -H 'Origin: https://app.example.com'
+  portcullis explain GET '/api/projects?page=2' -H 'Accept-Version: v2' --address 203.0.113.7 --json")]
+    Explain(explain::Arguments),
+    /// Show how somebody stands with the limits of the running gateway, and forgive
+    #[command(subcommand)]
+    Limits(control::Limits),
+    /// Have the running gateway read its settings anew
+    #[command(after_help = "\
+They are checked whole and put in force in one step; what cannot be used changes nothing. Open
+connections and streams go on. The same as SIGHUP, but it tells what came of it.
+
+Examples:
+  portcullis reload
+  portcullis check && portcullis reload")]
+    Reload(Format),
     /// Show, plan and change the database's schema
     #[command(subcommand)]
     Migrate(migrate::Command),
@@ -173,6 +197,9 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Serve(listen) => serve(common.sources(listen)?),
         Command::Check(format) => check::run(&common.sources(Listen::default())?, format),
         Command::Routes(format) => routes::run(&common.load(Listen::default())?, format),
+        Command::Explain(arguments) => explain::run(&common.load(Listen::default())?, arguments),
+        Command::Limits(command) => control::limits(&common.load(Listen::default())?, command),
+        Command::Reload(format) => control::reload(&common.load(Listen::default())?, format),
         Command::Migrate(command) => migrate::run(&common.load(Listen::default())?, command),
         Command::Move(arguments) => transfer::run(&common.load(Listen::default())?, &arguments),
         Command::Users(command) => users::run(&common.load(Listen::default())?, command),

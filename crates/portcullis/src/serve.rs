@@ -1,9 +1,11 @@
 //! `portcullis serve`: putting the rooms together, and taking them down.
 
+mod control;
 mod front;
 mod lingering;
 mod logging;
 mod mail;
+mod rehearsal;
 mod reload;
 mod server;
 mod waiting;
@@ -26,6 +28,9 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 
 use crate::settings::{DataFolderError, LogFormat, Settings, Sources};
+use control::Control;
+pub use rehearsal::rehearse;
+pub use reload::Reloaded;
 use reload::Reloader;
 use server::Server;
 use waiting::Waiting;
@@ -119,8 +124,11 @@ pub async fn run(settings: Settings, sources: Sources) -> Result<(), ServeError>
 
     let stopping = CancellationToken::new();
     let background = house.start_background(&stopping);
-    let reloader = Reloader::new(&house, settings.clone(), sources, random).map_err(ServeError::Signals)?;
+    let (reloader, reload) = Reloader::new(&house, settings.clone(), sources, random).map_err(ServeError::Signals)?;
     background.spawn(reloader.run(stopping.clone()));
+    if let Some(path) = settings.server.control_socket.clone() {
+        background.spawn(Control { house: Arc::clone(&house), reload }.run(path, stopping.clone()));
+    }
     announce(&settings, address, &base_url, &house.identity).await?;
 
     let server = Server {

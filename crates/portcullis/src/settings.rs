@@ -42,6 +42,7 @@ mod testing;
 mod tree;
 mod upstreams;
 mod versions;
+mod written;
 
 use std::path::PathBuf;
 
@@ -67,6 +68,7 @@ pub use secrets::ConfiguredSecrets;
 pub use server::Server;
 pub use session::Session;
 pub use upstreams::Upstream;
+pub use written::Written;
 
 use reader::unknown_hint;
 
@@ -119,6 +121,8 @@ pub struct Settings {
     pub upstreams: Vec<Upstream>,
     /// `[[routes]]`.
     pub routes: Vec<Route>,
+    /// Which keys were written, to tell what a reload changes.
+    pub written: Written,
     /// What is probably a mistake: shown at the start and by `portcullis check`.
     pub warnings: Vec<Notice>,
     /// What could be safer: shown by `portcullis check`.

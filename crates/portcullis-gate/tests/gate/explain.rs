@@ -87,7 +87,10 @@ fn headers() -> impl Strategy<Value = Vec<(String, String)>> {
             .prop_map(move |value| value.map(|value| (name.to_owned(), value.to_owned())))
     };
     (
-        one("authorization", &["Bearer ada", "Bearer old", "Bearer ada", "Bearer old", "Bearer garbage", "Basic x", "Bearer pk_x"]),
+        one(
+            "authorization",
+            &["Bearer ada", "Bearer old", "Bearer ada", "Bearer old", "Bearer garbage", "Basic x", "Bearer pk_x"],
+        ),
         one(
             "cookie",
             &["portcullis-session=root", "portcullis-session=garbage", "portcullis-csrf=x; portcullis-pre=y"],

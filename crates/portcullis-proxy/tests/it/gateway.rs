@@ -19,9 +19,9 @@ use portcullis_gate::{
 };
 use portcullis_model::policy::{Environment, Forwarding};
 use portcullis_model::{
-    AccessTokens, AuthRequirement, BodyLimit, Clock, CsrfPolicy, Email, LimitClass, MethodPermissions, Methods, Random,
-    Revocation, RevocationListener, Role, RolePermissions, RoutePolicy, SecretString, SessionId, SessionSource,
-    SessionState, SessionsUnavailable, TokenFault, UserId, VerifiedToken,
+    AccessTokens, AuthRequirement, BodyLimit, Clock, Email, Methods, Random, Revocation, RevocationListener, Role,
+    RolePermissions, RoutePolicy, SecretString, SessionId, SessionSource, SessionState, SessionsUnavailable,
+    TokenFault, UserId, VerifiedToken,
 };
 use portcullis_proxy::{Proxy, ProxyError, ProxyParts, Upstream, Upstreams};
 use portcullis_telemetry::{Metrics, MetricsOptions};

@@ -248,7 +248,7 @@ pub(super) fn gate_config(settings: &Settings, secrets: &Secrets, metrics: &Metr
     })
 }
 
-fn upstreams(settings: &Settings) -> Vec<Upstream> {
+pub(super) fn upstreams(settings: &Settings) -> Vec<Upstream> {
     let upstream = |upstream: &crate::settings::Upstream| Upstream {
         name: Arc::clone(&upstream.name),
         targets: upstream.targets.clone(),

@@ -12,7 +12,7 @@ use super::tree::Table;
 use super::{
     Notice, Problems, Settings, audit, collisions, cors, csrf, database, demo, exposure, headers, later, limits, log,
     mail, metrics, password, redis, reference, registration, roles, routes, secrets, server, session, upstreams,
-    versions,
+    versions, written,
 };
 
 /// What the command line says.
@@ -116,6 +116,7 @@ fn read(
         metrics: metrics::read(tree, problems),
         log: log::read(tree, environment, problems),
         roles: roles::permissions(granted, &routes, &mut warnings),
+        written: written::Written::of(tree),
         config_file: layers.file,
         data_dir,
         server,

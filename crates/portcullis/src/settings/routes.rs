@@ -204,9 +204,9 @@ mod tests {
 
     #[test]
     fn a_path_that_a_later_version_needs_is_warned_of() {
-        let warnings = settings(&route("path = \"/api/v1/gateway/{*rest}\"\nupstream = \"p\""), &[]).warnings;
+        let warnings = settings(&route("path = \"/api/v1/webhooks\"\nupstream = \"p\""), &[]).warnings;
         assert!(
-            warnings[0].to_string().starts_with("portcullis.toml:5: /api/v1/gateway is where a later version"),
+            warnings[0].to_string().starts_with("portcullis.toml:5: /api/v1/webhooks is where a later version"),
             "{warnings:?}"
         );
     }

@@ -32,6 +32,8 @@ pub struct Server {
     pub header_timeout: Duration,
     /// How long open requests may go on after a stop was asked for.
     pub drain_timeout: Duration,
+    /// Where commands reach the running gateway; `None` when they cannot.
+    pub control_socket: Option<PathBuf>,
 }
 
 static PUBLIC_URL: Key = Key::new(
@@ -66,6 +68,12 @@ static HEADER_TIMEOUT: Key = Key::new(
     "duration",
     "How long a client may take to send a request's head.",
 );
+static CONTROL_SOCKET: Key = Key::new(
+    "control_socket",
+    Preset::Otherwise("`control.sock` in the data folder"),
+    "path, or `off`",
+    "Where `portcullis reload` and `portcullis limits` reach the running gateway. Only its own user can.",
+);
 static DRAIN_TIMEOUT: Key = Key::new(
     "drain_timeout",
     Preset::Value("30s"),
@@ -75,7 +83,16 @@ static DRAIN_TIMEOUT: Key = Key::new(
 
 pub(super) static SECTION: Section = Section {
     name: "server",
-    keys: &[&listen::LISTEN, &PUBLIC_URL, &DATA_DIR, &TRUSTED_PROXIES, &MAX_BODY, &HEADER_TIMEOUT, &DRAIN_TIMEOUT],
+    keys: &[
+        &listen::LISTEN,
+        &PUBLIC_URL,
+        &DATA_DIR,
+        &TRUSTED_PROXIES,
+        &MAX_BODY,
+        &HEADER_TIMEOUT,
+        &DRAIN_TIMEOUT,
+        &CONTROL_SOCKET,
+    ],
 };
 
 /// Reads the section; the second value is the data folder as an absolute path.
@@ -99,6 +116,11 @@ pub(super) fn read(
         max_body: section.value(&MAX_BODY, |text| parse_size(text).map(BodyLimit::from_setting)),
         header_timeout: section.value(&HEADER_TIMEOUT, positive_duration),
         drain_timeout: section.value(&DRAIN_TIMEOUT, parse_duration),
+        control_socket: match section.optional(&CONTROL_SOCKET, |text| Ok(text.to_owned())) {
+            Some(off) if off == "off" => None,
+            Some(path) => Some(folder.join(path)),
+            None => Some(data_dir.join("control.sock")),
+        },
     };
     if environment == Environment::Production && section.node(&PUBLIC_URL).is_none() {
         let notice =
