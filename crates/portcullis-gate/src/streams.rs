@@ -21,6 +21,7 @@ pub struct LiveStreams {
     /// Users all of whose sessions of an earlier epoch ended.
     ended_users: moka::sync::Cache<UserId, i64>,
     next: AtomicU64,
+    stopping: CancellationToken,
 }
 
 #[derive(Debug)]
@@ -48,6 +49,7 @@ impl LiveStreams {
             ended_sessions: remembered().build(),
             ended_users: moka::sync::Cache::builder().max_capacity(100_000).time_to_live(REMEMBERED).build(),
             next: AtomicU64::new(0),
+            stopping: CancellationToken::new(),
         })
     }
 
@@ -63,6 +65,11 @@ impl LiveStreams {
             close.cancel();
         }
         StreamGuard { streams: Arc::clone(self), session: session.id, id, close }
+    }
+
+    /// Cancelled when the process stops: what has no end of its own ends then.
+    pub fn stopping(&self) -> &CancellationToken {
+        &self.stopping
     }
 
     /// How many streams are open.

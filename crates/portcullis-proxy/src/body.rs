@@ -11,7 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
 use portcullis_gate::{InboundBody, StreamGuard};
-use tokio_util::sync::WaitForCancellationFutureOwned;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::error::ProxyError;
 use crate::pool::Connection;
@@ -23,6 +23,8 @@ pub struct ProxyBody {
     /// The connection the body comes from, until it is given back.
     connection: Option<(Connection, Arc<Target>)>,
     live: Option<Live>,
+    /// Ends an event stream when the process stops.
+    stopping: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     /// Keeps a connection open that has a task of its own.
     _sender: Option<SendRequest<InboundBody>>,
 }
@@ -46,16 +48,23 @@ impl Live {
 impl ProxyBody {
     /// No body: an upgrade's answer.
     pub(crate) fn empty() -> Self {
-        Self { body: None, connection: None, live: None, _sender: None }
+        Self { body: None, connection: None, live: None, stopping: None, _sender: None }
     }
 
-    pub(crate) fn new(body: Incoming, connection: Connection, target: Arc<Target>, live: Option<Live>) -> Self {
-        Self { body: Some(body), connection: Some((connection, target)), live, _sender: None }
+    pub(crate) fn new(
+        body: Incoming,
+        connection: Connection,
+        target: Arc<Target>,
+        live: Option<Live>,
+        stopping: Option<CancellationToken>,
+    ) -> Self {
+        let stopping = stopping.map(|token| Box::pin(token.cancelled_owned()));
+        Self { body: Some(body), connection: Some((connection, target)), live, stopping, _sender: None }
     }
 
     /// A body whose connection is driven by another task.
     pub(crate) fn driven_elsewhere(body: Incoming, sender: SendRequest<InboundBody>, live: Option<Live>) -> Self {
-        Self { body: Some(body), connection: None, live, _sender: Some(sender) }
+        Self { body: Some(body), connection: None, live, stopping: None, _sender: Some(sender) }
     }
 
     /// Ends the body when `upload` ends. Both are of one session, so one registration is enough.
@@ -84,6 +93,12 @@ impl Body for ProxyBody {
         {
             this.connection = None;
             return Poll::Ready(Some(Err(ProxyError::SessionEnded)));
+        }
+        if let Some(stopping) = &mut this.stopping
+            && stopping.as_mut().poll(cx).is_ready()
+        {
+            // It looks complete, so that a page connects again (HTML §9.2.3).
+            (this.body, this.connection) = (None, None);
         }
         let Some(body) = &mut this.body else { return Poll::Ready(None) };
         let mut polled = Pin::new(&mut *body).poll_frame(cx);

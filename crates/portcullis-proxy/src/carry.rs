@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use arc_swap::ArcSwap;
+use http::header::{CONTENT_TYPE, HeaderMap};
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -16,6 +17,7 @@ use crate::body::{Live, ProxyBody};
 use crate::error::{Outcome, ProxyError};
 use crate::pool::Connection;
 use crate::target::target;
+use crate::tunnel::Ending;
 use crate::upstream::{Service, Target, Upstream, Upstreams};
 use crate::{headers, tunnel};
 
@@ -106,8 +108,9 @@ impl Proxy {
         headers::for_upstream(&mut parts.headers, permit, forwarding, &target.authority);
         headers::frame(&mut parts.headers, &body);
         if let Some(protocol) = upgrade {
-            let live = permit.principal().map(|principal| self.streams.register(&principal.session));
-            return tunnel::open(Request::from_parts(parts, body), &protocol, connection, live).await;
+            let session = permit.principal().map(|principal| self.streams.register(&principal.session));
+            let ending = Ending { session, stopping: self.streams.stopping().clone() };
+            return tunnel::open(Request::from_parts(parts, body), &protocol, connection, ending).await;
         }
         // Kept for a second try, should the target have closed the connection just as we write.
         let again = (connection.reused && body.is_end_stream() && is_idempotent(&parts.method)).then(|| parts.clone());
@@ -143,7 +146,10 @@ impl Proxy {
         let endless = body.size_hint().exact().is_none();
         let principal = permit.principal().filter(|_| endless);
         let live = principal.map(|principal| Live::new(self.streams.register(&principal.session)));
-        let mut body = ProxyBody::new(body, connection, target, live);
+        // A page follows it for as long as it is open: when the process stops it is told to ask elsewhere.
+        let is_events = endless && is_event_stream(&parts.headers);
+        let stopping = is_events.then(|| self.streams.stopping().clone());
+        let mut body = ProxyBody::new(body, connection, target, live, stopping);
         poll_fn(|cx| {
             body.release_if_done(cx);
             Poll::Ready(())
@@ -210,6 +216,11 @@ async fn send(
             Err(Failed { error: failed.into_error(), unsent, reused })
         }
     }
+}
+
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    kind.is_some_and(|kind| kind.get(..17).is_some_and(|kind| kind.eq_ignore_ascii_case("text/event-stream")))
 }
 
 /// Methods whose repetition changes nothing (RFC 9110 §9.2.2).

@@ -9,6 +9,7 @@ mod pool;
 mod target;
 mod tunnel;
 mod upstream;
+mod websocket;
 
 pub use body::ProxyBody;
 pub use carry::{Proxy, ProxyParts};

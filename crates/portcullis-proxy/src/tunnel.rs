@@ -1,6 +1,11 @@
 //! Upgraded connections (WebSocket, RFC 6455): bytes both ways once the
 //! upstream has agreed, and not a byte before (requirement 38).
 
+use std::io;
+use std::pin::pin;
+use std::time::Duration;
+
+use futures_util::FutureExt;
 use http::header::{CONNECTION, HeaderMap, HeaderValue, UPGRADE};
 use http::{Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
@@ -8,12 +13,19 @@ use hyper::client::conn::http1::SendRequest;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use portcullis_gate::{InboundBody, StreamGuard};
-use tokio::io::copy_bidirectional;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio_util::sync::CancellationToken;
 
 use crate::body::{Live, ProxyBody};
 use crate::error::ProxyError;
 use crate::headers::from_upstream;
 use crate::pool::Connection;
+use crate::websocket::{Close, Frames};
+
+/// Bytes that are copied at once.
+const BUFFER: usize = 8 * 1024;
+/// How long an ended tunnel may take for its last frame. Short, because a session that ended must reach nobody.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// The protocol a request wants to switch to.
 pub(crate) fn wanted(headers: &HeaderMap) -> Option<HeaderValue> {
@@ -31,7 +43,7 @@ pub(crate) async fn open(
     mut request: Request<InboundBody>,
     protocol: &HeaderValue,
     connection: Connection,
-    live: Option<StreamGuard>,
+    ending: Ending,
 ) -> Result<Response<ProxyBody>, ProxyError> {
     let client = hyper::upgrade::on(&mut request);
     request.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
@@ -45,7 +57,7 @@ pub(crate) async fn open(
     });
     let mut response = sender.send_request(request).await.map_err(ProxyError::from_exchange)?;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        return Ok(refused(response, sender, live));
+        return Ok(refused(response, sender, ending.session));
     }
     let upstream = hyper::upgrade::on(&mut response);
     let (mut parts, _) = response.into_parts();
@@ -53,7 +65,7 @@ pub(crate) async fn open(
     from_upstream(&mut parts.headers);
     parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     parts.headers.insert(UPGRADE, agreed.unwrap_or_else(|| protocol.clone()));
-    tokio::spawn(join(client, upstream, live));
+    tokio::spawn(join(client, upstream, ending));
     Ok(Response::from_parts(parts, ProxyBody::empty()))
 }
 
@@ -70,8 +82,8 @@ fn refused(
     Response::from_parts(parts, ProxyBody::driven_elsewhere(body, sender, live.map(Live::new)))
 }
 
-/// Copies both ways until one side ends, or the session does.
-async fn join(client: OnUpgrade, upstream: OnUpgrade, live: Option<StreamGuard>) {
+/// Copies both ways until one side ends, or the gateway does: then each side is told so by a close frame.
+async fn join(client: OnUpgrade, upstream: OnUpgrade, ending: Ending) {
     let (client, upstream) = match tokio::try_join!(client, upstream) {
         Ok(both) => both,
         Err(error) => {
@@ -79,18 +91,77 @@ async fn join(client: OnUpgrade, upstream: OnUpgrade, live: Option<StreamGuard>)
             return;
         }
     };
-    let (mut client, mut upstream) = (TokioIo::new(client), TokioIo::new(upstream));
-    let copying = copy_bidirectional(&mut client, &mut upstream);
-    let ended = match &live {
-        Some(guard) => {
-            tokio::select! {
-                copied = copying => copied,
-                () = guard.closed() => return,
-            }
-        }
-        None => copying.await,
-    };
-    if let Err(error) = ended {
+    let (from_client, to_client) = tokio::io::split(TokioIo::new(client));
+    let (from_upstream, to_upstream) = tokio::io::split(TokioIo::new(upstream));
+    // Told once, to both directions.
+    let ended = ending.ended().shared();
+    let down = pump(from_upstream, to_client, ended.clone(), |close| close.to_client().to_vec());
+    let up = pump(from_client, to_upstream, ended, |close| close.to_upstream().to_vec());
+    if let Err(error) = tokio::try_join!(down, up) {
         tracing::debug!(%error, "a tunnel was cut");
     }
+}
+
+/// When the gateway ends a tunnel, and why.
+pub(crate) struct Ending {
+    pub(crate) session: Option<StreamGuard>,
+    pub(crate) stopping: CancellationToken,
+}
+
+impl Ending {
+    async fn ended(self) -> Close {
+        let session = async {
+            match &self.session {
+                Some(guard) => guard.closed().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = session => Close::PolicyViolation,
+            () = self.stopping.cancelled() => Close::GoingAway,
+        }
+    }
+}
+
+/// Copies one way. At the gateway's end it goes on to the end of the frame under way, but not for long.
+async fn pump(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    ended: impl Future<Output = Close>,
+    last_words: impl FnOnce(Close) -> Vec<u8>,
+) -> io::Result<()> {
+    let mut ended = pin!(ended);
+    let mut frames = Frames::default();
+    let mut buffer = vec![0; BUFFER];
+    let close = loop {
+        tokio::select! {
+            biased;
+            close = ended.as_mut() => break close,
+            read = from.read(&mut buffer) => {
+                let read = read?;
+                if read == 0 {
+                    return to.shutdown().await;
+                }
+                to.write_all(&buffer[..read]).await?;
+                frames.follow(&buffer[..read]);
+            }
+        }
+    };
+    let finishing = async {
+        while !frames.is_between() {
+            let read = from.read(&mut buffer).await?;
+            if read == 0 {
+                break;
+            }
+            to.write_all(&buffer[..read]).await?;
+            frames.follow(&buffer[..read]);
+        }
+        if frames.may_close() {
+            to.write_all(&last_words(close)).await?;
+        }
+        to.shutdown().await
+    };
+    // A peer that never ends its frame, or does not read, is cut.
+    let _ = tokio::time::timeout(LAST_WORDS, finishing).await;
+    Ok(())
 }

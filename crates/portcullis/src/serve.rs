@@ -145,6 +145,7 @@ pub async fn run(settings: Settings, sources: Sources) -> Result<(), ServeError>
         tokio::time::sleep(READINESS_NOTICE).await;
     }
     closing.cancel();
+    house.front.gate.streams().stopping().cancel();
     if let Err(error) = serving.await {
         tracing::error!(%error, "the server ended badly");
     }

@@ -121,6 +121,11 @@ impl Gateway {
         self.inner.gate.streams().revoked(&end);
     }
 
+    /// The process begins to stop.
+    pub(crate) fn stop(&self) {
+        self.inner.gate.streams().stopping().cancel();
+    }
+
     /// How many exchanges ended so.
     pub(crate) fn outcomes(&self, outcome: &'static str) -> u64 {
         self.metrics.upstream_requests("things", outcome).get()

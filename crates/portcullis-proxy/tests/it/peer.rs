@@ -54,7 +54,11 @@ impl Peer {
     }
 
     pub(crate) async fn write(&mut self, text: &str) {
-        self.stream.write_all(text.as_bytes()).await.expect("the other end reads");
+        self.write_bytes(text.as_bytes()).await;
+    }
+
+    pub(crate) async fn write_bytes(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.expect("the other end reads");
     }
 
     /// A head, lower-cased, with its empty line.
@@ -74,7 +78,7 @@ impl Peer {
         loop {
             if let Some(start) = find(&self.unread, text.as_bytes()) {
                 let read: Vec<u8> = self.unread.drain(..start + text.len()).collect();
-                return String::from_utf8(read).expect("ASCII");
+                return String::from_utf8_lossy(&read).into_owned();
             }
             let so_far = String::from_utf8_lossy(&self.unread).into_owned();
             assert!(self.read_more().await, "the connection closed before {text:?}: {so_far:?}");
@@ -83,8 +87,13 @@ impl Peer {
 
     /// Everything up to the end of the connection, however it ends.
     pub(crate) async fn rest(&mut self) -> String {
+        String::from_utf8(self.rest_bytes().await).expect("ASCII")
+    }
+
+    /// The same as bytes.
+    pub(crate) async fn rest_bytes(&mut self) -> Vec<u8> {
         while self.read_more().await {}
-        String::from_utf8(std::mem::take(&mut self.unread)).expect("ASCII")
+        std::mem::take(&mut self.unread)
     }
 
     /// Whatever arrives next, at least a byte.

@@ -88,8 +88,9 @@ async fn sr_22_ending_a_session_cuts_its_tunnels() {
     service.write("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\nhello").await;
     client.until("hello").await;
     gateway.end_session(ADA);
+    // What was begun was no whole frame, so the client gets none either.
     assert_eq!(client.rest().await, "");
-    assert_eq!(service.rest().await, "");
+    assert_eq!(service.rest_bytes().await, [0x88, 0x82, 0, 0, 0, 0, 0x03, 0xf0]);
 }
 
 #[tokio::test]
@@ -102,4 +103,58 @@ async fn an_answer_that_has_ended_is_no_live_stream() {
     client.write("GET /api/v1/things HTTP/1.1\r\nHost: gate\r\n\r\n").await;
     service.head().await;
     assert_eq!(gateway.open_streams(), 0);
+}
+
+/// A tunnel through which a text frame went each way.
+async fn tunnel(gateway: &Gateway, upstream: &Upstream, token: &str) -> (Peer, Peer) {
+    let asks = "Connection: upgrade\r\nUpgrade: websocket\r\n";
+    let (mut client, mut service) = open(gateway, upstream, "GET", token, asks).await;
+    service.write("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n").await;
+    client.head().await;
+    service.write_bytes(b"\x81\x05hello").await;
+    client.until("hello").await;
+    client.write_bytes(b"\x81\x82\0\0\0\0hi").await;
+    service.until("hi").await;
+    (client, service)
+}
+
+#[tokio::test]
+async fn an_ended_session_is_told_by_a_close_frame_and_a_stop_by_another() {
+    let (upstream, gateway) = start().await;
+    let (mut ada, mut ada_service) = tunnel(&gateway, &upstream, ADA).await;
+    let (mut bob, mut bob_service) = tunnel(&gateway, &upstream, BOB).await;
+    gateway.end_session(ADA);
+    assert_eq!(ada.rest_bytes().await, [0x88, 2, 0x03, 0xf0], "1008");
+    assert_eq!(ada_service.rest_bytes().await, [0x88, 0x82, 0, 0, 0, 0, 0x03, 0xf0], "masked, as a client must");
+    // In the middle of a frame: the close frame waits for its end.
+    bob_service.write_bytes(b"\x81\x05he").await;
+    bob.until("he").await;
+    gateway.stop();
+    bob_service.write_bytes(b"llo").await;
+    assert_eq!(bob.rest_bytes().await, b"llo\x88\x02\x03\xe9", "1001");
+    assert_eq!(bob_service.rest_bytes().await, [0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe9]);
+}
+
+#[tokio::test]
+async fn a_frame_that_never_ends_does_not_hold_a_session_open() {
+    let (upstream, gateway) = start().await;
+    let (mut client, mut service) = tunnel(&gateway, &upstream, ADA).await;
+    service.write_bytes(b"\x81\x7d begun").await;
+    client.until("begun").await;
+    gateway.end_session(ADA);
+    assert_eq!(client.rest_bytes().await, b"", "cut without a close frame in the middle of another");
+}
+
+#[tokio::test]
+async fn at_a_stop_an_event_stream_ends_as_if_complete_and_a_download_goes_on() {
+    let (upstream, gateway) = start().await;
+    let (mut events_client, mut events_service) = open(&gateway, &upstream, "GET", BOB, "").await;
+    events(&mut events_client, &mut events_service).await;
+    let (mut download, mut source) = open(&gateway, &upstream, "GET", ADA, "").await;
+    source.write(&EVENTS.replace("text/event-stream", "video/mp4")).await;
+    download.until("one\r\n").await;
+    gateway.stop();
+    assert!(events_client.until("0\r\n\r\n").await.ends_with("0\r\n\r\n"), "the page connects again, elsewhere");
+    source.write("3\r\ntwo\r\n0\r\n\r\n").await;
+    download.until("two\r\n0\r\n\r\n").await;
 }
