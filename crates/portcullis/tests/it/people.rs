@@ -15,7 +15,7 @@ fn gate() -> TestAppBuilder {
 }
 
 /// Signs in an administrator made at the shell.
-async fn administrator(app: &TestApp) -> String {
+pub(crate) async fn administrator(app: &TestApp) -> String {
     let create = "users create --email root@example.com --username rootuser --first-name Root --last-name User \
                   --role ADMIN --password-stdin";
     let made = app.run(&create.split_whitespace().collect::<Vec<_>>(), PASSWORD);
