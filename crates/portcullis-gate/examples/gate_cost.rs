@@ -122,6 +122,7 @@ fn gate() -> Gate {
             mode: CsrfMode::Always,
         },
         limits: Limits::new(LimitsConfig { api: Some(Limit::by_address("api", rate)), ..LimitsConfig::default() }),
+        body_timeout: Duration::from_secs(30),
         trusted_proxies: Vec::new(),
         environment: Environment::Development,
         public_origin: None,

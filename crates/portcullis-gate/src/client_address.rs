@@ -60,6 +60,11 @@ impl Origination {
     }
 }
 
+/// Whether somebody says that a request comes from somebody else.
+pub(crate) fn is_forwarded(headers: &HeaderMap) -> bool {
+    headers.contains_key(FORWARDED_FOR) || headers.contains_key(http::header::FORWARDED)
+}
+
 /// An address, perhaps with a port or in brackets.
 fn parse_hop(text: &str) -> Option<IpAddr> {
     let address = text

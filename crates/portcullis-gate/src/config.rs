@@ -1,5 +1,7 @@
 //! Everything the gate decides by, as one value that is swapped whole.
 
+use std::time::Duration;
+
 use ipnet::IpNet;
 use portcullis_model::policy::Environment;
 
@@ -26,6 +28,8 @@ pub struct GateConfig {
     pub csrf: CsrfConfig,
     /// The limits that hold everywhere.
     pub limits: Limits,
+    /// How long a client may pause within a body.
+    pub body_timeout: Duration,
     /// Whose `X-Forwarded-*` count.
     pub trusted_proxies: Vec<IpNet>,
     /// Development, production or test.

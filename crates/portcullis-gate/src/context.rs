@@ -55,6 +55,11 @@ impl Context {
         }
     }
 
+    /// Of something that was no request. What follows on its connection cannot be told from it.
+    pub(crate) fn no_request(request_id: RequestId, flight: InFlight, config: Arc<GateConfig>) -> Self {
+        Self { ambiguous: true, flight: Some(flight), ..Self::bare(request_id, Uri::from_static("/"), config) }
+    }
+
     pub(crate) fn rehearsed(request_id: RequestId, rehearsal: &Rehearsal, config: Arc<GateConfig>) -> Self {
         Self::bare(request_id, rehearsal.uri.clone(), config)
     }

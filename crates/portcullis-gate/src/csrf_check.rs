@@ -92,7 +92,9 @@ pub(crate) async fn presented_csrf(
     let bytes = match gathering.await {
         Ok(Ok(collected)) => collected.to_bytes(),
         Ok(Err(BodyError::TooLarge)) => return Err(Refusal::PayloadTooLarge),
-        Ok(Err(BodyError::Transport(_))) | Err(_) => return Err(Refusal::Malformed(Malformation::Body)),
+        Ok(Err(BodyError::Transport(_) | BodyError::TooSlow)) | Err(_) => {
+            return Err(Refusal::Malformed(Malformation::Body));
+        }
     };
     let token = if json {
         serde_json::from_slice::<WithCsrf>(&bytes).ok().and_then(|form| form.csrf)

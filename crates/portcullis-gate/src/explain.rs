@@ -78,6 +78,7 @@ impl Gate {
             uri: &rehearsal.uri,
             headers: &rehearsal.headers,
             ambiguous: false,
+            needs_host: false,
         };
         let caller = match &rehearsal.caller {
             RehearsedCaller::FromHeaders => None,

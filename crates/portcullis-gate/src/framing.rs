@@ -10,7 +10,7 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use http::Request;
@@ -34,6 +34,8 @@ pub struct Heads {
     ambiguous: AtomicU64,
     /// How many requests were marked or let by.
     requests: AtomicU64,
+    /// Whether a head has begun and is not complete.
+    begun: AtomicBool,
 }
 
 const NONE: u64 = u64::MAX;
@@ -46,12 +48,26 @@ impl<S> HeadGuard<S> {
     /// Guards a new connection. Every request that is read from it must be
     /// [marked](Heads::mark) in the order in which they came, before the gate.
     pub fn new(stream: S) -> (Self, Arc<Heads>) {
-        let heads = Arc::new(Heads { ambiguous: AtomicU64::new(NONE), requests: AtomicU64::new(0) });
+        let heads = Arc::new(Heads {
+            ambiguous: AtomicU64::new(NONE),
+            requests: AtomicU64::new(0),
+            begun: AtomicBool::new(false),
+        });
         (Self { stream, scanner: HeadScanner::default(), heads: Arc::clone(&heads) }, heads)
     }
 }
 
 impl Heads {
+    /// How many requests came out of the connection.
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Whether a head has begun and is not complete.
+    pub fn is_head_begun(&self) -> bool {
+        self.begun.load(Ordering::Relaxed)
+    }
+
     /// Marks the connection's next request if its head was ambiguous; the gate refuses it then.
     pub fn mark<B>(&self, request: &mut Request<B>) {
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
@@ -69,6 +85,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for HeadGuard<S> {
         if let Some(number) = buf.filled().get(before..).and_then(|fresh| this.scanner.scan(fresh)) {
             this.heads.ambiguous.store(number, Ordering::Release);
         }
+        this.heads.begun.store(this.scanner.is_within_head(), Ordering::Relaxed);
         polled
     }
 }

@@ -1,17 +1,18 @@
 //! The gate itself: what it is made of, what it decides by, and what it is asked beside requests.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
-use http::Request;
-use http::header::HeaderName;
+use http::header::{HeaderMap, HeaderName};
+use http::{Method, Request, Version};
 use hyper::body::Incoming;
 use portcullis_model::policy::Environment;
 use portcullis_model::{AccessTokens, Clock, Random, SessionSource, SharedLimits, Timestamp};
 use portcullis_telemetry::Metrics;
 
 use crate::body::InboundBody;
+use crate::client_address::{self, Origination};
 use crate::config::GateConfig;
 use crate::context::Context;
 use crate::cookies::CookieName;
@@ -41,6 +42,8 @@ pub struct Gate {
     pub(crate) metrics: Metrics,
     streams: Arc<LiveStreams>,
     refusals: Refusals,
+    /// The first peer that sent `X-Forwarded-For` without being trusted.
+    forwarder: OnceLock<IpAddr>,
     random: Random,
 }
 
@@ -68,6 +71,18 @@ pub struct Passage {
     pub verdict: Result<(Permit, Request<InboundBody>), Refusal>,
 }
 
+fn forwarder_warning(peer: IpAddr) -> String {
+    format!(
+        "{peer} sends X-Forwarded-For and is not trusted, so its clients all count as {peer}: if it is your proxy, add \
+         it to server.trusted_proxies"
+    )
+}
+
+/// A method that no client can send: it is counted as `_OTHER`.
+fn not_a_method() -> Method {
+    Method::from_bytes(b"MALFORMED").expect("a token")
+}
+
 /// A new CSRF token, and the pre-session that goes with it if there was none.
 #[derive(Debug)]
 pub struct IssuedCsrf {
@@ -88,6 +103,7 @@ impl Gate {
             limiter: Limiter::new(clock.clone(), shared_limits),
             streams: LiveStreams::new(),
             refusals: Refusals::default(),
+            forwarder: OnceLock::new(),
             ids: RequestIds::new(&random),
             clock,
             random,
@@ -122,6 +138,7 @@ impl Gate {
             uri: &parts.uri,
             headers: &parts.headers,
             ambiguous: parts.extensions.get::<AmbiguousHead>().is_some(),
+            needs_host: parts.version >= Version::HTTP_11,
         };
         let mut watch = Nobody { phase: Phase::Identify };
         let judged = self.judge(&mut context, &head, Some(body), None, &mut watch).await;
@@ -153,6 +170,36 @@ impl Gate {
             config: Arc::clone(&context.config),
         };
         Passage { verdict: Ok((permit, Request::from_parts(parts, judged.body))), context }
+    }
+
+    /// What is known of something that was no request: for an answer to it, which [`finish`](Self::finish) completes
+    /// and counts under no route and no method.
+    pub fn no_request(&self) -> Context {
+        let config = self.config.load_full();
+        let flight = config.routes.unmatched().begin(&not_a_method());
+        Context::no_request(self.ids.next(), flight, config)
+    }
+
+    /// Whether an address is one of the trusted proxies.
+    pub fn trusts(&self, address: IpAddr) -> bool {
+        let (config, address) = (self.config.load(), address.to_canonical());
+        config.trusted_proxies.iter().any(|net| net.contains(&address))
+    }
+
+    /// Says once that a peer forwards and is not trusted: behind a balancer that is nearly always a setting forgotten.
+    pub(crate) fn notice_forwarder(&self, from: &Origination, headers: &HeaderMap) {
+        if from.peer_trusted || self.forwarder.get().is_some() || !client_address::is_forwarded(headers) {
+            return;
+        }
+        if self.forwarder.set(from.peer).is_ok() {
+            tracing::warn!("{}", forwarder_warning(from.peer));
+        }
+    }
+
+    /// What an operator should know of this process's surroundings.
+    pub fn warnings(&self) -> Vec<String> {
+        let forwarder = self.forwarder.get().filter(|address| !self.trusts(**address));
+        forwarder.map(|address| forwarder_warning(*address)).into_iter().collect()
     }
 
     /// Counts a refusal and remembers it for a while. A preflight is none.

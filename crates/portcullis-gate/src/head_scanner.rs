@@ -90,6 +90,11 @@ impl HeadScanner {
         None
     }
 
+    /// Whether a head has begun and is not complete.
+    pub(crate) fn is_within_head(&self) -> bool {
+        matches!(self.place, Place::Head) && (self.head.begun || self.line.length > 0)
+    }
+
     /// Takes a whole line; whether it completes an ambiguous head.
     fn end_line(&mut self, line: &Line) -> bool {
         match self.place {

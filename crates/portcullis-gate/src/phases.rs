@@ -18,7 +18,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::header::{CONTENT_LENGTH, HeaderMap, ORIGIN, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, EXPECT, HOST, HeaderMap, ORIGIN, TRANSFER_ENCODING};
 use http::{Method, Uri};
 use hyper::body::Incoming;
 use portcullis_model::policy::LimitClass;
@@ -55,6 +55,8 @@ pub(crate) struct Head<'a> {
     pub(crate) headers: &'a HeaderMap,
     /// Whether its bytes could be read in two ways.
     pub(crate) ambiguous: bool,
+    /// Whether its version of HTTP asks for a `Host`.
+    pub(crate) needs_host: bool,
 }
 
 /// What was found out about a request that nothing speaks against. Opens nothing: that takes a `Permit`.
@@ -88,12 +90,15 @@ impl Gate {
         context.look_at_origin(&config.cors, headers);
 
         watch.enter(Phase::Framing);
-        if head.ambiguous || !is_framed(headers) {
+        if head.ambiguous || !is_framed(headers) || !names_one_host(head) {
             context.ambiguous = true;
             return Err(Refusal::Malformed(Malformation::Framing));
         }
         if uri.path_and_query().is_some_and(|target| target.as_str().len() > MAX_URL_BYTES) {
             return Err(Refusal::UrlTooLong);
+        }
+        if headers.get(EXPECT).is_some_and(|expected| !expected.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+            return Err(Refusal::ExpectationFailed);
         }
 
         watch.enter(Phase::Path);
@@ -140,6 +145,9 @@ impl Gate {
         watch.enter(Phase::AddressLimits);
         let from = Origination::find(head.peer, headers, &config.trusted_proxies);
         context.client = Some(from.client);
+        if !W::REHEARSAL {
+            self.notice_forwarder(&from, headers);
+        }
         let policy = &route.policy;
         let class = match policy.limit_class {
             LimitClass::Auth => config.limits.auth.as_ref(),
@@ -169,7 +177,8 @@ impl Gate {
         self.limit(late, head.headers, &from, &credential, context, watch).await?;
 
         watch.enter(Phase::Csrf);
-        let mut body = body.map_or_else(InboundBody::default, |body| InboundBody::new(body, policy.max_body));
+        let mut body =
+            body.map_or_else(InboundBody::default, |body| InboundBody::new(body, policy.max_body, config.body_timeout));
         let csrf_session = cookie_session.as_ref().map(|session| session.id.to_string().into_boxed_str());
         if must_be_same_site(policy, method, cookie_session.is_some()) && !same_site(headers, &config, cors, &from) {
             self.enforce::<W>(&config, context, Refusal::CrossSite)?;
@@ -271,6 +280,17 @@ fn is_framed(headers: &HeaderMap) -> bool {
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
     let one_length = lengths.next().is_some();
     lengths.next().is_none() && !(one_length && headers.contains_key(TRANSFER_ENCODING))
+}
+
+/// RFC 9112 §3.2: HTTP/1.1 names a host, once; and where the target names one too it is the same.
+fn names_one_host(head: &Head<'_>) -> bool {
+    let mut hosts = head.headers.get_all(HOST).iter();
+    match (hosts.next(), hosts.next(), head.uri.authority()) {
+        (Some(host), None, Some(authority)) => host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()),
+        (Some(_), None, None) => true,
+        (None, ..) => !head.needs_host,
+        (Some(_), Some(_), _) => false,
+    }
 }
 
 pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {

@@ -12,6 +12,10 @@ pub enum Refusal {
     Malformed(Malformation),
     /// The URL is too long.
     UrlTooLong,
+    /// The head is too large, or has too many fields.
+    HeadTooLarge,
+    /// The client expects what is not done here.
+    ExpectationFailed,
     /// The body is larger than the route allows.
     PayloadTooLarge,
     /// No route has this path.
@@ -90,6 +94,8 @@ pub enum Malformation {
     Framing,
     /// The path.
     Path,
+    /// The request line or a header field.
+    Head,
     /// The body ended early while `_csrf` was looked for.
     Body,
 }

@@ -8,7 +8,7 @@ mod gate;
 mod identity;
 mod upstream;
 
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 use portcullis_gate::BodyError;
@@ -127,11 +127,22 @@ impl Fault {
     pub(crate) fn from_body(error: BodyError) -> Self {
         match error {
             BodyError::TooLarge => Self::too_large(),
+            BodyError::TooSlow => Self::body_too_slow(),
             BodyError::Transport(source) => {
                 tracing::debug!(error = %source, "a request body was cut");
                 Self::from_body_cut()
             }
         }
+    }
+
+    fn body_too_slow() -> Self {
+        Self::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "Request timeout",
+            "The request body did not come in time.",
+            "request.timeout",
+        )
+        .header(CONNECTION, HeaderValue::from_static("close"))
     }
 
     fn from_body_cut() -> Self {

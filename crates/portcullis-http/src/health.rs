@@ -1,6 +1,7 @@
 //! `/api/health` and its kin (contract §6).
 
 use http::StatusCode;
+use portcullis_model::SessionState;
 use portcullis_model::user::rfc3339_millis;
 use serde_json::{Value, json};
 
@@ -46,18 +47,25 @@ pub(crate) async fn detailed(call: Call) -> Result<Reply, Fault> {
         // Replicas go on without it: no reason to call the service unhealthy.
         Some(false) => "unhealthy",
     };
-    Ok(Reply::enveloped(
-        code_for(healthy),
-        if healthy { "Service is healthy" } else { "Service is unhealthy" },
-        json!({
-            "status": if healthy { "healthy" } else { "unhealthy" },
-            "database": { "status": database },
-            "redis": { "status": shared },
-            "services": upstreams(&call),
-            "version": env!("CARGO_PKG_VERSION"),
-            "uptime": services.lifecycle.uptime_seconds(),
-        }),
-    ))
+    let mut data = json!({
+        "status": if healthy { "healthy" } else { "unhealthy" },
+        "database": { "status": database },
+        "redis": { "status": shared },
+        "services": upstreams(&call),
+        "version": env!("CARGO_PKG_VERSION"),
+        "uptime": services.lifecycle.uptime_seconds(),
+    });
+    // Status words only for anybody else (contract §6).
+    let may_see = |session: &SessionState| {
+        ["GATEWAY_VIEW", "SYSTEM_VIEW_METRICS"]
+            .into_iter()
+            .any(|name| session.permissions.iter().any(|held| held.as_str() == name))
+    };
+    if call.permit.principal().is_some_and(|principal| may_see(&principal.session)) {
+        data["warnings"] = json!(services.gate.warnings());
+    }
+    let message = if healthy { "Service is healthy" } else { "Service is unhealthy" };
+    Ok(Reply::enveloped(code_for(healthy), message, data))
 }
 
 /// `GET /api/v1/health/services`: the upstreams.

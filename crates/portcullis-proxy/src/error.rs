@@ -24,6 +24,9 @@ pub enum ProxyError {
     /// The client's body is larger than the route allows.
     #[error("the request body is larger than the route allows")]
     BodyTooLarge,
+    /// The client paused for too long within its body.
+    #[error("the request body did not come in time")]
+    BodyTooSlow,
     /// The client's body broke off.
     #[error("the request body was cut")]
     ClientBody,
@@ -40,6 +43,7 @@ impl ProxyError {
             if let Some(body) = cause.downcast_ref::<portcullis_gate::BodyError>() {
                 return match body {
                     portcullis_gate::BodyError::TooLarge => Self::BodyTooLarge,
+                    portcullis_gate::BodyError::TooSlow => Self::BodyTooSlow,
                     portcullis_gate::BodyError::Transport(_) => Self::ClientBody,
                 };
             }
@@ -56,7 +60,7 @@ impl ProxyError {
             Self::Timeout => "http_response_timeout",
             Self::Broken(_) => "connection_terminated",
             Self::UnexpectedUpgrade => "http_upgrade_failed",
-            Self::Target | Self::ClientBody | Self::BodyTooLarge => "http_request_error",
+            Self::Target | Self::ClientBody | Self::BodyTooLarge | Self::BodyTooSlow => "http_request_error",
             Self::SessionEnded => "http_request_denied",
         }
     }
@@ -67,7 +71,9 @@ impl ProxyError {
             Self::UnknownUpstream(_) | Self::Connect(_) => Outcome::Unreachable,
             Self::Timeout => Outcome::Timeout,
             Self::Broken(_) | Self::UnexpectedUpgrade => Outcome::Broken,
-            Self::Target | Self::BodyTooLarge | Self::ClientBody | Self::SessionEnded => Outcome::Client,
+            Self::Target | Self::BodyTooLarge | Self::BodyTooSlow | Self::ClientBody | Self::SessionEnded => {
+                Outcome::Client
+            }
         }
     }
 }

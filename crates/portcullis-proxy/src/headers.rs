@@ -16,6 +16,7 @@ const CSRF_TOKEN: HeaderName = HeaderName::from_static("x-csrf-token");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const USER: HeaderName = HeaderName::from_static("x-portcullis-user");
@@ -30,7 +31,7 @@ const OURS: &str = "x-portcullis-";
 const FORWARDED_PREFIX: &str = "x-forwarded-";
 /// Headers that, with those of [`FORWARDED_PREFIX`], only count in their own
 /// spelling: another one would pass us and be read by a server that takes `_` for `-`.
-const EXACT_ONLY: [&str; 3] = ["x-api-key", "x-csrf-token", "x-request-id"];
+const EXACT_ONLY: [&str; 4] = ["x-api-key", "x-csrf-token", "x-request-id", "x-real-ip"];
 
 /// Takes out what concerns this hop only, beginning with what `Connection` names (RFC 9110 §7.6.1).
 pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
@@ -174,6 +175,7 @@ fn add_origination(headers: &mut HeaderMap, permit: &Permit) {
     let chain = if from.peer_trusted { joined(headers, &FORWARDED_FOR) } else { None };
     if !from.peer_trusted {
         headers.remove(FORWARDED);
+        headers.remove(REAL_IP);
         // The port, the prefix and whatever else servers read under this name, too.
         remove_all(headers, |name| name.as_str().starts_with(FORWARDED_PREFIX));
     }

@@ -1,13 +1,17 @@
 //! `portcullis serve`: putting the rooms together, and taking them down.
 
+mod connections;
 mod control;
 mod front;
 mod lingering;
 mod logging;
 mod mail;
+mod patience;
+mod proxy_protocol;
 mod rehearsal;
 mod reload;
 mod server;
+mod speaker;
 mod waiting;
 mod wiring;
 
@@ -28,7 +32,9 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 
 use crate::settings::{DataFolderError, LogFormat, Settings, Sources};
+use connections::Connections;
 use control::Control;
+pub use proxy_protocol::LOCAL_HEADER;
 pub use rehearsal::rehearse;
 pub use reload::Reloaded;
 use reload::Reloader;
@@ -38,6 +44,8 @@ use wiring::House;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 1024;
+/// Files that a process has open beside its clients' connections: databases, logs, Redis.
+const OTHER_FILES: u64 = 200;
 /// How long after readiness fails the listener closes, so that a balancer that
 /// looks every second or two has seen it.
 const READINESS_NOTICE: Duration = Duration::from_secs(2);
@@ -133,8 +141,10 @@ pub async fn run(settings: Settings, sources: Sources) -> Result<(), ServeError>
 
     let server = Server {
         front: Arc::clone(&house.front),
-        metrics: house.metrics.clone(),
+        connections: connections(&settings, &house.metrics),
         header_timeout: settings.server.header_timeout,
+        idle_timeout: settings.server.idle_timeout,
+        proxy_protocol: settings.server.proxy_protocol,
     };
     let closing = CancellationToken::new();
     let serving = tokio::spawn(server.run(listener, closing.clone(), settings.server.drain_timeout));
@@ -245,6 +255,31 @@ async fn announce(
     // A closed standard output is no reason not to serve.
     let _ = out.write_all(said.as_bytes()).and_then(|()| out.flush());
     Ok(())
+}
+
+/// Counts connections, and makes room for them: a process may open as many files as its user is allowed to ask for.
+fn connections(settings: &Settings, metrics: &Metrics) -> Arc<Connections> {
+    let limits = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    if let Some(most) = limits.maximum
+        && limits.current.is_some_and(|current| current < most)
+    {
+        let raised = rustix::process::Rlimit { current: Some(most), maximum: Some(most) };
+        if let Err(error) = rustix::process::setrlimit(rustix::process::Resource::Nofile, raised) {
+            tracing::debug!(%error, "the limit of open files could not be raised");
+        }
+    }
+    let server = &settings.server;
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
+    // A proxied request takes two: the client's connection and the upstream's.
+    let wanted = 2 * u64::from(server.max_connections) + OTHER_FILES;
+    if files < wanted {
+        tracing::warn!(
+            files,
+            wanted,
+            "the process may open fewer files than server.max_connections may need: raise its limit (ulimit -n), or lower the setting"
+        );
+    }
+    Connections::new(server.max_connections as usize, server.max_connections_per_address as usize, metrics)
 }
 
 async fn told_to_stop() -> std::io::Result<()> {

@@ -6,6 +6,7 @@ use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
@@ -162,6 +163,7 @@ fn config(setup: Setup, metrics: &Metrics) -> GateConfig {
             reads: setup.reads_limit,
             writes: setup.writes_limit,
         }),
+        body_timeout: Duration::from_secs(30),
         trusted_proxies: setup.trusted_proxies.into_iter().map(|net| net.parse().expect("a net")).collect(),
         environment: setup.environment,
         public_origin: setup

@@ -18,6 +18,7 @@ impl From<Refusal> for Fault {
                     Malformation::Path => {
                         "The path can be read in more than one way. Send it without encoded slashes and control characters."
                     }
+                    Malformation::Head => "The request line or a header field is malformed.",
                     Malformation::Body => "The request body ended before it was complete.",
                 };
                 let fault = Self::new(S::BAD_REQUEST, "Bad request", message, "request.malformed");
@@ -29,6 +30,18 @@ impl From<Refusal> for Fault {
                 "URI too long",
                 "The request target is longer than 16 KB.",
                 "request.uri_too_long",
+            ),
+            Refusal::HeadTooLarge => Self::new(
+                S::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "Request header fields too large",
+                "The request's head is longer than 64 KB or has more than 100 fields.",
+                "request.head_too_large",
+            ),
+            Refusal::ExpectationFailed => Self::new(
+                S::EXPECTATION_FAILED,
+                "Expectation failed",
+                "The only expectation that is met is 100-continue.",
+                "request.expectation_failed",
             ),
             Refusal::PayloadTooLarge => Self::too_large(),
             Refusal::NotFound => {

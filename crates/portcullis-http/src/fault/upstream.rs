@@ -21,6 +21,7 @@ impl From<ProxyError> for Fault {
                 "upstream.timeout",
             ),
             ProxyError::BodyTooLarge => return Self::too_large(),
+            ProxyError::BodyTooSlow => return Self::body_too_slow(),
             ProxyError::ClientBody => return Self::from_body_cut(),
             ProxyError::SessionEnded => return Self::invalid_token(),
             ProxyError::Target => return Self::from(Refusal::Malformed(Malformation::Path)),

@@ -156,6 +156,7 @@ fn config(setup: Setup, metrics: &Metrics) -> GateConfig {
         headers: portcullis_gate::SecurityHeaders::default(),
         csrf: CsrfConfig { tokens: CsrfTokens::new(&SecretString::new("c".repeat(32)).into()), mode: CsrfMode::Cookie },
         limits: Limits::default(),
+        body_timeout: Duration::from_secs(30),
         trusted_proxies: setup.trusted_proxies.iter().map(|net| net.parse().expect("a net")).collect(),
         environment: Environment::Development,
         public_origin: None,

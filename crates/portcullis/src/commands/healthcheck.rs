@@ -28,7 +28,8 @@ pub(super) fn run(settings: &Settings, format: Format) -> Result<(), Failure> {
         return Err(Failure::new("the port is 0: the gateway takes a free one, and nobody else knows which")
             .hint("name the port with PORT or --port"));
     }
-    let answer = ask(address);
+    let introduction: &[u8] = if settings.server.proxy_protocol { &crate::serve::LOCAL_HEADER } else { &[] };
+    let answer = ask(address, introduction);
     let status = answer.as_ref().ok().copied();
     if format.json {
         print_json(&json!({ "ready": status == Some(200), "status": status, "address": address.to_string() }));
@@ -48,13 +49,13 @@ pub(super) fn run(settings: &Settings, format: Format) -> Result<(), Failure> {
 }
 
 /// The status of `GET /api/health/ready`.
-fn ask(address: SocketAddr) -> io::Result<u16> {
+fn ask(address: SocketAddr, introduction: &[u8]) -> io::Result<u16> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     // Formatted first: written piece by piece, each piece would be a packet of its own.
     let request = format!("GET /api/health/ready HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes())?;
+    stream.write_all(&[introduction, request.as_bytes()].concat())?;
     // "HTTP/1.1 200" (RFC 9112 §4); the rest is of no interest.
     let mut start = [0u8; 12];
     stream.read_exact(&mut start)?;
@@ -83,7 +84,7 @@ mod tests {
             stream.write_all(answer.as_bytes()).expect("the client reads");
             String::from_utf8_lossy(&request).into_owned()
         });
-        let status = ask(address);
+        let status = ask(address, &[]);
         assert!(server.join().expect("no panic").starts_with("GET /api/health/ready HTTP/1.1\r\nHost: 127.0.0.1:"));
         status
     }

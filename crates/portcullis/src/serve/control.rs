@@ -4,7 +4,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::IpAddr;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,6 +55,11 @@ impl Control {
     pub(super) async fn run(self, path: PathBuf, stopping: CancellationToken) {
         let socket = match listen(&path) {
             Ok(socket) => socket,
+            // Production with its database elsewhere has no data folder, and none is made for this.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                tracing::debug!(path = %path.display(), "there is no folder for the control socket");
+                return;
+            }
             Err(error) => {
                 let path = path.display();
                 tracing::warn!(%path, %error, "portcullis reload and portcullis limits cannot reach this process");
@@ -151,9 +156,6 @@ fn parameter(query: Option<&str>, name: &str) -> Option<String> {
 
 /// Listens where nobody else does. The file that a killed process left is taken over.
 fn listen(path: &Path) -> io::Result<Socket> {
-    if let Some(folder) = path.parent() {
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    }
     if std::os::unix::net::UnixStream::connect(path).is_ok() {
         return Err(io::Error::new(io::ErrorKind::AddrInUse, "another process answers there"));
     }

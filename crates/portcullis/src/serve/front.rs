@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use portcullis_gate::{Destination, Gate, Passage};
+use portcullis_gate::{Destination, Gate, Malformation, Passage, Refusal};
 use portcullis_http::{Fault, FaultContext, ReplyBody, Services};
 use portcullis_proxy::{Proxy, ProxyBody};
 
@@ -21,6 +21,21 @@ pub(super) struct Front {
 }
 
 impl Front {
+    /// Answers what the HTTP parser took for no request, with the status that it chose.
+    pub(super) fn answer_to_nothing(&self, status: u16) -> Response<FrontBody> {
+        let refusal = match status {
+            414 => Refusal::UrlTooLong,
+            431 => Refusal::HeadTooLarge,
+            _ => Refusal::Malformed(Malformation::Head),
+        };
+        let context = self.gate.no_request();
+        let fault_context =
+            FaultContext { path: "", request_id: context.request_id().as_str(), prefers_problem: false };
+        let mut response = Fault::from(refusal).into_response(fault_context, &self.services.clock).map(FrontBody::Ours);
+        self.gate.finish(context, &mut response);
+        response
+    }
+
     /// Answers a request. Every answer, refusals included, passes the gate's `finish`.
     pub(super) async fn handle(&self, peer: SocketAddr, request: Request<Incoming>) -> Response<FrontBody> {
         let Passage { context, verdict } = self.gate.pass(peer, request).await;

@@ -242,6 +242,7 @@ pub(super) fn gate_config(settings: &Settings, secrets: &Secrets, metrics: &Metr
         headers: SecurityHeaders::new(&settings.headers).expect("settings hold texts that can be header values"),
         csrf: CsrfConfig { tokens: CsrfTokens::new(&secrets.csrf), mode: settings.csrf_mode },
         limits: Limits::new(settings.limits.clone()),
+        body_timeout: settings.server.body_timeout,
         trusted_proxies: settings.server.trusted_proxies.clone(),
         environment: settings.environment,
         public_origin: settings.public_origin(),

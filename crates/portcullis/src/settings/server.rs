@@ -16,6 +16,7 @@ use super::layers::Layers;
 use super::listen;
 use super::notice::{Notice, Place, Problems};
 use super::reader::Reader;
+use super::words;
 
 /// `[server]`.
 #[derive(Clone, Debug)]
@@ -32,6 +33,16 @@ pub struct Server {
     pub header_timeout: Duration,
     /// How long open requests may go on after a stop was asked for.
     pub drain_timeout: Duration,
+    /// How long a kept-alive connection may wait for its next request.
+    pub idle_timeout: Duration,
+    /// How long a client may pause within a request's body.
+    pub body_timeout: Duration,
+    /// Connections at a time.
+    pub max_connections: u32,
+    /// Connections of one address at a time.
+    pub max_connections_per_address: u32,
+    /// Whether every connection begins with a PROXY header.
+    pub proxy_protocol: bool,
     /// Where commands reach the running gateway; `None` when they cannot.
     pub control_socket: Option<PathBuf>,
 }
@@ -68,11 +79,41 @@ static HEADER_TIMEOUT: Key = Key::new(
     "duration",
     "How long a client may take to send a request's head.",
 );
+static IDLE_TIMEOUT: Key = Key::new(
+    "idle_timeout",
+    Preset::Value("75s"),
+    "duration",
+    "How long a kept-alive connection may wait for its next request.",
+);
+static BODY_TIMEOUT: Key = Key::new(
+    "body_timeout",
+    Preset::Value("30s"),
+    "duration",
+    "How long a client may pause within a request's body; then 408.",
+);
+static MAX_CONNECTIONS: Key = Key::new(
+    "max_connections",
+    Preset::Value("10000"),
+    "connections",
+    "Clients' connections at a time; more wait in the kernel's backlog.",
+);
+static MAX_CONNECTIONS_PER_ADDRESS: Key = Key::new(
+    "max_connections_per_address",
+    Preset::Value("2000"),
+    "connections",
+    "Connections of one address at a time, of IPv6 of one /64; more are closed at once. Trusted proxies have no such limit.",
+);
+static PROXY_PROTOCOL: Key = Key::new(
+    "proxy_protocol",
+    Preset::Value("off"),
+    "`off` or `required`",
+    "Whether every connection begins with a PROXY header, version 1 or 2. Only `trusted_proxies` may connect then.",
+);
 static CONTROL_SOCKET: Key = Key::new(
     "control_socket",
     Preset::Otherwise("`control.sock` in the data folder"),
     "path, or `off`",
-    "Where `portcullis reload` and `portcullis limits` reach the running gateway. Only its own user can.",
+    "Where `portcullis reload` and `portcullis limits` reach the running gateway; its folder must exist. Only its own user can.",
 );
 static DRAIN_TIMEOUT: Key = Key::new(
     "drain_timeout",
@@ -88,8 +129,13 @@ pub(super) static SECTION: Section = Section {
         &PUBLIC_URL,
         &DATA_DIR,
         &TRUSTED_PROXIES,
+        &PROXY_PROTOCOL,
+        &MAX_CONNECTIONS,
+        &MAX_CONNECTIONS_PER_ADDRESS,
         &MAX_BODY,
         &HEADER_TIMEOUT,
+        &BODY_TIMEOUT,
+        &IDLE_TIMEOUT,
         &DRAIN_TIMEOUT,
         &CONTROL_SOCKET,
     ],
@@ -116,6 +162,11 @@ pub(super) fn read(
         max_body: section.value(&MAX_BODY, |text| parse_size(text).map(BodyLimit::from_setting)),
         header_timeout: section.value(&HEADER_TIMEOUT, positive_duration),
         drain_timeout: section.value(&DRAIN_TIMEOUT, parse_duration),
+        idle_timeout: section.value(&IDLE_TIMEOUT, positive_duration),
+        body_timeout: section.value(&BODY_TIMEOUT, positive_duration),
+        max_connections: section.number(&MAX_CONNECTIONS, 1, 1_000_000),
+        max_connections_per_address: section.number(&MAX_CONNECTIONS_PER_ADDRESS, 1, 1_000_000),
+        proxy_protocol: section.value(&PROXY_PROTOCOL, |text| words(text, &[("off", false), ("required", true)])),
         control_socket: match section.optional(&CONTROL_SOCKET, |text| Ok(text.to_owned())) {
             Some(off) if off == "off" => None,
             Some(path) => Some(folder.join(path)),

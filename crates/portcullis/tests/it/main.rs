@@ -9,6 +9,7 @@ mod costs;
 mod csrf;
 mod documents;
 mod durability;
+mod edge;
 mod identity;
 mod load;
 mod mails;
