@@ -211,7 +211,8 @@ async fn sr_40_slow_heads_slow_bodies_and_idle_connections_are_closed() {
     let idle = closed_after(b"GET /api/health HTTP/1.1\r\nHost: a\r\n\r\n", None);
     assert!(idle.1.starts_with("HTTP/1.1 200"));
     within("an idle connection", idle.0, 1.9, 6.0);
-    for path in BOTH {
+    // The service behind the gateway waits for the whole body.
+    for path in ["/api/v1/auth/login", "/api/v1/open/upload"] {
         let slow = format!(
             "POST {path} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{{"
         );
