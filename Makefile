@@ -4,7 +4,7 @@ CARGO ?= cargo
 T ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint fmt deny bench bench-storage bench-identity coverage setup
+.PHONY: help run build test lint openapi fmt deny bench bench-storage bench-identity coverage setup
 
 help: ## print this page
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -27,6 +27,9 @@ lint: ## format check, clippy without warnings, what of cargo-deny runs offline,
 	@$(MAKE) --no-print-directory deny
 	@scripts/squawk.sh
 	@scripts/compose.sh
+
+openapi: ## hold docs/openapi.json against redocly and spectral, and a running gateway against it with schemathesis
+	@scripts/openapi.sh
 
 deny: ## licences, duplicates, bans and sources (needs cargo-deny)
 	@if command -v cargo-deny >/dev/null; then $(CARGO) fetch --locked --quiet && $(CARGO) deny --offline --log-level error check licenses bans sources; \

@@ -16,7 +16,8 @@ use portcullis_model::policy::{
 use crate::fault::FaultContext;
 use crate::reply::ReplyBody;
 use crate::{
-    Call, Fault, Reply, Services, account, api_keys, audit, auth, csrf, gateway, health, password, setup, system, users,
+    Call, Fault, Reply, Services, account, api_keys, audit, auth, csrf, gateway, health, openapi, password, setup,
+    system, users,
 };
 
 /// The largest body a built-in endpoint reads, in bytes.
@@ -81,6 +82,8 @@ static ENDPOINTS: &[Endpoint] = &[
     endpoint!(GET "/setup", None, Exempt, Api, setup::page),
     endpoint!(GET "/.well-known/jwks.json", None, Exempt, Api, system::jwks),
     endpoint!(GET "/api/v1/versions", None, Exempt, Api, system::versions),
+    endpoint!(GET "/api/v1/docs.json", None, Exempt, Api, openapi::json),
+    endpoint!(GET "/api/v1/docs", None, Exempt, Api, openapi::html),
     endpoint!(GET "/api/v1/csrf-token", None, Exempt, Api, csrf::token),
     endpoint!(GET "/api/v1/health", None, Exempt, Exempt, health::process),
     endpoint!(GET "/api/v1/health/live", None, Exempt, Exempt, health::process),

@@ -48,6 +48,11 @@ impl Reply {
         Self { status: StatusCode::OK, content, headers: HeaderMap::new() }
     }
 
+    /// 304: what the client has is still so.
+    pub fn not_modified() -> Self {
+        Self { status: StatusCode::NOT_MODIFIED, ..Self::bare("", Bytes::new()) }
+    }
+
     /// Adds a response header.
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.append(name, value);
@@ -84,7 +89,9 @@ impl Reply {
         let mut response = Response::new(Full::new(body));
         *response.status_mut() = status;
         *response.headers_mut() = headers;
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        if status != StatusCode::NOT_MODIFIED {
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        }
         response
     }
 }

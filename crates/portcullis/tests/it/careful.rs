@@ -34,3 +34,23 @@ async fn sr_29_every_answer_tells_browsers_to_be_careful_and_an_upstreams_own_wo
     let setup = get(&app, "/setup").await;
     assert!(setup.header("content-security-policy").contains("script-src 'sha256-"), "the page's own policy is gone");
 }
+
+#[tokio::test]
+async fn the_api_describes_itself_to_programs_and_to_people() {
+    let app = app().start();
+    for path in ["/api/docs.json", "/api/v1/docs.json"] {
+        let answer = get(&app, path).await;
+        assert_eq!((answer.status, answer.header("content-type")), (200, "application/json"));
+        assert_eq!(answer.body["openapi"], "3.1.0");
+        assert!(answer.body["paths"]["/api/v1/auth/login"]["post"]["responses"]["401"].is_object());
+        let tag = answer.header("etag").to_owned();
+        let again = send(client().get(app.url(path)).header("if-none-match", &tag)).await;
+        assert_eq!((again.status, again.header("etag")), (304, tag.as_str()));
+        assert_eq!(again.body, "");
+    }
+    let page = get(&app, "/api/docs").await;
+    assert_eq!((page.status, page.header("content-type")), (200, "text/html; charset=utf-8"));
+    assert!(page.header("content-security-policy").starts_with("default-src 'none'"), "{:?}", page.headers);
+    let text = page.body.as_str().expect("a page");
+    assert!(text.contains("Sign in") && text.contains("/api/v1/auth/login"));
+}
