@@ -56,7 +56,8 @@ impl InboundBody {
         Self { source, left, patience, pause: None }
     }
 
-    pub(crate) fn gathered(bytes: Bytes) -> Self {
+    /// One that is whole already.
+    pub fn gathered(bytes: Bytes) -> Self {
         Self { source: Source::Gathered(Some(bytes)), ..Self::default() }
     }
 }

@@ -29,8 +29,9 @@ pub(crate) async fn create(mut call: Call) -> Result<Reply, Fault> {
     body.finish()?;
     let input = ApiKeyInput { name, scopes, expires_at };
     let issued = call.services.identity.create_api_key(&call.principal().session, input, &call.caller()).await?;
-    let data = json!({ "apiKey": key_json(&issued.record), "secret": issued.secret.expose() });
-    Ok(Reply::created("API key created successfully. It is shown this once.", data).private())
+    let data = json!({ "apiKey": key_json(&issued.record) });
+    let reply = Reply::created("API key created successfully. It is shown this once.", data);
+    Ok(reply.credential("secret", &issued.secret, "API key created earlier. It was shown then.").private())
 }
 
 /// `DELETE /api/v1/api-keys/{id}`

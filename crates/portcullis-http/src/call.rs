@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::header::USER_AGENT;
 use http::{HeaderMap, Request};
+use http_body_util::BodyExt;
 use portcullis_gate::{InboundBody, Permit, Principal};
 use portcullis_identity::Caller;
 
@@ -34,6 +36,13 @@ impl Call {
     /// Takes the JSON object out of the body; none at all is an empty one.
     pub(crate) async fn optional_json(&mut self) -> Result<JsonObject, Fault> {
         JsonObject::read_optional(&self.headers, std::mem::take(&mut self.body)).await
+    }
+
+    /// Reads the body to its end, and leaves it to be read again.
+    pub(crate) async fn gather(&mut self) -> Result<Bytes, Fault> {
+        let bytes = std::mem::take(&mut self.body).collect().await.map_err(Fault::from_body)?.to_bytes();
+        self.body = InboundBody::gathered(bytes.clone());
+        Ok(bytes)
     }
 
     /// Who calls, on a route that requires somebody.

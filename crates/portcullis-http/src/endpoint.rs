@@ -16,8 +16,8 @@ use portcullis_model::policy::{
 use crate::fault::FaultContext;
 use crate::reply::ReplyBody;
 use crate::{
-    Call, Fault, Reply, Services, account, api_keys, audit, auth, csrf, gateway, health, openapi, password, setup,
-    system, users,
+    Call, Fault, Reply, Services, account, api_keys, audit, auth, csrf, gateway, health, idempotency, openapi,
+    password, setup, system, users,
 };
 
 /// The largest body a built-in endpoint reads, in bytes.
@@ -25,7 +25,7 @@ const MAX_BODY: u64 = 1 << 20;
 /// How long a built-in endpoint may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-type Answer = Pin<Box<dyn Future<Output = Result<Reply, Fault>> + Send>>;
+pub(crate) type Answer = Pin<Box<dyn Future<Output = Result<Reply, Fault>> + Send>>;
 
 /// One built-in endpoint.
 pub struct Endpoint {
@@ -36,6 +36,8 @@ pub struct Endpoint {
     who: Who,
     csrf: CsrfPolicy,
     limit: LimitClass,
+    /// Whether an `Idempotency-Key` keeps it from being done twice.
+    pub(crate) once: bool,
     handler: fn(Call) -> Answer,
 }
 
@@ -64,6 +66,17 @@ macro_rules! who {
 }
 
 macro_rules! endpoint {
+    (once $method:ident $template:literal, $who:tt, $csrf:ident, $limit:ident, $($handler:ident)::+) => {
+        Endpoint {
+            method: Method::$method,
+            template: $template,
+            who: who!($who),
+            csrf: CsrfPolicy::$csrf,
+            limit: LimitClass::$limit,
+            once: true,
+            handler: |call| Box::pin($($handler)::+(call)),
+        }
+    };
     ($method:ident $template:literal, $who:tt, $csrf:ident, $limit:ident, $($handler:ident)::+) => {
         Endpoint {
             method: Method::$method,
@@ -71,6 +84,7 @@ macro_rules! endpoint {
             who: who!($who),
             csrf: CsrfPolicy::$csrf,
             limit: LimitClass::$limit,
+            once: false,
             handler: |call| Box::pin($($handler)::+(call)),
         }
     };
@@ -105,10 +119,10 @@ static ENDPOINTS: &[Endpoint] = &[
     endpoint!(GET "/api/v1/auth/sessions", SignedIn, ExemptUnlessCookie, Api, account::sessions),
     endpoint!(DELETE "/api/v1/auth/sessions/{id}", SignedIn, ExemptUnlessCookie, Api, account::end_session),
     endpoint!(GET "/api/v1/api-keys", SignedIn, Checked, Api, api_keys::list),
-    endpoint!(POST "/api/v1/api-keys", SignedIn, Checked, Api, api_keys::create),
+    endpoint!(once POST "/api/v1/api-keys", SignedIn, Checked, Api, api_keys::create),
     endpoint!(DELETE "/api/v1/api-keys/{id}", SignedIn, Checked, Api, api_keys::revoke),
     endpoint!(GET "/api/v1/users", "USER_VIEW", Checked, Api, users::list),
-    endpoint!(POST "/api/v1/users", "USER_CREATE", Checked, Api, users::create),
+    endpoint!(once POST "/api/v1/users", "USER_CREATE", Checked, Api, users::create),
     endpoint!(GET "/api/v1/users/permissions/all", "USER_VIEW", Checked, Api, users::all_permissions),
     endpoint!(GET "/api/v1/users/roles/{role}/permissions", "USER_VIEW", Checked, Api, users::role_permissions),
     endpoint!(GET "/api/v1/users/{id}", "USER_VIEW", Checked, Api, users::show),
@@ -164,6 +178,13 @@ pub fn route_specs() -> Vec<RouteSpec> {
         .collect()
 }
 
+impl Endpoint {
+    /// Does what the endpoint does.
+    pub(crate) fn handle(&self, call: Call) -> Answer {
+        (self.handler)(call)
+    }
+}
+
 /// Answers a permitted request to a built-in endpoint.
 pub async fn answer(
     services: &Arc<Services>,
@@ -174,7 +195,12 @@ pub async fn answer(
 ) -> Response<ReplyBody> {
     let endpoint = &ENDPOINTS[usize::from(id.0)];
     let call = Call::new(Arc::clone(services), permit, request);
-    match tokio::time::timeout(TIMEOUT, (endpoint.handler)(call)).await {
+    let answering = if endpoint.once && call.headers.contains_key(idempotency::KEY) {
+        Box::pin(idempotency::answer(endpoint, call)) as Answer
+    } else {
+        (endpoint.handler)(call)
+    };
+    match tokio::time::timeout(TIMEOUT, answering).await {
         Ok(Ok(reply)) => reply.into_response(context.path, &services.clock),
         Ok(Err(fault)) => fault.into_response(context, &services.clock),
         Err(_elapsed) => Fault::unavailable().into_response(context, &services.clock),

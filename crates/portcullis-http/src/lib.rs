@@ -17,6 +17,7 @@ mod endpoint;
 mod fault;
 mod gateway;
 mod health;
+mod idempotency;
 mod openapi;
 mod password;
 mod query;

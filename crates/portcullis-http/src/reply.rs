@@ -1,12 +1,14 @@
 //! Answers of built-in endpoints and the envelope around them (contract §1).
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::Full;
-use portcullis_model::{Clock, user::rfc3339_millis};
+use portcullis_model::{Clock, SecretString, user::rfc3339_millis};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The body of every answer that Portcullis itself writes.
 pub type ReplyBody = Full<Bytes>;
@@ -21,8 +23,16 @@ pub struct Reply {
 
 #[derive(Debug)]
 enum Content {
-    Enveloped { data: Value, message: &'static str },
+    Enveloped { data: Value, message: Cow<'static, str>, credential: Option<Credential> },
     Bare { content_type: &'static str, body: Bytes },
+}
+
+/// A member of an answer that nobody keeps.
+#[derive(Debug)]
+struct Credential {
+    name: &'static str,
+    value: SecretString,
+    later: &'static str,
 }
 
 impl Reply {
@@ -39,7 +49,32 @@ impl Reply {
     /// Any status with data and a sentence.
     pub fn enveloped(status: StatusCode, message: &'static str, data: impl Serialize) -> Self {
         let data = serde_json::to_value(data).expect("answers are plain data with string keys");
-        Self { status, content: Content::Enveloped { data, message }, headers: HeaderMap::new() }
+        let content = Content::Enveloped { data, message: message.into(), credential: None };
+        Self { status, content, headers: HeaderMap::new() }
+    }
+
+    /// Adds a member of `data` that only this answer ever holds: what is [stored](Self::storable) has `later` for its
+    /// message, and not the credential.
+    pub fn credential(mut self, name: &'static str, value: &SecretString, later: &'static str) -> Self {
+        if let Content::Enveloped { credential, .. } = &mut self.content {
+            *credential = Some(Credential { name, value: value.clone(), later });
+        }
+        self
+    }
+
+    /// What may be kept of it, to be given again: no credential and no cookie (requirement 48).
+    pub(crate) fn storable(&self) -> Option<Value> {
+        let Content::Enveloped { data, message, credential } = &self.content else { return None };
+        let message = credential.as_ref().map_or(&**message, |credential| credential.later);
+        Some(json!({ "status": self.status.as_u16(), "data": data, "message": message }))
+    }
+
+    /// What was kept, as an answer.
+    pub(crate) fn stored(kept: &Value) -> Option<Self> {
+        let status = u16::try_from(kept["status"].as_u64()?).ok()?;
+        let message = kept["message"].as_str()?.to_owned();
+        let content = Content::Enveloped { data: kept["data"].clone(), message: message.into(), credential: None };
+        Some(Self { status: StatusCode::from_u16(status).ok()?, content, headers: HeaderMap::new() })
     }
 
     /// 200 with a body as it stands.
@@ -73,7 +108,10 @@ impl Reply {
         let Self { status, content, headers } = self;
         let (content_type, body) = match content {
             Content::Bare { content_type, body } => (content_type, body),
-            Content::Enveloped { data, message } => {
+            Content::Enveloped { mut data, message, credential } => {
+                if let Some(Credential { name, value, .. }) = credential {
+                    data[name] = Value::from(value.expose());
+                }
                 let success = status.is_success();
                 let envelope = Envelope {
                     success,
@@ -107,7 +145,7 @@ pub(crate) fn to_bytes(value: &impl Serialize) -> Bytes {
 struct Envelope<'a> {
     success: bool,
     data: Value,
-    message: &'static str,
+    message: Cow<'static, str>,
     timestamp: String,
     path: &'a str,
     status_code: u16,

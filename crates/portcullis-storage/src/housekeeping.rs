@@ -31,6 +31,7 @@ static ATTEMPTS: Sql = Sql::delete(
     "sign_in_attempts",
     "DELETE FROM sign_in_attempts WHERE last_at < $1 AND (trusted_until IS NULL OR trusted_until < $2)",
 );
+static IDEMPOTENCY: Sql = Sql::delete("idempotency_keys", "DELETE FROM idempotency_keys WHERE expires_at < $1");
 static MAILS: Sql = Sql::delete("mail_outbox", "DELETE FROM mail_outbox WHERE created_at < $1");
 static AUDIT: Sql = Sql::delete(
     "audit_log",
@@ -69,13 +70,14 @@ impl Store {
     }
 
     /// Deletes what nobody can need any more: revocations a day old, sessions and one-time tokens a week past their
-    /// limit, mails and failed sign-ins a month old. `now` is the database's time.
+    /// limit, mails and failed sign-ins a month old, answers to Idempotency-Keys past their day. `now` is the database's time.
     pub async fn prune(&self, now: Timestamp) -> Result<(), StoreError> {
         self.execute(&REVOCATIONS, vec![(now - REVOCATIONS_KEPT).into()]).await?;
         self.execute(&SESSIONS, vec![(now - EXPIRED_KEPT).into()]).await?;
         self.execute(&TOKENS, vec![(now - EXPIRED_KEPT).into()]).await?;
         self.execute(&ATTEMPTS, vec![(now - ATTEMPTS_KEPT).into(), now.into()]).await?;
         self.execute(&MAILS, vec![(now - MAILS_KEPT).into()]).await?;
+        self.execute(&IDEMPOTENCY, vec![now.into()]).await?;
         Ok(())
     }
 

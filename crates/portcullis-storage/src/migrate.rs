@@ -42,6 +42,13 @@ pub(crate) static MIGRATIONS: &[Migration] = &[
         down: include_str!("../migrations/0002_identity.down.sql"),
         runs_since: 1,
     },
+    Migration {
+        version: 3,
+        name: "idempotency",
+        up: include_str!("../migrations/0003_idempotency.up.sql"),
+        down: include_str!("../migrations/0003_idempotency.down.sql"),
+        runs_since: 1,
+    },
 ];
 
 /// The schema that a database has, 0 for an empty one. Only looks.

@@ -47,6 +47,7 @@ fn fill_sqlite() -> String {
            NULL, NULL FROM users; \
          INSERT INTO mail_outbox SELECT randomblob(16), 't', id, created_at, 1, created_at, created_at, NULL, NULL FROM users; \
          INSERT INTO one_time_tokens SELECT randomblob(32), 'verify_email', id, created_at, {soon}, NULL FROM users; \
+         INSERT INTO idempotency_keys SELECT randomblob(32), randomblob(32), created_at, {soon}, NULL FROM users; \
          INSERT INTO refresh_grace SELECT randomblob(32), id, x'00', {} FROM sessions; \
          COMMIT; ANALYZE",
         at("'0 days'")
@@ -65,6 +66,8 @@ fn fill_postgres() -> String {
          INSERT INTO audit_log SELECT gen_random_uuid(), created_at, 'a', 'success', id FROM users; \
          INSERT INTO mail_outbox SELECT gen_random_uuid(), 't', id, created_at, 1, created_at, created_at, NULL FROM users; \
          INSERT INTO one_time_tokens SELECT sha256(CAST(username AS BYTEA)), 'verify_email', id, created_at, \
+           now() + INTERVAL '1 day', NULL FROM users; \
+         INSERT INTO idempotency_keys SELECT sha256(CAST(username AS BYTEA)), sha256(CAST(username AS BYTEA)), created_at, \
            now() + INTERVAL '1 day', NULL FROM users; \
          INSERT INTO refresh_grace SELECT refresh_hash, id, '\\x00', now() FROM sessions; \
          ANALYZE"
@@ -271,7 +274,8 @@ async fn plans_of(store: &Store) -> Vec<UseCase> {
     all
 }
 
-const GROWING: [&str; 8] = [
+const GROWING: [&str; 9] = [
+    "idempotency_keys",
     "users",
     "sessions",
     "revocations",

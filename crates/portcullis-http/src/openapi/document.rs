@@ -87,6 +87,11 @@ fn security(spec: &RouteSpec) -> Value {
     json!([{ "bearer": [] }, { "apiKey": [] }, { "sessionCookie": [] }])
 }
 
+/// Whether an Idempotency-Key keeps it from being done twice.
+fn is_once(method: &Method, spec: &RouteSpec) -> bool {
+    endpoints().iter().any(|endpoint| endpoint.once && endpoint.method == *method && endpoint.template == spec.template)
+}
+
 fn is_unsafe(method: &Method) -> bool {
     !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
@@ -103,6 +108,9 @@ fn parameters(method: &Method, spec: &RouteSpec, described: &Value) -> Vec<Value
         let mut described = parameter.clone();
         described["in"] = Value::from("query");
         list.push(described);
+    }
+    if is_once(method, spec) {
+        list.push(json!({ "$ref": "#/components/parameters/IdempotencyKey" }));
     }
     if is_unsafe(method) && matches!(spec.policy.csrf, CsrfPolicy::Checked | CsrfPolicy::ExemptUnlessCookie) {
         list.push(json!({ "$ref": "#/components/parameters/CsrfToken" }));
@@ -150,6 +158,9 @@ fn gate_statuses(method: &Method, spec: &RouteSpec, described: &Value) -> Vec<(&
     }
     if spec.template.contains('{') {
         statuses.push(("404", "NotFound"));
+    }
+    if is_once(method, spec) {
+        statuses.extend([("409", "InProgress"), ("422", "KeyReused")]);
     }
     if described.get("body").is_some() {
         statuses.extend([("408", "RequestTimeout"), ("415", "UnsupportedMediaType")]);
@@ -258,6 +269,8 @@ fn components() -> Value {
         ("NotFound", "404", "There is no such thing."),
         ("RequestTimeout", "408", "The body did not come in time."),
         ("VersionGone", "410", "The version is past its sunset."),
+        ("InProgress", "409", "A request with this Idempotency-Key is under way."),
+        ("KeyReused", "422", "This Idempotency-Key belongs to another request."),
         ("PayloadTooLarge", "413", "The body is larger than 1 MB."),
         ("UriTooLong", "414", "The request target is longer than 16 KB."),
         ("UnsupportedMediaType", "415", "The body is not `application/json`."),
@@ -286,6 +299,12 @@ fn components() -> Value {
             "Retry-After": header("Seconds to wait.", json!({ "type": "integer" })),
         },
         "parameters": {
+            "IdempotencyKey": {
+                "name": "Idempotency-Key", "in": "header", "required": false,
+                "schema": { "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$" },
+                "description": "A name of the client's own for the request. Sent again with the same key within a day it is \
+                    not done again: the answer is the first one's, with `Idempotency-Replayed: true` and without credentials.",
+            },
             "CsrfToken": {
                 "name": "X-CSRF-Token", "in": "header", "required": false, "schema": { "type": "string" },
                 "description": "The token of `GET /api/csrf-token`, beside its cookies. Bearer tokens need it too unless \

@@ -98,6 +98,12 @@ pub(super) static TABLES: &[Table] = &[
         sequence: Some("seq"),
     },
     Table {
+        name: "idempotency_keys",
+        columns: &[("id", Bytes), ("request", Bytes), ("claimed_at", Time), ("expires_at", Time), ("answer", Text)],
+        keys: 1,
+        sequence: None,
+    },
+    Table {
         name: "one_time_tokens",
         columns: &[
             ("hash", Bytes),

@@ -5,6 +5,7 @@ mod audit;
 mod bed;
 mod costs;
 mod feed;
+mod idempotency;
 mod keys;
 mod odd_values;
 mod opening;

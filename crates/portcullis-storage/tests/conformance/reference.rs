@@ -89,6 +89,7 @@ fn tables() -> Vec<(&'static str, &'static str)> {
     const TEXT: &str = concat!(
         include_str!("../../migrations/0001_initial.up.sql"),
         include_str!("../../migrations/0002_identity.up.sql"),
+        include_str!("../../migrations/0003_idempotency.up.sql"),
     );
     let text = TEXT;
     let name = |line: &'static str| line.strip_prefix("CREATE TABLE ")?.split(' ').next();

@@ -15,25 +15,25 @@ fn goes_up_and_down(url: Option<&str>, engine: &str) {
     let shell = on(url);
     let up = shell.run(&["migrate", "up"]).ok();
     assert!(up.out.starts_with("applied 0001 initial in "), "{}", up.out);
-    assert_eq!(shell.run(&["migrate", "up"]).ok().out, "nothing to do: the database has schema 2\n");
+    assert_eq!(shell.run(&["migrate", "up"]).ok().out, "nothing to do: the database has schema 3\n");
     let status = shell.run(&["migrate", "status", "--json"]).ok().json();
-    assert_eq!((&status["engine"], &status["schema"], &status["known"]), (&engine.into(), &2.into(), &2.into()));
+    assert_eq!((&status["engine"], &status["schema"], &status["known"]), (&engine.into(), &3.into(), &3.into()));
     assert_eq!((&status["serves"], &status["pending"]), (&true.into(), &serde_json::json!([])));
     assert_eq!(status["applied"][0]["appliedBy"], env!("CARGO_PKG_VERSION"));
     let table = shell.run(&["migrate", "status"]).ok().out;
-    assert!(table.contains("schema 2, up to date") && table.contains("0001") && table.contains("0002"), "{table}");
+    assert!(table.contains("schema 3, up to date") && table.contains("0001") && table.contains("0003"), "{table}");
     assert!(!table.contains("only-for-tests"), "{table}");
 
     let kept = shell.run(&["migrate", "down", "--to", "0"]).failed();
     assert!(kept.err.contains("add --yes") && kept.err.contains("nothing was changed"), "{}", kept.err);
-    assert_eq!(shell.run(&["migrate", "status", "--json"]).ok().json()["schema"], 2);
+    assert_eq!(shell.run(&["migrate", "status", "--json"]).ok().json()["schema"], 3);
     let down = shell.run(&["migrate", "down", "--to", "0", "--yes"]).ok();
     assert!(
-        down.out.starts_with("taken back 0002 identity in ") && down.out.contains("taken back 0001 initial in "),
+        down.out.starts_with("taken back 0003 idempotency in ") && down.out.contains("taken back 0001 initial in "),
         "{}",
         down.out
     );
-    assert_eq!(down.out.contains(".before-0002-"), engine == "sqlite", "{}", down.out);
+    assert_eq!(down.out.contains(".before-0003-"), engine == "sqlite", "{}", down.out);
     assert_eq!(shell.run(&["migrate", "status", "--json"]).ok().json()["schema"], 0);
     let plan = shell.run(&["migrate", "plan"]).ok().out;
     assert!(plan.contains("-- step 0001 initial\nBEGIN;\n") && plan.contains("CREATE TABLE users"), "{plan}");

@@ -16,6 +16,7 @@ mod mails;
 mod metrics;
 mod migrating;
 mod moving;
+mod once;
 mod operators;
 mod outages;
 mod passwords;

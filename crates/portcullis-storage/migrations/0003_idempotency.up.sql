@@ -1,0 +1,11 @@
+-- Requests that must not be done twice. Only adds: the version before runs on this schema.
+
+-- idempotency_keys: Requests that carried an Idempotency-Key. `id` is SHA-256 of caller, endpoint and key; `request` of the request; `answer` is JSON without any credential, NULL while the request is under way.
+CREATE TABLE idempotency_keys (
+  id {bytes} NOT NULL CONSTRAINT idempotency_keys_id PRIMARY KEY,
+  request {bytes} NOT NULL,
+  claimed_at {timestamp} NOT NULL,
+  expires_at {timestamp} NOT NULL,
+  answer {text}
+){often_updated};
+CREATE INDEX idempotency_keys_expires ON idempotency_keys (expires_at);
