@@ -4,7 +4,7 @@ CARGO ?= cargo
 T ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint openapi fmt deny bench bench-storage bench-identity coverage setup
+.PHONY: help run build test lint openapi fmt deny bench bench-storage bench-identity bench-phases coverage setup
 
 help: ## print this page
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -46,6 +46,9 @@ bench-storage: build ## measure storage on a private PostgreSQL; ROWS=10000000 f
 
 bench-identity: build ## measure imports, sign-ins under load and what their times tell
 	@bench/run.sh identity
+
+bench-phases: ## count what each phase of the gate costs, in instructions (needs valgrind); prints the table of docs/gate.md
+	@bench/run.sh phases
 
 coverage: setup ## lines, functions and regions per crate (needs LLVM tools)
 	@scripts/coverage.sh

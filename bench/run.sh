@@ -25,4 +25,12 @@ if [ "${1:-}" = identity ]; then
   cargo build --release --package portcullis-identity --example sign_in_timing
   exec python3 bench/identity.py "${@:2}"
 fi
+if [ "${1:-}" = phases ]; then
+  command -v valgrind >/dev/null || DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends valgrind >/dev/null
+  cargo build --release --package portcullis-gate --example gate_cost
+  gate_cost="${CARGO_TARGET_DIR:-target}/release/examples/gate_cost"
+  for routes in 10 10000; do "$gate_cost" 200000 caller-limit "$routes"; done
+  "$gate_cost" 20 swap 1000
+  exec python3 bench/phases.py "$gate_cost"
+fi
 exec python3 bench/run.py "$@"

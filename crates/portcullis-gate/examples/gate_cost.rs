@@ -2,7 +2,10 @@
 //! two limits, through `pass` and `finish`, without the HTTP around them. The
 //! median, so that a busy machine takes nothing for the gate's that is not.
 //!
-//! `cargo run --release -p portcullis-gate --example gate_cost [requests]`
+//! `cargo run --release -p portcullis-gate --example gate_cost [requests [case [routes]]]`; the cases are those of
+//! [`Case`], of which each asks for one phase's work more than the one before. `bench/phases.py` counts instructions
+//! by them. With `swap` for a case it measures how long it takes to build and to put in force a table of that many
+//! routes.
 #![expect(clippy::print_stdout, reason = "a measurement for people and for bench/")]
 
 use std::convert::Infallible;
@@ -63,24 +66,85 @@ impl SessionSource for Known {
     }
 }
 
+/// What a request asks of the gate.
+#[derive(Clone, Copy, PartialEq, PartialOrd)]
+enum Case {
+    /// No gate at all: the HTTP around it.
+    Http,
+    /// A route that asks for nothing.
+    Open,
+    /// A limit by address.
+    AddressLimit,
+    /// A bearer token, its session, a role.
+    Token,
+    /// A limit by caller: what is measured unless a case is named.
+    CallerLimit,
+    /// An origin that is allowed.
+    Cors,
+    /// A token pair to check.
+    Csrf,
+}
+
+const CASES: [(&str, Case); 7] = [
+    ("http", Case::Http),
+    ("open", Case::Open),
+    ("address-limit", Case::AddressLimit),
+    ("token", Case::Token),
+    ("caller-limit", Case::CallerLimit),
+    ("cors", Case::Cors),
+    ("csrf", Case::Csrf),
+];
+
+const SECRET: &str = "a secret of at least thirty-two bytes";
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
-    let requests: usize = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(200_000);
-    let (gate, spent) = (Arc::new(gate()), Spent::default());
+    let mut arguments = std::env::args().skip(1);
+    let requests: usize = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(200_000);
+    let named = arguments.next();
+    let routes: usize = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(1);
+    if named.as_deref() == Some("swap") {
+        return swap(requests, routes);
+    }
+    let case = named.and_then(|name| CASES.iter().find(|(known, _)| *known == name)).map_or(Case::CallerLimit, |c| c.1);
+    let (gate, spent) = (Arc::new(gate(case, routes)), Spent::default());
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound");
-    tokio::spawn(serve(listener, gate, Arc::clone(&spent)));
+    tokio::spawn(serve(listener, gate, Arc::clone(&spent), case));
     let warm_up = requests / 10 + 1;
-    send(address, warm_up).await;
+    send(address, warm_up, case).await;
     spent.lock().expect("no panic while it is held").clear();
-    send(address, requests).await;
+    send(address, requests, case).await;
     let mut each = std::mem::take(&mut *spent.lock().expect("no panic while it is held"));
     each.sort_unstable();
     let micros = |share: usize| each.get(each.len() * share / 100).map_or(0.0, |spent| spent.as_secs_f64() * 1e6);
     println!("gate: {:.2} µs a request, {:.2} µs at the 90th percentile, of {}", micros(50), micros(90), each.len());
 }
 
-fn gate() -> Gate {
+/// Builds a table of routes and swaps it in, several times.
+fn swap(times: usize, routes: usize) {
+    let gate = gate(Case::CallerLimit, routes);
+    let metrics = Metrics::new(&MetricsOptions::default(), "bench");
+    let (mut built, mut swapped) = (Vec::new(), Vec::new());
+    for _ in 0..times {
+        let begun = Instant::now();
+        let config = config(Case::CallerLimit, routes, &metrics);
+        built.push(begun.elapsed());
+        let begun = Instant::now();
+        gate.swap(config);
+        swapped.push(begun.elapsed());
+    }
+    built.sort_unstable();
+    swapped.sort_unstable();
+    let millis = |all: &[Duration]| all.get(all.len() / 2).map_or(0.0, |spent| spent.as_secs_f64() * 1e3);
+    println!(
+        "swap: {:.3} ms to build {routes} routes, {:.4} ms to put them in force",
+        millis(&built),
+        millis(&swapped)
+    );
+}
+
+fn gate(case: Case, routes: usize) -> Gate {
     let (clock, random) = (Clock::system(), Random::system());
     let metrics = Metrics::new(&MetricsOptions::default(), "bench");
     let session = Arc::new(SessionState {
@@ -100,38 +164,47 @@ fn gate() -> Gate {
         api_key: None,
         last_seen: 0.into(),
     });
-    let rate = Rate::parse("1000000000/1m").expect("a rate").expect("on");
-    let policy = RoutePolicy {
-        minimum_role: Some(Role::Developer),
-        limits: vec![Limit::new("route", rate, LimitBy::Caller)],
-        ..RoutePolicy::asking(AuthRequirement::Required)
-    };
-    let route = RouteSpec {
-        template: "/api/v1/projects/{*rest}".to_owned(),
-        methods: Methods::Any,
-        policy,
-        destination: Destination::BuiltIn(EndpointId(0)),
-    };
-    let config = GateConfig {
-        routes: RouteTable::build(vec![route], &metrics).expect("one route"),
-        versions: Versions::new(Vec::new()),
-        cors: Cors::new(["https://app.example.com".to_owned()]),
-        headers: portcullis_gate::SecurityHeaders::default(),
-        csrf: CsrfConfig {
-            tokens: CsrfTokens::new(&SecretString::new("a secret of at least thirty-two bytes").into()),
-            mode: CsrfMode::Always,
-        },
-        limits: Limits::new(LimitsConfig { api: Some(Limit::by_address("api", rate)), ..LimitsConfig::default() }),
-        body_timeout: Duration::from_secs(30),
-        trusted_proxies: Vec::new(),
-        environment: Environment::Development,
-        public_origin: None,
-    };
+    let config = config(case, routes, &metrics);
     let known = || Arc::new(Known(Arc::clone(&session)));
     Gate::new(GateParts { tokens: known(), sessions: known(), shared_limits: None, clock, random, metrics }, config)
 }
 
-async fn serve(listener: TcpListener, gate: Arc<Gate>, spent: Spent) {
+/// As many routes as are asked for, of which one is asked for.
+fn config(case: Case, routes: usize, metrics: &Metrics) -> GateConfig {
+    let rate = Rate::parse("1000000000/1m").expect("a rate").expect("on");
+    let limits = if case >= Case::CallerLimit { vec![Limit::new("route", rate, LimitBy::Caller)] } else { Vec::new() };
+    let policy = if case >= Case::Token {
+        RoutePolicy { minimum_role: Some(Role::Developer), limits, ..RoutePolicy::asking(AuthRequirement::Required) }
+    } else {
+        RoutePolicy::asking(AuthRequirement::None)
+    };
+    let route = |template: String| RouteSpec {
+        template,
+        methods: Methods::Any,
+        policy: policy.clone(),
+        destination: Destination::BuiltIn(EndpointId(0)),
+    };
+    let mut table = vec![route("/api/v1/projects/{*rest}".to_owned())];
+    table.extend((1..routes).map(|n| route(format!("/api/v1/service{n}/items/{{id}}"))));
+    let origins = (case >= Case::Cors).then(|| ORIGIN.to_owned());
+    let api = (case >= Case::AddressLimit).then(|| Limit::by_address("api", rate));
+    GateConfig {
+        routes: RouteTable::build(table, metrics).expect("no collision"),
+        versions: Versions::new(Vec::new()),
+        cors: Cors::new(origins),
+        headers: portcullis_gate::SecurityHeaders::default(),
+        csrf: CsrfConfig { tokens: CsrfTokens::new(&SecretString::new(SECRET).into()), mode: CsrfMode::Always },
+        limits: Limits::new(LimitsConfig { api, ..LimitsConfig::default() }),
+        body_timeout: Duration::from_secs(30),
+        trusted_proxies: Vec::new(),
+        environment: Environment::Development,
+        public_origin: None,
+    }
+}
+
+const ORIGIN: &str = "https://app.example.com";
+
+async fn serve(listener: TcpListener, gate: Arc<Gate>, spent: Spent, case: Case) {
     while let Ok((stream, peer)) = listener.accept().await {
         let (gate, spent) = (Arc::clone(&gate), Arc::clone(&spent));
         tokio::spawn(async move {
@@ -139,7 +212,7 @@ async fn serve(listener: TcpListener, gate: Arc<Gate>, spent: Spent) {
             let (gate, spent, heads) = (&gate, &spent, &heads);
             let service = service_fn(|mut request| {
                 heads.mark(&mut request);
-                async move { Ok::<_, Infallible>(answer(gate, spent, peer, request).await) }
+                async move { Ok::<_, Infallible>(answer(gate, spent, peer, request, case).await) }
             });
             // The client goes away when it has what it wants.
             let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
@@ -147,7 +220,16 @@ async fn serve(listener: TcpListener, gate: Arc<Gate>, spent: Spent) {
     }
 }
 
-async fn answer(gate: &Gate, spent: &Spent, peer: SocketAddr, request: Request<Incoming>) -> Response<Empty<Bytes>> {
+async fn answer(
+    gate: &Gate,
+    spent: &Spent,
+    peer: SocketAddr,
+    request: Request<Incoming>,
+    case: Case,
+) -> Response<Empty<Bytes>> {
+    if case == Case::Http {
+        return Response::new(Empty::new());
+    }
     let begun = Instant::now();
     let Passage { context, verdict } = gate.pass(peer, request).await;
     let passed = begun.elapsed();
@@ -161,20 +243,33 @@ async fn answer(gate: &Gate, spent: &Spent, peer: SocketAddr, request: Request<I
     response
 }
 
-async fn send(address: SocketAddr, requests: usize) {
+async fn send(address: SocketAddr, requests: usize, case: Case) {
     let stream = TcpStream::connect(address).await.expect("the server listens");
     let (mut client, connection) =
         hyper::client::conn::http1::handshake::<_, Empty<Bytes>>(TokioIo::new(stream)).await.expect("HTTP/1.1");
     tokio::spawn(connection);
     let bearer = format!("Bearer {}", "x".repeat(TOKEN_BYTES));
+    let random = Random::system();
+    let pre = random.hex::<32>();
+    let csrf = CsrfTokens::new(&SecretString::new(SECRET).into()).issue(&pre, &random);
+    let cookies = format!("portcullis-csrf={csrf}; portcullis-pre={pre}");
     for _ in 0..requests {
-        let request = Request::get("/api/v1/projects/7?page=2")
+        let mut request = Request::builder()
+            .method(if case >= Case::Csrf { "POST" } else { "GET" })
+            .uri("/api/v1/projects/7?page=2")
             .header("host", "localhost:8000")
-            .header("authorization", bearer.as_str())
             .header("accept", "application/json")
-            .header("user-agent", "bench")
-            .body(Empty::new())
-            .expect("a request");
+            .header("user-agent", "bench");
+        if case >= Case::Token {
+            request = request.header("authorization", bearer.as_str());
+        }
+        if case >= Case::Cors {
+            request = request.header("origin", ORIGIN);
+        }
+        if case >= Case::Csrf {
+            request = request.header("cookie", &cookies).header("x-csrf-token", &csrf);
+        }
+        let request = request.body(Empty::new()).expect("a request");
         let answer = client.send_request(request).await.expect("an answer");
         answer.into_body().collect().await.expect("a body");
     }

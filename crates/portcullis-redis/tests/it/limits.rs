@@ -123,3 +123,18 @@ fn now(server: &PrivateRedis) -> i64 {
     let mut parts = answer.lines().map(|part| part.trim().parse::<i64>().expect("a number"));
     parts.next().expect("seconds") * 1_000_000 + parts.next().expect("microseconds")
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn looking_spends_nothing_and_what_was_spent_can_be_forgiven() {
+    let server = PrivateRedis::start();
+    let (here, there) = (connect(&server.url()).await.limits(), connect(&server.url()).await.limits());
+    for _ in 0..5 {
+        assert_eq!(here.peek("a", rate("2/1h")).await.expect("is asked").retry, None);
+    }
+    for _ in 0..2 {
+        assert_eq!(here.take("a", rate("2/1h")).await.expect("is counted").retry, None);
+    }
+    assert!(there.peek("a", rate("2/1h")).await.expect("is asked").retry.is_some());
+    there.reset("a").await.expect("is forgotten");
+    assert_eq!(here.take("a", rate("2/1h")).await.expect("is counted").retry, None, "on every replica");
+}

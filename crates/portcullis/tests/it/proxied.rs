@@ -358,3 +358,73 @@ async fn a_web_socket_passes_through_and_ends_with_its_session() {
     others.send(Message::text("mine")).await.expect("it is open");
     assert_eq!(others.next().await.expect("an echo").expect("whole"), Message::text("mine"));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_version_of_the_api_may_have_a_service_of_its_own() {
+    let text = |name: &'static str| async move {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let service =
+                        service_fn(move |_| async move { Ok::<_, Infallible>(Response::new(full(name.as_bytes()))) });
+                    let _ = hyper::server::conn::http1::Builder::new()
+                        .serve_connection(TokioIo::new(stream), service)
+                        .await;
+                });
+            }
+        });
+        address
+    };
+    let (one, two) = (text("one").await, text("two").await);
+    let settings = format!(
+        "[versions.v1]\nreleased_at = \"2025-01-01T00:00:00Z\"\ndeprecated_at = \"2026-01-01T00:00:00Z\"\nsuccessor = \"v2\"\n\
+         [versions.v2]\ndocumentation = \"https://docs.example.com/v2\"\n\
+         [versions.v3]\nsunset_at = \"2020-01-01T00:00:00Z\"\n\
+         [upstreams.one]\ntargets = [\"http://{one}\"]\n[upstreams.two]\ntargets = [\"http://{two}\"]\n\
+         [[routes]]\npath = \"/api/v1/p\"\nupstream = \"one\"\nauth = \"none\"\n\
+         [[routes]]\npath = \"/api/v2/p\"\nupstream = \"two\"\nauth = \"none\"\n\
+         [[routes]]\npath = \"/api/v3/p\"\nupstream = \"two\"\nauth = \"none\"\n"
+    );
+    let app = app().settings(&settings).start();
+    let asked = async |path: &str, version: Option<(&str, &str)>| {
+        let mut request = client().get(app.url(path));
+        if let Some((name, value)) = version {
+            request = request.header(name, value);
+        }
+        send(request).await
+    };
+    for (path, version, name) in [
+        ("/api/v1/p", None, "one"),
+        ("/api/p", None, "one"),
+        ("/api/v2/p", None, "two"),
+        ("/api/p", Some(("accept-version", "v2")), "two"),
+        ("/api/p", Some(("x-api-version", "v2")), "two"),
+        ("/api/p?api_version=v2", None, "two"),
+        ("/api/v1/p", Some(("accept-version", "v2")), "one"),
+    ] {
+        let answer = asked(path, version).await;
+        assert_eq!((answer.status, answer.body.as_str()), (200, Some(name)), "{path} {version:?}");
+    }
+    let old = asked("/api/p", None).await;
+    assert!(old.header("deprecation").starts_with('@') && old.header("link").contains("/api/v2"), "{:?}", old.headers);
+    assert_eq!(asked("/api/v3/p", None).await.status, 410);
+    for (path, status) in [("/api/v0/p", 400), ("/api/v999/p", 404), ("/api/V1/p", 400), ("/api/v1/../v2/p", 200)] {
+        // A URL library would resolve the dots before it sends them.
+        let answer =
+            crate::client::raw(&app, format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").as_bytes());
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{path}: {answer}");
+    }
+    for bad in ["v0", "1", "V1", "../", "v1000", "v01"] {
+        let answer = asked("/api/p", Some(("accept-version", bad))).await;
+        assert_eq!((answer.status, answer.error()), (400, "Invalid API version"), "{bad}");
+    }
+    let unknown = asked("/api/p", Some(("accept-version", "v999"))).await;
+    assert_eq!((unknown.status, unknown.error()), (400, "Unsupported API version"));
+    assert_eq!(unknown.body["details"]["supportedVersions"], serde_json::json!(["v1", "v2"]));
+    let document = get(&app, "/api/versions").await.body["data"]["details"].clone();
+    assert_eq!(document["v1"]["releaseDate"], "2025-01-01T00:00:00.000Z");
+    assert_eq!(document["v2"]["documentation"], "https://docs.example.com/v2");
+    assert_eq!(document["v3"]["status"], "sunset");
+}

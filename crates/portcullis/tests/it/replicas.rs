@@ -269,3 +269,37 @@ fn user_of(account: &Account) -> UserId {
     let claims: serde_json::Value = serde_json::from_slice(&claims).expect("JSON");
     UserId(claims["sub"].as_str().expect("a subject").parse().expect("a UUID"))
 }
+
+/// What a limit does while Redis is away is each limit's own choice.
+#[tokio::test]
+async fn without_redis_a_limit_counts_here_lets_all_through_or_nothing() {
+    let redis = PrivateRedis::start();
+    let (upstream, _) = upstream().await;
+    let route = |name: &str| {
+        format!(
+            "[[routes]]\npath = \"/api/v1/{name}\"\nupstream = \"u\"\nauth = \"none\"\n\
+             rate_limit = {{ rate = \"2/1h\", without_redis = \"{name}\" }}\n"
+        )
+    };
+    let settings = format!(
+        "[upstreams.u]\ntargets = [\"http://{upstream}\"]\n{}{}{}",
+        route("local"),
+        route("open"),
+        route("closed")
+    );
+    let app = app().env("REDIS_URL", redis.url()).settings(&settings).start();
+    let statuses = async |name: &str| {
+        let mut all = Vec::new();
+        for _ in 0..3 {
+            all.push(get(&app, &format!("/api/{name}")).await.status);
+        }
+        all
+    };
+    for name in ["local", "open", "closed"] {
+        assert_eq!(statuses(name).await, [200, 200, 429], "{name}, counted together");
+    }
+    drop(redis);
+    assert_eq!(statuses("local").await, [200, 200, 429], "counted anew, here");
+    assert_eq!(statuses("open").await, [200, 200, 200]);
+    assert_eq!(statuses("closed").await, [503, 503, 503]);
+}
