@@ -228,7 +228,8 @@ fn the_page_about_security_names_every_test_of_every_requirement() {
 #[test]
 fn the_page_about_the_gate_lists_every_phase_in_its_order() {
     let page = include_str!("../../../../docs/gate.md");
-    let rows = page.lines().skip_while(|line| !line.starts_with("|---")).skip(1).take_while(|line| line.starts_with('|'));
+    let rows =
+        page.lines().skip_while(|line| !line.starts_with("|---")).skip(1).take_while(|line| line.starts_with('|'));
     let listed: Vec<&str> = rows.filter_map(|row| row.split('|').nth(1)).map(str::trim).collect();
     assert_eq!(listed, portcullis_gate::Phase::ALL.map(portcullis_gate::Phase::as_str));
 }
