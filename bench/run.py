@@ -36,6 +36,16 @@ def free_port():
         return s.getsockname()[1]
 
 
+def wait_for_socket(port, deadline=10):
+    end = time.monotonic() + deadline
+    while True:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        if time.monotonic() > end:
+            raise SystemExit(f"nothing listens on port {port}")
+        time.sleep(0.02)
+
+
 def children(pid):
     out = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True).stdout.split()
     return [int(child) for child in out]
@@ -128,12 +138,12 @@ def portcullis_environment(folder, port):
     return env
 
 
-def start_portcullis(folder, port, *, pin=True):
+def start_portcullis(folder, port, *, pin=True, **more):
     command = [str(PORTCULLIS), "serve"]
     if pin:
         command = pinned(0, command)
     return subprocess.Popen(
-        command, cwd=folder, env=portcullis_environment(folder, port), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command, cwd=folder, env=portcullis_environment(folder, port) | more, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
 
 
@@ -265,11 +275,21 @@ auth = "none"
         token_file = [str(folder / "tokens")]
         load(gate, 1, "/api/v1/bench/x", script, token_file)
         load(plain, 1, "/api/v1/bench/x", script, token_file)
-        rows = {"nginx": [], "gate": [], "open": []}
+        redis_port = free_port()
+        redis = ["redis-server", "--port", str(redis_port), "--save", "", "--appendonly", "no", "--dir", str(folder)]
+        running.append(subprocess.Popen(pinned(1, redis), stdout=subprocess.DEVNULL))
+        wait_for_socket(redis_port)
+        shared = free_port()
+        sharing = start_portcullis(folder, shared, REDIS_URL=f"redis://127.0.0.1:{redis_port}")
+        running.append(sharing)
+        wait_for(shared, "/api/health")
+        load(shared, 1, "/api/v1/bench/x", script, token_file)
+        rows = {"nginx": [], "gate": [], "open": [], "redis": []}
         for _ in range(options.rounds):
             rows["nginx"].append(per_request(proxy.pid, plain, options.seconds, "/api/v1/bench/x", script, token_file))
             rows["gate"].append(per_request(server.pid, gate, options.seconds, "/api/v1/bench/x", script, token_file))
             rows["open"].append(per_request(server.pid, gate, options.seconds, "/api/v1/open/x", script, token_file))
+            rows["redis"].append(per_request(sharing.pid, shared, options.seconds, "/api/v1/bench/x", script, token_file))
 
         base = rss_mb(server.pid)
         held = open_connections(gate, 1000)
@@ -289,6 +309,8 @@ auth = "none"
         print(f"| nginx, plain proxying: CPU per request | {nginx:.1f} µs | {spread('nginx')} | 1.00 | |")
         print(f"| Portcullis, whole gate: CPU per request | {whole:.1f} µs | {spread('gate')} | {whole / nginx:.2f} | ≤ 1.30 |")
         print(f"| Portcullis, open route (no token): CPU per request | {bare_proxy:.1f} µs | {spread('open')} | {bare_proxy / nginx:.2f} | |")
+        redis_cpu = statistics.median(rows["redis"])
+        print(f"| Portcullis, whole gate, both limits counted in Redis: CPU per request | {redis_cpu:.1f} µs | {spread('redis')} | {redis_cpu / nginx:.2f} | |")
         print(f"| bare argon2id (m=19456, t=2, p=1): CPU per hash | {bare_ms:.2f} ms | {min(bare):.2f}–{max(bare):.2f} | 1.00 | |")
         print(f"| Portcullis: CPU per login | {login_ms:.2f} ms | {min(per_login):.2f}–{max(per_login):.2f} | {bare_ms / login_ms:.1%} of the bare rate | ≥ 95 % |")
         print(f"| first 200 after start, existing data folder | {start_ms:.0f} ms | | | ≤ 100 ms |")

@@ -162,3 +162,72 @@ async fn a_proxied_route_is_guarded_like_a_built_in_one() {
     let anonymous = client().post(app.url("/api/v1/things/1")).header("cookie", &jar).header("x-csrf-token", &token);
     assert_eq!(send(anonymous).await.error(), "Access token is required");
 }
+
+/// Everything that a page of somebody else's, or a tampered one of ours, may send, against an endpoint of our own and
+/// against a service behind the gateway.
+#[tokio::test]
+async fn sr_25_the_same_attacks_fail_alike_on_built_in_and_proxied_routes() {
+    let port = portcullis_testkit::free_port();
+    let settings = format!(
+        "[upstreams.u]\ntargets = [\"http://127.0.0.1:{port}\"]\n[[routes]]\npath = \"/api/v1/things/{{*rest}}\"\nupstream = \"u\"\n"
+    );
+    let app = app().settings(&settings).start();
+    let account = register(&app).await;
+    let (ada, bob) = (sign_in_by_cookie(&app, &account.email).await.1, sign_in_by_cookie(&app, &account.email).await.1);
+    let (ada, bob) = (ada.expect("signed in"), bob.expect("signed in"));
+    let session = |browser: &Browser| format!("portcullis-session={}", browser.session);
+    let (token, _) = csrf_pair(&app, &session(&ada)).await;
+    let (bobs, _) = csrf_pair(&app, &session(&bob)).await;
+    let (stale, answer) = csrf_pair(&app, "").await;
+    let pre = answer.cookie("portcullis-pre").expect("a pre-session");
+    let forged = format!("{}.{}", "0".repeat(64), token.split('.').nth(1).expect("two parts"));
+    let large = "x".repeat(1 << 20);
+    let ada = session(&ada);
+    for path in ["/api/v1/users", "/api/v1/things/1"] {
+        let attempt = async |cookies: String, header: Option<&str>| {
+            let mut request = client().post(app.url(path)).header(ORIGIN.0, ORIGIN.1).header("cookie", cookies);
+            if let Some(token) = header {
+                request = request.header("x-csrf-token", token);
+            }
+            send(request.json(&json!({}))).await
+        };
+        let pair = |token: &str| format!("{ada}; portcullis-csrf={token}");
+        for (what, cookies, header, reason) in [
+            ("forged", pair(&forged), Some(forged.as_str()), "forged"),
+            ("of another session", pair(&bobs), Some(bobs.as_str()), "forged"),
+            (
+                "from before the sign-in",
+                format!("{}; portcullis-pre={pre}", pair(&stale)),
+                Some(stale.as_str()),
+                "forged",
+            ),
+            ("swapped", pair(&token), Some(bobs.as_str()), "mismatch"),
+            ("in the cookie only", pair(&token), None, "no_token"),
+            ("in the header only", ada.clone(), Some(token.as_str()), "no_cookie"),
+            ("empty", pair(&token), Some(""), "mismatch"),
+            ("both empty", pair(""), Some(""), "forged"),
+            ("two cookies", format!("{}; portcullis-csrf={bobs}", pair(&token)), Some(token.as_str()), "two_cookies"),
+            ("its beginning", pair(&token[..64]), Some(&token[..64]), "forged"),
+        ] {
+            let answer = attempt(cookies, header).await;
+            assert_eq!(
+                (answer.status, answer.error()),
+                (403, "Invalid CSRF token"),
+                "{what} on {path}: {}",
+                answer.body
+            );
+            assert_eq!(answer.body["details"]["reason"], reason, "{what} on {path}");
+        }
+        let huge = attempt(pair(&token), Some(&large)).await;
+        assert_eq!(huge.status, 431, "a token of a megabyte is too large a head: {}", huge.body);
+        let in_body = client().post(app.url(path)).header(ORIGIN.0, ORIGIN.1).header("cookie", pair(&token));
+        let in_body = send(in_body.json(&json!({ "_csrf": large[..900_000] }))).await;
+        assert_eq!((in_body.status, in_body.error()), (403, "Invalid CSRF token"), "{path}");
+        let good = attempt(pair(&token), Some(&token)).await;
+        assert!(
+            [400, 403, 502].contains(&good.status) && good.error() != "Invalid CSRF token",
+            "{path}: {}",
+            good.body
+        );
+    }
+}
