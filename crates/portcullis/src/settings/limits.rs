@@ -42,7 +42,7 @@ static WITHOUT_REDIS: Key = Key::new(
 pub(super) static SECTION: Section =
     Section { name: "limits", keys: &[&ENABLED, &AUTH, &API, &READS, &WRITES, &MULTIPLIERS, &WITHOUT_REDIS] };
 
-pub(super) static RATE: Key = Key::new("rate", Preset::Required, "requests/duration, or `off`", "How often.");
+static RATE: Key = Key::new("rate", Preset::Required, "requests/duration, or `off`", "How often.");
 static BY: Key = Key::new(
     "by",
     Preset::Otherwise("`caller` for routes, `reads` and `writes`; else `address`"),
