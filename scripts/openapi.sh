@@ -53,12 +53,13 @@ token="$(curl -fsS -H 'content-type: application/json' "$url/api/v1/auth/login" 
 drive() {
   echo "schemathesis, $1"
   shift
+  # One worker: with several its own caches race.
   # What ends the administrator's own session or account would end the test.
   "$work/venv/bin/schemathesis" run "$url/api/docs.json" --url "$url" --seed "$seed" --max-examples "$examples" \
-    --phases examples,coverage,fuzzing --workers 2 --max-redirects 0 --request-timeout 20 \
+    --phases examples,coverage,fuzzing --workers 1 --max-redirects 0 --request-timeout 20 \
     --checks not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance \
     --exclude-path-regex '(logout|change-password|/sessions)' --no-color "$@" > report 2>&1 \
-    || { tail -n 150 report; echo "schemathesis found what is not described: its report is above"; exit 1; }
+    || { tail -n 150 report | cut -c 1-400; echo "schemathesis found what is not described: its report is above"; exit 1; }
   tail -n 12 report
 }
 drive "as nobody"

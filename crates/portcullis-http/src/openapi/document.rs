@@ -160,7 +160,8 @@ fn gate_statuses(method: &Method, spec: &RouteSpec, described: &Value) -> Vec<(&
         statuses.push(("404", "NotFound"));
     }
     if is_once(method, spec) {
-        statuses.extend([("409", "InProgress"), ("422", "KeyReused")]);
+        // 409, that it is under way, stands with the endpoint's own conflicts.
+        statuses.push(("422", "KeyReused"));
     }
     if described.get("body").is_some() {
         statuses.extend([("408", "RequestTimeout"), ("415", "UnsupportedMediaType")]);
@@ -269,7 +270,6 @@ fn components() -> Value {
         ("NotFound", "404", "There is no such thing."),
         ("RequestTimeout", "408", "The body did not come in time."),
         ("VersionGone", "410", "The version is past its sunset."),
-        ("InProgress", "409", "A request with this Idempotency-Key is under way."),
         ("KeyReused", "422", "This Idempotency-Key belongs to another request."),
         ("PayloadTooLarge", "413", "The body is larger than 1 MB."),
         ("UriTooLong", "414", "The request target is longer than 16 KB."),
