@@ -102,7 +102,8 @@ async fn sr_39_odd_chunks_never_become_part_of_another_request() {
         "fffffffffffffffff\r\n{}",
         "2\r\n{}0\r\n\r\n",
     ] {
-        for path in BOTH {
+        // A service that has read the whole body, so that it does not answer before it is broken.
+        for path in ["/api/v1/auth/login", "/api/v1/open/upload"] {
             let head = "Host: a\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
             let answer = raw(&app, format!("POST {path} HTTP/1.1\r\n{head}{chunks}{smuggled}").as_bytes());
             assert!(!answer.contains("Service is healthy"), "{chunks:?} on {path}: {answer}");
