@@ -66,27 +66,22 @@ macro_rules! who {
 }
 
 macro_rules! endpoint {
-    (once $method:ident $template:literal, $who:tt, $csrf:ident, $limit:ident, $($handler:ident)::+) => {
+    (once $($row:tt)*) => {
+        endpoint!(@true $($row)*)
+    };
+    (@$once:literal $method:ident $template:literal, $who:tt, $csrf:ident, $limit:ident, $($handler:ident)::+) => {
         Endpoint {
             method: Method::$method,
             template: $template,
             who: who!($who),
             csrf: CsrfPolicy::$csrf,
             limit: LimitClass::$limit,
-            once: true,
+            once: $once,
             handler: |call| Box::pin($($handler)::+(call)),
         }
     };
-    ($method:ident $template:literal, $who:tt, $csrf:ident, $limit:ident, $($handler:ident)::+) => {
-        Endpoint {
-            method: Method::$method,
-            template: $template,
-            who: who!($who),
-            csrf: CsrfPolicy::$csrf,
-            limit: LimitClass::$limit,
-            once: false,
-            handler: |call| Box::pin($($handler)::+(call)),
-        }
+    ($($row:tt)*) => {
+        endpoint!(@false $($row)*)
     };
 }
 
