@@ -1,8 +1,7 @@
 //! One's own API keys (contract §4).
 
-use portcullis_identity::ApiKeyInput;
-use portcullis_model::{SessionId, Timestamp, user::rfc3339_millis};
-use portcullis_storage::ApiKeyRecord;
+use portcullis_identity::{ApiKeyInput, Done};
+use portcullis_model::{SessionId, Timestamp};
 use serde_json::{Value, json};
 
 use crate::{Call, Fault, Reply};
@@ -10,8 +9,7 @@ use crate::{Call, Fault, Reply};
 /// `GET /api/v1/api-keys`
 pub(crate) async fn list(call: Call) -> Result<Reply, Fault> {
     let keys = call.services.identity.api_keys(&call.principal().session).await?;
-    let list: Vec<Value> = keys.iter().map(key_json).collect();
-    Ok(Reply::ok("API keys retrieved successfully", json!({ "apiKeys": list })).private())
+    Ok(Reply::ok("API keys retrieved successfully", json!({ "apiKeys": keys })).private())
 }
 
 /// `POST /api/v1/api-keys`: the only answer that holds the key.
@@ -28,10 +26,17 @@ pub(crate) async fn create(mut call: Call) -> Result<Reply, Fault> {
     });
     body.finish()?;
     let input = ApiKeyInput { name, scopes, expires_at };
-    let issued = call.services.identity.create_api_key(&call.principal().session, input, &call.caller()).await?;
-    let data = json!({ "apiKey": key_json(&issued.record) });
-    let reply = Reply::created("API key created successfully. It is shown this once.", data);
-    Ok(reply.credential("secret", &issued.secret, "API key created earlier. It was shown then.").private())
+    let session = &call.principal().session;
+    let reply = match call.services.identity.create_api_key(session, input, &call.caller(), call.once()).await? {
+        Done::Now(issued) => {
+            let data = json!({ "apiKey": issued.key, "secret": issued.secret.expose() });
+            Reply::created("API key created successfully. It is shown this once.", data)
+        }
+        Done::Before(key) => {
+            Reply::created("API key created earlier. It was shown then.", json!({ "apiKey": key })).replayed()
+        }
+    };
+    Ok(reply.private())
 }
 
 /// `DELETE /api/v1/api-keys/{id}`
@@ -40,16 +45,4 @@ pub(crate) async fn revoke(call: Call) -> Result<Reply, Fault> {
     let id = id.ok_or_else(|| Fault::not_found("That API key"))?;
     call.services.identity.revoke_api_key(&call.principal().session, id, &call.caller()).await?;
     Ok(Reply::ok("API key revoked successfully", Value::Null))
-}
-
-fn key_json(key: &ApiKeyRecord) -> Value {
-    json!({
-        "id": key.id,
-        "name": key.name,
-        "prefix": key.prefix,
-        "scopes": key.scopes,
-        "expiresAt": key.expires_at.map(rfc3339_millis),
-        "lastUsedAt": key.last_used_at.map(rfc3339_millis),
-        "createdAt": rfc3339_millis(key.created_at),
-    })
 }

@@ -8,6 +8,7 @@ use http::{HeaderMap, Request};
 use http_body_util::BodyExt;
 use portcullis_gate::{InboundBody, Permit, Principal};
 use portcullis_identity::Caller;
+use portcullis_storage::OnceKey;
 
 use crate::body::JsonObject;
 use crate::cookies::CookieShape;
@@ -20,12 +21,13 @@ pub struct Call {
     pub(crate) permit: Permit,
     pub(crate) headers: HeaderMap,
     body: InboundBody,
+    once: Option<OnceKey>,
 }
 
 impl Call {
     pub(crate) fn new(services: Arc<Services>, permit: Permit, request: Request<InboundBody>) -> Self {
         let (parts, body) = request.into_parts();
-        Self { services, permit, headers: parts.headers, body }
+        Self { services, permit, headers: parts.headers, body, once: None }
     }
 
     /// Takes the JSON object out of the body.
@@ -36,6 +38,16 @@ impl Call {
     /// Takes the JSON object out of the body; none at all is an empty one.
     pub(crate) async fn optional_json(&mut self) -> Result<JsonObject, Fault> {
         JsonObject::read_optional(&self.headers, std::mem::take(&mut self.body)).await
+    }
+
+    /// The client's name for the request, on an endpoint that does a thing once.
+    pub(crate) fn once(&self) -> Option<&OnceKey> {
+        self.once.as_ref()
+    }
+
+    /// Notes that the request is to be done once.
+    pub(crate) fn set_once(&mut self, key: OnceKey) {
+        self.once = Some(key);
     }
 
     /// Reads the body to its end, and leaves it to be read again.

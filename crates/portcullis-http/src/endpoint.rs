@@ -36,7 +36,7 @@ pub struct Endpoint {
     who: Who,
     csrf: CsrfPolicy,
     limit: LimitClass,
-    /// Whether an `Idempotency-Key` keeps it from being done twice.
+    /// Whether it is done once under an `Idempotency-Key`: the handler gives [`Call::once`] to its use case.
     pub(crate) once: bool,
     handler: fn(Call) -> Answer,
 }
@@ -173,13 +173,6 @@ pub fn route_specs() -> Vec<RouteSpec> {
         .collect()
 }
 
-impl Endpoint {
-    /// Does what the endpoint does.
-    pub(crate) fn handle(&self, call: Call) -> Answer {
-        (self.handler)(call)
-    }
-}
-
 /// Answers a permitted request to a built-in endpoint.
 pub async fn answer(
     services: &Arc<Services>,
@@ -189,11 +182,12 @@ pub async fn answer(
     context: FaultContext<'_>,
 ) -> Response<ReplyBody> {
     let endpoint = &ENDPOINTS[usize::from(id.0)];
-    let call = Call::new(Arc::clone(services), permit, request);
-    let answering = if endpoint.once && call.headers.contains_key(idempotency::KEY) {
-        Box::pin(idempotency::answer(endpoint, call)) as Answer
-    } else {
-        (endpoint.handler)(call)
+    let mut call = Call::new(Arc::clone(services), permit, request);
+    let answering = async {
+        if endpoint.once && call.headers.contains_key(idempotency::KEY) {
+            idempotency::name(endpoint, &mut call).await?;
+        }
+        (endpoint.handler)(call).await
     };
     match tokio::time::timeout(TIMEOUT, answering).await {
         Ok(Ok(reply)) => reply.into_response(context.path, &services.clock),

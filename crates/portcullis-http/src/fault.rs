@@ -144,25 +144,6 @@ impl Fault {
         )
     }
 
-    pub(crate) fn idempotency_key_reused() -> Self {
-        Self::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "Idempotency key reused",
-            "This Idempotency-Key belongs to another request. Send a new key with a new request.",
-            "request.idempotency_key_reused",
-        )
-    }
-
-    pub(crate) fn idempotency_in_progress() -> Self {
-        Self::new(
-            StatusCode::CONFLICT,
-            "Request in progress",
-            "A request with this Idempotency-Key is under way. Ask again shortly.",
-            "request.idempotency_in_progress",
-        )
-        .header(RETRY_AFTER, HeaderValue::from_static("1"))
-    }
-
     fn body_too_slow() -> Self {
         Self::new(
             StatusCode::REQUEST_TIMEOUT,

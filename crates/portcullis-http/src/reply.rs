@@ -1,14 +1,14 @@
 //! Answers of built-in endpoints and the envelope around them (contract §1).
 
-use std::borrow::Cow;
-
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::Full;
-use portcullis_model::{Clock, SecretString, user::rfc3339_millis};
+use portcullis_model::{Clock, user::rfc3339_millis};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
+
+use crate::idempotency;
 
 /// The body of every answer that Portcullis itself writes.
 pub type ReplyBody = Full<Bytes>;
@@ -23,16 +23,8 @@ pub struct Reply {
 
 #[derive(Debug)]
 enum Content {
-    Enveloped { data: Value, message: Cow<'static, str>, credential: Option<Credential> },
+    Enveloped { data: Value, message: &'static str },
     Bare { content_type: &'static str, body: Bytes },
-}
-
-/// A member of an answer that nobody keeps.
-#[derive(Debug)]
-struct Credential {
-    name: &'static str,
-    value: SecretString,
-    later: &'static str,
 }
 
 impl Reply {
@@ -49,32 +41,8 @@ impl Reply {
     /// Any status with data and a sentence.
     pub fn enveloped(status: StatusCode, message: &'static str, data: impl Serialize) -> Self {
         let data = serde_json::to_value(data).expect("answers are plain data with string keys");
-        let content = Content::Enveloped { data, message: message.into(), credential: None };
+        let content = Content::Enveloped { data, message };
         Self { status, content, headers: HeaderMap::new() }
-    }
-
-    /// Adds a member of `data` that only this answer ever holds: what is [stored](Self::storable) has `later` for its
-    /// message, and not the credential.
-    pub fn credential(mut self, name: &'static str, value: &SecretString, later: &'static str) -> Self {
-        if let Content::Enveloped { credential, .. } = &mut self.content {
-            *credential = Some(Credential { name, value: value.clone(), later });
-        }
-        self
-    }
-
-    /// What may be kept of it, to be given again: no credential and no cookie (requirement 48).
-    pub(crate) fn storable(&self) -> Option<Value> {
-        let Content::Enveloped { data, message, credential } = &self.content else { return None };
-        let message = credential.as_ref().map_or(&**message, |credential| credential.later);
-        Some(json!({ "status": self.status.as_u16(), "data": data, "message": message }))
-    }
-
-    /// What was kept, as an answer.
-    pub(crate) fn stored(kept: &Value) -> Option<Self> {
-        let status = u16::try_from(kept["status"].as_u64()?).ok()?;
-        let message = kept["message"].as_str()?.to_owned();
-        let content = Content::Enveloped { data: kept["data"].clone(), message: message.into(), credential: None };
-        Some(Self { status: StatusCode::from_u16(status).ok()?, content, headers: HeaderMap::new() })
     }
 
     /// 200 with a body as it stands.
@@ -86,6 +54,11 @@ impl Reply {
     /// 304: what the client has is still so.
     pub fn not_modified() -> Self {
         Self { status: StatusCode::NOT_MODIFIED, ..Self::bare("", Bytes::new()) }
+    }
+
+    /// Says that the request was done before (requirement 48).
+    pub fn replayed(self) -> Self {
+        self.header(idempotency::REPLAYED, HeaderValue::from_static("true"))
     }
 
     /// Adds a response header.
@@ -108,10 +81,7 @@ impl Reply {
         let Self { status, content, headers } = self;
         let (content_type, body) = match content {
             Content::Bare { content_type, body } => (content_type, body),
-            Content::Enveloped { mut data, message, credential } => {
-                if let Some(Credential { name, value, .. }) = credential {
-                    data[name] = Value::from(value.expose());
-                }
+            Content::Enveloped { data, message } => {
                 let success = status.is_success();
                 let envelope = Envelope {
                     success,
@@ -145,7 +115,7 @@ pub(crate) fn to_bytes(value: &impl Serialize) -> Bytes {
 struct Envelope<'a> {
     success: bool,
     data: Value,
-    message: Cow<'static, str>,
+    message: &'static str,
     timestamp: String,
     path: &'a str,
     status_code: u16,

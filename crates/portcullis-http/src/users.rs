@@ -1,6 +1,6 @@
 //! Other people's accounts (contract §4).
 
-use portcullis_identity::{Actor, Invitation, PermissionChange, PersonInput, PersonView, ProfileInput};
+use portcullis_identity::{Actor, Done, Invitation, PermissionChange, PersonInput, PersonView, ProfileInput};
 use portcullis_model::{Permission, PermissionSet, Role, SessionId, UserId};
 use portcullis_storage::UserFilter;
 use serde_json::{Value, json};
@@ -38,8 +38,15 @@ pub(crate) async fn create(mut call: Call) -> Result<Reply, Fault> {
         role: role(&mut body, false),
     };
     body.finish()?;
-    let user = call.services.identity.invite_user(&invitation, &actor(&call), &call.caller()).await?;
-    Ok(Reply::created("User created successfully. An invitation is on its way.", json!({ "user": user })).private())
+    let created = |user: Value| {
+        Reply::created("User created successfully. An invitation is on its way.", json!({ "user": user }))
+    };
+    let done = call.services.identity.invite_user(&invitation, &actor(&call), &call.caller(), call.once()).await?;
+    let reply = match done {
+        Done::Now(user) => created(json!(user)),
+        Done::Before(user) => created(user).replayed(),
+    };
+    Ok(reply.private())
 }
 
 /// `GET /api/v1/users/{id}`

@@ -100,7 +100,7 @@ async fn people(identity: &Identity) {
         last_name: "Lovelace".to_owned(),
         role: Role::Developer,
     };
-    identity.invite_user(&invitation, &Actor::Shell, &Caller::shell()).await.expect("invited");
+    identity.invite_user(&invitation, &Actor::Shell, &Caller::shell(), None).await.expect("invited");
 }
 
 async fn open(folder: &std::path::Path, clock: &Clock) -> Identity {

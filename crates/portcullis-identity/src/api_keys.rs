@@ -1,13 +1,15 @@
 //! API keys: made by somebody who signed in, shown once, kept as a hash.
 
+use portcullis_model::api_key::{self, ApiKey};
 use portcullis_model::mail::MailKind;
-use portcullis_model::{Permission, Rejected, SecretString, SessionId, SessionState, Timestamp, api_key};
-use portcullis_storage::{ApiKeyRecord, NewApiKey};
+use portcullis_model::{Permission, Rejected, SecretString, SessionId, SessionState, Timestamp};
+use portcullis_storage::{NewApiKey, OnceKey};
 use serde_json::json;
 
 use crate::audit::Caller;
 use crate::error::IdentityError;
 use crate::identity::Identity;
+use crate::once::Done;
 
 /// What somebody asks of a new key.
 #[derive(Clone, Debug)]
@@ -23,8 +25,8 @@ pub struct ApiKeyInput {
 /// A key that was made: the only time that it is seen whole.
 #[derive(Debug)]
 pub struct IssuedApiKey {
-    /// What is kept of it.
-    pub record: ApiKeyRecord,
+    /// What everybody may see of it.
+    pub key: ApiKey,
     /// The key.
     pub secret: SecretString,
 }
@@ -35,43 +37,47 @@ const LONGEST_NAME: usize = 100;
 const MOST: u64 = 100;
 
 impl Identity {
-    /// Makes a key for the caller.
+    /// Makes a key for the caller. Under one `once` it makes one, whose secret is told once.
     pub async fn create_api_key(
         &self,
         session: &SessionState,
         input: ApiKeyInput,
         caller: &Caller,
-    ) -> Result<IssuedApiKey, IdentityError> {
+        once: Option<&OnceKey>,
+    ) -> Result<Done<IssuedApiKey>, IdentityError> {
         if session.demo {
             return Err(IdentityError::DemoReadOnly);
+        }
+        if let Some(before) = self.done_before(once).await? {
+            return Ok(Done::Before(before));
         }
         let now = self.clock.now();
         let (name, scopes) = self.check_key(session, &input, now)?;
         let secret = api_key::generate(&self.random);
         let hash = api_key::digest(secret.expose()).expect("a key that was just made is well-formed");
-        let new = NewApiKey {
+        let key = ApiKey {
             id: SessionId::new(&self.clock, &self.random),
-            user_id: session.user_id,
             name,
             prefix: api_key::shown(secret.expose()).to_owned(),
-            hash,
             scopes,
-            created_at: now,
             expires_at: input.expires_at,
+            last_used_at: None,
+            created_at: now,
         };
         let mut tx = self.store.begin().await?;
+        if let Some(before) = self.record_outcome(&mut tx, once, &key).await? {
+            return Ok(Done::Before(before));
+        }
         if tx.count_api_keys(session.user_id).await? >= MOST {
             return Err(IdentityError::TooManyKeys);
         }
-        tx.insert_api_key(&new).await?;
+        tx.insert_api_key(&NewApiKey { key: key.clone(), user_id: session.user_id, hash }).await?;
         tx.enqueue_mail(MailKind::ApiKeyCreated.as_str(), session.user_id, now).await?;
         let mut event = caller.success("api_key.create", now, session.user_id, Some(session.id));
-        event.details = Some(json!({ "key": new.id, "prefix": new.prefix }));
+        event.details = Some(json!({ "key": key.id, "prefix": key.prefix }));
         tx.append_audit(&event).await?;
         tx.commit().await?;
-        let NewApiKey { id, name, prefix, scopes, created_at, expires_at, .. } = new;
-        let record = ApiKeyRecord { id, name, prefix, scopes, created_at, expires_at, last_used_at: None };
-        Ok(IssuedApiKey { record, secret })
+        Ok(Done::Now(IssuedApiKey { key, secret }))
     }
 
     fn check_key(
@@ -106,7 +112,7 @@ impl Identity {
     }
 
     /// The caller's keys, newest first.
-    pub async fn api_keys(&self, session: &SessionState) -> Result<Vec<ApiKeyRecord>, IdentityError> {
+    pub async fn api_keys(&self, session: &SessionState) -> Result<Vec<ApiKey>, IdentityError> {
         if session.demo {
             return Ok(Vec::new());
         }

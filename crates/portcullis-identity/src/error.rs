@@ -64,6 +64,9 @@ pub enum IdentityError {
     /// The person has as many keys as anybody may.
     #[error("there are too many API keys")]
     TooManyKeys,
+    /// The client's name for this request is another request's.
+    #[error("the idempotency key belongs to another request")]
+    KeyReused,
     /// The hashing room's queue is full.
     #[error("too many passwords are being checked")]
     Busy,

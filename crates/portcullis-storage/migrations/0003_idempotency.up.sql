@@ -1,6 +1,6 @@
 -- Requests that must not be done twice. Only adds: the version before runs on this schema.
 
--- idempotency_keys: Requests that carried an Idempotency-Key. `id` is SHA-256 of caller, endpoint and key; `request` of the request; `answer` is JSON without any credential, NULL while the request is under way.
+-- idempotency_keys: Requests that carried an Idempotency-Key. `id` is SHA-256 of caller, endpoint and key; `request` of the request; `answer` is the JSON that came of it, without any credential, written in the transaction that did it.
 CREATE TABLE idempotency_keys (
   id {bytes} NOT NULL CONSTRAINT idempotency_keys_id PRIMARY KEY,
   request {bytes} NOT NULL,

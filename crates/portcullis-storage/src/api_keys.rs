@@ -1,6 +1,7 @@
 //! API keys: a key is found by the SHA-256 of the whole of it, and stands for its owner like a session that nobody
 //! signed in to.
 
+use portcullis_model::api_key::ApiKey;
 use portcullis_model::{Email, KeyReach, Permission, SessionCopy, SessionId, Timestamp, UserId};
 
 use crate::error::StoreError;
@@ -14,41 +15,12 @@ use crate::users::{extra_permissions, read_extra_permissions};
 /// A key to be stored.
 #[derive(Clone, Debug)]
 pub struct NewApiKey {
-    /// Its id; in tables and logs of sessions it stands for the session's.
-    pub id: SessionId,
+    /// What everybody may see of it.
+    pub key: ApiKey,
     /// Whose it is.
     pub user_id: UserId,
-    /// What its owner calls it.
-    pub name: String,
-    /// How it begins, to recognise it by.
-    pub prefix: String,
     /// SHA-256 of the whole key.
     pub hash: [u8; 32],
-    /// What it may do of what its owner may; `None` for all.
-    pub scopes: Option<Vec<Permission>>,
-    /// When it is made.
-    pub created_at: Timestamp,
-    /// Until when it works; `None` for as long as its owner wants.
-    pub expires_at: Option<Timestamp>,
-}
-
-/// A key as its owner sees it.
-#[derive(Clone, Debug)]
-pub struct ApiKeyRecord {
-    /// Its id.
-    pub id: SessionId,
-    /// Its name.
-    pub name: String,
-    /// How it begins.
-    pub prefix: String,
-    /// What it may do; `None` for all that its owner may.
-    pub scopes: Option<Vec<Permission>>,
-    /// When it was made.
-    pub created_at: Timestamp,
-    /// Until when it works.
-    pub expires_at: Option<Timestamp>,
-    /// When it was last used, about a minute late.
-    pub last_used_at: Option<Timestamp>,
 }
 
 static INSERT: Sql = Sql::insert(
@@ -117,9 +89,9 @@ impl Store {
     }
 
     /// A person's keys, newest first, expired ones too.
-    pub async fn api_keys(&self, owner: UserId) -> Result<Vec<ApiKeyRecord>, StoreError> {
+    pub async fn api_keys(&self, owner: UserId) -> Result<Vec<ApiKey>, StoreError> {
         let read = |row: &Row| {
-            Ok(ApiKeyRecord {
+            Ok(ApiKey {
                 id: row.session_id("id")?,
                 name: row.get("name")?,
                 prefix: row.get("prefix")?,
@@ -147,18 +119,19 @@ impl Tx {
     /// Stores a key.
     pub async fn insert_api_key(&mut self, new: &NewApiKey) -> Result<(), StoreError> {
         let scopes = new
+            .key
             .scopes
             .as_ref()
             .map(|scopes| serde_json::Value::from_iter(scopes.iter().map(Permission::as_str)).to_string());
         let values = vec![
-            new.id.0.into(),
+            new.key.id.0.into(),
             new.user_id.0.into(),
-            new.name.clone().into(),
-            new.prefix.clone().into(),
+            new.key.name.clone().into(),
+            new.key.prefix.clone().into(),
             new.hash.to_vec().into(),
             scopes.into(),
-            new.created_at.into(),
-            new.expires_at.into(),
+            new.key.created_at.into(),
+            new.key.expires_at.into(),
         ];
         self.execute(&INSERT, values).await.map(|_| ())
     }

@@ -1,4 +1,8 @@
-//! Requests that must not be done twice: who does one, and what became of it.
+//! Requests that their clients named, so that each is done once (requirement 48).
+//!
+//! What came of a request is written in the transaction that does it, first of all. So there is no moment at which it
+//! is done and not known to be: a process that dies, a connection that breaks, an acknowledgement that is lost leave
+//! both or neither. Of two at once the second waits at the key for the first one's end.
 
 use std::time::Duration;
 
@@ -7,73 +11,75 @@ use portcullis_model::Timestamp;
 use crate::error::StoreError;
 use crate::statement::{Runs, Sql};
 use crate::store::Store;
+use crate::tx::Tx;
 
-/// How long an answer is kept.
-pub const ANSWER_KEPT: Duration = Duration::from_secs(86_400);
-/// How long a request may be under way before another may take its place: its process may have died.
-const LEASE: Duration = Duration::from_secs(60);
+/// How long an outcome is kept.
+pub const OUTCOME_KEPT: Duration = Duration::from_secs(86_400);
 
-// Either a new one, or one whose time is over, or one that nobody finished.
-static CLAIM: Sql = Sql::insert(
+// A row without an answer was left by a version that claimed a key before it did the work.
+static RECORD: Sql = Sql::insert(
     "idempotency_keys",
-    "INSERT INTO idempotency_keys (id, request, claimed_at, expires_at) VALUES ($1, $2, $3, $4) \
+    "INSERT INTO idempotency_keys (id, request, claimed_at, expires_at, answer) VALUES ($1, $2, $3, $4, $5) \
      ON CONFLICT (id) DO UPDATE SET request = excluded.request, claimed_at = excluded.claimed_at, \
-     expires_at = excluded.expires_at, answer = NULL WHERE idempotency_keys.expires_at <= $3 \
-     OR (idempotency_keys.answer IS NULL AND idempotency_keys.claimed_at <= $5)",
+     expires_at = excluded.expires_at, answer = excluded.answer \
+     WHERE idempotency_keys.expires_at <= $3 OR idempotency_keys.answer IS NULL",
 );
-static FIND: Sql = Sql::select("idempotency_keys", "SELECT request, answer FROM idempotency_keys WHERE id = $1");
-static COMPLETE: Sql = Sql::update(
+static FIND: Sql = Sql::select(
     "idempotency_keys",
-    "UPDATE idempotency_keys SET answer = $3 WHERE id = $1 AND claimed_at = $2 AND answer IS NULL",
-);
-static RELEASE: Sql = Sql::delete(
-    "idempotency_keys",
-    "DELETE FROM idempotency_keys WHERE id = $1 AND claimed_at = $2 AND answer IS NULL",
+    "SELECT request, answer FROM idempotency_keys WHERE id = $1 AND expires_at > $2 AND answer IS NOT NULL",
 );
 
-/// What is known of a request.
+/// The name that a client gave to a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OnceKey {
+    /// SHA-256 of whose it is, for what, and the name itself.
+    pub id: [u8; 32],
+    /// SHA-256 of the request.
+    pub request: [u8; 32],
+}
+
+/// What is known of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Claim {
-    /// Nobody has done it: it is the caller's to do, and to [complete](Store::complete_request) or
-    /// [release](Store::release_request) with this time.
-    Mine(Timestamp),
-    /// Somebody is doing it, or did it.
-    Theirs {
-        /// SHA-256 of their request.
-        request: [u8; 32],
-        /// What they got; `None` while it is under way.
-        answer: Option<String>,
-    },
+pub enum Earlier {
+    /// The request was done, and this came of it.
+    Done(String),
+    /// The key is another request's.
+    Another,
 }
 
 impl Store {
-    /// Claims a request: of any number of callers with one `id` exactly one gets it.
-    pub async fn claim_request(&self, id: &[u8; 32], request: &[u8; 32], now: Timestamp) -> Result<Claim, StoreError> {
-        loop {
-            let values = vec![
-                id.to_vec().into(),
-                request.to_vec().into(),
-                now.into(),
-                (now + ANSWER_KEPT).into(),
-                (now - LEASE).into(),
-            ];
-            if self.execute(&CLAIM, values).await? == 1 {
-                return Ok(Claim::Mine(now));
-            }
-            if let Some(row) = self.one(&FIND, vec![id.to_vec().into()]).await? {
-                return Ok(Claim::Theirs { request: row.hash("request")?, answer: row.get("answer")? });
-            }
-            // Released between the two: it may be claimed again.
+    /// What was done under this key. `None` says little: somebody may be doing it.
+    pub async fn done_before(&self, key: &OnceKey, now: Timestamp) -> Result<Option<Earlier>, StoreError> {
+        find(self, key, now).await
+    }
+}
+
+impl Tx {
+    /// Writes what will have come of the request when this transaction commits; `None` once that is written. Otherwise
+    /// it was done before, and this transaction has nothing to do.
+    pub async fn record_outcome(
+        &mut self,
+        key: &OnceKey,
+        now: Timestamp,
+        outcome: &str,
+    ) -> Result<Option<Earlier>, StoreError> {
+        let values = vec![
+            key.id.to_vec().into(),
+            key.request.to_vec().into(),
+            now.into(),
+            (now + OUTCOME_KEPT).into(),
+            outcome.into(),
+        ];
+        if self.execute(&RECORD, values).await? == 1 {
+            return Ok(None);
         }
+        let earlier = find(self, key, now).await?;
+        earlier.map(Some).ok_or_else(|| StoreError::corrupt("an Idempotency-Key is there and cannot be found"))
     }
+}
 
-    /// Keeps what became of a claimed request. A claim that was taken over keeps nothing.
-    pub async fn complete_request(&self, id: &[u8; 32], claimed: Timestamp, answer: &str) -> Result<(), StoreError> {
-        self.execute(&COMPLETE, vec![id.to_vec().into(), claimed.into(), answer.into()]).await.map(drop)
-    }
-
-    /// Gives a claimed request up: nothing was done.
-    pub async fn release_request(&self, id: &[u8; 32], claimed: Timestamp) -> Result<(), StoreError> {
-        self.execute(&RELEASE, vec![id.to_vec().into(), claimed.into()]).await.map(drop)
-    }
+async fn find(on: &impl Runs, key: &OnceKey, now: Timestamp) -> Result<Option<Earlier>, StoreError> {
+    let Some(row) = on.one(&FIND, vec![key.id.to_vec().into(), now.into()]).await? else { return Ok(None) };
+    let same = row.hash("request")? == key.request;
+    Ok(Some(if same { Earlier::Done(row.get("answer")?) } else { Earlier::Another }))
 }

@@ -51,12 +51,12 @@ mod user_changes;
 mod users;
 mod value;
 
-pub use api_keys::{ApiKeyRecord, NewApiKey};
+pub use api_keys::NewApiKey;
 pub use audit::{AuditEvent, AuditRecord, Outcome, UnknownOutcome};
 pub use audit_query::{AuditFilter, AuditPage};
 pub use error::StoreError;
 pub use foreign_users::{ForeignUser, ForeignUsers};
-pub use idempotency::{ANSWER_KEPT, Claim};
+pub use idempotency::{Earlier, OUTCOME_KEPT, OnceKey};
 pub use import::{ImportOutcome, ImportedUser};
 pub use keys::SigningKey;
 pub use migrate::{Applied, MigrateMode, MigrationStatus, Migrator, Pending, Step};

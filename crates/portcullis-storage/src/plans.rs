@@ -13,7 +13,7 @@ use portcullis_testkit::PrivatePostgres;
 use crate::feed::Position;
 use crate::migrate::MigrateMode;
 use crate::{
-    AttemptSubjects, AuditEvent, DatabaseUrl, EndReason, NewSession, Outcome, Rotation, Store, StoreOptions,
+    AttemptSubjects, AuditEvent, DatabaseUrl, EndReason, NewSession, OnceKey, Outcome, Rotation, Store, StoreOptions,
     TokenPurpose,
 };
 
@@ -253,6 +253,16 @@ async fn plans_of(store: &Store) -> Vec<UseCase> {
         Box::pin(async {
             store.api_key_copy(&random.bytes()).await.expect("reads");
             store.touch_api_keys(&[(session.id, now)]).await.expect("updates");
+        }),
+    )
+    .await;
+    explain(
+        "What is done once",
+        Box::pin(async {
+            let key = OnceKey { id: random.bytes(), request: random.bytes() };
+            store.done_before(&key, now).await.expect("reads");
+            let mut tx = store.begin().await.expect("begins");
+            tx.record_outcome(&key, now, "{}").await.expect("inserts");
         }),
     )
     .await;

@@ -108,6 +108,12 @@ impl From<IdentityError> for Fault {
                 "Revoke a key that is not used any more, then make another one.",
                 "api_key.too_many",
             ),
+            IdentityError::KeyReused => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "Idempotency key reused",
+                "This Idempotency-Key belongs to another request. Send a new key with a new request.",
+                "request.idempotency_key_reused",
+            ),
             IdentityError::Busy => {
                 let mut fault = Self::unavailable();
                 fault.code = "auth.busy";

@@ -302,8 +302,9 @@ fn components() -> Value {
             "IdempotencyKey": {
                 "name": "Idempotency-Key", "in": "header", "required": false,
                 "schema": { "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$" },
-                "description": "A name of the client's own for the request. Sent again with the same key within a day it is \
-                    not done again: the answer is the first one's, with `Idempotency-Replayed: true` and without credentials.",
+                "description": "A name of the client's own for the request, for this endpoint. Sent again with the same key \
+                    within a day it is not done again: the answer tells what came of the first, with \
+                    `Idempotency-Replayed: true` and without credentials. One that was refused may be mended and sent again.",
             },
             "CsrfToken": {
                 "name": "X-CSRF-Token", "in": "header", "required": false, "schema": { "type": "string" },

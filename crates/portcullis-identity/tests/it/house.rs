@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use portcullis_identity::{
-    Caller, DemoOptions, DenyList, HashingOptions, Identity, IdentityError, IdentityOptions, IdentityParts, LoginInput,
-    LoginOutcome, RegisterInput, RegisterOutcome, Registered, Registration, RegistrationMode, SignIn,
+    ApiKeyInput, Caller, DemoOptions, DenyList, HashingOptions, Identity, IdentityError, IdentityOptions,
+    IdentityParts, IssuedApiKey, LoginInput, LoginOutcome, RegisterInput, RegisterOutcome, Registered, Registration,
+    RegistrationMode, SignIn,
 };
 use portcullis_model::mail::{MailError, MailSender, OutgoingMail};
 use portcullis_model::policy::Environment;
@@ -132,6 +133,11 @@ impl House {
             let file = |name| std::fs::read(self.folder.path().join(name)).unwrap_or_default();
             [file("test.db"), file("test.db-wal")].concat()
         })
+    }
+
+    pub(crate) async fn make_key(&self, session: &SessionState, input: ApiKeyInput) -> IssuedApiKey {
+        let done = self.identity.create_api_key(session, input, &caller(), None).await.expect("made");
+        done.now().expect("there is no name under which it was made before")
     }
 
     pub(crate) async fn register(&self, name: &str) -> Registered {

@@ -25,7 +25,8 @@ fn invitation(name: &str) -> Invitation {
 }
 
 async fn invite(house: &House, name: &str) -> Result<UserId, IdentityError> {
-    house.identity.invite_user(&invitation(name), &Actor::Shell, &caller()).await.map(|user| user.id)
+    let done = house.identity.invite_user(&invitation(name), &Actor::Shell, &caller(), None).await?;
+    Ok(done.now().expect("there is no key to have been used before").id)
 }
 
 #[tokio::test]
@@ -84,7 +85,7 @@ async fn an_invitation_is_checked_like_a_registration() {
     invite(&house, "grace").await.expect("invited");
     assert!(matches!(invite(&house, "grace").await, Err(IdentityError::UserExists)));
     let wrong = Invitation { email: "x".to_owned(), first_name: String::new(), ..invitation("other") };
-    match house.identity.invite_user(&wrong, &Actor::Shell, &caller()).await {
+    match house.identity.invite_user(&wrong, &Actor::Shell, &caller(), None).await {
         Err(IdentityError::Validation(problems)) => assert_eq!(problems.len(), 2, "{problems:?}"),
         other => panic!("{other:?}"),
     }

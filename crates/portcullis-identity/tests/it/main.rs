@@ -8,6 +8,7 @@ mod house;
 mod invitation;
 mod keys;
 mod login;
+mod once;
 mod people;
 mod policy;
 mod refresh;

@@ -59,7 +59,7 @@ async fn sr_04_invited_people_and_administrators_hold_to_the_policy() {
         last_name: "Lovelace".to_owned(),
         role: Role::Manager,
     };
-    house.identity.invite_user(&invitation, &Actor::Shell, &caller()).await.expect("invited");
+    house.identity.invite_user(&invitation, &Actor::Shell, &caller(), None).await.expect("invited");
     let token = house.mailed_token("invitation").await;
     let setup = house.identity.first_administrator_token().await.expect("storage").expect("none yet");
     for bad in BAD {

@@ -172,7 +172,7 @@ async fn sr_10_unknown_wrong_inactive_locked_and_passwordless_answer_and_cost_th
         last_name: "Password".to_owned(),
         role: Role::Viewer,
     };
-    house.identity.invite_user(&invitation, &Actor::Shell, &Caller::shell()).await.expect("invited");
+    house.identity.invite_user(&invitation, &Actor::Shell, &Caller::shell(), None).await.expect("invited");
     let inactive = house.signed_in("inactive").await.user_id;
     let off = PersonInput { is_active: Some(false), ..PersonInput::default() };
     house.identity.edit_person(&Actor::Shell, inactive, off, &Caller::shell()).await.expect("disabled");

@@ -1,19 +1,20 @@
+use portcullis_model::api_key::ApiKey;
 use portcullis_model::{KeyReach, Permission, SessionId, SessionSource, UserId};
 use portcullis_storage::{NewApiKey, Store};
 
 use crate::bed::{Bed, Ear, days};
 
 fn key(bed: &Bed, owner: UserId, scopes: Option<&[&str]>) -> NewApiKey {
-    NewApiKey {
+    let key = ApiKey {
         id: SessionId::new(&bed.clock, &bed.random),
-        user_id: owner,
         name: "deploy".to_owned(),
         prefix: "pk_abcdefgh".to_owned(),
-        hash: bed.hash(),
         scopes: scopes.map(|names| names.iter().map(|name| Permission::parse(name).expect("valid")).collect()),
-        created_at: bed.clock.now(),
         expires_at: None,
-    }
+        last_used_at: None,
+        created_at: bed.clock.now(),
+    };
+    NewApiKey { key, user_id: owner, hash: bed.hash() }
 }
 
 async fn stored(store: &Store, new: NewApiKey) -> NewApiKey {
@@ -32,7 +33,7 @@ async fn a_key_is_found_by_its_hash_and_may_what_its_scopes_and_its_owner_may(be
 
     assert!(table.cached_key(&whole.hash).is_none(), "not read yet");
     let state = table.load_key(whole.hash).await.expect("answers").expect("is good");
-    assert_eq!((state.id, state.user_id, state.api_key.clone()), (whole.id, ada.id, Some(KeyReach::All)));
+    assert_eq!((state.id, state.user_id, state.api_key.clone()), (whole.key.id, ada.id, Some(KeyReach::All)));
     assert_eq!(state.role_in_force(), Some(ada.role));
     assert_eq!(state.permissions.len(), 2, "all that a DEVELOPER may");
     assert!(table.cached_key(&whole.hash).is_some());
@@ -44,8 +45,8 @@ async fn a_key_is_found_by_its_hash_and_may_what_its_scopes_and_its_owner_may(be
 
     assert!(table.load_key(bed.hash()).await.expect("answers").is_none());
     let listed = store.api_keys(ada.id).await.expect("reads");
-    assert_eq!(listed.iter().map(|key| key.id).collect::<Vec<_>>(), [scoped.id, whole.id], "newest first");
-    assert_eq!((&listed[0].scopes, &listed[1].scopes), (&scoped.scopes, &None));
+    assert_eq!(listed.iter().map(|key| key.id).collect::<Vec<_>>(), [scoped.key.id, whole.key.id], "newest first");
+    assert_eq!((&listed[0].scopes, &listed[1].scopes), (&scoped.key.scopes, &None));
 }
 
 async fn a_revoked_key_is_gone_here_at_once_and_elsewhere_by_the_feed(bed: Bed) {
@@ -58,11 +59,11 @@ async fn a_revoked_key_is_gone_here_at_once_and_elsewhere_by_the_feed(bed: Bed) 
     }
     let ear = Ear::on(&here);
     let mut tx = here.begin().await.expect("begins");
-    assert!(!tx.revoke_api_key(ben.id, new.id, bed.clock.now()).await.expect("runs"), "somebody else's");
-    assert!(tx.revoke_api_key(ada.id, new.id, bed.clock.now()).await.expect("runs"));
-    assert!(!tx.revoke_api_key(ada.id, new.id, bed.clock.now()).await.expect("runs"), "once");
+    assert!(!tx.revoke_api_key(ben.id, new.key.id, bed.clock.now()).await.expect("runs"), "somebody else's");
+    assert!(tx.revoke_api_key(ada.id, new.key.id, bed.clock.now()).await.expect("runs"));
+    assert!(!tx.revoke_api_key(ada.id, new.key.id, bed.clock.now()).await.expect("runs"), "once");
     tx.commit().await.expect("commits");
-    assert!(ear.heard().iter().any(|entry| entry.session_id == Some(new.id) && entry.ends), "its streams end");
+    assert!(ear.heard().iter().any(|entry| entry.session_id == Some(new.key.id) && entry.ends), "its streams end");
     assert!(ours.cached_key(&new.hash).is_none());
     theirs.read_feed().await.expect("reads");
     assert!(theirs.cached_key(&new.hash).is_none());
@@ -77,7 +78,9 @@ async fn a_key_ends_with_its_time_and_with_its_owner(bed: Bed) {
     let table = bed.table(&store).await;
     let ada = bed.someone(&store, "ada").await;
     let expires_at = Some(bed.clock.now() + days(1));
-    let short = stored(&store, NewApiKey { expires_at, ..key(&bed, ada.id, None) }).await;
+    let mut short = key(&bed, ada.id, None);
+    short.key.expires_at = expires_at;
+    let short = stored(&store, short).await;
     let long = stored(&store, key(&bed, ada.id, None)).await;
     assert!(table.load_key(short.hash).await.expect("answers").is_some());
     bed.clock.advance(days(1));
@@ -98,10 +101,11 @@ async fn when_a_key_was_last_used_is_written_down(bed: Bed) {
     let ada = bed.someone(&store, "ada").await;
     let new = stored(&store, key(&bed, ada.id, None)).await;
     let state = table.load_key(new.hash).await.expect("answers").expect("is good");
-    state.touch(bed.clock.unix_seconds());
+    let now = bed.clock.unix_seconds();
+    state.touch(now);
     table.flush_last_seen().await.expect("writes");
     let used = store.api_keys(ada.id).await.expect("reads")[0].last_used_at.expect("was used");
-    assert_eq!(used.timestamp(), bed.clock.unix_seconds());
+    assert_eq!(used.timestamp(), now);
 }
 
 crate::on_both_engines!(

@@ -1,55 +1,77 @@
-use portcullis_storage::Claim;
+use portcullis_storage::{Earlier, OnceKey, Store};
 use tokio::task::JoinSet;
 
 use crate::bed::{Bed, seconds};
 
-async fn of_many_who_claim_one_request_one_does_it(bed: Bed) {
-    let store = bed.store().await;
-    let (id, request) = (bed.hash(), bed.hash());
-    let mut races = JoinSet::new();
-    for _ in 0..8 {
-        let (store, now) = (store.clone(), bed.clock.now());
-        races.spawn(async move { store.claim_request(&id, &request, now).await.expect("runs") });
+fn key(bed: &Bed) -> OnceKey {
+    OnceKey { id: bed.hash(), request: bed.hash() }
+}
+
+/// Does something once, as a use case does.
+async fn do_once(bed: &Bed, store: &Store, key: OnceKey, outcome: &str) -> Option<Earlier> {
+    let mut tx = store.begin().await.expect("begins");
+    let earlier = tx.record_outcome(&key, bed.clock.now(), outcome).await.expect("runs");
+    if earlier.is_none() {
+        tx.commit().await.expect("commits");
     }
-    let claims = races.join_all().await;
-    assert_eq!(claims.iter().filter(|claim| matches!(claim, Claim::Mine(_))).count(), 1);
-    let theirs = Claim::Theirs { request, answer: None };
-    assert_eq!(claims.iter().filter(|claim| **claim == theirs).count(), 7);
+    earlier
 }
 
-async fn an_answer_is_kept_a_day_and_a_claim_a_minute(bed: Bed) {
+async fn of_many_at_once_one_does_it_and_the_others_learn_what_came_of_it(bed: Bed) {
     let store = bed.store().await;
-    let (id, request, other) = (bed.hash(), bed.hash(), bed.hash());
-    let claim = async |request| store.claim_request(&id, request, bed.clock.now()).await.expect("runs");
-    let Claim::Mine(first) = claim(&request).await else { panic!("nobody has done it") };
-    bed.clock.advance(seconds(59));
-    assert_eq!(claim(&other).await, Claim::Theirs { request, answer: None });
-    bed.clock.advance(seconds(2));
-    let Claim::Mine(second) = claim(&request).await else { panic!("its process may have died") };
-    // The one who was taken for dead comes back: it changes nothing.
-    store.complete_request(&id, first, "late").await.expect("runs");
-    store.release_request(&id, first).await.expect("runs");
-    store.complete_request(&id, second, "{\"status\":201}").await.expect("runs");
-    store.release_request(&id, second).await.expect("runs");
-    assert_eq!(claim(&other).await, Claim::Theirs { request, answer: Some("{\"status\":201}".to_owned()) });
+    let (key, now) = (key(&bed), bed.clock.now());
+    let mut races = JoinSet::new();
+    for number in 0..8 {
+        let store = store.clone();
+        races.spawn(async move {
+            let mut tx = store.begin().await.expect("begins");
+            let earlier = tx.record_outcome(&key, now, &number.to_string()).await.expect("runs");
+            if earlier.is_none() {
+                // Long enough for all the others to come and wait.
+                tokio::time::sleep(seconds(1) / 5).await;
+                tx.commit().await.expect("commits");
+            }
+            (number, earlier)
+        });
+    }
+    let outcomes = races.join_all().await;
+    let winners: Vec<_> = outcomes.iter().filter(|(_, earlier)| earlier.is_none()).collect();
+    assert_eq!(winners.len(), 1, "{outcomes:?}");
+    let known = Some(Earlier::Done(winners[0].0.to_string()));
+    assert_eq!(outcomes.iter().filter(|(_, earlier)| *earlier == known).count(), 7, "{outcomes:?}");
+}
+
+async fn what_was_rolled_back_was_not_done(bed: Bed) {
+    let store = bed.store().await;
+    let key = key(&bed);
+    let mut tx = store.begin().await.expect("begins");
+    assert_eq!(tx.record_outcome(&key, bed.clock.now(), "lost").await.expect("runs"), None);
+    drop(tx);
+    assert_eq!(store.done_before(&key, bed.clock.now()).await.expect("runs"), None);
+    assert_eq!(do_once(&bed, &store, key, "kept").await, None);
+    assert_eq!(store.done_before(&key, bed.clock.now()).await.expect("runs"), Some(Earlier::Done("kept".to_owned())));
+}
+
+async fn an_outcome_is_its_requests_and_kept_for_a_day(bed: Bed) {
+    let store = bed.store().await;
+    let key = key(&bed);
+    assert_eq!(do_once(&bed, &store, key, "first").await, None);
+    let other = OnceKey { request: bed.hash(), ..key };
+    assert_eq!(do_once(&bed, &store, other, "other").await, Some(Earlier::Another));
+    assert_eq!(store.done_before(&other, bed.clock.now()).await.expect("runs"), Some(Earlier::Another));
+    let first = Some(Earlier::Done("first".to_owned()));
+    bed.clock.advance(seconds(86_399));
     store.prune(bed.clock.now()).await.expect("runs");
-    assert!(matches!(claim(&request).await, Claim::Theirs { .. }), "it was forgotten too early");
-    bed.clock.advance(seconds(86_401));
-    assert!(matches!(claim(&other).await, Claim::Mine(_)), "a day later it is another request");
-}
-
-async fn a_request_that_came_to_nothing_may_be_done_again(bed: Bed) {
-    let store = bed.store().await;
-    let (id, request) = (bed.hash(), bed.hash());
-    let Claim::Mine(at) = store.claim_request(&id, &request, bed.clock.now()).await.expect("runs") else {
-        panic!("nobody has done it")
-    };
-    store.release_request(&id, at).await.expect("runs");
-    assert!(matches!(store.claim_request(&id, &request, bed.clock.now()).await, Ok(Claim::Mine(_))));
+    assert_eq!(store.done_before(&key, bed.clock.now()).await.expect("runs"), first, "it was forgotten too early");
+    assert_eq!(do_once(&bed, &store, key, "second").await, first);
+    bed.clock.advance(seconds(2));
+    assert_eq!(store.done_before(&key, bed.clock.now()).await.expect("runs"), None);
+    assert_eq!(do_once(&bed, &store, other, "other").await, None, "a day later it is another request");
+    assert_eq!(store.done_before(&key, bed.clock.now()).await.expect("runs"), Some(Earlier::Another));
 }
 
 crate::on_both_engines!(
-    of_many_who_claim_one_request_one_does_it,
-    an_answer_is_kept_a_day_and_a_claim_a_minute,
-    a_request_that_came_to_nothing_may_be_done_again,
+    of_many_at_once_one_does_it_and_the_others_learn_what_came_of_it,
+    what_was_rolled_back_was_not_done,
+    an_outcome_is_its_requests_and_kept_for_a_day,
 );

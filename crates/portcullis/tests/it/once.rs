@@ -1,13 +1,17 @@
 //! `Idempotency-Key` (requirement 48).
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use portcullis_testkit::TestApp;
+use portcullis_testkit::{PrivatePostgres, TestApp, Wire, free_port};
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 use crate::client::{Account, Answer, app, call, client, register, send};
 use crate::people::administrator;
+use crate::replicas::Replicas;
 
 fn gateway() -> TestApp {
     // So that a bearer token needs no pair of CSRF tokens here.
@@ -97,33 +101,167 @@ async fn sr_48_a_key_that_may_do_less_is_not_given_what_its_owner_got() {
     assert_eq!(post_once(&app, "/api/v1/users", &ada.access, "k", &grace()).await.status, 403);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_many_at_once_one_is_done() {
-    let app = Arc::new(gateway());
-    let root = administrator(&app).await;
-    let calls: Vec<_> = (0..20)
-        .map(|_| {
-            let (app, root) = (Arc::clone(&app), root.clone());
-            tokio::spawn(async move { post_once(&app, "/api/v1/users", &root, "k", &grace()).await })
-        })
-        .collect();
-    let mut done = 0;
-    for answer in calls {
-        let answer = answer.await.expect("no panic");
-        match answer.status {
-            201 if answer.header("idempotency-replayed").is_empty() => done += 1,
-            201 => {}
-            status => {
-                assert_eq!((status, &answer.body["code"]), (409, &json!("request.idempotency_in_progress")));
-                assert_eq!(answer.header("retry-after"), "1");
+/// Sends the request until it is answered, as a client does that was not: what was done, and whether by another try.
+async fn insist(app: &TestApp, path: &str, token: &str, key: &str, body: &Value) -> (Value, bool) {
+    let begun = Instant::now();
+    loop {
+        let request = client().post(app.url(path)).bearer_auth(token).header("idempotency-key", key).json(body);
+        if let Ok(response) = request.send().await {
+            let replayed = response.headers().contains_key("idempotency-replayed");
+            let status = response.status().as_u16();
+            if let Ok(answer) = response.json::<Value>().await {
+                match status {
+                    201 => return (answer["data"].clone(), replayed),
+                    _ => assert_eq!(status, 503, "{answer}"),
+                }
             }
         }
+        assert!(begun.elapsed() < Duration::from_secs(20), "it was never answered");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    assert_eq!(done, 1);
-    let lines = call(&app, Method::GET, "/api/v1/audit-logs?limit=100", &root, None).await;
-    let invited = lines.body["data"]["auditLogs"].as_array().expect("a list");
-    let invited = invited.iter().filter(|line| line["action"].as_str().is_some_and(|action| action.contains("invite")));
-    assert_eq!(invited.count(), 1, "{}", lines.body);
+}
+
+async fn keys_of(app: &TestApp, account: &Account) -> usize {
+    let listed = call(app, Method::GET, "/api/v1/api-keys", &account.access, None).await;
+    listed.body["data"]["apiKeys"].as_array().map_or(0, Vec::len)
+}
+
+/// Asks for a key and hangs up after `patience`.
+async fn ask_and_leave(app: &TestApp, account: &Account, key: &str, patience: Duration) {
+    let request =
+        client().post(app.url("/api/v1/api-keys")).bearer_auth(&account.access).header("idempotency-key", key);
+    drop(tokio::time::timeout(patience, request.json(&json!({ "name": key })).send()).await);
+}
+
+/// How many moments of a request are tried.
+const MOMENTS: u32 = 25;
+
+/// One of them: close together at first, where most of the work is done.
+fn moment_of(number: u32) -> Duration {
+    Duration::from_micros(20) * number * number
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_at_once_one_is_done_and_all_are_answered() {
+    let app = Arc::new(gateway());
+    let root = administrator(&app).await;
+    for (path, body, list) in [
+        ("/api/v1/users", grace(), "/api/v1/users"),
+        ("/api/v1/api-keys", json!({ "name": "deploys" }), "/api/v1/api-keys"),
+    ] {
+        let calls: Vec<_> = (0..20)
+            .map(|_| {
+                let (app, root, body) = (Arc::clone(&app), root.clone(), body.clone());
+                tokio::spawn(async move { post_once(&app, path, &root, "k", &body).await })
+            })
+            .collect();
+        let mut first = 0;
+        for answer in calls {
+            let answer = answer.await.expect("no panic");
+            assert_eq!(answer.status, 201, "{}", answer.body);
+            first += usize::from(answer.header("idempotency-replayed").is_empty());
+        }
+        assert_eq!(first, 1, "{path}");
+        let listed = call(&app, Method::GET, list, &root, None).await;
+        let listed = listed.body["data"]["users"].as_array().or(listed.body["data"]["apiKeys"].as_array());
+        // The administrator is a user too.
+        assert_eq!(listed.map(Vec::len), Some(if path.ends_with("users") { 2 } else { 1 }));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_replicas_do_it_once_between_them() {
+    let replicas = Arc::new(Replicas::start(&[("PORTCULLIS__CSRF__MODE", "cookie")]).await);
+    let ada = register(&replicas.apps[0]).await;
+    for round in 0..10 {
+        let mut asking = JoinSet::new();
+        for number in 0..6 {
+            let (replicas, ada) = (Arc::clone(&replicas), ada.clone());
+            asking.spawn(async move {
+                let app = &replicas.apps[number % 3];
+                insist(app, "/api/v1/api-keys", &ada.access, &format!("k{round}"), &json!({ "name": "one" })).await
+            });
+        }
+        let answers = asking.join_all().await;
+        assert_eq!(answers.iter().filter(|(_, replayed)| !replayed).count(), 1);
+        assert!(answers.iter().all(|(data, _)| data["apiKey"]["id"] == answers[0].0["apiKey"]["id"]));
+        assert_eq!(answers.iter().filter(|(data, _)| data["secret"].is_string()).count(), 1, "the secret is told once");
+    }
+    assert_eq!(keys_of(&replicas.apps[1], &ada).await, 10);
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_up_and_asks_again_has_one_key() {
+    let app = gateway();
+    let ada = register(&app).await;
+    for moment in 0..MOMENTS {
+        let key = format!("k{moment}");
+        ask_and_leave(&app, &ada, &key, moment_of(moment)).await;
+        insist(&app, "/api/v1/api-keys", &ada.access, &key, &json!({ "name": key })).await;
+    }
+    assert_eq!(keys_of(&app, &ada).await, MOMENTS as usize);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_killed_at_any_moment_has_made_one_key_when_asked_again() {
+    let mut app = app().env("PORTCULLIS__CSRF__MODE", "cookie").env("PORT", free_port().to_string()).start();
+    let ada = register(&app).await;
+    let mut done = 0;
+    for moment in 0..MOMENTS {
+        let key = format!("k{moment}");
+        ask_and_leave(&app, &ada, &key, moment_of(moment)).await;
+        app.crash_and_restart();
+        let (_, replayed) = insist(&app, "/api/v1/api-keys", &ada.access, &key, &json!({ "name": key })).await;
+        done += u32::from(replayed);
+    }
+    eprintln!("{done} of {MOMENTS} were done by then");
+    assert_eq!(keys_of(&app, &ada).await, MOMENTS as usize, "{done} were done before the process was killed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_is_cut_off_at_any_moment_has_one_key_when_asked_again() {
+    let server = PrivatePostgres::shared();
+    let database = server.database();
+    let wire = Wire::to((Ipv4Addr::LOCALHOST, server.port()).into());
+    let through = database.replace(&format!(":{}/", server.port()), &format!(":{}/", wire.port()));
+    let app = Arc::new(app().env("PORTCULLIS__CSRF__MODE", "cookie").env("DATABASE_URL", through).start());
+    let ada = register(&app).await;
+    let mut done = 0;
+    for moment in 0..MOMENTS {
+        let key = format!("k{moment}");
+        let asking = {
+            let (app, ada, key) = (Arc::clone(&app), ada.clone(), key.clone());
+            tokio::spawn(async move { ask_and_leave(&app, &ada, &key, Duration::from_secs(10)).await })
+        };
+        tokio::time::sleep(moment_of(moment)).await;
+        wire.cut();
+        asking.await.expect("no panic");
+        wire.mend();
+        let (_, replayed) = insist(&app, "/api/v1/api-keys", &ada.access, &key, &json!({ "name": key })).await;
+        done += u32::from(replayed);
+    }
+    eprintln!("{done} of {MOMENTS} were done by then");
+    assert_eq!(keys_of(&app, &ada).await, MOMENTS as usize, "{done} were done before the wire was cut");
+}
+
+#[tokio::test]
+async fn sr_48_who_lost_the_right_to_do_it_is_not_told_what_came_of_it() {
+    let app = gateway();
+    let root = administrator(&app).await;
+    let ada = register(&app).await;
+    let role = async |role: &str| {
+        let users = call(&app, Method::GET, &format!("/api/v1/users?search={}", ada.email), &root, None).await;
+        let id = users.body["data"]["users"][0]["id"].as_str().expect("an id").to_owned();
+        let path = format!("/api/v1/users/{id}/role");
+        let answer = call(&app, Method::PUT, &path, &root, Some(&json!({ "role": role }))).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    };
+    role("ADMIN").await;
+    assert_eq!(post_once(&app, "/api/v1/users", &ada.access, "k", &grace()).await.status, 201);
+    assert_eq!(post_once(&app, "/api/v1/users", &ada.access, "k", &grace()).await.status, 201);
+    role("VIEWER").await;
+    let lost = post_once(&app, "/api/v1/users", &ada.access, "k", &grace()).await;
+    assert_eq!((lost.status, lost.body.to_string().contains("grace")), (403, false), "{}", lost.body);
 }
 
 #[tokio::test]

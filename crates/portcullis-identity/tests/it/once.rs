@@ -1,0 +1,101 @@
+//! What is done once under a key of its client's.
+
+use std::time::Duration;
+
+use portcullis_identity::{ApiKeyInput, Done, IdentityError, IssuedApiKey};
+use portcullis_model::{Role, SessionState};
+use portcullis_storage::OnceKey;
+use serde_json::json;
+
+use crate::house::{DAY, House, caller, house};
+
+const KEY: OnceKey = OnceKey { id: [1; 32], request: [2; 32] };
+
+fn input() -> ApiKeyInput {
+    ApiKeyInput { name: "deploy".to_owned(), scopes: None, expires_at: None }
+}
+
+async fn make(house: &House, session: &SessionState, key: OnceKey) -> Result<Done<IssuedApiKey>, IdentityError> {
+    house.identity.create_api_key(session, input(), &caller(), Some(&key)).await
+}
+
+async fn keys_of(house: &House, session: &SessionState) -> usize {
+    house.identity.api_keys(session).await.expect("reads").len()
+}
+
+#[tokio::test]
+async fn sr_48_what_is_kept_of_a_new_key_is_what_its_owner_may_see_later() {
+    let house = house().await;
+    house.make("ada", Role::Developer).await;
+    let session = house.signed_in("ada").await;
+    let issued = make(&house, &session, KEY).await.expect("made").now().expect("the first time");
+    match make(&house, &session, KEY).await.expect("known") {
+        Done::Before(kept) => assert_eq!(kept, json!(issued.key)),
+        Done::Now(_) => panic!("it was made twice"),
+    }
+    let (stored, secret) = (house.stored(), issued.secret.expose().as_bytes());
+    let holds = |part: &[u8]| stored.windows(part.len()).any(|window| window == part);
+    assert!(holds(&secret[..11]), "the search finds what is there");
+    for part in secret[11..46].chunks(12) {
+        assert!(!holds(part), "the database knows a part of the key");
+    }
+    assert_eq!(keys_of(&house, &session).await, 1);
+    assert_eq!(house.mails().await.0, ["api_key_created"], "its owner is told once");
+}
+
+#[tokio::test]
+async fn what_was_fine_then_is_told_although_it_would_be_refused_now() {
+    let house = house().await;
+    house.make("ada", Role::Developer).await;
+    let session = house.signed_in("ada").await;
+    let soon = ApiKeyInput { expires_at: Some(house.clock.now() + DAY / 24), ..input() };
+    let create = async |input| house.identity.create_api_key(&session, input, &caller(), Some(&KEY)).await;
+    assert!(matches!(create(soon.clone()).await, Ok(Done::Now(_))));
+    house.clock.advance(DAY / 12);
+    assert!(matches!(create(soon).await, Ok(Done::Before(_))));
+}
+
+#[tokio::test]
+async fn a_key_is_one_requests_and_what_was_refused_may_be_sent_again() {
+    let house = house().await;
+    house.make("ada", Role::Developer).await;
+    let session = house.signed_in("ada").await;
+    let nameless = ApiKeyInput { name: String::new(), ..input() };
+    let refused = house.identity.create_api_key(&session, nameless, &caller(), Some(&KEY)).await;
+    assert!(matches!(refused, Err(IdentityError::Validation(_))), "{refused:?}");
+    assert!(matches!(make(&house, &session, KEY).await, Ok(Done::Now(_))));
+    let other = make(&house, &session, OnceKey { request: [3; 32], ..KEY }).await;
+    assert!(matches!(other, Err(IdentityError::KeyReused)), "{other:?}");
+    // A refusal within the transaction leaves no key behind either.
+    for _ in 1..100 {
+        house.make_key(&session, input()).await;
+    }
+    let late = OnceKey { id: [9; 32], ..KEY };
+    let refused = make(&house, &session, late).await;
+    assert!(matches!(refused, Err(IdentityError::TooManyKeys)), "{refused:?}");
+    let first = house.identity.api_keys(&session).await.expect("reads")[0].id;
+    house.identity.revoke_api_key(&session, first, &caller()).await.expect("revoked");
+    assert!(matches!(make(&house, &session, late).await, Ok(Done::Now(_))));
+}
+
+#[tokio::test]
+async fn whenever_its_caller_goes_away_it_is_done_once() {
+    let house = house().await;
+    house.make("ada", Role::Developer).await;
+    let session = house.signed_in("ada").await;
+    let (mut undone, mut done) = (0, 0);
+    for round in 0..40u8 {
+        let key = OnceKey { id: [round; 32], ..KEY };
+        let patience = Duration::from_micros(100) * u32::from(round);
+        if tokio::time::timeout(patience, make(&house, &session, key)).await.is_ok() {
+            continue;
+        }
+        match make(&house, &session, key).await.expect("it is done or it is not") {
+            Done::Now(_) => undone += 1,
+            Done::Before(_) => done += 1,
+        }
+        assert!(matches!(make(&house, &session, key).await, Ok(Done::Before(_))));
+    }
+    assert!(undone > 0, "nobody went away before it was done ({done} after)");
+    assert_eq!(keys_of(&house, &session).await, 40, "{undone} undone, {done} done when their callers went");
+}
