@@ -144,6 +144,7 @@ pub async fn run(settings: Settings, sources: Sources) -> Result<(), ServeError>
         connections: connections(&settings, &house.metrics),
         header_timeout: settings.server.header_timeout,
         idle_timeout: settings.server.idle_timeout,
+        send_timeout: settings.server.send_timeout,
         proxy_protocol: settings.server.proxy_protocol,
     };
     let closing = CancellationToken::new();

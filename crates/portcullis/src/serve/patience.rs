@@ -1,5 +1,5 @@
-//! How long a client may take (requirement 40): for a request's head, and between two requests. One coarse timer a
-//! connection looks at what has happened since it last looked, so that requests need none of their own.
+//! How long a client may take (requirement 40): for a request's head, between two requests, and to take a piece
+//! of an answer. One coarse timer a connection looks at what has happened since it last looked, so that requests need none of their own.
 
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ pub(super) struct Patience {
     looks: Interval,
     header: Duration,
     idle: Duration,
+    send: Duration,
     /// What the connection was waiting for when it was last looked, and since when.
     waiting: Option<(Waiting, Instant)>,
 }
@@ -29,14 +30,16 @@ enum Waiting {
     Head(u64),
     /// The first byte of the request of this number.
     Request(u64),
+    /// Room for a piece of an answer, for the time of this number.
+    Room(u64),
 }
 
 impl Patience {
-    pub(super) fn new(header: Duration, idle: Duration) -> Self {
-        let every = (header.min(idle) / LOOKS).max(SHORTEST);
+    pub(super) fn new(header: Duration, idle: Duration, send: Duration) -> Self {
+        let every = (header.min(idle).min(send) / LOOKS).max(SHORTEST);
         let mut looks = tokio::time::interval_at(Instant::now() + every, every);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { looks, header, idle, waiting: None }
+        Self { looks, header, idle, send, waiting: None }
     }
 
     /// Until it is time to look.
@@ -47,13 +50,14 @@ impl Patience {
     /// Looks, and says whether the client has used up its time.
     pub(super) fn is_over(&mut self, turn: &Turn, heads: &Heads) -> bool {
         let now = Instant::now();
-        if !turn.is_idle() {
+        let requests = heads.requests();
+        let (waiting, most) = if let Some(stall) = turn.stalled() {
+            (Waiting::Room(stall), self.send)
+        } else if !turn.is_idle() {
             self.waiting = None;
             return false;
-        }
-        let requests = heads.requests();
-        // The first request of a connection is waited for no longer than a head.
-        let (waiting, most) = if heads.is_head_begun() || requests == 0 {
+        } else if heads.is_head_begun() || requests == 0 {
+            // The first request of a connection is waited for no longer than a head.
             (Waiting::Head(requests), self.header)
         } else {
             (Waiting::Request(requests), self.idle)

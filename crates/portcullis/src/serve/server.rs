@@ -37,6 +37,7 @@ pub(super) struct Server {
     pub(super) connections: Arc<Connections>,
     pub(super) header_timeout: Duration,
     pub(super) idle_timeout: Duration,
+    pub(super) send_timeout: Duration,
     /// Whether every connection begins with a PROXY header.
     pub(super) proxy_protocol: bool,
 }
@@ -113,7 +114,7 @@ impl Server {
             async { Ok::<_, Infallible>(Answering::new(self.front.handle(peer, request).await, &turn)) }
         });
         let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service).with_upgrades());
-        let mut patience = Patience::new(self.header_timeout, self.idle_timeout);
+        let mut patience = Patience::new(self.header_timeout, self.idle_timeout, self.send_timeout);
         let mut told = false;
         let result = loop {
             tokio::select! {
@@ -123,7 +124,7 @@ impl Server {
                     connection.as_mut().graceful_shutdown();
                 }
                 () = patience.next() => if patience.is_over(&turn, &heads) {
-                    tracing::debug!(%peer, "a connection was closed because nothing came");
+                    tracing::debug!(%peer, "a connection was closed because its client neither sent nor read");
                     return;
                 }
             }

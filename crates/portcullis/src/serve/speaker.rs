@@ -4,7 +4,7 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
@@ -21,23 +21,33 @@ const LEAVING: u8 = 2;
 /// The connection speaks another protocol.
 const GONE: u8 = 3;
 
-/// Whose turn it is.
+/// Whose turn it is, and whether the client takes what it is told.
 #[derive(Debug, Default)]
-pub(super) struct Turn(AtomicU8);
+pub(super) struct Turn {
+    whose: AtomicU8,
+    /// Odd while the client's side is full; counts each time that it was.
+    stalls: AtomicU64,
+}
 
 impl Turn {
     /// A request begins.
     pub(super) fn begin(&self) {
-        self.0.store(BUSY, Ordering::Release);
+        self.whose.store(BUSY, Ordering::Release);
     }
 
     /// Whether nothing is being answered.
     pub(super) fn is_idle(&self) -> bool {
-        self.0.load(Ordering::Acquire) == IDLE
+        self.whose.load(Ordering::Acquire) == IDLE
+    }
+
+    /// While the client does not read: the number of the time that it does not.
+    pub(super) fn stalled(&self) -> Option<u64> {
+        let stalls = self.stalls.load(Ordering::Relaxed);
+        (stalls % 2 == 1).then_some(stalls)
     }
 
     fn advance(&self, from: u8, to: u8) {
-        let _ = self.0.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire);
+        let _ = self.whose.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire);
     }
 }
 
@@ -50,7 +60,7 @@ pub(super) struct Answering<B> {
 impl<B> Answering<B> {
     pub(super) fn new(response: Response<B>, turn: &Arc<Turn>) -> Response<Self> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            turn.0.store(GONE, Ordering::Release);
+            turn.whose.store(GONE, Ordering::Release);
         }
         response.map(|body| Self { body, turn: Arc::clone(turn) })
     }
@@ -89,18 +99,30 @@ pub(super) struct Speaker<S> {
     instead: Instead,
     /// What is still to be said in place of what the parser said.
     pending: Bytes,
+    /// Whether the last write found the client's side full.
+    stalled: bool,
 }
 
 impl<S> Speaker<S> {
     pub(super) fn new(stream: S, turn: Arc<Turn>, instead: Instead) -> Self {
-        Self { stream, turn, instead, pending: Bytes::new() }
+        Self { stream, turn, instead, pending: Bytes::new(), stalled: false }
+    }
+
+    /// Notes whether the client's side took something.
+    fn noted<T>(&mut self, written: Poll<T>) -> Poll<T> {
+        if written.is_pending() != self.stalled {
+            self.stalled = !self.stalled;
+            self.turn.stalls.fetch_add(1, Ordering::Relaxed);
+        }
+        written
     }
 }
 
 impl<S: AsyncWrite + Unpin> Speaker<S> {
     fn poll_pending(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.pending.is_empty() {
-            let written = std::task::ready!(Pin::new(&mut self.stream).poll_write(cx, &self.pending))?;
+            let written = Pin::new(&mut self.stream).poll_write(cx, &self.pending);
+            let written = std::task::ready!(self.noted(written))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -140,7 +162,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Speaker<S> {
         if self.takes(bytes) {
             return Poll::Ready(Ok(bytes.len()));
         }
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.noted(written)
     }
 
     fn poll_write_vectored(
@@ -153,7 +176,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Speaker<S> {
         {
             return Poll::Ready(Ok(only.len()));
         }
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.noted(written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -203,7 +227,7 @@ mod tests {
             turn.advance(BUSY, LEAVING);
         };
         assert_eq!(said(ended).await, BARE, "the end of a body may look like it");
-        let upgraded = |turn: &Turn| turn.0.store(GONE, Ordering::Release);
+        let upgraded = |turn: &Turn| turn.whose.store(GONE, Ordering::Release);
         assert_eq!(said(upgraded).await, BARE, "another protocol may look like anything");
     }
 

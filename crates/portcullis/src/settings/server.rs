@@ -37,6 +37,8 @@ pub struct Server {
     pub idle_timeout: Duration,
     /// How long a client may pause within a request's body.
     pub body_timeout: Duration,
+    /// How long a client may take no piece of an answer.
+    pub send_timeout: Duration,
     /// Connections at a time.
     pub max_connections: u32,
     /// Connections of one address at a time.
@@ -91,6 +93,12 @@ static BODY_TIMEOUT: Key = Key::new(
     "duration",
     "How long a client may pause within a request's body; then 408.",
 );
+static SEND_TIMEOUT: Key = Key::new(
+    "send_timeout",
+    Preset::Value("60s"),
+    "duration",
+    "How long a client may read nothing of an answer that waits for it; then the connection is closed.",
+);
 static MAX_CONNECTIONS: Key = Key::new(
     "max_connections",
     Preset::Value("10000"),
@@ -135,6 +143,7 @@ pub(super) static SECTION: Section = Section {
         &MAX_BODY,
         &HEADER_TIMEOUT,
         &BODY_TIMEOUT,
+        &SEND_TIMEOUT,
         &IDLE_TIMEOUT,
         &DRAIN_TIMEOUT,
         &CONTROL_SOCKET,
@@ -164,6 +173,7 @@ pub(super) fn read(
         drain_timeout: section.value(&DRAIN_TIMEOUT, parse_duration),
         idle_timeout: section.value(&IDLE_TIMEOUT, positive_duration),
         body_timeout: section.value(&BODY_TIMEOUT, positive_duration),
+        send_timeout: section.value(&SEND_TIMEOUT, positive_duration),
         max_connections: section.number(&MAX_CONNECTIONS, 1, 1_000_000),
         max_connections_per_address: section.number(&MAX_CONNECTIONS_PER_ADDRESS, 1, 1_000_000),
         proxy_protocol: section.value(&PROXY_PROTOCOL, |text| words(text, &[("off", false), ("required", true)])),

@@ -224,6 +224,35 @@ async fn sr_40_slow_heads_slow_bodies_and_idle_connections_are_closed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sr_40_who_does_not_read_an_answer_is_cut_off_and_who_reads_slowly_is_not() {
+    /// More than the two kernels hold between us.
+    const MUCH: usize = 64 << 20;
+    let app = gateway("send_timeout = \"1s\"").await;
+    let asks = || {
+        let mut stream = TcpStream::connect(app.address()).expect("the server listens");
+        stream.set_read_timeout(Some(Duration::from_secs(5))).expect("a timeout can be set");
+        stream.write_all(b"GET /api/v1/open/download HTTP/1.1\r\nHost: a\r\n\r\n").expect("the server reads");
+        stream
+    };
+    let (mut silent, mut slow) = (asks(), asks());
+    let mut chunk = vec![0; 1 << 20];
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(4) {
+        assert!(slow.read(&mut chunk).expect("it is not cut") > 0, "a slow reader was cut off");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let mut heard = 0;
+    while heard < MUCH {
+        match silent.read(&mut chunk) {
+            Ok(0) | Err(_) => break,
+            Ok(read) => heard += read,
+        }
+    }
+    assert!(heard < MUCH, "nobody was cut off");
+    assert_eq!(get(&app, "/api/v1/health").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sr_40_one_address_has_its_share_of_connections() {
     let app = gateway("max_connections_per_address = 20").await;
     let mut open: Vec<TcpStream> = Vec::new();
