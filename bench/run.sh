@@ -34,4 +34,5 @@ if [ "${1:-}" = phases ]; then
   "$gate_cost" 20 swap 1000
   exec python3 bench/phases.py "$gate_cost"
 fi
+cargo build --release --package portcullis-proxy --example bare_proxy
 exec python3 bench/run.py "$@"

@@ -239,7 +239,7 @@ async fn sr_40_who_does_not_read_an_answer_is_cut_off_and_who_reads_slowly_is_no
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_secs(4) {
         assert!(slow.read(&mut chunk).expect("it is not cut") > 0, "a slow reader was cut off");
-        std::thread::sleep(Duration::from_millis(100));
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let mut heard = 0;
     while heard < MUCH {
