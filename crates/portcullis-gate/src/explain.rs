@@ -77,7 +77,7 @@ impl Gate {
             method: &rehearsal.method,
             uri: &rehearsal.uri,
             headers: &rehearsal.headers,
-            ambiguous: false,
+            bad: None,
             needs_host: false,
         };
         let caller = match &rehearsal.caller {

@@ -5,7 +5,8 @@
 //! equal lengths and takes a bare LF for a line's end (§2.2). When the gate sees
 //! the request nothing ambiguous is left in it, while a proxy in front of us may
 //! have read its length differently. So the connection's bytes are looked at on
-//! their way to the parser, and a request whose head was ambiguous is marked.
+//! their way to the parser, and a request whose head was ambiguous is marked. So is one
+//! whose head is too large: hyper's own limit is one of its buffer, and lets through what comes with the last read.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -16,7 +17,7 @@ use std::task::{Context, Poll};
 use http::Request;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::head_scanner::HeadScanner;
+use crate::head_scanner::{HeadFault, HeadScanner};
 
 /// A connection whose incoming bytes are looked at and passed on unchanged.
 #[derive(Debug)]
@@ -29,9 +30,11 @@ pub struct HeadGuard<S> {
 /// What the guard of one connection found, for the requests that come out of it.
 #[derive(Debug)]
 pub struct Heads {
-    /// The number of the first ambiguous head, [`NONE`] as long as there is none.
+    /// The number of the first bad head, [`NONE`] as long as there is none.
     /// Later ones do not matter: the connection is closed after its answer.
-    ambiguous: AtomicU64,
+    bad: AtomicU64,
+    /// Whether it is too large, rather than ambiguous.
+    too_large: AtomicBool,
     /// How many requests were marked or let by.
     requests: AtomicU64,
     /// Whether a head has begun and is not complete.
@@ -40,16 +43,17 @@ pub struct Heads {
 
 const NONE: u64 = u64::MAX;
 
-/// On a request whose head can be read in two ways.
+/// On a request with a bad head.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct AmbiguousHead;
+pub(crate) struct BadHead(pub(crate) HeadFault);
 
 impl<S> HeadGuard<S> {
     /// Guards a new connection. Every request that is read from it must be
     /// [marked](Heads::mark) in the order in which they came, before the gate.
     pub fn new(stream: S) -> (Self, Arc<Heads>) {
         let heads = Arc::new(Heads {
-            ambiguous: AtomicU64::new(NONE),
+            bad: AtomicU64::new(NONE),
+            too_large: AtomicBool::new(false),
             requests: AtomicU64::new(0),
             begun: AtomicBool::new(false),
         });
@@ -68,11 +72,13 @@ impl Heads {
         self.begun.load(Ordering::Relaxed)
     }
 
-    /// Marks the connection's next request if its head was ambiguous; the gate refuses it then.
+    /// Marks the connection's next request if its head was bad; the gate refuses it then.
     pub fn mark<B>(&self, request: &mut Request<B>) {
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
-        if number >= self.ambiguous.load(Ordering::Acquire) {
-            request.extensions_mut().insert(AmbiguousHead);
+        if number >= self.bad.load(Ordering::Acquire) {
+            let too_large = self.too_large.load(Ordering::Relaxed);
+            let fault = if too_large { HeadFault::TooLarge } else { HeadFault::Ambiguous };
+            request.extensions_mut().insert(BadHead(fault));
         }
     }
 }
@@ -82,8 +88,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for HeadGuard<S> {
         let this = self.get_mut();
         let before = buf.filled().len();
         let polled = Pin::new(&mut this.stream).poll_read(cx, buf);
-        if let Some(number) = buf.filled().get(before..).and_then(|fresh| this.scanner.scan(fresh)) {
-            this.heads.ambiguous.store(number, Ordering::Release);
+        if let Some((number, fault)) = buf.filled().get(before..).and_then(|fresh| this.scanner.scan(fresh)) {
+            this.heads.too_large.store(fault == HeadFault::TooLarge, Ordering::Relaxed);
+            this.heads.bad.store(number, Ordering::Release);
         }
         this.heads.begun.store(this.scanner.is_within_head(), Ordering::Relaxed);
         polled

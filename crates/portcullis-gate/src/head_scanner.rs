@@ -9,6 +9,18 @@ use std::io::BufRead as _;
 /// fit, and so does the one transfer coding that is accepted.
 const KEPT: usize = 64;
 
+/// The most bytes of a head, from its request line to the empty line behind it.
+pub const MAX_HEAD_BYTES: usize = 64 * 1024;
+
+/// What is wrong with a head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HeadFault {
+    /// It can be read in two ways.
+    Ambiguous,
+    /// It is longer than [`MAX_HEAD_BYTES`].
+    TooLarge,
+}
+
 /// Looks at a connection's bytes, in pieces of any size.
 #[derive(Debug, Default)]
 pub(crate) struct HeadScanner {
@@ -51,14 +63,15 @@ impl Default for Line {
 #[derive(Debug, Default)]
 struct Head {
     begun: bool,
+    bytes: usize,
     length: Option<u64>,
     chunked: bool,
     ambiguous: bool,
 }
 
 impl HeadScanner {
-    /// Takes the next bytes; the number of the first ambiguous head as soon as it is complete.
-    pub(crate) fn scan(&mut self, mut bytes: &[u8]) -> Option<u64> {
+    /// Takes the next bytes; the number of the first bad head as soon as it is complete.
+    pub(crate) fn scan(&mut self, mut bytes: &[u8]) -> Option<(u64, HeadFault)> {
         while !bytes.is_empty() {
             match self.place {
                 Place::Over => return None,
@@ -81,8 +94,8 @@ impl HeadScanner {
                     self.line.extend(&bytes[..end]);
                     bytes = &bytes[end + 1..];
                     let line = std::mem::take(&mut self.line);
-                    if self.end_line(&line) {
-                        return Some(self.complete);
+                    if let Some(fault) = self.end_line(&line) {
+                        return Some((self.complete, fault));
                     }
                 }
             }
@@ -95,11 +108,12 @@ impl HeadScanner {
         matches!(self.place, Place::Head) && (self.head.begun || self.line.length > 0)
     }
 
-    /// Takes a whole line; whether it completes an ambiguous head.
-    fn end_line(&mut self, line: &Line) -> bool {
+    /// Takes a whole line; what is wrong with the head that it completes.
+    fn end_line(&mut self, line: &Line) -> Option<HeadFault> {
         match self.place {
             Place::Head if line.is_empty() && !self.head.begun => {}
             Place::Head if line.is_empty() => {
+                self.head.bytes = self.head.bytes.saturating_add(line.length + 1);
                 self.head.ambiguous |= line.is_bare();
                 return self.end_head();
             }
@@ -115,21 +129,21 @@ impl HeadScanner {
             Place::Trailers if line.is_empty() => self.place = self.next_head(),
             Place::Trailers | Place::Body(_) | Place::Over => {}
         }
-        false
+        None
     }
 
-    fn end_head(&mut self) -> bool {
-        let Head { length, chunked, ambiguous, .. } = self.head;
-        if ambiguous || (chunked && length.is_some()) {
+    fn end_head(&mut self) -> Option<HeadFault> {
+        let Head { length, chunked, ambiguous, bytes, .. } = self.head;
+        if ambiguous || (chunked && length.is_some()) || bytes > MAX_HEAD_BYTES {
             self.place = Place::Over;
-            return true;
+            return Some(if bytes > MAX_HEAD_BYTES { HeadFault::TooLarge } else { HeadFault::Ambiguous });
         }
         self.place = match length {
             _ if chunked => Place::ChunkSize,
             Some(length) if length > 0 => Place::Body(length),
             _ => self.next_head(),
         };
-        false
+        None
     }
 
     fn next_head(&mut self) -> Place {
@@ -141,6 +155,7 @@ impl HeadScanner {
 
 impl Head {
     fn read(&mut self, line: &Line) {
+        self.bytes = self.bytes.saturating_add(line.length).saturating_add(1);
         // A bare LF ends a line for some servers and not for others (RFC 9112 §2.2).
         self.ambiguous |= line.is_bare();
         if !self.begun {
@@ -227,7 +242,10 @@ mod tests {
          PUT /d HTTP/1.1\r\nContent-Length: 0\r\n\r\n";
 
     fn scan(text: &str) -> Option<u64> {
-        HeadScanner::default().scan(text.as_bytes())
+        HeadScanner::default().scan(text.as_bytes()).map(|(number, fault)| {
+            assert_eq!(fault, HeadFault::Ambiguous);
+            number
+        })
     }
 
     #[test]
@@ -277,6 +295,18 @@ mod tests {
     }
 
     #[test]
+    fn a_head_is_too_large_by_the_first_byte_beyond_the_limit() {
+        let head = |bytes: usize| {
+            let empty = "GET / HTTP/1.1\r\nHost: a\r\nX: \r\n\r\n";
+            empty.replace("X: ", &format!("X: {}", "x".repeat(bytes - empty.len())))
+        };
+        let found = |text: String| HeadScanner::default().scan(text.as_bytes());
+        assert_eq!(found(head(MAX_HEAD_BYTES)), None);
+        assert_eq!(found(head(MAX_HEAD_BYTES + 1)), Some((0, HeadFault::TooLarge)));
+        assert_eq!(found(head(100) + &head(MAX_HEAD_BYTES)), None, "each head has its own");
+    }
+
+    #[test]
     fn nothing_is_kept_of_a_line_without_an_end() {
         let mut scanner = HeadScanner::default();
         for _ in 0..10_000 {
@@ -292,7 +322,7 @@ mod tests {
             let (mut scanner, mut rest, mut found) = (HeadScanner::default(), text.as_bytes(), None);
             for cut in cuts.into_iter().cycle() {
                 let (piece, later) = rest.split_at(cut.min(rest.len()));
-                found = found.or(scanner.scan(piece));
+                found = found.or(scanner.scan(piece).map(|(number, _)| number));
                 rest = later;
                 if rest.is_empty() {
                     break;

@@ -53,6 +53,7 @@ pub use csrf::CsrfTokens;
 pub use explain::{Explanation, Rehearsal, RehearsedCaller, Step};
 pub use framing::{HeadGuard, Heads};
 pub use gate::{Gate, GateParts, IssuedCsrf, Passage};
+pub use head_scanner::MAX_HEAD_BYTES;
 pub use limits::{Limits, LimitsConfig};
 pub use origin::Origin;
 pub use path::{AmbiguousPath, normalise};

@@ -36,6 +36,7 @@ use crate::csrf_check::{
     check_csrf, is_unsafe, must_be_same_site, needs_csrf, pre_session, presented_csrf, without_csrf,
 };
 use crate::gate::Gate;
+use crate::head_scanner::HeadFault;
 use crate::limits::{Count, Counted, Counting, Standing};
 use crate::origin::same_site;
 use crate::path;
@@ -53,8 +54,8 @@ pub(crate) struct Head<'a> {
     pub(crate) method: &'a Method,
     pub(crate) uri: &'a Uri,
     pub(crate) headers: &'a HeaderMap,
-    /// Whether its bytes could be read in two ways.
-    pub(crate) ambiguous: bool,
+    /// What is wrong with its bytes.
+    pub(crate) bad: Option<HeadFault>,
     /// Whether its version of HTTP asks for a `Host`.
     pub(crate) needs_host: bool,
 }
@@ -90,7 +91,10 @@ impl Gate {
         context.look_at_origin(&config.cors, headers);
 
         watch.enter(Phase::Framing);
-        if head.ambiguous || !is_framed(headers) || !names_one_host(head) {
+        if head.bad == Some(HeadFault::TooLarge) {
+            return Err(Refusal::HeadTooLarge);
+        }
+        if head.bad.is_some() || !is_framed(headers) || !names_one_host(head) {
             context.ambiguous = true;
             return Err(Refusal::Malformed(Malformation::Framing));
         }

@@ -13,7 +13,7 @@ use http_body_util::BodyExt;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use portcullis_gate::HeadGuard;
+use portcullis_gate::{HeadGuard, MAX_HEAD_BYTES};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -25,9 +25,6 @@ use super::patience::Patience;
 use super::proxy_protocol;
 use super::speaker::{Answering, Speaker, Turn};
 
-/// The most bytes of a request's head. The most header fields are hyper's 100:
-/// setting that number, even to itself, would cost an allocation a request.
-const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// How long to wait before accepting again when the process is out of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -48,6 +45,7 @@ impl Server {
         let tasks = TaskTracker::new();
         let mut builder = http1::Builder::new();
         // No timer of hyper's: it would set one for each request. `Patience` needs one for each connection.
+        // The most header fields are its 100: setting that number, even to itself, would cost an allocation a request.
         builder.max_buf_size(MAX_HEAD_BYTES);
         let server = Arc::new((self, builder));
         loop {

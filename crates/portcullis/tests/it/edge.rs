@@ -116,6 +116,14 @@ async fn sr_39_odd_chunks_never_become_part_of_another_request() {
     assert!(answer.starts_with("HTTP/1.1 400"), "extensions beyond a bound: {answer}");
 }
 
+/// The most bytes of a head, as docs/edge.md has it.
+const MAX_HEAD: usize = 65_536;
+
+fn head_of(bytes: usize) -> String {
+    let empty = "GET /api/health HTTP/1.1\r\nHost: a\r\nX: \r\n\r\n";
+    empty.replace("X: ", &format!("X: {}", "x".repeat(bytes - empty.len())))
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sr_40_what_is_no_request_gets_the_envelope_too_and_is_counted_with_its_status() {
     let app = gateway("").await;
@@ -128,11 +136,13 @@ async fn sr_40_what_is_no_request_gets_the_envelope_too_and_is_counted_with_its_
         ("TLS", "\x16\x03\x01\x02\r\n\r\n".to_owned(), 400, "request.malformed"),
         ("many fields", format!("GET / HTTP/1.1\r\nHost: a\r\n{many}\r\n"), 431, "request.head_too_large"),
         ("a large field", format!("GET / HTTP/1.1\r\nHost: a\r\n{large}\r\n"), 431, "request.head_too_large"),
+        ("a head that is just too large", head_of(MAX_HEAD + 1), 431, "request.head_too_large"),
     ] {
         let answer = said(&app, request.as_bytes());
         assert_eq!((answer.status, answer.body["code"].as_str()), (status, Some(code)), "{what}: {}", answer.head);
         is_enveloped(&answer, what);
     }
+    assert!(raw(&app, head_of(MAX_HEAD).as_bytes()).starts_with("HTTP/1.1 200"), "a head that just fits");
     let page = get(&app, "/metrics").await.body.as_str().unwrap_or_default().to_owned();
     for (status, times) in [(400, 4), (431, 2)] {
         let line =
