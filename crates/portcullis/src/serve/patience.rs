@@ -1,5 +1,6 @@
-//! How long a client may take (requirement 40): for a request's head, between two requests, and to take a piece
-//! of an answer. One coarse timer a connection looks at what has happened since it last looked, so that requests need none of their own.
+//! How long a client may take (requirement 40): for a request's head, between two requests, and to take a piece of an
+//! answer. One coarse timer a connection looks at what has happened since it last looked, so that requests need none of
+//! their own.
 
 use std::time::Duration;
 
