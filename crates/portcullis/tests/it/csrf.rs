@@ -84,7 +84,7 @@ async fn sr_27_a_request_by_cookie_needs_the_pair_and_the_site() {
     assert_eq!((answer.status, answer.error()), (403, "Invalid CSRF token"), "only in the header");
     assert_eq!(answer.body["message"], "CSRF token validation failed. Please refresh and try again.");
     assert_eq!(put(vec![("cookie", jar.clone()), site.clone()]).await.status, 403, "only in the cookie");
-    for bad in [String::new(), "x".repeat(100_000), format!("{token}0"), "a.b".to_owned()] {
+    for bad in [String::new(), "x".repeat(50_000), format!("{token}0"), "a.b".to_owned()] {
         assert_eq!(put(vec![("cookie", jar.clone()), ("x-csrf-token", bad), site.clone()]).await.status, 403);
     }
     let doubled = format!("{jar}; portcullis-csrf={token}");
