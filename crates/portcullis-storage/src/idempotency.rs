@@ -14,7 +14,7 @@ use crate::store::Store;
 use crate::tx::Tx;
 
 /// How long an outcome is kept.
-pub const OUTCOME_KEPT: Duration = Duration::from_secs(86_400);
+const OUTCOME_KEPT: Duration = Duration::from_secs(86_400);
 
 // A row without an answer was left by a version that claimed a key before it did the work.
 static RECORD: Sql = Sql::insert(

@@ -56,7 +56,7 @@ pub use audit::{AuditEvent, AuditRecord, Outcome, UnknownOutcome};
 pub use audit_query::{AuditFilter, AuditPage};
 pub use error::StoreError;
 pub use foreign_users::{ForeignUser, ForeignUsers};
-pub use idempotency::{Earlier, OUTCOME_KEPT, OnceKey};
+pub use idempotency::{Earlier, OnceKey};
 pub use import::{ImportOutcome, ImportedUser};
 pub use keys::SigningKey;
 pub use migrate::{Applied, MigrateMode, MigrationStatus, Migrator, Pending, Step};

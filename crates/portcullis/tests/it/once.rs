@@ -9,7 +9,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::client::{Account, Answer, app, call, client, register, send};
+use crate::client::{Account, Answer, app, call, client, post, register, send};
 use crate::people::administrator;
 use crate::replicas::Replicas;
 
@@ -262,6 +262,27 @@ async fn sr_48_who_lost_the_right_to_do_it_is_not_told_what_came_of_it() {
     role("VIEWER").await;
     let lost = post_once(&app, "/api/v1/users", &ada.access, "k", &grace()).await;
     assert_eq!((lost.status, lost.body.to_string().contains("grace")), (403, false), "{}", lost.body);
+}
+
+#[tokio::test]
+async fn sr_48_visitors_of_the_demo_share_an_account_and_no_keys() {
+    let demo = [
+        ("ENABLE_DEMO_MODE", "true"),
+        ("DEMO_USER_EMAIL", "demo@example.com"),
+        ("DEMO_USER_PASSWORD", "demo of a gate"),
+    ];
+    let app = demo.into_iter().fold(app(), |app, (name, value)| app.env(name, value));
+    let app = app.env("PORTCULLIS__CSRF__MODE", "cookie").start();
+    let visitor = async || {
+        let body = json!({ "email": "demo@example.com", "password": "demo of a gate" });
+        let answer = post(&app, "/api/v1/auth/login", &body).await;
+        answer.body["data"]["tokens"]["accessToken"].as_str().unwrap_or_else(|| panic!("{}", answer.body)).to_owned()
+    };
+    let (one, other) = (visitor().await, visitor().await);
+    assert_eq!(post_once(&app, "/api/v1/users", &one, "k", &grace()).await.status, 201);
+    assert_eq!(post_once(&app, "/api/v1/users", &one, "k", &grace()).await.header("idempotency-replayed"), "true");
+    let others = post_once(&app, "/api/v1/users", &other, "k", &grace()).await;
+    assert_eq!((others.status, others.header("idempotency-replayed")), (409, ""), "{}", others.body);
 }
 
 #[tokio::test]
