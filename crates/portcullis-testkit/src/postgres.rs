@@ -1,6 +1,7 @@
 //! A private PostgreSQL: in a temporary folder, on a free loopback port, gone when the last test that uses it is.
 
 use std::fs::File;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -58,10 +59,7 @@ impl PrivatePostgres {
         let used = lock_file(&home.join("used.lock"));
         used.lock_shared().expect("the lock can be waited for");
         let folder = home.join("server");
-        let port = match std::fs::read_to_string(folder.join("port")) {
-            Ok(port) => port.trim().parse().expect("the port was written by start_in"),
-            Err(_) => start_in(&folder, &home.join("used.lock")),
-        };
+        let port = running_in(&folder).unwrap_or_else(|| start_in(&folder, &home.join("used.lock")));
         Self { folder, port, _used: used }
     }
 
@@ -215,6 +213,13 @@ pub(crate) fn dump(url: &str) -> Vec<u8> {
     let mut command = Command::new(tool("pg_dump"));
     command.arg("--dbname").arg(url);
     succeed(command).stdout
+}
+
+/// The port of the server in `folder`, if one runs there: a machine that went down leaves the files of one that does not.
+fn running_in(folder: &Path) -> Option<u16> {
+    let port = std::fs::read_to_string(folder.join("port")).ok()?;
+    UnixStream::connect(folder.join(format!(".s.PGSQL.{port}"))).ok()?;
+    Some(port.parse().expect("the port was written by start_in"))
 }
 
 /// Makes a cluster in `folder`, starts it, and sets a watcher on it.
