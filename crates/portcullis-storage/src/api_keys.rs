@@ -4,6 +4,7 @@
 use portcullis_model::api_key::ApiKey;
 use portcullis_model::{Email, KeyReach, Permission, SessionCopy, SessionId, Timestamp, UserId};
 
+use crate::dialect::Lock;
 use crate::error::StoreError;
 use crate::housekeeping::touch;
 use crate::row::Row;
@@ -111,8 +112,9 @@ impl Store {
 }
 
 impl Tx {
-    /// How many keys a person has.
-    pub async fn count_api_keys(&self, owner: UserId) -> Result<u64, StoreError> {
+    /// How many keys a person has. Nobody else who asks gives them another before this transaction ends.
+    pub async fn count_api_keys(&mut self, owner: UserId) -> Result<u64, StoreError> {
+        self.lock(Lock::Owner(owner)).await?;
         self.one(&COUNT, vec![owner.0.into()]).await?.map_or(Ok(0), |row| row.count("n"))
     }
 

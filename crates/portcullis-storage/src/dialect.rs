@@ -1,6 +1,6 @@
 //! Everything that differs between the two engines' SQL.
 
-use portcullis_model::{Clock, Timestamp};
+use portcullis_model::{Clock, Timestamp, UserId};
 
 use crate::value::Value;
 
@@ -105,6 +105,8 @@ pub(crate) enum Lock {
     Migrations,
     Administrators,
     SigningKeys,
+    /// What one person has a limited number of.
+    Owner(UserId),
 }
 
 impl Lock {
@@ -115,6 +117,8 @@ impl Lock {
             Self::Migrations => FAMILY + 1,
             Self::Administrators => FAMILY + 2,
             Self::SigningKeys => FAMILY + 3,
+            // The random half of a UUID (RFC 9562 §5.7). Two who share it wait for each other, nothing worse.
+            Self::Owner(id) => id.0.as_u64_pair().1.cast_signed(),
         }
     }
 }

@@ -60,6 +60,25 @@ async fn what_is_wrong_with_a_key_is_told_at_once() {
 }
 
 #[tokio::test]
+async fn of_keys_made_at_once_none_passes_the_limit() {
+    let house = house().await;
+    house.make("ada", Role::Developer).await;
+    let session = house.signed_in("ada").await;
+    // Many at once from the beginning, so that the last of them find their connections open.
+    let mut made = 0;
+    for _ in 0..26 {
+        let four = (0..4).map(async |_| house.identity.create_api_key(&session, input("deploy"), &caller(), None).await);
+        made += futures_util::future::join_all(four).await.iter().filter(|one| one.is_ok()).count();
+        if made == 96 {
+            house.make_key(&session, input("so that the next four are one too many")).await;
+            made += 1;
+        }
+    }
+    assert_eq!(made, 100);
+    assert_eq!(house.identity.api_keys(&session).await.expect("reads").len(), 100);
+}
+
+#[tokio::test]
 async fn a_revoked_key_is_dead_and_somebody_elses_cannot_be_revoked() {
     let house = house().await;
     house.make("ada", Role::Developer).await;
