@@ -4,7 +4,7 @@ CARGO ?= cargo
 T ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint openapi fmt deny bench bench-storage bench-identity bench-phases coverage setup
+.PHONY: help run build test lint openapi csrf pages fmt deny bench bench-storage bench-identity bench-phases coverage setup
 
 help: ## print this page
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -30,6 +30,12 @@ lint: ## format check, clippy without warnings, what of cargo-deny runs offline,
 
 openapi: ## hold docs/openapi.json against redocly and spectral, and a running gateway against it with schemathesis
 	@scripts/openapi.sh
+
+csrf: ## hold the CSRF tokens against the npm package csrf-csrf, both ways
+	@scripts/csrf.sh
+
+pages: ## open the gateway's pages in chromium: no other host, no complaint, nothing that axe finds
+	@scripts/pages.sh
 
 deny: ## licences, duplicates, bans and sources (needs cargo-deny)
 	@if command -v cargo-deny >/dev/null; then $(CARGO) fetch --locked --quiet && $(CARGO) deny --offline --log-level error check licenses bans sources; \

@@ -4,6 +4,7 @@
 # said, and fails nothing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+source scripts/gateway.sh
 
 redocly="@redocly/cli@2.14.0"
 spectral="@stoplight/spectral-cli@6.15.0"
@@ -17,13 +18,6 @@ if command -v npx >/dev/null && npx --yes "$redocly" --version >/dev/null 2>&1; 
 else
   echo "redocly cannot be had: docs/openapi.json was not checked by it. hint: install nodejs and npm"
 fi
-work="$(mktemp -d)"
-gateway=""
-finish() {
-  if [ -n "$gateway" ]; then kill "$gateway" 2>/dev/null || true; wait "$gateway" 2>/dev/null || true; fi
-  rm -rf "$work"
-}
-trap finish EXIT
 if command -v npx >/dev/null && npx --yes "$spectral" --version >/dev/null 2>&1; then
   echo 'extends: ["spectral:oas"]' > "$work/spectral.yaml"
   npx --yes "$spectral" lint --ruleset "$work/spectral.yaml" --fail-severity error docs/openapi.json 2>&1 | tail -n 4
@@ -35,19 +29,13 @@ if ! { python3 -m venv "$work/venv" && "$work/venv/bin/pip" install --quiet "$sc
   echo "schemathesis cannot be had: the gateway was not driven by its description. hint: install python3-venv"
   exit 0
 fi
-cargo build --quiet --bin portcullis
-portcullis="${CARGO_TARGET_DIR:-target}/debug/portcullis"
-portcullis="$(realpath "$portcullis")"
+export PORTCULLIS__LIMITS__ENABLED=false PORTCULLIS__CSRF__MODE=cookie PORTCULLIS__PASSWORD__THROTTLE=false
+build_gateway
 cd "$work"
-export PORT=0 PORTCULLIS__LIMITS__ENABLED=false PORTCULLIS__CSRF__MODE=cookie PORTCULLIS__PASSWORD__THROTTLE=false LOG_LEVEL=error
 "$portcullis" users create --email root@example.com --username rootuser --first-name Root --last-name User \
   --role ADMIN --password-stdin <<< "correct horse battery staple" >/dev/null
-"$portcullis" serve > said 2> complaints &
-gateway=$!
-for _ in $(seq 300); do grep -q '^ready' said && break; sleep 0.1; done
-url="$(sed -n 's/^listening on //p' said)"
-[ -n "$url" ] || { echo "the gateway did not start:"; cat complaints; exit 1; }
-token="$(curl -fsS -H 'content-type: application/json' "$url/api/v1/auth/login" \
+start_gateway
+token="$(curl -fsS -H 'content-type: application/json' "$gateway/api/v1/auth/login" \
   -d '{"email":"root@example.com","password":"correct horse battery staple"}' | sed 's/.*"accessToken":"\([^"]*\)".*/\1/')"
 
 drive() {
@@ -55,7 +43,7 @@ drive() {
   shift
   # One worker: with several its own caches race.
   # What ends the administrator's own session or account would end the test.
-  "$work/venv/bin/schemathesis" run "$url/api/docs.json" --url "$url" --seed "$seed" --max-examples "$examples" \
+  "$work/venv/bin/schemathesis" run "$gateway/api/docs.json" --url "$gateway" --seed "$seed" --max-examples "$examples" \
     --phases examples,coverage,fuzzing --workers 1 --max-redirects 0 --request-timeout 20 \
     --checks not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance \
     --exclude-path-regex '(logout|change-password|/sessions)' --no-color "$@" > report 2>&1 \

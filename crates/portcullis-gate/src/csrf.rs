@@ -70,8 +70,8 @@ mod tests {
 
     #[test]
     fn a_token_of_the_npm_package_csrf_csrf_is_one_of_ours() {
-        // Made by csrf-csrf 4.0.3 with the same secret, and this identifier for its session identifier. That package
-        // takes our tokens too.
+        // Made by csrf-csrf 4.0.3 with the same secret, and this identifier for its session identifier. `make csrf`
+        // runs the package itself, both ways.
         let id = "0198c0de-0000-7000-8000-000000000003";
         let theirs = "6a0d683f2a61db743c0b2e249df0e27715c43c70d8c808bc526c19acf280c41f.\
                       481b00a33563bbe4b57bb284f982b49127a422b2f87cd12fe4ce1f23eb5f8031";
