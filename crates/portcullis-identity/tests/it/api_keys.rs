@@ -67,7 +67,8 @@ async fn of_keys_made_at_once_none_passes_the_limit() {
     // Many at once from the beginning, so that the last of them find their connections open.
     let mut made = 0;
     for _ in 0..26 {
-        let four = (0..4).map(async |_| house.identity.create_api_key(&session, input("deploy"), &caller(), None).await);
+        let four =
+            (0..4).map(async |_| house.identity.create_api_key(&session, input("deploy"), &caller(), None).await);
         made += futures_util::future::join_all(four).await.iter().filter(|one| one.is_ok()).count();
         if made == 96 {
             house.make_key(&session, input("so that the next four are one too many")).await;

@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
+use std::time::Duration;
 
 use portcullis_identity::{ApiKeyInput, Done, IdentityError, IssuedApiKey};
 use portcullis_model::{Role, SessionState};
@@ -80,18 +81,34 @@ async fn a_key_is_one_requests_and_what_was_refused_may_be_sent_again() {
     assert!(matches!(make(&house, &session, late).await, Ok(Done::Now(_))));
 }
 
-/// What came of `work`, whose caller goes away the `polls`-th time that it has to wait.
-async fn unless_left<T>(polls: usize, work: impl Future<Output = T>) -> Option<T> {
+/// What came of `work`, whose caller goes away the `waits`-th time that it has to wait.
+async fn unless_left<T>(waits: usize, work: impl Future<Output = T>) -> Option<T> {
     let (mut work, mut seen) = (pin!(work), 0);
     poll_fn(|context| {
         seen += 1;
         match work.as_mut().poll(context) {
             Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
-            Poll::Pending if seen < polls => Poll::Pending,
+            Poll::Pending if seen < waits => Poll::Pending,
             Poll::Pending => Poll::Ready(None),
         }
     })
     .await
+}
+
+#[tokio::test]
+async fn what_a_caller_does_not_wait_for_is_not_done() {
+    let house = house().await;
+    house.make("ada", Role::Developer).await;
+    let session = house.signed_in("ada").await;
+    let mut another = house.store.begin().await.expect("a transaction");
+    another.count_api_keys(session.user_id).await.expect("a lock on how many there are");
+    // On PostgreSQL the outcome is written by then.
+    let left = tokio::time::timeout(Duration::from_millis(100), make(&house, &session, KEY)).await;
+    assert!(left.is_err(), "it did not wait: {left:?}");
+    drop(another);
+    assert!(matches!(make(&house, &session, KEY).await, Ok(Done::Now(_))));
+    assert!(matches!(make(&house, &session, KEY).await, Ok(Done::Before(_))));
+    assert_eq!(keys_of(&house, &session).await, 1);
 }
 
 #[tokio::test]
@@ -100,9 +117,11 @@ async fn whenever_its_caller_goes_away_it_is_done_once() {
     house.make("ada", Role::Developer).await;
     let session = house.signed_in("ada").await;
     let (mut undone, mut done) = (0, 0);
-    for round in 1..=40 {
+    for round in 0..48 {
         let key = OnceKey { id: [round; 32], ..KEY };
-        if unless_left(usize::from(round), make(&house, &session, key)).await.is_some() {
+        // Four tries each: where an answer is there at once, as it often is on a busy machine, nobody waits.
+        let waits = usize::from(round / 4) + 1;
+        if unless_left(waits, make(&house, &session, key)).await.is_some() {
             continue;
         }
         match make(&house, &session, key).await.expect("it is done or it is not") {
@@ -111,6 +130,5 @@ async fn whenever_its_caller_goes_away_it_is_done_once() {
         }
         assert!(matches!(make(&house, &session, key).await, Ok(Done::Before(_))));
     }
-    assert!(undone > 1, "nobody went away before it was done ({done} after)");
-    assert_eq!(keys_of(&house, &session).await, 40, "{undone} undone, {done} done when their callers went");
+    assert_eq!(keys_of(&house, &session).await, 48, "{undone} undone, {done} done when their callers went");
 }
