@@ -2,8 +2,8 @@
 
 use std::net::Ipv4Addr;
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use portcullis_testkit::{PASSWORD, PrivatePostgres, PrivateRedis, TestApp, TestAppBuilder, Wire, person};
@@ -16,6 +16,8 @@ use crate::proxied::upstream;
 
 /// How soon everything works again once the database is back.
 const RECOVERY: Duration = Duration::from_secs(5);
+/// How long a test waits for what no promise says the time of, on a machine that may be busy.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A gateway with a proxied route that needs a session.
 async fn gateway(database: &str) -> TestAppBuilder {
@@ -52,7 +54,8 @@ fn is_unavailable(answer: &Answer) -> bool {
 /// People who do everything all the time, and what was acknowledged to them.
 struct Load {
     stop: Arc<AtomicBool>,
-    tasks: JoinSet<Seen>,
+    seen: Arc<Mutex<Seen>>,
+    tasks: JoinSet<()>,
 }
 
 #[derive(Default)]
@@ -64,30 +67,38 @@ struct Seen {
 
 impl Load {
     fn start(app: &TestApp, known: &[Account]) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
+        let (stop, seen) = (Arc::<AtomicBool>::default(), Arc::<Mutex<Seen>>::default());
         let mut tasks = JoinSet::new();
         for (number, account) in known.iter().enumerate() {
-            let (stop, base, account) = (Arc::clone(&stop), app.url(""), account.clone());
-            tasks.spawn(async move { live(number, &base, &account, &stop).await });
+            let (stop, seen) = (Arc::clone(&stop), Arc::clone(&seen));
+            let (base, account) = (app.url(""), account.clone());
+            tasks.spawn(async move { live(number, &base, &account, &stop, &seen).await });
         }
-        Self { stop, tasks }
+        Self { stop, seen, tasks }
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().expect("nobody panicked")
+    }
+
+    async fn is_under_way(&self) {
+        let busy = async || {
+            let seen = self.seen();
+            seen.proxied > 50 && seen.registered.len() > 5
+        };
+        until("a load", PATIENCE, busy).await;
     }
 
     async fn end(self) -> Seen {
         self.stop.store(true, Ordering::Release);
-        let mut all = Seen::default();
-        for seen in self.tasks.join_all().await {
-            all.registered.extend(seen.registered);
-            all.proxied += seen.proxied;
-            all.refused += seen.refused;
-        }
-        all
+        self.tasks.join_all().await;
+        std::mem::take(&mut *self.seen.lock().expect("nobody panicked"))
     }
 }
 
-async fn live(number: usize, base: &str, account: &Account, stop: &AtomicBool) -> Seen {
+async fn live(number: usize, base: &str, account: &Account, stop: &AtomicBool, seen: &Mutex<Seen>) {
     let client = client();
-    let mut seen = Seen::default();
+    let seen = || seen.lock().expect("nobody panicked");
     let mut round = 0;
     while !stop.load(Ordering::Acquire) {
         round += 1;
@@ -95,20 +106,19 @@ async fn live(number: usize, base: &str, account: &Account, stop: &AtomicBool) -
             let request = client.get(format!("{base}/api/v1/projects/list")).bearer_auth(&account.access);
             let answer = send(request).await;
             assert_eq!(answer.status, 200, "a known session was turned away: {}", answer.body);
-            seen.proxied += 1;
+            seen().proxied += 1;
         }
         let answer = login(&client, base, &account.email).await;
         assert!(answer.status == 200 || is_unavailable(&answer), "{}: {}", answer.status, answer.body);
-        seen.refused += usize::from(answer.status != 200);
+        seen().refused += usize::from(answer.status != 200);
         let name = format!("load{number}r{round}");
         let answer = send(client.post(format!("{base}/api/v1/auth/register")).json(&person(&name))).await;
         match answer.status {
-            201 => seen.registered.push(format!("{name}@example.com")),
+            201 => seen().registered.push(format!("{name}@example.com")),
             // The acknowledgement of a commit may be lost with the connection; then nothing was promised.
             _ => assert!(is_unavailable(&answer), "{}: {}", answer.status, answer.body),
         }
     }
-    seen
 }
 
 async fn some_people(app: &TestApp) -> Vec<Account> {
@@ -135,11 +145,11 @@ async fn a_killed_and_restarted_postgresql_costs_known_sessions_nothing_and_nobo
     let app = gateway(&server.database()).await.start();
     let people = some_people(&app).await;
     let load = Load::start(&app, &people);
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    load.is_under_way().await;
     server.stop();
     until("readiness fails", RECOVERY, async || get(&app, "/api/v1/health/ready").await.status == 503).await;
     assert_eq!(get(&app, "/api/v1/health/live").await.status, 200);
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    until("a refusal", PATIENCE, async || load.seen().refused > 0).await;
     server.start_again();
     let client = client();
     let back =
@@ -147,7 +157,6 @@ async fn a_killed_and_restarted_postgresql_costs_known_sessions_nothing_and_nobo
     eprintln!("logins worked {back:?} after PostgreSQL's return");
     until("readiness", RECOVERY, async || get(&app, "/api/v1/health/ready").await.status == 200).await;
     let seen = load.end().await;
-    assert!(seen.proxied > 50 && seen.refused > 0 && !seen.registered.is_empty());
     all_can_log_in(&app, &seen.registered).await;
 }
 
@@ -191,7 +200,7 @@ async fn after_a_fail_over_to_the_standby_everything_goes_on_there() {
     let app = gateway(&through).await.start();
     let people = some_people(&app).await;
     let load = Load::start(&app, &people);
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    load.is_under_way().await;
     // The old primary's machine vanishes: its packets are dropped, no connection is closed.
     wire.freeze_open();
     primary.stop();
@@ -206,7 +215,6 @@ async fn after_a_fail_over_to_the_standby_everything_goes_on_there() {
     .await;
     eprintln!("logins worked {back:?} after the fail-over");
     let seen = load.end().await;
-    assert!(seen.proxied > 50 && !seen.registered.is_empty());
     all_can_log_in(&app, &seen.registered).await;
 }
 
@@ -290,7 +298,7 @@ async fn a_redis_that_is_killed_frozen_and_back_costs_nobody_an_error() {
     };
     assert_eq!(redis_says().await, "healthy");
     let load = Load::start(&app, &people);
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    load.is_under_way().await;
     redis.stop();
     until("the loss shows", RECOVERY, async || redis_says().await == "unhealthy").await;
     assert_eq!(get(&app, "/api/v1/health/ready").await.status, 200);
@@ -304,7 +312,6 @@ async fn a_redis_that_is_killed_frozen_and_back_costs_nobody_an_error() {
     redis.thaw();
     until("the return shows", RECOVERY, async || redis_says().await == "healthy").await;
     let seen = load.end().await;
-    assert!(seen.proxied > 50 && !seen.registered.is_empty());
     assert_eq!(seen.refused, 0, "a login was refused for want of Redis");
 }
 
