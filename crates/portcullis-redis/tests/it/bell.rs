@@ -14,13 +14,17 @@ async fn a_ring_is_heard_by_the_others_and_not_by_the_one_who_rings() {
     // Each is rung once when it has connected.
     near.reaches(1).await;
     far.reaches(1).await;
-    let before = (near.times(), far.times());
-    here.bell().ring();
-    far.reaches(before.1 + 1).await;
+    let before = near.times();
+    for _ in 0..20 {
+        let heard = far.times();
+        here.bell().ring();
+        far.reaches(heard + 1).await;
+    }
     // What the other way brings comes after what this way would have brought.
     there.bell().ring();
-    near.reaches(before.0 + 1).await;
-    assert_eq!((near.times(), far.times()), (before.0 + 1, before.1 + 1));
+    near.reaches(before + 1).await;
+    // One ring of the other's, and perhaps a late word of its own connecting.
+    assert!(near.times() <= before + 3, "it hears itself: {} rings", near.times() - before);
     stop.cancel();
     for ended in listening {
         ended.await.expect("ends when told to");

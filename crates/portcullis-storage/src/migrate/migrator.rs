@@ -127,9 +127,9 @@ impl Migrator {
     /// Takes every step that is left, one transaction each, and says where the snapshot is that was made before the
     /// first of them, if one was. Waits while another process migrates.
     pub async fn up(&mut self, mut told: impl FnMut(&Step)) -> Result<Option<PathBuf>, OpenError> {
-        lock::acquire(&self.runner, &mut self.connection, self.wait).await?;
+        let held = lock::acquire(&self.runner, &mut self.connection, &self.url, self.wait).await?;
         let outcome = self.up_alone(&mut told).await;
-        lock::release(&self.runner, &mut self.connection).await?;
+        lock::release(&self.runner, &mut self.connection, held).await?;
         outcome
     }
 
@@ -151,9 +151,9 @@ impl Migrator {
     /// Takes steps back until the schema is `to`, newest first, one transaction each; what only the newer schema can
     /// hold is lost. Says where the snapshot is, if one was made.
     pub async fn down(&mut self, to: i64, mut told: impl FnMut(&Step)) -> Result<Option<PathBuf>, OpenError> {
-        lock::acquire(&self.runner, &mut self.connection, self.wait).await?;
+        let held = lock::acquire(&self.runner, &mut self.connection, &self.url, self.wait).await?;
         let outcome = self.down_alone(to, &mut told).await;
-        lock::release(&self.runner, &mut self.connection).await?;
+        lock::release(&self.runner, &mut self.connection, held).await?;
         outcome
     }
 

@@ -198,6 +198,25 @@ async fn a_ledger_of_the_first_form_is_read_and_widened(bed: Bed) {
     assert_eq!(migrator.status().await.expect("reads").applied[1].by.as_deref(), Some("1.2.3"));
 }
 
+async fn who_waits_too_long_is_told_whom_it_waited_for(bed: Bed) {
+    let mut holder = bed.migrator(BOTH).await;
+    let held = lock::acquire(&holder.runner, &mut holder.connection, &bed.url, Duration::ZERO).await;
+    let held = held.expect("nobody holds it");
+    let mut other = bed.migrator(BOTH).await;
+    other.wait = Duration::from_millis(300);
+    let refused = other.up(|_| ()).await.expect_err("it is held");
+    assert!(matches!(refused, OpenError::MigrationLocked { .. }), "{refused:?}");
+    let whom = match bed.url {
+        DatabaseUrl::Sqlite { .. } => "(on this machine)",
+        DatabaseUrl::Postgres { .. } => "portcullis at 127.0.0.1",
+    };
+    assert!(refused.to_string().contains(whom), "{refused}");
+    // It ends with its connection or process, however that ends.
+    drop((holder, held));
+    other.wait = Duration::from_secs(20);
+    other.up(|_| ()).await.expect("it is free");
+}
+
 macro_rules! on_both_engines {
     ($($name:ident),* $(,)?) => {
         mod on_sqlite {
@@ -224,6 +243,7 @@ on_both_engines!(
     a_server_that_must_not_migrate_says_so,
     of_many_who_migrate_at_once_each_step_is_taken_once,
     a_ledger_of_the_first_form_is_read_and_widened,
+    who_waits_too_long_is_told_whom_it_waited_for,
 );
 
 #[tokio::test]
@@ -242,20 +262,4 @@ async fn sqlite_is_copied_before_its_schema_changes_and_three_copies_are_kept() 
         bed.up(BOTH).await;
     }
     assert_eq!(bed.snapshots(), 3);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_waits_too_long_is_told_whom_it_waited_for() {
-    let bed = Bed::postgres();
-    let mut holder = bed.migrator(BOTH).await;
-    lock::acquire(&holder.runner, &mut holder.connection, Duration::ZERO).await.expect("nobody holds it");
-    let mut other = bed.migrator(BOTH).await;
-    other.wait = Duration::from_millis(300);
-    let refused = other.up(|_| ()).await.expect_err("it is held");
-    assert!(matches!(refused, OpenError::MigrationLocked { .. }), "{refused:?}");
-    assert!(refused.to_string().contains("portcullis at 127.0.0.1"), "{refused}");
-    // It ends with its connection, however that ends.
-    drop(holder);
-    other.wait = Duration::from_secs(20);
-    other.up(|_| ()).await.expect("it is free");
 }
