@@ -1,22 +1,17 @@
 //! What an upstream is told, and what it is not (requirements 38 and 42).
 
-use http::header::{
-    AUTHORIZATION, CONNECTION, COOKIE, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
-};
+use std::fmt::{Display, Write};
+
+use bytes::BytesMut;
+use http::header::{CONNECTION, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, SET_COOKIE, TRANSFER_ENCODING};
 use http_body::Body;
 use portcullis_gate::{CookieName, InboundBody, Permit};
 use portcullis_model::policy::{CsrfPolicy, Forwarding};
 use portcullis_model::{KeyReach, Permission, SessionState};
 
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
-const CSRF_TOKEN: HeaderName = HeaderName::from_static("x-csrf-token");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const USER: HeaderName = HeaderName::from_static("x-portcullis-user");
@@ -33,39 +28,59 @@ const FORWARDED_PREFIX: &str = "x-forwarded-";
 /// spelling: another one would pass us and be read by a server that takes `_` for `-`.
 const EXACT_ONLY: [&str; 4] = ["x-api-key", "x-csrf-token", "x-request-id", "x-real-ip"];
 
-/// Takes out what concerns this hop only, beginning with what `Connection` names (RFC 9110 §7.6.1).
-pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(CONNECTION) {
-        let named: Vec<HeaderName> = headers
-            .get_all(CONNECTION)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|text| text.split(','))
-            .filter_map(|token| token.trim().parse().ok())
-            .collect();
-        for name in named {
-            headers.remove(name);
-        }
-        headers.remove(CONNECTION);
+/// Takes out what `Connection` says concerns this hop only (RFC 9110 §7.6.1).
+fn remove_named_by_connection(headers: &mut HeaderMap) {
+    if !headers.contains_key(CONNECTION) {
+        return;
     }
-    for name in
-        [KEEP_ALIVE, PROXY_CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE]
-    {
+    let named: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|text| text.split(','))
+        .filter_map(|token| token.trim().parse().ok())
+        .collect();
+    for name in named {
         headers.remove(name);
     }
 }
 
+/// Whether a header concerns this hop only, whatever `Connection` says.
+fn is_hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
+
+/// Whether a header says how a request came to its sender.
+fn tells_of_hops(name: &str) -> bool {
+    // The port, the prefix and whatever else servers read under this name, too.
+    matches!(name, "forwarded" | "x-real-ip") || name.starts_with(FORWARDED_PREFIX)
+}
+
 /// Makes a client's headers into an upstream's. Hop-by-hop first, identity last.
 pub(crate) fn for_upstream(headers: &mut HeaderMap, permit: &Permit, forwarding: &Forwarding, authority: &HeaderValue) {
-    remove_hop_by_hop(headers);
-    remove_impostors(headers);
-    if !forwarding.forward_authorization {
-        headers.remove(AUTHORIZATION);
-        headers.remove(API_KEY);
+    let (hands_over, believed) = (forwarding.forward_authorization, permit.origination().peer_trusted);
+    let reads_csrf = permit.route().policy.csrf != CsrfPolicy::Exempt;
+    remove_named_by_connection(headers);
+    remove_all(headers, |name| {
+        is_hop_by_hop(name)
+            || is_impostor(name)
+            || (!hands_over && matches!(name, "authorization" | "x-api-key"))
+            || (!believed && tells_of_hops(name))
+            || (reads_csrf && name == "x-csrf-token")
+    });
+    if !hands_over {
         remove_own_cookies(headers);
-    }
-    if permit.route().policy.csrf != CsrfPolicy::Exempt {
-        headers.remove(CSRF_TOKEN);
     }
     add_origination(headers, permit);
     headers.insert(HOST, authority.clone());
@@ -103,7 +118,8 @@ pub(crate) fn frame(headers: &mut HeaderMap, body: &InboundBody) {
 
 /// Makes an upstream's headers into ours: nothing of this hop, and no cookie of our names.
 pub(crate) fn from_upstream(headers: &mut HeaderMap) {
-    remove_hop_by_hop(headers);
+    remove_named_by_connection(headers);
+    remove_all(headers, is_hop_by_hop);
     if headers.contains_key(SET_COOKIE) {
         let kept: Vec<HeaderValue> =
             headers.get_all(SET_COOKIE).iter().filter(|cookie| !sets_ours(cookie)).cloned().collect();
@@ -124,23 +140,19 @@ fn sets_ours(cookie: &HeaderValue) -> bool {
     CookieName::all_spellings().any(|ours| name.eq_ignore_ascii_case(ours.as_bytes()))
 }
 
-/// Removes identity headers, and the odd spellings of those that count.
-fn remove_impostors(headers: &mut HeaderMap) {
-    let folded = |name: &HeaderName| name.as_str().replace(['_', '.'], "-");
-    let suspicious = |name: &&HeaderName| {
-        let text = name.as_str();
-        text.starts_with('x') && (text.contains("portcullis") || text.contains(['_', '.']))
-    };
-    let impostor = |name: &HeaderName| {
-        let folded = folded(name);
-        let exact_only = folded.starts_with(FORWARDED_PREFIX) || EXACT_ONLY.contains(&folded.as_str());
-        folded.starts_with(OURS) || (exact_only && folded != name.as_str())
-    };
-    remove_all(headers, |name| suspicious(&name) && impostor(name));
+/// Whether it is an identity header, or an odd spelling of one that counts.
+fn is_impostor(name: &str) -> bool {
+    if !name.starts_with('x') || !(name.contains("portcullis") || name.contains(['_', '.'])) {
+        return false;
+    }
+    let folded = name.replace(['_', '.'], "-");
+    let exact_only = folded.starts_with(FORWARDED_PREFIX) || EXACT_ONLY.contains(&folded.as_str());
+    folded.starts_with(OURS) || (exact_only && folded != name)
 }
 
-fn remove_all(headers: &mut HeaderMap, unwanted: impl Fn(&HeaderName) -> bool) {
-    let names: Vec<HeaderName> = headers.keys().filter(|name| unwanted(name)).cloned().collect();
+/// In one pass: most headers stay, and looking for each unwanted one would cost a hash of each.
+fn remove_all(headers: &mut HeaderMap, unwanted: impl Fn(&str) -> bool) {
+    let names: Vec<HeaderName> = headers.keys().filter(|name| unwanted(name.as_str())).cloned().collect();
     for name in names {
         headers.remove(name);
     }
@@ -171,17 +183,10 @@ fn remove_own_cookies(headers: &mut HeaderMap) {
 /// `X-Forwarded-*`: appended to for a trusted peer, replaced for any other (contract §8).
 fn add_origination(headers: &mut HeaderMap, permit: &Permit) {
     let from = permit.origination();
-    let peer = from.peer.to_string();
     let chain = if from.peer_trusted { joined(headers, &FORWARDED_FOR) } else { None };
-    if !from.peer_trusted {
-        headers.remove(FORWARDED);
-        headers.remove(REAL_IP);
-        // The port, the prefix and whatever else servers read under this name, too.
-        remove_all(headers, |name| name.as_str().starts_with(FORWARDED_PREFIX));
-    }
     let for_value = match chain {
-        Some(chain) => HeaderValue::try_from(format!("{chain}, {peer}")).unwrap_or_else(|_| value(&peer)),
-        None => value(&peer),
+        Some(chain) => written(&format_args!("{chain}, {}", from.peer)),
+        None => written(&from.peer),
     };
     headers.insert(FORWARDED_FOR, for_value);
     headers.insert(FORWARDED_PROTO, HeaderValue::from_static(from.scheme()));
@@ -194,6 +199,13 @@ fn add_origination(headers: &mut HeaderMap, permit: &Permit) {
 fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     let values: Vec<&str> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
     (!values.is_empty()).then(|| values.join(", "))
+}
+
+/// What is written without control characters, as a value.
+fn written(what: &impl Display) -> HeaderValue {
+    let mut text = BytesMut::with_capacity(48);
+    write!(text, "{what}").expect("a buffer grows");
+    HeaderValue::from_maybe_shared(text.freeze()).expect("addresses, and values of headers, are values")
 }
 
 fn value(text: &str) -> HeaderValue {
@@ -225,7 +237,7 @@ mod tests {
             ("proxy-authorization", "x"),
             ("accept", "*/*"),
         ]);
-        remove_hop_by_hop(&mut map);
+        from_upstream(&mut map);
         assert_eq!(map.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["accept"]);
     }
 
@@ -241,7 +253,7 @@ mod tests {
             ("x-forwarded-for", "kept until it is judged"),
             ("x_custom", "kept"),
         ]);
-        remove_impostors(&mut map);
+        remove_all(&mut map, is_impostor);
         let mut left: Vec<_> = map.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
         assert_eq!(left, ["x-forwarded-for", "x_custom"]);
