@@ -160,10 +160,15 @@ impl TestApp {
         self.restart();
     }
 
-    /// SIGTERM, and waits for the end.
-    pub fn stop(&mut self) {
+    /// SIGTERM.
+    pub fn ask_to_stop(&self) {
         let status = Command::new("kill").arg(self.pid().to_string()).status().expect("kill runs");
         assert!(status.success());
+    }
+
+    /// SIGTERM, and waits for the end.
+    pub fn stop(&mut self) {
+        self.ask_to_stop();
         self.process.wait().expect("the process is ours");
     }
 

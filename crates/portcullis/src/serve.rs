@@ -3,15 +3,19 @@
 mod connections;
 mod control;
 mod front;
+mod http1;
+mod http2;
 mod lingering;
 mod logging;
 mod mail;
 mod patience;
+mod preface;
 mod proxy_protocol;
 mod rehearsal;
 mod reload;
 mod server;
 mod speaker;
+mod underway;
 mod waiting;
 mod wiring;
 
@@ -34,6 +38,7 @@ use tokio_util::sync::CancellationToken;
 use crate::settings::{DataFolderError, LogFormat, Settings, Sources};
 use connections::Connections;
 use control::Control;
+use patience::Times;
 pub use proxy_protocol::LOCAL_HEADER;
 pub use rehearsal::rehearse;
 pub use reload::Reloaded;
@@ -142,9 +147,12 @@ pub async fn run(settings: Settings, sources: Sources) -> Result<(), ServeError>
     let server = Server {
         front: Arc::clone(&house.front),
         connections: connections(&settings, &house.metrics),
-        header_timeout: settings.server.header_timeout,
-        idle_timeout: settings.server.idle_timeout,
-        send_timeout: settings.server.send_timeout,
+        times: Times {
+            header: settings.server.header_timeout,
+            idle: settings.server.idle_timeout,
+            send: settings.server.send_timeout,
+        },
+        http2: settings.server.http2,
         proxy_protocol: settings.server.proxy_protocol,
     };
     let closing = CancellationToken::new();

@@ -4,29 +4,35 @@
 
 use std::time::Duration;
 
-use portcullis_gate::Heads;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
-use super::speaker::Turn;
-
-/// How often it is looked within the shorter limit. A client gets at most this fraction more than its time.
+/// How often it is looked within the shortest limit. A client gets at most this fraction more than its time.
 const LOOKS: u32 = 4;
 /// Not more often than this, however short the limit.
 const SHORTEST: Duration = Duration::from_millis(50);
 
+/// How long a client may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Times {
+    /// For a head.
+    pub(super) header: Duration,
+    /// Between two requests.
+    pub(super) idle: Duration,
+    /// To take a piece of an answer.
+    pub(super) send: Duration,
+}
+
 /// What is known of a connection's waiting.
 pub(super) struct Patience {
     looks: Interval,
-    header: Duration,
-    idle: Duration,
-    send: Duration,
+    times: Times,
     /// What the connection was waiting for when it was last looked, and since when.
     waiting: Option<(Waiting, Instant)>,
 }
 
 /// What a connection waits for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Waiting {
+pub(super) enum Waiting {
     /// The rest of the head of this number.
     Head(u64),
     /// The first byte of the request of this number.
@@ -36,11 +42,11 @@ enum Waiting {
 }
 
 impl Patience {
-    pub(super) fn new(header: Duration, idle: Duration, send: Duration) -> Self {
-        let every = (header.min(idle).min(send) / LOOKS).max(SHORTEST);
+    pub(super) fn new(times: Times) -> Self {
+        let every = (times.header.min(times.idle).min(times.send) / LOOKS).max(SHORTEST);
         let mut looks = tokio::time::interval_at(Instant::now() + every, every);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { looks, header, idle, send, waiting: None }
+        Self { looks, times, waiting: None }
     }
 
     /// Until it is time to look.
@@ -48,20 +54,22 @@ impl Patience {
         self.looks.tick().await;
     }
 
-    /// Looks, and says whether the client has used up its time.
-    pub(super) fn is_over(&mut self, turn: &Turn, heads: &Heads) -> bool {
-        let now = Instant::now();
-        let requests = heads.requests();
-        let (waiting, most) = if let Some(stall) = turn.stalled() {
-            (Waiting::Room(stall), self.send)
-        } else if !turn.is_idle() {
+    /// How long a client may take no piece of an answer.
+    pub(super) fn send(&self) -> Duration {
+        self.times.send
+    }
+
+    /// Looks, and says whether the client has used up its time. `None` when it is not the client that is waited for.
+    pub(super) fn is_over(&mut self, waiting: Option<Waiting>) -> bool {
+        let Some(waiting) = waiting else {
             self.waiting = None;
             return false;
-        } else if heads.is_head_begun() || requests == 0 {
-            // The first request of a connection is waited for no longer than a head.
-            (Waiting::Head(requests), self.header)
-        } else {
-            (Waiting::Request(requests), self.idle)
+        };
+        let now = Instant::now();
+        let most = match waiting {
+            Waiting::Head(_) => self.times.header,
+            Waiting::Request(_) => self.times.idle,
+            Waiting::Room(_) => self.times.send,
         };
         match self.waiting {
             Some((known, since)) if known == waiting => now.duration_since(since) >= most,

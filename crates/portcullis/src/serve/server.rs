@@ -1,29 +1,21 @@
-//! Accepting connections and speaking HTTP/1.1 on them.
+//! Accepting connections, and finding out who connects and what is spoken.
 
-use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{BufMut, Bytes, BytesMut};
-use http::{Response, StatusCode};
-use http_body_util::BodyExt;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use portcullis_gate::{HeadGuard, MAX_HEAD_BYTES};
+use hyper::server::conn::http1 as hyper_http1;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::connections::Connections;
 use super::front::Front;
-use super::lingering::Lingering;
-use super::patience::Patience;
-use super::proxy_protocol;
-use super::speaker::{Answering, Speaker, Turn};
+use super::patience::{Patience, Times, Waiting};
+use super::preface::{self, Spoken};
+use super::{http1, http2, proxy_protocol};
 
 /// How long to wait before accepting again when the process is out of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -32,9 +24,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub(super) struct Server {
     pub(super) front: Arc<Front>,
     pub(super) connections: Arc<Connections>,
-    pub(super) header_timeout: Duration,
-    pub(super) idle_timeout: Duration,
-    pub(super) send_timeout: Duration,
+    pub(super) times: Times,
+    /// Whether HTTP/2 is spoken with those who begin with its preface.
+    pub(super) http2: bool,
     /// Whether every connection begins with a PROXY header.
     pub(super) proxy_protocol: bool,
 }
@@ -43,11 +35,7 @@ impl Server {
     /// Serves until `stopping` is cancelled, then lets open requests finish for at most `drain`.
     pub(super) async fn run(self, listener: TcpListener, stopping: CancellationToken, drain: Duration) {
         let tasks = TaskTracker::new();
-        let mut builder = http1::Builder::new();
-        // No timer of hyper's: it would set one for each request. `Patience` needs one for each connection.
-        // The most header fields are its 100: setting that number, even to itself, would cost an allocation a request.
-        builder.max_buf_size(MAX_HEAD_BYTES);
-        let server = Arc::new((self, builder));
+        let server = Arc::new((self, http1::builder()));
         loop {
             let (room, accepted) = tokio::select! {
                 accepted = async { (server.0.connections.room().await, listener.accept().await) } => accepted,
@@ -83,7 +71,7 @@ impl Server {
 
     async fn connection(
         &self,
-        builder: &http1::Builder,
+        builder: &hyper_http1::Builder,
         mut stream: TcpStream,
         peer: SocketAddr,
         stopping: &CancellationToken,
@@ -102,30 +90,15 @@ impl Server {
         } else {
             peer
         };
-        let turn = Arc::new(Turn::default());
-        let front = Arc::clone(&self.front);
-        let instead = Box::new(move |status| whole(front.answer_to_nothing(status)));
-        let (stream, heads) = HeadGuard::new(Speaker::new(Lingering::new(stream), Arc::clone(&turn), instead));
-        let service = service_fn(|mut request| {
-            heads.mark(&mut request);
-            turn.begin();
-            async { Ok::<_, Infallible>(Answering::new(self.front.handle(peer, request).await, &turn)) }
-        });
-        let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service).with_upgrades());
-        let mut patience = Patience::new(self.header_timeout, self.idle_timeout, self.send_timeout);
-        let mut told = false;
-        let result = loop {
-            tokio::select! {
-                result = connection.as_mut() => break result,
-                () = stopping.cancelled(), if !told => {
-                    told = true;
-                    connection.as_mut().graceful_shutdown();
-                }
-                () = patience.next() => if patience.is_over(&turn, &heads) {
-                    tracing::debug!(%peer, "a connection was closed because its client neither sent nor read");
-                    return;
-                }
+        let mut patience = Patience::new(self.times);
+        let Some(spoken) = first_words(&stream, &mut patience, stopping).await else { return };
+        let result = match spoken {
+            Spoken::Http1 => http1::speak(&self.front, builder, stream, peer, &mut patience, stopping).await,
+            Spoken::Http2 if self.http2 => {
+                // In a box of its own: every connection has room for it, and few need it.
+                Box::pin(http2::speak(&self.front, stream, peer, &mut patience, stopping)).await
             }
+            Spoken::Http2 => return preface::refuse(stream).await,
         };
         if let Err(error) = result {
             tracing::debug!(%error, %peer, "a connection ended badly");
@@ -134,7 +107,7 @@ impl Server {
 
     /// Who connected to the proxy that connected to us.
     async fn introduced(&self, stream: &mut TcpStream, peer: SocketAddr) -> io::Result<SocketAddr> {
-        let header = tokio::time::timeout(self.header_timeout, proxy_protocol::read(stream)).await;
+        let header = tokio::time::timeout(self.times.header, proxy_protocol::read(stream)).await;
         let client = header.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         // This machine may speak for itself, as `portcullis healthcheck` does, and for nobody else.
         if self.front.gate.trusts(peer.ip()) || (client.is_none() && peer.ip().is_loopback()) {
@@ -147,24 +120,16 @@ impl Server {
     }
 }
 
-/// An answer as the bytes that go over the wire; its body is whole already.
-fn whole(response: Response<super::front::FrontBody>) -> Bytes {
-    let (parts, body) = response.into_parts();
-    let body = match futures_util::FutureExt::now_or_never(body.collect()) {
-        Some(Ok(body)) => body.to_bytes(),
-        Some(Err(_)) | None => Bytes::new(),
-    };
-    let mut bytes = BytesMut::with_capacity(1024 + body.len());
-    let status = parts.status;
-    let reason = StatusCode::canonical_reason(&status).unwrap_or_default();
-    bytes.put_slice(format!("HTTP/1.1 {} {reason}\r\n", status.as_str()).as_bytes());
-    for (name, value) in &parts.headers {
-        bytes.put_slice(name.as_str().as_bytes());
-        bytes.put_slice(b": ");
-        bytes.put_slice(value.as_bytes());
-        bytes.put_slice(b"\r\n");
+/// What a client speaks; `None` when it said nothing for too long, or the process stops.
+async fn first_words(stream: &TcpStream, patience: &mut Patience, stopping: &CancellationToken) -> Option<Spoken> {
+    let mut spoken = pin!(preface::spoken(stream));
+    loop {
+        tokio::select! {
+            spoken = spoken.as_mut() => return Some(spoken),
+            () = stopping.cancelled() => return None,
+            () = patience.next() => if patience.is_over(Some(Waiting::Head(0))) {
+                return None;
+            }
+        }
     }
-    bytes.put_slice(format!("content-length: {}\r\n\r\n", body.len()).as_bytes());
-    bytes.put_slice(&body);
-    bytes.freeze()
 }

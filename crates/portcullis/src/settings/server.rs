@@ -43,6 +43,8 @@ pub struct Server {
     pub max_connections: u32,
     /// Connections of one address at a time.
     pub max_connections_per_address: u32,
+    /// Whether HTTP/2 is spoken with those who begin with its preface.
+    pub http2: bool,
     /// Whether every connection begins with a PROXY header.
     pub proxy_protocol: bool,
     /// Where commands reach the running gateway; `None` when they cannot.
@@ -111,6 +113,12 @@ static MAX_CONNECTIONS_PER_ADDRESS: Key = Key::new(
     "connections",
     "Connections of one address at a time, of IPv6 of one /64; more are closed at once. Trusted proxies have no such limit.",
 );
+static HTTP2: Key = Key::new(
+    "http2",
+    Preset::Value("true"),
+    "true or false",
+    "Whether HTTP/2 is spoken with clients that begin with it (prior knowledge). Others speak HTTP/1.1 either way.",
+);
 static PROXY_PROTOCOL: Key = Key::new(
     "proxy_protocol",
     Preset::Value("off"),
@@ -138,6 +146,7 @@ pub(super) static SECTION: Section = Section {
         &DATA_DIR,
         &TRUSTED_PROXIES,
         &PROXY_PROTOCOL,
+        &HTTP2,
         &MAX_CONNECTIONS,
         &MAX_CONNECTIONS_PER_ADDRESS,
         &MAX_BODY,
@@ -176,6 +185,7 @@ pub(super) fn read(
         send_timeout: section.value(&SEND_TIMEOUT, positive_duration),
         max_connections: section.number(&MAX_CONNECTIONS, 1, 1_000_000),
         max_connections_per_address: section.number(&MAX_CONNECTIONS_PER_ADDRESS, 1, 1_000_000),
+        http2: section.flag(&HTTP2),
         proxy_protocol: section.value(&PROXY_PROTOCOL, |text| words(text, &[("off", false), ("required", true)])),
         control_socket: match section.optional(&CONTROL_SOCKET, |text| Ok(text.to_owned())) {
             Some(off) if off == "off" => None,

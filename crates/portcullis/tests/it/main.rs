@@ -10,6 +10,7 @@ mod csrf;
 mod documents;
 mod durability;
 mod edge;
+mod http2;
 mod identity;
 mod load;
 mod mails;
