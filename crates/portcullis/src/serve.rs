@@ -33,6 +33,7 @@ use portcullis_storage::{
 };
 use portcullis_telemetry::Metrics;
 use tokio::net::{TcpListener, TcpSocket};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::settings::{DataFolderError, LogFormat, Settings, Sources};
@@ -142,6 +143,8 @@ pub async fn run(settings: Settings, sources: Sources) -> Result<(), ServeError>
     if let Some(path) = settings.server.control_socket.clone() {
         background.spawn(Control { house: Arc::clone(&house), reload }.run(path, stopping.clone()));
     }
+    // Before anybody is told that it listens, so that it is stopped politely from its first moment.
+    let signals = StopSignals::listen().map_err(ServeError::Signals)?;
     announce(&settings, address, &base_url, &house.identity).await?;
 
     let server = Server {
@@ -157,7 +160,7 @@ pub async fn run(settings: Settings, sources: Sources) -> Result<(), ServeError>
     };
     let closing = CancellationToken::new();
     let serving = tokio::spawn(server.run(listener, closing.clone(), settings.server.drain_timeout));
-    told_to_stop().await.map_err(ServeError::Signals)?;
+    signals.received().await;
     tracing::info!("stopping");
     lifecycle.begin_stopping();
     if settings.environment == Environment::Production {
@@ -291,12 +294,22 @@ fn connections(settings: &Settings, metrics: &Metrics) -> Arc<Connections> {
     Connections::new(server.max_connections as usize, server.max_connections_per_address as usize, metrics)
 }
 
-async fn told_to_stop() -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// SIGTERM and Ctrl-C, which do not end the process by themselves from here on.
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    fn listen() -> std::io::Result<Self> {
+        let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        Ok(Self { terminate, interrupt })
     }
-    Ok(())
+
+    async fn received(mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }

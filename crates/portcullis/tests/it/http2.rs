@@ -136,17 +136,17 @@ async fn sr_40_a_client_that_takes_requests_back_without_end_is_cut_off() {
     let mut rapid = Wire::open(&app);
     let sent = (0..MANY).take_while(|_| rapid.get("/api/v1/open/never").and_then(|id| rapid.reset(id)).is_ok()).count();
     assert!(rapid.is_closed(), "{sent} requests were taken back at once");
-    // One that waits until each few are under way.
+    // One that waits until each few are under way, so that the parser has nothing against it.
     let mut patient = Wire::open(&app);
     let mut taken_back = 0;
     while taken_back < MANY && !patient.closed {
-        let few: Vec<u32> = (0..20).filter_map(|_| patient.get("/api/v1/open/never").ok()).collect();
+        let few: Vec<u32> = (0..5).filter_map(|_| patient.get("/api/v1/open/never").ok()).collect();
         patient.round_trip();
         taken_back += few.len();
         few.into_iter().for_each(|id| drop(patient.reset(id)));
         patient.round_trip();
     }
-    assert!((100..400).contains(&taken_back), "{taken_back} requests could be taken back");
+    assert!((100..150).contains(&taken_back), "{taken_back} requests could be taken back");
     // One that changes its mind now and then.
     let mut honest = Wire::open(&app);
     for _ in 0..150 {
