@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError, mpsc};
@@ -20,6 +21,7 @@ pub struct TestAppBuilder {
     binary: PathBuf,
     folder: TempDir,
     environment: Vec<(String, String)>,
+    held: Option<TcpListener>,
 }
 
 /// A running `portcullis serve` with a private data folder on a free loopback port.
@@ -28,6 +30,7 @@ pub struct TestApp {
     binary: PathBuf,
     folder: TempDir,
     environment: Vec<(String, String)>,
+    held: Option<TcpListener>,
     process: Child,
     address: SocketAddr,
     said: String,
@@ -44,7 +47,7 @@ impl TestAppBuilder {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let mut environment = vec![("PORT".to_owned(), "0".to_owned()), ("LOG_LEVEL".to_owned(), "warn".to_owned())];
         environment.extend(database_of(folder.path()).map(|url| ("DATABASE_URL".to_owned(), url)));
-        Self { binary: binary.into(), folder, environment }
+        Self { binary: binary.into(), folder, environment, held: None }
     }
 
     /// Sets an environment variable.
@@ -57,6 +60,12 @@ impl TestAppBuilder {
     /// On SQLite in the data folder, whatever engine this run uses: for what only SQLite promises.
     pub fn on_sqlite(mut self) -> Self {
         self.environment.retain(|(known, _)| known != "DATABASE_URL");
+        self
+    }
+
+    /// Listening on a socket that this process holds, as a supervisor would, while the server's own process comes and goes.
+    pub fn on_held_socket(mut self) -> Self {
+        self.held = Some(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports"));
         self
     }
 
@@ -78,9 +87,9 @@ impl TestAppBuilder {
 
     /// Starts it and waits until it says where it listens.
     pub fn start(self) -> TestApp {
-        let Self { binary, folder, environment } = self;
-        let (process, address, said, lines) = spawn(&binary, folder.path(), &environment);
-        TestApp { binary, folder, environment, process, address, said, lines: Mutex::new(lines) }
+        let Self { binary, folder, environment, held } = self;
+        let (process, address, said, lines) = spawn(serving(&binary, folder.path(), &environment, held.as_ref()));
+        TestApp { binary, folder, environment, held, process, address, said, lines: Mutex::new(lines) }
     }
 }
 
@@ -186,7 +195,8 @@ impl TestApp {
     }
 
     fn restart(&mut self) {
-        let (process, address, said, lines) = spawn(&self.binary, self.folder.path(), &self.environment);
+        let serving = serving(&self.binary, self.folder.path(), &self.environment, self.held.as_ref());
+        let (process, address, said, lines) = spawn(serving);
         self.process = process;
         self.address = address;
         self.said = said;
@@ -243,17 +253,22 @@ fn command(binary: &Path, folder: &Path, environment: &[(String, String)], argum
     command
 }
 
-fn spawn(
-    binary: &Path,
-    folder: &Path,
-    environment: &[(String, String)],
-) -> (Child, SocketAddr, String, mpsc::Receiver<String>) {
-    let mut process = command(binary, folder, environment, &["serve"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the binary was built by this test run");
+/// `portcullis serve`, perhaps on a socket that is handed over as `sd_listen_fds(3)` has it.
+fn serving(binary: &Path, folder: &Path, environment: &[(String, String)], held: Option<&TcpListener>) -> Command {
+    let Some(held) = held else {
+        let mut serving = command(binary, folder, environment, &["serve"]);
+        serving.stdin(Stdio::null());
+        return serving;
+    };
+    let script = "LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" serve 3<&0 0</dev/null";
+    let mut shell = command(Path::new("/bin/sh"), folder, environment, &["-c", script]);
+    shell.arg(binary).stdin(OwnedFd::from(held.try_clone().expect("it can be held twice")));
+    shell
+}
+
+fn spawn(mut serving: Command) -> (Child, SocketAddr, String, mpsc::Receiver<String>) {
+    let mut process =
+        serving.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary was built by this test run");
     let stdout = process.stdout.take().expect("stdout was piped");
     let mut stderr = process.stderr.take().expect("stderr was piped");
     let (send, lines) = mpsc::channel();

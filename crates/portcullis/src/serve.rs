@@ -6,6 +6,7 @@ mod front;
 mod http1;
 mod http2;
 mod lingering;
+mod listening;
 mod logging;
 mod mail;
 mod patience;
@@ -32,7 +33,6 @@ use portcullis_storage::{
     DatabaseUrl, ForeignUsers, Migrator, OpenError, StoreOptions, TransferError, TransferProgress, TransferredTable,
 };
 use portcullis_telemetry::Metrics;
-use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -48,8 +48,6 @@ use server::Server;
 use waiting::Waiting;
 use wiring::House;
 
-/// Connections that may wait to be accepted.
-const BACKLOG: u32 = 1024;
 /// Files that a process has open beside its clients' connections: databases, logs, Redis.
 const OTHER_FILES: u64 = 200;
 /// How long after readiness fails the listener closes, so that a balancer that
@@ -88,6 +86,9 @@ pub enum ServeError {
         #[source]
         source: std::io::Error,
     },
+    /// A socket that a supervisor handed over.
+    #[error("the socket that was handed over (LISTEN_FDS) cannot be used")]
+    HandedOver(#[source] std::io::Error),
     /// The first administrator's link.
     #[error("the first administrator's link could not be made")]
     FirstAdministrator(#[source] IdentityError),
@@ -110,6 +111,9 @@ impl ServeError {
             Self::Listen { .. } => {
                 Some("HOST must be an address of this machine; ports under 1024 need privileges".to_owned())
             }
+            Self::HandedOver(_) => {
+                Some("hand over one TCP socket that listens (ListenStream= in a .socket unit)".to_owned())
+            }
             Self::Mail(portcullis_mail::SmtpError::Authorities { .. }) => {
                 Some("mail.authorities names a file with one certificate in PEM".to_owned())
             }
@@ -124,8 +128,7 @@ pub async fn run(settings: Settings, sources: Sources) -> Result<(), ServeError>
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
-    let listener = listen(settings.server.listen)?;
-    let address = listener.local_addr().map_err(|source| listen_error(settings.server.listen, source))?;
+    let (listener, address) = listening::listen(settings.server.listen)?;
     let random = Random::system();
     let secrets = settings.keep_secrets(&random)?;
     let base_url =
@@ -222,21 +225,6 @@ pub async fn open_foreign_users(
     let metrics = Metrics::new(&settings.metrics, env!("CARGO_PKG_VERSION"));
     let options = StoreOptions { url: url.clone(), ..wiring::store_options(settings, &clock, &random, &metrics) };
     ForeignUsers::open(&options, table).await
-}
-
-fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
-    let bind = || {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        // A restart must not wait for the last connections' TIME_WAIT.
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        socket.listen(BACKLOG)
-    };
-    bind().map_err(|source| listen_error(address, source))
-}
-
-fn listen_error(address: SocketAddr, source: std::io::Error) -> ServeError {
-    ServeError::Listen { address, taken: source.kind() == std::io::ErrorKind::AddrInUse, source }
 }
 
 /// Says where it listens and, while there is no administrator, how to make one.

@@ -53,6 +53,8 @@ pub(super) async fn speak(
     let mut told = false;
     loop {
         tokio::select! {
+            // In this order: told to shut down before it has read anything, the parser would close without an answer.
+            biased;
             result = connection.as_mut() => return result,
             () = stopping.cancelled(), if !told => {
                 told = true;

@@ -20,6 +20,9 @@ use super::{http1, http2, proxy_protocol};
 /// How long to wait before accepting again when the process is out of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// How long a client that connected just before the process stops may take to begin its request.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// What the server needs besides its listener.
 pub(super) struct Server {
     pub(super) front: Arc<Front>,
@@ -120,13 +123,17 @@ impl Server {
     }
 }
 
-/// What a client speaks; `None` when it said nothing for too long, or the process stops.
+/// What a client speaks; `None` when it said nothing for too long.
 async fn first_words(stream: &TcpStream, patience: &mut Patience, stopping: &CancellationToken) -> Option<Spoken> {
     let mut spoken = pin!(preface::spoken(stream));
+    let mut last_moment = pin!(async {
+        stopping.cancelled().await;
+        tokio::time::sleep(LAST_WORDS).await;
+    });
     loop {
         tokio::select! {
             spoken = spoken.as_mut() => return Some(spoken),
-            () = stopping.cancelled() => return None,
+            () = last_moment.as_mut() => return None,
             () = patience.next() => if patience.is_over(Some(Waiting::Head(0))) {
                 return None;
             }

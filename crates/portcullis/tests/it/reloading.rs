@@ -210,3 +210,38 @@ async fn a_restart_of_each_replica_under_load_fails_no_request() {
     assert!(served > 100);
     drop(replicas);
 }
+
+/// One process on a socket that a supervisor holds: it is replaced under load, and who connects meanwhile waits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_on_a_held_socket_refuses_nobody() {
+    let (upstream, _) = proxied::upstream().await;
+    let mut app = app().settings(&settings(upstream, &["a"])).on_held_socket().start();
+    let url = app.url("/api/a/x");
+    let (done, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let callers: Vec<_> = (0..4)
+        .map(|_| {
+            let (url, done, served) = (url.clone(), Arc::clone(&done), Arc::clone(&served));
+            tokio::spawn(async move {
+                while !done.load(Ordering::Relaxed) {
+                    // A connection each: one that was kept may be closed just as it is used, whoever listens.
+                    let answer = client().get(&url).send().await.expect("nobody is refused");
+                    assert_eq!(answer.status().as_u16(), 200);
+                    answer.bytes().await.expect("no answer is cut");
+                    served.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        })
+        .collect();
+    for _ in 0..4 {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        tokio::task::block_in_place(|| app.stop_and_restart());
+        assert_eq!(app.url("/api/a/x"), url, "it is the same socket");
+    }
+    done.store(true, Ordering::Relaxed);
+    for caller in callers {
+        caller.await.expect("no request failed");
+    }
+    let served = served.load(Ordering::Relaxed);
+    eprintln!("{served} requests during four restarts of one process, none failed");
+    assert!(served > 100);
+}
