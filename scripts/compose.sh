@@ -5,10 +5,10 @@ cd "$(dirname "$0")/.."
 
 if docker compose version >/dev/null 2>&1; then
   compose=(docker compose)
-elif command -v podman-compose >/dev/null; then
+elif command -v podman-compose >/dev/null && podman version >/dev/null 2>&1; then
   compose=(podman-compose)
 else
-  echo "neither docker compose nor podman-compose is installed: the compose file was not read. hint: pip install podman-compose"
+  echo "neither docker compose nor podman with podman-compose is installed: the compose file was not read. hint: apt-get install podman; pip install podman-compose"
   exit 0
 fi
 export PUBLIC_URL=https://gate.example
