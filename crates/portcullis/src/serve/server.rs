@@ -48,7 +48,8 @@ impl Server {
                 Ok((stream, peer)) => {
                     let counted = server.0.connections.count(server.0.countable(peer.ip()), room);
                     let Some(counted) = counted else { continue };
-                    let (server, stopping) = (Arc::clone(&server), stopping.clone());
+                    // Of its own: each look at it takes a lock, several times a request.
+                    let (server, stopping) = (Arc::clone(&server), stopping.child_token());
                     tasks.spawn(async move {
                         server.0.connection(&server.1, stream, peer, &stopping).await;
                         drop(counted);
