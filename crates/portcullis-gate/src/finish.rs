@@ -83,12 +83,12 @@ fn add_version(headers: &mut HeaderMap, version: &Version) {
 /// the whole limit is free again.
 fn add_limit(headers: &mut HeaderMap, standing: &Standing, now: i64) {
     let Standing { counted, rate, remaining, reset, retry } = standing;
-    let (name, reset) = (&counted.limit.name, whole_seconds(*reset));
-    let text = |value: String| HeaderValue::try_from(value).expect("words, digits and quotes");
+    let reset = whole_seconds(*reset);
     // For those without a multiplier it costs nothing to make.
-    let policy = if *rate == counted.limit.rate { counted.policy.clone() } else { limits::policy(name, *rate) };
+    let policy =
+        if *rate == counted.limit.rate { counted.policy.clone() } else { limits::policy(&counted.limit.name, *rate) };
     headers.insert(RATE_LIMIT_POLICY, policy);
-    headers.insert(RATE_LIMIT, text(format!("\"{name}\";r={remaining};t={reset}")));
+    headers.insert(RATE_LIMIT, standing.header(reset));
     headers.insert(X_LIMIT, HeaderValue::from(rate.limit));
     headers.insert(X_REMAINING, HeaderValue::from(*remaining));
     headers.insert(X_RESET, HeaderValue::from(now.saturating_add_unsigned(reset)));

@@ -40,13 +40,46 @@ pub(crate) struct Counted {
     pub(crate) id: u64,
     /// `RateLimit-Policy`, for those who have no multiplier.
     pub(crate) policy: HeaderValue,
+    /// What `RateLimit` begins with: `"name";r=`.
+    standing: Box<[u8]>,
 }
 
 impl Counted {
     pub(crate) fn new(limit: Limit, id: u64) -> Arc<Self> {
         let policy = policy(&limit.name, limit.rate);
-        Arc::new(Self { limit, id, policy })
+        let standing = format!("\"{}\";r=", limit.name).into_bytes().into();
+        Arc::new(Self { limit, id, policy, standing })
     }
+}
+
+impl Standing {
+    /// `RateLimit` (draft-ietf-httpapi-ratelimit-headers): requests left, and in how many seconds the whole limit is free.
+    pub(crate) fn header(&self, reset: u64) -> HeaderValue {
+        let begin = &self.counted.standing;
+        let mut text = Vec::with_capacity(begin.len() + ";t=".len() + 2 * MAX_DIGITS);
+        text.extend_from_slice(begin);
+        push_decimal(&mut text, self.remaining.into());
+        text.extend_from_slice(b";t=");
+        push_decimal(&mut text, reset);
+        HeaderValue::from_bytes(&text).expect("a limit's name is letters, digits, - and _")
+    }
+}
+
+const MAX_DIGITS: usize = 20;
+
+/// A number's digits, without the detour of `format!`, which every answer with a limit would pay for.
+fn push_decimal(text: &mut Vec<u8>, mut number: u64) {
+    let mut digits = [0; MAX_DIGITS];
+    let mut first = MAX_DIGITS;
+    loop {
+        first -= 1;
+        digits[first] = b'0' + u8::try_from(number % 10).expect("a digit");
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    text.extend_from_slice(&digits[first..]);
 }
 
 /// `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers).
@@ -223,6 +256,17 @@ pub(crate) fn counts(limit: &Limit, subject: Subject) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_header_tells_what_is_left_and_when_all_is_free() {
+        let rate = Rate::parse("10/1m").expect("valid").expect("on");
+        let counted = Counted::new(Limit::by_address("api", rate), 1);
+        let take = SharedTake { ahead: Duration::ZERO, retry: None };
+        let standing = |remaining| Standing { remaining, ..Standing::new(&counted, rate, take) };
+        assert_eq!(standing(9).header(0), "\"api\";r=9;t=0");
+        assert_eq!(standing(0).header(7), "\"api\";r=0;t=7");
+        assert_eq!(standing(u32::MAX).header(u64::MAX), "\"api\";r=4294967295;t=18446744073709551615");
+    }
 
     #[test]
     fn a_shared_count_reads_as_one_of_our_own() {

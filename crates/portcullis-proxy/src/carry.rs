@@ -7,6 +7,7 @@ use std::task::Poll;
 
 use arc_swap::ArcSwap;
 use http::header::{CONTENT_TYPE, HeaderMap};
+use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -103,23 +104,30 @@ impl Proxy {
         };
         let upgrade = tunnel::wanted(&parts.headers);
         let (connection, target) = connect(service, upgrade.is_some()).await?;
-        parts.uri = self::target(permit, forwarding, &parts.uri)?;
-        parts.version = Version::HTTP_11;
-        headers::for_upstream(&mut parts.headers, permit, forwarding, &target.authority);
-        headers::frame(&mut parts.headers, &body);
+        let uri = self::target(permit, forwarding, &parts.uri)?;
+        let outbound = |parts: &Parts, body: InboundBody| {
+            let mut outbound = Request::new(body);
+            *outbound.method_mut() = parts.method.clone();
+            *outbound.uri_mut() = uri.clone();
+            *outbound.headers_mut() = headers::for_upstream(&parts.headers, permit, forwarding, &target.authority);
+            headers::frame(&mut outbound);
+            outbound
+        };
         if let Some(protocol) = upgrade {
             let session = permit.principal().map(|principal| self.streams.register(&principal.session));
             let ending = Ending { session, stopping: self.streams.stopping().clone() };
-            return tunnel::open(Request::from_parts(parts, body), &protocol, connection, ending).await;
+            let mut request = outbound(&parts, body);
+            *request.extensions_mut() = std::mem::take(&mut parts.extensions);
+            return tunnel::open(request, &protocol, connection, ending).await;
         }
-        // Kept for a second try, should the target have closed the connection just as we write.
-        let again = (connection.reused && body.is_end_stream() && is_idempotent(&parts.method)).then(|| parts.clone());
-        let (response, connection) = match send(connection, Request::from_parts(parts, body)).await {
+        // Should the target have closed the connection just as we write, it is asked once more.
+        let repeatable = connection.reused && body.is_end_stream() && is_idempotent(&parts.method);
+        let (response, connection) = match send(connection, outbound(&parts, body)).await {
             Ok(answer) => answer,
             Err(Failed { error, unsent, reused }) => {
-                let request = match (unsent, again) {
-                    (Some(unsent), _) if reused => unsent,
-                    (None, Some(parts)) => Request::from_parts(parts, InboundBody::default()),
+                let request = match unsent {
+                    Some(unsent) if reused => unsent,
+                    None if repeatable => outbound(&parts, InboundBody::default()),
                     _ => return Err(ProxyError::from_exchange(error)),
                 };
                 let fresh = Connection::open(&target).await?;

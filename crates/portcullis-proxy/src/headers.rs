@@ -1,8 +1,8 @@
 //! What an upstream is told, and what it is not (requirements 38 and 42).
 
-use std::fmt::{Display, Write};
+use std::net::IpAddr;
 
-use bytes::BytesMut;
+use http::Request;
 use http::header::{CONNECTION, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, SET_COOKIE, TRANSFER_ENCODING};
 use http_body::Body;
 use portcullis_gate::{CookieName, InboundBody, Permit};
@@ -20,6 +20,8 @@ const KEY_ID: HeaderName = HeaderName::from_static("x-portcullis-api-key");
 const SCOPES: HeaderName = HeaderName::from_static("x-portcullis-scopes");
 const SESSION: HeaderName = HeaderName::from_static("x-portcullis-session");
 
+/// The most that are added beside a client's own.
+const ADDED: usize = 10;
 /// Headers of ours that a client must not send in any spelling, with `-` for every separator.
 const OURS: &str = "x-portcullis-";
 /// What tells of the hops before us.
@@ -28,21 +30,18 @@ const FORWARDED_PREFIX: &str = "x-forwarded-";
 /// spelling: another one would pass us and be read by a server that takes `_` for `-`.
 const EXACT_ONLY: [&str; 4] = ["x-api-key", "x-csrf-token", "x-request-id", "x-real-ip"];
 
-/// Takes out what `Connection` says concerns this hop only (RFC 9110 §7.6.1).
-fn remove_named_by_connection(headers: &mut HeaderMap) {
-    if !headers.contains_key(CONNECTION) {
-        return;
-    }
-    let named: Vec<HeaderName> = headers
+/// What `Connection` says concerns this hop only (RFC 9110 §7.6.1), beside what always does.
+fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    headers
         .get_all(CONNECTION)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|text| text.split(','))
-        .filter_map(|token| token.trim().parse().ok())
-        .collect();
-    for name in named {
-        headers.remove(name);
-    }
+        .map(str::trim)
+        // Nearly always it names nothing else, and then there is nothing to gather.
+        .filter(|token| !token.eq_ignore_ascii_case("keep-alive") && !token.eq_ignore_ascii_case("close"))
+        .filter_map(|token| token.parse().ok())
+        .collect()
 }
 
 /// Whether a header concerns this hop only, whatever `Connection` says.
@@ -67,22 +66,34 @@ fn tells_of_hops(name: &str) -> bool {
     matches!(name, "forwarded" | "x-real-ip") || name.starts_with(FORWARDED_PREFIX)
 }
 
-/// Makes a client's headers into an upstream's. Hop-by-hop first, identity last.
-pub(crate) fn for_upstream(headers: &mut HeaderMap, permit: &Permit, forwarding: &Forwarding, authority: &HeaderValue) {
+/// A client's headers as an upstream gets them: hop-by-hop left out first, identity added last. The client's own stay as
+/// they are, for a second try.
+pub(crate) fn for_upstream(
+    theirs: &HeaderMap,
+    permit: &Permit,
+    forwarding: &Forwarding,
+    authority: &HeaderValue,
+) -> HeaderMap {
     let (hands_over, believed) = (forwarding.forward_authorization, permit.origination().peer_trusted);
     let reads_csrf = permit.route().policy.csrf != CsrfPolicy::Exempt;
-    remove_named_by_connection(headers);
-    remove_all(headers, |name| {
+    let left_out = |name: &str| {
         is_hop_by_hop(name)
             || is_impostor(name)
-            || (!hands_over && matches!(name, "authorization" | "x-api-key"))
+            || (!hands_over && matches!(name, "authorization" | "x-api-key" | "cookie"))
             || (!believed && tells_of_hops(name))
             || (reads_csrf && name == "x-csrf-token")
-    });
-    if !hands_over {
-        remove_own_cookies(headers);
+    };
+    let named = named_by_connection(theirs);
+    let mut headers = HeaderMap::with_capacity(theirs.len() + ADDED);
+    for (name, value) in theirs {
+        if !left_out(name.as_str()) && !named.contains(name) {
+            headers.append(name.clone(), value.clone());
+        }
     }
-    add_origination(headers, permit);
+    if !hands_over && !named.contains(&COOKIE) {
+        add_cookies(&mut headers, theirs);
+    }
+    add_origination(&mut headers, permit);
     headers.insert(HOST, authority.clone());
     headers.insert(REQUEST_ID, value(permit.request_id().as_str()));
     let traceparent = HeaderValue::from_bytes(&permit.trace().traceparent()).expect("hexadecimal digits and hyphens");
@@ -100,6 +111,7 @@ pub(crate) fn for_upstream(headers: &mut HeaderMap, permit: &Permit, forwarding:
             headers.insert(SCOPES, scopes(session));
         }
     }
+    headers
 }
 
 /// What a key may do of what its owner may, between spaces.
@@ -110,15 +122,20 @@ fn scopes(session: &SessionState) -> HeaderValue {
 
 /// Frames a body of unknown length. Hyper does so too, but not for methods that
 /// rarely have one: there it would drop the body without a word.
-pub(crate) fn frame(headers: &mut HeaderMap, body: &InboundBody) {
-    if !body.is_end_stream() && body.size_hint().exact().is_none() {
-        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+pub(crate) fn frame(request: &mut Request<InboundBody>) {
+    if !request.body().is_end_stream() && request.body().size_hint().exact().is_none() {
+        request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
 }
 
 /// Makes an upstream's headers into ours: nothing of this hop, and no cookie of our names.
 pub(crate) fn from_upstream(headers: &mut HeaderMap) {
-    remove_named_by_connection(headers);
+    if headers.contains_key(CONNECTION) {
+        for name in named_by_connection(headers) {
+            headers.remove(name);
+        }
+        headers.remove(CONNECTION);
+    }
     remove_all(headers, is_hop_by_hop);
     if headers.contains_key(SET_COOKIE) {
         let kept: Vec<HeaderValue> =
@@ -158,23 +175,25 @@ fn remove_all(headers: &mut HeaderMap, unwanted: impl Fn(&str) -> bool) {
     }
 }
 
-fn remove_own_cookies(headers: &mut HeaderMap) {
+/// A client's cookies without ours.
+fn add_cookies(headers: &mut HeaderMap, theirs: &HeaderMap) {
     let ours =
         |value: &HeaderValue| value.as_bytes().windows(10).any(|window| window.eq_ignore_ascii_case(b"portcullis"));
-    if !headers.get_all(COOKIE).iter().any(ours) {
+    if !theirs.get_all(COOKIE).iter().any(ours) {
+        for value in theirs.get_all(COOKIE) {
+            headers.append(COOKIE, value.clone());
+        }
         return;
     }
-    let mut kept: Vec<String> = Vec::new();
-    for line in headers.get_all(COOKIE) {
+    let mut kept: Vec<&str> = Vec::new();
+    for line in theirs.get_all(COOKIE) {
         // A line that is not text might hide one of ours: none of it is passed on.
         let Ok(line) = line.to_str() else { continue };
-        let theirs = line.split(';').map(str::trim).filter(|pair| {
+        kept.extend(line.split(';').map(str::trim).filter(|pair| {
             let name = pair.split('=').next().unwrap_or_default().trim();
             !pair.is_empty() && !CookieName::all_spellings().any(|ours| name.eq_ignore_ascii_case(ours))
-        });
-        kept.extend(theirs.map(str::to_owned));
+        }));
     }
-    headers.remove(COOKIE);
     if !kept.is_empty() {
         headers.insert(COOKIE, HeaderValue::try_from(kept.join("; ")).expect("parts of a header value are one"));
     }
@@ -185,8 +204,10 @@ fn add_origination(headers: &mut HeaderMap, permit: &Permit) {
     let from = permit.origination();
     let chain = if from.peer_trusted { joined(headers, &FORWARDED_FOR) } else { None };
     let for_value = match chain {
-        Some(chain) => written(&format_args!("{chain}, {}", from.peer)),
-        None => written(&from.peer),
+        Some(chain) => {
+            HeaderValue::try_from(format!("{chain}, {}", from.peer)).expect("values joined by a value are one")
+        }
+        None => address(from.peer),
     };
     headers.insert(FORWARDED_FOR, for_value);
     headers.insert(FORWARDED_PROTO, HeaderValue::from_static(from.scheme()));
@@ -201,11 +222,23 @@ fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     (!values.is_empty()).then(|| values.join(", "))
 }
 
-/// What is written without control characters, as a value.
-fn written(what: &impl Display) -> HeaderValue {
-    let mut text = BytesMut::with_capacity(48);
-    write!(text, "{what}").expect("a buffer grows");
-    HeaderValue::from_maybe_shared(text.freeze()).expect("addresses, and values of headers, are values")
+/// An address as text. `Display` pads, which costs more than the digits.
+fn address(address: IpAddr) -> HeaderValue {
+    let IpAddr::V4(v4) = address else { return value(&address.to_string()) };
+    let mut text = Vec::with_capacity("255.255.255.255".len());
+    for octet in v4.octets() {
+        if !text.is_empty() {
+            text.push(b'.');
+        }
+        if octet >= 100 {
+            text.push(b'0' + octet / 100);
+        }
+        if octet >= 10 {
+            text.push(b'0' + octet / 10 % 10);
+        }
+        text.push(b'0' + octet % 10);
+    }
+    HeaderValue::from_bytes(&text).expect("digits and dots")
 }
 
 fn value(text: &str) -> HeaderValue {
@@ -260,16 +293,26 @@ mod tests {
     }
 
     #[test]
+    fn an_address_reads_as_anybody_would_write_it() {
+        for text in ["0.0.0.0", "9.10.99.100", "127.0.0.1", "203.0.113.255", "2001:db8::7", "::1"] {
+            assert_eq!(address(text.parse().expect("an address")), text);
+        }
+    }
+
+    #[test]
     fn sr_42_our_cookies_reach_no_upstream_and_come_from_none() {
-        let mut map = headers(&[
+        let passed_on = |cookies: &[(&'static str, &'static str)]| {
+            let mut map = HeaderMap::new();
+            add_cookies(&mut map, &headers(cookies));
+            map.get_all(COOKIE).iter().map(|value| value.to_str().expect("text").to_owned()).collect::<Vec<_>>()
+        };
+        let mixed = [
             ("cookie", "a=1; portcullis-session=s; __Host-portcullis-csrf=c"),
             ("cookie", "b=2; PORTCULLIS-REFRESH=r"),
-        ]);
-        remove_own_cookies(&mut map);
-        assert_eq!(map[COOKIE], "a=1; b=2");
-        let mut map = headers(&[("cookie", "portcullis-pre=1")]);
-        remove_own_cookies(&mut map);
-        assert!(!map.contains_key(COOKIE));
+        ];
+        assert_eq!(passed_on(&mixed), ["a=1; b=2"]);
+        assert!(passed_on(&[("cookie", "portcullis-pre=1")]).is_empty());
+        assert_eq!(passed_on(&[("cookie", "a=1"), ("cookie", "b=2")]), ["a=1", "b=2"], "theirs stay as they are");
         let mut map = headers(&[
             ("set-cookie", "portcullis-session=stolen; Path=/"),
             ("set-cookie", " __Host-Portcullis-CSRF = x"),
