@@ -46,7 +46,8 @@ pub(crate) enum Credential {
 /// The credentials of a request as they stand in its head.
 #[derive(Debug)]
 pub(crate) struct Presented<'a> {
-    bearer: Option<Result<&'a str, ()>>,
+    /// As bytes: one that is remembered need not be looked through for whether it is text.
+    bearer: Option<Result<&'a [u8], ()>>,
     api_key: Option<Result<&'a str, ()>>,
     cookie: &'a Carried,
 }
@@ -56,15 +57,15 @@ impl<'a> Presented<'a> {
         let mut values = headers.get_all(AUTHORIZATION).iter();
         let bearer = match (values.next(), values.next()) {
             (None, _) => None,
-            (Some(value), None) => value.to_str().map_or(Some(Err(())), |text| bearer_token(text).map(Ok)),
+            (Some(value), None) => bearer_token(value.as_bytes()).map(Ok),
             (Some(_), Some(_)) => Some(Err(())),
         };
         // `pk_` keys are the other spelling of X-API-Key.
-        let key_as_bearer = bearer.filter(|bearer| bearer.is_ok_and(is_api_key));
+        let key_as_bearer = bearer.filter(|bearer| bearer.is_ok_and(is_api_key)).map(|key| key.and_then(text));
         let mut values = headers.get_all(API_KEY).iter();
         let key = match (values.next(), values.next()) {
             (None, _) => key_as_bearer,
-            (Some(value), None) if key_as_bearer.is_none() => Some(value.to_str().map_err(|_| ())),
+            (Some(value), None) if key_as_bearer.is_none() => Some(text(value.as_bytes())),
             _ => Some(Err(())),
         };
         Self { bearer: bearer.filter(|_| key_as_bearer.is_none()), api_key: key, cookie: &cookies.session }
@@ -83,14 +84,19 @@ impl<'a> Presented<'a> {
 }
 
 /// The token after `Bearer`, whose case does not matter (RFC 9110 §11.1). Other schemes are not ours.
-fn bearer_token(value: &str) -> Option<&str> {
-    let (scheme, token) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+fn bearer_token(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, token) = value.split_at_checked("bearer".len())?;
+    let token = token.strip_prefix(b" ")?;
+    scheme.eq_ignore_ascii_case(b"bearer").then(|| token.trim_ascii())
+}
+
+fn text(value: &[u8]) -> Result<&str, ()> {
+    std::str::from_utf8(value).map_err(|_| ())
 }
 
 /// Whether a bearer token is an API key: no access token begins like one.
-fn is_api_key(token: &str) -> bool {
-    token.starts_with(portcullis_model::api_key::PREFIX)
+fn is_api_key(token: &[u8]) -> bool {
+    token.starts_with(portcullis_model::api_key::PREFIX.as_bytes())
 }
 
 /// Classifies what a request presents.
@@ -118,7 +124,7 @@ impl Classifier {
             return (Credential::None, None);
         }
         let cookie = match presented.cookie.value() {
-            Some(token) => self.session_of(token, now).await,
+            Some(token) => self.session_of(token.as_bytes(), now).await,
             None => Found::Bad,
         };
         let cookie_session = match &cookie {
@@ -148,7 +154,7 @@ impl Classifier {
     }
 
     /// The live session an access token is for. Awaits nothing when the session is known here.
-    async fn session_of(&self, token: &str, now: i64) -> Found {
+    async fn session_of(&self, token: &[u8], now: i64) -> Found {
         let Some(token) = self.verified.check(&*self.tokens, token, now) else { return Found::Bad };
         if let Some(session) = self.sessions.cached(token.session_id)
             // A token newer than the copy means that the copy is stale.
@@ -212,17 +218,17 @@ impl VerifiedTokens {
 
     /// The claims of a good token. A remembered one is still held against the
     /// clock and against the trust in force: keys, issuer and audience.
-    fn check(&self, tokens: &dyn AccessTokens, token: &str, now: i64) -> Option<Arc<VerifiedToken>> {
+    fn check(&self, tokens: &dyn AccessTokens, token: &[u8], now: i64) -> Option<Arc<VerifiedToken>> {
         if token.len() > MAX_TOKEN_BYTES {
             return None;
         }
-        let digest = sha256(token.as_bytes());
+        let digest = sha256(token);
         if let Some(known) = self.table.get(&digest)
             && known.trust == tokens.trust()
         {
             return (known.not_before <= now && now < known.expires).then_some(known);
         }
-        let verified = Arc::new(tokens.verify(token, now).ok()?);
+        let verified = Arc::new(tokens.verify(text(token).ok()?, now).ok()?);
         self.table.insert(digest, Arc::clone(&verified));
         Some(verified)
     }

@@ -25,7 +25,8 @@ pub(crate) enum HeadFault {
 #[derive(Debug, Default)]
 pub(crate) struct HeadScanner {
     place: Place,
-    line: Line,
+    /// The beginning of a line whose end has not come.
+    partial: Partial,
     head: Head,
     /// How many heads were complete before this one.
     complete: u64,
@@ -45,15 +46,24 @@ enum Place {
     Over,
 }
 
-/// The line being read.
+/// A line without its LF.
+#[derive(Clone, Copy)]
+struct Line<'a> {
+    /// Of what it begins with, as much as is kept.
+    start: &'a [u8],
+    length: usize,
+    last: u8,
+}
+
+/// A line that comes in pieces.
 #[derive(Debug)]
-struct Line {
+struct Partial {
     start: [u8; KEPT],
     length: usize,
     last: u8,
 }
 
-impl Default for Line {
+impl Default for Partial {
     fn default() -> Self {
         Self { start: [0; KEPT], length: 0, last: 0 }
     }
@@ -88,13 +98,20 @@ impl HeadScanner {
                 }
                 Place::Head | Place::ChunkSize | Place::Trailers => {
                     let Some(end) = line_end(bytes) else {
-                        self.line.extend(bytes);
+                        self.partial.extend(bytes);
                         return None;
                     };
-                    self.line.extend(&bytes[..end]);
+                    let whole = &bytes[..end];
                     bytes = &bytes[end + 1..];
-                    let line = std::mem::take(&mut self.line);
-                    if let Some(fault) = self.end_line(&line) {
+                    // Nearly every line comes in one piece: it is looked at where it lies.
+                    let fault = if self.partial.length == 0 {
+                        self.end_line(Line::of(whole))
+                    } else {
+                        let mut partial = std::mem::take(&mut self.partial);
+                        partial.extend(whole);
+                        self.end_line(partial.line())
+                    };
+                    if let Some(fault) = fault {
                         return Some((self.complete, fault));
                     }
                 }
@@ -105,11 +122,11 @@ impl HeadScanner {
 
     /// Whether a head has begun and is not complete.
     pub(crate) fn is_within_head(&self) -> bool {
-        matches!(self.place, Place::Head) && (self.head.begun || self.line.length > 0)
+        matches!(self.place, Place::Head) && (self.head.begun || self.partial.length > 0)
     }
 
     /// Takes a whole line; what is wrong with the head that it completes.
-    fn end_line(&mut self, line: &Line) -> Option<HeadFault> {
+    fn end_line(&mut self, line: Line<'_>) -> Option<HeadFault> {
         match self.place {
             Place::Head if line.is_empty() && !self.head.begun => {}
             Place::Head if line.is_empty() => {
@@ -154,7 +171,7 @@ impl HeadScanner {
 }
 
 impl Head {
-    fn read(&mut self, line: &Line) {
+    fn read(&mut self, line: Line<'_>) {
         self.bytes = self.bytes.saturating_add(line.length).saturating_add(1);
         // A bare LF ends a line for some servers and not for others (RFC 9112 §2.2).
         self.ambiguous |= line.is_bare();
@@ -163,7 +180,15 @@ impl Head {
             return;
         }
         // obs-fold (§5.2): the line above goes on, for some.
-        self.ambiguous |= matches!(line.kept().first(), Some(b' ' | b'\t'));
+        self.ambiguous |= matches!(line.start.first(), Some(b' ' | b'\t'));
+        // Of the names that count one begins with C and one with T.
+        if !line
+            .start
+            .first()
+            .is_some_and(|first| matches!(first, b'c' | b'C' | b't' | b'T') || first.is_ascii_whitespace())
+        {
+            return;
+        }
         let Some(colon) = line.kept().iter().position(|byte| *byte == b':') else { return };
         let (name, value) = (&line.kept()[..colon], line.kept()[colon + 1..].trim_ascii());
         // A name with a space before its colon is another name to some servers.
@@ -179,7 +204,7 @@ impl Head {
     }
 }
 
-impl Line {
+impl Partial {
     fn extend(&mut self, bytes: &[u8]) {
         let Some(last) = bytes.last() else { return };
         let kept = self.length.min(KEPT);
@@ -189,26 +214,36 @@ impl Line {
         self.last = *last;
     }
 
-    /// The beginning, without the carriage return.
-    fn kept(&self) -> &[u8] {
-        let kept = &self.start[..self.length.min(KEPT)];
-        if self.is_whole() { kept.strip_suffix(b"\r").unwrap_or(kept) } else { kept }
+    fn line(&self) -> Line<'_> {
+        Line { start: &self.start[..self.length.min(KEPT)], length: self.length, last: self.last }
+    }
+}
+
+impl<'a> Line<'a> {
+    fn of(whole: &'a [u8]) -> Self {
+        let start = &whole[..whole.len().min(KEPT)];
+        Self { start, length: whole.len(), last: whole.last().copied().unwrap_or_default() }
     }
 
-    fn is_whole(&self) -> bool {
+    /// The beginning, without the carriage return.
+    fn kept(self) -> &'a [u8] {
+        if self.is_whole() { self.start.strip_suffix(b"\r").unwrap_or(self.start) } else { self.start }
+    }
+
+    fn is_whole(self) -> bool {
         self.length <= KEPT
     }
 
-    fn is_bare(&self) -> bool {
+    fn is_bare(self) -> bool {
         self.last != b'\r'
     }
 
-    fn is_empty(&self) -> bool {
+    fn is_empty(self) -> bool {
         self.length == 0 || (self.length == 1 && self.last == b'\r')
     }
 
     /// The size before the chunk's extensions.
-    fn chunk_size(&self) -> Option<u64> {
+    fn chunk_size(self) -> Option<u64> {
         let digits = self.kept().split(|byte| matches!(byte, b';' | b' ' | b'\t')).next().unwrap_or_default();
         let hexadecimal = !digits.is_empty() && digits.iter().all(u8::is_ascii_hexdigit);
         let text = std::str::from_utf8(digits).ok().filter(|_| hexadecimal)?;
@@ -312,7 +347,7 @@ mod tests {
         for _ in 0..10_000 {
             assert_eq!(scanner.scan(&[b'a'; 1000]), None);
         }
-        assert_eq!(scanner.line.length, 10_000_000);
+        assert_eq!(scanner.partial.length, 10_000_000);
     }
 
     proptest! {
