@@ -4,7 +4,7 @@ CARGO ?= cargo
 T ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint openapi csrf pages fmt deny bench bench-storage bench-identity bench-phases coverage setup
+.PHONY: help run build test lint openapi csrf pages fmt deny bench bench-storage bench-identity bench-phases bench-request coverage setup
 
 help: ## print this page
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -55,6 +55,9 @@ bench-identity: build ## measure imports, sign-ins under load and what their tim
 
 bench-phases: ## count what each phase of the gate costs, in instructions (needs valgrind); prints the table of docs/gate.md
 	@bench/run.sh phases
+
+bench-request: build ## count what a whole proxied request costs, in instructions (needs valgrind)
+	@bench/run.sh request
 
 coverage: setup ## lines, functions and regions per crate (needs LLVM tools)
 	@scripts/coverage.sh

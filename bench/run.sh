@@ -35,4 +35,8 @@ if [ "${1:-}" = phases ]; then
   exec python3 bench/phases.py "$gate_cost"
 fi
 cargo build --release --package portcullis-proxy --example bare_proxy
+if [ "${1:-}" = request ]; then
+  command -v valgrind >/dev/null || DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends valgrind >/dev/null
+  exec python3 bench/request.py
+fi
 exec python3 bench/run.py "$@"
