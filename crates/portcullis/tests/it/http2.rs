@@ -85,6 +85,28 @@ async fn a_request_of_http_2_meets_the_same_gate_and_the_same_services() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_ends_with_its_session_and_its_connection_goes_on() {
+    const GIB: usize = 1 << 30;
+    let app = gateway("").await;
+    let (client, account) = (client(), register(&app).await);
+    let get = |path: &str| client.get(app.url(path)).bearer_auth(&account.access);
+    let mut download = get("/api/v1/closed/download").send().await.expect("an answer");
+    assert_eq!(download.status(), 200);
+    let logout = client.post(app.url("/api/v1/auth/logout")).bearer_auth(&account.access);
+    assert_eq!(send(logout.json(&json!({}))).await.status, 200);
+    let mut heard = 0;
+    let ended = loop {
+        match download.chunk().await {
+            Ok(Some(chunk)) => heard += chunk.len(),
+            Ok(None) => break "as if whole",
+            Err(_) => break "cut",
+        }
+    };
+    assert!(ended == "cut" && heard < GIB, "{ended} after {heard} bytes");
+    assert_eq!(send(get("/api/v1/closed/x")).await.status, 401);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sr_39_two_hosts_are_refused_and_cookies_in_crumbs_are_one_field() {
     let app = gateway("").await;
     let stream = tokio::net::TcpStream::connect(app.address()).await.expect("the server listens");
