@@ -89,6 +89,12 @@ pub enum ServeError {
     /// A socket that a supervisor handed over.
     #[error("the socket that was handed over (LISTEN_FDS) cannot be used")]
     HandedOver(#[source] std::io::Error),
+    /// A socket that a supervisor handed over, and that others can reach before anybody has said that they may.
+    #[error("the socket that was handed over listens on {address}, beyond this machine, and this is not production")]
+    Exposed {
+        /// Where.
+        address: SocketAddr,
+    },
     /// The first administrator's link.
     #[error("the first administrator's link could not be made")]
     FirstAdministrator(#[source] IdentityError),
@@ -114,6 +120,7 @@ impl ServeError {
             Self::HandedOver(_) => {
                 Some("hand over one TCP socket that listens (ListenStream= in a .socket unit)".to_owned())
             }
+            Self::Exposed { .. } => Some("set PORTCULLIS_ENV=production, or HOST to the socket's address".to_owned()),
             Self::Mail(portcullis_mail::SmtpError::Authorities { .. }) => {
                 Some("mail.authorities names a file with one certificate in PEM".to_owned())
             }
@@ -128,7 +135,7 @@ pub async fn run(settings: Settings, sources: Sources) -> Result<(), ServeError>
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
-    let (listener, address) = listening::listen(settings.server.listen)?;
+    let (listener, address) = listening::listen(&settings)?;
     let random = Random::system();
     let secrets = settings.keep_secrets(&random)?;
     let base_url =

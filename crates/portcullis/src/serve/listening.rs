@@ -5,21 +5,37 @@
 use std::net::SocketAddr;
 
 use listenfd::ListenFd;
+use portcullis_model::policy::Environment;
 use tokio::net::{TcpListener, TcpSocket};
 
 use super::ServeError;
+use crate::settings::Settings;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 1024;
 
-/// The socket that was handed over, else one at `address`; and where it is.
-pub(super) fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {
-    let listener = match handed_over().map_err(ServeError::HandedOver)? {
+/// The socket that was handed over, else one at the address of the settings; and where it is.
+pub(super) fn listen(settings: &Settings) -> Result<(TcpListener, SocketAddr), ServeError> {
+    let wanted = settings.server.listen;
+    let handed_over = handed_over().map_err(ServeError::HandedOver)?;
+    let is_handed_over = handed_over.is_some();
+    let listener = match handed_over {
         Some(listener) => listener,
-        None => bind(address).map_err(|source| failed(address, source))?,
+        None => bind(wanted).map_err(|source| failed(wanted, source))?,
     };
-    let address = listener.local_addr().map_err(|source| failed(address, source))?;
+    let address = listener.local_addr().map_err(|source| failed(wanted, source))?;
+    if is_handed_over && is_exposed(address, wanted, settings.environment) {
+        return Err(ServeError::Exposed { address });
+    }
     Ok((listener, address))
+}
+
+/// Whether a socket that was handed over goes beyond this machine where one of our own would not (requirement 50):
+/// outside production the settings have such an address only if `HOST` says so.
+fn is_exposed(handed_over: SocketAddr, wanted: SocketAddr, environment: Environment) -> bool {
+    environment != Environment::Production
+        && wanted.ip().is_loopback()
+        && !handed_over.ip().to_canonical().is_loopback()
 }
 
 fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
@@ -43,4 +59,27 @@ fn handed_over() -> std::io::Result<Option<TcpListener>> {
     let Some(listener) = sockets.take_tcp_listener(0)? else { return Ok(None) };
     listener.set_nonblocking(true)?;
     TcpListener::from_std(listener).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sr_50_a_socket_that_was_handed_over_goes_beyond_this_machine_only_where_ours_would() {
+        let exposed = |handed_over: &str, wanted: &str, environment| {
+            let address = |text: &str| text.parse().expect("an address");
+            is_exposed(address(handed_over), address(wanted), environment)
+        };
+        for anywhere in ["0.0.0.0:8000", "[::]:8000", "203.0.113.7:8000"] {
+            for environment in [Environment::Development, Environment::Test] {
+                assert!(exposed(anywhere, "127.0.0.1:8000", environment), "{anywhere}");
+                assert!(!exposed(anywhere, "0.0.0.0:8000", environment), "HOST says so");
+            }
+            assert!(!exposed(anywhere, "127.0.0.1:8000", Environment::Production));
+        }
+        for here in ["127.0.0.1:8000", "[::1]:8000", "[::ffff:127.0.0.1]:8000"] {
+            assert!(!exposed(here, "127.0.0.1:8000", Environment::Development), "{here}");
+        }
+    }
 }

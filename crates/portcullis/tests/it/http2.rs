@@ -135,6 +135,40 @@ async fn sr_39_two_hosts_are_refused_and_cookies_in_crumbs_are_one_field() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sr_39_what_would_be_ambiguous_in_http_1_is_refused_before_a_service_sees_it() {
+    let app = gateway("").await;
+    let smuggled = b"{}GET /api/v1/open/x HTTP/1.1\r\nHost: a\r\n\r\n";
+    let answer = |fields: &[(&str, &str)], body: &[u8]| {
+        let mut wire = Wire::open(&app);
+        let fields = fields.iter().map(|(name, value)| field(name, value)).collect::<Vec<_>>().concat();
+        let block = [vec![0x83], head("/api/v1/open/upload")[1..].to_vec(), fields].concat();
+        wire.frame(HEADERS, END_HEADERS, 1, &block).expect("it is open");
+        // It may be refused by its head already.
+        let _ = wire.frame(DATA, END_STREAM, 1, body);
+        let answer =
+            wire.await_frame(|f| f.kind == GOAWAY || (f.stream == 1 && [HEADERS, RST_STREAM].contains(&f.kind)));
+        answer.expect("an answer")
+    };
+    assert!(answer(&[("content-length", "2")], b"{}").is_ok(), "one that means what it says");
+    for (what, fields, body) in [
+        ("a coding", &[("transfer-encoding", "chunked")][..], &smuggled[..]),
+        ("a word about the connection", &[("connection", "content-length")], b"{}"),
+        ("an upgrade", &[("upgrade", "websocket")], b"{}"),
+        ("another TE than trailers", &[("te", "gzip")], b"{}"),
+        ("two lengths", &[("content-length", "2"), ("content-length", "3")], b"{}"),
+        ("a list of lengths", &[("content-length", "2, 2")], b"{}"),
+        ("a length that is too short", &[("content-length", "2")], smuggled),
+        ("a length that is too long", &[("content-length", "50")], b"{}"),
+        ("a name in upper case", &[("Content-Length", "2")], b"{}"),
+        ("a line break in a value", &[("x-a", "b\r\nx-portcullis-role: ADMIN")], b"{}"),
+        ("a line break in a name", &[("x-a\r\nx-b", "c")], b"{}"),
+    ] {
+        let answer = answer(fields, body);
+        assert!(!answer.is_ok(), "{what}: {:?}", answer.payload);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sr_40_a_head_that_is_too_large_is_refused_in_http_2_too() {
     let app = gateway("").await;
     let large = send(client().get(app.url("/api/v1/health")).header("x-large", "x".repeat(70_000))).await;
@@ -261,6 +295,7 @@ async fn without_http_2_its_clients_are_told_in_their_own_words() {
     assert_eq!(get(&app, "/api/v1/health").await.status, 200);
 }
 
+const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
@@ -287,10 +322,25 @@ struct Frame {
     payload: Vec<u8>,
 }
 
+impl Frame {
+    /// Whether it is the head of a 200: the eighth row of the table, perhaps after an update of its size.
+    fn is_ok(&self) -> bool {
+        self.kind == HEADERS && self.payload.iter().find(|byte| *byte >> 5 != 1) == Some(&0x88)
+    }
+}
+
 /// The block of a GET's fields, without compression but for the table (RFC 7541).
 fn head(path: &str) -> Vec<u8> {
-    let text = |index: u8, text: &str| [&[index, u8::try_from(text.len()).expect("short")], text.as_bytes()].concat();
-    [vec![0x82, 0x86], text(0x04, path), text(0x01, "a")].concat()
+    [vec![0x82, 0x86, 0x04], text(path), vec![0x01], text("a")].concat()
+}
+
+/// One more field of a block.
+fn field(name: &str, value: &str) -> Vec<u8> {
+    [vec![0x00], text(name), text(value)].concat()
+}
+
+fn text(text: &str) -> Vec<u8> {
+    [&[u8::try_from(text.len()).expect("short")], text.as_bytes()].concat()
 }
 
 impl Wire {
@@ -334,9 +384,7 @@ impl Wire {
 
     /// Whether a stream is answered with 200.
     fn answered(&mut self, id: u32) -> bool {
-        let frame = self.await_frame(|frame| frame.stream == id && frame.kind == HEADERS);
-        // The eighth row of the table, perhaps after an update of its size.
-        frame.is_some_and(|frame| frame.payload.iter().find(|byte| *byte >> 5 != 1) == Some(&0x88))
+        self.await_frame(|frame| frame.stream == id && frame.kind == HEADERS).is_some_and(|frame| frame.is_ok())
     }
 
     fn has(&mut self, stream: u32, kind: u8) -> bool {
