@@ -74,24 +74,10 @@ def a_request(start):
 def main():
     folder = pathlib.Path(tempfile.mkdtemp(prefix="portcullis-bench-"))
     upstream_port = run.free_port()
-    answer = 'default_type application/json; return 200 "{\\"ok\\":true}";'
-    server = f"server {{ listen 127.0.0.1:{upstream_port}; location / {{ {answer} }} }}"
-    upstream = run.start_nginx(folder, "upstream", server, core=1)
+    upstream = run.start_upstream(folder, upstream_port)
     try:
         run.wait_for(upstream_port)
-        (folder / "portcullis.toml").write_text(
-            f"""
-[limits]
-auth = "100000000/1m"
-api = "100000000/1m"
-[upstreams.bench]
-targets = ["http://127.0.0.1:{upstream_port}"]
-[[routes]]
-path = "/api/v1/bench/{{*rest}}"
-upstream = "bench"
-rate_limit = "100000000/1m"
-"""
-        )
+        (folder / "portcullis.toml").write_text(run.settings(upstream_port))
         # Hashing a password takes too long under valgrind.
         port = run.free_port()
         outside = run.start_portcullis(folder, port)

@@ -97,6 +97,32 @@ scgi_temp_path {folder}/{name}-s; {body} }}"""
     return subprocess.Popen(command, stderr=subprocess.DEVNULL)
 
 
+def start_upstream(folder, port):
+    """The service behind every contestant."""
+    answer = 'default_type application/json; return 200 "{\\"ok\\":true}";'
+    return start_nginx(folder, "upstream", f"server {{ listen 127.0.0.1:{port}; location / {{ {answer} }} }}", core=1)
+
+
+def settings(upstream):
+    """Limits that are on, but high; a route that asks for somebody and one that does not."""
+    return f"""
+[limits]
+auth = "100000000/1m"
+api = "100000000/1m"
+[upstreams.bench]
+targets = ["http://127.0.0.1:{upstream}"]
+[[routes]]
+path = "/api/v1/bench/{{*rest}}"
+upstream = "bench"
+auth = "required"
+rate_limit = "100000000/1m"
+[[routes]]
+path = "/api/v1/open/{{*rest}}"
+upstream = "bench"
+auth = "none"
+"""
+
+
 def post(port, path, body, token=None):
     c = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     headers = {"Content-Type": "application/json"}
@@ -191,14 +217,7 @@ def main():
     running = []
     try:
         upstream, plain, gate = free_port(), free_port(), free_port()
-        running.append(
-            start_nginx(
-                folder,
-                "upstream",
-                f'server {{ listen 127.0.0.1:{upstream}; location / {{ default_type application/json; return 200 "{{\\"ok\\":true}}"; }} }}',
-                core=1,
-            )
-        )
+        running.append(start_upstream(folder, upstream))
         proxy = start_nginx(
             folder,
             "proxy",
@@ -208,24 +227,7 @@ proxy_set_header Connection ""; proxy_set_header Host $host; proxy_set_header X-
             core=0,
         )
         running.append(proxy)
-        (folder / "portcullis.toml").write_text(
-            f"""
-[limits]
-auth = "100000000/1m"
-api = "100000000/1m"
-[upstreams.bench]
-targets = ["http://127.0.0.1:{upstream}"]
-[[routes]]
-path = "/api/v1/bench/{{*rest}}"
-upstream = "bench"
-auth = "required"
-rate_limit = "100000000/1m"
-[[routes]]
-path = "/api/v1/open/{{*rest}}"
-upstream = "bench"
-auth = "none"
-"""
-        )
+        (folder / "portcullis.toml").write_text(settings(upstream))
         wait_for(upstream)
         wait_for(plain)
 

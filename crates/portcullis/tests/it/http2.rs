@@ -1,6 +1,6 @@
 //! HTTP/2: the same gate, and what a connection may not do (requirements 39 and 40).
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,9 @@ use serde_json::json;
 
 use crate::client::{Answer, app, get, register, send};
 use crate::proxied;
+use crate::raw_http2::{
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, RST_STREAM, RawHttp2, WINDOW_UPDATE, field, head,
+};
 
 /// A gateway with `/api/v1/open`, which asks for nothing, and `/api/v1/closed`, which asks for a person and CSRF.
 async fn gateway(server: &str) -> TestApp {
@@ -139,7 +142,7 @@ async fn sr_39_what_would_be_ambiguous_in_http_1_is_refused_before_a_service_see
     let app = gateway("").await;
     let smuggled = b"{}GET /api/v1/open/x HTTP/1.1\r\nHost: a\r\n\r\n";
     let answer = |fields: &[(&str, &str)], body: &[u8]| {
-        let mut wire = Wire::open(&app);
+        let mut wire = RawHttp2::open(&app);
         let fields = fields.iter().map(|(name, value)| field(name, value)).collect::<Vec<_>>().concat();
         let block = [vec![0x83], head("/api/v1/open/upload")[1..].to_vec(), fields].concat();
         wire.frame(HEADERS, END_HEADERS, 1, &block).expect("it is open");
@@ -189,11 +192,11 @@ async fn sr_40_a_client_that_takes_requests_back_without_end_is_cut_off() {
     const MANY: usize = 5_000;
     let app = gateway("").await;
     // At once, so that nobody has looked at most of them.
-    let mut rapid = Wire::open(&app);
+    let mut rapid = RawHttp2::open(&app);
     let sent = (0..MANY).take_while(|_| rapid.get("/api/v1/open/never").and_then(|id| rapid.reset(id)).is_ok()).count();
     assert!(rapid.is_closed(), "{sent} requests were taken back at once");
     // One that waits until each few are under way, so that the parser has nothing against it.
-    let mut patient = Wire::open(&app);
+    let mut patient = RawHttp2::open(&app);
     let mut taken_back = 0;
     while taken_back < MANY && !patient.closed {
         let few: Vec<u32> = (0..5).filter_map(|_| patient.get("/api/v1/open/never").ok()).collect();
@@ -204,7 +207,7 @@ async fn sr_40_a_client_that_takes_requests_back_without_end_is_cut_off() {
     }
     assert!((100..150).contains(&taken_back), "{taken_back} requests could be taken back");
     // One that changes its mind now and then.
-    let mut honest = Wire::open(&app);
+    let mut honest = RawHttp2::open(&app);
     for _ in 0..150 {
         let taken_back = honest.get("/api/v1/open/never").expect("it is open");
         honest.reset(taken_back).expect("it is open");
@@ -217,7 +220,7 @@ async fn sr_40_a_client_that_takes_requests_back_without_end_is_cut_off() {
 async fn sr_40_continuations_without_end_are_cut_off() {
     let app = gateway("").await;
     for (what, piece) in [("large", vec![0u8; 16_000]), ("small", vec![0u8; 1]), ("empty", Vec::new())] {
-        let mut wire = Wire::open(&app);
+        let mut wire = RawHttp2::open(&app);
         wire.frame(HEADERS, 0, 1, &head("/api/v1/health")).expect("it is open");
         // A field without indexing whose name and value go on and on.
         wire.frame(CONTINUATION, 0, 1, &[0x00, 0x7f, 0xff, 0xff, 0xff, 0x07]).expect("it is open");
@@ -233,7 +236,7 @@ async fn sr_40_continuations_without_end_are_cut_off() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sr_40_slow_and_idle_connections_of_http_2_are_closed() {
     let app = gateway("header_timeout = \"1s\"\nbody_timeout = \"1s\"\nidle_timeout = \"2s\"").await;
-    let closed_within = |what: &str, mut wire: Wire, least: f64, most: f64| {
+    let closed_within = |what: &str, mut wire: RawHttp2, least: f64, most: f64| {
         let begun = Instant::now();
         assert!(wire.is_closed(), "{what} is still open");
         let seconds = begun.elapsed().as_secs_f64();
@@ -241,17 +244,17 @@ async fn sr_40_slow_and_idle_connections_of_http_2_are_closed() {
     };
     let half = TcpStream::connect(app.address()).expect("the server listens");
     (&half).write_all(b"PRI * HTTP/2.0\r\n").expect("it listens");
-    closed_within("half a preface", Wire::over(half), 0.9, 4.0);
-    closed_within("nothing after the preface", Wire::open(&app), 0.9, 4.0);
-    let mut begun = Wire::open(&app);
+    closed_within("half a preface", RawHttp2::over(half), 0.9, 4.0);
+    closed_within("nothing after the preface", RawHttp2::open(&app), 0.9, 4.0);
+    let mut begun = RawHttp2::open(&app);
     begun.frame(HEADERS, 0, 1, &head("/api/v1/health")).expect("it is open");
     closed_within("a head without an end", begun, 0.9, 4.0);
-    let mut idle = Wire::open(&app);
+    let mut idle = RawHttp2::open(&app);
     let id = idle.get("/api/v1/health").expect("it is open");
     assert!(idle.answered(id));
     closed_within("an idle connection", idle, 1.9, 6.0);
     // Its request has come to an end: the service waits for the rest of a body that does not come.
-    let mut slow = Wire::open(&app);
+    let mut slow = RawHttp2::open(&app);
     slow.frame(HEADERS, END_HEADERS, 1, &head("/api/v1/open/upload")).expect("it is open");
     assert!(slow.has(1, HEADERS), "a body that stops is answered");
 }
@@ -259,7 +262,7 @@ async fn sr_40_slow_and_idle_connections_of_http_2_are_closed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sr_40_an_answer_that_nobody_reads_is_given_up_and_the_others_go_on() {
     let app = gateway("send_timeout = \"1s\"").await;
-    let mut wire = Wire::open(&app);
+    let mut wire = RawHttp2::open(&app);
     // Room for others beside the 64 KB that this one may have.
     wire.frame(WINDOW_UPDATE, 0, 0, &(1u32 << 30).to_be_bytes()).expect("it is open");
     let unread = wire.get("/api/v1/open/download").expect("it is open");
@@ -276,7 +279,7 @@ async fn sr_40_an_answer_that_nobody_reads_is_given_up_and_the_others_go_on() {
 async fn a_stop_lets_requests_of_http_2_finish_and_takes_no_more() {
     let (upstream, _) = proxied::upstream().await;
     let app = app().settings(&(settings("", upstream) + "timeout = \"2s\"\nauth = \"none\"\n")).start();
-    let mut wire = Wire::open(&app);
+    let mut wire = RawHttp2::open(&app);
     let last = wire.get("/api/v1/closed/never").expect("it is open");
     wire.round_trip();
     app.ask_to_stop();
@@ -288,137 +291,9 @@ async fn a_stop_lets_requests_of_http_2_finish_and_takes_no_more() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_http_2_its_clients_are_told_in_their_own_words() {
     let app = gateway("http2 = false").await;
-    let mut wire = Wire::open(&app);
+    let mut wire = RawHttp2::open(&app);
     let goaway = wire.await_frame(|frame| frame.kind == GOAWAY).expect("a word");
     assert_eq!(goaway.payload[4..8], [0, 0, 0, 0x0d], "HTTP_1_1_REQUIRED");
     assert!(wire.is_closed());
     assert_eq!(get(&app, "/api/v1/health").await.status, 200);
-}
-
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-const WINDOW_UPDATE: u8 = 8;
-const CONTINUATION: u8 = 9;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
-/// How long to wait for what must come.
-const SOON: Duration = Duration::from_secs(20);
-
-/// A connection on which any frame can be sent (RFC 9113 §4.1).
-struct Wire {
-    stream: TcpStream,
-    next: u32,
-    heard: Vec<Frame>,
-    closed: bool,
-}
-
-struct Frame {
-    kind: u8,
-    stream: u32,
-    payload: Vec<u8>,
-}
-
-impl Frame {
-    /// Whether it is the head of a 200: the eighth row of the table, perhaps after an update of its size.
-    fn is_ok(&self) -> bool {
-        self.kind == HEADERS && self.payload.iter().find(|byte| *byte >> 5 != 1) == Some(&0x88)
-    }
-}
-
-/// The block of a GET's fields, without compression but for the table (RFC 7541).
-fn head(path: &str) -> Vec<u8> {
-    [vec![0x82, 0x86, 0x04], text(path), vec![0x01], text("a")].concat()
-}
-
-/// One more field of a block.
-fn field(name: &str, value: &str) -> Vec<u8> {
-    [vec![0x00], text(name), text(value)].concat()
-}
-
-fn text(text: &str) -> Vec<u8> {
-    [&[u8::try_from(text.len()).expect("short")], text.as_bytes()].concat()
-}
-
-impl Wire {
-    fn open(app: &TestApp) -> Self {
-        let mut stream = TcpStream::connect(app.address()).expect("the server listens");
-        stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").expect("it is open");
-        let mut wire = Self::over(stream);
-        wire.frame(SETTINGS, 0, 0, &[]).expect("it is open");
-        wire
-    }
-
-    fn over(stream: TcpStream) -> Self {
-        stream.set_nodelay(true).expect("it can be set");
-        stream.set_read_timeout(Some(SOON)).expect("a timeout can be set");
-        Self { stream, next: 1, heard: Vec::new(), closed: false }
-    }
-
-    fn frame(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> std::io::Result<()> {
-        let length = u32::try_from(payload.len()).expect("short").to_be_bytes();
-        let head = [&length[1..], &[kind, flags], &stream.to_be_bytes()].concat();
-        self.stream.write_all(&[&head, payload].concat())
-    }
-
-    fn get(&mut self, path: &str) -> std::io::Result<u32> {
-        let id = self.next;
-        self.next += 2;
-        self.frame(HEADERS, END_STREAM | END_HEADERS, id, &head(path))?;
-        Ok(id)
-    }
-
-    fn reset(&mut self, stream: u32) -> std::io::Result<()> {
-        self.frame(RST_STREAM, 0, stream, &8u32.to_be_bytes())
-    }
-
-    /// Waits until the server has read everything that was sent.
-    fn round_trip(&mut self) {
-        if self.frame(PING, 0, 0, b"are you ").is_ok() {
-            self.await_frame(|frame| frame.kind == PING);
-        }
-    }
-
-    /// Whether a stream is answered with 200.
-    fn answered(&mut self, id: u32) -> bool {
-        self.await_frame(|frame| frame.stream == id && frame.kind == HEADERS).is_some_and(|frame| frame.is_ok())
-    }
-
-    fn has(&mut self, stream: u32, kind: u8) -> bool {
-        self.await_frame(|frame| frame.stream == stream && frame.kind == kind).is_some()
-    }
-
-    /// Whether the server closes the connection.
-    fn is_closed(&mut self) -> bool {
-        self.await_frame(|_| false);
-        self.closed
-    }
-
-    /// The first frame of a kind, heard already or still to come.
-    fn await_frame(&mut self, wanted: impl Fn(&Frame) -> bool) -> Option<Frame> {
-        loop {
-            if let Some(at) = self.heard.iter().position(&wanted) {
-                return Some(self.heard.remove(at));
-            }
-            match self.read() {
-                Ok(frame) => self.heard.push(frame),
-                Err(error) => {
-                    self.closed = ![ErrorKind::WouldBlock, ErrorKind::TimedOut].contains(&error.kind());
-                    return None;
-                }
-            }
-        }
-    }
-
-    fn read(&mut self) -> std::io::Result<Frame> {
-        let mut head = [0; 9];
-        self.stream.read_exact(&mut head)?;
-        let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
-        self.stream.read_exact(&mut payload)?;
-        let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
-        Ok(Frame { kind: head[3], stream, payload })
-    }
 }

@@ -23,6 +23,7 @@ mod outages;
 mod passwords;
 mod people;
 mod proxied;
+mod raw_http2;
 mod reloading;
 mod replicas;
 mod rotation;
