@@ -1,5 +1,6 @@
 //! What an upstream is told, and what it is not (requirements 38 and 42).
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 use http::Request;
@@ -30,15 +31,16 @@ const FORWARDED_PREFIX: &str = "x-forwarded-";
 /// spelling: another one would pass us and be read by a server that takes `_` for `-`.
 const EXACT_ONLY: [&str; 4] = ["x-api-key", "x-csrf-token", "x-request-id", "x-real-ip"];
 
-/// What `Connection` says concerns this hop only (RFC 9110 §7.6.1), beside what always does.
-fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+/// What `Connection` says concerns this hop only (RFC 9110 §7.6.1), beside what always does. A set, because a client may
+/// name as much as a head holds.
+fn named_by_connection(headers: &HeaderMap) -> HashSet<HeaderName> {
     headers
         .get_all(CONNECTION)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|text| text.split(','))
         .map(str::trim)
-        // Nearly always it names nothing else, and then there is nothing to gather.
+        // Nearly always it names nothing else: then the set is empty, and asking it costs nothing.
         .filter(|token| !token.eq_ignore_ascii_case("keep-alive") && !token.eq_ignore_ascii_case("close"))
         .filter_map(|token| token.parse().ok())
         .collect()

@@ -217,6 +217,24 @@ async fn sr_40_a_client_that_takes_requests_back_without_end_is_cut_off() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sr_40_a_connection_carries_so_many_requests_at_a_time_and_refuses_more() {
+    /// As docs/edge.md has it.
+    const MOST: u32 = 100;
+    let app = gateway("").await;
+    let mut wire = RawHttp2::open(&app);
+    let requests: Vec<u32> = (0..MOST + 10).map(|_| wire.get("/api/v1/open/never").expect("it is open")).collect();
+    for _ in 0..10 {
+        let refused = wire.await_frame(|frame| frame.kind == RST_STREAM).expect("too many are refused");
+        assert!(requests[MOST as usize..].contains(&refused.stream), "{} is not one too many", refused.stream);
+        assert_eq!(refused.payload, 7u32.to_be_bytes(), "REFUSED_STREAM");
+    }
+    wire.reset(requests[0]).expect("it is open");
+    wire.round_trip();
+    let next = wire.get("/api/v1/health").expect("it is open");
+    assert!(wire.answered(next), "there is room again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sr_40_continuations_without_end_are_cut_off() {
     let app = gateway("").await;
     for (what, piece) in [("large", vec![0u8; 16_000]), ("small", vec![0u8; 1]), ("empty", Vec::new())] {
