@@ -150,10 +150,11 @@ pub async fn run(settings: Settings, sources: Sources) -> Result<(), ServeError>
     let background = house.start_background(&stopping);
     let (reloader, reload) = Reloader::new(&house, settings.clone(), sources, random).map_err(ServeError::Signals)?;
     background.spawn(reloader.run(stopping.clone()));
-    if let Some(path) = settings.server.control_socket.clone() {
-        background.spawn(Control { house: Arc::clone(&house), reload }.run(path, stopping.clone()));
+    // Before anybody is told that it listens, so that commands reach it, and a signal stops it politely, from its
+    // first moment.
+    if let Some(socket) = settings.server.control_socket.as_deref().and_then(control::Socket::open) {
+        background.spawn(Control { house: Arc::clone(&house), reload }.run(socket, stopping.clone()));
     }
-    // Before anybody is told that it listens, so that it is stopped politely from its first moment.
     let signals = StopSignals::listen().map_err(ServeError::Signals)?;
     announce(&settings, address, &base_url, &house.identity).await?;
 

@@ -39,9 +39,28 @@ pub(super) struct Control {
 }
 
 /// The socket, and its file, which goes with it.
-struct Socket {
+pub(super) struct Socket {
     listener: UnixListener,
     path: PathBuf,
+}
+
+impl Socket {
+    /// The socket at `path`, or none: a gateway whose socket cannot be made serves without one.
+    pub(super) fn open(path: &Path) -> Option<Self> {
+        match listen(path) {
+            Ok(socket) => Some(socket),
+            // Production with its database elsewhere has no data folder, and none is made for this.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                tracing::debug!(path = %path.display(), "there is no folder for the control socket");
+                None
+            }
+            Err(error) => {
+                let path = path.display();
+                tracing::warn!(%path, %error, "portcullis reload and portcullis limits cannot reach this process");
+                None
+            }
+        }
+    }
 }
 
 impl Drop for Socket {
@@ -51,21 +70,8 @@ impl Drop for Socket {
 }
 
 impl Control {
-    /// Answers until `stopping` is cancelled. A gateway whose socket cannot be made serves without one.
-    pub(super) async fn run(self, path: PathBuf, stopping: CancellationToken) {
-        let socket = match listen(&path) {
-            Ok(socket) => socket,
-            // Production with its database elsewhere has no data folder, and none is made for this.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                tracing::debug!(path = %path.display(), "there is no folder for the control socket");
-                return;
-            }
-            Err(error) => {
-                let path = path.display();
-                tracing::warn!(%path, %error, "portcullis reload and portcullis limits cannot reach this process");
-                return;
-            }
-        };
+    /// Answers until `stopping` is cancelled.
+    pub(super) async fn run(self, socket: Socket, stopping: CancellationToken) {
         let control = Arc::new(self);
         loop {
             let accepted = tokio::select! {
