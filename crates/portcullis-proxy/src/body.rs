@@ -8,25 +8,35 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
-use hyper::client::conn::http1::SendRequest;
-use portcullis_gate::{InboundBody, StreamGuard};
+use portcullis_gate::StreamGuard;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::error::ProxyError;
-use crate::pool::Connection;
+use crate::http1::{Exchange, Framing};
 use crate::upstream::Target;
 
 /// An upstream's body.
 pub struct ProxyBody {
-    body: Option<Incoming>,
-    /// The connection the body comes from, until it is given back.
-    connection: Option<(Connection, Arc<Target>)>,
+    source: Source,
     live: Option<Live>,
     /// Ends an event stream when the process stops.
     stopping: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
-    /// Keeps a connection open that has a task of its own.
-    _sender: Option<SendRequest<InboundBody>>,
+}
+
+enum Source {
+    /// Nothing, or nothing more.
+    Over,
+    /// All of it.
+    Whole(Bytes),
+    /// What has yet to come.
+    Coming(Box<Coming>),
+}
+
+/// The rest of a body, and the connection that it comes from.
+struct Coming {
+    exchange: Exchange,
+    framing: Framing,
+    target: Arc<Target>,
 }
 
 /// A registered stream: it ends with its session.
@@ -48,37 +58,43 @@ impl Live {
 impl ProxyBody {
     /// No body: an upgrade's answer.
     pub(crate) fn empty() -> Self {
-        Self { body: None, connection: None, live: None, stopping: None, _sender: None }
+        Self { source: Source::Over, live: None, stopping: None }
     }
 
-    pub(crate) fn new(
-        body: Incoming,
-        connection: Connection,
-        target: Arc<Target>,
-        live: Option<Live>,
-        stopping: Option<CancellationToken>,
-    ) -> Self {
-        let stopping = stopping.map(|token| Box::pin(token.cancelled_owned()));
-        Self { body: Some(body), connection: Some((connection, target)), live, stopping, _sender: None }
+    /// The body behind an answer's head.
+    pub(crate) fn new(mut exchange: Exchange, mut framing: Framing, target: Arc<Target>) -> Self {
+        let source = match exchange.whole(&mut framing) {
+            Some(body) => {
+                give_back(exchange, &target);
+                if body.is_empty() { Source::Over } else { Source::Whole(body) }
+            }
+            None => Source::Coming(Box::new(Coming { exchange, framing, target })),
+        };
+        Self { source, live: None, stopping: None }
     }
 
-    /// A body whose connection is driven by another task.
-    pub(crate) fn driven_elsewhere(body: Incoming, sender: SendRequest<InboundBody>, live: Option<Live>) -> Self {
-        Self { body: Some(body), connection: None, live, stopping: None, _sender: Some(sender) }
+    /// Ends the body when its session ends. If another registration of that session does so already, that is enough.
+    pub(crate) fn end_with(&mut self, live: Live) {
+        self.live.get_or_insert(live);
     }
 
-    /// Ends the body when `upload` ends. Both are of one session, so one registration is enough.
-    pub(crate) fn end_with(&mut self, upload: Live) {
-        self.live.get_or_insert(upload);
+    /// Ends the body, as if it were complete, when the process stops.
+    pub(crate) fn end_at(&mut self, stopping: CancellationToken) {
+        self.stopping = Some(Box::pin(stopping.cancelled_owned()));
     }
 
     /// A body that has ended needs its connection no longer.
-    pub(crate) fn release_if_done(&mut self, cx: &mut Context<'_>) {
-        if self.is_end_stream()
-            && let Some((connection, target)) = self.connection.take()
-        {
-            target.pool.give_back(connection, cx);
+    fn end(&mut self) {
+        if let Source::Coming(coming) = std::mem::replace(&mut self.source, Source::Over) {
+            let Coming { exchange, target, .. } = *coming;
+            give_back(exchange, &target);
         }
+    }
+}
+
+fn give_back(exchange: Exchange, target: &Target) {
+    if let Some(connection) = exchange.into_reusable() {
+        target.pool.give_back(connection);
     }
 }
 
@@ -91,48 +107,52 @@ impl Body for ProxyBody {
         if let Some(live) = &mut this.live
             && live.poll_closed(cx).is_ready()
         {
-            this.connection = None;
+            this.source = Source::Over;
             return Poll::Ready(Some(Err(ProxyError::SessionEnded)));
         }
         if let Some(stopping) = &mut this.stopping
             && stopping.as_mut().poll(cx).is_ready()
         {
             // It looks complete, so that a page connects again (HTML §9.2.3).
-            (this.body, this.connection) = (None, None);
+            this.source = Source::Over;
         }
-        let Some(body) = &mut this.body else { return Poll::Ready(None) };
-        let mut polled = Pin::new(&mut *body).poll_frame(cx);
-        if polled.is_pending()
-            && let Some((connection, _)) = &mut this.connection
-        {
-            // The frame may be waiting in the socket: read, then look again. A
-            // connection that has closed has said so to the body.
-            let _ = connection.driver.drive(cx);
-            polled = Pin::new(body).poll_frame(cx);
-        }
-        match polled {
-            Poll::Ready(Some(Ok(frame))) => {
-                this.release_if_done(cx);
-                Poll::Ready(Some(Ok(frame)))
+        let coming = match &mut this.source {
+            Source::Over => return Poll::Ready(None),
+            Source::Whole(body) => {
+                let body = std::mem::take(body);
+                this.source = Source::Over;
+                return Poll::Ready(Some(Ok(Frame::data(body))));
             }
-            Poll::Ready(Some(Err(error))) => {
-                this.connection = None;
-                Poll::Ready(Some(Err(ProxyError::Broken(error))))
+            Source::Coming(coming) => coming,
+        };
+        match std::task::ready!(coming.exchange.poll_body(&mut coming.framing, cx)) {
+            Some(Ok(data)) => {
+                if coming.framing.left() == Some(0) {
+                    this.end();
+                }
+                Poll::Ready(Some(Ok(Frame::data(data))))
             }
-            Poll::Ready(None) => {
-                this.body = None;
-                this.release_if_done(cx);
+            Some(Err(error)) => {
+                this.source = Source::Over;
+                Poll::Ready(Some(Err(error)))
+            }
+            None => {
+                this.end();
                 Poll::Ready(None)
             }
-            Poll::Pending => Poll::Pending,
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(Body::is_end_stream)
+        matches!(self.source, Source::Over)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+        let left = match &self.source {
+            Source::Over => Some(0),
+            Source::Whole(body) => Some(body.len() as u64),
+            Source::Coming(coming) => coming.framing.left(),
+        };
+        left.map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }

@@ -6,16 +6,16 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use arc_swap::ArcSwap;
-use http::header::{CONTENT_TYPE, HeaderMap};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode, Version};
+use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
-use hyper::body::Incoming;
-use portcullis_gate::{Destination, InboundBody, LiveStreams, Permit};
+use portcullis_gate::{Destination, InboundBody, LiveStreams, Permit, StreamGuard};
 use portcullis_telemetry::Metrics;
 
 use crate::body::{Live, ProxyBody};
 use crate::error::{Outcome, ProxyError};
+use crate::http1::{Answer, Exchange, RequestHead, Upload};
 use crate::pool::Connection;
 use crate::target::target;
 use crate::tunnel::Ending;
@@ -98,72 +98,74 @@ impl Proxy {
         service: &Service,
         request: Request<InboundBody>,
     ) -> Result<Response<ProxyBody>, ProxyError> {
-        let (mut parts, body) = request.into_parts();
         let Destination::Upstream(forwarding) = permit.destination() else {
             unreachable!("carry found an upstream");
         };
-        let upgrade = tunnel::wanted(&parts.headers);
-        let (connection, target) = connect(service, upgrade.is_some()).await?;
-        let uri = self::target(permit, forwarding, &parts.uri)?;
-        let outbound = |parts: &Parts, body: InboundBody| {
-            let mut outbound = Request::new(body);
-            *outbound.method_mut() = parts.method.clone();
-            *outbound.uri_mut() = uri.clone();
-            *outbound.headers_mut() = headers::for_upstream(&parts.headers, permit, forwarding, &target.authority);
-            headers::frame(&mut outbound);
-            outbound
-        };
-        if let Some(protocol) = upgrade {
-            let session = permit.principal().map(|principal| self.streams.register(&principal.session));
-            let ending = Ending { session, stopping: self.streams.stopping().clone() };
-            let mut request = outbound(&parts, body);
-            *request.extensions_mut() = std::mem::take(&mut parts.extensions);
-            return tunnel::open(request, &protocol, connection, ending).await;
+        let (mut parts, body) = request.into_parts();
+        let switching = tunnel::wanted(&mut parts);
+        let (mut connection, target) = connect(service, switching.is_some()).await?;
+        let buffer = std::mem::take(&mut connection.write);
+        let mut head = RequestHead::new(buffer, &parts.method, &self::target(permit, forwarding, &parts.uri)?);
+        headers::for_upstream(&mut head, &parts.headers, permit, forwarding, &target.authority);
+        if switching.is_some() {
+            tunnel::ask(&mut head);
         }
-        // Should the target have closed the connection just as we write, it is asked once more.
-        let repeatable = connection.reused && body.is_end_stream() && is_idempotent(&parts.method);
-        let (response, connection) = match send(connection, outbound(&parts, body)).await {
-            Ok(answer) => answer,
-            Err(Failed { error, unsent, reused }) => {
-                let request = match unsent {
-                    Some(unsent) if reused => unsent,
-                    None if repeatable => outbound(&parts, InboundBody::default()),
-                    _ => return Err(ProxyError::from_exchange(error)),
-                };
-                let fresh = Connection::open(&target).await?;
-                send(fresh, request).await.map_err(|failed| ProxyError::from_exchange(failed.error))?
+        let upload = Upload::new(head, body, says_empty(&parts));
+        let idempotent = is_idempotent(&parts.method);
+        let mut exchange = Exchange::new(connection, upload, parts.method);
+        let mut answer = exchange.answer().await;
+        // Should the target have closed the connection just as we wrote, it is asked once more.
+        if matches!(answer, Err(ProxyError::Broken(_))) && exchange.may_repeat(idempotent) {
+            exchange.repeat_on(Connection::open(&target).await?);
+            answer = exchange.answer().await;
+        }
+        let answer = answer?;
+        let live = || permit.principal().map(|principal| self.streams.register(&principal.session));
+        match (switching, answer.status == StatusCode::SWITCHING_PROTOCOLS) {
+            (None, false) => Ok(self.plain(answer, exchange, target, live)),
+            (None, true) => Err(ProxyError::UnexpectedUpgrade),
+            (Some(client), true) => {
+                let ending = Ending { session: live(), stopping: self.streams.stopping().clone() };
+                Ok(tunnel::open(exchange, answer, client, ending))
             }
-        };
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return Err(ProxyError::UnexpectedUpgrade);
+            // It ends with the session, however short: or asking for an upgrade would hide a stream. What the upstream
+            // makes of its connection from here on is not for us to guess.
+            (Some(_), false) => {
+                exchange.keep_no_connection();
+                let mut response = self.plain(answer, exchange, target, || None);
+                if let Some(session) = live() {
+                    response.body_mut().end_with(Live::new(session));
+                }
+                Ok(response)
+            }
         }
-        Ok(self.answer(permit, response, connection, target).await)
     }
 
-    async fn answer(
+    /// An answer in plain HTTP. One of unknown length may go on for hours: it ends with what `live` registers.
+    fn plain(
         &self,
-        permit: &Permit,
-        response: Response<Incoming>,
-        connection: Connection,
+        answer: Answer,
+        exchange: Exchange,
         target: Arc<Target>,
+        live: impl FnOnce() -> Option<StreamGuard>,
     ) -> Response<ProxyBody> {
-        let (mut parts, body) = response.into_parts();
-        headers::from_upstream(&mut parts.headers);
-        parts.version = Version::HTTP_11;
-        // An answer of unknown length may go on for hours: it ends with its session.
-        let endless = body.size_hint().exact().is_none();
-        let principal = permit.principal().filter(|_| endless);
-        let live = principal.map(|principal| Live::new(self.streams.register(&principal.session)));
+        let Answer { status, reason, headers, framing, .. } = answer;
+        let endless = framing.left().is_none();
+        let mut body = ProxyBody::new(exchange, framing, target);
+        if endless && let Some(session) = live() {
+            body.end_with(Live::new(session));
+        }
         // A page follows it for as long as it is open: when the process stops it is told to ask elsewhere.
-        let is_events = endless && is_event_stream(&parts.headers);
-        let stopping = is_events.then(|| self.streams.stopping().clone());
-        let mut body = ProxyBody::new(body, connection, target, live, stopping);
-        poll_fn(|cx| {
-            body.release_if_done(cx);
-            Poll::Ready(())
-        })
-        .await;
-        Response::from_parts(parts, body)
+        if endless && is_event_stream(&headers) {
+            body.end_at(self.streams.stopping().clone());
+        }
+        let mut response = Response::new(body);
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        if let Some(reason) = reason {
+            response.extensions_mut().insert(reason);
+        }
+        response
     }
 
     fn register_upload(&self, permit: &Permit, request: &Request<InboundBody>) -> Option<Live> {
@@ -177,11 +179,8 @@ impl Proxy {
 async fn connect(service: &Service, fresh: bool) -> Result<(Connection, Arc<Target>), ProxyError> {
     let mut failed = None;
     for target in service.in_turn() {
-        if !fresh {
-            let idle = poll_fn(|cx| Poll::Ready(target.pool.take(cx))).await;
-            if let Some(connection) = idle {
-                return Ok((connection, Arc::clone(target)));
-            }
+        if let Some(connection) = if fresh { None } else { target.pool.take() } {
+            return Ok((connection, Arc::clone(target)));
         }
         // Nothing was sent yet, so the next target may be tried.
         match Connection::open(target).await {
@@ -192,38 +191,9 @@ async fn connect(service: &Service, fresh: bool) -> Result<(Connection, Arc<Targ
     Err(failed.unwrap_or_else(|| ProxyError::Connect(std::io::Error::other("the upstream has no targets"))))
 }
 
-/// An exchange that gave no answer.
-struct Failed {
-    error: hyper::Error,
-    /// The request, if not a byte of it was written.
-    unsent: Option<Request<InboundBody>>,
-    reused: bool,
-}
-
-/// Sends a request and waits for the answer's head, driving the connection.
-async fn send(
-    mut connection: Connection,
-    request: Request<InboundBody>,
-) -> Result<(Response<Incoming>, Connection), Failed> {
-    let reused = connection.reused;
-    let result = {
-        let mut answer = pin!(connection.sender.try_send_request(request));
-        let mut closed = false;
-        poll_fn(|cx| {
-            if !closed {
-                closed = connection.driver.drive(cx).is_ready();
-            }
-            answer.as_mut().poll(cx)
-        })
-        .await
-    };
-    match result {
-        Ok(response) => Ok((response, connection)),
-        Err(mut failed) => {
-            let unsent = failed.take_message();
-            Err(Failed { error: failed.into_error(), unsent, reused })
-        }
-    }
+/// Whether a request without a body says so: where one is expected, and where the client did.
+fn says_empty(parts: &Parts) -> bool {
+    matches!(parts.method, Method::POST | Method::PUT | Method::PATCH) || parts.headers.contains_key(CONTENT_LENGTH)
 }
 
 fn is_event_stream(headers: &HeaderMap) -> bool {

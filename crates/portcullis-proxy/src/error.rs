@@ -1,5 +1,9 @@
 //! Why an upstream gave no answer. Knows no HTTP status.
 
+use portcullis_gate::BodyError;
+
+use crate::http1::Broken;
+
 /// What went wrong between us and an upstream.
 #[derive(Debug, thiserror::Error)]
 pub enum ProxyError {
@@ -14,7 +18,7 @@ pub enum ProxyError {
     Timeout,
     /// The upstream broke off or spoke something that is not HTTP.
     #[error("the upstream broke the connection")]
-    Broken(#[source] hyper::Error),
+    Broken(#[from] Broken),
     /// The upstream switched protocols without being asked to.
     #[error("the upstream switched protocols without being asked to")]
     UnexpectedUpgrade,
@@ -35,23 +39,17 @@ pub enum ProxyError {
     SessionEnded,
 }
 
-impl ProxyError {
-    /// From a failed exchange: whose fault was it?
-    pub(crate) fn from_exchange(error: hyper::Error) -> Self {
-        let mut source = std::error::Error::source(&error);
-        while let Some(cause) = source {
-            if let Some(body) = cause.downcast_ref::<portcullis_gate::BodyError>() {
-                return match body {
-                    portcullis_gate::BodyError::TooLarge => Self::BodyTooLarge,
-                    portcullis_gate::BodyError::TooSlow => Self::BodyTooSlow,
-                    portcullis_gate::BodyError::Transport(_) => Self::ClientBody,
-                };
-            }
-            source = cause.source();
+impl From<BodyError> for ProxyError {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::TooLarge => Self::BodyTooLarge,
+            BodyError::TooSlow => Self::BodyTooSlow,
+            BodyError::Transport(_) => Self::ClientBody,
         }
-        Self::Broken(error)
     }
+}
 
+impl ProxyError {
     /// The error type of `Proxy-Status` (RFC 9209 §2.3).
     pub fn proxy_status(&self) -> &'static str {
         match self {

@@ -1,40 +1,40 @@
 //! Kept-alive connections to one target.
 //!
-//! A connection is driven by whoever uses it: the request's own task polls the
-//! connection beside the response, so that a request costs no second task and
-//! no wake-up across threads. While it is idle nobody polls it; what the target
-//! did meanwhile is found out when it is taken out again.
+//! A connection belongs to whoever uses it. While it is idle nobody polls it; what the target did meanwhile is found out
+//! when it is taken out again.
 
-use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
-use portcullis_gate::InboundBody;
+use bytes::BytesMut;
 use tokio::net::TcpStream;
+use tokio_util::io::poll_read_buf;
 
 use crate::error::ProxyError;
+use crate::http1::Broken;
 use crate::upstream::Target;
 
 /// The most idle connections kept for one target.
 const MAX_IDLE: usize = 128;
-/// The most that is read from a target ahead of its reader, head included, in bytes.
-const MAX_BUFFER: usize = 64 * 1024;
 /// How long an idle connection is kept. Shorter than common servers' own limit of 60 to 75 s.
 const IDLE_LIFETIME: Duration = Duration::from_secs(45);
+/// How much is read at once to begin with, in bytes: heads and small bodies.
+const LEAST_READ: usize = 8 * 1024;
+/// How much is read at once from a target that has much to say.
+const MOST_READ: usize = 64 * 1024;
 
-type Http = http1::Connection<TokioIo<TcpStream>, InboundBody>;
-
-/// Reads and writes for a connection, until it has closed.
-pub(crate) struct Driver(Option<Pin<Box<Http>>>);
-
-/// One connection and what drives it.
+/// One connection.
 pub(crate) struct Connection {
-    pub(crate) sender: SendRequest<InboundBody>,
-    pub(crate) driver: Driver,
+    pub(crate) stream: TcpStream,
+    /// What was read and not looked at yet.
+    pub(crate) read: BytesMut,
+    /// Room for the next request's head.
+    pub(crate) write: Vec<u8>,
+    /// How much is read at once.
+    reads: usize,
     /// Whether it carried a request before: then the target may have closed it
     /// just as we write.
     pub(crate) reused: bool,
@@ -48,10 +48,10 @@ pub(crate) struct Pool {
 
 impl Pool {
     /// A live idle connection.
-    pub(crate) fn take(&self, cx: &mut Context<'_>) -> Option<Connection> {
+    pub(crate) fn take(&self) -> Option<Connection> {
         loop {
             let (mut connection, since) = self.lock().pop()?;
-            if since.elapsed() < IDLE_LIFETIME && connection.is_usable(cx) {
+            if since.elapsed() < IDLE_LIFETIME && connection.is_quiet() {
                 connection.reused = true;
                 return Some(connection);
             }
@@ -59,10 +59,8 @@ impl Pool {
     }
 
     /// Keeps a connection that may carry another request.
-    pub(crate) fn give_back(&self, mut connection: Connection, cx: &mut Context<'_>) {
-        if !connection.is_usable(cx) {
-            return;
-        }
+    pub(crate) fn give_back(&self, mut connection: Connection) {
+        connection.settle();
         let now = Instant::now();
         let mut idle = self.lock();
         // The oldest are at the front, where `take` comes last: after a burst it
@@ -84,54 +82,43 @@ impl Pool {
 impl Connection {
     /// Connects to a target.
     pub(crate) async fn open(target: &Target) -> Result<Self, ProxyError> {
-        let (sender, driver) = handshake(target).await?;
-        Ok(Self { sender, driver: Driver(Some(Box::pin(driver))), reused: false })
+        let connecting = TcpStream::connect((target.host.as_str(), target.port));
+        let stream = match tokio::time::timeout(target.connect_timeout, connecting).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return Err(ProxyError::Connect(error)),
+            Err(elapsed) => return Err(ProxyError::Connect(elapsed.into())),
+        };
+        stream.set_nodelay(true).map_err(ProxyError::Connect)?;
+        Ok(Self { stream, read: BytesMut::new(), write: Vec::new(), reads: LEAST_READ, reused: false })
     }
 
-    /// For a connection that outlives its request: what sends on it, and what drives it to its end.
-    pub(crate) fn into_upgradeable(
-        self,
-    ) -> (SendRequest<InboundBody>, impl Future<Output = hyper::Result<()>> + Send + 'static) {
-        let driver = self.driver.0.expect("a connection that carried nothing yet has not been driven to its end");
-        (self.sender, Pin::into_inner(driver).with_upgrades())
+    /// Reads what there is, behind what was read before; 0 at the connection's end.
+    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Broken>> {
+        self.read.reserve(self.reads);
+        let read = ready!(poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.read)).map_err(Broken::Connection)?;
+        if read >= self.reads {
+            self.reads = (2 * self.reads).min(MOST_READ);
+        }
+        Poll::Ready(Ok(read))
     }
 
-    fn is_usable(&mut self, cx: &mut Context<'_>) -> bool {
-        self.driver.drive(cx).is_pending() && self.sender.is_ready()
+    /// Whether the target has neither closed it nor said anything that nobody asked for. Costs no system call while it
+    /// has not.
+    fn is_quiet(&self) -> bool {
+        let said = self.stream.try_read(&mut [0]);
+        said.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
-}
 
-impl Driver {
-    /// Lets the connection read and write what it can. Ready once it has closed.
-    pub(crate) fn drive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(http) = &mut self.0 else { return Poll::Ready(()) };
-        match http.as_mut().poll(cx) {
-            // Whatever failed is told by the response or its body.
-            Poll::Ready(_) => {
-                self.0 = None;
-                Poll::Ready(())
-            }
-            Poll::Pending => Poll::Pending,
+    /// Gives up the room that only a large body needed.
+    fn settle(&mut self) {
+        if self.reads > LEAST_READ {
+            (self.read, self.reads) = (BytesMut::new(), LEAST_READ);
         }
     }
 }
 
-/// A connected socket that speaks HTTP/1.1.
-async fn handshake(target: &Target) -> Result<(SendRequest<InboundBody>, Http), ProxyError> {
-    let connecting = TcpStream::connect((target.host.as_str(), target.port));
-    let stream = match tokio::time::timeout(target.connect_timeout, connecting).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return Err(ProxyError::Connect(error)),
-        Err(elapsed) => return Err(ProxyError::Connect(elapsed.into())),
-    };
-    stream.set_nodelay(true).map_err(ProxyError::Connect)?;
-    http1::Builder::new().max_buf_size(MAX_BUFFER).handshake(TokioIo::new(stream)).await.map_err(ProxyError::Broken)
-}
-
 #[cfg(test)]
 mod tests {
-    use std::future::poll_fn;
-
     use http::HeaderValue;
     use tokio::net::TcpListener;
 
@@ -152,12 +139,7 @@ mod tests {
 
     /// Gives the pool a connection; the target's end of it is the caller's to keep open.
     async fn keep_one(target: &Target, listener: &TcpListener) -> TcpStream {
-        let mut connection = Some(Connection::open(target).await.expect("the target listens"));
-        poll_fn(|cx| {
-            target.pool.give_back(connection.take().expect("polled once"), cx);
-            Poll::Ready(())
-        })
-        .await;
+        target.pool.give_back(Connection::open(target).await.expect("the target listens"));
         listener.accept().await.expect("a connection").0
     }
 
@@ -172,7 +154,7 @@ mod tests {
         let (target, listener) = target().await;
         let _theirs = keep_one(&target, &listener).await;
         age_the_oldest(&target.pool);
-        assert!(poll_fn(|cx| Poll::Ready(target.pool.take(cx))).await.is_none());
+        assert!(target.pool.take().is_none());
     }
 
     #[tokio::test]

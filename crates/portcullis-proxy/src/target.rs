@@ -1,27 +1,32 @@
 //! The request target an upstream sees.
 
 use http::Uri;
-use http::uri::PathAndQuery;
 use portcullis_gate::Permit;
 use portcullis_model::policy::Forwarding;
 
 use crate::error::ProxyError;
 
-/// The gate's path without the route's prefix, and the query without `_csrf`.
-pub(crate) fn target(permit: &Permit, forwarding: &Forwarding, original: &Uri) -> Result<Uri, ProxyError> {
+/// The gate's path without the route's prefix, and the query without `_csrf`: the parts that make up the target.
+pub(crate) fn target<'a>(
+    permit: &'a Permit,
+    forwarding: &Forwarding,
+    original: &'a Uri,
+) -> Result<[&'a str; 3], ProxyError> {
     let path = stripped(permit.path(), forwarding.strip_prefix.as_deref());
-    // Nearly always nothing changed: then nothing is copied.
+    // Nearly always nothing changed: then it has been looked at already.
     if let Some(same) = original.path_and_query()
         && same.path() == path
         && same.query() == permit.query()
     {
-        return Ok(Uri::from(same.clone()));
+        return Ok([same.as_str(), "", ""]);
     }
-    let text = match permit.query() {
-        Some(query) if !query.is_empty() => format!("{path}?{query}"),
-        _ => path.to_owned(),
+    let parts = match permit.query() {
+        Some(query) if !query.is_empty() => [path, "?", query],
+        _ => [path, "", ""],
     };
-    PathAndQuery::try_from(text).map(Uri::from).map_err(|_| ProxyError::Target)
+    // It goes over the wire as it is, so nothing in it may end the request line or begin a fragment.
+    let is_plain = |part: &str| part.bytes().all(|byte| byte > b' ' && byte != b'#' && byte != 0x7f);
+    if parts.into_iter().all(is_plain) { Ok(parts) } else { Err(ProxyError::Target) }
 }
 
 /// Takes a prefix off at a segment's border; what is left always begins with `/`.

@@ -85,6 +85,28 @@ impl Peer {
         }
     }
 
+    /// The same as bytes.
+    pub(crate) async fn until_bytes(&mut self, end: &[u8]) -> Vec<u8> {
+        // Only what is new can end it: looking at all of it each time would take long.
+        let mut looked = 0;
+        loop {
+            let from = looked;
+            if let Some(start) = find(&self.unread[from..], end) {
+                return self.unread.drain(..from + start + end.len()).collect();
+            }
+            looked = self.unread.len().saturating_sub(end.len());
+            assert!(self.read_more().await, "the connection closed");
+        }
+    }
+
+    /// So many bytes.
+    pub(crate) async fn bytes(&mut self, count: usize) -> Vec<u8> {
+        while self.unread.len() < count {
+            assert!(self.read_more().await, "the connection closed");
+        }
+        self.unread.drain(..count).collect()
+    }
+
     /// Everything up to the end of the connection, however it ends.
     pub(crate) async fn rest(&mut self) -> String {
         String::from_utf8(self.rest_bytes().await).expect("ASCII")

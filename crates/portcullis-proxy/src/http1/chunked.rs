@@ -1,0 +1,179 @@
+//! The chunked transfer coding (RFC 9112 §7.1), as it is read.
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use super::Broken;
+
+/// The longest line of a chunk's size, extensions included, and of a trailer section, in bytes.
+const MAX_LINE: usize = 16 * 1024;
+
+/// How far a chunked body has been read.
+#[derive(Debug, Default)]
+pub(super) enum Chunks {
+    /// Before the line of a chunk's size.
+    #[default]
+    Size,
+    /// In a chunk, with so many bytes to come.
+    Data(u64),
+    /// Before the line break behind a chunk.
+    Break,
+    /// Behind the last chunk, with so many bytes of trailers seen. They are left out: `Trailer` is not passed on either.
+    Trailers(usize),
+    /// Behind it all.
+    Over,
+}
+
+/// What the bytes at hand give.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// A piece of the body.
+    Data(Bytes),
+    /// More bytes are needed first.
+    More,
+    /// The body is over.
+    End,
+}
+
+impl Chunks {
+    /// Takes what it can from the bytes at hand.
+    pub(super) fn next(&mut self, read: &mut BytesMut) -> Result<Next, Broken> {
+        loop {
+            match self {
+                Self::Size => {
+                    let Some(line) = line(read, MAX_LINE)? else { return Ok(Next::More) };
+                    *self = match size(&line)? {
+                        0 => Self::Trailers(0),
+                        size => Self::Data(size),
+                    };
+                }
+                Self::Data(_) if read.is_empty() => return Ok(Next::More),
+                Self::Data(left) => {
+                    let taken = usize::try_from(*left).unwrap_or(usize::MAX).min(read.len());
+                    *left -= taken as u64;
+                    if *left == 0 {
+                        *self = Self::Break;
+                    }
+                    return Ok(Next::Data(read.split_to(taken).freeze()));
+                }
+                Self::Break => match read.get(..2) {
+                    None => return Ok(Next::More),
+                    Some(b"\r\n") => {
+                        read.advance(2);
+                        *self = Self::Size;
+                    }
+                    Some(_) => return Err(Broken::Chunk),
+                },
+                Self::Trailers(seen) => {
+                    let Some(line) = line(read, MAX_LINE.saturating_sub(*seen))? else { return Ok(Next::More) };
+                    *seen += line.len() + 2;
+                    if line.is_empty() {
+                        *self = Self::Over;
+                    }
+                }
+                Self::Over => return Ok(Next::End),
+            }
+        }
+    }
+}
+
+/// A line without its break, once all of it is there.
+fn line(read: &mut BytesMut, longest: usize) -> Result<Option<BytesMut>, Broken> {
+    let seen = &read[..read.len().min(longest)];
+    let Some(end) = seen.iter().position(|byte| *byte == b'\n') else {
+        return if read.len() < longest { Ok(None) } else { Err(Broken::Chunk) };
+    };
+    let mut line = read.split_to(end + 1);
+    // A bare LF ends a line for some and not for others.
+    if !line.ends_with(b"\r\n") {
+        return Err(Broken::Chunk);
+    }
+    line.truncate(end - 1);
+    Ok(Some(line))
+}
+
+/// The size before the extensions, which mean nothing to us.
+fn size(line: &[u8]) -> Result<u64, Broken> {
+    let end = line.iter().position(|byte| matches!(byte, b';' | b' ' | b'\t')).unwrap_or(line.len());
+    let digits = std::str::from_utf8(&line[..end]).map_err(|_| Broken::Chunk)?;
+    // `from_str_radix` would take a sign.
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(Broken::Chunk);
+    }
+    u64::from_str_radix(digits, 16).map_err(|_| Broken::Chunk)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What comes of a body that arrives in these pieces, and what is left behind it.
+    fn read(pieces: &[&[u8]]) -> Result<(Vec<u8>, Vec<u8>), Broken> {
+        let (mut chunks, mut buffer, mut body) = (Chunks::default(), BytesMut::new(), Vec::new());
+        for piece in pieces {
+            buffer.extend_from_slice(piece);
+            loop {
+                match chunks.next(&mut buffer)? {
+                    Next::Data(data) => body.extend_from_slice(&data),
+                    Next::More => break,
+                    Next::End => return Ok((body, buffer.to_vec())),
+                }
+            }
+        }
+        Err(Broken::Closed)
+    }
+
+    #[test]
+    fn sizes_extensions_and_trailers_are_read_and_what_follows_stays() {
+        let body = b"4;name=\"value\"\r\nWiki\r\n00A \r\n0123456789\r\n0\r\nExpires: never\r\n\r\nHTTP/1.1";
+        let (body, rest) = read(&[body]).expect("it is whole");
+        assert_eq!((&*body, &*rest), (&b"Wiki0123456789"[..], &b"HTTP/1.1"[..]));
+    }
+
+    #[test]
+    fn what_is_no_chunk_is_refused() {
+        let long = [b"1;".as_slice(), &vec![b'x'; MAX_LINE], b"\r\n"].concat();
+        let trailers = [b"0\r\n".as_slice(), &b"a: b\r\n".repeat(MAX_LINE / 6 + 1)].concat();
+        for bytes in [
+            b"\r\n".as_slice(),
+            b"g\r\n",
+            b"+4\r\n",
+            b"-1\r\n",
+            b"0x4\r\n",
+            b"4\nWiki\r\n",
+            b"10000000000000000\r\n",
+            b"4\r\nWikipedia",
+            b"4\r\nWiki\n0\r\n\r\n",
+            b"0\r\n\n",
+            &long,
+            &trailers,
+        ] {
+            let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(20)]);
+            assert!(matches!(read(&[bytes]), Err(Broken::Chunk)), "{shown:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_body_is_the_same_however_it_arrives(
+            chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..300), 0..6),
+            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..20),
+        ) {
+            let mut wire = Vec::new();
+            for chunk in &chunks {
+                wire.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+                wire.extend_from_slice(chunk);
+                wire.extend_from_slice(b"\r\n");
+            }
+            wire.extend_from_slice(b"0\r\nX: y\r\n\r\nrest");
+            let mut ends: Vec<usize> = cuts.iter().map(|cut| cut.index(wire.len())).collect();
+            ends.extend([0, wire.len()]);
+            ends.sort_unstable();
+            let pieces: Vec<&[u8]> = ends.windows(2).map(|pair| &wire[pair[0]..pair[1]]).collect();
+            let (body, rest) = read(&pieces).expect("it is whole");
+            prop_assert_eq!(body, chunks.concat());
+            prop_assert!(b"rest".starts_with(&rest[..]));
+        }
+    }
+}
