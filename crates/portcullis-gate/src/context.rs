@@ -34,6 +34,8 @@ pub struct Context {
     pub(crate) ambiguous: bool,
     pub(crate) version: Option<usize>,
     pub(crate) standing: Option<Standing>,
+    /// When it was judged, in Unix seconds: `standing` is of that moment.
+    pub(crate) judged_at: i64,
     /// Whether the answer gets the headers that tell browsers to be careful.
     pub(crate) careful: bool,
     /// Whether the answer depends on the request's origin.
@@ -77,6 +79,7 @@ impl Context {
             preflight: false,
             ambiguous: false,
             standing: None,
+            judged_at: 0,
             careful: true,
             vary_origin: false,
             client: None,

@@ -50,7 +50,7 @@ impl Gate {
             add_version(headers, context.config.versions.get(version));
         }
         if let Some(standing) = &context.standing {
-            add_limit(headers, standing, self.unix_seconds());
+            add_limit(headers, standing, context.judged_at);
         }
         if let Some(flight) = context.flight {
             flight.finish(status);
@@ -81,7 +81,7 @@ fn add_version(headers: &mut HeaderMap, version: &Version) {
 /// The `RateLimit` fields (draft-ietf-httpapi-ratelimit-headers) and the trio
 /// that older clients read: limit, requests left, and the Unix second at which
 /// the whole limit is free again.
-fn add_limit(headers: &mut HeaderMap, standing: &Standing, now: i64) {
+fn add_limit(headers: &mut HeaderMap, standing: &Standing, at: i64) {
     let Standing { counted, rate, remaining, reset, retry } = standing;
     let reset = whole_seconds(*reset);
     // For those without a multiplier it costs nothing to make.
@@ -91,7 +91,7 @@ fn add_limit(headers: &mut HeaderMap, standing: &Standing, now: i64) {
     headers.insert(RATE_LIMIT, standing.header(reset));
     headers.insert(X_LIMIT, HeaderValue::from(rate.limit));
     headers.insert(X_REMAINING, HeaderValue::from(*remaining));
-    headers.insert(X_RESET, HeaderValue::from(now.saturating_add_unsigned(reset)));
+    headers.insert(X_RESET, HeaderValue::from(at.saturating_add_unsigned(reset)));
     if let Some(retry) = retry {
         headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(*retry).max(1)));
     }

@@ -267,10 +267,6 @@ impl Gate {
         self.config.load().versions.document(now)
     }
 
-    pub(crate) fn unix_seconds(&self) -> i64 {
-        self.clock.unix_seconds()
-    }
-
     /// The environment in force.
     pub fn environment(&self) -> Environment {
         self.config.load().environment

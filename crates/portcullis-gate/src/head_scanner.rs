@@ -3,8 +3,6 @@
 //! The scanner follows bodies only as far as it needs to know where the next
 //! head begins. It holds no more than the beginning of one line.
 
-use std::io::BufRead as _;
-
 /// How much of a line is kept: a length's name, its spaces and its twenty digits
 /// fit, and so does the one transfer coding that is accepted.
 const KEPT: usize = 64;
@@ -97,7 +95,7 @@ impl HeadScanner {
                     }
                 }
                 Place::Head | Place::ChunkSize | Place::Trailers => {
-                    let Some(end) = line_end(bytes) else {
+                    let Some(end) = memchr::memchr(b'\n', bytes) else {
                         self.partial.extend(bytes);
                         return None;
                     };
@@ -249,14 +247,6 @@ impl<'a> Line<'a> {
         let text = std::str::from_utf8(digits).ok().filter(|_| hexadecimal)?;
         u64::from_str_radix(text, 16).ok()
     }
-}
-
-/// Where the first line ends. `BufRead` finds it with the C library's `memchr`,
-/// many bytes at a time: every byte of every head passes here.
-fn line_end(bytes: &[u8]) -> Option<usize> {
-    let mut rest = bytes;
-    let read = rest.skip_until(b'\n').expect("reading from memory does not fail");
-    read.checked_sub(1).filter(|last| bytes[*last] == b'\n')
 }
 
 /// Digits and nothing else: no sign, no list.

@@ -85,6 +85,7 @@ impl Gate {
     ) -> Result<Judged, Refusal> {
         let config = Arc::clone(&context.config);
         let now = self.clock.unix_seconds();
+        context.judged_at = now;
         let Head { method, uri, headers, .. } = *head;
 
         // CORS headers go on every answer, so the origin is looked at first; it refuses nothing.

@@ -1,6 +1,6 @@
 //! Services behind the gateway.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -26,10 +26,10 @@ pub struct Upstream {
 /// All services, swapped as one value.
 #[derive(Default)]
 pub struct Upstreams {
-    by_name: HashMap<Arc<str>, Arc<Service>>,
+    by_name: BTreeMap<Arc<str>, Arc<Service>>,
     /// Those that the configuration before this one had and this one has not: a request that was judged by that one
     /// may still be on its way to them.
-    retired: HashMap<Arc<str>, Arc<Service>>,
+    retired: BTreeMap<Arc<str>, Arc<Service>>,
 }
 
 /// A service in use.
@@ -60,7 +60,7 @@ impl Upstreams {
         let by_name = upstreams
             .into_iter()
             .map(|upstream| (Arc::clone(&upstream.name), Arc::new(Service::new(upstream, metrics))));
-        Self { by_name: by_name.collect(), retired: HashMap::new() }
+        Self { by_name: by_name.collect(), retired: BTreeMap::new() }
     }
 
     /// What comes after these: services that did not change keep their connections and what is known of them.
@@ -69,7 +69,7 @@ impl Upstreams {
             Some(service) if service.spec == upstream => Arc::clone(service),
             _ => Arc::new(Service::new(upstream, metrics)),
         };
-        let by_name: HashMap<_, _> =
+        let by_name: BTreeMap<_, _> =
             upstreams.into_iter().map(|upstream| (Arc::clone(&upstream.name), kept(upstream))).collect();
         let gone = self.by_name.iter().filter(|(name, _)| !by_name.contains_key(*name));
         let retired = gone.map(|(name, service)| (Arc::clone(name), Arc::clone(service))).collect();

@@ -249,7 +249,7 @@ mod tests {
         let mut fields: Vec<_> = answer.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
         fields.sort_unstable();
         assert_eq!(fields, [("content-length", &b"2"[..]), ("x-two", b"a"), ("x-two", b"b")]);
-        assert_eq!(answer.reason.as_ref().map(|reason| reason.as_bytes()), Some(&b"Made"[..]));
+        assert_eq!(answer.reason.as_ref().map(ReasonPhrase::as_bytes), Some(&b"Made"[..]));
         assert_eq!(answer.upgrade.expect("it names one"), "h2c");
         assert_eq!(read, "hi");
     }
