@@ -26,7 +26,7 @@ async fn asked(request: &str) -> (Upstream, Gateway, Peer, Peer) {
 }
 
 #[tokio::test]
-async fn sr_38_an_answer_that_can_be_read_in_two_ways_is_not_passed_on() {
+async fn sr_39_an_answer_that_can_be_read_in_two_ways_is_not_passed_on() {
     for answer in [
         "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 5\r\n\r\nhi",
         "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",

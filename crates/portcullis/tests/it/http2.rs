@@ -11,7 +11,8 @@ use serde_json::json;
 use crate::client::{Answer, app, get, register, send};
 use crate::proxied;
 use crate::raw_http2::{
-    CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, RST_STREAM, RawHttp2, WINDOW_UPDATE, field, head,
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, Frame, GOAWAY, HEADERS, RST_STREAM, RawHttp2, SETTINGS, WINDOW_UPDATE,
+    field, head,
 };
 
 /// A gateway with `/api/v1/open`, which asks for nothing, and `/api/v1/closed`, which asks for a person and CSRF.
@@ -232,6 +233,78 @@ async fn sr_40_a_connection_carries_so_many_requests_at_a_time_and_refuses_more(
     wire.round_trip();
     let next = wire.get("/api/v1/health").expect("it is open");
     assert!(wire.answered(next), "there is room again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sr_40_a_client_that_breaks_the_rules_again_and_again_is_cut_off() {
+    let app = gateway("").await;
+    let mut wire = RawHttp2::open(&app);
+    let malformed = [head("/api/v1/health"), field("connection", "x")].concat();
+    let mut ended = 0;
+    for id in (1..).step_by(2).take(5_000) {
+        if wire.frame(HEADERS, END_STREAM | END_HEADERS, id, &malformed).is_err() {
+            break;
+        }
+        match wire.await_frame(|frame| frame.kind == GOAWAY || (frame.kind == RST_STREAM && frame.stream == id)) {
+            Some(frame) if frame.kind == RST_STREAM => ended += 1,
+            Some(goaway) => {
+                assert_eq!(goaway.payload[4..8], [0, 0, 0, 0x0b], "ENHANCE_YOUR_CALM");
+                break;
+            }
+            None => break,
+        }
+    }
+    // As docs/edge.md has it.
+    assert_eq!(ended, 100, "so many may be broken");
+    assert!(wire.is_closed());
+}
+
+/// By how much a window grows.
+fn update(frame: &Frame) -> usize {
+    frame.payload[..].try_into().map(u32::from_be_bytes).expect("four bytes") as usize
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sr_40_of_a_body_that_nobody_reads_no_more_is_taken_than_there_is_room_for() {
+    /// As docs/edge.md has them.
+    const STREAM_ROOM: usize = 256 << 10;
+    const CONNECTION_ROOM: usize = 1 << 20;
+    /// More than the kernel holds for a service that does not read.
+    const TOO_MUCH: usize = 64 << 20;
+    const PIECE: usize = 16 << 10;
+    let app = gateway("").await;
+    let mut wire = RawHttp2::open(&app);
+    let settings = wire.await_frame(|frame| frame.kind == SETTINGS && !frame.payload.is_empty()).expect("its settings");
+    let announced = settings.payload.chunks(6).find(|setting| setting[..2] == [0, 4]).expect("a window");
+    assert_eq!(announced[2..], u32::try_from(STREAM_ROOM).expect("small").to_be_bytes());
+    // Until it is acknowledged the smaller one counts.
+    wire.frame(SETTINGS, 1, 0, &[]).expect("it is open");
+    let post = [vec![0x83], head("/api/v1/open/never")[1..].to_vec()].concat();
+    wire.frame(HEADERS, END_HEADERS, 1, &post).expect("it is open");
+    // What the client may send, on the connection and on the request (RFC 9113 §5.2, §6.9.2).
+    let larger =
+        wire.await_frame(|frame| frame.kind == WINDOW_UPDATE && frame.stream == 0).expect("it begins with 65,535");
+    let (mut room, mut sent) = ([65_535 + update(&larger), STREAM_ROOM], 0);
+    assert_eq!(room[0], CONNECTION_ROOM);
+    while sent < TOO_MUCH {
+        while room.iter().all(|room| *room >= PIECE) {
+            wire.frame(DATA, 0, 1, &[0; PIECE]).expect("it is open");
+            room.iter_mut().for_each(|room| *room -= PIECE);
+            sent += PIECE;
+        }
+        let Some(frame) = wire.frame_within(Duration::from_secs(2)) else { break };
+        assert!(![RST_STREAM, GOAWAY].contains(&frame.kind), "it was cut off: {:?}", frame.payload);
+        if frame.kind == WINDOW_UPDATE {
+            room[usize::from(frame.stream == 1)] += update(&frame);
+        }
+    }
+    assert!(sent < TOO_MUCH, "{sent} bytes were taken that nobody read");
+    // Who sends all the same breaks the rules.
+    for _ in 0..2 * STREAM_ROOM / PIECE {
+        let _ = wire.frame(DATA, 0, 1, &[0; PIECE]);
+    }
+    let ended = wire.await_frame(|frame| [RST_STREAM, GOAWAY].contains(&frame.kind)).expect("it is told");
+    assert_eq!(ended.payload[ended.payload.len() - 4..], 3u32.to_be_bytes(), "FLOW_CONTROL_ERROR");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

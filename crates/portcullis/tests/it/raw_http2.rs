@@ -87,6 +87,14 @@ impl RawHttp2 {
         self.frame(RST_STREAM, 0, stream, &8u32.to_be_bytes())
     }
 
+    /// The next frame, if one comes within this time.
+    pub(crate) fn frame_within(&mut self, time: Duration) -> Option<Frame> {
+        self.stream.set_read_timeout(Some(time)).expect("a timeout can be set");
+        let frame = if self.heard.is_empty() { self.read().ok() } else { Some(self.heard.remove(0)) };
+        self.stream.set_read_timeout(Some(SOON)).expect("a timeout can be set");
+        frame
+    }
+
     /// Waits until the server has read everything that was sent.
     pub(crate) fn round_trip(&mut self) {
         if self.frame(PING, 0, 0, b"are you ").is_ok() {
