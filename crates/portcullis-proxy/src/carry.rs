@@ -70,20 +70,22 @@ impl Proxy {
         };
         let service = service.ok_or_else(|| ProxyError::UnknownUpstream(forwarding.upstream.to_string()))?;
         let mut upload = self.register_upload(permit, &request);
-        let exchange = self.exchange(permit, &service, request);
-        let result = {
-            let mut exchange = pin!(tokio::time::timeout(permit.route().policy.timeout, exchange));
+        let mut result = {
+            let mut exchange = pin!(self.exchange(permit, &service, request));
+            let mut timeout = pin!(tokio::time::sleep(permit.route().policy.timeout));
             poll_fn(|cx| {
                 if let Some(live) = &mut upload
                     && live.poll_closed(cx).is_ready()
                 {
-                    return Poll::Ready(Ok(Err(ProxyError::SessionEnded)));
+                    return Poll::Ready(Err(ProxyError::SessionEnded));
                 }
-                exchange.as_mut().poll(cx)
+                if let Poll::Ready(result) = exchange.as_mut().poll(cx) {
+                    return Poll::Ready(result);
+                }
+                timeout.as_mut().poll(cx).map(|()| Err(ProxyError::Timeout))
             })
             .await
         };
-        let mut result = result.unwrap_or(Err(ProxyError::Timeout));
         service.record(result.as_ref().map_or_else(ProxyError::outcome, |_| Outcome::Answered));
         if let (Ok(response), Some(upload)) = (&mut result, upload) {
             // The answer may have begun before the upload was through.
