@@ -131,3 +131,68 @@ impl Exchange {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use portcullis_gate::InboundBody;
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+
+    use super::super::RequestHead;
+    use super::*;
+    use crate::pool::Pool;
+    use crate::upstream::Target;
+
+    /// A connection to an upstream that has said this, and has torn the connection down.
+    async fn torn_down_after(said: &[u8]) -> Connection {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let target = Target {
+            host: "127.0.0.1".to_owned(),
+            port: listener.local_addr().expect("an address").port(),
+            authority: http::HeaderValue::from_static("upstream"),
+            connect_timeout: Duration::from_secs(5),
+            pool: Pool::default(),
+        };
+        let mut connection = Connection::open(&target).await.expect("it listens");
+        let (mut upstream, _) = listener.accept().await.expect("a connection");
+        // Closing with something unread resets the connection.
+        connection.stream.write_all(b"unread").await.expect("it is open");
+        upstream.readable().await.expect("it has come");
+        upstream.write_all(said).await.expect("it is open");
+        drop(upstream);
+        // Until the reset is here, so that not a byte can be written any more.
+        while connection.stream.try_write(b"x").is_ok() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        connection
+    }
+
+    fn post() -> Upload {
+        let head = RequestHead::new(Vec::new(), &Method::POST, &["/"]);
+        Upload::new(head, InboundBody::gathered(Bytes::from_static(b"body")), false)
+    }
+
+    #[tokio::test]
+    async fn who_has_answered_need_not_read_on() {
+        let connection = torn_down_after(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno").await;
+        let mut exchange = Exchange::new(connection, post(), Method::POST);
+        let mut answer = exchange.answer().await.expect("it was there before the end");
+        assert_eq!(answer.status, 413);
+        assert_eq!(exchange.whole(&mut answer.framing).expect("it is short"), "no");
+        assert!(exchange.into_reusable().is_none());
+    }
+
+    #[tokio::test]
+    async fn what_nobody_has_seen_of_a_request_is_written_once_more_whatever_its_method() {
+        let mut exchange = Exchange::new(torn_down_after(b"").await, post(), Method::POST);
+        assert!(matches!(exchange.answer().await, Err(ProxyError::Broken(_))));
+        assert!(!exchange.may_repeat(false), "its connection was new");
+        let mut connection = torn_down_after(b"").await;
+        connection.reused = true;
+        let mut exchange = Exchange::new(connection, post(), Method::POST);
+        assert!(matches!(exchange.answer().await, Err(ProxyError::Broken(_))));
+        assert!(exchange.may_repeat(false));
+    }
+}

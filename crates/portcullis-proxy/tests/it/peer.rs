@@ -61,6 +61,11 @@ impl Peer {
         self.stream.write_all(bytes).await.expect("the other end reads");
     }
 
+    /// Writes as much as the other end takes before it closes.
+    pub(crate) async fn write_while_read(&mut self, bytes: &[u8]) {
+        let _ = self.stream.write_all(bytes).await;
+    }
+
     /// A head, lower-cased, with its empty line.
     pub(crate) async fn head(&mut self) -> String {
         loop {
