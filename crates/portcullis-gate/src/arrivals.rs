@@ -63,6 +63,14 @@ impl Arrivals {
         self.shard(key).look(key, now, rate).0
     }
 
+    /// Takes back one request that was counted: another limit refused it.
+    pub(crate) fn give_back(&self, id: u64, rate: Rate, subject: Subject) {
+        let key = self.hasher.hash_one((id, subject));
+        if let Some(arrival) = self.shard(key).arrivals.get_mut(&key) {
+            *arrival = arrival.saturating_sub(interval(rate));
+        }
+    }
+
     /// Forgets what a subject has spent.
     pub(crate) fn reset(&self, id: u64, subject: Subject) {
         let key = self.hasher.hash_one((id, subject));
@@ -196,6 +204,19 @@ mod tests {
         arrivals.reset(1, somebody());
         assert_eq!(arrivals.take(1, rate, somebody()).retry, None, "it was forgotten");
         assert!(arrivals.take(2, rate, somebody()).retry.is_some(), "and the other limit was not");
+    }
+
+    #[test]
+    fn what_is_given_back_can_be_spent_again_and_no_more_than_that() {
+        let arrivals = Arrivals::new(Clock::system());
+        let rate = rate("2/1h");
+        let give_back = || arrivals.give_back(1, rate, somebody());
+        give_back();
+        assert_eq!([refused(&arrivals, 1, rate), refused(&arrivals, 1, rate)], [None, None]);
+        assert!(refused(&arrivals, 1, rate).is_some());
+        give_back();
+        assert_eq!(refused(&arrivals, 1, rate), None);
+        assert!(refused(&arrivals, 1, rate).is_some(), "nothing was saved up");
     }
 
     #[test]

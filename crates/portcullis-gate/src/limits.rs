@@ -157,6 +157,16 @@ pub(crate) enum Count {
     Closed(Arc<Counted>),
 }
 
+impl Count {
+    fn refuses(&self) -> bool {
+        match self {
+            Self::Counted(standing) => standing.retry.is_some(),
+            Self::Open => false,
+            Self::Closed(_) => true,
+        }
+    }
+}
+
 /// Whether a look at a limit is a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Counting {
@@ -179,25 +189,50 @@ impl Limiter {
     }
 
     /// Counts one request against each limit. Awaits nothing unless replicas count together; then all of them are
-    /// asked at once, in one round trip. In this process, what comes after a refusal is not counted.
+    /// asked at once, in one round trip. A request that one of them refuses spends nothing of the others.
     pub(crate) async fn count<'a>(
         &self,
-        charges: impl Iterator<Item = Charge<'a>>,
+        charges: impl Iterator<Item = Charge<'a>> + Clone,
         counting: Counting,
         mut told: impl FnMut(Count) -> bool,
     ) {
-        if let Some(shared) = &self.shared {
-            let asking = charges.map(|charge| self.ask(&**shared, charge, counting));
-            for count in join_all(asking).await {
-                told(count);
+        let Some(shared) = &self.shared else {
+            for (before, charge) in charges.clone().enumerate() {
+                if !told(Count::Counted(self.own(charge, counting))) {
+                    if counting == Counting::Take {
+                        charges.take(before).for_each(|charge| self.give_back_own(charge));
+                    }
+                    return;
+                }
             }
             return;
+        };
+        let counts = join_all(charges.clone().map(|charge| self.ask(&**shared, charge, counting))).await;
+        if counting == Counting::Take && counts.iter().any(Count::refuses) {
+            let admitted = charges.zip(&counts).filter(|(_, count)| !count.refuses());
+            self.give_back(admitted.map(|(charge, _)| charge)).await;
         }
-        for charge in charges {
-            if !told(Count::Counted(self.own(charge, counting))) {
+        for count in counts {
+            if !told(count) {
                 return;
             }
         }
+    }
+
+    /// Takes back one request that each of these has counted: something else refused it.
+    pub(crate) async fn give_back<'a>(&self, charges: impl Iterator<Item = Charge<'a>>) {
+        let Some(shared) = &self.shared else {
+            return charges.for_each(|charge| self.give_back_own(charge));
+        };
+        let giving = charges.map(|charge| async move {
+            let (counted, subject, role) = charge;
+            let given = shared.give_back(&shared_key(counted, subject), counted.limit.rate_for(role)).await;
+            // Replicas could not count it together either, then.
+            if given.is_err() {
+                self.give_back_own(charge);
+            }
+        });
+        join_all(giving).await;
     }
 
     async fn ask(&self, shared: &dyn SharedLimits, charge: Charge<'_>, counting: Counting) -> Count {
@@ -222,6 +257,10 @@ impl Limiter {
             Counting::Peek => self.arrivals.peek(counted.id, rate, subject),
         };
         Standing::new(counted, rate, take)
+    }
+
+    fn give_back_own(&self, (counted, subject, role): Charge<'_>) {
+        self.arrivals.give_back(counted.id, counted.limit.rate_for(role), subject);
     }
 
     /// Forgets what a subject has spent of a limit; whether it was forgotten everywhere.

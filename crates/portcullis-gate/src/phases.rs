@@ -37,7 +37,7 @@ use crate::csrf_check::{
 };
 use crate::gate::Gate;
 use crate::head_scanner::HeadFault;
-use crate::limits::{Count, Counted, Counting, Standing};
+use crate::limits::{Charge, Count, Counted, Counting, Standing};
 use crate::origin::same_site;
 use crate::path;
 use crate::phase::{Phase, Watch};
@@ -159,8 +159,8 @@ impl Gate {
             LimitClass::Api => config.limits.api.as_ref(),
             LimitClass::Exempt => None,
         };
-        let early = class.into_iter().chain(&route.limits.before);
-        self.limit(early, head.headers, &from, &Credential::None, context, watch).await?;
+        let early = || charges(class.into_iter().chain(&route.limits.before), head.headers, &from, &Credential::None);
+        self.limit(early(), context, watch).await?;
 
         watch.enter(Phase::Classify);
         let cookies = Cookies::read(headers, config.environment);
@@ -178,8 +178,14 @@ impl Gate {
             LimitClass::Api => config.limits.reads.as_ref(),
             LimitClass::Auth | LimitClass::Exempt => None,
         };
-        let late = preset.into_iter().chain(&route.limits.after);
-        self.limit(late, head.headers, &from, &credential, context, watch).await?;
+        let late = charges(preset.into_iter().chain(&route.limits.after), head.headers, &from, &credential);
+        if let Err(refusal) = self.limit(late, context, watch).await {
+            // Who has used up a limit of their own must not use up everybody's.
+            if !W::REHEARSAL {
+                self.limiter.give_back(early()).await;
+            }
+            return Err(refusal);
+        }
 
         watch.enter(Phase::Csrf);
         let mut body =
@@ -226,25 +232,15 @@ impl Gate {
     /// Counts a request against some limits; in a rehearsal only looks.
     async fn limit<'l, W: Watch>(
         &self,
-        limits: impl Iterator<Item = &'l Arc<Counted>>,
-        headers: &HeaderMap,
-        from: &Origination,
-        credential: &Credential,
+        charges: impl Iterator<Item = Charge<'l>> + Clone,
         context: &mut Context,
         watch: &mut W,
     ) -> Result<(), Refusal> {
-        let role: Option<Role> = credential.session().map(|session| session.role);
-        let charges = limits.filter_map(|counted| {
-            Subject::of(&counted.limit, from.client, headers, credential).map(|subject| (counted, subject, role))
-        });
         let counting = if W::REHEARSAL { Counting::Peek } else { Counting::Take };
         let mut verdict = Ok(());
         let told = |count| {
             watch.note(|| crate::explain::describe_count(&count));
-            let settled = settle(context, count);
-            if verdict.is_ok() {
-                verdict = settled;
-            }
+            verdict = settle(context, count);
             verdict.is_ok()
         };
         self.limiter.count(charges, counting, told).await;
@@ -308,6 +304,19 @@ fn preflight_method(method: &Method, headers: &HeaderMap) -> Option<Method> {
         return None;
     }
     Method::from_bytes(headers.get("access-control-request-method")?.as_bytes()).ok()
+}
+
+/// What a request is counted against.
+fn charges<'l>(
+    limits: impl Iterator<Item = &'l Arc<Counted>> + Clone,
+    headers: &HeaderMap,
+    from: &Origination,
+    credential: &Credential,
+) -> impl Iterator<Item = Charge<'l>> + Clone {
+    let role: Option<Role> = credential.session().map(|session| session.role);
+    limits.filter_map(move |counted| {
+        Subject::of(&counted.limit, from.client, headers, credential).map(|subject| (counted, subject, role))
+    })
 }
 
 /// Keeps the tightest of the standings for the answer's headers.

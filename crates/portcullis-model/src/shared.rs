@@ -24,6 +24,9 @@ pub trait SharedLimits: Send + Sync + 'static {
     /// What [`take`](Self::take) would say, without counting.
     fn peek<'a>(&'a self, subject: &'a str, rate: Rate) -> BoxFuture<'a, Result<SharedTake, SharedUnavailable>>;
 
+    /// Takes back one request that [`take`](Self::take) has counted: something else refused it.
+    fn give_back<'a>(&'a self, subject: &'a str, rate: Rate) -> BoxFuture<'a, Result<(), SharedUnavailable>>;
+
     /// Forgets what a subject has spent.
     fn reset<'a>(&'a self, subject: &'a str) -> BoxFuture<'a, Result<(), SharedUnavailable>>;
 }

@@ -15,7 +15,7 @@ use crate::script::Script;
 
 /// Times in whole microseconds, which a Lua number holds exactly for centuries. The key holds the theoretical arrival
 /// time and vanishes with it. Gives whether the request is admitted, how far the arrival time is ahead, and how long
-/// to wait. The third argument is 1 to count the request and 0 to look only.
+/// to wait. The third argument is 1 to count the request, 0 to look only and -1 to take back one that was counted.
 const GCRA: &str = "\
 local interval, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
 local time = redis.call('TIME')
@@ -23,11 +23,17 @@ local now = time[1] * 1000000 + time[2]
 local arrival = tonumber(redis.call('GET', KEYS[1]) or now)
 if arrival < now then arrival = now end
 if arrival > now + burst then arrival = now + burst end
+local function keep(left)
+  redis.call('SET', KEYS[1], string.format('%.0f', now + left), 'PX', math.ceil(left / 1000))
+end
+if ARGV[3] == '-1' then
+  local left = arrival - interval - now
+  if left > 0 then keep(left) else redis.call('DEL', KEYS[1]) end
+  return {1, math.max(left, 0), 0}
+end
 local spent = arrival + interval - now
 if spent > burst then return {0, arrival - now, spent - burst} end
-if ARGV[3] == '1' then
-  redis.call('SET', KEYS[1], string.format('%.0f', now + spent), 'PX', math.ceil(spent / 1000))
-end
+if ARGV[3] == '1' then keep(spent) end
 return {1, spent, 0}";
 
 /// Counts over a link.
@@ -45,10 +51,10 @@ impl Limits {
         format!("{}:limit:{subject}", self.link.prefix)
     }
 
-    async fn ask(&self, subject: &str, rate: Rate, counting: bool) -> Result<SharedTake, SharedUnavailable> {
+    async fn ask(&self, subject: &str, rate: Rate, count: i64) -> Result<SharedTake, SharedUnavailable> {
         let interval = interval(rate);
         let burst = interval.saturating_mul(i64::from(rate.limit));
-        let values = vec![Value::from(interval), Value::from(burst), Value::from(i64::from(counting))];
+        let values = vec![Value::from(interval), Value::from(burst), Value::from(count)];
         let run = self.script.run::<(i64, i64, i64)>(&self.link.client, self.key(subject), values);
         let (admitted, ahead, wait) = self.link.run("limit", run).await?;
         Ok(SharedTake { ahead: micros(ahead), retry: (admitted == 0).then(|| micros(wait)) })
@@ -57,11 +63,15 @@ impl Limits {
 
 impl SharedLimits for Limits {
     fn take<'a>(&'a self, subject: &'a str, rate: Rate) -> BoxFuture<'a, Result<SharedTake, SharedUnavailable>> {
-        self.ask(subject, rate, true).boxed()
+        self.ask(subject, rate, 1).boxed()
     }
 
     fn peek<'a>(&'a self, subject: &'a str, rate: Rate) -> BoxFuture<'a, Result<SharedTake, SharedUnavailable>> {
-        self.ask(subject, rate, false).boxed()
+        self.ask(subject, rate, 0).boxed()
+    }
+
+    fn give_back<'a>(&'a self, subject: &'a str, rate: Rate) -> BoxFuture<'a, Result<(), SharedUnavailable>> {
+        self.ask(subject, rate, -1).map(|given| given.map(drop)).boxed()
     }
 
     fn reset<'a>(&'a self, subject: &'a str) -> BoxFuture<'a, Result<(), SharedUnavailable>> {

@@ -20,13 +20,13 @@ impl RequestHead {
 
     /// A field.
     pub(crate) fn field(&mut self, name: &HeaderName, value: &HeaderValue) {
-        self.text(name.as_str(), value.as_bytes());
+        self.line(name.as_str(), value.as_bytes());
     }
 
     /// A field whose value consists of parts of our own making: letters, digits, punctuation.
     pub(crate) fn ours(&mut self, name: &'static str, value: &str) {
         debug_assert!(value.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{name}: {value:?}");
-        self.text(name, value.as_bytes());
+        self.line(name, value.as_bytes());
     }
 
     /// A field whose value `write` appends.
@@ -37,17 +37,12 @@ impl RequestHead {
         self.0.extend_from_slice(b"\r\n");
     }
 
-    fn text(&mut self, name: &str, value: &[u8]) {
+    fn line(&mut self, name: &str, value: &[u8]) {
         // Once for the whole line, instead of for each of its parts.
         self.0.reserve(name.len() + value.len() + 4);
-        self.written_parts(name, value);
-    }
-
-    fn written_parts(&mut self, name: &str, value: &[u8]) {
-        self.0.extend_from_slice(name.as_bytes());
-        self.0.extend_from_slice(b": ");
-        self.0.extend_from_slice(value);
-        self.0.extend_from_slice(b"\r\n");
+        for part in [name.as_bytes(), b": ", value, b"\r\n"] {
+            self.0.extend_from_slice(part);
+        }
     }
 
     /// The whole head.

@@ -41,6 +41,21 @@ async fn a_burst_passes_the_next_waits_its_interval_and_subjects_do_not_share() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_given_back_can_be_spent_again_and_no_more_than_that() {
+    let server = PrivateRedis::start();
+    let limits = connect(&server.url()).await.limits();
+    let admitted = async || limits.take("a", rate("2/1h")).await.expect("is counted").retry.is_none();
+    let give_back = async || limits.give_back("a", rate("2/1h")).await.expect("is given back");
+    give_back().await;
+    assert_eq!(server.command(&["exists", "test:limit:a"]).trim(), "0", "there was nothing to give back");
+    assert!(admitted().await && admitted().await && !admitted().await);
+    give_back().await;
+    let left: i64 = server.command(&["pttl", "test:limit:a"]).trim().parse().expect("a number");
+    assert!((1_790_000..=1_800_000).contains(&left), "{left} ms");
+    assert!(admitted().await && !admitted().await, "nothing was saved up");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_counted_is_forgotten_when_nothing_is_owed_any_more() {
     let server = PrivateRedis::start();
     let limits = connect(&server.url()).await.limits();

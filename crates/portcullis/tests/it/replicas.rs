@@ -303,3 +303,46 @@ async fn without_redis_a_limit_counts_here_lets_all_through_or_nothing() {
     assert_eq!(statuses("open").await, [200, 200, 200]);
     assert_eq!(statuses("closed").await, [503, 503, 503]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_one_limit_refuses_spends_nothing_of_the_others() {
+    let redis = PrivateRedis::start();
+    let (upstream, _) = upstream().await;
+    // Counted together with everybody's, before it is known who calls, and afterwards.
+    let address = "{ rate = \"2/1h\", by = \"address\", name = \"own\" }";
+    let caller = "{ rate = \"2/1h\", by = \"caller\", name = \"own\" }";
+    let everybody = "{ rate = \"4/1h\", by = \"everybody\", name = \"all\" }";
+    let route = |name: &str, limits: [&str; 2]| {
+        format!(
+            "[[routes]]\npath = \"/api/v1/{name}\"\nupstream = \"u\"\nauth = \"none\"\nrate_limit = [{}]\n",
+            limits.join(", ")
+        )
+    };
+    let settings = format!(
+        "[server]\ntrusted_proxies = [\"127.0.0.1/32\"]\n[upstreams.u]\ntargets = [\"http://{upstream}\"]\n{}{}{}",
+        route("own-first", [address, everybody]),
+        route("all-first", [everybody, address]),
+        route("own-last", [everybody, caller])
+    );
+    let client = Client::new();
+    for with_redis in [false, true] {
+        let app = if with_redis { app().env("REDIS_URL", redis.url()) } else { app() };
+        let app = app.settings(&settings).start();
+        for path in ["/api/own-first", "/api/all-first", "/api/own-last"] {
+            let status = async |from: &str| {
+                let asked = client.get(app.url(path)).header("x-forwarded-for", from).send().await;
+                asked.expect("an answer").status().as_u16()
+            };
+            for _ in 0..2 {
+                assert_eq!(status("203.0.113.1").await, 200);
+            }
+            for _ in 0..10 {
+                assert_eq!(status("203.0.113.1").await, 429, "it has had its own");
+            }
+            for from in ["203.0.113.2", "203.0.113.3"] {
+                assert_eq!(status(from).await, 200, "{path}, with Redis: {with_redis}: what is everybody's is left");
+            }
+            assert_eq!(status("203.0.113.4").await, 429, "{path}, with Redis: {with_redis}: and no more than that");
+        }
+    }
+}
