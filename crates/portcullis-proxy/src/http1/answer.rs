@@ -154,7 +154,92 @@ fn decimal(digits: &[u8]) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
+    use super::super::chunked::Next;
     use super::*;
+
+    /// All that comes of a connection's bytes in these pieces: the head, the body, and whether another request may follow.
+    fn heard(pieces: &[&[u8]]) -> Result<(u16, Vec<u8>, bool), String> {
+        let (mut read, mut pieces) = (BytesMut::new(), pieces.iter());
+        let mut answer = loop {
+            match Answer::take(&mut read, &Method::GET).map_err(|broken| format!("{broken:?}"))? {
+                Some(answer) if answer.is_interim() => {}
+                Some(answer) => break answer,
+                None => read.extend_from_slice(pieces.next().ok_or("the head ends early")?),
+            }
+        };
+        let mut body = Vec::new();
+        loop {
+            match answer.framing.next(&mut read).map_err(|broken| format!("{broken:?}"))? {
+                Next::Data(data) => body.extend_from_slice(&data),
+                Next::End => break,
+                Next::More => match pieces.next() {
+                    Some(piece) => read.extend_from_slice(piece),
+                    None if answer.framing.ends_with_connection() => break,
+                    None => return Err("the body ends early".to_owned()),
+                },
+            }
+        }
+        let nothing_left = read.is_empty() && pieces.all(|piece| piece.is_empty());
+        Ok((answer.status.as_u16(), body, answer.keeps_alive && nothing_left))
+    }
+
+    /// What upstreams write, and what they had better not.
+    fn line() -> impl Strategy<Value = String> {
+        prop::sample::select(vec![
+            "Content-Length: 5",
+            "Content-Length: 0",
+            "Content-Length: x",
+            "Transfer-Encoding: chunked",
+            "Transfer-Encoding: gzip",
+            "Connection: close",
+            "Connection: x-a, keep-alive",
+            "X-A: b",
+            " folded",
+            "no colon",
+            "Set-Cookie: a=b",
+            "",
+        ])
+        .prop_map(|line| format!("{line}\r\n"))
+    }
+
+    fn wire() -> impl Strategy<Value = Vec<u8>> {
+        let start = prop::sample::select(vec![
+            "HTTP/1.1 200 OK\r\n",
+            "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\n",
+            "HTTP/1.0 200 OK\r\n",
+            "HTTP/1.1 304 \r\n",
+            "HTTP/3 200 OK\r\n",
+        ]);
+        let body =
+            prop::sample::select(vec!["", "hello", "hello, world", "5\r\nhello\r\n0\r\n\r\n", "5\r\nhi\r\n0\r\n\r\n"]);
+        (start, prop::collection::vec(line(), 0..5), body, any::<u8>(), any::<prop::sample::Index>(), any::<bool>())
+            .prop_map(|(start, lines, body, odd, at, spoilt)| {
+                let mut wire = format!("{start}{}\r\n{body}", lines.concat()).into_bytes();
+                if spoilt {
+                    let at = at.index(wire.len());
+                    wire[at] = odd;
+                }
+                wire
+            })
+    }
+
+    proptest! {
+        #[test]
+        fn an_answer_means_the_same_however_it_arrives(
+            wire in wire(),
+            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..8),
+        ) {
+            let mut ends: Vec<usize> = cuts.iter().map(|cut| cut.index(wire.len())).collect();
+            ends.extend([0, wire.len()]);
+            ends.sort_unstable();
+            let pieces: Vec<&[u8]> = ends.windows(2).map(|pair| &wire[pair[0]..pair[1]]).collect();
+            let bytes: Vec<&[u8]> = wire.chunks(1).collect();
+            prop_assert_eq!(heard(&pieces), heard(&[&wire]));
+            prop_assert_eq!(heard(&bytes), heard(&[&wire]));
+        }
+    }
 
     fn take(text: &str) -> Result<Answer, Broken> {
         take_for(&Method::GET, text)
