@@ -126,6 +126,8 @@ impl Proxy {
         match (switching, answer.status == StatusCode::SWITCHING_PROTOCOLS) {
             (None, false) => Ok(self.plain(answer, exchange, target, live)),
             (None, true) => Err(ProxyError::UnexpectedUpgrade),
+            // What is left of a body would be read as the new protocol.
+            (Some(_), true) if !exchange.is_written() => Err(ProxyError::UnexpectedUpgrade),
             (Some(client), true) => {
                 let ending = Ending { session: live(), stopping: self.streams.stopping().clone() };
                 Ok(tunnel::open(exchange, answer, client, ending))

@@ -109,10 +109,13 @@ impl Connection {
         said.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 
-    /// Gives up the room that only a large body needed.
+    /// Gives up the room that only a large head or body needed.
     fn settle(&mut self) {
         if self.reads > LEAST_READ {
             (self.read, self.reads) = (BytesMut::new(), LEAST_READ);
+        }
+        if self.write.capacity() > LEAST_READ {
+            self.write = Vec::new();
         }
     }
 }
@@ -164,6 +167,18 @@ mod tests {
         age_the_oldest(&target.pool);
         let _second = keep_one(&target, &listener).await;
         assert_eq!(target.pool.lock().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn an_idle_connection_keeps_no_room_that_only_a_large_exchange_needed() {
+        let (target, listener) = target().await;
+        let mut connection = Connection::open(&target).await.expect("the target listens");
+        (connection.reads, connection.read) = (MOST_READ, BytesMut::with_capacity(MOST_READ));
+        connection.write = Vec::with_capacity(MOST_READ);
+        target.pool.give_back(connection);
+        let _theirs = listener.accept().await.expect("a connection").0;
+        let kept = target.pool.take().expect("it is alive");
+        assert!(kept.read.capacity() <= LEAST_READ && kept.write.capacity() <= LEAST_READ && kept.reads == LEAST_READ);
     }
 
     #[tokio::test]

@@ -68,6 +68,11 @@ impl Exchange {
         self.deaf = false;
     }
 
+    /// Whether all of the request is written.
+    pub(crate) fn is_written(&self) -> bool {
+        self.upload.is_done()
+    }
+
     /// The whole body, if all of it has come with its head.
     pub(crate) fn whole(&mut self, framing: &mut Framing) -> Option<Bytes> {
         framing.whole(&mut self.connection.read)

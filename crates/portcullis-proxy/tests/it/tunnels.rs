@@ -83,6 +83,19 @@ async fn an_upstream_that_switches_unasked_gets_nothing() {
 }
 
 #[tokio::test]
+async fn sr_38_the_rest_of_a_body_never_becomes_the_new_protocol() {
+    let (upstream, gateway, mut client) = start().await;
+    client.write(&ASKS.replace("Sec-WebSocket-Version: 13\r\n", "Content-Length: 9\r\n")).await;
+    client.write("half").await;
+    let mut service = upstream.accept().await;
+    service.until("half").await;
+    service.write(AGREES).await;
+    client.until("http_upgrade_failed").await;
+    assert_eq!(service.rest().await, "");
+    assert_eq!(gateway.outcomes("broken"), 1);
+}
+
+#[tokio::test]
 async fn only_websocket_is_tunnelled() {
     let (upstream, _gateway, mut client) = start().await;
     client.write(&ASKS.replace("Upgrade: websocket", "Upgrade: h2c")).await;
