@@ -12,7 +12,6 @@ import http.client
 import pathlib
 import re
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
@@ -38,7 +37,7 @@ def counted(command, folder, **how):
         try:
             yield result
         finally:
-            process.send_signal(signal.SIGINT)
+            process.terminate()
             process.wait(60)
     result.append(int(re.search(r"Collected : (\d+)", log.read_text()).group(1)))
 
