@@ -88,7 +88,8 @@ impl PrivateSmtp {
 
     /// Waits until so many have arrived.
     pub fn wait_for(&self, count: usize) -> Vec<String> {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        // Longer than a mail is claimed for by a process that was killed with it in hand.
+        let deadline = Instant::now() + Duration::from_secs(90);
         loop {
             let mails = self.mails();
             if mails.len() >= count {
