@@ -55,9 +55,9 @@ impl Answer {
         let mut head = httparse::Response::new(&mut []);
         let parsed = ParserConfig::default().parse_response_with_uninit_headers(&mut head, read, &mut fields);
         let length = match parsed.map_err(Broken::Head)? {
-            Status::Complete(length) => length,
-            Status::Partial if read.len() >= MAX_HEAD => return Err(Broken::HeadTooLarge),
-            Status::Partial => return Ok(None),
+            Status::Complete(length) if length <= MAX_HEAD => length,
+            Status::Partial if read.len() < MAX_HEAD => return Ok(None),
+            Status::Complete(_) | Status::Partial => return Err(Broken::HeadTooLarge),
         };
         let status =
             StatusCode::from_u16(head.code.unwrap_or_default()).map_err(|_| Broken::Head(httparse::Error::Status))?;
@@ -322,6 +322,7 @@ mod tests {
         assert!(matches!(take(&many), Err(Broken::Head(httparse::Error::TooManyHeaders))));
         let large = format!("HTTP/1.1 200 OK\r\nname: {}", "x".repeat(MAX_HEAD));
         assert!(matches!(take(&large), Err(Broken::HeadTooLarge)));
+        assert!(matches!(take(&format!("{large}\r\n\r\n")), Err(Broken::HeadTooLarge)), "it came in one read");
     }
 
     #[test]
