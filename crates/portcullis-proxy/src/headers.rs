@@ -232,12 +232,10 @@ mod tests {
     /// What comes through of an upstream's fields.
     fn from_upstream(list: &[(&'static str, &'static str)]) -> HeaderMap {
         let all = headers(list);
-        let kept = all.iter().filter(|(name, value)| is_for_client(name, value));
-        let mut map: HeaderMap =
-            kept.map(|(name, value)| (name.clone(), value.clone())).fold(HeaderMap::new(), |mut map, (name, value)| {
-                map.append(name, value);
-                map
-            });
+        let mut map = HeaderMap::new();
+        for (name, value) in all.iter().filter(|(name, value)| is_for_client(name, value)) {
+            map.append(name.clone(), value.clone());
+        }
         remove_named(&mut map, all.get_all(CONNECTION).iter());
         map
     }

@@ -139,6 +139,7 @@ impl Exchange {
 
 #[cfg(test)]
 mod tests {
+    use std::io::ErrorKind;
     use std::time::Duration;
 
     use portcullis_gate::InboundBody;
@@ -168,7 +169,7 @@ mod tests {
         upstream.write_all(said).await.expect("it is open");
         drop(upstream);
         // Until the reset is here, so that not a byte can be written any more.
-        while connection.stream.try_write(b"x").is_ok() {
+        while connection.stream.try_write(b"x").map_or_else(|error| error.kind() == ErrorKind::WouldBlock, |_| true) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         connection

@@ -75,13 +75,13 @@ impl Upload {
     ) -> Poll<Result<(), UploadFault>> {
         loop {
             let mut waits = false;
-            if self.piece.is_empty() && self.behind.is_empty() && self.pending() < COPIED {
+            if !self.has_piece() && self.pending() < COPIED {
                 match self.fetch(cx) {
                     Poll::Ready(result) => result.map_err(UploadFault::Body)?,
                     Poll::Pending => waits = true,
                 }
             }
-            if self.pending() == 0 && self.piece.is_empty() && self.behind.is_empty() {
+            if self.pending() == 0 && !self.has_piece() {
                 return if waits { Poll::Pending } else { Poll::Ready(Ok(())) };
             }
             ready!(self.write(stream, cx)).map_err(UploadFault::Connection)?;
@@ -90,7 +90,7 @@ impl Upload {
 
     /// Whether all of it is written.
     pub(super) fn is_done(&self) -> bool {
-        self.body.is_none() && self.pending() == 0 && self.piece.is_empty() && self.behind.is_empty()
+        self.body.is_none() && self.pending() == 0 && !self.has_piece()
     }
 
     /// Whether it could be written once more from its beginning: it was not begun, or has no body and may be repeated.
@@ -108,8 +108,14 @@ impl Upload {
         self.out
     }
 
+    /// How much of `out` is not written.
     fn pending(&self) -> usize {
         self.out.len() - self.written
+    }
+
+    /// Whether a large piece, or what comes behind it, is not written.
+    fn has_piece(&self) -> bool {
+        !self.piece.is_empty() || !self.behind.is_empty()
     }
 
     /// Takes the next piece of the body, framed.
@@ -170,11 +176,11 @@ impl Upload {
 
     fn write(&mut self, stream: &mut (impl AsyncWrite + Unpin), cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let out = &self.out[self.written..];
-        let written = if self.piece.is_empty() && self.behind.is_empty() {
-            ready!(Pin::new(stream).poll_write(cx, out))?
-        } else {
+        let written = if self.has_piece() {
             let parts = [IoSlice::new(out), IoSlice::new(&self.piece), IoSlice::new(self.behind)];
             ready!(Pin::new(stream).poll_write_vectored(cx, &parts))?
+        } else {
+            ready!(Pin::new(stream).poll_write(cx, out))?
         };
         if written == 0 {
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
