@@ -4,7 +4,7 @@ CARGO ?= cargo
 T ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint openapi csrf pages fmt deny bench bench-storage bench-identity bench-phases bench-request coverage setup
+.PHONY: help run build test test-full lint openapi csrf pages fmt deny bench bench-storage bench-identity bench-phases bench-request coverage setup
 
 help: ## print this page
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -18,8 +18,11 @@ build: ## build the release binary, target/release/portcullis
 setup: ## install what the tests need (Debian as root; elsewhere it says what is missing)
 	@scripts/setup.sh
 
-test: setup ## run all tests; T=name runs those whose name contains it
+test: setup ## run the tests on SQLite and PostgreSQL; T=name runs those whose name contains it
 	@scripts/test.sh $(T)
+
+test-full: lint test ## everything: lint, the tests, and the checks against other programs with more examples each
+	@EXAMPLES=40 $(MAKE) --no-print-directory openapi csrf pages
 
 lint: ## format check, clippy without warnings, what of cargo-deny runs offline, squawk on the migrations, the compose file
 	$(CARGO) fmt --all --check

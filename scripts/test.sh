@@ -1,6 +1,10 @@
 #!/usr/bin/env bash
-# Runs the tests: all of them, or those whose name contains the argument. What stands on a database runs once on
-# SQLite and once on PostgreSQL; the storage suite runs on both by itself.
+# Runs tests: all of them, or those whose name contains the argument. The storage suite runs on SQLite and PostgreSQL by
+# itself; the tests of the whole program and of identity run on SQLite, then once more on PostgreSQL.
+#
+#   scripts/test.sh [NAME]
+#
+# NEXTEST_PROFILE=ci retries a failed test once and prints it as FLAKY.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 filter=${1:-}
