@@ -25,7 +25,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_http::Lifecycle;
+use portcullis_api::Lifecycle;
 use portcullis_identity::{Identity, IdentityError, StartError};
 use portcullis_model::policy::Environment;
 use portcullis_model::{Clock, Random};

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use clap::Subcommand;
-use portcullis_http::record_json;
+use portcullis_api::record_json;
 use portcullis_identity::Identity;
 use portcullis_model::{Timestamp, UserId};
 use portcullis_storage::{AuditFilter, Outcome};

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use clap::Args;
+use portcullis_api::{NOBODY, THIS_MACHINE, explanation_json};
 use portcullis_gate::{Rehearsal, RehearsedCaller};
-use portcullis_http::{NOBODY, THIS_MACHINE, explanation_json};
 use serde_json::Value;
 
 use super::Format;
@@ -36,7 +36,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(settings: &Settings, arguments: Arguments) -> Result<(), Failure> {
     let Arguments { method, url, person, headers, address, format } = arguments;
-    let mut rehearsal = portcullis_http::rehearsal(&method, &url, &headers, address)
+    let mut rehearsal = portcullis_api::rehearsal(&method, &url, &headers, address)
         .map_err(|problems| Failure::new(problems.join("; ")).hint("portcullis explain GET /api/v1/users"))?;
     if person.as_deref() == Some(NOBODY) {
         rehearsal.caller = RehearsedCaller::Nobody;

@@ -11,7 +11,7 @@ use super::table;
 use crate::settings::Settings;
 
 pub(super) fn run(settings: &Settings, format: Format) -> Result<(), Failure> {
-    let mut routes = portcullis_http::route_specs();
+    let mut routes = portcullis_api::route_specs();
     routes.extend(settings.route_specs());
     // Stable: methods of one path keep their order.
     routes.sort_by(|a, b| a.template.cmp(&b.template));

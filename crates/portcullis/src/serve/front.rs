@@ -9,8 +9,8 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use portcullis_api::{Fault, FaultContext, ReplyBody, Services};
 use portcullis_gate::{Destination, Gate, Malformation, Passage, Refusal};
-use portcullis_http::{Fault, FaultContext, ReplyBody, Services};
 use portcullis_proxy::{Proxy, ProxyBody};
 
 /// Everything a request meets.
@@ -51,7 +51,7 @@ impl Front {
             Ok((permit, request)) => match permit.destination() {
                 Destination::BuiltIn(id) => {
                     let id = *id;
-                    portcullis_http::answer(&self.services, id, permit, request, fault_context)
+                    portcullis_api::answer(&self.services, id, permit, request, fault_context)
                         .await
                         .map(FrontBody::Ours)
                 }

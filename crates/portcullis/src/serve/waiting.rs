@@ -8,7 +8,7 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use portcullis_http::{Lifecycle, Starting};
+use portcullis_api::{Lifecycle, Starting};
 use portcullis_model::policy::Environment;
 use portcullis_model::{Clock, Random};
 use tokio::net::{TcpListener, TcpStream};

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use portcullis_api::{Lifecycle, Services, SharedStatus};
 use portcullis_gate::{
     Cors, CsrfConfig, CsrfTokens, Gate, GateConfig, GateParts, Limits, RouteTable, SecurityHeaders, Versions,
 };
-use portcullis_http::{Lifecycle, Services, SharedStatus};
 use portcullis_identity::{DemoOptions, HashingOptions, Identity, IdentityOptions, IdentityParts};
 use portcullis_model::mail::MailSender;
 use portcullis_model::{Clock, Random, SessionSource};
@@ -233,7 +233,7 @@ const REDIS_COMMAND: std::time::Duration = std::time::Duration::from_millis(250)
 const GRACE: std::time::Duration = std::time::Duration::from_secs(10);
 
 pub(super) fn gate_config(settings: &Settings, secrets: &Secrets, metrics: &Metrics) -> Result<GateConfig, ServeError> {
-    let mut specs = portcullis_http::route_specs();
+    let mut specs = portcullis_api::route_specs();
     specs.extend(settings.route_specs());
     Ok(GateConfig {
         routes: RouteTable::build(specs, metrics)?,

@@ -96,7 +96,7 @@ fn read(
         limits: limit_defaults,
     };
     let routes = routes::read(tree, &around, problems, &mut warnings);
-    collisions::check(&portcullis_http::route_specs(), &routes, problems);
+    collisions::check(&portcullis_api::route_specs(), &routes, problems);
     upstreams::warn_of_unused(&upstreams, &routes, &mut warnings);
     Settings {
         environment,
