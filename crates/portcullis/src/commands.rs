@@ -22,8 +22,8 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
-use crate::settings::{self, Flags, Settings, Sources};
 use output::Failure;
+use portcullis_settings::{Flags, Settings, Sources};
 
 /// A gateway that signs people in, guards every request and carries it to your services.
 #[derive(Debug, Parser)]
@@ -228,12 +228,14 @@ impl Common {
     }
 
     fn load(self, listen: Listen) -> Result<Settings, Failure> {
-        settings::load(&self.sources(listen)?).map_err(|problems| Failure::of_settings(&problems))
+        portcullis_settings::load(&self.sources(listen)?, &portcullis_api::route_specs())
+            .map_err(|problems| Failure::of_settings(&problems))
     }
 }
 
 fn serve(sources: Sources) -> Result<(), Failure> {
-    let settings = settings::load(&sources).map_err(|problems| Failure::of_settings(&problems))?;
+    let settings = portcullis_settings::load(&sources, &portcullis_api::route_specs())
+        .map_err(|problems| Failure::of_settings(&problems))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

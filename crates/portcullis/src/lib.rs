@@ -1,5 +1,4 @@
-//! The Portcullis binary: commands, settings, wiring, shutdown.
+//! The Portcullis binary: commands, wiring, shutdown.
 
 pub mod commands;
 pub mod serve;
-pub mod settings;

@@ -36,10 +36,10 @@ use portcullis_telemetry::Metrics;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::settings::{DataFolderError, LogFormat, Settings, Sources};
 use connections::Connections;
 use control::Control;
 use patience::Times;
+use portcullis_settings::{DataFolderError, LogFormat, Settings, Sources};
 pub use proxy_protocol::LOCAL_HEADER;
 pub use rehearsal::rehearse;
 pub use reload::Reloaded;

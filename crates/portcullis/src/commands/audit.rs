@@ -10,7 +10,7 @@ use portcullis_storage::{AuditFilter, Outcome};
 
 use super::identity::with_identity;
 use super::output::Failure;
-use crate::settings::Settings;
+use portcullis_settings::Settings;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {

@@ -4,10 +4,10 @@ use serde_json::json;
 
 use super::Format;
 use super::output::{Failure, print, print_json, print_notice};
-use crate::settings::{self, Settings, Sources};
+use portcullis_settings::{Settings, Sources};
 
 pub(super) fn run(sources: &Sources, format: Format) -> Result<(), Failure> {
-    match settings::load(sources) {
+    match portcullis_settings::load(sources, &portcullis_api::route_specs()) {
         Ok(settings) if format.json => {
             print_json(&json!({
                 "ok": true,

@@ -12,7 +12,7 @@ use super::Format;
 use super::output::{Failure, print, print_json};
 use super::table;
 use crate::serve::Reloaded;
-use crate::settings::Settings;
+use portcullis_settings::Settings;
 
 /// A gateway that takes longer has other troubles.
 const PATIENCE: Duration = Duration::from_secs(30);

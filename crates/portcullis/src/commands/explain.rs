@@ -13,7 +13,7 @@ use super::Format;
 use super::identity::with_identity;
 use super::output::{Failure, print, print_json};
 use crate::serve::rehearse;
-use crate::settings::Settings;
+use portcullis_settings::Settings;
 
 #[derive(Args, Debug)]
 pub(super) struct Arguments {

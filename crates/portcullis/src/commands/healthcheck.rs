@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::output::{Failure, print, print_json};
 use super::{Format, Listen};
-use crate::settings::{Settings, reachable};
+use portcullis_settings::{Settings, reachable};
 
 /// A server that takes longer is not ready.
 const PATIENCE: Duration = Duration::from_secs(5);

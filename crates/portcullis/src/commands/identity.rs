@@ -3,7 +3,7 @@
 use portcullis_identity::Identity;
 
 use super::output::Failure;
-use crate::settings::Settings;
+use portcullis_settings::Settings;
 
 /// Opens it, works with it, and closes it.
 pub(super) fn with_identity(

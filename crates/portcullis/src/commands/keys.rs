@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::identity::with_identity;
 use super::output::{Failure, print, print_error, print_json};
 use super::{Format, table};
-use crate::settings::{Settings, new_secret};
+use portcullis_settings::{Settings, new_secret};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {

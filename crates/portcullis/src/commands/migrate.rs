@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::output::{Failure, print, print_error, print_json};
 use super::{Format, table};
-use crate::settings::Settings;
+use portcullis_settings::Settings;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {

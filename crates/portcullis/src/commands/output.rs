@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
 
-use crate::settings::{Notice, Problems};
+use portcullis_settings::{Notice, Problems};
 
 /// Why a command failed: what happened, and what to do.
 #[derive(Debug)]

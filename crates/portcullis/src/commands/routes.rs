@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::Format;
 use super::output::{Failure, print, print_json};
 use super::table;
-use crate::settings::Settings;
+use portcullis_settings::Settings;
 
 pub(super) fn run(settings: &Settings, format: Format) -> Result<(), Failure> {
     let mut routes = portcullis_api::route_specs();

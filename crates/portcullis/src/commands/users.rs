@@ -13,7 +13,7 @@ use serde_json::json;
 use super::identity::with_identity;
 use super::output::{Failure, print, print_json};
 use super::{Format, password_input};
-use crate::settings::Settings;
+use portcullis_settings::Settings;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {

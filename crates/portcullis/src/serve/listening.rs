@@ -9,7 +9,7 @@ use portcullis_model::policy::Environment;
 use tokio::net::{TcpListener, TcpSocket};
 
 use super::ServeError;
-use crate::settings::Settings;
+use portcullis_settings::Settings;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 1024;

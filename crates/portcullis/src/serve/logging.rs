@@ -2,7 +2,7 @@
 
 use tracing_subscriber::EnvFilter;
 
-use crate::settings::{Log, LogFormat};
+use portcullis_settings::{Log, LogFormat};
 
 /// Starts logging. A second start in one process changes nothing.
 pub(super) fn start(log: &Log) {

@@ -9,7 +9,7 @@ use portcullis_mail::{SmtpError, SmtpOptions, SmtpSender};
 use portcullis_model::mail::{MailError, MailSender, OutgoingMail};
 use portcullis_model::policy::Environment;
 
-use crate::settings::Settings;
+use portcullis_settings::Settings;
 
 /// How long one mail may take: well under the claim that hides it from other replicas.
 const TIMEOUT: Duration = Duration::from_secs(30);

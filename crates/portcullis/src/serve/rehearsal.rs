@@ -14,7 +14,7 @@ use portcullis_telemetry::Metrics;
 
 use super::ServeError;
 use super::wiring::gate_config;
-use crate::settings::{Secrets, Settings, new_secret};
+use portcullis_settings::{Secrets, Settings, new_secret};
 
 /// Judges a request by these settings; without identity, nobody is known.
 pub async fn rehearse(

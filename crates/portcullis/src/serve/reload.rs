@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::wiring::{House, gate_config, upstreams};
-use crate::settings::{self, Settings, Sources};
+use portcullis_settings::{Settings, Sources};
 
 /// Reads settings anew whenever it is asked to.
 pub(super) struct Reloader {
@@ -90,7 +90,8 @@ impl Reloader {
     }
 
     async fn reload(&mut self) -> Result<Reloaded, String> {
-        let read = settings::load(&self.sources).map_err(|problems| problems.to_string())?;
+        let read = portcullis_settings::load(&self.sources, &portcullis_api::route_specs())
+            .map_err(|problems| problems.to_string())?;
         let secrets = read.keep_secrets(&self.random).map_err(|error| error.to_string())?;
         // What a start decides for good stays as it was.
         let read = Settings { environment: self.settings.environment, ..read };

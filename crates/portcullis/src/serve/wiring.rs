@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 use super::ServeError;
 use super::front::Front;
 use super::mail;
-use crate::settings::{Secrets, Settings};
+use portcullis_settings::{Secrets, Settings};
 
 /// Everything that serves.
 pub(super) struct House {
@@ -250,7 +250,7 @@ pub(super) fn gate_config(settings: &Settings, secrets: &Secrets, metrics: &Metr
 }
 
 pub(super) fn upstreams(settings: &Settings) -> Vec<Upstream> {
-    let upstream = |upstream: &crate::settings::Upstream| Upstream {
+    let upstream = |upstream: &portcullis_settings::Upstream| Upstream {
         name: Arc::clone(&upstream.name),
         targets: upstream.targets.clone(),
         connect_timeout: upstream.connect_timeout,

@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use super::describe;
 use crate::commands::Format;
 use crate::commands::output::{Failure, print, print_error, print_json};
-use crate::settings::Settings;
+use portcullis_settings::Settings;
 
 /// The names of columns and members, as the API spells them.
 pub(super) const COLUMNS: [&str; 12] = [

@@ -1,0 +1,170 @@
+//! Flag over environment over file: one tree of what was written.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use portcullis_model::input::did_you_mean;
+
+use super::key::{Key, Section, variable};
+use super::notice::{Notice, Place, Problems};
+use super::sources::Flags;
+use super::tree::{self, Node, Table, Value};
+use super::variables::{Variable, Variables};
+
+/// Any key of the file: `PORTCULLIS__SECTION__KEY`.
+const PREFIX: &str = "PORTCULLIS__";
+/// The file that is read when none is named.
+const DEFAULT_FILE: &str = "portcullis.toml";
+/// No key has more parts: `upstreams.projects.health.path`.
+const DEEPEST: usize = 4;
+/// What may follow `PORTCULLIS_`, with one underscore.
+const OTHER_NAMES: [&str; 3] = ["ENV", "CONFIG", "DATA_DIR"];
+
+/// What was written, the stronger layers over the weaker.
+#[derive(Default)]
+pub(crate) struct Layers {
+    pub(crate) tree: Table,
+    /// `--host` or `HOST`: takes the place of the host in `server.listen`.
+    pub(crate) host: Option<Variable>,
+    /// `--port` or `PORT`.
+    pub(crate) port: Option<Variable>,
+    /// The file that was read.
+    pub(crate) file: Option<PathBuf>,
+}
+
+impl Layers {
+    /// Reads the file and lays the environment and the flags over it.
+    pub(crate) fn gather(
+        flags: &Flags,
+        variables: &Variables,
+        folder: &Path,
+        sections: &[&'static Section],
+        problems: &mut Problems,
+    ) -> Result<Self, Problems> {
+        let named = match &flags.config {
+            Some(path) => Some((path.clone(), Place::Flag("--config"))),
+            None => variables.get("PORTCULLIS_CONFIG", problems).map(|found| (found.value.into(), found.place)),
+        };
+        let (tree, file) = read(named, folder)?;
+        let mut layers = Self { tree, file, host: None, port: None };
+        layers.lay_variables(variables, sections, problems);
+        layers.lay_flags(flags);
+        Ok(layers)
+    }
+
+    fn lay_variables(&mut self, variables: &Variables, sections: &[&'static Section], problems: &mut Problems) {
+        let generic = variables.names_under(PREFIX);
+        for name in &generic {
+            let Some(found) = variables.get(name, problems) else { continue };
+            let path = path_of(&name[PREFIX.len()..], sections);
+            if path.iter().any(String::is_empty) || path.len() > DEEPEST {
+                let hint = "write PORTCULLIS__SECTION__KEY, with two underscores between the parts";
+                problems.add(Notice::new(&found.place, "this names no key").hint(hint));
+                continue;
+            }
+            if set(&mut self.tree, &path, &found).is_none() {
+                let message = "part of this name is a value in the file, not a section";
+                problems.add(Notice::new(&found.place, message).hint("write PORTCULLIS__SECTION__KEY"));
+            }
+        }
+        for section in sections {
+            for key in section.keys {
+                self.lay_contract_names(section, key, variables, problems);
+            }
+        }
+        // Only what looks like a slip: Kubernetes sets PORTCULLIS_PORT and more for a service of this name.
+        for name in variables.names_under("PORTCULLIS_") {
+            let rest = &name["PORTCULLIS_".len()..];
+            if let Some(known) = did_you_mean(rest, OTHER_NAMES).filter(|known| *known != rest)
+                && let Some(place) = variables.place(&name)
+            {
+                let hint = format!("did you mean PORTCULLIS_{known}?");
+                problems.add(Notice::new(&place, "no setting has this name").hint(hint));
+            }
+        }
+    }
+
+    /// The names that the contract gives to a key beside the generic one.
+    fn lay_contract_names(&mut self, section: &Section, key: &Key, variables: &Variables, problems: &mut Problems) {
+        for name in key.environment {
+            let Some(found) = variables.get(name, problems) else { continue };
+            match *name {
+                "HOST" => self.host = Some(found),
+                "PORT" => self.port = Some(found),
+                _ => {
+                    let generic = variable(section.name, key.name);
+                    if variables.place(&generic).is_some() {
+                        let message = format!("{name} and {generic} are both set, and mean the same key");
+                        problems.add(Notice::new(&found.place, message).hint("unset one of them"));
+                    }
+                    // Fails only when the section is no table in the file, which its reader reports.
+                    let _ = set(&mut self.tree, &[section.name, key.name], &found);
+                }
+            }
+        }
+    }
+
+    fn lay_flags(&mut self, flags: &Flags) {
+        let given = |value: String, name| Variable { value, place: Place::Flag(name) };
+        if let Some(host) = &flags.host {
+            self.host = Some(given(host.clone(), "--host"));
+        }
+        if let Some(port) = &flags.port {
+            self.port = Some(given(port.to_string(), "--port"));
+        }
+        if let Some(folder) = &flags.data_dir {
+            let folder = given(folder.to_string_lossy().into_owned(), "--data-dir");
+            let _ = set(&mut self.tree, &["server", "data_dir"], &folder);
+        }
+    }
+}
+
+/// The path of a key in the file, for what follows [`PREFIX`]. The environment is
+/// upper-case by custom, the file lower-case, but for the names of roles.
+fn path_of(name: &str, sections: &[&'static Section]) -> Vec<String> {
+    let mut path: Vec<String> = name.split("__").map(str::to_ascii_lowercase).collect();
+    if let [section, key] = path.as_mut_slice()
+        && let Some(section) = sections.iter().find(|known| known.name == section)
+        && let Some(known) = section.keys.iter().find(|known| known.name.eq_ignore_ascii_case(key))
+    {
+        key.replace_range(.., known.name);
+    }
+    path
+}
+
+/// Sets a value, making the tables on the way; `None` when one of them is a value already.
+fn set(table: &mut Table, path: &[impl AsRef<str>], variable: &Variable) -> Option<()> {
+    let (first, rest) = path.split_first()?;
+    let first = first.as_ref();
+    // A name that the file uses keeps the file's spelling.
+    let name = table.keys().find(|known| known.eq_ignore_ascii_case(first)).cloned();
+    let name = name.unwrap_or_else(|| first.to_owned());
+    if rest.is_empty() {
+        table.insert(name, Node { value: Value::Raw(variable.value.clone()), place: variable.place.clone() });
+        return Some(());
+    }
+    let empty = || Node { value: Value::Table(Table::new()), place: variable.place.clone() };
+    match &mut table.entry(name).or_insert_with(empty).value {
+        Value::Table(inner) => set(inner, rest, variable),
+        _ => None,
+    }
+}
+
+/// The file's tree, or an empty one when no file was named and the default one is absent.
+fn read(named: Option<(PathBuf, Place)>, folder: &Path) -> Result<(Table, Option<PathBuf>), Problems> {
+    let is_default = named.is_none();
+    let (path, place) = named.unwrap_or_else(|| (DEFAULT_FILE.into(), Place::Nowhere));
+    match std::fs::read_to_string(folder.join(&path)) {
+        Ok(text) => {
+            let name: Arc<str> = path.to_string_lossy().into();
+            Ok((tree::parse(&name, &text)?, Some(folder.join(&path))))
+        }
+        Err(error) if is_default && error.kind() == std::io::ErrorKind::NotFound => Ok((Table::new(), None)),
+        Err(error) => {
+            let message = format!("the settings file {} cannot be read: {error}", path.display());
+            Err(Notice::new(&place, message)
+                .hint("name a readable UTF-8 file with --config or PORTCULLIS_CONFIG")
+                .into())
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! Where settings come from: the command line, the environment and the working folder.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// The command-line options that set something; they win over the environment and the file.
+#[derive(Clone, Debug, Default)]
+pub struct Flags {
+    /// `--config`: the settings file, relative to the working folder.
+    pub config: Option<PathBuf>,
+    /// `--host`: the address to listen on.
+    pub host: Option<String>,
+    /// `--port`: the port to listen on.
+    pub port: Option<u16>,
+    /// `--data-dir`: the data folder.
+    pub data_dir: Option<PathBuf>,
+}
+
+/// All sources of settings as one value, so that a test needs no process of its own.
+/// It is not `Debug`, because the environment holds secrets.
+#[derive(Clone)]
+pub struct Sources {
+    /// The command-line options.
+    pub flags: Flags,
+    /// The variables of the process.
+    pub environment: Vec<(OsString, OsString)>,
+    /// The working folder, to which relative paths refer.
+    pub folder: PathBuf,
+}
+
+impl Sources {
+    /// Takes the environment and the working folder of this process.
+    ///
+    /// # Errors
+    /// When the working folder no longer exists or may not be read.
+    pub fn from_process(flags: Flags) -> std::io::Result<Self> {
+        Ok(Self { flags, environment: std::env::vars_os().collect(), folder: std::env::current_dir()? })
+    }
+}

@@ -1,0 +1,283 @@
+//! Loading: every layer, every section, every problem at once.
+
+use portcullis_gate::RouteSpec;
+use portcullis_model::policy::Environment;
+
+use crate::engine::layers::Layers;
+use crate::engine::notice::{Notice, Problems};
+use crate::engine::reader::unknown_hint;
+use crate::engine::sources::Sources;
+use crate::engine::tree::Table;
+use crate::engine::variables::Variables;
+use crate::engine::{changed_keys, file_permissions};
+use crate::sections::{
+    SECTIONS, audit, cors, csrf, database, demo, headers, limits, log, mail, metrics, password, redis, registration,
+    roles, routes, secrets, server, session, upstreams, versions,
+};
+use crate::{Settings, reserved_variables, route_collisions};
+
+/// Loads and checks everything.
+///
+/// # Errors
+/// All problems at once, files first by line.
+pub fn load(sources: &Sources, built_in: &[RouteSpec]) -> Result<Settings, Problems> {
+    let mut problems = Problems::default();
+    let mut warnings = Vec::new();
+    let mut variables = Variables::of(&sources.environment);
+    let environment = variables.environment(&mut problems);
+    if environment == Environment::Development {
+        variables.add_dotenv(&sources.folder, &mut problems);
+    }
+    let layers = Layers::gather(&sources.flags, &variables, &sources.folder, SECTIONS, &mut problems)?;
+    refuse_unknown_sections(&layers.tree, &mut problems);
+    reserved_variables::warn(&variables, &mut warnings);
+    file_permissions::warn(&layers.tree, SECTIONS, layers.file.as_deref(), &mut warnings);
+    let settings = read(layers, environment, sources, built_in, &mut problems, warnings);
+    if problems.is_empty() {
+        Ok(settings)
+    } else {
+        problems.sort();
+        Err(problems)
+    }
+}
+
+fn read(
+    layers: Layers,
+    environment: Environment,
+    sources: &Sources,
+    built_in: &[RouteSpec],
+    problems: &mut Problems,
+    mut warnings: Vec<Notice>,
+) -> Settings {
+    let tree = &layers.tree;
+    let mut advice = Vec::new();
+    let (server, data_dir) = server::read(&layers, environment, &sources.folder, problems, &mut warnings, &mut advice);
+    let upstreams = upstreams::read(tree, problems, &mut warnings);
+    let versions = versions::read(tree, problems);
+    let granted = roles::read(tree, problems);
+    let (limits, limit_defaults) = limits::read(tree, environment, problems, &mut advice);
+    let around = routes::Surroundings {
+        upstreams: &upstreams,
+        versions: versions.iter().map(|version| version.name.as_str()).collect(),
+        max_body: server.max_body,
+        limits: limit_defaults,
+    };
+    let routes = routes::read(tree, &around, problems, &mut warnings);
+    route_collisions::check(built_in, &routes, problems);
+    routes::warn_of_unused_upstreams(&upstreams, &routes, &mut warnings);
+    Settings {
+        environment,
+        database: database::read(tree, &data_dir, problems),
+        redis: redis::read(tree, problems),
+        audit_kept: audit::read(tree, problems),
+        headers: headers::read(tree, environment, problems, &mut advice),
+        mail: mail::read(tree, environment, problems, &mut warnings),
+        secrets: secrets::read(tree, environment, problems, &mut warnings),
+        session: session::read(tree, server.public_url.as_ref(), problems),
+        registration: registration::read(tree, environment, problems, &mut advice),
+        password: password::read(tree, &sources.folder, problems, &mut advice),
+        demo: demo::read(tree, environment, problems, &mut warnings),
+        csrf_mode: csrf::read(tree, environment, problems, &mut warnings),
+        allowed_origins: cors::read(tree, problems),
+        limits,
+        metrics: metrics::read(tree, problems),
+        log: log::read(tree, environment, problems),
+        roles: roles::permissions(granted, &routes, &mut warnings),
+        written: changed_keys::Written::of(tree),
+        config_file: layers.file,
+        data_dir,
+        server,
+        versions,
+        upstreams,
+        routes,
+        warnings,
+        advice,
+    }
+}
+
+fn refuse_unknown_sections(tree: &Table, problems: &mut Problems) {
+    let known = || SECTIONS.iter().map(|section| section.name.split('.').next().unwrap_or(section.name));
+    for (name, node) in tree {
+        if !known().any(|section| section == name) {
+            let notice = Notice::new(&node.place, format!("unknown section [{name}]"));
+            problems.add(notice.hint(unknown_hint(name, known())));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::Flags;
+    use crate::testing::{PRODUCTION, load_in, refused, settings};
+
+    #[test]
+    fn nothing_at_all_is_a_good_configuration() {
+        let settings = settings("", &[]);
+        assert_eq!(settings.environment, Environment::Development);
+        assert!(settings.warnings.is_empty(), "{:?}", settings.warnings);
+        assert_eq!(settings.base_url(), "http://127.0.0.1:8000");
+    }
+
+    #[test]
+    fn a_flag_comes_before_the_environment_and_that_before_the_file() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        std::fs::write(folder.path().join("portcullis.toml"), "[server]\nlisten = \"127.0.0.1:1\"\n")
+            .expect("writable");
+        std::fs::write(folder.path().join(".env"), "PORT=2\n").expect("writable");
+        let port = |environment: &[(&str, &str)], flags: Flags| {
+            load_in(folder.path(), flags, environment).expect("good settings").server.listen.port()
+        };
+        assert_eq!(port(&[("PORTCULLIS_ENV", "test")], Flags::default()), 1, ".env is for development only");
+        assert_eq!(port(&[], Flags::default()), 2);
+        assert_eq!(port(&[("PORT", "3")], Flags::default()), 3);
+        assert_eq!(port(&[("PORT", "3")], Flags { port: Some(4), ..Flags::default() }), 4);
+        std::fs::write(folder.path().join("other.toml"), "[server]\nlisten = \"127.0.0.1:5\"\n").expect("writable");
+        let named = || Flags { config: Some("other.toml".into()), ..Flags::default() };
+        assert_eq!(port(&[("PORTCULLIS_ENV", "test"), ("PORTCULLIS_CONFIG", "portcullis.toml")], named()), 5);
+        assert_eq!(port(&[("PORTCULLIS_ENV", "test"), ("PORTCULLIS_CONFIG", "other.toml")], Flags::default()), 5);
+    }
+
+    #[test]
+    fn a_file_that_was_named_must_exist() {
+        let said = refused("", &[("PORTCULLIS_CONFIG", "nowhere.toml")]);
+        assert!(
+            said.starts_with("environment PORTCULLIS_CONFIG: the settings file nowhere.toml cannot be read"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn every_problem_is_told_at_once_in_order_with_a_hint() {
+        let file = "\
+[server]
+lisen = \"127.0.0.1:1\"
+header_timeout = \"10 s\"
+
+[sever]
+
+[upstreams.projects]
+targets = [\"http://127.0.0.1:1\"]
+
+[[routes]]
+path = \"/api/v1/a\"
+upstream = \"project\"
+roles = [\"DEVELOPR\"]
+permissions = [\"p-view\"]
+methods = [\"get\"]
+
+[[routes]]
+path = \"/api/v1/b\"
+upstrem = \"projects\"
+auth = \"none\"
+roles = [\"ADMIN\"]
+";
+        let said = refused(file, &[("JWT_EXPIRES_IN", "a day")]);
+        let expected = "\
+portcullis.toml:2: unknown key `lisen` in [server]
+  hint: did you mean `listen`?
+portcullis.toml:3: server.header_timeout = \"10 s\" cannot be used
+  hint: a duration is digits, then s, m, h or d (30s, 15m, 24h, 7d); plain digits are seconds
+portcullis.toml:5: unknown section [sever]
+  hint: did you mean `server`?
+portcullis.toml:12: routes.upstream = \"project\" cannot be used
+  hint: no upstream has this name: did you mean `projects`?
+portcullis.toml:13: routes.roles = \"DEVELOPR\" cannot be used
+  hint: did you mean `DEVELOPER`?
+portcullis.toml:14: routes.permissions = \"p-view\" cannot be used
+  hint: A permission is 3 to 64 characters: a capital letter, then capitals, digits and _
+portcullis.toml:15: routes.methods = \"get\" cannot be used
+  hint: did you mean `GET`?
+";
+        assert!(said.starts_with(expected), "{said}");
+        for part in [
+            "portcullis.toml:19: unknown key `upstrem` in [routes]\n  hint: did you mean `upstream`?",
+            "portcullis.toml:17: routes.upstream is missing",
+            "portcullis.toml:21: routes.roles asks for something",
+            "environment JWT_EXPIRES_IN: session.access_ttl = \"a day\" cannot be used",
+        ] {
+            assert!(said.contains(part), "{part} in {said}");
+        }
+    }
+
+    #[test]
+    fn the_environment_reaches_every_key_and_a_slip_is_told() {
+        let route = "[{path = \"/api/v1/a\", upstream = \"p\", methods = [\"GET\"]}]";
+        let from_environment =
+            settings("", &[("PORTCULLIS__ROUTES", route), ("PORTCULLIS__UPSTREAMS__P__TARGETS", "http://127.0.0.1:1")]);
+        assert_eq!(from_environment.routes.len(), 1);
+        let said = refused(
+            "",
+            &[("PORTCULLIS__SERVER__LISEN", "x"), ("PORTCULLIS__SEVER__LISTEN", "x"), ("PORTCULLIS_CONFG", "x")],
+        );
+        for part in [
+            "environment PORTCULLIS__SERVER__LISEN: unknown key `lisen` in [server]\n  hint: did you mean `listen`?",
+            "environment PORTCULLIS__SEVER__LISTEN: unknown section [sever]",
+            "environment PORTCULLIS_CONFG: no setting has this name\n  hint: did you mean PORTCULLIS_CONFIG?",
+        ] {
+            assert!(said.contains(part), "{part} in {said}");
+        }
+        let deep = format!("PORTCULLIS__A{}", "__B".repeat(20_000));
+        let said = refused("", &[(&deep, "x"), ("PORTCULLIS__ROUTES", "[{path = \"/x\", upstream")]);
+        for part in [
+            "__B: this names no key\n  hint: write PORTCULLIS__SECTION__KEY",
+            "environment PORTCULLIS__ROUTES: this is no TOML list of routes\n  hint: write it as '[{path = ",
+        ] {
+            assert!(said.contains(part), "{part} is not said");
+        }
+        let said =
+            refused("", &[("CSRF_MODE", "x"), ("DATABASE_POOL_MAX", "5"), ("PORTCULLIS__DATABASE__POOL_MAX", "6")]);
+        assert!(said.contains("DATABASE_POOL_MAX and PORTCULLIS__DATABASE__POOL_MAX are both set"), "{said}");
+        assert!(
+            settings("", &[("PORTCULLIS_PORT", "tcp://10.0.0.1:80"), ("PORTCULLIS_SERVICE_HOST", "10.0.0.1")])
+                .warnings
+                .is_empty()
+        );
+    }
+
+    #[test]
+    fn the_designs_own_example_is_a_good_file() {
+        let file = "\
+[server]
+listen = \"0.0.0.0:8000\"
+trusted_proxies = [\"10.0.0.0/8\"]
+
+[upstreams.projects]
+targets = [\"http://10.0.0.5:8002\", \"http://10.0.0.6:8002\"]
+health = { path = \"/health\", interval = \"5s\" }
+
+[[routes]]
+path = \"/api/v1/projects/{*rest}\"
+upstream = \"projects\"
+methods = [\"GET\", \"POST\"]
+auth = \"required\"
+roles = [\"DEVELOPER\"]
+permissions = [\"PROJECT_VIEW\"]
+csrf = true
+rate_limit = \"100/15m\"
+strip_prefix = \"/api/v1\"
+timeout = \"30s\"
+";
+        let settings = settings(file, PRODUCTION);
+        let route = &settings.routes[0];
+        assert_eq!(route.forwarding.strip_prefix.as_deref(), Some("/api/v1"));
+        assert_eq!(route.policy.minimum_role, Some(portcullis_model::Role::Developer));
+        assert_eq!(settings.server.listen.to_string(), "0.0.0.0:8000");
+        assert_eq!(settings.base_url(), "https://gate.example.com");
+    }
+
+    #[test]
+    fn a_secret_in_a_file_for_everybody_is_warned_of() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = folder.path().join("portcullis.toml");
+        std::fs::write(&file, "[secrets]\njwt_secret = \"kT4vXn8Q2pLz7Rb5Yw9Hc3Jd6Fg1Ms0e\"\n").expect("writable");
+        for (mode, warned) in [(0o644, 1), (0o640, 1), (0o600, 0)] {
+            std::fs::set_permissions(&file, Permissions::from_mode(mode)).expect("it is ours");
+            let warnings = load_in(folder.path(), Flags::default(), &[]).expect("good settings").warnings;
+            assert_eq!(warnings.len(), warned, "{mode:o}: {warnings:?}");
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! Names that the contract fixes and this version does not use: silence would
+//! let an operator believe in reports that nobody sends.
+
+use crate::engine::notice::Notice;
+use crate::engine::variables::Variables;
+
+const LATER: [(&str, &str); 3] = [
+    ("SENTRY_DSN", "errors are only logged"),
+    ("SENTRY_RELEASE", "errors are only logged"),
+    ("SENTRY_ENVIRONMENT", "errors are only logged"),
+];
+
+/// These names.
+#[cfg(test)]
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    LATER.iter().map(|(name, _)| *name)
+}
+
+pub(crate) fn warn(variables: &Variables, warnings: &mut Vec<Notice>) {
+    let mut add = |name: &str, instead: &str| {
+        if let Some(place) = variables.place(name) {
+            let message = format!("this version does not use {name}: {instead}");
+            warnings.push(Notice::new(&place, message).hint("unset it, or leave it for a later version"));
+        }
+    };
+    for (name, instead) in LATER {
+        add(name, instead);
+    }
+    for name in variables.names_under("OTEL_") {
+        add(&name, "no traces are exported");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::settings;
+
+    #[test]
+    fn names_of_later_versions_are_warned_of() {
+        let names = ["SENTRY_DSN", "SENTRY_RELEASE", "OTEL_EXPORTER_OTLP_ENDPOINT"];
+        for name in names {
+            let warnings = settings("", &[(name, "redis://x")]).warnings;
+            let said = warnings[0].to_string();
+            assert!(said.starts_with(&format!("environment {name}: this version does not use {name}")), "{said}");
+        }
+        assert_eq!(settings("", &[("SENTRY_DSN_FILE", "/run/secrets/sentry")]).warnings.len(), 1);
+    }
+}

@@ -1,0 +1,106 @@
+//! Routes that would answer the same request.
+
+use portcullis_gate::{RouteFault, RouteSpec, RouteTable};
+use portcullis_model::policy::Methods;
+use portcullis_telemetry::{Metrics, MetricsOptions};
+
+use crate::engine::notice::{Notice, Place, Problems};
+use crate::sections::routes::Route;
+
+/// Notes every proxied route that cannot stand beside an earlier one or a built-in endpoint.
+///
+/// The gate's own table decides, so that what passes here passes at the start. It
+/// stops at the first fault; only when there is one are the routes tried one by one.
+pub(crate) fn check(built_in: &[RouteSpec], routes: &[Route], problems: &mut Problems) {
+    let metrics = Metrics::new(&MetricsOptions::default(), "");
+    let table = |accepted: &[&Route]| {
+        let specs = built_in.iter().cloned().chain(accepted.iter().map(|route| route.spec())).collect();
+        RouteTable::build(specs, &metrics)
+    };
+    let all: Vec<&Route> = routes.iter().collect();
+    if table(&all).is_ok() {
+        return;
+    }
+    let mut accepted: Vec<&Route> = Vec::new();
+    for route in routes {
+        accepted.push(route);
+        if let Err(fault) = table(&accepted) {
+            accepted.pop();
+            problems.add(describe(&fault, route, &accepted));
+        }
+    }
+}
+
+fn describe(fault: &RouteFault, route: &Route, accepted: &[&Route]) -> Notice {
+    match fault {
+        RouteFault::Template { reason, .. } => {
+            Notice::new(&route.place, format!("{} is no path of a route: {reason}", route.path))
+                .hint("a path is /api/v1/projects/{id} or /api/v1/projects/{*rest}")
+        }
+        RouteFault::Collision { first, .. } => match other(first, route, accepted) {
+            Some(other) => {
+                let with = match &other.place {
+                    Place::File { line, .. } => format!("{} on line {line}", other.path),
+                    _ => other.path.clone(),
+                };
+                Notice::new(&route.place, format!("the route {} collides with {with}", route.path))
+                    .hint("both would answer the same request: change a path, or give each its own methods")
+            }
+            None => Notice::new(&route.place, format!("the route {} collides with the built-in {first}", route.path))
+                .hint("built-in endpoints cannot be replaced: choose another path"),
+        },
+    }
+}
+
+/// The earlier route that is meant; paths are compared as the table folds them.
+fn other<'a>(first: &str, route: &Route, accepted: &[&'a Route]) -> Option<&'a Route> {
+    let named = || accepted.iter().filter(|known| known.path.eq_ignore_ascii_case(first));
+    named().find(|known| overlap(&known.methods, &route.methods)).or_else(|| named().next()).copied()
+}
+
+fn overlap(a: &Methods, b: &Methods) -> bool {
+    match (a, b) {
+        (Methods::Only(a), Methods::Only(b)) => a.iter().any(|name| b.contains(name)),
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{refused, settings};
+
+    fn routes(paths: &[&str]) -> String {
+        let mut file = "[upstreams.p]\ntargets = [\"http://127.0.0.1:1\"]\n".to_owned();
+        for path in paths {
+            file.push_str(&format!("[[routes]]\nupstream = \"p\"\npath = {path}\n"));
+        }
+        file
+    }
+
+    #[test]
+    fn every_collision_is_told_with_both_lines() {
+        let file = routes(&[
+            "\"/api/v1/a/{id}\"",
+            "\"/api/v1/a/{name}\"",
+            "\"/api/v1/b\"\nmethods = [\"GET\"]",
+            "\"/api/v1/b\"\nmethods = [\"POST\"]",
+            "\"/api/v1/b\"\nmethods = [\"POST\", \"PUT\"]",
+            "\"/api/v1/B\"",
+        ]);
+        let said = refused(&file, &[]);
+        for part in [
+            "portcullis.toml:8: the route /api/v1/a/{name} collides with /api/v1/a/{id} on line 5",
+            "portcullis.toml:19: the route /api/v1/b collides with /api/v1/b on line 15",
+            "the route /api/v1/B collides with /api/v1/b on line 11",
+        ] {
+            assert!(said.contains(part), "{part} in {said}");
+        }
+        assert_eq!(said.matches("collides").count(), 3, "{said}");
+    }
+
+    #[test]
+    fn routes_that_only_look_alike_stand_side_by_side() {
+        let file = routes(&["\"/api/v1/a/{id}\"", "\"/api/v1/a/new\"", "\"/api/v1/{*rest}\"", "\"/api/v1/a\""]);
+        assert_eq!(settings(&file, &[]).routes.len(), 4);
+    }
+}

@@ -1,0 +1,130 @@
+//! `[database]`: where the data lives.
+
+use std::path::Path;
+use std::time::Duration;
+
+use portcullis_storage::{DatabaseUrl, MigrateMode};
+
+use crate::engine::key::{Key, Preset, Section};
+use crate::engine::notice::Problems;
+use crate::engine::reader::Reader;
+use crate::engine::tree::Table;
+use crate::engine::values::one_of;
+use crate::engine::values::positive_duration;
+
+/// `[database]`.
+#[derive(Clone, Debug)]
+pub struct Database {
+    /// Which engine, and where.
+    pub url: DatabaseUrl,
+    /// Connections kept open even when idle (PostgreSQL).
+    pub pool_min: u32,
+    /// The most connections at once.
+    pub pool_max: u32,
+    /// How long a statement waits for a free connection.
+    pub acquire_timeout: Duration,
+    /// How long a statement may run.
+    pub statement_timeout: Duration,
+    /// What the server does about an older schema.
+    pub migrate: MigrateMode,
+    /// How long it waits while another replica migrates.
+    pub migrate_wait: Duration,
+}
+
+/// SQLite's file in the data folder.
+const FILE_NAME: &str = "portcullis.db";
+/// More connections than this slow PostgreSQL down rather than help it.
+const MOST_CONNECTIONS: u32 = 1000;
+
+static URL: Key = Key::new(
+    "url",
+    Preset::Otherwise("SQLite, `portcullis.db` in the data folder"),
+    "URL",
+    "`postgres://user:password@host:5432/database`, or `sqlite:///absolute/path`, made if absent.",
+)
+.environment(&["DATABASE_URL"])
+.secret();
+static POOL_MIN: Key =
+    Key::new("pool_min", Preset::Value("1"), "connections", "Connections to PostgreSQL kept open even when idle.")
+        .environment(&["DATABASE_POOL_MIN"]);
+static POOL_MAX: Key = Key::new("pool_max", Preset::Value("10"), "connections", "The most connections at once.")
+    .environment(&["DATABASE_POOL_MAX"]);
+static ACQUIRE_TIMEOUT: Key = Key::new(
+    "acquire_timeout",
+    Preset::Value("3s"),
+    "duration",
+    "How long a statement waits for a free connection before the answer is 503.",
+);
+static STATEMENT_TIMEOUT: Key = Key::new(
+    "statement_timeout",
+    Preset::Value("10s"),
+    "duration",
+    "How long a statement may run before the answer is 503.",
+);
+
+static MIGRATE: Key = Key::new(
+    "migrate",
+    Preset::Value("auto"),
+    "`auto` or `off`",
+    "`auto` migrates an older schema at the start, or waits while another replica does; `off` refuses to start on one.",
+);
+static MIGRATE_WAIT: Key =
+    Key::new("migrate_wait", Preset::Value("10m"), "duration", "How long to wait while another replica migrates.");
+
+pub(crate) static SECTION: Section = Section {
+    name: "database",
+    keys: &[&URL, &POOL_MIN, &POOL_MAX, &ACQUIRE_TIMEOUT, &STATEMENT_TIMEOUT, &MIGRATE, &MIGRATE_WAIT],
+};
+
+pub(crate) fn read(tree: &Table, data_dir: &Path, problems: &mut Problems) -> Database {
+    let mut section = Reader::open(tree, &SECTION, problems);
+    let url = section.optional(&URL, DatabaseUrl::parse);
+    let pool_min = section.number(&POOL_MIN, 0, MOST_CONNECTIONS);
+    let pool_max = section.number(&POOL_MAX, 1, MOST_CONNECTIONS);
+    if pool_min > pool_max {
+        let message = format!("is {pool_min}, more than pool_max, which is {pool_max}");
+        section.reject(&POOL_MIN, message, "lower pool_min or raise pool_max");
+    }
+    Database {
+        url: url.unwrap_or_else(|| DatabaseUrl::sqlite(data_dir.join(FILE_NAME))),
+        pool_min,
+        pool_max,
+        acquire_timeout: section.value(&ACQUIRE_TIMEOUT, positive_duration),
+        migrate: section
+            .value(&MIGRATE, |text| one_of(text, &[("auto", MigrateMode::Auto), ("off", MigrateMode::Off)])),
+        migrate_wait: section.value(&MIGRATE_WAIT, positive_duration),
+        statement_timeout: section.value(&STATEMENT_TIMEOUT, positive_duration),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{refused, settings};
+
+    #[test]
+    fn without_an_address_it_is_sqlite_in_the_data_folder() {
+        let settings = settings("", &[("PORTCULLIS_DATA_DIR", "/somewhere")]);
+        assert_eq!(settings.database.url.to_string(), "sqlite:///somewhere/portcullis.db");
+    }
+
+    #[test]
+    fn sr_47_a_bad_address_is_refused_without_showing_its_password() {
+        let said = refused("", &[("DATABASE_URL", "postgres://ada:hunter2@db:port/x")]);
+        assert!(
+            said.starts_with("environment DATABASE_URL: database.url cannot be used\n  hint: a PostgreSQL address"),
+            "{said}"
+        );
+        assert!(!said.contains("hunter2"));
+    }
+
+    #[test]
+    fn the_pool_is_a_range() {
+        let database = settings("", &[("DATABASE_POOL_MIN", "2"), ("DATABASE_POOL_MAX", "20")]).database;
+        assert_eq!((database.pool_min, database.pool_max), (2, 20));
+        assert!(
+            refused("[database]\npool_min = 20\n", &[])
+                .contains("portcullis.toml:2: database.pool_min is 20, more than pool_max")
+        );
+        assert!(refused("[database]\npool_max = 0\n", &[]).contains("a whole number from 1 to 1000"));
+    }
+}

@@ -1,0 +1,81 @@
+//! `[demo]`: the sign-in that shows the product without an account.
+
+use portcullis_model::policy::Environment;
+use portcullis_model::{Email, Rejected, SecretString};
+
+use crate::engine::key::{Key, Preset, Section};
+use crate::engine::notice::{Notice, Problems};
+use crate::engine::reader::Reader;
+use crate::engine::tree::Table;
+
+/// `[demo]`, when it is enabled. In production this pair is answered 403.
+#[derive(Clone, Debug)]
+pub struct Demo {
+    /// The address that signs in.
+    pub email: Email,
+    /// Its password.
+    pub password: SecretString,
+}
+
+static ENABLED: Key = Key::new(
+    "enabled",
+    Preset::Value("false"),
+    "true or false",
+    "Lets the pair below sign in as an administrator who is in no table. Never in production.",
+)
+.environment(&["ENABLE_DEMO_MODE"]);
+static EMAIL: Key = Key::new("email", Preset::Otherwise("none; demo mode needs it"), "e-mail address", "Who signs in.")
+    .environment(&["DEMO_USER_EMAIL"]);
+static PASSWORD: Key = Key::new("password", Preset::Otherwise("none; demo mode needs it"), "text", "With what.")
+    .environment(&["DEMO_USER_PASSWORD"])
+    .secret();
+
+pub(crate) static SECTION: Section = Section { name: "demo", keys: &[&ENABLED, &EMAIL, &PASSWORD] };
+
+pub(crate) fn read(
+    tree: &Table,
+    environment: Environment,
+    problems: &mut Problems,
+    warnings: &mut Vec<Notice>,
+) -> Option<Demo> {
+    let mut section = Reader::open(tree, &SECTION, problems);
+    let enabled = section.flag(&ENABLED);
+    let email = section.optional(&EMAIL, Email::parse);
+    let password = section.optional(&PASSWORD, |text| Ok::<_, Rejected>(SecretString::new(text)));
+    if !enabled {
+        return None;
+    }
+    for key in [&EMAIL, &PASSWORD] {
+        if section.node(key).is_none() {
+            let message = format!("{} is missing: demo mode has no default account", key.environment[0]);
+            let hint = format!("set {}, or leave ENABLE_DEMO_MODE out", key.environment[0]);
+            let place = section.place_of(&ENABLED);
+            section.problems.add(Notice::new(&place, message).hint(hint));
+        }
+    }
+    if environment == Environment::Production {
+        let notice = Notice::new(&section.place_of(&ENABLED), "demo mode is not available in production");
+        warnings.push(notice.hint("its sign-in is answered 403; leave ENABLE_DEMO_MODE out"));
+    }
+    Some(Demo { email: email?, password: password? })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{refused, settings};
+
+    #[test]
+    fn sr_16_demo_mode_is_off_by_default_and_has_no_account_of_its_own() {
+        let pair = [("DEMO_USER_EMAIL", "Demo@example.com"), ("DEMO_USER_PASSWORD", "let me in")];
+        assert!(settings("", &pair).demo.is_none());
+        let all = [("ENABLE_DEMO_MODE", "true"), pair[0], pair[1]];
+        assert_eq!(settings("", &all).demo.expect("enabled").email.as_str(), "demo@example.com");
+        let said = refused("", &[("ENABLE_DEMO_MODE", "true")]);
+        assert!(
+            said.contains("DEMO_USER_EMAIL is missing") && said.contains("DEMO_USER_PASSWORD is missing"),
+            "{said}"
+        );
+        let said = refused("", &[("ENABLE_DEMO_MODE", "yes")]);
+        assert!(said.contains("demo.enabled is neither true nor false"), "{said}");
+    }
+}

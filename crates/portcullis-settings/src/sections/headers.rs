@@ -1,0 +1,133 @@
+//! `[headers]`: what tells browsers to be careful with answers.
+
+use portcullis_gate::SecurityHeaderOptions;
+use portcullis_model::Rejected;
+use portcullis_model::policy::Environment;
+use portcullis_model::span::parse_duration;
+
+use crate::engine::key::{Key, Preset, Section};
+use crate::engine::notice::{Notice, Problems};
+use crate::engine::reader::Reader;
+use crate::engine::tree::Table;
+
+static HSTS: Key = Key::new(
+    "hsts",
+    Preset::Otherwise("`365d` in production, else `off`"),
+    "duration, or `off`",
+    "How long browsers use HTTPS only for this host (`Strict-Transport-Security`).",
+);
+static NOSNIFF: Key = Key::new(
+    "nosniff",
+    Preset::Value("true"),
+    "true or false",
+    "Whether browsers take an answer for the type that it names (`X-Content-Type-Options`).",
+);
+static FRAME_ANCESTORS: Key = Key::new(
+    "frame_ancestors",
+    Preset::Value("'none'"),
+    "sources of a content security policy, or `off`",
+    "Who may show answers in a frame: `'none'`, `'self'`, `https://partner.example`. With `X-Frame-Options` where that can say it.",
+);
+static REFERRER_POLICY: Key = Key::new(
+    "referrer_policy",
+    Preset::Value("strict-origin-when-cross-origin"),
+    "a referrer policy, or `off`",
+    "How much of an address other sites are told.",
+);
+static OVERRIDE: Key = Key::new(
+    "override",
+    Preset::Value("false"),
+    "true or false",
+    "Whether these replace what an upstream has set. Without it an upstream's own words count.",
+);
+
+pub(crate) static SECTION: Section =
+    Section { name: "headers", keys: &[&HSTS, &NOSNIFF, &FRAME_ANCESTORS, &REFERRER_POLICY, &OVERRIDE] };
+
+/// The longest that browsers are told, in seconds: a year, which is what lists of such hosts ask for.
+const YEAR: u64 = 365 * 86_400;
+/// The W3C's list.
+const POLICIES: [&str; 8] = [
+    "no-referrer",
+    "no-referrer-when-downgrade",
+    "origin",
+    "origin-when-cross-origin",
+    "same-origin",
+    "strict-origin",
+    "strict-origin-when-cross-origin",
+    "unsafe-url",
+];
+
+pub(crate) fn read(
+    tree: &Table,
+    environment: Environment,
+    problems: &mut Problems,
+    advice: &mut Vec<Notice>,
+) -> SecurityHeaderOptions {
+    let mut section = Reader::open(tree, &SECTION, problems);
+    let hsts = section.optional(&HSTS, |text| match text {
+        "off" => Ok(None),
+        text => parse_duration(text).map(|duration| Some(duration.as_secs())),
+    });
+    let production = environment == Environment::Production;
+    if production && hsts.is_some_and(|seconds| seconds.is_none_or(|seconds| seconds < YEAR)) {
+        let message = "browsers are told for less than a year to use HTTPS only";
+        advice.push(Notice::new(&section.place_of(&HSTS), message).hint("leave headers.hsts at its default, 365d"));
+    }
+    let off = |text: &str| (text != "off").then(|| text.to_owned());
+    SecurityHeaderOptions {
+        hsts_seconds: hsts.unwrap_or_else(|| production.then_some(YEAR)),
+        nosniff: section.flag(&NOSNIFF),
+        frame_ancestors: section.value(&FRAME_ANCESTORS, |text| {
+            let good = !text.is_empty()
+                && text.is_ascii()
+                && !text.contains([';', ','])
+                && !text.contains(|c: char| c.is_ascii_control());
+            if good {
+                Ok(off(text))
+            } else {
+                Err(Rejected("write sources between spaces, as in 'self' https://partner.example".to_owned()))
+            }
+        }),
+        referrer_policy: section.value(&REFERRER_POLICY, |text| {
+            if text == "off" || POLICIES.contains(&text) {
+                Ok(off(text))
+            } else {
+                Err(Rejected(format!("it is one of {}", POLICIES.join(", "))))
+            }
+        }),
+        overrides: section.flag(&OVERRIDE),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{refused, settings};
+
+    const PRODUCTION: [(&str, &str); 4] = [
+        ("PORTCULLIS_ENV", "production"),
+        ("CSRF_SECRET", "fF3x-9QmZ_27hTqLw8RkVb5NcYd1GsPjAe"),
+        ("ENCRYPTION_KEY", "another one: pW4z8Lq2Vn6Xc0Tb9Ry3Kd7"),
+        ("PUBLIC_URL", "https://gate.example.com"),
+    ];
+
+    #[test]
+    fn sr_29_production_tells_browsers_to_use_https_for_a_year() {
+        assert_eq!(settings("", &[]).headers.hsts_seconds, None);
+        assert_eq!(settings("", &PRODUCTION).headers.hsts_seconds, Some(31_536_000));
+        let off = settings("[headers]\nhsts = \"off\"\n", &PRODUCTION);
+        assert_eq!(off.headers.hsts_seconds, None);
+        assert!(off.advice.iter().any(|notice| notice.message.contains("less than a year")));
+        assert_eq!(settings("[headers]\nhsts = \"1d\"\n", &[]).headers.hsts_seconds, Some(86_400));
+    }
+
+    #[test]
+    fn values_are_checked_before_a_browser_sees_them() {
+        let headers = settings("[headers]\nframe_ancestors = \"off\"\nreferrer_policy = \"off\"\n", &[]).headers;
+        assert_eq!((headers.frame_ancestors, headers.referrer_policy), (None, None));
+        let default = settings("", &[]).headers;
+        assert_eq!(default.frame_ancestors.as_deref(), Some("'none'"));
+        assert!(refused("[headers]\nframe_ancestors = \"'self'; script-src *\"\n", &[]).contains("between spaces"));
+        assert!(refused("[headers]\nreferrer_policy = \"never\"\n", &[]).contains("no-referrer"));
+    }
+}

@@ -1,0 +1,322 @@
+//! `[limits]` and `routes.rate_limit`: how often whom.
+
+use portcullis_gate::LimitsConfig;
+use portcullis_model::input::did_you_mean;
+use portcullis_model::{Limit, LimitBy, Multipliers, Rate, Rejected, Role, Unshared, policy::Environment};
+
+use crate::engine::key::{Key, Preset, Section};
+use crate::engine::notice::{Notice, Problems};
+use crate::engine::reader::{Reader, unknown_hint};
+use crate::engine::tree::{Node, Table, Value};
+use crate::engine::values::one_of;
+
+/// How a limit is written.
+const UNIT: &str = "requests/duration, `off`, or a table";
+
+static ENABLED: Key = Key::new(
+    "enabled",
+    Preset::Value("true"),
+    "true or false",
+    "`false` lifts the limits below; a route's own `rate_limit` stays.",
+);
+static AUTH: Key =
+    Key::new("auth", Preset::Value("60/1m"), UNIT, "For one address on login, register, refresh and the like.");
+static API: Key =
+    Key::new("api", Preset::Value("6000/1m"), UNIT, "For one address on the rest; health and metrics have no limit.");
+static READS: Key =
+    Key::new("reads", Preset::Value("off"), UNIT, "For one caller on the rest, with `GET`, `HEAD` and `OPTIONS`.");
+static WRITES: Key = Key::new("writes", Preset::Value("off"), UNIT, "For one caller on the rest, with other methods.");
+static MULTIPLIERS: Key = Key::new(
+    "multipliers",
+    Preset::Otherwise("none"),
+    "`{ ROLE = times }`",
+    "How many times as often callers of a role may call, for limits that count callers and say nothing of their own.",
+);
+static WITHOUT_REDIS: Key = Key::new(
+    "without_redis",
+    Preset::Value("local"),
+    "`local`, `open` or `closed`",
+    "What limits do while Redis is away: each replica counts for itself, everything passes, or nothing does (503).",
+);
+
+pub(crate) static SECTION: Section =
+    Section { name: "limits", keys: &[&ENABLED, &AUTH, &API, &READS, &WRITES, &MULTIPLIERS, &WITHOUT_REDIS] };
+
+static RATE: Key = Key::new("rate", Preset::Required, "requests/duration, or `off`", "How often.");
+static BY: Key = Key::new(
+    "by",
+    Preset::Otherwise("`caller` for routes, `reads` and `writes`; else `address`"),
+    "`address`, `caller`, `api_key`, `role`, `everybody` or `header:<name>`",
+    "Whom it counts.",
+);
+static NAME: Key = Key::new(
+    "name",
+    Preset::Otherwise("`route`, `route-2` and so on; else the key"),
+    "name",
+    "What headers and metrics call it.",
+);
+
+/// A limit written as a table.
+static LIMIT: Section = Section { name: "limit", keys: &[&RATE, &BY, &NAME, &MULTIPLIERS, &WITHOUT_REDIS] };
+
+/// What limits have that do not say otherwise.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Defaults {
+    multipliers: Multipliers,
+    unshared: Unshared,
+}
+
+pub(crate) fn read(
+    tree: &Table,
+    environment: Environment,
+    problems: &mut Problems,
+    advice: &mut Vec<Notice>,
+) -> (LimitsConfig, Defaults) {
+    let mut section = Reader::open(tree, &SECTION, problems);
+    let enabled = section.flag(&ENABLED);
+    let defaults = Defaults {
+        multipliers: multipliers(&mut section).unwrap_or_default(),
+        unshared: section.value(&WITHOUT_REDIS, parse_unshared),
+    };
+    let config = LimitsConfig {
+        auth: preset(&mut section, &AUTH, &defaults),
+        api: preset(&mut section, &API, &defaults),
+        reads: preset(&mut section, &READS, &defaults),
+        writes: preset(&mut section, &WRITES, &defaults),
+    };
+    if environment == Environment::Production && (!enabled || config.auth.is_none()) {
+        let key = if enabled { &AUTH } else { &ENABLED };
+        let message = "nothing slows down whoever guesses passwords";
+        advice.push(Notice::new(&section.place_of(key), message).hint("leave limits.auth at its default, 60/1m"));
+    }
+    (if enabled { config } else { LimitsConfig::default() }, defaults)
+}
+
+/// One of the limits that hold everywhere. The first two are counted before it is known who calls.
+fn preset(section: &mut Reader<'_, '_>, key: &'static Key, defaults: &Defaults) -> Option<Limit> {
+    let early = key.name == AUTH.name || key.name == API.name;
+    let by = if early { LimitBy::Address } else { LimitBy::Caller };
+    let limit = match section.node(key).map(Node::structured) {
+        Some(node) => one(section, key, &node, key.name, &by, defaults)?,
+        None => simple(key.name, section.value(key, Rate::parse)?, &by, defaults),
+    };
+    if early && limit.needs_caller() {
+        let hint = "give it by = \"address\", \"everybody\" or \"header:<name>\", and no multipliers";
+        section.reject(key, "is counted before it is known who calls", hint);
+        return None;
+    }
+    Some(limit)
+}
+
+/// A route's limits: one, or a list.
+pub(crate) fn of_route(section: &mut Reader<'_, '_>, key: &'static Key, defaults: &Defaults) -> Vec<Limit> {
+    let Some(node) = section.node(key).map(Node::structured) else { return Vec::new() };
+    let items = match node.value {
+        Value::List(items) => items,
+        _ => vec![node],
+    };
+    let mut limits: Vec<Limit> = Vec::new();
+    for (number, item) in items.iter().enumerate() {
+        let name = if number == 0 { "route".to_owned() } else { format!("route-{}", number + 1) };
+        let Some(limit) = one(section, key, item, &name, &LimitBy::Caller, defaults) else { continue };
+        if limits.iter().any(|known| known.name == limit.name) {
+            let message = format!("{} has two limits of the name {}", section.path(key), limit.name);
+            section.problems.add(Notice::new(&item.place, message).hint("give each a name of its own"));
+        }
+        limits.push(limit);
+    }
+    limits
+}
+
+/// A limit as text or as a table; `None` when it is off or cannot be used.
+fn one(
+    section: &mut Reader<'_, '_>,
+    key: &'static Key,
+    node: &Node,
+    name: &str,
+    by: &LimitBy,
+    defaults: &Defaults,
+) -> Option<Limit> {
+    if !matches!(node.value, Value::Table(_)) {
+        let mut rates = section.items(key, &list_of(node), Rate::parse);
+        return rates.pop().flatten().map(|rate| simple(name, rate, by, defaults));
+    }
+    let mut table = Reader::of(Some(node), section.path(key), &LIMIT, section.problems);
+    if table.node(&RATE).is_none() {
+        table.reject(&RATE, "is missing", "write rate = \"100/1m\"");
+    }
+    let rate = table.optional(&RATE, Rate::parse).flatten();
+    let by = table.optional(&BY, parse_by).unwrap_or_else(|| by.clone());
+    let name = table.optional(&NAME, parse_name).unwrap_or_else(|| name.to_owned());
+    let own = multipliers(&mut table);
+    let unshared = table.optional(&WITHOUT_REDIS, parse_unshared).unwrap_or(defaults.unshared);
+    let multipliers = own.unwrap_or_else(|| inherited(&by, defaults));
+    rate.map(|rate| Limit { name: name.as_str().into(), rate, by, multipliers, unshared })
+}
+
+fn simple(name: &str, rate: Rate, by: &LimitBy, defaults: &Defaults) -> Limit {
+    Limit { name: name.into(), rate, by: by.clone(), multipliers: inherited(by, defaults), unshared: defaults.unshared }
+}
+
+/// Limits of addresses must not wait to know who calls.
+fn inherited(by: &LimitBy, defaults: &Defaults) -> Multipliers {
+    if matches!(by, LimitBy::Caller | LimitBy::ApiKey | LimitBy::Role) {
+        defaults.multipliers.clone()
+    } else {
+        Multipliers::default()
+    }
+}
+
+/// What [`Reader::items`] takes, for a value that is one.
+fn list_of(node: &Node) -> Node {
+    Node { value: Value::List(vec![node.clone()]), place: node.place.clone() }
+}
+
+fn multipliers(section: &mut Reader<'_, '_>) -> Option<Multipliers> {
+    let node = section.node(&MULTIPLIERS).map(Node::structured)?;
+    let Value::Table(table) = &node.value else {
+        section.reject(&MULTIPLIERS, format!("is {}", node.value.kind()), "write { ADMIN = 10, MANAGER = 2 }");
+        return None;
+    };
+    let mut of = Vec::new();
+    for (name, node) in table {
+        let role = name.parse::<Role>();
+        let times = match node.value {
+            Value::Integer(times) => u32::try_from(times).ok().filter(|times| (1..=1000).contains(times)),
+            _ => None,
+        };
+        let hint = match (role, times) {
+            (Ok(role), Some(times)) => {
+                of.push((role, times));
+                continue;
+            }
+            (Err(_), _) => unknown_hint(name, Role::ALL.into_iter().map(Role::as_str)),
+            (Ok(_), None) => "it is a whole number from 1 to 1000".to_owned(),
+        };
+        let message = format!("{} cannot be used for `{name}`", section.path(&MULTIPLIERS));
+        section.problems.add(Notice::new(&node.place, message).hint(hint));
+    }
+    Some(Multipliers::new(of))
+}
+
+fn parse_unshared(text: &str) -> Result<Unshared, Rejected> {
+    one_of(text, &[("local", Unshared::Local), ("open", Unshared::Open), ("closed", Unshared::Closed)])
+}
+
+const KINDS: [&str; 5] = ["address", "caller", "api_key", "role", "everybody"];
+
+fn parse_by(text: &str) -> Result<LimitBy, Rejected> {
+    if let Some(name) = text.strip_prefix("header:") {
+        let name = name.trim().to_ascii_lowercase();
+        // Whoever is counted by a secret has it kept under its hash, but it should not have to be.
+        if ["authorization", "cookie", "x-api-key"].contains(&name.as_str()) {
+            return Err(Rejected("credentials are counted by \"caller\" or \"api_key\"".to_owned()));
+        }
+        let header = http::HeaderName::try_from(name.as_str());
+        return header
+            .map(|header| LimitBy::Header(header.as_str().into()))
+            .map_err(|_| Rejected("after header: comes the name of a header, such as header:x-tenant".to_owned()));
+    }
+    match text {
+        "address" => Ok(LimitBy::Address),
+        "caller" => Ok(LimitBy::Caller),
+        "api_key" => Ok(LimitBy::ApiKey),
+        "role" => Ok(LimitBy::Role),
+        "everybody" => Ok(LimitBy::Everybody),
+        _ => match did_you_mean(text, KINDS) {
+            Some(near) => Err(Rejected(format!("did you mean `{near}`?"))),
+            None => Err(Rejected(format!("it is {} or header:<name>", KINDS.join(", ")))),
+        },
+    }
+}
+
+fn parse_name(text: &str) -> Result<String, Rejected> {
+    let good = (1..=32).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_');
+    if good {
+        Ok(text.to_owned())
+    } else {
+        Err(Rejected("a name is 1 to 32 characters: letters a-z, digits, - and _".to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{refused, settings};
+
+    fn text(limit: Option<&Limit>) -> Option<String> {
+        limit.map(|limit| format!("{} {} by {}", limit.name, limit.rate, limit.by))
+    }
+
+    #[test]
+    fn limits_have_defaults_and_can_be_lifted_one_by_one_or_together() {
+        let limits = settings("", &[]).limits;
+        assert_eq!(text(limits.auth.as_ref()).as_deref(), Some("auth 60/60s by address"));
+        assert_eq!(text(limits.api.as_ref()).as_deref(), Some("api 6000/60s by address"));
+        assert_eq!((limits.reads, limits.writes), (None, None));
+        let limits = settings("[limits]\nauth = \"off\"\nwrites = \"10/1m\"\n", &[]).limits;
+        assert!(limits.auth.is_none() && limits.api.is_some());
+        assert_eq!(text(limits.writes.as_ref()).as_deref(), Some("writes 10/60s by caller"));
+        let limits = settings("", &[("PORTCULLIS__LIMITS__ENABLED", "false")]).limits;
+        assert_eq!(limits, LimitsConfig::default());
+        assert!(
+            refused("[limits]\napi = 100\n", &[]).contains("limits.api = 100 cannot be used\n  hint: a rate limit is")
+        );
+    }
+
+    #[test]
+    fn a_limit_may_be_a_table_in_the_file_and_in_the_environment() {
+        let file = "[limits]\nmultipliers = { ADMIN = 10 }\nwithout_redis = \"closed\"\n\
+            writes = { rate = \"10/1m\", without_redis = \"open\" }\n\
+            api = { rate = \"5/1s\", by = \"everybody\" }\n";
+        let limits = settings(file, &[("PORTCULLIS__LIMITS__READS", "{ rate = \"7/1m\", by = \"role\" }")]).limits;
+        let writes = limits.writes.expect("set");
+        assert_eq!((writes.rate_for(Some(Role::Admin)).limit, writes.unshared), (100, Unshared::Open));
+        let api = limits.api.expect("set");
+        assert_eq!((api.by.clone(), api.unshared, api.needs_caller()), (LimitBy::Everybody, Unshared::Closed, false));
+        assert_eq!(text(limits.reads.as_ref()).as_deref(), Some("reads 7/60s by role"));
+    }
+
+    #[test]
+    fn a_route_may_have_several_limits() {
+        let route = |limit: &str| {
+            format!(
+                "[upstreams.p]\ntargets = [\"http://127.0.0.1:1\"]\n[[routes]]\npath = \"/p\"\nupstream = \"p\"\nrate_limit = {limit}\n"
+            )
+        };
+        let limits = |limit: &str| settings(&route(limit), &[]).routes[0].policy.limits.clone();
+        assert_eq!(limits("\"off\""), []);
+        let several = limits(
+            "[\"100/15m\", { rate = \"5/1s\", by = \"header:X-Tenant\", name = \"tenant\" }, { rate = \"1/1s\", by = \"api_key\", multipliers = { ADMIN = 2 } }]",
+        );
+        let said: Vec<_> = several.iter().map(|limit| text(Some(limit)).expect("a limit")).collect();
+        assert_eq!(said, ["route 100/900s by caller", "tenant 5/1s by header:x-tenant", "route-3 1/1s by api_key"]);
+        for (bad, hint) in [
+            ("{ by = \"caller\" }", "rate_limit.rate is missing"),
+            ("{ rate = \"1/1m\", by = \"adress\" }", "did you mean `address`?"),
+            ("{ rate = \"1/1m\", by = \"header:a b\" }", "after header: comes the name of a header"),
+            ("{ rate = \"1/1m\", by = \"header:Authorization\" }", "credentials are counted by"),
+            ("{ rate = \"1/1m\", name = \"A B\" }", "a name is 1 to 32 characters"),
+            ("{ rate = \"1/1m\", multipliers = { ADMIN = 0 } }", "it is a whole number from 1 to 1000"),
+            ("{ rate = \"1/1m\", multipliers = { ADMN = 2 } }", "did you mean `ADMIN`?"),
+            ("{ rate = \"1/1m\", without_redis = \"shut\" }", "it is local, open or closed"),
+            ("{ rate = \"1/1m\", burst = 3 }", "unknown key `burst` in [routes.rate_limit]"),
+            ("[\"1/1m\", { rate = \"2/1m\", name = \"route\" }]", "two limits of the name route"),
+            ("[\"1/1m\", \"often\"]", "a rate limit is \"N/duration\""),
+        ] {
+            let said = refused(&route(bad), &[]);
+            assert!(said.contains(hint) && said.contains("portcullis.toml:"), "{bad}: {said}");
+        }
+    }
+
+    #[test]
+    fn what_is_counted_before_it_is_known_who_calls_cannot_count_callers() {
+        for bad in ["{ rate = \"1/1m\", by = \"caller\" }", "{ rate = \"1/1m\", multipliers = { ADMIN = 2 } }"] {
+            let said = refused(&format!("[limits]\nauth = {bad}\n"), &[]);
+            assert!(said.contains("limits.auth is counted before it is known who calls\n  hint: give it"), "{said}");
+        }
+        let limits = settings("[limits]\nmultipliers = { ADMIN = 2 }\n", &[]).limits;
+        assert!(!limits.auth.expect("set").needs_caller(), "multipliers for all are for those who are known");
+    }
+}

@@ -1,0 +1,91 @@
+//! `[log]`: what is logged, and how it is written.
+
+use portcullis_model::{Rejected, policy::Environment};
+
+use crate::engine::key::{Key, Preset, Section};
+use crate::engine::notice::Problems;
+use crate::engine::reader::{Reader, unknown_hint};
+use crate::engine::tree::Table;
+use crate::engine::values::one_of;
+
+/// `[log]`.
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// A level, or `target=level` pairs, for `tracing_subscriber::EnvFilter`.
+    pub filter: String,
+    /// How lines are written.
+    pub format: LogFormat,
+}
+
+/// How lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Pretty,
+    /// One JSON object a line.
+    Json,
+}
+
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+static LEVEL: Key = Key::new(
+    "level",
+    Preset::Value("info"),
+    "`off`, `error`, `warn`, `info`, `debug`, `trace`",
+    "The least important lines that are logged; `info,portcullis_gate=debug` sets it for a part.",
+)
+.environment(&["LOG_LEVEL"]);
+static FORMAT: Key = Key::new(
+    "format",
+    Preset::Otherwise("`pretty`; in production `json`"),
+    "`pretty` or `json`",
+    "How lines are written.",
+)
+.environment(&["LOG_FORMAT"]);
+
+pub(crate) static SECTION: Section = Section { name: "log", keys: &[&LEVEL, &FORMAT] };
+
+pub(crate) fn read(tree: &Table, environment: Environment, problems: &mut Problems) -> Log {
+    let mut section = Reader::open(tree, &SECTION, problems);
+    let by_default = if environment == Environment::Production { LogFormat::Json } else { LogFormat::Pretty };
+    let format =
+        section.optional(&FORMAT, |text| one_of(text, &[("pretty", LogFormat::Pretty), ("json", LogFormat::Json)]));
+    Log { filter: section.value(&LEVEL, parse_filter), format: format.unwrap_or(by_default) }
+}
+
+fn parse_filter(text: &str) -> Result<String, Rejected> {
+    for part in text.split(',') {
+        let (target, level) = part.rsplit_once('=').map_or((None, part), |(target, level)| (Some(target), level));
+        if !LEVELS.contains(&level.to_ascii_lowercase().as_str()) {
+            return Err(Rejected(unknown_hint(level, LEVELS.into_iter())));
+        }
+        if target.is_some_and(|target| target.is_empty() || !target.bytes().all(is_target)) {
+            return Err(Rejected("a part is a module's name (info,portcullis_gate=debug)".to_owned()));
+        }
+    }
+    Ok(text.to_ascii_lowercase())
+}
+
+fn is_target(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_' || byte == b':'
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{PRODUCTION, refused, settings};
+
+    #[test]
+    fn levels_and_formats_are_words() {
+        assert_eq!(settings("", &[]).log.filter, "info");
+        assert_eq!(
+            settings("", &[("LOG_LEVEL", "INFO,portcullis_gate=debug")]).log.filter,
+            "info,portcullis_gate=debug"
+        );
+        assert!(refused("", &[("LOG_LEVEL", "wran")]).contains("hint: did you mean `warn`?"));
+        assert!(refused("", &[("LOG_LEVEL", "info,=debug")]).contains("a part is a module's name"));
+        assert_eq!(settings("", &[]).log.format, LogFormat::Pretty);
+        assert_eq!(settings("", PRODUCTION).log.format, LogFormat::Json);
+        assert_eq!(settings("", &[("LOG_FORMAT", "json")]).log.format, LogFormat::Json);
+    }
+}

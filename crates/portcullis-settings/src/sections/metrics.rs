@@ -1,0 +1,76 @@
+//! `[metrics]`: the buckets of the histograms.
+
+use portcullis_model::Rejected;
+use portcullis_telemetry::MetricsOptions;
+
+use crate::engine::key::{Key, Preset, Section};
+use crate::engine::notice::Problems;
+use crate::engine::reader::Reader;
+use crate::engine::tree::Table;
+
+static HTTP_BUCKETS: Key = Key::new(
+    "http_buckets",
+    Preset::Otherwise("0.1, 0.5, 1, 2, 5, 10"),
+    "list of seconds",
+    "Upper bounds of `http_request_duration_seconds`.",
+);
+static DATABASE_BUCKETS: Key = Key::new(
+    "database_buckets",
+    Preset::Otherwise("0.01, 0.05, 0.1, 0.5, 1, 2"),
+    "list of seconds",
+    "Upper bounds of `database_query_duration_seconds`.",
+);
+
+pub(crate) static SECTION: Section = Section { name: "metrics", keys: &[&HTTP_BUCKETS, &DATABASE_BUCKETS] };
+
+pub(crate) fn read(tree: &Table, problems: &mut Problems) -> MetricsOptions {
+    let mut section = Reader::open(tree, &SECTION, problems);
+    let default = MetricsOptions::default();
+    MetricsOptions {
+        http_buckets: buckets(&mut section, &HTTP_BUCKETS, default.http_buckets),
+        database_buckets: buckets(&mut section, &DATABASE_BUCKETS, default.database_buckets),
+    }
+}
+
+/// More would make every route's series heavy for no one's use.
+const MOST_BUCKETS: usize = 50;
+
+fn buckets(section: &mut Reader<'_, '_>, key: &Key, default: Vec<f64>) -> Vec<f64> {
+    if section.node(key).is_none() {
+        return default;
+    }
+    let bounds = section.list(key, |text| {
+        let bound = text.parse::<f64>().ok().filter(|bound| bound.is_finite() && *bound > 0.0);
+        bound.ok_or_else(|| Rejected("a bound is a number of seconds above 0".to_owned()))
+    });
+    if bounds.is_empty() || bounds.len() > MOST_BUCKETS || bounds.windows(2).any(|pair| pair[0] >= pair[1]) {
+        section.reject(
+            key,
+            "is no list of bounds",
+            format!("write 1 to {MOST_BUCKETS} seconds, each above the one before"),
+        );
+    }
+    bounds
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{refused, settings};
+
+    #[test]
+    fn buckets_are_rising_numbers() {
+        assert_eq!(settings("", &[]).metrics.http_buckets, [0.1, 0.5, 1.0, 2.0, 5.0, 10.0]);
+        assert_eq!(
+            settings("[metrics]\nhttp_buckets = [0.005, 1, 2.5]\n", &[]).metrics.http_buckets,
+            [0.005, 1.0, 2.5]
+        );
+        assert_eq!(
+            settings("", &[("PORTCULLIS__METRICS__DATABASE_BUCKETS", "1, 2")]).metrics.database_buckets,
+            [1.0, 2.0]
+        );
+        for bad in ["[]", "[1, 1]", "[2, 1]", "[0]", "[\"x\"]", "5", "[nan]"] {
+            let said = refused(&format!("[metrics]\nhttp_buckets = {bad}\n"), &[]);
+            assert!(said.contains("portcullis.toml:2: metrics.http_buckets"), "{bad}: {said}");
+        }
+    }
+}

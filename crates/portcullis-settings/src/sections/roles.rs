@@ -1,0 +1,103 @@
+//! `[roles]`: permissions of the operator's own, and who holds them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use portcullis_model::input::did_you_mean;
+use portcullis_model::permission::BUILT_IN;
+use portcullis_model::{Permission, Role, RolePermissions};
+
+use crate::engine::key::{Key, Preset, Section};
+use crate::engine::notice::{Notice, Problems};
+use crate::engine::reader::Reader;
+use crate::engine::tree::Table;
+use crate::sections::routes::Route;
+
+const fn role(name: &'static str, about: &'static str) -> Key {
+    Key::new(name, Preset::Otherwise("none"), "list of permissions", about)
+}
+
+static VIEWER: Key =
+    role("VIEWER", "Permissions that a VIEWER holds on top of the built-in ones; higher roles do not inherit them.");
+static TESTER: Key = role("TESTER", "The same for a TESTER.");
+static DEVELOPER: Key = role("DEVELOPER", "The same for a DEVELOPER.");
+static MANAGER: Key = role("MANAGER", "The same for a MANAGER.");
+static ADMIN: Key = role("ADMIN", "An ADMIN holds every permission that is named anywhere; this names more.");
+
+pub(crate) static SECTION: Section = Section { name: "roles", keys: &[&VIEWER, &TESTER, &DEVELOPER, &MANAGER, &ADMIN] };
+
+/// Which permissions each role was given, in the file's words.
+pub(crate) fn read(tree: &Table, problems: &mut Problems) -> BTreeMap<Role, Vec<Permission>> {
+    let mut section = Reader::open(tree, &SECTION, problems);
+    let keys = [&VIEWER, &TESTER, &DEVELOPER, &MANAGER, &ADMIN];
+    Role::ALL.into_iter().zip(keys).map(|(role, key)| (role, section.list(key, Permission::parse))).collect()
+}
+
+/// What each role holds: the defaults, the grants, and for `ADMIN` what routes ask for.
+/// Warns of a permission that no one else holds.
+pub(crate) fn permissions(
+    mut granted: BTreeMap<Role, Vec<Permission>>,
+    routes: &[Route],
+    warnings: &mut Vec<Notice>,
+) -> RolePermissions {
+    let known: BTreeSet<Permission> = granted.values().flatten().cloned().collect();
+    let mut asked = BTreeSet::new();
+    for route in routes {
+        let permissions = &route.policy.permissions;
+        for permission in permissions.always.iter().chain(permissions.by_method.values().flatten()) {
+            let name = permission.as_str();
+            if BUILT_IN.contains(&name) || known.contains(permission) || !asked.insert(permission.clone()) {
+                continue;
+            }
+            let hint = match did_you_mean(name, BUILT_IN.into_iter().chain(known.iter().map(Permission::as_str))) {
+                Some(near) => format!("did you mean {near}?"),
+                None => format!("give it to a role: [roles], then DEVELOPER = [\"{name}\"]"),
+            };
+            let message = format!("the route {} asks for {name}, which no role but ADMIN holds", route.path);
+            warnings.push(Notice::new(&route.place, message).hint(hint));
+        }
+    }
+    granted.entry(Role::Admin).or_default().extend(asked);
+    RolePermissions::with_grants(&granted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{refused, settings};
+
+    const ROUTE: &str =
+        "[upstreams.p]\ntargets = [\"http://127.0.0.1:1\"]\n[[routes]]\npath = \"/api/v1/p\"\nupstream = \"p\"\n";
+
+    #[test]
+    fn roles_are_given_permissions_and_the_administrator_has_them_all() {
+        let file = format!("{ROUTE}permissions = [\"P_VEIW\"]\n[roles]\nDEVELOPER = [\"P_VIEW\"]\n");
+        let settings = settings(&file, &[]);
+        let holds = |role, name: &str| settings.roles.of(role).iter().any(|permission| permission.as_str() == name);
+        assert!(holds(Role::Developer, "P_VIEW") && !holds(Role::Manager, "P_VIEW"));
+        assert!(holds(Role::Admin, "P_VIEW") && holds(Role::Admin, "P_VEIW"));
+        let warning = settings.warnings[0].to_string();
+        assert!(
+            warning.contains("asks for P_VEIW, which no role but ADMIN holds\n  hint: did you mean P_VIEW"),
+            "{warning}"
+        );
+    }
+
+    #[test]
+    fn the_environment_names_roles_too() {
+        let settings = settings("", &[("PORTCULLIS__ROLES__TESTER", "P_VIEW,P_EDIT")]);
+        assert_eq!(settings.roles.of(Role::Tester).len(), 3);
+    }
+
+    #[test]
+    fn unknown_roles_and_malformed_permissions_are_refused() {
+        let said = refused("[roles]\nDEVELOPPER = []\nTESTER = [\"view\"]\n", &[]);
+        assert!(
+            said.contains("portcullis.toml:2: unknown key `DEVELOPPER` in [roles]\n  hint: did you mean `DEVELOPER`?"),
+            "{said}"
+        );
+        assert!(
+            said.contains("portcullis.toml:3: roles.TESTER = \"view\" cannot be used\n  hint: A permission is"),
+            "{said}"
+        );
+    }
+}

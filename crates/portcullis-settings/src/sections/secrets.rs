@@ -1,0 +1,211 @@
+//! `[secrets]`: what must stay secret, and what a good secret is.
+
+use portcullis_model::{Rejected, SecretRing, SecretString, policy::Environment};
+
+use crate::engine::key::{Key, Preset, Section};
+use crate::engine::notice::{Notice, Place, Problems};
+use crate::engine::reader::Reader;
+use crate::engine::tree::Table;
+
+/// `[secrets]`, as far as they were configured. In development the missing ones
+/// are made when they are first needed, see [`Settings::keep_secrets`](crate::Settings::keep_secrets).
+#[derive(Clone, Debug)]
+pub struct ConfiguredSecrets {
+    /// Signs CSRF tokens.
+    pub csrf: Option<SecretRing>,
+    /// Seals what the database must not know: signing keys, successors of refresh tokens.
+    pub encryption: Option<SecretRing>,
+    /// Signs access tokens with HS256 in place of Ed25519.
+    pub jwt: Option<SecretRing>,
+}
+
+/// The shortest secret, in bytes (contract §8).
+pub(crate) const LEAST_BYTES: usize = 32;
+/// Fewer different bytes than this are no secret, whatever the length.
+const LEAST_DIFFERENT: usize = 8;
+
+static CSRF: Key = Key::new(
+    "csrf_secret",
+    Preset::Otherwise("made on first start; production needs it"),
+    "text of at least 32 bytes, or several, one a line: the first signs, all are good",
+    "Signs CSRF tokens. The same on every replica.",
+)
+.environment(&["CSRF_SECRET"])
+.secret();
+static ENCRYPTION: Key = Key::new(
+    "encryption_key",
+    Preset::Otherwise("made on first start; production needs it"),
+    "text of at least 32 bytes, or several, one a line: the first signs, all are good",
+    "Seals signing keys and other secrets in the database. The same on every replica, and kept as long as the database.",
+)
+.environment(&["ENCRYPTION_KEY"])
+.secret();
+static JWT: Key = Key::new(
+    "jwt_secret",
+    Preset::Otherwise("none: Ed25519 keys in the database"),
+    "text of at least 32 bytes, or several, one a line: the first signs, all are good",
+    "Signs access tokens with HS256, for services that cannot read a JWKS.",
+)
+.environment(&["JWT_SECRET"])
+.secret();
+
+pub(crate) static SECTION: Section = Section { name: "secrets", keys: &[&CSRF, &ENCRYPTION, &JWT] };
+
+pub(crate) fn read(
+    tree: &Table,
+    environment: Environment,
+    problems: &mut Problems,
+    warnings: &mut Vec<Notice>,
+) -> ConfiguredSecrets {
+    let mut section = Reader::open(tree, &SECTION, problems);
+    let mut secret = |key: &'static Key| {
+        let found = section.optional(key, parse_secrets);
+        if environment == Environment::Production && section.node(key).is_none() && key.name != JWT.name {
+            let name = key.environment[0];
+            let message = format!("{name} is missing: production keeps no secrets of its own making");
+            let hint = format!("`portcullis keys init` makes one; set {name} or {name}_FILE");
+            section.problems.add(Notice::new(&Place::Nowhere, message).hint(hint));
+        }
+        found
+    };
+    let secrets = ConfiguredSecrets { csrf: secret(&CSRF), encryption: secret(&ENCRYPTION), jwt: secret(&JWT) };
+    let same = |a: &Option<SecretRing>, b: &Option<SecretRing>| {
+        let shared = |a: &SecretRing, b: &SecretRing| a.iter().any(|a| b.iter().any(|b| a.expose() == b.expose()));
+        a.as_ref().zip(b.as_ref()).is_some_and(|(a, b)| shared(a, b))
+    };
+    for (first, second, key) in [
+        (&secrets.csrf, &secrets.encryption, &ENCRYPTION),
+        (&secrets.csrf, &secrets.jwt, &JWT),
+        (&secrets.encryption, &secrets.jwt, &JWT),
+    ] {
+        if same(first, second) {
+            let notice =
+                Notice::new(&section.place_of(key), format!("{} is the same as another secret", section.path(key)));
+            warnings.push(
+                notice.hint("give each its own, so that one that leaks opens nothing else: `portcullis keys init`"),
+            );
+        }
+    }
+    secrets
+}
+
+/// Secrets, one a line: the first signs or seals, all check or open.
+pub(crate) fn parse_secrets(text: &str) -> Result<SecretRing, Rejected> {
+    let lines = text.lines().map(str::trim_end).filter(|line| !line.is_empty());
+    let secrets = lines.map(parse_secret).collect::<Result<Vec<_>, _>>()?;
+    // What holds no line at all is too short.
+    SecretRing::new(secrets).map_or_else(|| parse_secret("").map(SecretRing::from), Ok)
+}
+
+/// Refuses what is too short to be a secret, or published.
+fn parse_secret(text: &str) -> Result<SecretString, Rejected> {
+    if text.len() < LEAST_BYTES {
+        return Err(Rejected(format!(
+            "it has {} bytes and needs at least {LEAST_BYTES}; `portcullis keys init` makes one",
+            text.len()
+        )));
+    }
+    if is_known_default(text) {
+        return Err(Rejected(
+            "it is a default that examples publish, not a secret; `portcullis keys init` makes one".to_owned(),
+        ));
+    }
+    Ok(SecretString::new(text))
+}
+
+/// Words of the placeholders that sample configurations carry: no random text has them.
+const PLACEHOLDERS: [&str; 14] = [
+    "changeme",
+    "changethis",
+    "changeinproduction",
+    "changebefore",
+    "replaceme",
+    "replacethis",
+    "replacewith",
+    "yoursecret",
+    "yoursuper",
+    "yourjwt",
+    "yourcsrf",
+    "yourencryption",
+    "supersecret",
+    "secretkey",
+];
+
+fn is_known_default(text: &str) -> bool {
+    let letters: String = text.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
+    let mut seen = [false; 256];
+    for byte in text.bytes() {
+        seen[usize::from(byte)] = true;
+    }
+    let different = seen.iter().filter(|seen| **seen).count();
+    different < LEAST_DIFFERENT
+        || PLACEHOLDERS.iter().any(|word| letters.contains(word))
+        || letters.starts_with("0123456789abcdef0123456789abcdef")
+        || letters.starts_with("1234567890123456789012345678901234567890")
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{refused, settings};
+
+    const GOOD: &str = "fF3x-9QmZ_27hTqLw8RkVb5NcYd1GsPjAe";
+
+    #[test]
+    fn production_names_everything_that_is_missing() {
+        let said = refused("", &[("PORTCULLIS_ENV", "production")]);
+        for name in ["CSRF_SECRET is missing", "ENCRYPTION_KEY is missing", "PUBLIC_URL is missing", "keys init"] {
+            assert!(said.contains(name), "{name} in {said}");
+        }
+        assert!(!said.contains("JWT_SECRET"), "{said}");
+        let complete = settings(
+            "",
+            &[
+                ("PORTCULLIS_ENV", "production"),
+                ("CSRF_SECRET", GOOD),
+                ("ENCRYPTION_KEY", "another one: pW4z8Lq2Vn6Xc0Tb9Ry3Kd7"),
+                ("PUBLIC_URL", "https://gate.example.com"),
+            ],
+        );
+        assert_eq!(complete.server.listen.to_string(), "0.0.0.0:8000");
+    }
+
+    #[test]
+    fn short_and_published_secrets_are_refused_and_never_shown() {
+        for name in ["CSRF_SECRET", "ENCRYPTION_KEY", "JWT_SECRET"] {
+            for bad in [
+                "too short to be one",
+                "your-super-secret-jwt-key-change-in-production",
+                "change_me_change_me_change_me_change_me",
+                "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+                "00000000000000000000000000000000",
+                "my Secret Key for development only, really",
+                "0123456789abcdef0123456789abcdef",
+            ] {
+                let said = refused("", &[(name, bad)]);
+                assert!(said.starts_with(&format!("environment {name}: secrets.")), "{said}");
+                assert!(!said.contains(bad) && said.contains("keys init"), "{said}");
+            }
+            assert!(settings("", &[(name, GOOD)]).warnings.is_empty());
+        }
+    }
+
+    #[test]
+    fn secrets_are_replaced_by_writing_the_new_one_above_the_old() {
+        let other = "another one: pW4z8Lq2Vn6Xc0Tb9Ry3Kd7";
+        let ring = settings("", &[("CSRF_SECRET", &format!("{GOOD}\r\n{other}\n\n"))]).secrets.csrf.expect("given");
+        let texts: Vec<&str> = ring.iter().map(portcullis_model::SecretString::expose).collect();
+        assert_eq!((texts, ring.current().expose()), (vec![GOOD, other], GOOD));
+        let said = refused("", &[("CSRF_SECRET", &format!("{GOOD}\ntoo short"))]);
+        assert!(said.contains("needs at least 32") && !said.contains("too short"), "{said}");
+        assert!(refused("", &[("CSRF_SECRET", "\n\n")]).contains("CSRF_SECRET"));
+    }
+
+    #[test]
+    fn one_secret_for_two_purposes_is_warned_of() {
+        let warnings = settings("", &[("CSRF_SECRET", GOOD), ("ENCRYPTION_KEY", GOOD)]).warnings;
+        assert!(
+            warnings[0].to_string().contains("secrets.encryption_key is the same as another secret"),
+            "{warnings:?}"
+        );
+    }
+}

@@ -1,0 +1,151 @@
+//! `[upstreams.<name>]`: the services behind the gateway.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use portcullis_model::Rejected;
+use url::Url;
+
+use crate::engine::key::{Key, Preset, Section};
+use crate::engine::notice::{Notice, Place, Problems};
+use crate::engine::reader::Reader;
+use crate::engine::tree::{Node, Table, Value};
+use crate::engine::values::positive_duration;
+
+/// A service behind the gateway.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// The name by which routes refer to it.
+    pub name: Arc<str>,
+    /// Its instances, at least one: `http`, a host, perhaps a port, no path.
+    pub targets: Vec<Url>,
+    /// How long a connection may take to be made.
+    pub connect_timeout: Duration,
+    /// Whether it gets the client's own credentials too (requirement 42).
+    pub forward_authorization: bool,
+    /// Where it was written.
+    pub place: Place,
+}
+
+static TARGETS: Key = Key::new(
+    "targets",
+    Preset::Required,
+    "list of URLs",
+    "Its instances, such as `http://10.0.0.5:8002`. Requests take turns.",
+);
+static CONNECT_TIMEOUT: Key =
+    Key::new("connect_timeout", Preset::Value("5s"), "duration", "How long a connection may take to be made.");
+static FORWARD_AUTHORIZATION: Key = Key::new(
+    "forward_authorization",
+    Preset::Value("false"),
+    "true or false",
+    "Whether it gets the client's `Authorization`, `X-API-Key` and our cookies too.",
+);
+static HEALTH: Key = Key::new(
+    "health",
+    Preset::Otherwise("none"),
+    "`{ path, interval }`",
+    "Reserved for active health checks: this version warns that it makes none.",
+);
+
+/// One for each service.
+pub(crate) static SECTION: Section =
+    Section { name: "upstreams.<name>", keys: &[&TARGETS, &CONNECT_TIMEOUT, &FORWARD_AUTHORIZATION, &HEALTH] };
+
+pub(crate) fn read(tree: &Table, problems: &mut Problems, warnings: &mut Vec<Notice>) -> Vec<Upstream> {
+    let Some(node) = tree.get("upstreams") else { return Vec::new() };
+    let Value::Table(entries) = &node.value else {
+        let message = format!("`upstreams` is {}, and should be a section for each upstream", node.value.kind());
+        problems.add(Notice::new(&node.place, message).hint("write [upstreams.projects]"));
+        return Vec::new();
+    };
+    entries.iter().map(|(name, node)| read_one(name, node, problems, warnings)).collect()
+}
+
+fn read_one(name: &str, node: &Node, problems: &mut Problems, warnings: &mut Vec<Notice>) -> Upstream {
+    let node = node.structured();
+    let mut section = Reader::of(Some(&node), format!("upstreams.{name}"), &SECTION, problems);
+    if !is_name(name) {
+        let message = format!("`{name}` cannot be the name of an upstream");
+        let hint = "a name is 1 to 64 characters: letters a-z, digits, - and _";
+        section.problems.add(Notice::new(&node.place, message).hint(hint));
+    }
+    let upstream = Upstream {
+        name: name.into(),
+        targets: section.list(&TARGETS, parse_target),
+        connect_timeout: section.value(&CONNECT_TIMEOUT, positive_duration),
+        forward_authorization: section.flag(&FORWARD_AUTHORIZATION),
+        place: node.place.clone(),
+    };
+    match section.node(&TARGETS).map(|node| &node.value) {
+        None => section.reject(&TARGETS, "is missing", "write targets = [\"http://10.0.0.5:8002\"]"),
+        Some(Value::List(items)) if items.is_empty() => {
+            section.reject(&TARGETS, "is empty", "write targets = [\"http://10.0.0.5:8002\"]");
+        }
+        Some(_) => {}
+    }
+    if let Some(health) = section.node(&HEALTH) {
+        let message = format!("this version makes no health checks: {} has no effect", section.path(&HEALTH));
+        warnings.push(Notice::new(&health.place, message).hint("an instance that cannot be reached is answered 502"));
+    }
+    upstream
+}
+
+fn is_name(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
+}
+
+fn parse_target(text: &str) -> Result<Url, Rejected> {
+    let form = |why: &str| Rejected(format!("{why}; a target is http://host:port"));
+    let url = Url::parse(text).map_err(|_| form("it is no URL"))?;
+    match () {
+        () if url.scheme() == "https" => Err(form("this version speaks plain HTTP to upstreams")),
+        () if url.scheme() != "http" => Err(form("it begins with http://")),
+        () if url.host().is_none() => Err(form("it needs a host")),
+        () if url.path() != "/" || url.query().is_some() || url.fragment().is_some() => {
+            Err(form("it has no path; a route's strip_prefix changes paths"))
+        }
+        () if !url.username().is_empty() || url.password().is_some() => Err(form("it has no user and no password")),
+        () => Ok(url),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{refused, settings};
+
+    #[test]
+    fn an_upstream_has_a_name_and_targets() {
+        let file = "[upstreams.projects]\ntargets = [\"http://10.0.0.5:8002\", \"http://10.0.0.6\"]\nconnect_timeout = \"2s\"\n";
+        let upstream = &settings(file, &[]).upstreams[0];
+        assert_eq!((&*upstream.name, upstream.targets.len(), upstream.connect_timeout.as_secs()), ("projects", 2, 2));
+        let from_environment = settings("", &[("PORTCULLIS__UPSTREAMS__PROJECTS__TARGETS", "http://a:1,http://b:2")]);
+        assert_eq!(from_environment.upstreams[0].targets.len(), 2);
+    }
+
+    #[test]
+    fn what_is_no_target_is_refused() {
+        for bad in ["https://x", "ftp://x", "x:80", "http://x/path", "http://u:p@x", "http://x?y=1", "http://"] {
+            let said = refused(&format!("[upstreams.p]\ntargets = [{bad:?}]\n"), &[]);
+            assert!(said.contains("portcullis.toml:2: upstreams.p.targets"), "{bad}: {said}");
+        }
+        assert!(refused("[upstreams.p]\n", &[]).contains("portcullis.toml:1: upstreams.p.targets is missing"));
+        assert!(refused("[upstreams.p]\ntargets = []\n", &[]).contains("upstreams.p.targets is empty"));
+        assert!(refused("[upstreams.\"P x\"]\ntargets = [\"http://a\"]\n", &[]).contains("`P x` cannot be the name"));
+    }
+
+    #[test]
+    fn a_health_check_is_told_to_have_no_effect_yet() {
+        let file = "[upstreams.p]\ntargets = [\"http://a\"]\nhealth = { path = \"/health\", interval = \"5s\" }\n";
+        let warnings = settings(file, &[]).warnings;
+        assert!(
+            warnings[0].to_string().starts_with("portcullis.toml:3: this version makes no health checks"),
+            "{warnings:?}"
+        );
+        assert!(
+            warnings[1].to_string().starts_with("portcullis.toml:1: no route leads to the upstream p"),
+            "{warnings:?}"
+        );
+    }
+}
