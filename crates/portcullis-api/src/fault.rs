@@ -207,7 +207,8 @@ impl Fault {
         .header(RETRY_AFTER, HeaderValue::from(1))
     }
 
-    fn internal() -> Self {
+    /// A failure of the gateway itself. The response says nothing about it but the request id.
+    pub fn internal() -> Self {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "Internal server error",

@@ -21,8 +21,8 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use portcullis_gate::{
-    Cors, CsrfConfig, CsrfMode, CsrfTokens, Destination, EndpointId, Gate, GateConfig, GateParts, HeadGuard, Limits,
-    LimitsConfig, Passage, RouteSpec, RouteTable, Versions,
+    Cors, CsrfConfig, CsrfMode, CsrfTokens, Destination, EndpointId, Gate, GateConfig, GateParts, Limits, LimitsConfig,
+    Passage, RouteSpec, RouteTable, Versions,
 };
 use portcullis_model::policy::{AuthRequirement, Environment, Methods, RoutePolicy};
 use portcullis_model::{
@@ -208,12 +208,11 @@ async fn serve(listener: TcpListener, gate: Arc<Gate>, spent: Spent, case: Case)
     while let Ok((stream, peer)) = listener.accept().await {
         let (gate, spent) = (Arc::clone(&gate), Arc::clone(&spent));
         tokio::spawn(async move {
-            let (stream, heads) = HeadGuard::new(stream);
-            let (gate, spent, heads) = (&gate, &spent, &heads);
-            let service = service_fn(|mut request| {
-                heads.mark(&mut request);
-                async move { Ok::<_, Infallible>(answer(gate, spent, peer, request, case).await) }
-            });
+            let (gate, spent) = (&gate, &spent);
+            let service =
+                service_fn(
+                    |request| async move { Ok::<_, Infallible>(answer(gate, spent, peer, request, case).await) },
+                );
             // The client goes away when it has what it wants.
             let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
         });

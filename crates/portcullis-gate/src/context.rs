@@ -13,7 +13,7 @@ use crate::asked::is_api;
 use crate::config::GateConfig;
 use crate::cors::Cors;
 use crate::explain::Rehearsal;
-use crate::framing::BadHead;
+use crate::head_fault::HeadFault;
 use crate::limits::Standing;
 use crate::phase::Watch;
 use crate::request_id::RequestId;
@@ -52,7 +52,7 @@ impl Context {
         Self {
             client_request_id: headers.get(REQUEST_ID).filter(|id| is_client_request_id(id)).cloned(),
             accept: headers.get(ACCEPT).cloned(),
-            ambiguous: parts.extensions.get::<BadHead>().is_some(),
+            ambiguous: parts.extensions.get::<HeadFault>().is_some(),
             ..Self::bare(request_id, parts.uri.clone(), config)
         }
     }

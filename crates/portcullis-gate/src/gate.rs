@@ -18,7 +18,7 @@ use crate::context::Context;
 use crate::cookies::CookieName;
 use crate::credential::Classifier;
 use crate::csrf_check::pre_session;
-use crate::framing::BadHead;
+use crate::head_fault::HeadFault;
 use crate::limits::Limiter;
 use crate::permit::Permit;
 use crate::phase::{Nobody, Phase};
@@ -137,7 +137,7 @@ impl Gate {
             method: &parts.method,
             uri: &parts.uri,
             headers: &parts.headers,
-            bad: parts.extensions.get::<BadHead>().map(|bad| bad.0),
+            bad: parts.extensions.get::<HeadFault>().copied(),
             needs_host: parts.version >= Version::HTTP_11,
         };
         let mut watch = Nobody { phase: Phase::Identify };

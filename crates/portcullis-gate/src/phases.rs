@@ -36,7 +36,7 @@ use crate::csrf_check::{
     check_csrf, is_unsafe, must_be_same_site, needs_csrf, pre_session, presented_csrf, without_csrf,
 };
 use crate::gate::Gate;
-use crate::head_scanner::HeadFault;
+use crate::head_fault::HeadFault;
 use crate::limits::{Charge, Count, Counted, Counting, Standing};
 use crate::origin::same_site;
 use crate::path;
@@ -275,8 +275,8 @@ impl Credential {
     }
 }
 
-/// Requirement 39 for a parser that leaves both headers standing; what hyper
-/// settles by itself is found by [`HeadGuard`](crate::HeadGuard).
+/// SR-39 for a parser that keeps both headers. hyper's parser drops one of them without an error; the edge finds those
+/// heads and marks the request with a [`HeadFault`].
 fn is_framed(headers: &HeaderMap) -> bool {
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
     let one_length = lengths.next().is_some();

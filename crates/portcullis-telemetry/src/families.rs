@@ -69,6 +69,7 @@ struct Families {
     redis_errors: Family<RedisErrorLabels, Counter>,
     mails: Family<ResultLabels, Counter>,
     reloads: Family<ResultLabels, Counter>,
+    panics: Counter,
     gauges: Mutex<Vec<(&'static str, &'static str, GaugeReader)>>,
 }
 
@@ -172,6 +173,7 @@ impl Metrics {
             redis_errors: Family::default(),
             mails: Family::default(),
             reloads: Family::default(),
+            panics: Counter::default(),
             cache_hits: Family::default(),
             cache_misses: Family::default(),
             csrf_refusals: Family::default(),
@@ -257,6 +259,11 @@ impl Metrics {
         self.0.reloads.get_or_create(&ResultLabels { result }).inc();
     }
 
+    /// Counts a request whose handling panicked.
+    pub fn panic(&self) {
+        self.0.panics.inc();
+    }
+
     /// A request was refused by a limit, by the name that settings give it.
     pub fn rate_limited(&self, limit: &str) {
         self.0.rate_limited.get_or_create_owned(&LimitLabels { limit: limit.to_owned() }).inc();
@@ -319,6 +326,7 @@ impl Families {
         r.register(text::name(12), text::help(12), self.csrf_reports.clone());
         r.register(text::name(13), text::help(13), self.mails.clone());
         r.register(text::name(14), text::help(14), self.reloads.clone());
+        r.register(text::name(15), text::help(15), self.panics.clone());
         r.register("portcullis_build", "Version of this binary.", Info::new(vec![("version", self.version.clone())]));
     }
 }

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 /// Every labelled family: OpenMetrics name, type, help.
-const FAMILIES: [(&str, &str, &str); 15] = [
+const FAMILIES: [(&str, &str, &str); 16] = [
     (
         "http_request_duration_seconds",
         "histogram",
@@ -24,6 +24,7 @@ const FAMILIES: [(&str, &str, &str); 15] = [
     ("csrf_reports", "counter", "Requests that the CSRF check would have refused, by reason (csrf.mode = \"report\")"),
     ("mails", "counter", "Mails that were sent, delayed or given up"),
     ("settings_reloads", "counter", "Times the settings were read anew, by outcome"),
+    ("panics", "counter", "Requests whose handling panicked; each got a 500"),
 ];
 
 pub(crate) fn name(index: usize) -> &'static str {

@@ -1,23 +1,11 @@
 //! `portcullis serve`: putting the rooms together, and taking them down.
 
-mod connections;
 mod control;
 mod front;
-mod http1;
-mod http2;
-mod lingering;
-mod listening;
 mod logging;
 mod mail;
-mod patience;
-mod preface;
-mod proxy_protocol;
 mod rehearsal;
 mod reload;
-mod server;
-mod speaker;
-mod underway;
-mod waiting;
 mod wiring;
 
 use std::io::Write as _;
@@ -25,7 +13,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_api::Lifecycle;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use portcullis_api::{Lifecycle, ReplyBody, Starting};
+use portcullis_edge::{ConnectionLimit, ConnectionTimeouts, Server, StartupServer};
 use portcullis_identity::{Identity, IdentityError, StartError};
 use portcullis_model::policy::Environment;
 use portcullis_model::{Clock, Random};
@@ -36,20 +27,13 @@ use portcullis_telemetry::Metrics;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use connections::Connections;
 use control::Control;
-use patience::Times;
 use portcullis_settings::{DataFolderError, LogFormat, Settings, Sources};
-pub use proxy_protocol::LOCAL_HEADER;
 pub use rehearsal::rehearse;
 pub use reload::Reloaded;
 use reload::Reloader;
-use server::Server;
-use waiting::Waiting;
 use wiring::House;
 
-/// Files that a process has open beside its clients' connections: databases, logs, Redis.
-const OTHER_FILES: u64 = 200;
 /// How long after readiness fails the listener closes, so that a balancer that
 /// looks every second or two has seen it.
 const READINESS_NOTICE: Duration = Duration::from_secs(2);
@@ -75,26 +59,9 @@ pub enum ServeError {
     /// Routes that cannot stand beside each other.
     #[error(transparent)]
     Routes(#[from] portcullis_gate::RouteFault),
-    /// The port.
-    #[error("cannot listen on {address}: {}", if *.taken { "the port is taken" } else { "the address cannot be used" })]
-    Listen {
-        /// Where.
-        address: SocketAddr,
-        /// Whether somebody else listens there.
-        taken: bool,
-        /// What the operating system said.
-        #[source]
-        source: std::io::Error,
-    },
-    /// A socket that a supervisor handed over.
-    #[error("the socket that was handed over (LISTEN_FDS) cannot be used")]
-    HandedOver(#[source] std::io::Error),
-    /// A socket that a supervisor handed over, and that others can reach before anybody has said that they may.
-    #[error("the socket that was handed over listens on {address}, beyond this machine, and this is not production")]
-    Exposed {
-        /// Where.
-        address: SocketAddr,
-    },
+    /// The listener cannot be opened.
+    #[error(transparent)]
+    Listen(#[from] portcullis_edge::ListenError),
     /// The first administrator's link.
     #[error("the first administrator's link could not be made")]
     FirstAdministrator(#[source] IdentityError),
@@ -111,16 +78,7 @@ impl ServeError {
             Self::Store(error) => error.hint(),
             Self::Redis(error) => error.hint(),
             Self::Identity(error) => error.hint().map(str::to_owned),
-            Self::Listen { taken: true, .. } => {
-                Some("stop what listens there, or choose another port with PORT or --port".to_owned())
-            }
-            Self::Listen { .. } => {
-                Some("HOST must be an address of this machine; ports under 1024 need privileges".to_owned())
-            }
-            Self::HandedOver(_) => {
-                Some("hand over one TCP socket that listens (ListenStream= in a .socket unit)".to_owned())
-            }
-            Self::Exposed { .. } => Some("set PORTCULLIS_ENV=production, or HOST to the socket's address".to_owned()),
+            Self::Listen(error) => Some(error.hint().to_owned()),
             Self::Mail(portcullis_mail::SmtpError::Authorities { .. }) => {
                 Some("mail.authorities names a file with one certificate in PEM".to_owned())
             }
@@ -135,16 +93,15 @@ pub async fn run(settings: Settings, sources: Sources) -> Result<(), ServeError>
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
-    let (listener, address) = listening::listen(&settings)?;
+    let (listener, address) = portcullis_edge::listen(settings.server.listen, settings.environment)?;
     let random = Random::system();
     let secrets = settings.keep_secrets(&random)?;
     let base_url =
         settings.server.public_url.as_ref().map_or_else(|| format!("http://{address}"), |_| settings.base_url());
     let lifecycle = Arc::new(Lifecycle::default());
-    let waiting =
-        Waiting { lifecycle: Arc::clone(&lifecycle), environment: settings.environment, random: random.clone() };
+    let startup = startup_server(&lifecycle, settings.environment, random.clone());
     let building = Box::pin(House::build(&settings, secrets, random.clone(), &base_url, Arc::clone(&lifecycle)));
-    let house = Arc::new(waiting.during(&listener, building).await?);
+    let house = Arc::new(startup.run_during(&listener, building).await?);
 
     let stopping = CancellationToken::new();
     let background = house.start_background(&stopping);
@@ -159,9 +116,9 @@ pub async fn run(settings: Settings, sources: Sources) -> Result<(), ServeError>
     announce(&settings, address, &base_url, &house.identity).await?;
 
     let server = Server {
-        front: Arc::clone(&house.front),
-        connections: connections(&settings, &house.metrics),
-        times: Times {
+        handler: Arc::clone(&house.front),
+        connection_limit: connection_limit(&settings, &house.metrics),
+        timeouts: ConnectionTimeouts {
             header: settings.server.header_timeout,
             idle: settings.server.idle_timeout,
             send: settings.server.send_timeout,
@@ -265,29 +222,23 @@ async fn announce(
     Ok(())
 }
 
-/// Counts connections, and makes room for them: a process may open as many files as its user is allowed to ask for.
-fn connections(settings: &Settings, metrics: &Metrics) -> Arc<Connections> {
-    let limits = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    if let Some(most) = limits.maximum
-        && limits.current.is_some_and(|current| current < most)
-    {
-        let raised = rustix::process::Rlimit { current: Some(most), maximum: Some(most) };
-        if let Err(error) = rustix::process::setrlimit(rustix::process::Resource::Nofile, raised) {
-            tracing::debug!(%error, "the limit of open files could not be raised");
-        }
-    }
+/// Responds to health checks while the database is prepared.
+fn startup_server(
+    lifecycle: &Arc<Lifecycle>,
+    environment: Environment,
+    random: Random,
+) -> StartupServer<impl Fn(&Request<Incoming>) -> Response<ReplyBody> + Send + Sync + 'static> {
+    let lifecycle = Arc::clone(lifecycle);
+    StartupServer::new(move |request: &Request<Incoming>| {
+        let starting = Starting { lifecycle: &lifecycle, clock: &Clock::system(), environment };
+        starting.answer(request.uri().path(), &random.hex::<16>())
+    })
+}
+
+fn connection_limit(settings: &Settings, metrics: &Metrics) -> Arc<ConnectionLimit> {
     let server = &settings.server;
-    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
-    // A proxied request takes two: the client's connection and the upstream's.
-    let wanted = 2 * u64::from(server.max_connections) + OTHER_FILES;
-    if files < wanted {
-        tracing::warn!(
-            files,
-            wanted,
-            "the process may open fewer files than server.max_connections may need: raise its limit (ulimit -n), or lower the setting"
-        );
-    }
-    Connections::new(server.max_connections as usize, server.max_connections_per_address as usize, metrics)
+    portcullis_edge::raise_open_file_limit(server.max_connections);
+    ConnectionLimit::new(server.max_connections as usize, server.max_connections_per_address as usize, metrics)
 }
 
 /// SIGTERM and Ctrl-C, which do not end the process by themselves from here on.

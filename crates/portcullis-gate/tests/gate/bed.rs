@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use portcullis_gate::{
-    Cors, CsrfConfig, CsrfMode, CsrfTokens, Destination, EndpointId, Gate, GateConfig, GateParts, HeadGuard, Limits,
+    Cors, CsrfConfig, CsrfMode, CsrfTokens, Destination, EndpointId, Gate, GateConfig, GateParts, HeadFault, Limits,
     LimitsConfig, Origin, Passage, Permit, RouteSpec, RouteTable, Version, Versions,
 };
 use portcullis_model::policy::{AuthRequirement, CsrfPolicy, Environment, Methods, RoutePolicy};
@@ -42,6 +42,8 @@ pub(crate) struct Setup {
     pub(crate) trusted_proxies: Vec<&'static str>,
     pub(crate) environment: Environment,
     pub(crate) public_url: Option<&'static str>,
+    /// Marks every request, as the edge does.
+    pub(crate) head_fault: Option<HeadFault>,
 }
 
 impl Default for Setup {
@@ -59,6 +61,7 @@ impl Default for Setup {
             trusted_proxies: Vec::new(),
             environment: Environment::Development,
             public_url: None,
+            head_fault: None,
         }
     }
 }
@@ -114,10 +117,11 @@ impl Bed {
             random: Random::system(),
             metrics: metrics.clone(),
         };
+        let head_fault = setup.head_fault;
         let gate = Arc::new(Gate::new(parts, config(setup, &metrics)));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
-        let server = tokio::spawn(serve(listener, Arc::clone(&gate)));
+        let server = tokio::spawn(serve(listener, Arc::clone(&gate), head_fault));
         Self { gate, tokens, sessions, clock, metrics, address, server }
     }
 
@@ -172,17 +176,18 @@ fn config(setup: Setup, metrics: &Metrics) -> GateConfig {
     }
 }
 
-async fn serve(listener: TcpListener, gate: Arc<Gate>) {
+async fn serve(listener: TcpListener, gate: Arc<Gate>, head_fault: Option<HeadFault>) {
     while let Ok((stream, peer)) = listener.accept().await {
-        tokio::spawn(connection(stream, peer, Arc::clone(&gate)));
+        tokio::spawn(connection(stream, peer, Arc::clone(&gate), head_fault));
     }
 }
 
-async fn connection(stream: TcpStream, peer: SocketAddr, gate: Arc<Gate>) {
-    let (stream, heads) = HeadGuard::new(stream);
-    let (gate, heads) = (&gate, &heads);
-    let service = service_fn(|mut request| {
-        heads.mark(&mut request);
+async fn connection(stream: TcpStream, peer: SocketAddr, gate: Arc<Gate>, head_fault: Option<HeadFault>) {
+    let gate = &gate;
+    let service = service_fn(|mut request: Request<Incoming>| {
+        if let Some(fault) = head_fault {
+            request.extensions_mut().insert(fault);
+        }
         async move { Ok::<_, Infallible>(answer(gate, peer, request).await) }
     });
     // A malformed request ends the connection with an error: the client sees its 400.

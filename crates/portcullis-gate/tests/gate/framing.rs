@@ -1,64 +1,22 @@
-//! Requests whose length can be read in two ways (requirement 39), as they come on a connection.
+//! Requests whose head or body the gate refuses by its framing (SR-39, SR-40).
+
+use portcullis_gate::HeadFault;
 
 use crate::bed::{Bed, Setup};
 use crate::client::{Answer, raw};
 
 #[tokio::test]
-async fn sr_39_ambiguous_framing_is_refused_and_the_connection_closed() {
-    let bed = Bed::start(Setup::default()).await;
-    // Were the connection kept, the second request would be answered too.
-    let second = "GET /api/v1/things/smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
-    for headers in [
-        "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
-        "Content-Length: 0\r\nContent-Length: 0\r\n\r\n",
-        "Content-Length: 0\r\nContent-Length: 1\r\n\r\n",
-        "Content-Length: 0, 0\r\n\r\n",
-        "Content-Length: +0\r\n\r\n",
-        "Content-Length: -1\r\n\r\n",
-        "Content-Length: 99999999999999999999999\r\n\r\n",
-        "Content-Length : 0\r\n\r\n",
-        "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
-        "Transfer-Encoding: identity\r\n\r\n",
-        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        "Transfer-Encoding: xchunked\r\n\r\n",
-        "X-Folded: a\r\n b\r\n\r\n",
-        "X-Bare: a\nContent-Length: 0\r\n\r\n",
-        "X-Bare: a\n\n",
-    ] {
-        let request = format!("POST /api/v1/things/1 HTTP/1.1\r\nHost: a\r\n{headers}{second}");
-        let bytes = raw(bed.address, request.as_bytes()).await;
-        let text = String::from_utf8_lossy(&bytes);
-        assert!(text.starts_with("HTTP/1.1 400 "), "{headers:?}: {text}");
-        assert_eq!(text.matches("HTTP/1.1 ").count(), 1, "{headers:?}: {text}");
-        assert!(text.to_ascii_lowercase().contains("connection: close\r\n"), "{headers:?}: {text}");
-    }
+async fn sr_39_a_head_marked_ambiguous_is_refused_and_closes() {
+    let bed = Bed::start(Setup { head_fault: Some(HeadFault::Ambiguous), ..Setup::default() }).await;
+    let answer = bed.get("/api/v1/things/1").send().await;
+    assert_eq!(answer.refusal(), "Malformed(Framing)");
+    assert_eq!(answer.header("connection"), Some("close"));
 }
 
 #[tokio::test]
-async fn requests_before_an_ambiguous_one_on_a_connection_are_answered() {
-    let bed = Bed::start(Setup::default()).await;
-    let good = "POST /api/v1/things/1 HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi\
-                POST /api/v1/things/2 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nho\r\n0\r\n\r\n";
-    let bad = "GET /api/v1/things/3 HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nContent-Length: 0\r\n\r\n";
-    let bytes = raw(bed.address, format!("{good}{bad}").as_bytes()).await;
-    let text = String::from_utf8(bytes).expect("UTF-8");
-    assert_eq!(text.matches("HTTP/1.1 200 OK").count(), 2, "{text}");
-    assert!(text.contains("body: hi") && text.contains("body: ho"), "{text}");
-    assert_eq!(text.matches("refusal: Malformed(Framing)").count(), 1, "{text}");
-}
-
-#[tokio::test]
-async fn what_looks_like_a_bad_head_inside_a_body_is_only_a_body() {
-    let bed = Bed::start(Setup::default()).await;
-    let inside = "GET / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n";
-    let request = format!(
-        "POST /api/v1/things/1 HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{inside}\
-         GET /api/v1/things/2 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
-        inside.len()
-    );
-    let text = String::from_utf8(raw(bed.address, request.as_bytes()).await).expect("UTF-8");
-    assert_eq!(text.matches("HTTP/1.1 200 OK").count(), 2, "{text}");
+async fn sr_40_a_head_marked_too_large_is_refused() {
+    let bed = Bed::start(Setup { head_fault: Some(HeadFault::TooLarge), ..Setup::default() }).await;
+    assert_eq!(bed.get("/api/v1/things/1").refusal().await, "HeadTooLarge");
 }
 
 #[tokio::test]

@@ -28,7 +28,7 @@ pub(super) fn run(settings: &Settings, format: Format) -> Result<(), Failure> {
         return Err(Failure::new("the port is 0: the gateway takes a free one, and nobody else knows which")
             .hint("name the port with PORT or --port"));
     }
-    let introduction: &[u8] = if settings.server.proxy_protocol { &crate::serve::LOCAL_HEADER } else { &[] };
+    let introduction: &[u8] = if settings.server.proxy_protocol { &portcullis_edge::LOCAL_HEADER } else { &[] };
     let answer = ask(address, introduction);
     let status = answer.as_ref().ok().copied();
     if format.json {

@@ -1,19 +1,20 @@
-//! The way of a request: gate, destination, finish.
+//! Handles each request: the gate, then the destination, then the headers and metrics of the response.
 
-use std::net::SocketAddr;
-use std::pin::Pin;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode, Uri};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use portcullis_api::{Fault, FaultContext, ReplyBody, Services};
-use portcullis_gate::{Destination, Gate, Malformation, Passage, Refusal};
+use portcullis_edge::{Handler, Panic, catch_panic};
+use portcullis_gate::{Context as GateContext, Destination, Gate, InboundBody, Malformation, Passage, Permit, Refusal};
 use portcullis_proxy::{Proxy, ProxyBody};
 
-/// Everything a request meets.
+/// Handles requests: the gate decides, then a built-in endpoint or an upstream responds.
 pub(super) struct Front {
     pub(super) gate: Arc<Gate>,
     pub(super) proxy: Arc<Proxy>,
@@ -21,57 +22,101 @@ pub(super) struct Front {
 }
 
 impl Front {
-    /// Answers what the HTTP parser took for no request, with the status that it chose.
-    pub(super) fn answer_to_nothing(&self, status: u16) -> Response<FrontBody> {
+    fn error_response(&self, fault: Fault, context: FaultContext<'_>) -> Response<FrontBody> {
+        fault.into_response(context, &self.services.clock).map(FrontBody::BuiltIn)
+    }
+
+    async fn respond(
+        &self,
+        permit: Permit,
+        request: Request<InboundBody>,
+        context: &GateContext,
+    ) -> Response<FrontBody> {
+        match permit.destination() {
+            Destination::BuiltIn(id) => {
+                let id = *id;
+                let fault_context = fault_context(context);
+                portcullis_api::answer(&self.services, id, permit, request, fault_context).await.map(FrontBody::BuiltIn)
+            }
+            Destination::Upstream(_) => match self.proxy.carry(&permit, request).await {
+                Ok(response) => response.map(FrontBody::Upstream),
+                Err(error) => self.error_response(Fault::from(error), fault_context(context)),
+            },
+        }
+    }
+
+    /// Counts and logs a panic, and returns the 500 that the client gets.
+    fn panic_response(&self, panic: &Panic, context: FaultContext<'_>) -> Response<FrontBody> {
+        self.services.metrics.panic();
+        tracing::error!(
+            request_id = context.request_id,
+            path = context.path,
+            panic = panic.message(),
+            "handling a request panicked; its client got a 500, other requests go on"
+        );
+        self.error_response(Fault::internal(), context)
+    }
+}
+
+fn fault_context(context: &GateContext) -> FaultContext<'_> {
+    FaultContext {
+        path: context.raw_path(),
+        request_id: context.request_id().as_str(),
+        prefers_problem: context.prefers_problem(),
+    }
+}
+
+impl Handler for Front {
+    type Body = FrontBody;
+
+    async fn handle(&self, client: SocketAddr, request: Request<Incoming>) -> Response<FrontBody> {
+        let Passage { context, verdict } = self.gate.pass(client, request).await;
+        let mut response = match verdict {
+            Err(refusal) => self.error_response(Fault::from(refusal), fault_context(&context)),
+            Ok((permit, request)) => {
+                // Caught here rather than by the edge, so that the 500 gets the route's headers and metrics.
+                match catch_panic(pin!(self.respond(permit, request, &context))).await {
+                    Ok(response) => response,
+                    Err(panic) => self.panic_response(&panic, fault_context(&context)),
+                }
+            }
+        };
+        self.gate.finish(context, &mut response);
+        response
+    }
+
+    fn respond_to_parse_error(&self, status: StatusCode) -> Response<FrontBody> {
         let refusal = match status {
-            414 => Refusal::UrlTooLong,
-            431 => Refusal::HeadTooLarge,
+            StatusCode::URI_TOO_LONG => Refusal::UrlTooLong,
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => Refusal::HeadTooLarge,
             _ => Refusal::Malformed(Malformation::Head),
         };
         let context = self.gate.no_request();
         let fault_context =
             FaultContext { path: "", request_id: context.request_id().as_str(), prefers_problem: false };
-        let mut response = Fault::from(refusal).into_response(fault_context, &self.services.clock).map(FrontBody::Ours);
+        let mut response = self.error_response(Fault::from(refusal), fault_context);
         self.gate.finish(context, &mut response);
         response
     }
 
-    /// Answers a request. Every answer, refusals included, passes the gate's `finish`.
-    pub(super) async fn handle(&self, peer: SocketAddr, request: Request<Incoming>) -> Response<FrontBody> {
-        let Passage { context, verdict } = self.gate.pass(peer, request).await;
-        let fault_context = FaultContext {
-            path: context.raw_path(),
-            request_id: context.request_id().as_str(),
-            prefers_problem: context.prefers_problem(),
-        };
-        let mut response = match verdict {
-            Err(refusal) => {
-                Fault::from(refusal).into_response(fault_context, &self.services.clock).map(FrontBody::Ours)
-            }
-            Ok((permit, request)) => match permit.destination() {
-                Destination::BuiltIn(id) => {
-                    let id = *id;
-                    portcullis_api::answer(&self.services, id, permit, request, fault_context)
-                        .await
-                        .map(FrontBody::Ours)
-                }
-                Destination::Upstream(_) => match self.proxy.carry(&permit, request).await {
-                    Ok(response) => response.map(FrontBody::Theirs),
-                    Err(error) => {
-                        Fault::from(error).into_response(fault_context, &self.services.clock).map(FrontBody::Ours)
-                    }
-                },
-            },
-        };
+    fn respond_to_panic(&self, uri: &Uri, panic: &Panic) -> Response<FrontBody> {
+        let context = self.gate.no_request();
+        let fault_context =
+            FaultContext { path: uri.path(), request_id: context.request_id().as_str(), prefers_problem: false };
+        let mut response = self.panic_response(panic, fault_context);
         self.gate.finish(context, &mut response);
         response
+    }
+
+    fn trusts(&self, peer: IpAddr) -> bool {
+        self.gate.trusts(peer)
     }
 }
 
-/// An answer's body: written here, or streamed from an upstream.
+/// A response body: complete from a built-in endpoint, or streamed from an upstream.
 pub(super) enum FrontBody {
-    Ours(ReplyBody),
-    Theirs(ProxyBody),
+    BuiltIn(ReplyBody),
+    Upstream(ProxyBody),
 }
 
 impl Body for FrontBody {
@@ -80,22 +125,22 @@ impl Body for FrontBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         match self.get_mut() {
-            Self::Ours(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
-            Self::Theirs(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+            Self::BuiltIn(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+            Self::Upstream(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Ours(body) => body.is_end_stream(),
-            Self::Theirs(body) => body.is_end_stream(),
+            Self::BuiltIn(body) => body.is_end_stream(),
+            Self::Upstream(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Ours(body) => body.size_hint(),
-            Self::Theirs(body) => body.size_hint(),
+            Self::BuiltIn(body) => body.size_hint(),
+            Self::Upstream(body) => body.size_hint(),
         }
     }
 }

@@ -1,25 +1,25 @@
-//! The PROXY protocol, versions 1 and 2: how a balancer that passes bytes on says who connected to it
-//! (haproxy.org, proxy-protocol.txt). Read before the first request, and only from proxies that are trusted.
+//! The PROXY protocol, versions 1 and 2: a balancer that forwards bytes names the client that connected to it
+//! (haproxy.org, proxy-protocol.txt). Read before the first request, and only from trusted proxies.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-/// What every header of version 2 begins with. No header of version 1 is shorter.
+/// First bytes of every header of version 2. No header of version 1 is shorter.
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
-/// The longest line of version 1, with its end.
+/// Length in bytes of the longest line of version 1, including its CRLF.
 const MAX_LINE: usize = 107;
-/// The most that a header of version 2 may carry, in bytes: two addresses and what balancers add.
+/// The most bytes after a header of version 2: two addresses and the fields that balancers add.
 const MAX_BODY: usize = 4096;
-/// Version 2, command LOCAL, no family, no body: what `portcullis healthcheck` says of itself.
+/// A header of version 2 with the command LOCAL, no family and no body. `portcullis healthcheck` sends it.
 pub const LOCAL_HEADER: [u8; 16] = *b"\r\n\r\n\0\r\nQUIT\n\x20\x00\x00\x00";
 
-/// Reads a header and not a byte more. `None` when the proxy speaks for itself.
+/// Reads a header and no byte after it. Returns the client's address; `None` if the proxy connects for itself.
 ///
 /// # Errors
-/// When it is no header, or ends early.
-pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<SocketAddr>> {
+/// When the bytes are not a header, or the stream ends within it.
+pub(crate) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<SocketAddr>> {
     let mut start = [0; 12];
     stream.read_exact(&mut start).await?;
     if start == SIGNATURE { read_binary(stream).await } else { read_line(stream, start).await }
@@ -28,7 +28,7 @@ pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Op
 /// Version 1: `PROXY TCP4 203.0.113.7 198.51.100.1 56324 443`.
 async fn read_line(stream: &mut (impl AsyncRead + Unpin), start: [u8; 12]) -> io::Result<Option<SocketAddr>> {
     if !start.starts_with(b"PROXY ") {
-        return Err(invalid("it begins with no PROXY header"));
+        return Err(invalid("the connection does not begin with a PROXY header"));
     }
     let mut line = start.to_vec();
     while !line.ends_with(b"\r\n") {
@@ -69,20 +69,20 @@ async fn read_binary(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option
     let (command, family) = (stream.read_u8().await?, stream.read_u8().await?);
     let length = usize::from(stream.read_u16().await?);
     if command >> 4 != 2 || command & 0x0f > 1 {
-        return Err(invalid("the PROXY header is of no version and command that there is"));
+        return Err(invalid("the PROXY header has an unknown version or command"));
     }
     if length > MAX_BODY {
         return Err(invalid("the PROXY header is too long"));
     }
     let mut body = vec![0; length];
     stream.read_exact(&mut body).await?;
-    // LOCAL: whatever stands there is of no account.
+    // LOCAL: the proxy connects for itself, and the body has no meaning.
     if command & 0x0f == 0 {
         return Ok(None);
     }
     let short = || invalid("the PROXY header is too short");
     match family {
-        // TCP or UDP over IPv4: source, destination, their ports; then what balancers add.
+        // TCP or UDP over IPv4: source, destination, their ports, then fields that balancers add.
         0x11 | 0x12 => {
             let address: [u8; 4] = body.get(..4).and_then(|bytes| bytes.try_into().ok()).ok_or_else(short)?;
             Ok(Some(SocketAddr::new(Ipv4Addr::from(address).into(), port(&body, 8, 12).ok_or_else(short)?)))
@@ -91,14 +91,15 @@ async fn read_binary(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option
             let address: [u8; 16] = body.get(..16).and_then(|bytes| bytes.try_into().ok()).ok_or_else(short)?;
             Ok(Some(SocketAddr::new(Ipv6Addr::from(address).into(), port(&body, 32, 36).ok_or_else(short)?)))
         }
-        // A family that cannot be said, or a socket of the proxy's own machine.
+        // An unspecified family, or a Unix socket of the proxy's machine.
         0x00 | 0x31 | 0x32 => Ok(None),
-        _ => Err(invalid("the PROXY header is of no family that there is")),
+        _ => Err(invalid("the PROXY header has an unknown address family")),
     }
 }
 
-fn port(body: &[u8], at: usize, whole: usize) -> Option<u16> {
-    let bytes = body.get(..whole)?.get(at..at + 2)?;
+/// The port at `at`; `None` if the body is shorter than `addresses`, the bytes of both addresses and ports.
+fn port(body: &[u8], at: usize, addresses: usize) -> Option<u16> {
+    let bytes = body.get(..addresses)?.get(at..at + 2)?;
     Some(u16::from_be_bytes(bytes.try_into().ok()?))
 }
 
@@ -117,40 +118,40 @@ mod tests {
 
     async fn parsed(header: &[u8]) -> Result<String, String> {
         let all = [header, b"GET / HTTP/1.1\r\n"].concat();
-        let mut stream = tokio_test_io(&all);
+        let mut stream = slow_stream(&all);
         let read = read(&mut stream).await.map_err(|error| error.to_string())?;
         let mut rest = Vec::new();
         stream.read_to_end(&mut rest).await.expect("the rest");
-        assert_eq!(rest, b"GET / HTTP/1.1\r\n", "a byte of the request was taken");
+        assert_eq!(rest, b"GET / HTTP/1.1\r\n", "a byte of the request was consumed");
         Ok(read.map_or_else(|| "-".to_owned(), |client| client.to_string()))
     }
 
-    /// A stream that gives a byte at a time, as a slow network would.
-    fn tokio_test_io(bytes: &[u8]) -> impl AsyncRead + Unpin + use<> {
+    /// A stream that yields one byte at a time, as a slow network would.
+    fn slow_stream(bytes: &[u8]) -> impl AsyncRead + Unpin + use<> {
         let (mut write, read) = tokio::io::duplex(1);
         let bytes = bytes.to_vec();
         tokio::spawn(async move {
             use tokio::io::AsyncWriteExt;
-            // The reader may have gone away.
+            // The reader may have been dropped.
             let _ = write.write_all(&bytes).await;
         });
         read
     }
 
     #[tokio::test]
-    async fn both_versions_tell_the_client_and_take_no_byte_of_the_request() {
+    async fn both_versions_name_the_client_and_leave_the_request() {
         let v4 = [203, 0, 113, 7, 198, 51, 100, 1, 0xdc, 0x04, 1, 0xbb];
         let mut v6 = [0u8; 36];
         v6[..16].copy_from_slice(&"2001:db8::7".parse::<Ipv6Addr>().expect("an address").octets());
         v6[32..].copy_from_slice(&[0x1f, 0x90, 1, 0xbb]);
-        let with_more = [&v4[..], &[0x03, 0, 4, 1, 2, 3, 4]].concat();
+        let with_extra_fields = [&v4[..], &[0x03, 0, 4, 1, 2, 3, 4]].concat();
         for (header, client) in [
             (b"PROXY TCP4 203.0.113.7 198.51.100.1 56324 443\r\n".to_vec(), "203.0.113.7:56324"),
             (b"PROXY TCP6 2001:db8::7 2001:db8::1 8080 443\r\n".to_vec(), "[2001:db8::7]:8080"),
             (b"PROXY UNKNOWN\r\n".to_vec(), "-"),
             (b"PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n".to_vec(), "-"),
             (v2(0x21, 0x11, &v4), "203.0.113.7:56324"),
-            (v2(0x21, 0x11, &with_more), "203.0.113.7:56324"),
+            (v2(0x21, 0x11, &with_extra_fields), "203.0.113.7:56324"),
             (v2(0x21, 0x21, &v6), "[2001:db8::7]:8080"),
             (v2(0x20, 0x00, &[]), "-"),
             (v2(0x20, 0x11, &[1, 2, 3]), "-"),
@@ -162,7 +163,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_header_is_refused() {
+    async fn an_invalid_header_is_refused() {
         let endless = [b"PROXY UNKNOWN ".to_vec(), vec![b'x'; 200]].concat();
         for header in [
             b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_vec(),

@@ -1,75 +1,66 @@
-//! Finding the heads in a connection's bytes and judging each (requirement 39).
+//! Finds the request heads in a connection's bytes and checks each for a [`HeadFault`] (SR-39).
 //!
-//! The scanner follows bodies only as far as it needs to know where the next
-//! head begins. It holds no more than the beginning of one line.
+//! The scanner follows bodies only to find where the next head begins. It stores at most the first [`KEPT`] bytes of one
+//! line.
 
-/// How much of a line is kept: a length's name, its spaces and its twenty digits
-/// fit, and so does the one transfer coding that is accepted.
+use portcullis_gate::HeadFault;
+
+use crate::MAX_HEAD_BYTES;
+
+/// How many bytes of a line are kept: enough for the name of a length, spaces and twenty digits, and for the one
+/// transfer coding that is accepted.
 const KEPT: usize = 64;
 
-/// The most bytes of a head, from its request line to the empty line behind it.
-pub const MAX_HEAD_BYTES: usize = 64 * 1024;
-
-/// What is wrong with a head.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum HeadFault {
-    /// It can be read in two ways.
-    Ambiguous,
-    /// It is longer than [`MAX_HEAD_BYTES`].
-    TooLarge,
-}
-
-/// Looks at a connection's bytes, in pieces of any size.
+/// Scans a connection's bytes in pieces of any size.
 #[derive(Debug, Default)]
-pub(crate) struct HeadScanner {
-    place: Place,
-    /// The beginning of a line whose end has not come.
-    partial: Partial,
-    head: Head,
+pub(super) struct HeadScanner {
+    position: Position,
+    /// The start of a line whose end has not arrived.
+    partial: PartialLine,
+    head: HeadState,
     /// How many heads were complete before this one.
     complete: u64,
 }
 
-/// Where in the stream the next byte stands.
+/// The part of a message to which the next byte belongs.
 #[derive(Debug, Default)]
-enum Place {
+enum Position {
     #[default]
     Head,
-    /// In a body, with so many bytes to come.
+    /// In a body or chunk with this many bytes left.
     Body(u64),
     ChunkSize,
     Trailers,
-    /// After an ambiguous head, or after what the parser refuses by itself:
-    /// this connection carries no further request.
+    /// After a faulty head, or after bytes that the parser rejects: this connection carries no further request.
     Over,
 }
 
 /// A line without its LF.
 #[derive(Clone, Copy)]
 struct Line<'a> {
-    /// Of what it begins with, as much as is kept.
+    /// At most the first [`KEPT`] bytes.
     start: &'a [u8],
     length: usize,
     last: u8,
 }
 
-/// A line that comes in pieces.
+/// A line that arrives in pieces.
 #[derive(Debug)]
-struct Partial {
+struct PartialLine {
     start: [u8; KEPT],
     length: usize,
     last: u8,
 }
 
-impl Default for Partial {
+impl Default for PartialLine {
     fn default() -> Self {
         Self { start: [0; KEPT], length: 0, last: 0 }
     }
 }
 
-/// What a head has said so far.
+/// The fields read so far that decide the head's framing and size.
 #[derive(Debug, Default)]
-struct Head {
+struct HeadState {
     begun: bool,
     bytes: usize,
     length: Option<u64>,
@@ -78,30 +69,30 @@ struct Head {
 }
 
 impl HeadScanner {
-    /// Takes the next bytes; the number of the first bad head as soon as it is complete.
-    pub(crate) fn scan(&mut self, mut bytes: &[u8]) -> Option<(u64, HeadFault)> {
+    /// Scans the next bytes. Returns the number and the fault of the first faulty head as soon as it is complete.
+    pub(super) fn scan(&mut self, mut bytes: &[u8]) -> Option<(u64, HeadFault)> {
         while !bytes.is_empty() {
-            match self.place {
-                Place::Over => return None,
-                Place::Body(left) => {
+            match self.position {
+                Position::Over => return None,
+                Position::Body(left) => {
                     let taken = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
                     bytes = &bytes[taken..];
                     let left = left - taken as u64;
                     if left > 0 {
-                        self.place = Place::Body(left);
+                        self.position = Position::Body(left);
                     } else {
-                        // After a chunk comes the next size, after a whole body the next head.
-                        self.place = if self.head.chunked { Place::ChunkSize } else { self.next_head() };
+                        // A chunk is followed by the next size, a whole body by the next head.
+                        self.position = if self.head.chunked { Position::ChunkSize } else { self.next_head() };
                     }
                 }
-                Place::Head | Place::ChunkSize | Place::Trailers => {
+                Position::Head | Position::ChunkSize | Position::Trailers => {
                     let Some(end) = memchr::memchr(b'\n', bytes) else {
                         self.partial.extend(bytes);
                         return None;
                     };
                     let whole = &bytes[..end];
                     bytes = &bytes[end + 1..];
-                    // Nearly every line comes in one piece: it is looked at where it lies.
+                    // Nearly every line arrives in one piece and is scanned in place.
                     let fault = if self.partial.length == 0 {
                         self.end_line(Line::of(whole))
                     } else {
@@ -119,56 +110,56 @@ impl HeadScanner {
     }
 
     /// Whether a head has begun and is not complete.
-    pub(crate) fn is_within_head(&self) -> bool {
-        matches!(self.place, Place::Head) && (self.head.begun || self.partial.length > 0)
+    pub(super) fn is_within_head(&self) -> bool {
+        matches!(self.position, Position::Head) && (self.head.begun || self.partial.length > 0)
     }
 
-    /// Takes a whole line; what is wrong with the head that it completes.
+    /// Reads a whole line. Returns the fault of the head that it completes.
     fn end_line(&mut self, line: Line<'_>) -> Option<HeadFault> {
-        match self.place {
-            Place::Head if line.is_empty() && !self.head.begun => {}
-            Place::Head if line.is_empty() => {
+        match self.position {
+            Position::Head if line.is_empty() && !self.head.begun => {}
+            Position::Head if line.is_empty() => {
                 self.head.bytes = self.head.bytes.saturating_add(line.length + 1);
                 self.head.ambiguous |= line.is_bare();
                 return self.end_head();
             }
-            Place::Head => self.head.read(line),
-            Place::ChunkSize => {
-                self.place = match line.chunk_size() {
-                    None => Place::Over,
-                    Some(0) => Place::Trailers,
-                    // The chunk and the line break behind it.
-                    Some(size) => Place::Body(size.saturating_add(2)),
+            Position::Head => self.head.read(line),
+            Position::ChunkSize => {
+                self.position = match line.chunk_size() {
+                    None => Position::Over,
+                    Some(0) => Position::Trailers,
+                    // The chunk and its CRLF.
+                    Some(size) => Position::Body(size.saturating_add(2)),
                 }
             }
-            Place::Trailers if line.is_empty() => self.place = self.next_head(),
-            Place::Trailers | Place::Body(_) | Place::Over => {}
+            Position::Trailers if line.is_empty() => self.position = self.next_head(),
+            Position::Trailers | Position::Body(_) | Position::Over => {}
         }
         None
     }
 
     fn end_head(&mut self) -> Option<HeadFault> {
-        let Head { length, chunked, ambiguous, bytes, .. } = self.head;
+        let HeadState { length, chunked, ambiguous, bytes, .. } = self.head;
         if ambiguous || (chunked && length.is_some()) || bytes > MAX_HEAD_BYTES {
-            self.place = Place::Over;
+            self.position = Position::Over;
             return Some(if bytes > MAX_HEAD_BYTES { HeadFault::TooLarge } else { HeadFault::Ambiguous });
         }
-        self.place = match length {
-            _ if chunked => Place::ChunkSize,
-            Some(length) if length > 0 => Place::Body(length),
+        self.position = match length {
+            _ if chunked => Position::ChunkSize,
+            Some(length) if length > 0 => Position::Body(length),
             _ => self.next_head(),
         };
         None
     }
 
-    fn next_head(&mut self) -> Place {
+    fn next_head(&mut self) -> Position {
         self.complete += 1;
-        self.head = Head::default();
-        Place::Head
+        self.head = HeadState::default();
+        Position::Head
     }
 }
 
-impl Head {
+impl HeadState {
     fn read(&mut self, line: Line<'_>) {
         self.bytes = self.bytes.saturating_add(line.length).saturating_add(1);
         // A bare LF ends a line for some servers and not for others (RFC 9112 §2.2).
@@ -177,9 +168,9 @@ impl Head {
             self.begun = true;
             return;
         }
-        // obs-fold (§5.2): the line above goes on, for some.
+        // obs-fold (§5.2): some servers read it as part of the previous line.
         self.ambiguous |= matches!(line.start.first(), Some(b' ' | b'\t'));
-        // Of the names that count one begins with C and one with T.
+        // The two names that matter begin with C and T.
         if !line
             .start
             .first()
@@ -189,20 +180,20 @@ impl Head {
         }
         let Some(colon) = line.kept().iter().position(|byte| *byte == b':') else { return };
         let (name, value) = (&line.kept()[..colon], line.kept()[colon + 1..].trim_ascii());
-        // A name with a space before its colon is another name to some servers.
+        // Some servers read a name with a space before its colon as another name.
         if name.trim_ascii().eq_ignore_ascii_case(b"content-length") {
             let length = Some(value).filter(|_| line.is_whole() && name.len() == 14).and_then(decimal);
             self.ambiguous |= length.is_none() || self.length.is_some();
             self.length = length;
         } else if name.trim_ascii().eq_ignore_ascii_case(b"transfer-encoding") {
-            let alone = line.is_whole() && name.len() == 17 && value.eq_ignore_ascii_case(b"chunked");
-            self.ambiguous |= !alone || self.chunked;
+            let is_only_coding = line.is_whole() && name.len() == 17 && value.eq_ignore_ascii_case(b"chunked");
+            self.ambiguous |= !is_only_coding || self.chunked;
             self.chunked = true;
         }
     }
 }
 
-impl Partial {
+impl PartialLine {
     fn extend(&mut self, bytes: &[u8]) {
         let Some(last) = bytes.last() else { return };
         let kept = self.length.min(KEPT);
@@ -223,7 +214,7 @@ impl<'a> Line<'a> {
         Self { start, length: whole.len(), last: whole.last().copied().unwrap_or_default() }
     }
 
-    /// The beginning, without the carriage return.
+    /// The kept bytes without the carriage return.
     fn kept(self) -> &'a [u8] {
         if self.is_whole() { self.start.strip_suffix(b"\r").unwrap_or(self.start) } else { self.start }
     }
@@ -240,19 +231,19 @@ impl<'a> Line<'a> {
         self.length == 0 || (self.length == 1 && self.last == b'\r')
     }
 
-    /// The size before the chunk's extensions.
+    /// The chunk's size, without its extensions.
     fn chunk_size(self) -> Option<u64> {
         let digits = self.kept().split(|byte| matches!(byte, b';' | b' ' | b'\t')).next().unwrap_or_default();
-        let hexadecimal = !digits.is_empty() && digits.iter().all(u8::is_ascii_hexdigit);
-        let text = std::str::from_utf8(digits).ok().filter(|_| hexadecimal)?;
+        let is_hexadecimal = !digits.is_empty() && digits.iter().all(u8::is_ascii_hexdigit);
+        let text = std::str::from_utf8(digits).ok().filter(|_| is_hexadecimal)?;
         u64::from_str_radix(text, 16).ok()
     }
 }
 
-/// Digits and nothing else: no sign, no list.
+/// Parses digits only: no sign, no list.
 fn decimal(text: &[u8]) -> Option<u64> {
-    let digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
-    std::str::from_utf8(text).ok().filter(|_| digits)?.parse().ok()
+    let is_decimal = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
+    std::str::from_utf8(text).ok().filter(|_| is_decimal)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -260,12 +251,16 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const GOOD: &str = "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello\
+    /// Four valid requests.
+    const VALID: &str = "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello\
          POST /b HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n\
          5;name=value\r\nGET /\r\n0\r\nTrailer: x\r\n\r\n\
          GET /c HTTP/1.1\r\nHost: a\r\n\r\n\
          PUT /d HTTP/1.1\r\nContent-Length: 0\r\n\r\n";
 
+    const AMBIGUOUS: &str = "GET /x HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n";
+
+    /// The number of the first ambiguous head.
     fn scan(text: &str) -> Option<u64> {
         HeadScanner::default().scan(text.as_bytes()).map(|(number, fault)| {
             assert_eq!(fault, HeadFault::Ambiguous);
@@ -274,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn sr_39_a_head_that_can_be_read_in_two_ways_is_found() {
+    fn sr_39_an_ambiguous_head_is_found() {
         for head in [
             "POST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
             "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n",
@@ -300,27 +295,33 @@ mod tests {
             assert_eq!(scan(head), Some(0), "{head:?}");
         }
         let padded = format!("POST / HTTP/1.1\r\nContent-Length:{}5\r\n\r\n", " ".repeat(100));
-        assert_eq!(scan(&padded), Some(0), "what does not fit is not guessed");
+        assert_eq!(scan(&padded), Some(0), "a length beyond the kept bytes is ambiguous");
     }
 
     #[test]
-    fn bodies_are_passed_over_and_the_next_head_is_found() {
-        assert_eq!(scan(GOOD), None);
-        let smuggled = "GET /x HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n";
-        assert_eq!(scan(&format!("{GOOD}{smuggled}")), Some(4), "the fifth head");
-        // What looks like a head inside a body is none.
-        let inside = format!("POST / HTTP/1.1\r\nContent-Length: {}\r\n\r\n{smuggled}", smuggled.len());
-        assert_eq!(scan(&inside), None);
+    fn the_head_after_several_bodies_is_scanned() {
+        assert_eq!(scan(VALID), None);
+        assert_eq!(scan(&format!("{VALID}{AMBIGUOUS}")), Some(4), "the fifth head");
+    }
+
+    #[test]
+    fn an_ambiguous_head_inside_a_body_is_ignored() {
+        let body = format!("POST / HTTP/1.1\r\nContent-Length: {}\r\n\r\n{AMBIGUOUS}", AMBIGUOUS.len());
+        assert_eq!(scan(&body), None);
+    }
+
+    #[test]
+    fn an_ambiguous_head_inside_a_chunk_is_ignored() {
         let chunk = format!(
-            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{:X}\r\n{smuggled}\r\n0\r\n\r\n",
-            smuggled.len()
+            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{:X}\r\n{AMBIGUOUS}\r\n0\r\n\r\n",
+            AMBIGUOUS.len()
         );
         assert_eq!(scan(&chunk), None);
-        assert_eq!(scan(&format!("{chunk}{smuggled}")), Some(1));
+        assert_eq!(scan(&format!("{chunk}{AMBIGUOUS}")), Some(1), "the head after the chunks");
     }
 
     #[test]
-    fn a_head_is_too_large_by_the_first_byte_beyond_the_limit() {
+    fn sr_40_one_byte_over_the_limit_is_too_large() {
         let head = |bytes: usize| {
             let empty = "GET / HTTP/1.1\r\nHost: a\r\nX: \r\n\r\n";
             empty.replace("X: ", &format!("X: {}", "x".repeat(bytes - empty.len())))
@@ -328,11 +329,11 @@ mod tests {
         let found = |text: String| HeadScanner::default().scan(text.as_bytes());
         assert_eq!(found(head(MAX_HEAD_BYTES)), None);
         assert_eq!(found(head(MAX_HEAD_BYTES + 1)), Some((0, HeadFault::TooLarge)));
-        assert_eq!(found(head(100) + &head(MAX_HEAD_BYTES)), None, "each head has its own");
+        assert_eq!(found(head(100) + &head(MAX_HEAD_BYTES)), None, "each head is counted by itself");
     }
 
     #[test]
-    fn nothing_is_kept_of_a_line_without_an_end() {
+    fn a_line_without_an_end_is_not_stored() {
         let mut scanner = HeadScanner::default();
         for _ in 0..10_000 {
             assert_eq!(scanner.scan(&[b'a'; 1000]), None);
@@ -342,8 +343,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_size_of_the_pieces_makes_no_difference(cuts in proptest::collection::vec(1usize..40, 1..60)) {
-            let text = format!("{GOOD}GET /x HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n");
+        fn the_size_of_the_pieces_does_not_matter(cuts in proptest::collection::vec(1usize..40, 1..60)) {
+            let text = format!("{VALID}GET /x HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n");
             let (mut scanner, mut rest, mut found) = (HeadScanner::default(), text.as_bytes(), None);
             for cut in cuts.into_iter().cycle() {
                 let (piece, later) = rest.split_at(cut.min(rest.len()));
@@ -357,7 +358,7 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_make_it_fail(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        fn no_bytes_make_the_scanner_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
             HeadScanner::default().scan(&bytes);
         }
     }

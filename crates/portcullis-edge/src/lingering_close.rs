@@ -1,9 +1,8 @@
-//! Closing a connection so that its last answer arrives (RFC 9112 §9.6).
+//! Closes a connection so that its last response arrives (RFC 9112 §9.6).
 //!
-//! A refusal often goes out while the client is still sending its body. A plain
-//! close would then reset the connection, and the client would lose the answer
-//! that says why. So the sending side is closed first, and what still arrives is
-//! read and thrown away for a moment.
+//! A refusal often goes out while the client is still sending its body. A plain close would then reset the connection,
+//! and the client would lose the response that explains the refusal. So the sending side is closed first, and what
+//! still arrives is read and discarded for a short time.
 
 use std::io;
 use std::pin::Pin;
@@ -13,33 +12,33 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
-/// How long a client may go on sending after we have closed.
-const LINGER: Duration = Duration::from_secs(2);
-/// The most that is read and thrown away, in bytes.
+/// How long a client may go on sending after the response.
+const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
+/// The most bytes that are read and discarded.
 const MAX_DISCARDED: usize = 16 << 20;
 
-/// A connection that lingers when it is dropped, unless the client closed first.
-pub(super) struct Lingering {
+/// A connection that lingers when it is dropped, unless the client closed it first.
+pub(crate) struct LingeringStream {
     stream: Option<TcpStream>,
     client_closed: bool,
 }
 
-impl Lingering {
-    pub(super) fn new(stream: TcpStream) -> Self {
+impl LingeringStream {
+    pub(crate) fn new(stream: TcpStream) -> Self {
         Self { stream: Some(stream), client_closed: false }
     }
 
     fn stream(&mut self) -> Pin<&mut TcpStream> {
-        Pin::new(self.stream.as_mut().expect("the stream is taken out by drop only"))
+        Pin::new(self.stream.as_mut().expect("only drop takes the stream out"))
     }
 }
 
-impl AsyncRead for Lingering {
+impl AsyncRead for LingeringStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        let room = buffer.remaining() > 0;
+        let has_room = buffer.remaining() > 0;
         let result = self.stream().poll_read(cx, buffer);
-        let ended = matches!(result, Poll::Ready(Ok(()))) && room && buffer.filled().len() == before;
+        let ended = matches!(result, Poll::Ready(Ok(()))) && has_room && buffer.filled().len() == before;
         if ended || matches!(result, Poll::Ready(Err(_))) {
             self.client_closed = true;
         }
@@ -47,7 +46,7 @@ impl AsyncRead for Lingering {
     }
 }
 
-impl AsyncWrite for Lingering {
+impl AsyncWrite for LingeringStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.stream().poll_write(cx, bytes)
     }
@@ -73,17 +72,17 @@ impl AsyncWrite for Lingering {
     }
 }
 
-impl Drop for Lingering {
+impl Drop for LingeringStream {
     fn drop(&mut self) {
         let Some(stream) = self.stream.take().filter(|_| !self.client_closed) else { return };
-        // Outside the runtime, at the very end of the process, nothing lingers.
+        // At the very end of the process there is no runtime that could finish the close.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(tokio::time::timeout(LINGER, discard(stream)));
+            runtime.spawn(tokio::time::timeout(LINGER_TIMEOUT, close(stream)));
         }
     }
 }
 
-async fn discard(mut stream: TcpStream) {
+async fn close(mut stream: TcpStream) {
     if stream.shutdown().await.is_err() {
         return;
     }

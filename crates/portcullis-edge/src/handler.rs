@@ -1,0 +1,38 @@
+//! The interface between the edge and the rest of the gateway.
+
+use std::error::Error;
+use std::net::{IpAddr, SocketAddr};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode, Uri};
+use http_body::Body;
+use hyper::body::Incoming;
+
+use crate::panics::Panic;
+
+/// Responds to the requests that the edge reads. The binary implements it: the gate first, then the destination.
+pub trait Handler: Send + Sync + 'static {
+    /// Body of every response. An error in it closes the connection (HTTP/1.1) or resets the stream (HTTP/2), so that
+    /// the client does not take the response for complete.
+    type Body: Body<Data = Bytes, Error = Box<dyn Error + Send + Sync>> + Send + Unpin + 'static;
+
+    /// Responds to one request. `client` is the socket's peer, or the client that the PROXY protocol names.
+    ///
+    /// A request whose head is faulty carries a [`HeadFault`](portcullis_gate::HeadFault) in its extensions and must be
+    /// refused.
+    fn handle(
+        &self,
+        client: SocketAddr,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Response<Self::Body>> + Send;
+
+    /// Responds to bytes that the HTTP parser rejected, with the 4xx status that the parser chose. The body must be
+    /// complete: the edge writes it at once.
+    fn respond_to_parse_error(&self, status: StatusCode) -> Response<Self::Body>;
+
+    /// Responds to a request to `uri` whose [`handle`](Self::handle) panicked, and records the panic.
+    fn respond_to_panic(&self, uri: &Uri, panic: &Panic) -> Response<Self::Body>;
+
+    /// Whether `peer` is a trusted proxy: it may send a PROXY header, and its connections have no limit by address.
+    fn trusts(&self, peer: IpAddr) -> bool;
+}

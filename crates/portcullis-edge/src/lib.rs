@@ -1,0 +1,34 @@
+//! The edge: everything a socket meets before there is a request.
+//!
+//! It opens the listener, limits connections, detects the protocol, reads the PROXY protocol, serves HTTP/1.1 and
+//! HTTP/2 with strict framing, times slow clients out and closes connections so that the last response arrives. Each
+//! request goes to a [`Handler`], which the binary implements. The edge knows no SQL, no identity and no settings file.
+#![warn(missing_docs)]
+
+mod connection_limit;
+mod connection_timers;
+mod handler;
+mod http1;
+mod http2;
+mod lingering_close;
+mod listener;
+mod open_files;
+mod panics;
+mod protocol_detection;
+mod proxy_protocol;
+mod server;
+mod startup;
+
+pub use connection_limit::ConnectionLimit;
+pub use connection_timers::ConnectionTimeouts;
+pub use handler::Handler;
+pub use listener::{ListenError, listen};
+pub use open_files::raise_open_file_limit;
+pub use panics::{Panic, catch_panic};
+pub use proxy_protocol::LOCAL_HEADER;
+pub use server::Server;
+pub use startup::StartupServer;
+
+/// The largest request head in bytes, from the request line to the empty line after the last field. Larger heads are
+/// refused with 431. HTTP/2 counts the fields as RFC 9113 §6.5.2 does.
+pub const MAX_HEAD_BYTES: usize = 64 * 1024;

@@ -1,0 +1,155 @@
+//! Accepts connections and serves each in a task of its own.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1::Builder as Http1Builder;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::connection_limit::ConnectionLimit;
+use crate::connection_timers::{ClientWait, ConnectionTimeouts, ConnectionTimers};
+use crate::handler::Handler;
+use crate::protocol_detection::{self, Protocol};
+use crate::{http1, http2, proxy_protocol};
+
+/// Pause before accepting again when the process is out of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long a client that connected just before the shutdown may take to begin its request.
+const SHUTDOWN_FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Serves the clients of one listener.
+pub struct Server<H> {
+    /// Responds to the requests.
+    pub handler: Arc<H>,
+    /// Bounds the connections.
+    pub connection_limit: Arc<ConnectionLimit>,
+    /// Bounds how long a client may take.
+    pub timeouts: ConnectionTimeouts,
+    /// Whether a client that begins with the HTTP/2 preface is served; otherwise it is told to use HTTP/1.1.
+    pub http2: bool,
+    /// Whether every connection must begin with a PROXY header.
+    pub proxy_protocol: bool,
+}
+
+impl<H: Handler> Server<H> {
+    /// Serves until `stopping` is cancelled. Then it closes the listener and lets open requests finish within `drain`.
+    pub async fn run(self, listener: TcpListener, stopping: CancellationToken, drain: Duration) {
+        let tasks = TaskTracker::new();
+        let server = Arc::new((self, http1::builder()));
+        loop {
+            let (slot, accepted) = tokio::select! {
+                accepted = async {
+                    (server.0.connection_limit.wait_for_slot().await, listener.accept().await)
+                } => accepted,
+                () = stopping.cancelled() => break,
+            };
+            match accepted {
+                Ok((stream, peer)) => {
+                    let permit = server.0.connection_limit.count(server.0.limited_address(peer.ip()), slot);
+                    let Some(permit) = permit else { continue };
+                    // A token of its own, because each look at a token takes its lock, several times a request.
+                    let (server, stopping) = (Arc::clone(&server), stopping.child_token());
+                    tasks.spawn(async move {
+                        server.0.serve_connection(&server.1, stream, peer, &stopping).await;
+                        drop(permit);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+        drop(listener);
+        tasks.close();
+        if tokio::time::timeout(drain, tasks.wait()).await.is_err() {
+            tracing::warn!(
+                open = tasks.len(),
+                "connections were closed because their requests did not finish within server.drain_timeout"
+            );
+        }
+    }
+
+    /// The address that a connection counts against; a trusted proxy connects for many clients and has no limit.
+    fn limited_address(&self, peer: IpAddr) -> Option<IpAddr> {
+        (!self.handler.trusts(peer)).then_some(peer)
+    }
+
+    async fn serve_connection(
+        &self,
+        builder: &Http1Builder,
+        mut stream: TcpStream,
+        peer: SocketAddr,
+        stopping: &CancellationToken,
+    ) {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY could not be set");
+        }
+        let client = if self.proxy_protocol {
+            match self.read_proxy_header(&mut stream, peer).await {
+                Ok(client) => client,
+                Err(error) => {
+                    tracing::debug!(%error, %peer, "a connection without a valid PROXY header was closed");
+                    return;
+                }
+            }
+        } else {
+            peer
+        };
+        let mut timers = ConnectionTimers::new(self.timeouts);
+        let Some(protocol) = detect_protocol(&stream, &mut timers, stopping).await else { return };
+        let result = match protocol {
+            Protocol::Http1 => http1::serve(&self.handler, builder, stream, client, &mut timers, stopping).await,
+            Protocol::Http2 if self.http2 => {
+                // Boxed, so that the many connections of HTTP/1.1 do not hold memory for HTTP/2.
+                Box::pin(http2::serve(&self.handler, stream, client, &mut timers, stopping)).await
+            }
+            Protocol::Http2 => return protocol_detection::refuse_http2(stream).await,
+        };
+        if let Err(error) = result {
+            tracing::debug!(%error, %client, "a connection ended with an error");
+        }
+    }
+
+    /// Reads the PROXY header and returns the client that it names, or `peer` if the proxy connects for itself.
+    async fn read_proxy_header(&self, stream: &mut TcpStream, peer: SocketAddr) -> io::Result<SocketAddr> {
+        let header = tokio::time::timeout(self.timeouts.header, proxy_protocol::read(stream)).await;
+        let client = header.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        // A process of this machine, such as `portcullis healthcheck`, may connect for itself and for nobody else.
+        if self.handler.trusts(peer.ip()) || (client.is_none() && peer.ip().is_loopback()) {
+            return Ok(client.unwrap_or(peer));
+        }
+        Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "server.proxy_protocol accepts connections from server.trusted_proxies only",
+        ))
+    }
+}
+
+/// Detects the protocol; `None` if the client sent nothing in time.
+async fn detect_protocol(
+    stream: &TcpStream,
+    timers: &mut ConnectionTimers,
+    stopping: &CancellationToken,
+) -> Option<Protocol> {
+    let mut protocol = pin!(protocol_detection::detect(stream));
+    let mut shutdown = pin!(async {
+        stopping.cancelled().await;
+        tokio::time::sleep(SHUTDOWN_FIRST_BYTE_TIMEOUT).await;
+    });
+    loop {
+        tokio::select! {
+            protocol = protocol.as_mut() => return Some(protocol),
+            () = shutdown.as_mut() => return None,
+            () = timers.tick() => if timers.is_expired(Some(ClientWait::Head(0))) {
+                return None;
+            }
+        }
+    }
+}

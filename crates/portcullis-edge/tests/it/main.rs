@@ -1,0 +1,5 @@
+//! Tests of the edge over real sockets, with a handler of their own and without a gate.
+
+mod framing;
+mod panics;
+mod test_edge;

@@ -1,0 +1,148 @@
+//! An edge on a loopback port whose handler does what a request's path names.
+
+use std::error::Error;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONNECTION, HeaderValue};
+use http::{Request, Response, StatusCode, Uri};
+use http_body::{Body, Frame};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use portcullis_edge::{ConnectionLimit, ConnectionTimeouts, Handler, Panic, Server};
+use portcullis_gate::HeadFault;
+use portcullis_telemetry::{Metrics, MetricsOptions};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// How long a server may keep a connection that it should have closed.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// A running edge. Dropping it stops the server.
+pub(crate) struct TestEdge {
+    pub(crate) address: SocketAddr,
+    pub(crate) handler: Arc<TestHandler>,
+    server: JoinHandle<()>,
+}
+
+impl TestEdge {
+    pub(crate) async fn start() -> Self {
+        let handler = Arc::<TestHandler>::default();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has free ports");
+        let address = listener.local_addr().expect("a bound listener has an address");
+        let second = Duration::from_secs(60);
+        let server = Server {
+            handler: Arc::clone(&handler),
+            connection_limit: ConnectionLimit::new(100, 100, &Metrics::new(&MetricsOptions::default(), "1")),
+            timeouts: ConnectionTimeouts { header: second, idle: second, send: second },
+            http2: true,
+            proxy_protocol: false,
+        };
+        let server = tokio::spawn(server.run(listener, CancellationToken::new(), Duration::ZERO));
+        Self { address, handler, server }
+    }
+
+    /// Writes bytes and reads until the server closes the connection, which it must.
+    pub(crate) async fn exchange(&self, bytes: &str) -> String {
+        let mut stream = TcpStream::connect(self.address).await.expect("the edge listens");
+        stream.write_all(bytes.as_bytes()).await.expect("the edge reads");
+        let mut received = Vec::new();
+        // A connection that is reset after the response has still delivered the response.
+        let closed = tokio::time::timeout(CLOSE_DEADLINE, stream.read_to_end(&mut received)).await;
+        let received = String::from_utf8(received).expect("UTF-8");
+        assert!(closed.is_ok(), "the connection stayed open after {received:?}");
+        received
+    }
+}
+
+impl Drop for TestEdge {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+/// `/echo` returns the request's body, `/wait` responds after [`TestHandler::release`], `/panic` panics while the request
+/// is handled, `/panic-in-body` after the first part of the response. A faulty head gets a 400.
+#[derive(Default)]
+pub(crate) struct TestHandler {
+    pub(crate) waiting: Notify,
+    pub(crate) release: Notify,
+    /// Path and text of each panic that the edge reported.
+    pub(crate) panics: Mutex<Vec<(String, String)>>,
+}
+
+/// The text of the handler's panics.
+pub(crate) const PANIC: &str = "this handler panics for a test";
+
+impl Handler for TestHandler {
+    type Body = TestBody;
+
+    async fn handle(&self, _client: SocketAddr, request: Request<Incoming>) -> Response<TestBody> {
+        if let Some(fault) = request.extensions().get::<HeadFault>() {
+            let mut response = text(StatusCode::BAD_REQUEST, format!("{fault:?}"));
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            return response;
+        }
+        match request.uri().path() {
+            "/echo" => {
+                let body = request.into_body().collect().await.expect("a complete body").to_bytes();
+                text(StatusCode::OK, String::from_utf8_lossy(&body).into_owned())
+            }
+            "/wait" => {
+                self.waiting.notify_one();
+                self.release.notified().await;
+                text(StatusCode::OK, "released".to_owned())
+            }
+            "/panic" => panic!("{PANIC}"),
+            "/panic-in-body" => Response::new(TestBody::PanicAfter(Some(Bytes::from_static(b"first part")))),
+            _ => text(StatusCode::NOT_FOUND, String::new()),
+        }
+    }
+
+    fn respond_to_parse_error(&self, status: StatusCode) -> Response<TestBody> {
+        text(status, "parse error".to_owned())
+    }
+
+    fn respond_to_panic(&self, uri: &Uri, panic: &Panic) -> Response<TestBody> {
+        self.panics.lock().expect("no panic while locked").push((uri.path().to_owned(), panic.message().to_owned()));
+        text(StatusCode::INTERNAL_SERVER_ERROR, "the handler panicked".to_owned())
+    }
+
+    fn trusts(&self, _peer: IpAddr) -> bool {
+        false
+    }
+}
+
+fn text(status: StatusCode, text: String) -> Response<TestBody> {
+    let mut response = Response::new(TestBody::Text(Full::new(Bytes::from(text))));
+    *response.status_mut() = status;
+    response
+}
+
+pub(crate) enum TestBody {
+    Text(Full<Bytes>),
+    /// Panics at the poll after its only part.
+    PanicAfter(Option<Bytes>),
+}
+
+impl Body for TestBody {
+    type Data = Bytes;
+    type Error = Box<dyn Error + Send + Sync>;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        match self.get_mut() {
+            Self::Text(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+            Self::PanicAfter(part) => {
+                let part = part.take().unwrap_or_else(|| panic!("{PANIC}"));
+                Poll::Ready(Some(Ok(Frame::data(part))))
+            }
+        }
+    }
+}
