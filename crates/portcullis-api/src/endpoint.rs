@@ -101,7 +101,7 @@ static ENDPOINTS: &[Endpoint] = &[
     endpoint!(GET "/api/v1/health/services", None, Exempt, Exempt, health::services),
     endpoint!(POST "/api/v1/auth/register", None, ExemptUnlessCookie, Auth, auth::register),
     endpoint!(POST "/api/v1/auth/login", None, ExemptUnlessCookie, Auth, auth::login),
-    endpoint!(POST "/api/v1/auth/refresh", None, ExemptButOrigin, Auth, auth::refresh),
+    endpoint!(POST "/api/v1/auth/refresh", None, ExemptWithOriginCheck, Auth, auth::refresh),
     endpoint!(POST "/api/v1/auth/logout", None, ExemptUnlessCookie, Api, auth::logout),
     endpoint!(POST "/api/v1/auth/verify-email", None, ExemptUnlessCookie, Auth, auth::verify_email),
     endpoint!(POST "/api/v1/auth/resend-verification", None, ExemptUnlessCookie, Auth, password::resend_verification),
@@ -164,7 +164,7 @@ pub fn route_specs() -> Vec<RouteSpec> {
                 limit_class: endpoint.limit,
                 max_body: BodyLimit::Bytes(MAX_BODY),
                 timeout: TIMEOUT,
-                ..RoutePolicy::asking(endpoint.who.auth)
+                ..RoutePolicy::requiring(endpoint.who.auth)
             },
             destination: Destination::BuiltIn(EndpointId(
                 u16::try_from(index).expect("far fewer than 65,536 endpoints"),

@@ -26,8 +26,8 @@ use portcullis_gate::{
 };
 use portcullis_model::policy::{AuthRequirement, Environment, Methods, RoutePolicy};
 use portcullis_model::{
-    AccessTokens, Clock, Email, Limit, LimitBy, Random, Rate, Role, RolePermissions, SecretString, SessionId,
-    SessionSource, SessionState, SessionsUnavailable, TokenFault, UserId, VerifiedToken,
+    AccessTokenVerifier, Clock, Email, Limit, LimitBy, Random, Rate, Role, RolePermissions, SecretString, SessionId,
+    SessionSource, SessionState, SessionsUnavailable, TokenError, UserId, VerifiedToken,
 };
 use portcullis_telemetry::{Metrics, MetricsOptions};
 use tokio::net::{TcpListener, TcpStream};
@@ -41,8 +41,8 @@ type Spent = Arc<Mutex<Vec<Duration>>>;
 /// Accepts any token, for the one session there is.
 struct Known(Arc<SessionState>);
 
-impl AccessTokens for Known {
-    fn verify(&self, _token: &str, _now: i64) -> Result<VerifiedToken, TokenFault> {
+impl AccessTokenVerifier for Known {
+    fn verify(&self, _token: &str, _now: i64) -> Result<VerifiedToken, TokenError> {
         let (session_id, user_id) = (self.0.id, self.0.user_id);
         Ok(VerifiedToken { session_id, user_id, ver: 1, not_before: 0, expires: i64::MAX, demo: false, trust: 0 })
     }
@@ -174,9 +174,9 @@ fn config(case: Case, routes: usize, metrics: &Metrics) -> GateConfig {
     let rate = Rate::parse("1000000000/1m").expect("a rate").expect("on");
     let limits = if case >= Case::CallerLimit { vec![Limit::new("route", rate, LimitBy::Caller)] } else { Vec::new() };
     let policy = if case >= Case::Token {
-        RoutePolicy { minimum_role: Some(Role::Developer), limits, ..RoutePolicy::asking(AuthRequirement::Required) }
+        RoutePolicy { minimum_role: Some(Role::Developer), limits, ..RoutePolicy::requiring(AuthRequirement::Required) }
     } else {
-        RoutePolicy::asking(AuthRequirement::None)
+        RoutePolicy::requiring(AuthRequirement::None)
     };
     let route = |template: String| RouteSpec {
         template,

@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use portcullis_model::{Clock, Rate, SharedTake};
+use portcullis_model::{Clock, GcraOutcome, Rate};
 
 use crate::subject::Subject;
 
@@ -44,7 +44,7 @@ impl Arrivals {
     }
 
     /// Counts one request of `subject` against the limit `id`.
-    pub(crate) fn take(&self, id: u64, rate: Rate, subject: Subject) -> SharedTake {
+    pub(crate) fn take(&self, id: u64, rate: Rate, subject: Subject) -> GcraOutcome {
         let (key, now) = (self.hasher.hash_one((id, subject)), self.now());
         let mut shard = self.shard(key);
         let (taken, next) = shard.look(key, now, rate);
@@ -58,7 +58,7 @@ impl Arrivals {
     }
 
     /// What [`take`](Self::take) would say.
-    pub(crate) fn peek(&self, id: u64, rate: Rate, subject: Subject) -> SharedTake {
+    pub(crate) fn peek(&self, id: u64, rate: Rate, subject: Subject) -> GcraOutcome {
         let (key, now) = (self.hasher.hash_one((id, subject)), self.now());
         self.shard(key).look(key, now, rate).0
     }
@@ -90,7 +90,7 @@ impl Arrivals {
 
 impl Shard {
     /// How one more request fares, and the arrival time after it if it is admitted.
-    fn look(&self, key: u64, now: u64, rate: Rate) -> (SharedTake, Option<u64>) {
+    fn look(&self, key: u64, now: u64, rate: Rate) -> (GcraOutcome, Option<u64>) {
         let interval = interval(rate);
         let burst = interval * u64::from(rate.limit);
         // Further ahead than a whole burst it can only be from before the limit was changed.
@@ -99,9 +99,9 @@ impl Shard {
         let spent = arrival + interval - now;
         if spent > burst {
             let (ahead, retry) = (Duration::from_nanos(arrival - now), Duration::from_nanos(spent - burst));
-            return (SharedTake { ahead, retry: Some(retry) }, None);
+            return (GcraOutcome { ahead, retry: Some(retry) }, None);
         }
-        (SharedTake { ahead: Duration::from_nanos(spent), retry: None }, Some(arrival + interval))
+        (GcraOutcome { ahead: Duration::from_nanos(spent), retry: None }, Some(arrival + interval))
     }
 
     /// Forgets subjects that have their whole burst again; if none has, the one

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName};
 use portcullis_model::secret::sha256;
-use portcullis_model::{AccessTokens, SessionSource, SessionState, VerifiedToken};
+use portcullis_model::{AccessTokenVerifier, SessionSource, SessionState, VerifiedToken};
 
 use crate::cookies::{Carried, Cookies};
 
@@ -101,13 +101,13 @@ fn is_api_key(token: &[u8]) -> bool {
 
 /// Classifies what a request presents.
 pub(crate) struct Classifier {
-    tokens: Arc<dyn AccessTokens>,
+    tokens: Arc<dyn AccessTokenVerifier>,
     sessions: Arc<dyn SessionSource>,
     verified: VerifiedTokens,
 }
 
 impl Classifier {
-    pub(crate) fn new(tokens: Arc<dyn AccessTokens>, sessions: Arc<dyn SessionSource>) -> Self {
+    pub(crate) fn new(tokens: Arc<dyn AccessTokenVerifier>, sessions: Arc<dyn SessionSource>) -> Self {
         Self { tokens, sessions, verified: VerifiedTokens::new() }
     }
 
@@ -218,7 +218,7 @@ impl VerifiedTokens {
 
     /// The claims of a good token. A remembered one is still held against the
     /// clock and against the trust in force: keys, issuer and audience.
-    fn check(&self, tokens: &dyn AccessTokens, token: &[u8], now: i64) -> Option<Arc<VerifiedToken>> {
+    fn check(&self, tokens: &dyn AccessTokenVerifier, token: &[u8], now: i64) -> Option<Arc<VerifiedToken>> {
         if token.len() > MAX_TOKEN_BYTES {
             return None;
         }

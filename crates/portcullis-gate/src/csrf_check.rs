@@ -33,7 +33,7 @@ pub(crate) fn is_unsafe(method: &Method) -> bool {
 /// does not lift it: that waives the token only. A refresh by cookie is the one
 /// exception, because it asks for more: its `Origin` must be ours or allowed.
 pub(crate) fn must_be_same_site(policy: &RoutePolicy, method: &Method, by_cookie: bool) -> bool {
-    by_cookie && is_unsafe(method) && policy.csrf != CsrfPolicy::ExemptButOrigin
+    by_cookie && is_unsafe(method) && policy.csrf != CsrfPolicy::ExemptWithOriginCheck
 }
 
 /// Whether this request needs the token pair.
@@ -53,7 +53,7 @@ pub(crate) fn needs_csrf(
     match policy.csrf {
         CsrfPolicy::Checked => true,
         CsrfPolicy::ExemptUnlessCookie => cookie_session.is_some(),
-        CsrfPolicy::ExemptButOrigin | CsrfPolicy::Exempt => false,
+        CsrfPolicy::ExemptWithOriginCheck | CsrfPolicy::Exempt => false,
     }
 }
 

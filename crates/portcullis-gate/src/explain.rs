@@ -7,7 +7,7 @@ use std::sync::Arc;
 use http::header::HeaderMap;
 use http::{Method, Uri};
 use portcullis_model::policy::{AuthRequirement, RoutePolicy};
-use portcullis_model::{KeyReach, Rate, Role, SessionState};
+use portcullis_model::{ApiKeyScopes, Rate, Role, SessionState};
 
 use crate::authorise::needed;
 use crate::context::Context;
@@ -191,8 +191,8 @@ impl Credential {
                     Via::ApiKey => "an API key",
                 };
                 let reach = match &session.api_key {
-                    Some(KeyReach::Scopes(_)) => ", held to its scopes".to_owned(),
-                    Some(KeyReach::All) | None => session.role_in_force().map_or_else(String::new, role),
+                    Some(ApiKeyScopes::Only(_)) => ", held to its scopes".to_owned(),
+                    Some(ApiKeyScopes::All) | None => session.role_in_force().map_or_else(String::new, role),
                 };
                 format!("{via} of user {}{reach}", session.user_id)
             }

@@ -8,7 +8,7 @@ use http::header::{HeaderMap, HeaderName};
 use http::{Method, Request, Version};
 use hyper::body::Incoming;
 use portcullis_model::policy::Environment;
-use portcullis_model::{AccessTokens, Clock, Random, SessionSource, SharedLimits, Timestamp};
+use portcullis_model::{AccessTokenVerifier, Clock, Random, SessionSource, SharedLimits, Timestamp};
 use portcullis_telemetry::Metrics;
 
 use crate::body::InboundBody;
@@ -50,7 +50,7 @@ pub struct Gate {
 /// What a gate is made of.
 pub struct GateParts {
     /// Verifies access tokens.
-    pub tokens: Arc<dyn AccessTokens>,
+    pub tokens: Arc<dyn AccessTokenVerifier>,
     /// Looks sessions up.
     pub sessions: Arc<dyn SessionSource>,
     /// Where replicas count limits together; `None` when each counts for itself.

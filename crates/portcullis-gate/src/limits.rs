@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use http::HeaderValue;
-use portcullis_model::{Clock, Limit, LimitBy, Rate, Role, SharedLimits, SharedTake, Unshared};
+use portcullis_model::{Clock, GcraOutcome, Limit, LimitBy, Rate, Role, SharedLimits, WithoutRedis};
 
 use crate::arrivals::{Arrivals, interval, nanos};
 use crate::subject::Subject;
@@ -140,7 +140,7 @@ pub(crate) struct Standing {
 }
 
 impl Standing {
-    fn new(counted: &Arc<Counted>, rate: Rate, take: SharedTake) -> Self {
+    fn new(counted: &Arc<Counted>, rate: Rate, take: GcraOutcome) -> Self {
         let spent = u32::try_from(nanos(take.ahead).div_ceil(interval(rate))).unwrap_or(u32::MAX);
         let remaining = if take.retry.is_some() { 0 } else { rate.limit.saturating_sub(spent) };
         Self { counted: Arc::clone(counted), rate, remaining, reset: take.ahead, retry: take.retry }
@@ -242,11 +242,11 @@ impl Limiter {
             Counting::Take => shared.take(&key, rate).await,
             Counting::Peek => shared.peek(&key, rate).await,
         };
-        match (asked, counted.limit.unshared) {
+        match (asked, counted.limit.without_redis) {
             (Ok(take), _) => Count::Counted(Standing::new(counted, rate, take)),
-            (Err(_), Unshared::Local) => Count::Counted(self.own(charge, counting)),
-            (Err(_), Unshared::Open) => Count::Open,
-            (Err(_), Unshared::Closed) => Count::Closed(Arc::clone(counted)),
+            (Err(_), WithoutRedis::Local) => Count::Counted(self.own(charge, counting)),
+            (Err(_), WithoutRedis::Open) => Count::Open,
+            (Err(_), WithoutRedis::Closed) => Count::Closed(Arc::clone(counted)),
         }
     }
 
@@ -300,7 +300,7 @@ mod tests {
     fn the_header_tells_what_is_left_and_when_all_is_free() {
         let rate = Rate::parse("10/1m").expect("valid").expect("on");
         let counted = Counted::new(Limit::by_address("api", rate), 1);
-        let take = SharedTake { ahead: Duration::ZERO, retry: None };
+        let take = GcraOutcome { ahead: Duration::ZERO, retry: None };
         let standing = |remaining| Standing { remaining, ..Standing::new(&counted, rate, take) };
         assert_eq!(standing(9).header(0), "\"api\";r=9;t=0");
         assert_eq!(standing(0).header(7), "\"api\";r=0;t=7");
@@ -311,7 +311,7 @@ mod tests {
     fn a_shared_count_reads_as_one_of_our_own() {
         let rate = Rate::parse("3/1m").expect("valid").expect("on");
         let counted = Counted::new(Limit::by_address("api", rate), 1);
-        let take = |ahead: u64, retry| SharedTake { ahead: Duration::from_secs(ahead), retry };
+        let take = |ahead: u64, retry| GcraOutcome { ahead: Duration::from_secs(ahead), retry };
         let standing = Standing::new(&counted, rate, take(20, None));
         assert_eq!((standing.remaining, standing.reset), (2, Duration::from_secs(20)));
         assert_eq!(Standing::new(&counted, rate, take(60, None)).remaining, 0);

@@ -10,12 +10,12 @@ use std::sync::{Arc, Mutex};
 use futures_util::future::BoxFuture;
 use portcullis_model::policy::{AuthRequirement, RoutePolicy};
 use portcullis_model::{
-    AccessTokens, Clock, Email, Random, Role, RolePermissions, SessionId, SessionSource, SessionState,
-    SessionsUnavailable, TokenFault, UserId, VerifiedToken,
+    AccessTokenVerifier, Clock, Email, Random, Role, RolePermissions, SessionId, SessionSource, SessionState,
+    SessionsUnavailable, TokenError, UserId, VerifiedToken,
 };
 
 pub(crate) fn policy(auth: AuthRequirement) -> RoutePolicy {
-    RoutePolicy::asking(auth)
+    RoutePolicy::requiring(auth)
 }
 
 pub(crate) fn session() -> SessionState {
@@ -69,12 +69,12 @@ impl FakeTokens {
     }
 }
 
-impl AccessTokens for FakeTokens {
-    fn verify(&self, token: &str, now: i64) -> Result<VerifiedToken, TokenFault> {
+impl AccessTokenVerifier for FakeTokens {
+    fn verify(&self, token: &str, now: i64) -> Result<VerifiedToken, TokenError> {
         self.checked.fetch_add(1, Ordering::SeqCst);
-        let mut verified = self.known.lock().expect("sound").get(token).cloned().ok_or(TokenFault::Signature)?;
+        let mut verified = self.known.lock().expect("sound").get(token).cloned().ok_or(TokenError::Signature)?;
         verified.trust = self.trust();
-        if verified.not_before <= now && now < verified.expires { Ok(verified) } else { Err(TokenFault::Lifetime) }
+        if verified.not_before <= now && now < verified.expires { Ok(verified) } else { Err(TokenError::Lifetime) }
     }
 
     fn trust(&self) -> u64 {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use jsonwebtoken::{Header, Validation};
-use portcullis_model::{AccessTokens, SecretString, SessionId, Timestamp, TokenFault, UserId, VerifiedToken};
+use portcullis_model::{AccessTokenVerifier, SecretString, SessionId, Timestamp, TokenError, UserId, VerifiedToken};
 use serde::{Deserialize, Serialize};
 
 use crate::signing_keys::KeySet;
@@ -76,15 +76,15 @@ impl TokenKeys {
     }
 }
 
-impl AccessTokens for TokenKeys {
-    fn verify(&self, token: &str, now: i64) -> Result<VerifiedToken, TokenFault> {
+impl AccessTokenVerifier for TokenKeys {
+    fn verify(&self, token: &str, now: i64) -> Result<VerifiedToken, TokenError> {
         let keys = self.keys.load();
-        let header = jsonwebtoken::decode_header(token).map_err(|_| TokenFault::Malformed)?;
+        let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Malformed)?;
         // The algorithm is the key's own; the header only has to agree.
         // `jku`, `x5u` and `jwk` are never looked at: the key is ours by `kid`.
-        let verifier = header.kid.as_deref().and_then(|kid| keys.verifier(kid)).ok_or(TokenFault::Foreign)?;
+        let verifier = header.kid.as_deref().and_then(|kid| keys.verifier(kid)).ok_or(TokenError::Foreign)?;
         if header.alg != verifier.algorithm || header.typ.as_deref() != Some(TYPE) {
-            return Err(TokenFault::Foreign);
+            return Err(TokenError::Foreign);
         }
         let mut validation = Validation::new(verifier.algorithm);
         validation.set_issuer(&[&self.issuer]);
@@ -95,18 +95,18 @@ impl AccessTokens for TokenKeys {
         validation.validate_nbf = false;
         let claims = jsonwebtoken::decode::<Claims>(token, &verifier.key, &validation)
             .map_err(|error| match error.kind() {
-                jsonwebtoken::errors::ErrorKind::InvalidSignature => TokenFault::Signature,
-                _ => TokenFault::Claims,
+                jsonwebtoken::errors::ErrorKind::InvalidSignature => TokenError::Signature,
+                _ => TokenError::Claims,
             })?
             .claims;
         if claims.demo && !self.demo {
-            return Err(TokenFault::Foreign);
+            return Err(TokenError::Foreign);
         }
         if claims.sub != claims.user_id {
-            return Err(TokenFault::Claims);
+            return Err(TokenError::Claims);
         }
         if now < claims.nbf || now >= claims.exp {
-            return Err(TokenFault::Lifetime);
+            return Err(TokenError::Lifetime);
         }
         Ok(VerifiedToken {
             session_id: claims.sid,

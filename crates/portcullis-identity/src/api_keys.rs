@@ -2,7 +2,7 @@
 
 use portcullis_model::api_key::{self, ApiKey};
 use portcullis_model::mail::MailKind;
-use portcullis_model::{Permission, Rejected, SecretString, SessionId, SessionState, Timestamp};
+use portcullis_model::{InvalidInput, Permission, SecretString, SessionId, SessionState, Timestamp};
 use portcullis_storage::{NewApiKey, OnceKey};
 use serde_json::json;
 
@@ -58,7 +58,7 @@ impl Identity {
         let key = ApiKey {
             id: SessionId::new(&self.clock, &self.random),
             name,
-            prefix: api_key::shown(secret.expose()).to_owned(),
+            prefix: api_key::visible_prefix(secret.expose()).to_owned(),
             scopes,
             expires_at: input.expires_at,
             last_used_at: None,
@@ -100,7 +100,7 @@ impl Identity {
             match Permission::parse(scope) {
                 Ok(scope) if session.permissions.contains(&scope) => scopes.push(scope),
                 Ok(scope) => problems.push(format!("You do not hold {scope}, so that no key of yours can")),
-                Err(Rejected(problem)) => problems.push(problem),
+                Err(InvalidInput(problem)) => problems.push(problem),
             }
         }
         if !problems.is_empty() {

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicI64;
 use portcullis_model::policy::Environment;
 use portcullis_model::secret::constant_time_eq;
 use portcullis_model::{
-    Email, PersonName, Role, SecretString, SessionId, SessionState, Timestamp, User, UserId, Username,
+    Email, ProfileName, Role, SecretString, SessionId, SessionState, Timestamp, User, UserId, Username,
 };
 use uuid::Uuid;
 
@@ -62,7 +62,7 @@ impl Demo {
     }
 
     fn user(&self, now: Timestamp) -> User {
-        let name = |text: &str| PersonName::from_stored(text.to_owned());
+        let name = |text: &str| ProfileName::from_stored(text.to_owned());
         User {
             id: UserId(DEMO_USER),
             email: Email::from_stored(self.options.email.clone()),

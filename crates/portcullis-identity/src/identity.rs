@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use portcullis_model::policy::Environment;
-use portcullis_model::{AccessTokens, Clock, Random, SecretRing, SessionSource};
+use portcullis_model::{AccessTokenVerifier, Clock, Random, SecretRing, SessionSource};
 use portcullis_storage::{SessionTable, Store};
 use portcullis_telemetry::Metrics;
 
@@ -150,8 +150,8 @@ impl Identity {
     }
 
     /// Verifies access tokens, for the gate.
-    pub fn tokens(&self) -> Arc<dyn AccessTokens> {
-        Arc::clone(&self.keys) as Arc<dyn AccessTokens>
+    pub fn tokens(&self) -> Arc<dyn AccessTokenVerifier> {
+        Arc::clone(&self.keys) as Arc<dyn AccessTokenVerifier>
     }
 
     /// Looks sessions up, for the gate.

@@ -1,7 +1,7 @@
 //! Accounts brought from elsewhere: people keep their ids and their passwords. What breaks a rule is told and left out.
 
 use portcullis_model::{
-    Email, Permission, PermissionSet, PersonName, Rejected, Role, SecretString, Timestamp, User, UserId, Username,
+    Email, InvalidInput, Permission, PermissionSet, ProfileName, Role, SecretString, Timestamp, User, UserId, Username,
 };
 use portcullis_storage::{ImportOutcome, ImportedUser, NewUser};
 use serde_json::json;
@@ -98,13 +98,13 @@ impl Identity {
         } = row;
         let mut problems: Vec<String> = Vec::new();
         let mut keep = |result: Result<(), String>| problems.extend(result.err());
-        let text = |Rejected(problem)| problem;
+        let text = |InvalidInput(problem)| problem;
         let (mut the_id, mut the_email, mut the_username) = (None, None, None);
         let (mut the_first, mut the_last) = (None, None);
         keep(Email::parse(&email).map(|email| the_email = Some(email)).map_err(text));
         keep(Username::parse(&username).map(|name| the_username = Some(name)).map_err(text));
-        keep(PersonName::parse("First name", &first_name).map(|name| the_first = Some(name)).map_err(text));
-        keep(PersonName::parse("Last name", &last_name).map(|name| the_last = Some(name)).map_err(text));
+        keep(ProfileName::parse("First name", &first_name).map(|name| the_first = Some(name)).map_err(text));
+        keep(ProfileName::parse("Last name", &last_name).map(|name| the_last = Some(name)).map_err(text));
         keep(match id.as_deref().map(str::trim).filter(|id| !id.is_empty()) {
             None => {
                 the_id = Some(UserId::new(&self.clock, &self.random));

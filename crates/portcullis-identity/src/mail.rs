@@ -91,12 +91,12 @@ impl Identity {
                 self.store.mark_mail_sent(mail.id, self.clock.now()).await?;
                 "sent"
             }
-            Err(MailError::Later(reason)) if now < mail.created_at + PATIENCE => {
+            Err(MailError::Temporary(reason)) if now < mail.created_at + PATIENCE => {
                 tracing::warn!(mail = %mail.id, attempt = mail.attempts, %reason, "a mail was not sent; it is tried again");
                 self.store.mark_mail_failed(mail.id, &reason, next_attempt(now, mail.attempts)).await?;
                 "delayed"
             }
-            Err(MailError::Later(reason) | MailError::Never(reason)) => {
+            Err(MailError::Temporary(reason) | MailError::Permanent(reason)) => {
                 tracing::error!(mail = %mail.id, attempt = mail.attempts, %reason, "a mail was given up");
                 self.store.give_up_mail(mail.id, &reason, now).await?;
                 "given_up"
@@ -108,13 +108,13 @@ impl Identity {
 
     async fn compose(&self, mail: &DueMail) -> Result<OutgoingMail, MailError> {
         if self.clock.now() > mail.created_at + PATIENCE {
-            return Err(MailError::Never("it has waited for too long to be of use".to_owned()));
+            return Err(MailError::Permanent("it has waited for too long to be of use".to_owned()));
         }
-        let later = |error: IdentityError| MailError::Later(error.to_string());
+        let later = |error: IdentityError| MailError::Temporary(error.to_string());
         let user = self.store.user_by_id(mail.user_id).await.map_err(|error| later(error.into()))?;
-        let user = user.ok_or_else(|| MailError::Never("the account is gone".to_owned()))?;
-        let kind = MailKind::named(&mail.template)
-            .ok_or_else(|| MailError::Later(format!("this version knows no mail called {:?}", mail.template)))?;
+        let user = user.ok_or_else(|| MailError::Permanent("the account is gone".to_owned()))?;
+        let kind = MailKind::from_name(&mail.template)
+            .ok_or_else(|| MailError::Temporary(format!("this version knows no mail called {:?}", mail.template)))?;
         let (link, works_for) = match kind {
             MailKind::VerifyEmail => {
                 (self.link(&user, TokenPurpose::VerifyEmail).await.map_err(later)?, Some("24 hours"))

@@ -6,7 +6,7 @@ mod common;
 pub(crate) mod deny_list;
 
 use portcullis_model::password::comparable;
-use portcullis_model::{NewPassword, Rejected, SecretString, User};
+use portcullis_model::{InvalidInput, NewPassword, SecretString, User};
 
 use crate::error::IdentityError;
 use crate::identity::Parts;
@@ -63,10 +63,10 @@ impl PasswordPolicy {
     }
 
     /// The password, or the sentence that says how to find a better one.
-    pub(crate) fn check(&self, text: &str, about: &About<'_>) -> Result<NewPassword, Rejected> {
+    pub(crate) fn check(&self, text: &str, about: &About<'_>) -> Result<NewPassword, InvalidInput> {
         let password = NewPassword::parse(text, self.min_length)?;
         let comparable = comparable(text);
-        let told = |problem: &str| Err(Rejected(problem.to_owned()));
+        let told = |problem: &str| Err(InvalidInput(problem.to_owned()));
         if is_common(&comparable) {
             return told(
                 "Password is one of the most used ones, which are tried first: \
@@ -78,7 +78,7 @@ impl PasswordPolicy {
         }
         let words = about.words();
         if !leaves_enough(&comparable, words.iter().chain(&self.service)) {
-            return Err(Rejected(format!(
+            return Err(InvalidInput(format!(
                 "Password is made of your name, username or email address, or of the name of this service: \
                  leave them out, or add at least {LEAST_REST} other characters"
             )));
@@ -120,8 +120,9 @@ impl Parts {
         confirm: &SecretString,
         about: &About<'_>,
     ) -> Result<NewPassword, IdentityError> {
-        let password =
-            self.check_password(text, about).map_err(|Rejected(problem)| IdentityError::Validation(vec![problem]))?;
+        let password = self
+            .check_password(text, about)
+            .map_err(|InvalidInput(problem)| IdentityError::Validation(vec![problem]))?;
         if text.expose() != confirm.expose() {
             return Err(IdentityError::PasswordsDoNotMatch);
         }
@@ -129,7 +130,7 @@ impl Parts {
     }
 
     /// Checks a new password.
-    pub(crate) fn check_password(&self, text: &SecretString, about: &About<'_>) -> Result<NewPassword, Rejected> {
+    pub(crate) fn check_password(&self, text: &SecretString, about: &About<'_>) -> Result<NewPassword, InvalidInput> {
         self.policy.check(text.expose(), about)
     }
 }
@@ -143,7 +144,7 @@ mod tests {
 
     fn refusal(text: &str) -> Option<String> {
         let policy = PasswordPolicy::new(8, DenyList::default(), "https://gate.acme.example:8443");
-        policy.check(text, &ADA).err().map(|Rejected(problem)| problem)
+        policy.check(text, &ADA).err().map(|InvalidInput(problem)| problem)
     }
 
     #[test]

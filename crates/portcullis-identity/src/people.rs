@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use portcullis_model::{
-    KeyReach, Permission, PermissionSet, PersonName, Role, SessionId, SessionState, Timestamp, User, UserId,
+    ApiKeyScopes, Permission, PermissionSet, ProfileName, Role, SessionId, SessionState, Timestamp, User, UserId,
 };
 use portcullis_storage::{AuditEvent, Credentials, EndReason, ProfileChange, Tx};
 use serde_json::{Value, json};
@@ -145,7 +145,7 @@ impl Parts {
             if now.epoch != session.user_epoch {
                 powers.role = powers.role.map(|_| now.user.role);
                 let mut held: PermissionSet = roles.of(now.user.role).union(&now.extra_permissions).cloned().collect();
-                if matches!(session.api_key, Some(KeyReach::Scopes(_))) {
+                if matches!(session.api_key, Some(ApiKeyScopes::Only(_))) {
                     held.retain(|permission| session.permissions.contains(permission));
                 }
                 powers.permissions = held;
@@ -349,7 +349,7 @@ impl Identity {
     pub(crate) fn check_profile(&self, input: ProfileInput) -> Result<ProfileChange, IdentityError> {
         let mut problems = Vec::new();
         let name = |label: &str, text: Option<String>, problems: &mut Vec<String>| {
-            text.and_then(|text| keep(PersonName::parse(label, &text), problems))
+            text.and_then(|text| keep(ProfileName::parse(label, &text), problems))
         };
         let change = ProfileChange {
             first_name: name("First name", input.first_name, &mut problems),

@@ -2,7 +2,8 @@
 
 use portcullis_model::mail::MailKind;
 use portcullis_model::{
-    Email, NewPassword, PersonName, PresentedPassword, Rejected, Role, SecretString, Timestamp, User, UserId, Username,
+    Email, InvalidInput, NewPassword, PresentedPassword, ProfileName, Role, SecretString, Timestamp, User, UserId,
+    Username,
 };
 use portcullis_storage::NewUser;
 
@@ -145,8 +146,8 @@ pub(crate) struct Details {
 pub(crate) struct Person {
     pub(crate) email: Email,
     pub(crate) username: Username,
-    pub(crate) first_name: PersonName,
-    pub(crate) last_name: PersonName,
+    pub(crate) first_name: ProfileName,
+    pub(crate) last_name: ProfileName,
 }
 
 impl Parts {
@@ -172,8 +173,8 @@ impl Parts {
         let [email, username, first_name, last_name] = values;
         let email = keep(Email::parse(email), problems);
         let username = keep(Username::parse(username), problems);
-        let first_name = keep(PersonName::parse("First name", first_name), problems);
-        let last_name = keep(PersonName::parse("Last name", last_name), problems);
+        let first_name = keep(ProfileName::parse("First name", first_name), problems);
+        let last_name = keep(ProfileName::parse("Last name", last_name), problems);
         Some(Person { email: email?, username: username?, first_name: first_name?, last_name: last_name? })
     }
 
@@ -211,6 +212,6 @@ impl Parts {
     }
 }
 
-pub(crate) fn keep<T>(parsed: Result<T, Rejected>, problems: &mut Vec<String>) -> Option<T> {
-    parsed.map_err(|Rejected(problem)| problems.push(problem)).ok()
+pub(crate) fn keep<T>(parsed: Result<T, InvalidInput>, problems: &mut Vec<String>) -> Option<T> {
+    parsed.map_err(|InvalidInput(problem)| problems.push(problem)).ok()
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use portcullis_model::mail::MailKind;
 use portcullis_model::secret::sha256;
-use portcullis_model::{Email, Rejected, SecretString, UserId};
+use portcullis_model::{Email, InvalidInput, SecretString, UserId};
 use portcullis_storage::{AuditEvent, GoodToken, MailRequest, Outcome, TokenPurpose};
 
 use crate::audit::Caller;
@@ -80,7 +80,7 @@ impl Identity {
         caller: &Caller,
     ) -> Result<(), IdentityError> {
         // What is no address tells nothing about accounts by being refused.
-        let email = Email::parse(email).map_err(|Rejected(problem)| IdentityError::Validation(vec![problem]))?;
+        let email = Email::parse(email).map_err(|InvalidInput(problem)| IdentityError::Validation(vec![problem]))?;
         let at = self.clock.now();
         let request = MailRequest {
             template: kind.as_str(),

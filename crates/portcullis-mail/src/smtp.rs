@@ -11,7 +11,7 @@ use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
 use lettre::transport::smtp::extension::ClientId;
 use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
-use portcullis_model::Rejected;
+use portcullis_model::InvalidInput;
 use portcullis_model::mail::{MailError, MailSender, OutgoingMail};
 
 use crate::templates::texts;
@@ -50,9 +50,9 @@ pub enum SmtpError {
 }
 
 /// Reads whom mails are from: an address, or a name with one in angle brackets.
-pub fn parse_from(text: &str) -> Result<Mailbox, Rejected> {
+pub fn parse_from(text: &str) -> Result<Mailbox, InvalidInput> {
     text.parse::<Mailbox>()
-        .map_err(|_| Rejected("write an address, as in gate@example.com or Acme <gate@example.com>".to_owned()))
+        .map_err(|_| InvalidInput("write an address, as in gate@example.com or Acme <gate@example.com>".to_owned()))
 }
 
 /// Sends each mail over a connection of its own: after a failure half-way nothing of it is left in a pool.
@@ -84,7 +84,7 @@ impl SmtpSender {
     }
 
     fn message(&self, mail: &OutgoingMail) -> Result<Message, MailError> {
-        let never = |error: &dyn std::error::Error| MailError::Never(error.to_string());
+        let never = |error: &dyn std::error::Error| MailError::Permanent(error.to_string());
         let address = mail.to.as_str().parse().map_err(|error: lettre::address::AddressError| never(&error))?;
         let texts = texts(mail, &self.service);
         let automatic = HeaderValue::new(HeaderName::new_from_ascii_str("Auto-Submitted"), "auto-generated".to_owned());
@@ -112,7 +112,7 @@ impl MailSender for SmtpSender {
             match tokio::time::timeout(self.timeout, self.transport.send(message)).await {
                 Ok(Ok(_taken)) => Ok(()),
                 Ok(Err(error)) => Err(judge(&error)),
-                Err(_elapsed) => Err(MailError::Later(format!(
+                Err(_elapsed) => Err(MailError::Temporary(format!(
                     "the mail server did not take it within {} s",
                     self.timeout.as_secs()
                 ))),
@@ -135,8 +135,8 @@ fn judge(error: &lettre::transport::smtp::Error) -> MailError {
         source = cause.source();
     }
     match error.status().map(u16::from) {
-        Some(501 | 550 | 551 | 553) => MailError::Never(told),
-        _ => MailError::Later(told),
+        Some(501 | 550 | 551 | 553) => MailError::Permanent(told),
+        _ => MailError::Temporary(told),
     }
 }
 

@@ -58,7 +58,7 @@ texts!(
 
 #[cfg(test)]
 mod tests {
-    use portcullis_model::{Clock, Email, PersonName, Random, SecretString};
+    use portcullis_model::{Clock, Email, ProfileName, Random, SecretString};
 
     use super::*;
 
@@ -68,7 +68,7 @@ mod tests {
             id: portcullis_model::ids::new_uuid(&clock, &Random::system()),
             created_at: clock.now(),
             to: Email::parse("ada@example.com").expect("valid"),
-            name: PersonName::parse("First name", "Ada <b>&\"'").expect("valid"),
+            name: ProfileName::parse("First name", "Ada <b>&\"'").expect("valid"),
             kind,
             link: SecretString::new("https://gate.example/page#token-of-the-link"),
             works_for: Some("half an hour"),

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use percent_encoding::percent_decode_str;
-use portcullis_model::{Rejected, SecretString};
+use portcullis_model::{InvalidInput, SecretString};
 
 /// How the connection is kept from others' eyes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,8 +34,8 @@ const FORM: &str = "write smtps://user:password@host:465, smtp+starttls://user:p
 
 impl SmtpUrl {
     /// Reads an address. The error never repeats it, because there may be a password in it.
-    pub fn parse(text: &str) -> Result<Self, Rejected> {
-        let reject = || Rejected(FORM.to_owned());
+    pub fn parse(text: &str) -> Result<Self, InvalidInput> {
+        let reject = || InvalidInput(FORM.to_owned());
         let parsed = ::url::Url::parse(text).map_err(|_| reject())?;
         let (security, port) = match parsed.scheme() {
             "smtp" => (Security::None, 25),
@@ -51,7 +51,7 @@ impl SmtpUrl {
         let credentials = match (user.is_empty(), parsed.password()) {
             (true, None) => None,
             (false, Some(password)) => Some((user, SecretString::new(decoded(password).ok_or_else(reject)?))),
-            _ => return Err(Rejected("give both a user and a password, or neither".to_owned())),
+            _ => return Err(InvalidInput("give both a user and a password, or neither".to_owned())),
         };
         Ok(Self { security, host, port: parsed.port().unwrap_or(port), credentials })
     }
@@ -109,7 +109,7 @@ mod tests {
             "smtp://a:hunter2%ff@host",
             "smtp://a:hunter2@host:99999",
         ] {
-            let Rejected(why) = SmtpUrl::parse(bad).expect_err(bad);
+            let InvalidInput(why) = SmtpUrl::parse(bad).expect_err(bad);
             assert!(!why.contains("hunter2"), "{why}");
         }
         let url = SmtpUrl::parse("smtps://ada:hunter2@mail.example").expect("valid");

@@ -66,7 +66,7 @@ pub fn generate(random: &Random) -> SecretString {
 }
 
 /// What is kept of a key to recognise it by.
-pub fn shown(key: &str) -> &str {
+pub fn visible_prefix(key: &str) -> &str {
     key.get(..SHOWN).unwrap_or_default()
 }
 
@@ -111,7 +111,7 @@ mod tests {
         assert_ne!(key.expose(), other.expose());
         assert_eq!(key.expose().len(), 52);
         assert!(digest(key.expose()).is_some_and(|hash| hash == sha256(key.expose().as_bytes())));
-        assert_eq!(shown(key.expose()).len(), 11);
+        assert_eq!(visible_prefix(key.expose()).len(), 11);
         let text = key.expose();
         let swapped = format!("{}{}", &text[..10], text[10..].chars().rev().collect::<String>());
         for bad in ["", "pk_", &text[1..], &text[..51], &format!("{text}0"), &swapped, &text.replace("pk_", "sk_"), "é"]

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 use unicode_normalization::UnicodeNormalization;
 
-use crate::Rejected;
+use crate::InvalidInput;
 
 /// A normalised e-mail address: trimmed, local part in NFC with ASCII letters
 /// lower-cased, domain as its A-label (RFC 5890), exactly one `@`, at most
@@ -21,8 +21,8 @@ const MAX_LOCAL_BYTES: usize = 64;
 
 impl Email {
     /// Normalises and checks an address.
-    pub fn parse(text: &str) -> Result<Self, Rejected> {
-        let reject = || Rejected::because("Email must be a valid email address");
+    pub fn parse(text: &str) -> Result<Self, InvalidInput> {
+        let reject = || InvalidInput::because("Email must be a valid email address");
         let trimmed = text.trim();
         let (local, domain) = trimmed.split_once('@').ok_or_else(reject)?;
         if local.is_empty() || domain.contains('@') {
@@ -38,7 +38,7 @@ impl Email {
         }
         let normalised = format!("{local}@{domain}");
         if normalised.len() > MAX_BYTES {
-            return Err(Rejected::because(format!("Email must be at most {MAX_BYTES} bytes")));
+            return Err(InvalidInput::because(format!("Email must be at most {MAX_BYTES} bytes")));
         }
         Ok(Self(normalised))
     }

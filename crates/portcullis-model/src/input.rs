@@ -6,9 +6,9 @@
 /// never repeats the value itself.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct Rejected(pub String);
+pub struct InvalidInput(pub String);
 
-impl Rejected {
+impl InvalidInput {
     pub(crate) fn because(reason: impl Into<String>) -> Self {
         Self(reason.into())
     }

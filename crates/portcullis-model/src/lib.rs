@@ -4,6 +4,7 @@
 
 pub mod api_key;
 pub mod clock;
+pub mod duration;
 pub mod email;
 pub mod ids;
 pub mod input;
@@ -20,7 +21,6 @@ pub mod secret;
 pub mod session;
 pub mod shared;
 pub mod size;
-pub mod span;
 pub mod token;
 pub mod user;
 pub mod username;
@@ -28,9 +28,9 @@ pub mod username;
 pub use clock::{Clock, Timestamp};
 pub use email::Email;
 pub use ids::{SessionId, UserId};
-pub use input::Rejected;
-pub use limit::{Limit, LimitBy, Multipliers, Unshared};
-pub use name::PersonName;
+pub use input::InvalidInput;
+pub use limit::{Limit, LimitBy, Multipliers, WithoutRedis};
+pub use name::ProfileName;
 pub use password::{NewPassword, PresentedPassword};
 pub use permission::{Permission, PermissionSet};
 pub use policy::{AuthRequirement, BodyLimit, CsrfPolicy, LimitClass, MethodPermissions, Methods, RoutePolicy};
@@ -39,10 +39,10 @@ pub use rate::Rate;
 pub use role::{Role, RolePermissions};
 pub use secret::{SecretBytes, SecretRing, SecretString};
 pub use session::{
-    KeyReach, Revocation, RevocationListener, SessionSource, SessionState, SessionsUnavailable, Transport,
+    ApiKeyScopes, Revocation, RevocationListener, SessionSource, SessionState, SessionsUnavailable, Transport,
     UnknownTransport,
 };
-pub use shared::{Bell, SessionCopy, SharedLimits, SharedSessions, SharedTake, SharedUnavailable};
-pub use token::{AccessTokens, TokenFault, VerifiedToken};
+pub use shared::{GcraOutcome, ReplicaNotifier, SessionCopy, SharedLimits, SharedSessions, SharedUnavailable};
+pub use token::{AccessTokenVerifier, TokenError, VerifiedToken};
 pub use user::User;
 pub use username::Username;

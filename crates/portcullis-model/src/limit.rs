@@ -17,7 +17,7 @@ pub struct Limit {
     /// How many times as often callers of a role may call. A role that is not named: once.
     pub multipliers: Multipliers,
     /// What holds while the place where replicas count together is away.
-    pub unshared: Unshared,
+    pub without_redis: WithoutRedis,
 }
 
 /// Whom a limit counts.
@@ -39,7 +39,7 @@ pub enum LimitBy {
 
 /// What a limit does while replicas cannot count together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Unshared {
+pub enum WithoutRedis {
     /// Each replica counts for itself.
     #[default]
     Local,
@@ -78,7 +78,13 @@ impl Limit {
 
     /// A limit without multipliers, which each replica counts for itself when it must.
     pub fn new(name: &str, rate: Rate, by: LimitBy) -> Self {
-        Self { name: name.into(), rate, by, multipliers: Multipliers::default(), unshared: Unshared::default() }
+        Self {
+            name: name.into(),
+            rate,
+            by,
+            multipliers: Multipliers::default(),
+            without_redis: WithoutRedis::default(),
+        }
     }
 
     /// The rate for a caller of a role.

@@ -3,7 +3,7 @@
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
-use crate::{Email, PersonName, SecretString, Timestamp};
+use crate::{Email, ProfileName, SecretString, Timestamp};
 
 /// Which text a mail has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -46,7 +46,7 @@ impl MailKind {
     }
 
     /// The kind of this name, if there is one.
-    pub fn named(name: &str) -> Option<Self> {
+    pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == name)
     }
 }
@@ -61,7 +61,7 @@ pub struct OutgoingMail {
     /// To whom: always the stored address.
     pub to: Email,
     /// What the person is called.
-    pub name: PersonName,
+    pub name: ProfileName,
     /// Which text.
     pub kind: MailKind,
     /// Where it leads: a single-use link with its token in the fragment, or the service itself.
@@ -75,10 +75,10 @@ pub struct OutgoingMail {
 pub enum MailError {
     /// It may leave later.
     #[error("{0}")]
-    Later(String),
+    Temporary(String),
     /// This mail to this address never will.
     #[error("{0}")]
-    Never(String),
+    Permanent(String),
 }
 
 /// Carries mails away.
@@ -94,8 +94,8 @@ mod tests {
     #[test]
     fn kinds_are_found_by_their_names() {
         for kind in MailKind::ALL {
-            assert_eq!(MailKind::named(kind.as_str()), Some(kind));
+            assert_eq!(MailKind::from_name(kind.as_str()), Some(kind));
         }
-        assert_eq!(MailKind::named("spam"), None);
+        assert_eq!(MailKind::from_name("spam"), None);
     }
 }

@@ -2,23 +2,23 @@
 
 use serde::Serialize;
 
-use crate::Rejected;
+use crate::InvalidInput;
 
 /// A first or last name, trimmed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
-pub struct PersonName(String);
+pub struct ProfileName(String);
 
-impl PersonName {
+impl ProfileName {
     /// Checks a name; `label` begins the sentence when it is refused ("First name").
-    pub fn parse(label: &str, text: &str) -> Result<Self, Rejected> {
+    pub fn parse(label: &str, text: &str) -> Result<Self, InvalidInput> {
         let name = text.trim();
         if name.chars().any(char::is_control) {
-            return Err(Rejected::because(format!("{label} must not contain control characters")));
+            return Err(InvalidInput::because(format!("{label} must not contain control characters")));
         }
         match name.chars().take(51).count() {
             1..=50 => Ok(Self(name.to_owned())),
-            _ => Err(Rejected::because(format!("{label} must be 1 to 50 characters"))),
+            _ => Err(InvalidInput::because(format!("{label} must be 1 to 50 characters"))),
         }
     }
 
@@ -34,7 +34,7 @@ impl PersonName {
 }
 
 /// Checks an avatar: an `https`/`http` URL or a path of at most 2048 bytes.
-pub fn parse_avatar(text: &str) -> Result<String, Rejected> {
+pub fn parse_avatar(text: &str) -> Result<String, InvalidInput> {
     let avatar = text.trim();
     let shape = avatar.starts_with("https://")
         || avatar.starts_with("http://")
@@ -42,7 +42,7 @@ pub fn parse_avatar(text: &str) -> Result<String, Rejected> {
     if shape && avatar.len() <= 2048 && !avatar.chars().any(|c| c.is_control() || c.is_whitespace()) {
         Ok(avatar.to_owned())
     } else {
-        Err(Rejected::because("Avatar must be an http(s) URL or a path of at most 2048 bytes"))
+        Err(InvalidInput::because("Avatar must be an http(s) URL or a path of at most 2048 bytes"))
     }
 }
 
@@ -52,10 +52,10 @@ mod tests {
 
     #[test]
     fn names_count_code_points_not_bytes() {
-        assert!(PersonName::parse("First name", &"é".repeat(50)).is_ok());
-        assert!(PersonName::parse("First name", &"é".repeat(51)).is_err());
-        assert!(PersonName::parse("First name", "  ").is_err());
-        assert!(PersonName::parse("First name", "A\0da").is_err());
+        assert!(ProfileName::parse("First name", &"é".repeat(50)).is_ok());
+        assert!(ProfileName::parse("First name", &"é".repeat(51)).is_err());
+        assert!(ProfileName::parse("First name", "  ").is_err());
+        assert!(ProfileName::parse("First name", "A\0da").is_err());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use unicode_normalization::UnicodeNormalization;
 
-use crate::{Rejected, SecretString};
+use crate::{InvalidInput, SecretString};
 
 /// A password that passed the policy, in NFC, never trimmed or cut.
 #[derive(Clone, Debug)]
@@ -21,17 +21,17 @@ pub fn comparable(text: &str) -> String {
 
 impl NewPassword {
     /// Checks a new password against the length policy; `min` is the configured minimum.
-    pub fn parse(text: &str, min: usize) -> Result<Self, Rejected> {
+    pub fn parse(text: &str, min: usize) -> Result<Self, InvalidInput> {
         let min = min.max(MIN_LENGTH_FLOOR);
         let normal: String = text.nfc().collect();
         if normal.contains('\0') {
-            return Err(Rejected::because("Password must not contain a NUL character"));
+            return Err(InvalidInput::because("Password must not contain a NUL character"));
         }
         let length = normal.chars().count();
         if (min..=MAX_LENGTH).contains(&length) {
             Ok(Self(SecretString::new(normal)))
         } else {
-            Err(Rejected::because(format!("Password must be {min} to {MAX_LENGTH} characters")))
+            Err(InvalidInput::because(format!("Password must be {min} to {MAX_LENGTH} characters")))
         }
     }
 

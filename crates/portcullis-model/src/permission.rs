@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Rejected;
+use crate::InvalidInput;
 
 /// The permissions Portcullis itself asks for.
 pub const BUILT_IN: [&str; 12] = [
@@ -34,7 +34,7 @@ pub type PermissionSet = BTreeSet<Permission>;
 
 impl Permission {
     /// Checks a name.
-    pub fn parse(text: &str) -> Result<Self, Rejected> {
+    pub fn parse(text: &str) -> Result<Self, InvalidInput> {
         let mut bytes = text.bytes();
         let valid = (3..=64).contains(&text.len())
             && bytes.next().is_some_and(|b| b.is_ascii_uppercase())
@@ -42,7 +42,9 @@ impl Permission {
         if valid {
             Ok(Self(text.into()))
         } else {
-            Err(Rejected::because("A permission is 3 to 64 characters: a capital letter, then capitals, digits and _"))
+            Err(InvalidInput::because(
+                "A permission is 3 to 64 characters: a capital letter, then capitals, digits and _",
+            ))
         }
     }
 

@@ -79,7 +79,7 @@ pub enum LimitClass {
     Exempt,
 }
 
-/// Everything the gate asks of a request on a route. [`RoutePolicy::asking`] gives one that asks for nothing else.
+/// Everything the gate asks of a request on a route. [`RoutePolicy::requiring`] gives one that asks for nothing else.
 #[derive(Clone, Debug)]
 pub struct RoutePolicy {
     /// Who may call.
@@ -117,7 +117,7 @@ pub struct RoutePolicy {
 
 impl RoutePolicy {
     /// Asks for a credential, or for none, and for nothing else; CSRF is checked.
-    pub fn asking(auth: AuthRequirement) -> Self {
+    pub fn requiring(auth: AuthRequirement) -> Self {
         Self {
             auth,
             signed_in_only: false,
@@ -146,7 +146,7 @@ pub enum CsrfPolicy {
     /// `/api/auth/*`: exempt, unless the request is authenticated by cookie.
     ExemptUnlessCookie,
     /// `/api/auth/refresh`: exempt even by cookie; the handler checks Origin and content type.
-    ExemptButOrigin,
+    ExemptWithOriginCheck,
     /// Never checked.
     Exempt,
 }

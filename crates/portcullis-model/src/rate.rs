@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::{Rejected, span};
+use crate::{InvalidInput, duration};
 
 /// `limit` requests in any `period`, with a burst of `limit` (GCRA).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -16,17 +16,17 @@ pub struct Rate {
 
 impl Rate {
     /// Parses `"N/duration"`; `"off"` is `None`.
-    pub fn parse(text: &str) -> Result<Option<Self>, Rejected> {
+    pub fn parse(text: &str) -> Result<Option<Self>, InvalidInput> {
         if text == "off" {
             return Ok(None);
         }
-        let reject = || Rejected::because("a rate limit is \"N/duration\" (60/1m, 100/15m) or \"off\"");
+        let reject = || InvalidInput::because("a rate limit is \"N/duration\" (60/1m, 100/15m) or \"off\"");
         let (limit, period) = text.split_once('/').ok_or_else(reject)?;
         if !limit.bytes().all(|b| b.is_ascii_digit()) {
             return Err(reject());
         }
         let limit = limit.parse::<u32>().ok().filter(|n| *n >= 1).ok_or_else(reject)?;
-        let period = span::parse_duration(period)?;
+        let period = duration::parse_duration(period)?;
         if period.is_zero() {
             return Err(reject());
         }

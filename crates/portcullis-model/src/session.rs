@@ -38,18 +38,18 @@ pub struct SessionState {
     /// Whether this is a demo session, which no table knows.
     pub demo: bool,
     /// Set when this is no sign-in but an API key: what it may do of what its owner may.
-    pub api_key: Option<KeyReach>,
+    pub api_key: Option<ApiKeyScopes>,
     /// When a request last used it, Unix seconds; written to SQL in batches.
     pub last_seen: AtomicI64,
 }
 
 /// What an API key may do of what its owner may.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum KeyReach {
+pub enum ApiKeyScopes {
     /// Everything.
     All,
     /// Only these permissions, and nothing that asks for a role.
-    Scopes(Arc<[Permission]>),
+    Only(Arc<[Permission]>),
 }
 
 impl SessionState {
@@ -60,7 +60,7 @@ impl SessionState {
 
     /// The role that counts: a key that is held to scopes has none.
     pub fn role_in_force(&self) -> Option<Role> {
-        (!matches!(self.api_key, Some(KeyReach::Scopes(_)))).then_some(self.role)
+        (!matches!(self.api_key, Some(ApiKeyScopes::Only(_)))).then_some(self.role)
     }
 
     /// Whether an access token made in epoch `ver` may use this session at `now` (Unix seconds).

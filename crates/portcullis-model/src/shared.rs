@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use crate::{Email, KeyReach, Permission, Rate, Revocation, Role, RolePermissions, SessionId, SessionState, UserId};
+use crate::{
+    ApiKeyScopes, Email, Permission, Rate, Revocation, Role, RolePermissions, SessionId, SessionState, UserId,
+};
 
 /// What replicas share cannot be reached at the moment; the caller goes on without it.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
@@ -19,10 +21,10 @@ pub struct SharedUnavailable;
 pub trait SharedLimits: Send + Sync + 'static {
     /// Counts one request of `subject` against `rate`. `subject` names the limit and whom it counts, the same on
     /// every replica.
-    fn take<'a>(&'a self, subject: &'a str, rate: Rate) -> BoxFuture<'a, Result<SharedTake, SharedUnavailable>>;
+    fn take<'a>(&'a self, subject: &'a str, rate: Rate) -> BoxFuture<'a, Result<GcraOutcome, SharedUnavailable>>;
 
     /// What [`take`](Self::take) would say, without counting.
-    fn peek<'a>(&'a self, subject: &'a str, rate: Rate) -> BoxFuture<'a, Result<SharedTake, SharedUnavailable>>;
+    fn peek<'a>(&'a self, subject: &'a str, rate: Rate) -> BoxFuture<'a, Result<GcraOutcome, SharedUnavailable>>;
 
     /// Takes back one request that [`take`](Self::take) has counted: something else refused it.
     fn give_back<'a>(&'a self, subject: &'a str, rate: Rate) -> BoxFuture<'a, Result<(), SharedUnavailable>>;
@@ -33,7 +35,7 @@ pub trait SharedLimits: Send + Sync + 'static {
 
 /// How one request fared against a shared limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SharedTake {
+pub struct GcraOutcome {
     /// How far the theoretical arrival time is ahead of now: after this request if it was admitted, else as it was.
     pub ahead: Duration,
     /// `None` when the request was admitted, else until the next one is.
@@ -53,9 +55,9 @@ pub trait SharedSessions: Send + Sync + 'static {
 }
 
 /// Tells the other replicas that the revocation log has grown, so that they need not wait for their next reading.
-pub trait Bell: Send + Sync + 'static {
-    /// Rings. Does not wait, and may be lost.
-    fn ring(&self);
+pub trait ReplicaNotifier: Send + Sync + 'static {
+    /// Sends the notice without waiting. It may be lost: every replica also reads the log at a fixed interval.
+    fn notify(&self);
 }
 
 /// A session as replicas hand it to each other: no secret, and no permission that follows from the role, because
@@ -89,7 +91,7 @@ pub struct SessionCopy {
     /// When it was last used as far as SQL knows, Unix seconds.
     pub last_seen: i64,
     /// Set when it is an API key. Replicas do not share copies of those.
-    pub api_key: Option<KeyReach>,
+    pub api_key: Option<ApiKeyScopes>,
 }
 
 impl SessionCopy {
@@ -97,7 +99,7 @@ impl SessionCopy {
     pub fn into_state(self, roles: &RolePermissions) -> SessionState {
         let of_role = roles.of(self.role);
         let permissions = match &self.api_key {
-            Some(KeyReach::Scopes(scopes)) => {
+            Some(ApiKeyScopes::Only(scopes)) => {
                 let held = |scope: &&Permission| of_role.contains(*scope) || self.extra_permissions.contains(*scope);
                 Arc::new(scopes.iter().filter(held).cloned().collect())
             }

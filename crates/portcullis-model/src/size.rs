@@ -1,10 +1,10 @@
 //! Sizes as settings write them: digits (bytes), or digits with `KB`, `MB` or `GB`.
 
-use crate::Rejected;
+use crate::InvalidInput;
 
 /// Parses a size into bytes. `KB`, `MB` and `GB` are powers of 1024, as every
 /// body limit in common gateways counts them.
-pub fn parse_size(text: &str) -> Result<u64, Rejected> {
+pub fn parse_size(text: &str) -> Result<u64, InvalidInput> {
     let (digits, unit) = match text {
         _ if text.ends_with("KB") => (&text[..text.len() - 2], 1u64 << 10),
         _ if text.ends_with("MB") => (&text[..text.len() - 2], 1 << 20),
@@ -12,13 +12,13 @@ pub fn parse_size(text: &str) -> Result<u64, Rejected> {
         _ => (text, 1),
     };
     if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(Rejected::because("a size is digits (bytes), or digits with KB, MB or GB (100MB)"));
+        return Err(InvalidInput::because("a size is digits (bytes), or digits with KB, MB or GB (100MB)"));
     }
     digits
         .parse::<u64>()
         .ok()
         .and_then(|n| n.checked_mul(unit))
-        .ok_or_else(|| Rejected::because("a size is at most 2^64 bytes"))
+        .ok_or_else(|| InvalidInput::because("a size is at most 2^64 bytes"))
 }
 
 #[cfg(test)]

@@ -17,13 +17,13 @@ pub struct VerifiedToken {
     pub expires: i64,
     /// The `demo` claim.
     pub demo: bool,
-    /// Under which trust it was verified, see [`AccessTokens::trust`].
+    /// Under which trust it was verified, see [`AccessTokenVerifier::trust`].
     pub trust: u64,
 }
 
 /// Why a token is not accepted. Clients see one answer for all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TokenFault {
+pub enum TokenError {
     /// Not a JWS in compact form, or its parts do not decode.
     #[error("malformed")]
     Malformed,
@@ -42,9 +42,9 @@ pub enum TokenFault {
 }
 
 /// Verifies access tokens. Costs a signature check, so the gate remembers the answer.
-pub trait AccessTokens: Send + Sync + 'static {
+pub trait AccessTokenVerifier: Send + Sync + 'static {
     /// Checks everything about a token but its session; `now` in Unix seconds.
-    fn verify(&self, token: &str, now: i64) -> Result<VerifiedToken, TokenFault>;
+    fn verify(&self, token: &str, now: i64) -> Result<VerifiedToken, TokenError>;
 
     /// A number that changes whenever the active keys, the issuer or the audience
     /// change: a remembered token whose number differs must be verified again.

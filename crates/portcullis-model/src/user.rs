@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::{Email, PersonName, Role, Timestamp, UserId, Username};
+use crate::{Email, ProfileName, Role, Timestamp, UserId, Username};
 
 /// An account without its credentials.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,9 +14,9 @@ pub struct User {
     /// Normalised, unique.
     pub username: Username,
     /// First name.
-    pub first_name: PersonName,
+    pub first_name: ProfileName,
     /// Last name.
-    pub last_name: PersonName,
+    pub last_name: ProfileName,
     /// A URL or a path.
     pub avatar: Option<String>,
     /// The role in force.

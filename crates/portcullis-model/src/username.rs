@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::Rejected;
+use crate::InvalidInput;
 
 /// A normalised username.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize)]
@@ -13,14 +13,14 @@ pub struct Username(String);
 
 impl Username {
     /// Normalises and checks a username.
-    pub fn parse(text: &str) -> Result<Self, Rejected> {
+    pub fn parse(text: &str) -> Result<Self, InvalidInput> {
         let name = text.trim().to_ascii_lowercase();
         let valid =
             (3..=30).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
         if valid {
             Ok(Self(name))
         } else {
-            Err(Rejected::because("Username must be 3 to 30 characters, letters a-z and digits only"))
+            Err(InvalidInput::because("Username must be 3 to 30 characters, letters a-z and digits only"))
         }
     }
 

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use http::header::{CONNECTION, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, SET_COOKIE};
 use portcullis_gate::{CookieName, Permit};
 use portcullis_model::policy::{CsrfPolicy, Forwarding};
-use portcullis_model::{KeyReach, Permission, SessionState};
+use portcullis_model::{ApiKeyScopes, Permission, SessionState};
 
 use crate::http1::RequestHead;
 
@@ -112,7 +112,7 @@ pub(crate) fn for_upstream(
         }
         let by = if session.is_signed_in() { "x-portcullis-session" } else { "x-portcullis-api-key" };
         head.ours(by, session.id.0.hyphenated().encode_lower(&mut [0; 36]));
-        if let Some(KeyReach::Scopes(_)) = &session.api_key {
+        if let Some(ApiKeyScopes::Only(_)) = &session.api_key {
             head.ours("x-portcullis-scopes", &scopes(session));
         }
     }

@@ -12,16 +12,16 @@ use fred::types::config::{
     UnresponsiveConfig,
 };
 use fred::types::{Builder, InfoKind, RespVersion};
-use portcullis_model::{Bell, Clock, Random, SharedLimits, SharedSessions};
+use portcullis_model::{Clock, Random, ReplicaNotifier, SharedLimits, SharedSessions};
 use portcullis_telemetry::Metrics;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use tokio_util::sync::CancellationToken;
 
-use crate::bell::{self, Ringing};
 use crate::limits::Limits;
 use crate::link::Link;
+use crate::notifier::{self, Ringing};
 use crate::sessions::Sessions;
 use crate::url::RedisUrl;
 
@@ -198,15 +198,15 @@ impl Redis {
     }
 
     /// Rings at the other replicas.
-    pub fn bell(&self) -> Arc<dyn Bell> {
-        Arc::clone(&self.ringing) as Arc<dyn Bell>
+    pub fn notifier(&self) -> Arc<dyn ReplicaNotifier> {
+        Arc::clone(&self.ringing) as Arc<dyn ReplicaNotifier>
     }
 
     /// Calls `rung` whenever another replica rings, and after each connecting, because rings may have been lost
     /// meanwhile; until cancelled.
     pub async fn listen(self, rung: Arc<dyn Fn() + Send + Sync>, stop: CancellationToken) {
         let subscriber = self.builder.build_subscriber_client().expect("the same was built to look");
-        bell::listen(subscriber, &self.link.prefix, &self.replica, rung, stop).await;
+        notifier::listen(subscriber, &self.link.prefix, &self.replica, rung, stop).await;
     }
 
     /// Whether the last command reached Redis.

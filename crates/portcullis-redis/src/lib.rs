@@ -3,10 +3,10 @@
 //! Nothing here is the truth, and nothing here is waited for long: while Redis is away, every call says so at once,
 //! and the replicas go on with SQL and with limits of their own.
 
-mod bell;
 mod connect;
 mod limits;
 mod link;
+mod notifier;
 mod script;
 mod sessions;
 mod url;

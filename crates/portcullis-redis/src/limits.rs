@@ -8,7 +8,7 @@ use fred::interfaces::KeysInterface;
 use fred::types::Value;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use portcullis_model::{Rate, SharedLimits, SharedTake, SharedUnavailable};
+use portcullis_model::{GcraOutcome, Rate, SharedLimits, SharedUnavailable};
 
 use crate::link::Link;
 use crate::script::Script;
@@ -51,22 +51,22 @@ impl Limits {
         format!("{}:limit:{subject}", self.link.prefix)
     }
 
-    async fn ask(&self, subject: &str, rate: Rate, count: i64) -> Result<SharedTake, SharedUnavailable> {
+    async fn ask(&self, subject: &str, rate: Rate, count: i64) -> Result<GcraOutcome, SharedUnavailable> {
         let interval = interval(rate);
         let burst = interval.saturating_mul(i64::from(rate.limit));
         let values = vec![Value::from(interval), Value::from(burst), Value::from(count)];
         let run = self.script.run::<(i64, i64, i64)>(&self.link.client, self.key(subject), values);
         let (admitted, ahead, wait) = self.link.run("limit", run).await?;
-        Ok(SharedTake { ahead: micros(ahead), retry: (admitted == 0).then(|| micros(wait)) })
+        Ok(GcraOutcome { ahead: micros(ahead), retry: (admitted == 0).then(|| micros(wait)) })
     }
 }
 
 impl SharedLimits for Limits {
-    fn take<'a>(&'a self, subject: &'a str, rate: Rate) -> BoxFuture<'a, Result<SharedTake, SharedUnavailable>> {
+    fn take<'a>(&'a self, subject: &'a str, rate: Rate) -> BoxFuture<'a, Result<GcraOutcome, SharedUnavailable>> {
         self.ask(subject, rate, 1).boxed()
     }
 
-    fn peek<'a>(&'a self, subject: &'a str, rate: Rate) -> BoxFuture<'a, Result<SharedTake, SharedUnavailable>> {
+    fn peek<'a>(&'a self, subject: &'a str, rate: Rate) -> BoxFuture<'a, Result<GcraOutcome, SharedUnavailable>> {
         self.ask(subject, rate, 0).boxed()
     }
 

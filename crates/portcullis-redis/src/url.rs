@@ -3,7 +3,7 @@
 use std::fmt;
 
 use fred::types::config::{Config, Server, ServerConfig};
-use portcullis_model::{Rejected, SecretString};
+use portcullis_model::{InvalidInput, SecretString};
 
 /// Where Redis is. Printing it never shows user and password.
 #[derive(Clone)]
@@ -21,14 +21,14 @@ impl RedisUrl {
     ///
     /// # Errors
     /// With the forms that there are, never with what was given: it may hold a password.
-    pub fn parse(text: &str) -> Result<Self, Rejected> {
+    pub fn parse(text: &str) -> Result<Self, InvalidInput> {
         let scheme = text.split_once("://").map_or("", |(scheme, _)| scheme);
         let known = ["redis", "valkey", "rediss", "valkeys"];
         let layout = scheme.split_once('-').map_or((scheme, ""), |(base, layout)| (base, layout));
         if !known.contains(&layout.0) || !["", "sentinel", "cluster"].contains(&layout.1) {
-            return Err(Rejected(FORM.into()));
+            return Err(InvalidInput(FORM.into()));
         }
-        let config = Config::from_url(text).map_err(|_| Rejected(FORM.into()))?;
+        let config = Config::from_url(text).map_err(|_| InvalidInput(FORM.into()))?;
         let hosts = match &config.server {
             ServerConfig::Centralized { server } => list(std::slice::from_ref(server)),
             ServerConfig::Clustered { hosts, .. } => list(hosts),

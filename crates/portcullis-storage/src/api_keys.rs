@@ -2,7 +2,7 @@
 //! signed in to.
 
 use portcullis_model::api_key::ApiKey;
-use portcullis_model::{Email, KeyReach, Permission, SessionCopy, SessionId, Timestamp, UserId};
+use portcullis_model::{ApiKeyScopes, Email, Permission, SessionCopy, SessionId, Timestamp, UserId};
 
 use crate::dialect::Lock;
 use crate::error::StoreError;
@@ -78,7 +78,7 @@ fn read_copy(row: &Row) -> Result<SessionCopy, StoreError> {
         token_epoch: row.get("token_epoch")?,
         expires_at: row.optional_time("expires_at")?.map_or(i64::MAX, |at| at.timestamp()),
         last_seen: row.optional_time("last_used_at")?.map_or(0, |at| at.timestamp()),
-        api_key: Some(read_scopes(row)?.map_or(KeyReach::All, |scopes| KeyReach::Scopes(scopes.into()))),
+        api_key: Some(read_scopes(row)?.map_or(ApiKeyScopes::All, |scopes| ApiKeyScopes::Only(scopes.into()))),
     })
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
 use crate::value::Value;
-use portcullis_model::{Bell, Revocation, RevocationListener, SessionId, UserId};
+use portcullis_model::{ReplicaNotifier, Revocation, RevocationListener, SessionId, UserId};
 
 use crate::error::StoreError;
 use crate::listen::CHANNEL;
@@ -74,13 +74,13 @@ pub(crate) struct Announcer {
     listeners: RwLock<Vec<Weak<dyn RevocationListener>>>,
     /// Numbers of entries already told, and when.
     told: Mutex<HashMap<i64, Instant>>,
-    bell: OnceLock<Arc<dyn Bell>>,
+    notifier: OnceLock<Arc<dyn ReplicaNotifier>>,
 }
 
 impl Announcer {
-    pub(crate) fn ring(&self, bell: Arc<dyn Bell>) {
-        // A second bell would be a second way to the same replicas.
-        let _ = self.bell.set(bell);
+    pub(crate) fn set_notifier(&self, notifier: Arc<dyn ReplicaNotifier>) {
+        // The first notifier stays: a second one would reach the same replicas twice.
+        let _ = self.notifier.set(notifier);
     }
 
     pub(crate) fn subscribe<L: RevocationListener>(&self, listener: &Arc<L>) {
@@ -104,8 +104,8 @@ impl Announcer {
         for entry in entries {
             self.tell(&entry);
         }
-        if let Some(bell) = self.bell.get().filter(|_| !written.is_empty()) {
-            bell.ring();
+        if let Some(notifier) = self.notifier.get().filter(|_| !written.is_empty()) {
+            notifier.notify();
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::value::Value;
-use portcullis_model::{Bell, Clock, Random, RevocationListener, Timestamp};
+use portcullis_model::{Clock, Random, ReplicaNotifier, RevocationListener, Timestamp};
 
 use crate::audit_gathering::Gathering;
 use crate::dialect::Dialect;
@@ -60,9 +60,9 @@ impl Store {
         self.inner.announcer.subscribe(listener);
     }
 
-    /// Rings this bell after each commit that has appended to the revocation log. The first one given stays.
-    pub fn ring(&self, bell: Arc<dyn Bell>) {
-        self.inner.announcer.ring(bell);
+    /// Calls this notifier after each commit that appends to the revocation log. Only the first call has an effect.
+    pub fn set_replica_notifier(&self, notifier: Arc<dyn ReplicaNotifier>) {
+        self.inner.announcer.set_notifier(notifier);
     }
 
     /// The database's time.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use portcullis_model::{Rejected, SecretString};
+use portcullis_model::{InvalidInput, SecretString};
 use sqlx::postgres::PgConnectOptions;
 
 /// Where the data lives. Printing it never shows the password.
@@ -24,13 +24,13 @@ pub enum DatabaseUrl {
 
 impl DatabaseUrl {
     /// Reads `sqlite:///absolute/path` or `postgres://user:password@host:port/database`.
-    pub fn parse(text: &str) -> Result<Self, Rejected> {
+    pub fn parse(text: &str) -> Result<Self, InvalidInput> {
         if let Some(path) = text.strip_prefix("sqlite://") {
             if !path.starts_with('/') || path.ends_with('/') {
-                return Err(Rejected("a SQLite address is sqlite:// and the file's absolute path (sqlite:///var/lib/portcullis/portcullis.db)".into()));
+                return Err(InvalidInput("a SQLite address is sqlite:// and the file's absolute path (sqlite:///var/lib/portcullis/portcullis.db)".into()));
             }
             if path.contains('?') {
-                return Err(Rejected("a SQLite address takes no options after ?".into()));
+                return Err(InvalidInput("a SQLite address takes no options after ?".into()));
             }
             return Ok(Self::sqlite(path));
         }
@@ -38,13 +38,13 @@ impl DatabaseUrl {
             // The parser's own words may repeat parts of the address, password included.
             return match PgConnectOptions::from_str(text) {
                 Ok(_) => Ok(Self::Postgres { url: SecretString::new(text) }),
-                Err(_) => Err(Rejected(
+                Err(_) => Err(InvalidInput(
                     "a PostgreSQL address is postgres://user:password@host:5432/database, special characters in the password percent-encoded"
                         .into(),
                 )),
             };
         }
-        Err(Rejected("a database address begins with sqlite:// or postgres://".into()))
+        Err(InvalidInput("a database address begins with sqlite:// or postgres://".into()))
     }
 
     /// The SQLite file at `path`.

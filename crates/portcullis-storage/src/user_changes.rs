@@ -1,7 +1,7 @@
 //! What changes an account, and which of it ends sessions or makes copies of them stale.
 
 use crate::value::Value;
-use portcullis_model::{PermissionSet, PersonName, Role, SecretString, Timestamp, User, UserId};
+use portcullis_model::{PermissionSet, ProfileName, Role, SecretString, Timestamp, User, UserId};
 
 use crate::dialect::Lock;
 use crate::error::StoreError;
@@ -14,9 +14,9 @@ use crate::users::{read_user, user_columns};
 #[derive(Clone, Debug, Default)]
 pub struct ProfileChange {
     /// A new first name.
-    pub first_name: Option<PersonName>,
+    pub first_name: Option<ProfileName>,
     /// A new last name.
-    pub last_name: Option<PersonName>,
+    pub last_name: Option<ProfileName>,
     /// A new avatar; `Some(None)` takes it away.
     pub avatar: Option<Option<String>>,
 }
@@ -92,7 +92,7 @@ impl Tx {
         change: &ProfileChange,
         at: Timestamp,
     ) -> Result<Option<User>, StoreError> {
-        let name = |name: &Option<PersonName>| name.as_ref().map(|name| name.as_str().to_owned());
+        let name = |name: &Option<ProfileName>| name.as_ref().map(|name| name.as_str().to_owned());
         let values = vec![
             id.0.into(),
             name(&change.first_name).into(),

@@ -1,7 +1,7 @@
 //! Accounts: making and finding them. What changes one stands in `user_changes.rs`.
 
 use crate::value::Value;
-use portcullis_model::{Email, Permission, PermissionSet, PersonName, Role, SecretString, User, UserId, Username};
+use portcullis_model::{Email, Permission, PermissionSet, ProfileName, Role, SecretString, User, UserId, Username};
 
 use crate::dialect::Lock;
 use crate::error::StoreError;
@@ -153,8 +153,8 @@ pub(crate) fn read_user(row: &Row) -> Result<User, StoreError> {
         id: row.user_id("user_id")?,
         email: Email::from_stored(row.get("email")?),
         username: Username::from_stored(row.get("username")?),
-        first_name: PersonName::from_stored(row.get("first_name")?),
-        last_name: PersonName::from_stored(row.get("last_name")?),
+        first_name: ProfileName::from_stored(row.get("first_name")?),
+        last_name: ProfileName::from_stored(row.get("last_name")?),
         avatar: row.get("avatar")?,
         role: row.parsed("role")?,
         is_active: row.get("is_active")?,

@@ -68,7 +68,7 @@ impl Default for Setup {
 
 /// A route for every method that asks nothing of a request but what `change` sets.
 pub(crate) fn route(template: &str, change: impl FnOnce(&mut RoutePolicy)) -> RouteSpec {
-    let mut policy = RoutePolicy { csrf: CsrfPolicy::Exempt, ..RoutePolicy::asking(AuthRequirement::None) };
+    let mut policy = RoutePolicy { csrf: CsrfPolicy::Exempt, ..RoutePolicy::requiring(AuthRequirement::None) };
     change(&mut policy);
     let destination = Destination::BuiltIn(EndpointId(0));
     RouteSpec { template: template.to_owned(), methods: Methods::Any, policy, destination }

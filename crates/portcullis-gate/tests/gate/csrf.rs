@@ -11,7 +11,7 @@ use crate::people::session;
 pub(crate) fn setup() -> Setup {
     let checked = route("/api/v1/checked", |policy| policy.csrf = CsrfPolicy::Checked);
     let auth = route("/api/v1/auth/thing", |policy| policy.csrf = CsrfPolicy::ExemptUnlessCookie);
-    let refresh = route("/api/v1/auth/refresh", |policy| policy.csrf = CsrfPolicy::ExemptButOrigin);
+    let refresh = route("/api/v1/auth/refresh", |policy| policy.csrf = CsrfPolicy::ExemptWithOriginCheck);
     let waived = route("/api/v1/waived", |policy| policy.csrf = CsrfPolicy::Exempt);
     let private = route("/api/v1/private", |policy| {
         policy.csrf = CsrfPolicy::Checked;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use portcullis_gate::{Phase, Rehearsal, RehearsedCaller};
 use portcullis_model::policy::{AuthRequirement, BodyLimit, CsrfPolicy, LimitClass, Methods, RoutePolicy};
-use portcullis_model::{KeyReach, Limit, LimitBy, Multipliers, Permission, Role};
+use portcullis_model::{ApiKeyScopes, Limit, LimitBy, Multipliers, Permission, Role};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -41,7 +41,7 @@ fn policies() -> impl Strategy<Value = RoutePolicy> {
     let csrf = prop::sample::select(vec![
         CsrfPolicy::Checked,
         CsrfPolicy::ExemptUnlessCookie,
-        CsrfPolicy::ExemptButOrigin,
+        CsrfPolicy::ExemptWithOriginCheck,
         CsrfPolicy::Exempt,
     ]);
     let role = prop::option::of(prop::sample::select(Role::ALL.to_vec()));
@@ -73,7 +73,7 @@ fn policies() -> impl Strategy<Value = RoutePolicy> {
                 needs_database: database,
                 limit_class: LimitClass::Api,
                 max_body: BodyLimit::Bytes(10),
-                ..RoutePolicy::asking(auth)
+                ..RoutePolicy::requiring(auth)
             };
             policy.permissions.always.extend(permission);
             policy
@@ -168,7 +168,7 @@ fn sr_46_explain_gives_the_verdict_that_the_request_gets() {
                 old.email_verified = false;
                 bed.tokens.issue("old", &bed.sessions.put(old), i64::MAX);
                 bed.sign_in("root", Role::Admin);
-                let key = bed.api_key(KeyReach::All);
+                let key = bed.api_key(ApiKeyScopes::All);
                 bed.sessions.behind.store(behind, Ordering::SeqCst);
                 for (method, target, mut headers, by_key) in requests {
                     if by_key {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use portcullis_gate::Whom;
 use portcullis_model::policy::LimitClass;
-use portcullis_model::{KeyReach, Limit, LimitBy, Multipliers, Role};
+use portcullis_model::{ApiKeyScopes, Limit, LimitBy, Multipliers, Role};
 
 use crate::bed::{Bed, Setup, own, rate, route};
 use crate::client::Call;
@@ -177,7 +177,7 @@ async fn a_limit_counts_whom_it_says() {
     assert!(passes(bed.get("/header").header("X-Tenant", "b")).await);
     assert!(passes(bed.get("/header")).await);
     assert!(!passes(bed.get("/header")).await, "who does not say is counted by address");
-    let (first, second) = (bed.api_key(KeyReach::All), bed.api_key(KeyReach::All));
+    let (first, second) = (bed.api_key(ApiKeyScopes::All), bed.api_key(ApiKeyScopes::All));
     for _ in 0..3 {
         assert!(passes(bed.get("/key").bearer("ada")).await, "no key is not counted");
     }

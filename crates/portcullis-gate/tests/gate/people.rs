@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 
 use futures_util::future::BoxFuture;
 use portcullis_model::{
-    AccessTokens, Clock, Email, KeyReach, Random, Role, RolePermissions, SessionId, SessionSource, SessionState,
-    SessionsUnavailable, TokenFault, UserId, VerifiedToken, api_key,
+    AccessTokenVerifier, ApiKeyScopes, Clock, Email, Random, Role, RolePermissions, SessionId, SessionSource,
+    SessionState, SessionsUnavailable, TokenError, UserId, VerifiedToken, api_key,
 };
 
 use crate::bed::Bed;
@@ -45,7 +45,7 @@ impl Bed {
 
 impl Bed {
     /// An API key of a new person.
-    pub(crate) fn api_key(&self, reach: KeyReach) -> String {
+    pub(crate) fn api_key(&self, reach: ApiKeyScopes) -> String {
         let key = api_key::generate(&Random::system());
         let mut state = session(Role::Admin);
         state.api_key = Some(reach);
@@ -69,11 +69,11 @@ impl Tokens {
     }
 }
 
-impl AccessTokens for Tokens {
-    fn verify(&self, token: &str, now: i64) -> Result<VerifiedToken, TokenFault> {
+impl AccessTokenVerifier for Tokens {
+    fn verify(&self, token: &str, now: i64) -> Result<VerifiedToken, TokenError> {
         self.verified.fetch_add(1, Ordering::SeqCst);
-        let claims = self.known.lock().expect("sound").get(token).cloned().ok_or(TokenFault::Signature)?;
-        if now < claims.expires { Ok(claims) } else { Err(TokenFault::Lifetime) }
+        let claims = self.known.lock().expect("sound").get(token).cloned().ok_or(TokenError::Signature)?;
+        if now < claims.expires { Ok(claims) } else { Err(TokenError::Lifetime) }
     }
 
     fn trust(&self) -> u64 {

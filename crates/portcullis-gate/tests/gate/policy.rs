@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use portcullis_model::policy::{AuthRequirement, RoutePolicy};
-use portcullis_model::{KeyReach, Role};
+use portcullis_model::{ApiKeyScopes, Role};
 
 use crate::bed::{Bed, Setup, route};
 use crate::people::session;
@@ -40,7 +40,7 @@ async fn a_sign_in_that_is_too_long_ago_does_not_do_and_a_key_never_does() {
     assert_eq!(bed.get("/api/x").bearer("fresh").refusal().await, "permit");
     bed.clock.advance(Duration::from_secs(20));
     assert_eq!(bed.get("/api/x").bearer("fresh").refusal().await, "SignInTooOld { most: 600s }");
-    let key = bed.api_key(KeyReach::All);
+    let key = bed.api_key(ApiKeyScopes::All);
     assert_eq!(bed.get("/api/x").header("X-API-Key", &key).refusal().await, "SignInRequired");
 }
 

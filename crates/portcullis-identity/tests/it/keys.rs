@@ -8,7 +8,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use portcullis_identity::{
     Caller, Identity, IdentityOptions, IdentityParts, KeyPhase, RotationError, SigningAlgorithm,
 };
-use portcullis_model::{Random, SecretRing, SecretString, TokenFault};
+use portcullis_model::{Random, SecretRing, SecretString, TokenError};
 use serde_json::{Value, json};
 
 use crate::house::{DAY, House, PASSWORD, caller, house, house_with, options};
@@ -28,7 +28,7 @@ async fn token(house: &House) -> SecretString {
     house.login("ada@example.com", PASSWORD).await.expect("signed in").tokens.access
 }
 
-fn verify(identity: &Identity, house: &House, token: &SecretString) -> Result<(), TokenFault> {
+fn verify(identity: &Identity, house: &House, token: &SecretString) -> Result<(), TokenError> {
     identity.tokens().verify(token.expose(), house.clock.unix_seconds()).map(|_| ())
 }
 
@@ -101,7 +101,7 @@ async fn sr_41_what_a_leaked_key_signed_is_refused_once_it_is_retired_also_when_
     house.clock.advance(MINUTE);
     let kid = header(&leaked)["kid"].as_str().expect("a kid").to_owned();
     house.identity.retire_key(&kid, true, &shell).await.expect("by force");
-    assert_eq!(verify(&house.identity, &house, &leaked), Err(TokenFault::Foreign));
+    assert_eq!(verify(&house.identity, &house, &leaked), Err(TokenError::Foreign));
     assert_ne!(tokens.trust(), trust, "remembered tokens are verified anew");
     assert_eq!(verify(&house.identity, &house, &token(&house).await), Ok(()));
 }
@@ -138,7 +138,7 @@ async fn sr_30_es256_by_choice_beside_ed25519_and_each_key_checks_its_own_algori
     );
     let forged = jsonwebtoken::encode(&forged, &claims.expect("JSON"), &EncodingKey::from_ed_der(mine.as_ref()));
     let forged = SecretString::new(forged.expect("signed"));
-    assert_eq!(verify(&house.identity, &house, &forged), Err(TokenFault::Foreign));
+    assert_eq!(verify(&house.identity, &house, &forged), Err(TokenError::Foreign));
 }
 
 #[tokio::test]
@@ -177,7 +177,7 @@ async fn jwt_secrets_are_replaced_by_a_list_too() {
         assert_eq!(verify(&house.identity, &house, good), Ok(()));
     }
     house.identity.replace_secrets(encryption(), Some(&ring(&[new]))).await.expect("read anew");
-    assert_eq!(verify(&house.identity, &house, &before), Err(TokenFault::Foreign));
+    assert_eq!(verify(&house.identity, &house, &before), Err(TokenError::Foreign));
     let gone = house.identity.replace_secrets(encryption(), None).await;
     assert!(gone.is_err(), "another kind of key needs a restart");
     assert!(matches!(

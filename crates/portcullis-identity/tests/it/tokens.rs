@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as B64;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use portcullis_identity::IdentityOptions;
-use portcullis_model::{SecretString, TokenFault};
+use portcullis_model::{SecretString, TokenError};
 use serde_json::{Value, json};
 
 use crate::house::{House, house, house_with, open, options};
@@ -22,7 +22,7 @@ fn encode(value: &Value) -> String {
     B64.encode(value.to_string())
 }
 
-fn verify(house: &House, token: &str) -> Result<(), TokenFault> {
+fn verify(house: &House, token: &str) -> Result<(), TokenError> {
     house.identity.tokens().verify(token, house.clock.unix_seconds()).map(|_| ())
 }
 
@@ -80,7 +80,7 @@ async fn sr_30_hs256_over_the_public_key_is_refused() {
         header.typ = Some("at+jwt".to_owned());
         header.kid = part(&good, 0)["kid"].as_str().map(str::to_owned);
         let forged = jsonwebtoken::encode(&header, &part(&good, 1), &EncodingKey::from_secret(secret)).expect("signed");
-        assert_eq!(verify(&house, &forged), Err(TokenFault::Foreign));
+        assert_eq!(verify(&house, &forged), Err(TokenError::Foreign));
     }
 }
 
@@ -127,7 +127,7 @@ async fn sr_31_another_type_issuer_audience_or_claim_is_refused() {
     let (house, sign) = hmac_house().await;
     assert_eq!(verify(&house, &sign("at+jwt", json!({}))), Ok(()));
     for typ in ["JWT", "jwt", "refresh+jwt", "AT+JWT", "application/at+jwt"] {
-        assert_eq!(verify(&house, &sign(typ, json!({}))), Err(TokenFault::Foreign), "{typ}");
+        assert_eq!(verify(&house, &sign(typ, json!({}))), Err(TokenError::Foreign), "{typ}");
     }
     for wrong in [
         json!({"iss": "somebody else"}),
@@ -154,9 +154,9 @@ async fn sr_30_a_token_lives_from_nbf_until_exp_to_the_second() {
     let (nbf, exp) = (claims["nbf"].as_i64().expect("nbf"), claims["exp"].as_i64().expect("exp"));
     let at = |now: i64| house.identity.tokens().verify(&good, now).map(|_| ());
     assert_eq!(at(nbf), Ok(()));
-    assert_eq!(at(nbf - 1), Err(TokenFault::Lifetime), "from the future");
+    assert_eq!(at(nbf - 1), Err(TokenError::Lifetime), "from the future");
     assert_eq!(at(exp - 1), Ok(()));
-    assert_eq!(at(exp), Err(TokenFault::Lifetime), "expired by a second");
+    assert_eq!(at(exp), Err(TokenError::Lifetime), "expired by a second");
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use portcullis_mail::{SmtpOptions, SmtpSender, SmtpUrl, parse_from};
 use portcullis_model::mail::{MailError, MailKind, MailSender, OutgoingMail};
-use portcullis_model::{Clock, Email, PersonName, Random, SecretString};
+use portcullis_model::{Clock, Email, ProfileName, Random, SecretString};
 use portcullis_testkit::{PrivateSmtp, free_port};
 
 const USER: &str = "ada:only-for-tests";
@@ -27,7 +27,7 @@ fn mail(to: &str) -> OutgoingMail {
         id: portcullis_model::ids::new_uuid(&clock, &Random::system()),
         created_at: clock.now(),
         to: Email::parse(to).expect("valid"),
-        name: PersonName::parse("First name", "Zoë, the \"Countess\"").expect("valid"),
+        name: ProfileName::parse("First name", "Zoë, the \"Countess\"").expect("valid"),
         kind: MailKind::ResetPassword,
         link: SecretString::new("https://gate.example/reset-password#the-token"),
         works_for: Some("30 minutes"),
@@ -96,7 +96,7 @@ async fn nothing_is_sent_unless_the_connection_is_what_the_address_says() {
         (format!("smtps://localhost:{}", secured.tls_port()), Some(secured.authority())),
     ] {
         let told = sender(&url, authorities).send(mail("ada@example.com")).await.expect_err("not sent");
-        assert!(matches!(told, MailError::Later(_)), "{url}: {told:?}");
+        assert!(matches!(told, MailError::Temporary(_)), "{url}: {told:?}");
     }
     assert!(plain.mails().is_empty() && secured.mails().is_empty());
 }
@@ -109,16 +109,16 @@ async fn what_may_pass_is_told_from_what_never_will() {
     for (behaviour, told) in [("busy", "451"), ("die", ""), ("sleep", "within 2 s")] {
         server.will(behaviour);
         let error = attempt(&url).await.expect_err(behaviour);
-        assert!(matches!(&error, MailError::Later(why) if why.contains(told)), "{behaviour}: {error:?}");
+        assert!(matches!(&error, MailError::Temporary(why) if why.contains(told)), "{behaviour}: {error:?}");
     }
     server.will("reject");
     let error = attempt(&url).await.expect_err("refused");
-    assert!(matches!(&error, MailError::Never(why) if why.contains("550")), "{error:?}");
+    assert!(matches!(&error, MailError::Permanent(why) if why.contains("550")), "{error:?}");
     server.will("take");
     let wrong = attempt(&format!("smtp://ada:wrong@127.0.0.1:{}", server.port())).await.expect_err("not signed in");
-    assert!(matches!(&wrong, MailError::Later(_)), "a wrong password is mended by somebody: {wrong:?}");
+    assert!(matches!(&wrong, MailError::Temporary(_)), "a wrong password is mended by somebody: {wrong:?}");
     let nobody = attempt(&format!("smtp://127.0.0.1:{}", free_port())).await.expect_err("nobody listens");
-    assert!(matches!(nobody, MailError::Later(_)), "{nobody:?}");
+    assert!(matches!(nobody, MailError::Temporary(_)), "{nobody:?}");
     assert!(server.mails().is_empty());
     attempt(&url).await.expect("taken at last");
     assert_eq!(server.mails().len(), 1);

@@ -19,9 +19,9 @@ use portcullis_gate::{
 };
 use portcullis_model::policy::{Environment, Forwarding};
 use portcullis_model::{
-    AccessTokens, AuthRequirement, BodyLimit, Clock, Email, Methods, Random, Revocation, RevocationListener, Role,
-    RolePermissions, RoutePolicy, SecretString, SessionId, SessionSource, SessionState, SessionsUnavailable,
-    TokenFault, UserId, VerifiedToken,
+    AccessTokenVerifier, AuthRequirement, BodyLimit, Clock, Email, Methods, Random, Revocation, RevocationListener,
+    Role, RolePermissions, RoutePolicy, SecretString, SessionId, SessionSource, SessionState, SessionsUnavailable,
+    TokenError, UserId, VerifiedToken,
 };
 use portcullis_proxy::{Proxy, ProxyError, ProxyParts, Upstream, Upstreams};
 use portcullis_telemetry::{Metrics, MetricsOptions};
@@ -76,7 +76,7 @@ impl Gateway {
         let metrics = Metrics::new(&MetricsOptions::default(), "test");
         let people = Arc::new(People::new());
         let parts = GateParts {
-            tokens: Arc::clone(&people) as Arc<dyn AccessTokens>,
+            tokens: Arc::clone(&people) as Arc<dyn AccessTokenVerifier>,
             sessions: Arc::clone(&people) as Arc<dyn SessionSource>,
             shared_limits: None,
             clock: Clock::system(),
@@ -141,7 +141,7 @@ fn config(setup: Setup, metrics: &Metrics) -> GateConfig {
     let policy = RoutePolicy {
         max_body: setup.max_body,
         timeout: setup.timeout,
-        ..RoutePolicy::asking(AuthRequirement::Optional)
+        ..RoutePolicy::requiring(AuthRequirement::Optional)
     };
     let route = RouteSpec {
         template: "/api/v1/things/{*rest}".to_owned(),
@@ -232,9 +232,9 @@ fn session(role: Role) -> SessionState {
     }
 }
 
-impl AccessTokens for People {
-    fn verify(&self, token: &str, _now: i64) -> Result<VerifiedToken, TokenFault> {
-        let session = self.0.get(token).ok_or(TokenFault::Signature)?;
+impl AccessTokenVerifier for People {
+    fn verify(&self, token: &str, _now: i64) -> Result<VerifiedToken, TokenError> {
+        let session = self.0.get(token).ok_or(TokenError::Signature)?;
         Ok(VerifiedToken {
             session_id: session.id,
             user_id: session.user_id,

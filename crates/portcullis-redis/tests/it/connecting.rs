@@ -45,7 +45,7 @@ async fn a_user_with_only_the_rights_that_the_page_names_is_enough() {
     let _listening = far.on(&there, &stop);
     far.reaches(1).await;
     let before = far.times();
-    portcullis_model::Bell::ring(&*here.bell());
+    portcullis_model::ReplicaNotifier::notify(&*here.notifier());
     far.reaches(before + 1).await;
     stop.cancel();
 }

@@ -36,7 +36,7 @@ async fn hears(here: &Redis, there: &Redis) {
     far.reaches(1).await;
     let before = far.times();
     until("a ring is heard", async || {
-        here.bell().ring();
+        here.notifier().notify();
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         far.times() > before
     })
@@ -80,7 +80,7 @@ async fn behind_sentinel_before_and_after_a_fail_over() {
     .await;
     let before = far.times();
     until("a ring is heard again", async || {
-        here.bell().ring();
+        here.notifier().notify();
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         far.times() > before
     })

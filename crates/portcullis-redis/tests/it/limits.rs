@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use portcullis_model::SharedTake;
+use portcullis_model::GcraOutcome;
 use portcullis_testkit::PrivateRedis;
 use tokio::task::JoinSet;
 
@@ -27,7 +27,7 @@ async fn a_burst_passes_the_next_waits_its_interval_and_subjects_do_not_share() 
     let limits = connect(&server.url()).await.limits();
     let take = async |subject: &str| limits.take(subject, rate("3/3s")).await.expect("is counted");
     for spent in 1..=3_u64 {
-        let SharedTake { ahead, retry } = take("a").await;
+        let GcraOutcome { ahead, retry } = take("a").await;
         assert_eq!(retry, None);
         assert!(ahead <= Duration::from_secs(spent) && ahead > Duration::from_millis(spent * 1000 - 500), "{ahead:?}");
     }

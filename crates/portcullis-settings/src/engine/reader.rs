@@ -1,7 +1,7 @@
 //! Reading one section: typed values out of what was written, and a notice for
 //! everything that is not as it should be.
 
-use portcullis_model::{Rejected, input::did_you_mean};
+use portcullis_model::{InvalidInput, input::did_you_mean};
 
 use super::key::{Key, Preset, Section};
 use super::notice::{Notice, Place, Problems};
@@ -80,7 +80,7 @@ impl<'t, 'p> Reader<'t, 'p> {
     }
 
     /// A text, a number or a date, parsed; `None` when it is absent or wrong.
-    pub(crate) fn optional<T>(&mut self, key: &Key, parse: impl Fn(&str) -> Result<T, Rejected>) -> Option<T> {
+    pub(crate) fn optional<T>(&mut self, key: &Key, parse: impl Fn(&str) -> Result<T, InvalidInput>) -> Option<T> {
         let node = self.node(key)?;
         match scalar(node).map(|text| parse(&text)) {
             Some(Ok(value)) => Some(value),
@@ -96,7 +96,7 @@ impl<'t, 'p> Reader<'t, 'p> {
     }
 
     /// As [`optional`](Self::optional), with the key's default in place of what is absent or wrong.
-    pub(crate) fn value<T>(&mut self, key: &Key, parse: impl Fn(&str) -> Result<T, Rejected>) -> T {
+    pub(crate) fn value<T>(&mut self, key: &Key, parse: impl Fn(&str) -> Result<T, InvalidInput>) -> T {
         self.optional(key, &parse).unwrap_or_else(|| parse(preset(key)).expect("a key's default can be read"))
     }
 
@@ -130,13 +130,18 @@ impl<'t, 'p> Reader<'t, 'p> {
     }
 
     /// A list of texts, each parsed; in the environment separated by commas. What is wrong is left out.
-    pub(crate) fn list<T>(&mut self, key: &Key, parse: impl Fn(&str) -> Result<T, Rejected>) -> Vec<T> {
+    pub(crate) fn list<T>(&mut self, key: &Key, parse: impl Fn(&str) -> Result<T, InvalidInput>) -> Vec<T> {
         let Some(node) = self.node(key) else { return Vec::new() };
         self.items(key, node, parse)
     }
 
     /// As [`list`](Self::list), for a node of the reader's choice.
-    pub(crate) fn items<T>(&mut self, key: &Key, node: &Node, parse: impl Fn(&str) -> Result<T, Rejected>) -> Vec<T> {
+    pub(crate) fn items<T>(
+        &mut self,
+        key: &Key,
+        node: &Node,
+        parse: impl Fn(&str) -> Result<T, InvalidInput>,
+    ) -> Vec<T> {
         let node = node.structured();
         let items: Vec<Node> = match &node.value {
             Value::List(items) => items.clone(),
@@ -163,7 +168,7 @@ impl<'t, 'p> Reader<'t, 'p> {
         values
     }
 
-    fn reject_value(&mut self, key: &Key, node: &Node, reason: &Rejected) {
+    fn reject_value(&mut self, key: &Key, node: &Node, reason: &InvalidInput) {
         let path = self.path(key);
         let message = match &node.value {
             _ if key.secret => format!("{path} cannot be used"),
@@ -210,12 +215,12 @@ fn scalar(node: &Node) -> Option<String> {
     }
 }
 
-fn parse_number(text: &str, least: u32, most: u32) -> Result<u32, Rejected> {
+fn parse_number(text: &str, least: u32, most: u32) -> Result<u32, InvalidInput> {
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let number = if digits { text.parse().ok() } else { None };
     number
         .filter(|number| (least..=most).contains(number))
-        .ok_or_else(|| Rejected(format!("it is a whole number from {least} to {most}")))
+        .ok_or_else(|| InvalidInput(format!("it is a whole number from {least} to {most}")))
 }
 
 fn preset(key: &Key) -> &'static str {

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use portcullis_model::Rejected;
-use portcullis_model::span::parse_duration;
+use portcullis_model::InvalidInput;
+use portcullis_model::duration::parse_duration;
 
 use crate::engine::key::{Key, Preset, Section};
 use crate::engine::notice::Problems;
@@ -27,7 +27,7 @@ pub(crate) fn read(tree: &Table, problems: &mut Problems) -> Option<Duration> {
     Reader::open(tree, &SECTION, problems).value(&KEEP, |text| match text {
         "off" => Ok(None),
         text => match parse_duration(text)? {
-            kept if kept < LEAST => Err(Rejected("the audit log is kept for a day at least (1d)".to_owned())),
+            kept if kept < LEAST => Err(InvalidInput("the audit log is kept for a day at least (1d)".to_owned())),
             kept => Ok(Some(kept)),
         },
     })

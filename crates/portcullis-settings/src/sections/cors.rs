@@ -1,6 +1,6 @@
 //! `[cors]`: whose pages may read answers.
 
-use portcullis_model::Rejected;
+use portcullis_model::InvalidInput;
 use url::Url;
 
 use crate::engine::key::{Key, Preset, Section};
@@ -23,14 +23,14 @@ pub(crate) fn read(tree: &Table, problems: &mut Problems) -> Vec<String> {
 }
 
 /// An origin in the one spelling that browsers send (RFC 6454 §6.2).
-pub(crate) fn parse_origin(text: &str) -> Result<String, Rejected> {
+pub(crate) fn parse_origin(text: &str) -> Result<String, InvalidInput> {
     let form = "an origin is scheme, host and port (https://app.example.com, http://localhost:3000)";
     if text == "*" {
-        return Err(Rejected(format!("every site would read answers with the visitor's cookies; {form}")));
+        return Err(InvalidInput(format!("every site would read answers with the visitor's cookies; {form}")));
     }
     let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.host().is_some());
-    let origin = url.map(|url| url.origin().ascii_serialization()).ok_or_else(|| Rejected(form.to_owned()))?;
-    if origin == text { Ok(origin) } else { Err(Rejected(format!("browsers write it as {origin}"))) }
+    let origin = url.map(|url| url.origin().ascii_serialization()).ok_or_else(|| InvalidInput(form.to_owned()))?;
+    if origin == text { Ok(origin) } else { Err(InvalidInput(format!("browsers write it as {origin}"))) }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! `[demo]`: the sign-in that shows the product without an account.
 
 use portcullis_model::policy::Environment;
-use portcullis_model::{Email, Rejected, SecretString};
+use portcullis_model::{Email, InvalidInput, SecretString};
 
 use crate::engine::key::{Key, Preset, Section};
 use crate::engine::notice::{Notice, Problems};
@@ -41,7 +41,7 @@ pub(crate) fn read(
     let mut section = Reader::open(tree, &SECTION, problems);
     let enabled = section.flag(&ENABLED);
     let email = section.optional(&EMAIL, Email::parse);
-    let password = section.optional(&PASSWORD, |text| Ok::<_, Rejected>(SecretString::new(text)));
+    let password = section.optional(&PASSWORD, |text| Ok::<_, InvalidInput>(SecretString::new(text)));
     if !enabled {
         return None;
     }

@@ -1,9 +1,9 @@
 //! `[headers]`: what tells browsers to be careful with answers.
 
 use portcullis_gate::SecurityHeaderOptions;
-use portcullis_model::Rejected;
+use portcullis_model::InvalidInput;
+use portcullis_model::duration::parse_duration;
 use portcullis_model::policy::Environment;
-use portcullis_model::span::parse_duration;
 
 use crate::engine::key::{Key, Preset, Section};
 use crate::engine::notice::{Notice, Problems};
@@ -86,14 +86,14 @@ pub(crate) fn read(
             if good {
                 Ok(off(text))
             } else {
-                Err(Rejected("write sources between spaces, as in 'self' https://partner.example".to_owned()))
+                Err(InvalidInput("write sources between spaces, as in 'self' https://partner.example".to_owned()))
             }
         }),
         referrer_policy: section.value(&REFERRER_POLICY, |text| {
             if text == "off" || POLICIES.contains(&text) {
                 Ok(off(text))
             } else {
-                Err(Rejected(format!("it is one of {}", POLICIES.join(", "))))
+                Err(InvalidInput(format!("it is one of {}", POLICIES.join(", "))))
             }
         }),
         overrides: section.flag(&OVERRIDE),

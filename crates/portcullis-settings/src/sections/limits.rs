@@ -2,7 +2,7 @@
 
 use portcullis_gate::LimitsConfig;
 use portcullis_model::input::did_you_mean;
-use portcullis_model::{Limit, LimitBy, Multipliers, Rate, Rejected, Role, Unshared, policy::Environment};
+use portcullis_model::{InvalidInput, Limit, LimitBy, Multipliers, Rate, Role, WithoutRedis, policy::Environment};
 
 use crate::engine::key::{Key, Preset, Section};
 use crate::engine::notice::{Notice, Problems};
@@ -63,7 +63,7 @@ static LIMIT: Section = Section { name: "limit", keys: &[&RATE, &BY, &NAME, &MUL
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Defaults {
     multipliers: Multipliers,
-    unshared: Unshared,
+    without_redis: WithoutRedis,
 }
 
 pub(crate) fn read(
@@ -76,7 +76,7 @@ pub(crate) fn read(
     let enabled = section.flag(&ENABLED);
     let defaults = Defaults {
         multipliers: multipliers(&mut section).unwrap_or_default(),
-        unshared: section.value(&WITHOUT_REDIS, parse_unshared),
+        without_redis: section.value(&WITHOUT_REDIS, parse_without_redis),
     };
     let config = LimitsConfig {
         auth: preset(&mut section, &AUTH, &defaults),
@@ -149,13 +149,19 @@ fn one(
     let by = table.optional(&BY, parse_by).unwrap_or_else(|| by.clone());
     let name = table.optional(&NAME, parse_name).unwrap_or_else(|| name.to_owned());
     let own = multipliers(&mut table);
-    let unshared = table.optional(&WITHOUT_REDIS, parse_unshared).unwrap_or(defaults.unshared);
+    let without_redis = table.optional(&WITHOUT_REDIS, parse_without_redis).unwrap_or(defaults.without_redis);
     let multipliers = own.unwrap_or_else(|| inherited(&by, defaults));
-    rate.map(|rate| Limit { name: name.as_str().into(), rate, by, multipliers, unshared })
+    rate.map(|rate| Limit { name: name.as_str().into(), rate, by, multipliers, without_redis })
 }
 
 fn simple(name: &str, rate: Rate, by: &LimitBy, defaults: &Defaults) -> Limit {
-    Limit { name: name.into(), rate, by: by.clone(), multipliers: inherited(by, defaults), unshared: defaults.unshared }
+    Limit {
+        name: name.into(),
+        rate,
+        by: by.clone(),
+        multipliers: inherited(by, defaults),
+        without_redis: defaults.without_redis,
+    }
 }
 
 /// Limits of addresses must not wait to know who calls.
@@ -199,23 +205,23 @@ fn multipliers(section: &mut Reader<'_, '_>) -> Option<Multipliers> {
     Some(Multipliers::new(of))
 }
 
-fn parse_unshared(text: &str) -> Result<Unshared, Rejected> {
-    one_of(text, &[("local", Unshared::Local), ("open", Unshared::Open), ("closed", Unshared::Closed)])
+fn parse_without_redis(text: &str) -> Result<WithoutRedis, InvalidInput> {
+    one_of(text, &[("local", WithoutRedis::Local), ("open", WithoutRedis::Open), ("closed", WithoutRedis::Closed)])
 }
 
 const KINDS: [&str; 5] = ["address", "caller", "api_key", "role", "everybody"];
 
-fn parse_by(text: &str) -> Result<LimitBy, Rejected> {
+fn parse_by(text: &str) -> Result<LimitBy, InvalidInput> {
     if let Some(name) = text.strip_prefix("header:") {
         let name = name.trim().to_ascii_lowercase();
         // Whoever is counted by a secret has it kept under its hash, but it should not have to be.
         if ["authorization", "cookie", "x-api-key"].contains(&name.as_str()) {
-            return Err(Rejected("credentials are counted by \"caller\" or \"api_key\"".to_owned()));
+            return Err(InvalidInput("credentials are counted by \"caller\" or \"api_key\"".to_owned()));
         }
         let header = http::HeaderName::try_from(name.as_str());
         return header
             .map(|header| LimitBy::Header(header.as_str().into()))
-            .map_err(|_| Rejected("after header: comes the name of a header, such as header:x-tenant".to_owned()));
+            .map_err(|_| InvalidInput("after header: comes the name of a header, such as header:x-tenant".to_owned()));
     }
     match text {
         "address" => Ok(LimitBy::Address),
@@ -224,19 +230,19 @@ fn parse_by(text: &str) -> Result<LimitBy, Rejected> {
         "role" => Ok(LimitBy::Role),
         "everybody" => Ok(LimitBy::Everybody),
         _ => match did_you_mean(text, KINDS) {
-            Some(near) => Err(Rejected(format!("did you mean `{near}`?"))),
-            None => Err(Rejected(format!("it is {} or header:<name>", KINDS.join(", ")))),
+            Some(near) => Err(InvalidInput(format!("did you mean `{near}`?"))),
+            None => Err(InvalidInput(format!("it is {} or header:<name>", KINDS.join(", ")))),
         },
     }
 }
 
-fn parse_name(text: &str) -> Result<String, Rejected> {
+fn parse_name(text: &str) -> Result<String, InvalidInput> {
     let good = (1..=32).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_');
     if good {
         Ok(text.to_owned())
     } else {
-        Err(Rejected("a name is 1 to 32 characters: letters a-z, digits, - and _".to_owned()))
+        Err(InvalidInput("a name is 1 to 32 characters: letters a-z, digits, - and _".to_owned()))
     }
 }
 
@@ -272,9 +278,12 @@ mod tests {
             api = { rate = \"5/1s\", by = \"everybody\" }\n";
         let limits = settings(file, &[("PORTCULLIS__LIMITS__READS", "{ rate = \"7/1m\", by = \"role\" }")]).limits;
         let writes = limits.writes.expect("set");
-        assert_eq!((writes.rate_for(Some(Role::Admin)).limit, writes.unshared), (100, Unshared::Open));
+        assert_eq!((writes.rate_for(Some(Role::Admin)).limit, writes.without_redis), (100, WithoutRedis::Open));
         let api = limits.api.expect("set");
-        assert_eq!((api.by.clone(), api.unshared, api.needs_caller()), (LimitBy::Everybody, Unshared::Closed, false));
+        assert_eq!(
+            (api.by.clone(), api.without_redis, api.needs_caller()),
+            (LimitBy::Everybody, WithoutRedis::Closed, false)
+        );
         assert_eq!(text(limits.reads.as_ref()).as_deref(), Some("reads 7/60s by role"));
     }
 

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use portcullis_model::{Rejected, policy::Environment};
+use portcullis_model::{InvalidInput, policy::Environment};
 
 use crate::engine::key::{Key, Preset};
 use crate::engine::layers::Layers;
@@ -57,7 +57,7 @@ const DEFAULT_PORT: u16 = 8000;
 fn part<T>(
     variable: Option<&Variable>,
     problems: &mut Problems,
-    parse: impl Fn(&str) -> Result<T, Rejected>,
+    parse: impl Fn(&str) -> Result<T, InvalidInput>,
 ) -> Option<T> {
     let variable = variable?;
     parse(&variable.value)
@@ -69,8 +69,8 @@ fn part<T>(
 }
 
 /// `0.0.0.0:8000`, `[::1]:8000`, `localhost:8000`, `:8000`.
-fn parse_listen(text: &str, default_host: IpAddr) -> Result<SocketAddr, Rejected> {
-    let wrong = || Rejected("an address is host:port (127.0.0.1:8000, [::1]:8000, localhost:8000)".to_owned());
+fn parse_listen(text: &str, default_host: IpAddr) -> Result<SocketAddr, InvalidInput> {
+    let wrong = || InvalidInput("an address is host:port (127.0.0.1:8000, [::1]:8000, localhost:8000)".to_owned());
     let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
     let host = match host {
         "" => default_host,
@@ -80,19 +80,19 @@ fn parse_listen(text: &str, default_host: IpAddr) -> Result<SocketAddr, Rejected
     Ok(SocketAddr::new(host, parse_port(port)?))
 }
 
-fn parse_host(text: &str) -> Result<IpAddr, Rejected> {
+fn parse_host(text: &str) -> Result<IpAddr, InvalidInput> {
     match text {
         "localhost" => Ok(Ipv4Addr::LOCALHOST.into()),
         _ => text.parse().map_err(|_| {
-            Rejected("a host to listen on is an IP address (127.0.0.1, 0.0.0.0, ::) or localhost".to_owned())
+            InvalidInput("a host to listen on is an IP address (127.0.0.1, 0.0.0.0, ::) or localhost".to_owned())
         }),
     }
 }
 
-fn parse_port(text: &str) -> Result<u16, Rejected> {
+fn parse_port(text: &str) -> Result<u16, InvalidInput> {
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let port = if digits { text.parse().ok() } else { None };
-    port.ok_or_else(|| Rejected("a port is a number from 0 to 65535; 0 takes a free one".to_owned()))
+    port.ok_or_else(|| InvalidInput("a port is a number from 0 to 65535; 0 takes a free one".to_owned()))
 }
 
 /// An address that this machine can connect to, for one that is listened on.

@@ -1,6 +1,6 @@
 //! `[log]`: what is logged, and how it is written.
 
-use portcullis_model::{Rejected, policy::Environment};
+use portcullis_model::{InvalidInput, policy::Environment};
 
 use crate::engine::key::{Key, Preset, Section};
 use crate::engine::notice::Problems;
@@ -53,14 +53,14 @@ pub(crate) fn read(tree: &Table, environment: Environment, problems: &mut Proble
     Log { filter: section.value(&LEVEL, parse_filter), format: format.unwrap_or(by_default) }
 }
 
-fn parse_filter(text: &str) -> Result<String, Rejected> {
+fn parse_filter(text: &str) -> Result<String, InvalidInput> {
     for part in text.split(',') {
         let (target, level) = part.rsplit_once('=').map_or((None, part), |(target, level)| (Some(target), level));
         if !LEVELS.contains(&level.to_ascii_lowercase().as_str()) {
-            return Err(Rejected(unknown_hint(level, LEVELS.into_iter())));
+            return Err(InvalidInput(unknown_hint(level, LEVELS.into_iter())));
         }
         if target.is_some_and(|target| target.is_empty() || !target.bytes().all(is_target)) {
-            return Err(Rejected("a part is a module's name (info,portcullis_gate=debug)".to_owned()));
+            return Err(InvalidInput("a part is a module's name (info,portcullis_gate=debug)".to_owned()));
         }
     }
     Ok(text.to_ascii_lowercase())

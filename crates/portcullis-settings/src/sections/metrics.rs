@@ -1,6 +1,6 @@
 //! `[metrics]`: the buckets of the histograms.
 
-use portcullis_model::Rejected;
+use portcullis_model::InvalidInput;
 use portcullis_telemetry::MetricsOptions;
 
 use crate::engine::key::{Key, Preset, Section};
@@ -41,7 +41,7 @@ fn buckets(section: &mut Reader<'_, '_>, key: &Key, default: Vec<f64>) -> Vec<f6
     }
     let bounds = section.list(key, |text| {
         let bound = text.parse::<f64>().ok().filter(|bound| bound.is_finite() && *bound > 0.0);
-        bound.ok_or_else(|| Rejected("a bound is a number of seconds above 0".to_owned()))
+        bound.ok_or_else(|| InvalidInput("a bound is a number of seconds above 0".to_owned()))
     });
     if bounds.is_empty() || bounds.len() > MOST_BUCKETS || bounds.windows(2).any(|pair| pair[0] >= pair[1]) {
         section.reject(

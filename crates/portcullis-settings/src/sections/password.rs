@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use portcullis_identity::DenyList;
-use portcullis_model::Rejected;
+use portcullis_model::InvalidInput;
 use portcullis_model::password::{MAX_LENGTH, MIN_LENGTH_FLOOR};
 
 use crate::engine::key::{Key, Preset, Section};
@@ -89,8 +89,8 @@ pub(crate) fn read(tree: &Table, folder: &Path, problems: &mut Problems, advice:
     password
 }
 
-fn read_denied(path: &Path) -> Result<DenyList, Rejected> {
-    DenyList::read(path).map_err(|error| Rejected(format!("{}: {error}", path.display())))
+fn read_denied(path: &Path) -> Result<DenyList, InvalidInput> {
+    DenyList::read(path).map_err(|error| InvalidInput(format!("{}: {error}", path.display())))
 }
 
 #[cfg(test)]

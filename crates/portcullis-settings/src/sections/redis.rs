@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use portcullis_model::Rejected;
+use portcullis_model::InvalidInput;
 use portcullis_redis::RedisUrl;
 
 use crate::engine::key::{Key, Preset, Section};
@@ -62,13 +62,13 @@ pub(crate) fn read(tree: &Table, problems: &mut Problems) -> Option<Redis> {
     url.map(|url| Redis { url, prefix, connect_timeout, authorities })
 }
 
-fn parse_prefix(text: &str) -> Result<String, Rejected> {
+fn parse_prefix(text: &str) -> Result<String, InvalidInput> {
     // Braces would decide in which part of a cluster a key lies.
     let good = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
     if (1..=PREFIX_LENGTH).contains(&text.len()) && text.bytes().all(good) {
         Ok(text.to_owned())
     } else {
-        Err(Rejected("a prefix is 1 to 64 letters, digits and - _ . :".into()))
+        Err(InvalidInput("a prefix is 1 to 64 letters, digits and - _ . :".into()))
     }
 }
 

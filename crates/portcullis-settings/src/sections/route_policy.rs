@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use portcullis_model::policy::{MethodPermissions, Methods, RoutePolicy};
 use portcullis_model::size::parse_size;
-use portcullis_model::{AuthRequirement, BodyLimit, CsrfPolicy, Permission, Rejected, Role};
+use portcullis_model::{AuthRequirement, BodyLimit, CsrfPolicy, InvalidInput, Permission, Role};
 
 use crate::engine::key::{Key, Preset};
 use crate::engine::notice::Notice;
@@ -130,7 +130,7 @@ pub(crate) fn read(
         )
     });
     let roles = section.list(&ROLES, |text| {
-        text.parse::<Role>().map_err(|_| Rejected(unknown_hint(text, Role::ALL.into_iter().map(Role::as_str))))
+        text.parse::<Role>().map_err(|_| InvalidInput(unknown_hint(text, Role::ALL.into_iter().map(Role::as_str))))
     });
     let permissions = permissions(section, methods);
     let asks = |key: &Key| match section.node(key).map(|node| &node.value) {
@@ -166,7 +166,7 @@ pub(crate) fn read(
         security_headers: section.flag(&SECURITY_HEADERS),
         max_body: own_limit.unwrap_or(max_body),
         timeout: section.value(&TIMEOUT, positive_duration),
-        ..RoutePolicy::asking(auth)
+        ..RoutePolicy::requiring(auth)
     }
 }
 
@@ -207,21 +207,21 @@ fn answers(methods: &Methods, name: &str) -> bool {
 /// `CONNECT` asks for a tunnel to anywhere, `TRACE` echoes credentials: neither is carried.
 const KNOWN_METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
-fn parse_method(text: &str) -> Result<String, Rejected> {
+fn parse_method(text: &str) -> Result<String, InvalidInput> {
     match text {
-        "CONNECT" | "TRACE" => Err(Rejected(format!("{text} is never carried to an upstream"))),
+        "CONNECT" | "TRACE" => Err(InvalidInput(format!("{text} is never carried to an upstream"))),
         _ if KNOWN_METHODS.contains(&text) => Ok(text.to_owned()),
         _ if KNOWN_METHODS.contains(&text.to_ascii_uppercase().as_str()) => {
-            Err(Rejected(format!("did you mean `{}`?", text.to_ascii_uppercase())))
+            Err(InvalidInput(format!("did you mean `{}`?", text.to_ascii_uppercase())))
         }
         // RFC 9110 §9.1: more methods exist, and they are upper-case by custom.
         _ if (3..=32).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_uppercase() || b == b'-') => {
             match portcullis_model::input::did_you_mean(text, KNOWN_METHODS) {
-                Some(near) => Err(Rejected(format!("did you mean `{near}`?"))),
+                Some(near) => Err(InvalidInput(format!("did you mean `{near}`?"))),
                 None => Ok(text.to_owned()),
             }
         }
-        _ => Err(Rejected(unknown_hint(text, KNOWN_METHODS.into_iter()))),
+        _ => Err(InvalidInput(unknown_hint(text, KNOWN_METHODS.into_iter()))),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use portcullis_gate::{Destination, RouteSpec};
-use portcullis_model::Rejected;
+use portcullis_model::InvalidInput;
 use portcullis_model::policy::{BodyLimit, Forwarding, Methods, RoutePolicy};
 
 use crate::engine::key::{Key, Preset, Section};
@@ -130,7 +130,7 @@ fn read_one(
 ) -> Option<Route> {
     let mut section = Reader::of(Some(node), SECTION.name.to_owned(), &SECTION, problems);
     let path = required(&mut section, &PATH, |text| {
-        route_path::check(text, &around.versions).map_err(Rejected)?;
+        route_path::check(text, &around.versions).map_err(InvalidInput)?;
         Ok(text.to_owned())
     });
     if let Some(path) = &path
@@ -143,14 +143,14 @@ fn read_one(
         let known = || around.upstreams.iter().map(|upstream| &*upstream.name);
         let found = around.upstreams.iter().find(|upstream| *upstream.name == *text);
         found.ok_or_else(|| match known().next() {
-            None => Rejected(format!("there is no upstream yet; add [upstreams.{text}]")),
-            Some(_) => Rejected(format!("no upstream has this name: {}", unknown_hint(text, known()))),
+            None => InvalidInput(format!("there is no upstream yet; add [upstreams.{text}]")),
+            Some(_) => InvalidInput(format!("no upstream has this name: {}", unknown_hint(text, known()))),
         })
     });
     let methods = route_policy::methods(&mut section);
     let policy = route_policy::read(&mut section, path.as_deref(), &methods, around.max_body, &around.limits);
     let strip_prefix = section.optional(&STRIP_PREFIX, |text| match path.as_deref() {
-        Some(path) => route_path::check_prefix(text, path).map(|()| text.into()).map_err(Rejected),
+        Some(path) => route_path::check_prefix(text, path).map(|()| text.into()).map_err(InvalidInput),
         None => Ok(text.into()),
     });
     let upstream = upstream?;
@@ -162,7 +162,7 @@ fn read_one(
     Some(Route { path: path?, methods, policy, forwarding: Arc::new(forwarding), place: section.place_of(&PATH) })
 }
 
-fn required<T>(section: &mut Reader<'_, '_>, key: &Key, parse: impl Fn(&str) -> Result<T, Rejected>) -> Option<T> {
+fn required<T>(section: &mut Reader<'_, '_>, key: &Key, parse: impl Fn(&str) -> Result<T, InvalidInput>) -> Option<T> {
     if section.node(key).is_none() {
         section.reject(key, "is missing", format!("a route needs {}: {}", key.name, key.about));
     }

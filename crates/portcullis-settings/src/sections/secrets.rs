@@ -1,6 +1,6 @@
 //! `[secrets]`: what must stay secret, and what a good secret is.
 
-use portcullis_model::{Rejected, SecretRing, SecretString, policy::Environment};
+use portcullis_model::{InvalidInput, SecretRing, SecretString, policy::Environment};
 
 use crate::engine::key::{Key, Preset, Section};
 use crate::engine::notice::{Notice, Place, Problems};
@@ -90,7 +90,7 @@ pub(crate) fn read(
 }
 
 /// Secrets, one a line: the first signs or seals, all check or open.
-pub(crate) fn parse_secrets(text: &str) -> Result<SecretRing, Rejected> {
+pub(crate) fn parse_secrets(text: &str) -> Result<SecretRing, InvalidInput> {
     let lines = text.lines().map(str::trim_end).filter(|line| !line.is_empty());
     let secrets = lines.map(parse_secret).collect::<Result<Vec<_>, _>>()?;
     // What holds no line at all is too short.
@@ -98,15 +98,15 @@ pub(crate) fn parse_secrets(text: &str) -> Result<SecretRing, Rejected> {
 }
 
 /// Refuses what is too short to be a secret, or published.
-fn parse_secret(text: &str) -> Result<SecretString, Rejected> {
+fn parse_secret(text: &str) -> Result<SecretString, InvalidInput> {
     if text.len() < LEAST_BYTES {
-        return Err(Rejected(format!(
+        return Err(InvalidInput(format!(
             "it has {} bytes and needs at least {LEAST_BYTES}; `portcullis keys init` makes one",
             text.len()
         )));
     }
     if is_known_default(text) {
-        return Err(Rejected(
+        return Err(InvalidInput(
             "it is a default that examples publish, not a secret; `portcullis keys init` makes one".to_owned(),
         ));
     }

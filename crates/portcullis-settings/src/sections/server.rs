@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use portcullis_model::Rejected;
+use portcullis_model::InvalidInput;
+use portcullis_model::duration::parse_duration;
 use portcullis_model::policy::{BodyLimit, Environment};
 use portcullis_model::size::parse_size;
-use portcullis_model::span::parse_duration;
 use url::Url;
 
 use crate::engine::key::{Key, Preset, Section};
@@ -170,7 +170,7 @@ pub(crate) fn read(
 ) -> (Server, PathBuf) {
     let mut section = Reader::open(&layers.tree, &SECTION, problems);
     let data_dir = section.value(&DATA_DIR, |text| match text {
-        "" => Err(Rejected("it is the name of a folder; `.` is the working folder".to_owned())),
+        "" => Err(InvalidInput("it is the name of a folder; `.` is the working folder".to_owned())),
         _ => Ok(folder.join(text)),
     });
     let server = Server {
@@ -217,8 +217,8 @@ fn advise(server: &Server, environment: Environment, section: &Reader<'_, '_>, a
     }
 }
 
-fn parse_public_url(text: &str) -> Result<Url, Rejected> {
-    let wrong = |why: &str| Rejected(format!("{why}; write it as https://gateway.example.com"));
+fn parse_public_url(text: &str) -> Result<Url, InvalidInput> {
+    let wrong = |why: &str| InvalidInput(format!("{why}; write it as https://gateway.example.com"));
     let url = Url::parse(text).map_err(|_| wrong("it is no URL"))?;
     match () {
         () if !matches!(url.scheme(), "http" | "https") => Err(wrong("it begins with http:// or https://")),

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use portcullis_identity::{SigningAlgorithm, UnknownAlgorithm};
-use portcullis_model::Rejected;
-use portcullis_model::span::parse_duration;
+use portcullis_model::InvalidInput;
+use portcullis_model::duration::parse_duration;
 use url::Url;
 
 use crate::engine::key::{Key, Preset, Section};
@@ -100,7 +100,7 @@ pub(crate) fn read(tree: &Table, public_url: Option<&Url>, problems: &mut Proble
         issuer: issuer.or_else(public).unwrap_or_else(|| "portcullis".to_owned()),
         audience: section.value(&AUDIENCE, claim),
         signing_algorithm: section.value(&SIGNING_ALGORITHM, |text| {
-            text.parse().map_err(|error: UnknownAlgorithm| Rejected(error.to_string()))
+            text.parse().map_err(|error: UnknownAlgorithm| InvalidInput(error.to_string()))
         }),
     };
     if session.absolute > session.absolute_remembered {
@@ -109,9 +109,9 @@ pub(crate) fn read(tree: &Table, public_url: Option<&Url>, problems: &mut Proble
     session
 }
 
-fn claim(text: &str) -> Result<String, Rejected> {
+fn claim(text: &str) -> Result<String, InvalidInput> {
     let good = (1..=200).contains(&text.len()) && !text.chars().any(|c| c.is_control() || c.is_whitespace());
-    good.then(|| text.to_owned()).ok_or_else(|| Rejected("it is 1 to 200 bytes without spaces".to_owned()))
+    good.then(|| text.to_owned()).ok_or_else(|| InvalidInput("it is 1 to 200 bytes without spaces".to_owned()))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_model::Rejected;
+use portcullis_model::InvalidInput;
 use url::Url;
 
 use crate::engine::key::{Key, Preset, Section};
@@ -96,8 +96,8 @@ fn is_name(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
 }
 
-fn parse_target(text: &str) -> Result<Url, Rejected> {
-    let form = |why: &str| Rejected(format!("{why}; a target is http://host:port"));
+fn parse_target(text: &str) -> Result<Url, InvalidInput> {
+    let form = |why: &str| InvalidInput(format!("{why}; a target is http://host:port"));
     let url = Url::parse(text).map_err(|_| form("it is no URL"))?;
     match () {
         () if url.scheme() == "https" => Err(form("this version speaks plain HTTP to upstreams")),

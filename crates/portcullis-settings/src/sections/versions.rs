@@ -2,7 +2,7 @@
 
 use chrono::DateTime;
 use portcullis_gate::Version;
-use portcullis_model::{Rejected, Timestamp};
+use portcullis_model::{InvalidInput, Timestamp};
 
 use crate::engine::key::{Key, Preset, Section};
 use crate::engine::notice::{Notice, Problems};
@@ -73,9 +73,9 @@ fn read_one(name: &str, node: &Node, all: &Table, problems: &mut Problems) -> Ve
         deprecated_at: section.optional(&DEPRECATED_AT, parse_date),
         sunset_at: section.optional(&SUNSET_AT, parse_date),
         successor: section.optional(&SUCCESSOR, |text| match text {
-            _ if text == name => Err(Rejected("a version does not succeed itself".to_owned())),
+            _ if text == name => Err(InvalidInput("a version does not succeed itself".to_owned())),
             _ if text == "v1" || all.contains_key(text) => Ok(text.to_owned()),
-            _ => Err(Rejected(format!("that version is not served; add [versions.{text}]"))),
+            _ => Err(InvalidInput(format!("that version is not served; add [versions.{text}]"))),
         }),
     };
     if let (Some(deprecated), Some(sunset)) = (version.deprecated_at, version.sunset_at)
@@ -95,18 +95,18 @@ pub(crate) fn is_version(text: &str) -> bool {
 }
 
 /// A URL, or a path of ours.
-fn parse_documentation(text: &str) -> Result<String, Rejected> {
+fn parse_documentation(text: &str) -> Result<String, InvalidInput> {
     let is_url = url::Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
     if is_url || (text.starts_with('/') && !text.starts_with("//")) {
         return Ok(text.to_owned());
     }
-    Err(Rejected("it is a URL that begins with https://, or a path that begins with /".to_owned()))
+    Err(InvalidInput("it is a URL that begins with https://, or a path that begins with /".to_owned()))
 }
 
-fn parse_date(text: &str) -> Result<Timestamp, Rejected> {
+fn parse_date(text: &str) -> Result<Timestamp, InvalidInput> {
     DateTime::parse_from_rfc3339(text)
         .map(|date| date.to_utc())
-        .map_err(|_| Rejected("a date is RFC 3339 with its offset (2027-01-31T00:00:00Z)".to_owned()))
+        .map_err(|_| InvalidInput("a date is RFC 3339 with its offset (2027-01-31T00:00:00Z)".to_owned()))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ mod meanwhile;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use portcullis_model::{Clock, Email, PersonName, Random, Role, SecretString, Transport, User, UserId, Username};
+use portcullis_model::{Clock, Email, ProfileName, Random, Role, SecretString, Transport, User, UserId, Username};
 use portcullis_telemetry::{Metrics, MetricsOptions};
 use portcullis_testkit::PrivatePostgres;
 use tempfile::TempDir;
@@ -92,8 +92,8 @@ async fn fill(home: &Home, people: usize) {
             id: UserId::new(&clock, &random),
             email: Email::parse(&format!("{name}@bücher.example")).expect("valid"),
             username: Username::parse(&name).expect("valid"),
-            first_name: PersonName::parse("First name", "Zoë 🦊").expect("valid"),
-            last_name: PersonName::parse("Last name", "O'Neil; DROP TABLE users").expect("valid"),
+            first_name: ProfileName::parse("First name", "Zoë 🦊").expect("valid"),
+            last_name: ProfileName::parse("Last name", "O'Neil; DROP TABLE users").expect("valid"),
             avatar: (number % 2 == 0).then(|| "/a.png".to_owned()),
             role: Role::Developer,
             is_active: number % 7 != 0,

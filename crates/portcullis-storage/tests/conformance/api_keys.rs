@@ -1,5 +1,5 @@
 use portcullis_model::api_key::ApiKey;
-use portcullis_model::{KeyReach, Permission, SessionId, SessionSource, UserId};
+use portcullis_model::{ApiKeyScopes, Permission, SessionId, SessionSource, UserId};
 use portcullis_storage::{NewApiKey, Store};
 
 use crate::bed::{Bed, Ear, days};
@@ -33,7 +33,7 @@ async fn a_key_is_found_by_its_hash_and_may_what_its_scopes_and_its_owner_may(be
 
     assert!(table.cached_key(&whole.hash).is_none(), "not read yet");
     let state = table.load_key(whole.hash).await.expect("answers").expect("is good");
-    assert_eq!((state.id, state.user_id, state.api_key.clone()), (whole.key.id, ada.id, Some(KeyReach::All)));
+    assert_eq!((state.id, state.user_id, state.api_key.clone()), (whole.key.id, ada.id, Some(ApiKeyScopes::All)));
     assert_eq!(state.role_in_force(), Some(ada.role));
     assert_eq!(state.permissions.len(), 2, "all that a DEVELOPER may");
     assert!(table.cached_key(&whole.hash).is_some());

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use portcullis_model::{
-    Clock, Email, PersonName, Random, Revocation, RevocationListener, Role, RolePermissions, SecretString, SessionId,
+    Clock, Email, ProfileName, Random, Revocation, RevocationListener, Role, RolePermissions, SecretString, SessionId,
     Timestamp, Transport, User, UserId, Username,
 };
 use portcullis_storage::{
@@ -93,8 +93,8 @@ impl Bed {
             id: UserId::new(&self.clock, &self.random),
             email: Email::parse(&format!("{name}@example.com")).expect("valid"),
             username: Username::parse(name).expect("valid"),
-            first_name: PersonName::parse("First name", "Ada").expect("valid"),
-            last_name: PersonName::parse("Last name", "Lovelace").expect("valid"),
+            first_name: ProfileName::parse("First name", "Ada").expect("valid"),
+            last_name: ProfileName::parse("Last name", "Lovelace").expect("valid"),
             avatar: None,
             role: Role::Developer,
             is_active: true,

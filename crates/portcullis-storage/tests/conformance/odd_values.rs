@@ -1,6 +1,6 @@
 //! Whatever a text holds, it is stored, found or not found: never an error of SQL.
 
-use portcullis_model::{Email, PersonName, Timestamp, Username};
+use portcullis_model::{Email, ProfileName, Timestamp, Username};
 use portcullis_storage::{AuditEvent, AuditFilter, Outcome, ProfileChange, UserFilter};
 
 use crate::bed::Bed;
@@ -69,7 +69,7 @@ async fn no_text_is_an_error_of_sql(bed: Bed) {
             store.credentials_by_email(&email).await.unwrap_or_else(|error| panic!("e-mail {shown:?}: {error:?}"));
         }
         let mut tx = store.begin().await.expect("begins");
-        let name = PersonName::parse("First name", &text).ok();
+        let name = ProfileName::parse("First name", &text).ok();
         let change = ProfileChange { first_name: name, ..ProfileChange::default() };
         tx.update_profile(ada.id, &change, bed.clock.now())
             .await

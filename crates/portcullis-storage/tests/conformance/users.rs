@@ -1,4 +1,4 @@
-use portcullis_model::{Email, PersonName, Role, SecretString, UserId};
+use portcullis_model::{Email, ProfileName, Role, SecretString, UserId};
 use portcullis_storage::{ProfileChange, StoreError, UserFilter};
 use tokio::task::JoinSet;
 
@@ -8,7 +8,7 @@ async fn a_user_comes_back_as_it_was_stored(bed: Bed) {
     let store = bed.store().await;
     let mut new = bed.person("ada");
     new.user.avatar = Some("/avatars/ada.png".to_owned());
-    new.user.first_name = PersonName::parse("First name", "Ádá 🦉").expect("valid");
+    new.user.first_name = ProfileName::parse("First name", "Ádá 🦉").expect("valid");
     new.user.email_verified_at = Some(bed.clock.now());
     new.user.last_login_at = Some(bed.clock.now());
     let mut tx = store.begin().await.expect("begins");
@@ -111,7 +111,7 @@ async fn a_profile_changes_only_what_is_given(bed: Bed) {
     assert_eq!((&changed.first_name, changed.updated_at), (&ada.first_name, now));
 
     let change = ProfileChange {
-        first_name: Some(PersonName::parse("First name", "Augusta").expect("valid")),
+        first_name: Some(ProfileName::parse("First name", "Augusta").expect("valid")),
         last_name: None,
         avatar: Some(None),
     };

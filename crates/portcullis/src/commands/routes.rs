@@ -94,7 +94,7 @@ fn csrf(policy: CsrfPolicy) -> &'static str {
     match policy {
         CsrfPolicy::Checked => "checked",
         CsrfPolicy::ExemptUnlessCookie => "by cookie",
-        CsrfPolicy::ExemptButOrigin => "origin",
+        CsrfPolicy::ExemptWithOriginCheck => "origin",
         CsrfPolicy::Exempt => "exempt",
     }
 }

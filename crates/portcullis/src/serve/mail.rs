@@ -41,7 +41,7 @@ impl MailSender for Printer {
     fn send(&self, mail: OutgoingMail) -> BoxFuture<'_, Result<(), MailError>> {
         Box::pin(async move {
             let line = format!("mail to {} ({}): {}\n", mail.to, mail.kind.as_str(), mail.link.expose());
-            std::io::stdout().lock().write_all(line.as_bytes()).map_err(|error| MailError::Later(error.to_string()))
+            std::io::stdout().lock().write_all(line.as_bytes()).map_err(|error| MailError::Temporary(error.to_string()))
         })
     }
 }

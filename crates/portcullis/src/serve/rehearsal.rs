@@ -7,8 +7,8 @@ use futures_util::future::BoxFuture;
 use portcullis_gate::{Explanation, Gate, GateParts, Rehearsal};
 use portcullis_identity::Identity;
 use portcullis_model::{
-    AccessTokens, Clock, Random, SecretRing, SessionId, SessionSource, SessionState, SessionsUnavailable, TokenFault,
-    VerifiedToken,
+    AccessTokenVerifier, Clock, Random, SecretRing, SessionId, SessionSource, SessionState, SessionsUnavailable,
+    TokenError, VerifiedToken,
 };
 use portcullis_telemetry::Metrics;
 
@@ -29,7 +29,7 @@ pub async fn rehearse(
         // Nothing is made for a question; a CSRF token of the gateway's own would be taken for a forged one.
         None => made_up(settings, &random),
     };
-    let (tokens, sessions): (Arc<dyn AccessTokens>, Arc<dyn SessionSource>) = match identity {
+    let (tokens, sessions): (Arc<dyn AccessTokenVerifier>, Arc<dyn SessionSource>) = match identity {
         Some(identity) => (identity.tokens(), identity.session_source()),
         None => (Arc::new(Nobody), Arc::new(Nobody)),
     };
@@ -47,9 +47,9 @@ fn made_up(settings: &Settings, random: &Random) -> Secrets {
 /// Knows nobody.
 struct Nobody;
 
-impl AccessTokens for Nobody {
-    fn verify(&self, _token: &str, _now: i64) -> Result<VerifiedToken, TokenFault> {
-        Err(TokenFault::Signature)
+impl AccessTokenVerifier for Nobody {
+    fn verify(&self, _token: &str, _now: i64) -> Result<VerifiedToken, TokenError> {
+        Err(TokenError::Signature)
     }
 
     fn trust(&self) -> u64 {

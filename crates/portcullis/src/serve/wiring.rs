@@ -47,7 +47,7 @@ impl House {
         let store = Box::pin(Store::open(store_options(settings, &clock, &random, &metrics))).await?;
         let sessions = session_table(settings, &store, redis.as_ref());
         if let Some(redis) = &redis {
-            store.ring(redis.bell());
+            store.set_replica_notifier(redis.notifier());
         }
         // So that the first request's session can be held; if it fails, the task that follows the log reads it.
         if let Err(error) = sessions.read_feed().await {

@@ -40,7 +40,7 @@ async fn what_is_written_after_the_beginning_stays_behind(from: Home, to: Home) 
     assert_eq!((rows("users"), rows("sessions"), rows("instance")), (20, 20, 1));
     assert_eq!(from.side().await.count("sessions").await.expect("reads"), 0, "the source was not changed meanwhile");
     let users = to.store().await.list_users(&crate::UserFilter::default(), 20, 0).await.expect("reads").users;
-    let name = PersonName::parse("First name", "Zoë 🦊").expect("valid");
+    let name = ProfileName::parse("First name", "Zoë 🦊").expect("valid");
     assert!(users.iter().all(|user| user.first_name == name));
 }
 

@@ -17,11 +17,11 @@ async fn a_ring_is_heard_by_the_others_and_not_by_the_one_who_rings() {
     let before = near.times();
     for _ in 0..20 {
         let heard = far.times();
-        here.bell().ring();
+        here.notifier().notify();
         far.reaches(heard + 1).await;
     }
     // What the other way brings comes after what this way would have brought.
-    there.bell().ring();
+    there.notifier().notify();
     near.reaches(before + 1).await;
     // One ring of the other's, and perhaps a late word of its own connecting.
     assert!(near.times() <= before + 3, "it hears itself: {} rings", near.times() - before);
@@ -44,7 +44,7 @@ async fn after_a_restart_of_redis_it_is_rung_once_for_what_was_missed_and_hears_
     far.reaches(before + 1).await;
     let before = far.times();
     crate::bed::until("a ring is heard", async || {
-        here.bell().ring();
+        here.notifier().notify();
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         far.times() > before
     })
@@ -67,7 +67,7 @@ async fn a_subscription_whose_packets_are_dropped_notices_and_hears_again() {
     far.reaches(before + 1).await;
     let before = far.times();
     crate::bed::until("a ring is heard", async || {
-        here.bell().ring();
+        here.notifier().notify();
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         far.times() > before
     })

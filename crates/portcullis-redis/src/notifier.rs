@@ -1,11 +1,11 @@
-//! The bell between replicas: a message on a channel, which says who rang and nothing else.
+//! The notifier between replicas: a message on a channel, which says who rang and nothing else.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use fred::clients::SubscriberClient;
 use fred::interfaces::{ClientLike, EventInterface, PubsubInterface};
-use portcullis_model::Bell;
+use portcullis_model::ReplicaNotifier;
 use tokio::sync::Notify;
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
@@ -42,8 +42,8 @@ impl Ringing {
     }
 }
 
-impl Bell for Ringing {
-    fn ring(&self) {
+impl ReplicaNotifier for Ringing {
+    fn notify(&self) {
         self.wanted.notify_one();
     }
 }

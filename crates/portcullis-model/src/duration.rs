@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use crate::Rejected;
+use crate::InvalidInput;
 
 /// Parses a duration. Anything but digits with an optional `s`, `m`, `h` or `d` is refused.
-pub fn parse_duration(text: &str) -> Result<Duration, Rejected> {
-    let reject =
-        || Rejected::because("a duration is digits, then s, m, h or d (30s, 15m, 24h, 7d); plain digits are seconds");
+pub fn parse_duration(text: &str) -> Result<Duration, InvalidInput> {
+    let reject = || {
+        InvalidInput::because("a duration is digits, then s, m, h or d (30s, 15m, 24h, 7d); plain digits are seconds")
+    };
     let (digits, unit) = match text.bytes().last() {
         Some(b's') => (&text[..text.len() - 1], 1),
         Some(b'm') => (&text[..text.len() - 1], 60),
@@ -19,7 +20,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, Rejected> {
         return Err(reject());
     }
     let seconds = digits.parse::<u64>().ok().and_then(|n| n.checked_mul(unit)).filter(|n| *n <= MAX_SECONDS);
-    seconds.map(Duration::from_secs).ok_or_else(|| Rejected::because("a duration is at most 36500d"))
+    seconds.map(Duration::from_secs).ok_or_else(|| InvalidInput::because("a duration is at most 36500d"))
 }
 
 /// A century: long enough for any setting, short enough that no date overflows.
