@@ -1,4 +1,4 @@
-# What one can do here. `make` with no target prints this page.
+# `make` without a target lists the targets.
 SHELL := /bin/bash
 CARGO ?= cargo
 T ?=
@@ -6,7 +6,7 @@ T ?=
 .DEFAULT_GOAL := help
 .PHONY: help run build test test-full lint openapi csrf pages fmt deny bench bench-storage bench-identity bench-phases bench-request coverage setup
 
-help: ## print this page
+help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
 run: ## build and start the gateway with no configuration (SQLite, loopback port 8000)
@@ -15,7 +15,7 @@ run: ## build and start the gateway with no configuration (SQLite, loopback port
 build: ## build the release binary, target/release/portcullis
 	$(CARGO) build --release --bin portcullis
 
-setup: ## install what the tests need (Debian as root; elsewhere it says what is missing)
+setup: ## install what the tests need (Debian as root; elsewhere says what is missing)
 	@scripts/setup.sh
 
 test: setup ## run the tests on SQLite and PostgreSQL; T=name runs those whose name contains it
@@ -24,43 +24,43 @@ test: setup ## run the tests on SQLite and PostgreSQL; T=name runs those whose n
 test-full: lint test ## everything: lint, the tests, and the checks against other programs with more examples each
 	@EXAMPLES=40 $(MAKE) --no-print-directory openapi csrf pages
 
-lint: ## format check, clippy without warnings, what of cargo-deny runs offline, squawk on the migrations, the compose file
+lint: ## check format, clippy, licences and bans, migrations (squawk) and the compose file
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	@$(MAKE) --no-print-directory deny
 	@scripts/squawk.sh
 	@scripts/compose.sh
 
-openapi: ## hold docs/openapi.json against redocly and spectral, and a running gateway against it with schemathesis
+openapi: ## check docs/openapi.json with redocly and spectral, and a running gateway against it with schemathesis
 	@scripts/openapi.sh
 
-csrf: ## hold the CSRF tokens against the npm package csrf-csrf, both ways
+csrf: ## check that CSRF tokens and the npm package csrf-csrf accept each other
 	@scripts/csrf.sh
 
-pages: ## open the gateway's pages in chromium: no other host, no complaint, nothing that axe finds
+pages: ## check the gateway's pages in chromium with axe
 	@scripts/pages.sh
 
-deny: ## licences, duplicates, bans and sources (needs cargo-deny)
+deny: ## check licences, duplicates, bans and sources (needs cargo-deny)
 	@if command -v cargo-deny >/dev/null; then $(CARGO) fetch --locked --quiet && $(CARGO) deny --offline --log-level error check licenses bans sources; \
 	else echo "cargo-deny is not installed: licences and bans were not checked. hint: cargo install --locked cargo-deny"; fi
 
 fmt: ## format all code
 	$(CARGO) fmt --all
 
-bench: build ## measure against nginx on this machine; prints the table of docs/benchmarks.md
+bench: build ## measure beside nginx; prints the table of docs/benchmarks.md
 	@bench/run.sh
 
 bench-storage: build ## measure storage on a private PostgreSQL; ROWS=10000000 for the large one
 	@bench/run.sh storage --rows $(or $(ROWS),1000000)
 
-bench-identity: build ## measure imports, sign-ins under load and what their times tell
+bench-identity: build ## measure imports, sign-ins under load and timing differences between refused sign-ins
 	@bench/run.sh identity
 
-bench-phases: ## count what each phase of the gate costs, in instructions (needs valgrind); prints the table of docs/gate.md
+bench-phases: ## count the instructions of each phase of the gate (needs valgrind); prints the table of docs/gate.md
 	@bench/run.sh phases
 
-bench-request: build ## count what a whole proxied request costs, in instructions (needs valgrind)
+bench-request: build ## count the instructions of a whole proxied request (needs valgrind)
 	@bench/run.sh request
 
-coverage: setup ## lines, functions and regions per crate (needs LLVM tools)
+coverage: setup ## measure the coverage of lines, functions and regions for each crate (needs LLVM tools)
 	@scripts/coverage.sh

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Identity on one machine: imports, what a stranger can tell from the time of a refused sign-in, and what the proxied
-routes feel while sign-ins saturate.
+"""Measures identity on one machine: imports, timing differences between refused sign-ins, and the latency of proxied routes while
+sign-ins saturate the cores.
 
 Everything listens on loopback and is removed at the end.
 """

@@ -1,7 +1,7 @@
-"""What each phase of the gate costs, in instructions: callgrind counts them, so that a busy machine changes nothing.
+"""Counts the instructions of each phase of the gate with callgrind; the load of the machine does not change the counts.
 
-Each case asks for the work of one phase more than the one before; a case's cost is the difference between a long run and
-a short one, divided by the requests between them. Prints the table of docs/gate.md and keeps it in bench/phases.txt.
+Each case adds the work of one phase to the case before it. The cost of a case is the difference between a long run and a short one,
+divided by the difference in requests. Prints the table of docs/gate.md and keeps it in bench/phases.txt.
 """
 import pathlib
 import re

@@ -1,10 +1,9 @@
 #!/usr/bin/env python3
-"""What a whole proxied request costs the gateway's process, in instructions, beside the least proxy that hyper makes.
+"""Counts the instructions of a whole proxied request in the gateway's process, beside a minimal hyper proxy.
 
-Callgrind counts them, so that a busy machine changes nothing: run it before and after a change on the path of a
-request. A request's cost is the difference between a long run and a short one. The kernel's work is not in it, and
-valgrind shows a processor without instructions for SHA-256, so that of the gateway's some 20,000 are the digest of its
-token, which takes a tenth of that elsewhere. Prints its table and keeps it in bench/request.txt.
+Callgrind counts them, so the load of the machine does not matter: run it before and after a change on the request path. The cost of a
+request is the difference between a long run and a short one. The kernel's work is not included. valgrind emulates a processor without
+SHA-256 instructions, so about 20,000 of the gateway's instructions are the digest of the token; a real processor needs a tenth of that. Prints its table and keeps it in bench/request.txt.
 """
 
 import contextlib
@@ -102,7 +101,7 @@ def main():
             return asked([run.BARE_PROXY, port, upstream_port], port, times)
 
         lines = ["| what | instructions a request |", "|---|---|"]
-        for what, start in [("the least proxy that hyper makes (`bare_proxy`)", bare), ("Portcullis, whole gate", gateway)]:
+        for what, start in [("minimal hyper proxy (`bare_proxy`)", bare), ("Portcullis, whole gate", gateway)]:
             lines.append(f"| {what} | {a_request(start):,.0f} |")
             print(lines[-1], flush=True)
         (run.ROOT / "bench/request.txt").write_text("\n".join(lines) + "\n")

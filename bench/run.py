@@ -2,7 +2,7 @@
 """Portcullis beside nginx on one machine: CPU per request, per login, start and memory.
 
 Figures are CPU seconds of the measured process (and its children) divided by what it
-did, so that a busy machine changes them little. Contestants take turns within a round.
+did, so the load of the machine changes them little. The programs take turns within a round.
 Units are in the table. Everything listens on loopback and is stopped at the end.
 """
 
@@ -318,7 +318,7 @@ proxy_set_header Connection ""; proxy_set_header Host $host; proxy_set_header X-
         print("| what | value | range | ratio | aim |")
         print("|---|---|---|---|---|")
         print(f"| nginx, plain proxying: CPU per request | {nginx:.1f} µs | {spread('nginx')} | 1.00 | |")
-        print(f"| the least proxy that hyper makes (`bare_proxy`): CPU per request | {bare_hyper:.1f} µs | {spread('bare')} | {bare_hyper / nginx:.2f} | |")
+        print(f"| minimal hyper proxy (`bare_proxy`): CPU per request | {bare_hyper:.1f} µs | {spread('bare')} | {bare_hyper / nginx:.2f} | |")
         print(f"| Portcullis, whole gate: CPU per request | {whole:.1f} µs | {spread('gate')} | {whole / nginx:.2f} | ≤ 1.30 |")
         print(f"| Portcullis, open route (no token): CPU per request | {open_route:.1f} µs | {spread('open')} | {open_route / nginx:.2f} | |")
         redis_cpu = statistics.median(rows["redis"])

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Storage on a private PostgreSQL: statements of each use case, a refresh beside its bare statements, and a login's
-statements with many people beside few.
+"""Measures storage on a private PostgreSQL: the statements of each use case, a refresh beside its bare statements, and the
+statements of a login with many users beside few.
 
 Needs PostgreSQL's programs, and about 1.2 GB of disk for each million rows. Everything listens on loopback and is
 removed at the end.

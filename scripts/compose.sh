@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Has Docker Compose or podman-compose read the compose file, where one of them is installed.
+# Checks the compose file with Docker Compose or podman-compose. Without either it says so and succeeds.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -8,7 +8,7 @@ if docker compose version >/dev/null 2>&1; then
 elif command -v podman-compose >/dev/null && podman version >/dev/null 2>&1; then
   compose=(podman-compose)
 else
-  echo "neither docker compose nor podman with podman-compose is installed: the compose file was not read. hint: apt-get install podman; pip install podman-compose"
+  echo "neither docker compose nor podman with podman-compose is installed: the compose file was not checked. hint: apt-get install podman; pip install podman-compose"
   exit 0
 fi
 export PUBLIC_URL=https://gate.example

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Lines, functions and regions per crate, from LLVM's source-based coverage.
-# Needs llvm-profdata and llvm-cov of the compiler's LLVM version (Debian: llvm-22 for Rust 1.95).
+# Prints the coverage of lines, functions and regions for each crate (LLVM source-based coverage). Needs llvm-profdata and llvm-cov in
+# the LLVM version of the compiler (Debian: llvm-22 for Rust 1.95).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,14 +1,13 @@
 #!/usr/bin/env bash
-# Holds the CSRF tokens against the npm package that the front ends were written for: a token of the gateway passes
-# csrf-csrf, a token of csrf-csrf passes the gateway, and neither takes a forged one. Where the package cannot be had,
-# that is said, and fails nothing.
+# Tests that CSRF tokens are interchangeable with the npm package csrf-csrf, for which existing front ends were written: each accepts the
+# other's tokens and refuses forged ones. Without the package it says so and succeeds.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 packages=("csrf-csrf@4.0.3" "express@5.3.0" "cookie-parser@1.4.7")
 source scripts/gateway.sh
 if ! command -v npm >/dev/null || ! npm install --silent --prefix "$work" "${packages[@]}" >/dev/null 2>&1; then
-  echo "csrf-csrf cannot be had: the CSRF tokens were not held against it. hint: install nodejs and npm"
+  echo "csrf-csrf cannot be installed: the CSRF tokens were not tested with it. hint: install nodejs and npm"
   exit 0
 fi
 cp scripts/csrf.mjs "$work"
@@ -20,13 +19,13 @@ wait_for express '^http'
 cd "$work"
 express="$(cat express)"
 
-# A port is no part of a cookie's origin (RFC 6265 §8.5), so that one jar serves both.
+# Cookies ignore ports (RFC 6265 §8.5), so one jar serves both programs.
 token="$(curl -fsS -c jar "$gateway/api/csrf-token" | sed 's/.*"csrfToken":"\([^"]*\)".*/\1/')"
 theirs="$(curl -fsS -b jar -c jar-of-express "$express/token")"
 [ "$token" != "$theirs" ] || { echo "Express gave back the gateway's token"; exit 1; }
 forged() { tr '0123456789abcdef.' '123456789abcdef0.' <<< "$1"; }
 
-# What is sent with a jar and a token to a URL, and the status it must get.
+# expect STATUS JAR TOKEN URL NAME: posts with a jar and a token and checks the status.
 expect() {
   local status
   status="$(curl -s -o answer -w '%{http_code}' -X POST -b "$2" -H "x-csrf-token: $3" "$4")"
@@ -39,4 +38,4 @@ expect 403 jar "$theirs" "$express/submit" "a token beside another's cookie at c
 expect 401 jar-of-express "$theirs" "$gateway/api/v1/api-keys" "a token of csrf-csrf at the gateway"
 expect 403 jar-of-express "$(forged "$theirs")" "$gateway/api/v1/api-keys" "a forged token at the gateway"
 expect 403 jar-of-express "$token" "$gateway/api/v1/api-keys" "a token beside another's cookie at the gateway"
-echo "csrf-csrf takes the gateway's tokens, and the gateway takes those of csrf-csrf"
+echo "csrf-csrf accepts the tokens of the gateway, and the gateway accepts those of csrf-csrf"

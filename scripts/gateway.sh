@@ -1,5 +1,5 @@
-# To be sourced by what holds a running gateway against somebody else's program: a folder of its own, $work, that is
-# gone in the end, as is whatever `background` started; and the gateway, on a free port of the loopback.
+# Sourced by the scripts that test a running gateway with another program. Makes the temporary folder $work, starts the gateway on a
+# free loopback port, and at exit removes the folder and stops every program that `background` started.
 
 work="$(mktemp -d)"
 started=()
@@ -9,32 +9,32 @@ finish() {
 }
 trap finish EXIT
 
-# Runs a command in the background, in $work: what it says is in the file of the first argument, what it complains of
-# in `complaints`.
+# Runs a command in the background, in $work. Its standard output goes to the file named by the first argument, its standard error
+# to the file `complaints`.
 background() {
   (cd "$work" && exec "${@:2}" > "$1" 2>> complaints) &
   started+=($!)
 }
 
-# Waits until a file in $work has a line like the second argument.
+# Waits until a file in $work has a line that matches the second argument.
 wait_for() {
   for _ in $(seq 300); do
     if grep -q "$2" "$work/$1"; then return; fi
     sleep 0.1
   done
-  echo "there is no $2 in what $1 said:"
+  echo "no line of the output of $1 matches $2:"
   cat "$work/$1" "$work/complaints"
   exit 1
 }
 
-# Sets $portcullis to the program.
+# Builds the binary and sets $portcullis to its path.
 build_gateway() {
   cargo build --quiet --bin portcullis
   portcullis="$(realpath "${CARGO_TARGET_DIR:-target}/debug/portcullis")"
   export PORT=0 LOG_LEVEL=error
 }
 
-# Sets $gateway to its address.
+# Starts the gateway and sets $gateway to its base address.
 start_gateway() {
   background gateway "$portcullis" serve
   wait_for gateway '^ready'

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the tests need. On Debian as root it installs; elsewhere it says what is missing.
+# Installs what the tests need on Debian as root. Elsewhere it says what is missing and fails.
 set -euo pipefail
 
 missing=()
@@ -9,7 +9,7 @@ command -v redis-server >/dev/null || missing+=(redis-server)
 command -v redis-sentinel >/dev/null || missing+=(redis-sentinel)
 command -v promtool >/dev/null || missing+=(prometheus)
 command -v pkill >/dev/null || missing+=(procps)
-# The interpreter that the tests take: Debian's own, if it is there.
+# The interpreter that the tests use: Debian's own if it exists.
 python=/usr/bin/python3
 [ -x "$python" ] || python=python3
 "$python" -c "import aiosmtpd" >/dev/null 2>&1 || missing+=(python3-aiosmtpd)
@@ -20,7 +20,6 @@ if [ ${#missing[@]} -gt 0 ]; then
     echo "installing ${missing[*]}"
     export DEBIAN_FRONTEND=noninteractive
     apt-get update -qq
-    # Packages start servers of their own; the tests start private ones.
     apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
   else
     echo "the tests need: ${missing[*]}" >&2
@@ -30,5 +29,5 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 
 if ! command -v cargo-nextest >/dev/null; then
-  echo "cargo-nextest is not installed; cargo test runs instead"
+  echo "cargo-nextest is not installed: the tests run with cargo test, one binary at a time"
 fi

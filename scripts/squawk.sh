@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Has squawk look at the migrations as PostgreSQL gets them, where it is installed.
+# Lints the migrations with squawk, in the form that PostgreSQL receives them. Without squawk it says so and succeeds.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -10,14 +10,14 @@ fi
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 for file in crates/portcullis-storage/migrations/*.up.sql; do
-  # As dialect.rs says the words in braces on PostgreSQL.
+  # The words in braces are replaced as dialect.rs does for PostgreSQL.
   sed -e 's/{uuid}/UUID/g; s/{bytes}/BYTEA/g; s/{text}/TEXT/g; s/{timestamp}/TIMESTAMPTZ/g; s/{boolean}/BOOLEAN/g' \
     -e 's/{bigint}/BIGINT/g; s/{sequence}/BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY/g; s/{strict}//g' \
     -e 's/{often_updated}/ WITH (fillfactor = 85)/g' \
     "$file" > "$folder/$(basename "$file")"
 done
-# Left out: prefer-robust-stmts, because a step runs once, in one transaction, on a schema that it knows, and should fail
-# rather than pass over what is there already; require-lock-timeout, because the connection that takes steps has one
-# (engine.rs); require-statement-timeout, because a step on a large table may take as long as it must.
+# Excluded rules: prefer-robust-stmts, because a step runs once, in one transaction, on a known schema, and must fail if an object
+# exists already; require-lock-timeout, because the migrating connection sets one; require-statement-timeout, because a step on a
+# large table may take long.
 squawk --pg-version 15.0 --assume-in-transaction \
   --exclude prefer-robust-stmts,require-lock-timeout,require-statement-timeout "$folder"/*.sql

@@ -1,10 +1,10 @@
 #!/bin/sh
-# Makes the secrets of compose.yaml in the folder `secrets` beside it, or in the one that is given. Those that are
-# there already stay: a second run changes nothing.
+# Makes the secrets of compose.yaml in the folder `secrets` beside it, or in the folder given as argument. Existing secrets
+# are kept.
 set -eu
 folder=${1:-$(dirname "$0")/secrets}
 mkdir -p "$folder"
-# The folder keeps others out on this machine; the files must be readable by the users inside the containers.
+# The folder's mode keeps other users of this machine out; the files must be readable by the users inside the containers.
 chmod 700 "$folder"
 umask 022
 
