@@ -1,4 +1,5 @@
-//! The Portcullis binary: commands, wiring, shutdown.
+//! The Portcullis binary: commands, assembly, start and shutdown.
 
+pub mod assembly;
 pub mod commands;
 pub mod serve;

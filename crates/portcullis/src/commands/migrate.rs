@@ -80,7 +80,8 @@ pub(super) fn run(settings: &Settings, command: Command) -> Result<(), Failure> 
         (DatabaseUrl::Postgres { .. }, _) => {}
     }
     runtime.block_on(async {
-        let mut migrator = Box::pin(crate::serve::open_migrator(settings)).await.map_err(|error| describe(&error))?;
+        let mut migrator =
+            Box::pin(crate::assembly::open_migrator(settings)).await.map_err(|error| describe(&error))?;
         let done = Box::pin(perform(&mut migrator, command)).await;
         migrator.close().await;
         done

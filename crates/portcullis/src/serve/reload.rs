@@ -1,5 +1,7 @@
-//! Reading the settings anew, without a restart: on SIGHUP, or when `portcullis reload` asks. They are checked whole,
-//! and then put in force in one step; what cannot be used changes nothing. Open connections and streams go on.
+//! Reloads the settings without a restart, on SIGHUP or for `portcullis reload`.
+//!
+//! The new settings are checked as a whole and then applied in one step. An invalid file is rejected and the old
+//! settings stay in force. Open connections and streams go on.
 
 use std::sync::Arc;
 
@@ -9,113 +11,113 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::wiring::{House, gate_config, upstreams};
+use crate::assembly::{Application, gate_config, upstreams};
 use portcullis_settings::{Settings, Sources};
 
-/// Reads settings anew whenever it is asked to.
+/// Reloads the settings whenever it is asked to.
 pub(super) struct Reloader {
     hangups: Signal,
-    asked: mpsc::Receiver<Asked>,
+    requests: mpsc::Receiver<ReloadRequest>,
     sources: Sources,
     settings: Settings,
     random: Random,
-    house: Arc<House>,
+    application: Arc<Application>,
 }
 
-/// Somebody who waits to hear what became of it.
-pub(super) type Asked = oneshot::Sender<Result<Reloaded, String>>;
+/// A request to reload; the sender receives the outcome.
+pub(super) type ReloadRequest = oneshot::Sender<Result<Reloaded, String>>;
 
-/// What is in force now.
+/// The outcome of a reload that was applied.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Reloaded {
-    /// How many routes of the operator's there are.
+    /// How many routes the settings define.
     pub routes: usize,
-    /// How many upstreams.
+    /// How many upstreams the settings define.
     pub upstreams: usize,
-    /// Keys that changed and take effect at the next start only.
+    /// Keys that changed and take effect only after a restart.
     pub waiting_for_restart: Vec<String>,
-    /// What is probably a mistake.
+    /// Warnings about settings that are probably mistakes.
     pub warnings: Vec<String>,
 }
 
 impl Reloader {
-    /// From now on SIGHUP ends nothing.
+    /// From now on SIGHUP does not end the process.
     pub(super) fn new(
-        house: &Arc<House>,
+        application: &Arc<Application>,
         settings: Settings,
         sources: Sources,
         random: Random,
-    ) -> std::io::Result<(Self, mpsc::Sender<Asked>)> {
-        let (ask, asked) = mpsc::channel(1);
+    ) -> std::io::Result<(Self, mpsc::Sender<ReloadRequest>)> {
+        let (sender, requests) = mpsc::channel(1);
         let hangups = signal(SignalKind::hangup())?;
-        Ok((Self { hangups, asked, sources, settings, random, house: Arc::clone(house) }, ask))
+        Ok((Self { hangups, requests, sources, settings, random, application: Arc::clone(application) }, sender))
     }
 
-    /// Follows SIGHUP and whoever asks until `stopping` is cancelled.
+    /// Reloads on SIGHUP and on request until `stopping` is cancelled.
     pub(super) async fn run(mut self, stopping: CancellationToken) {
         loop {
-            let asked = tokio::select! {
+            let request = tokio::select! {
                 hangup = self.hangups.recv() => match hangup {
                     Some(()) => None,
                     None => return,
                 },
-                Some(asked) = self.asked.recv() => Some(asked),
+                Some(request) = self.requests.recv() => Some(request),
                 () = stopping.cancelled() => return,
             };
             let outcome = self.reload().await;
             match &outcome {
                 Ok(reloaded) => {
-                    self.house.metrics.reload("applied");
+                    self.application.metrics.reload("applied");
                     tracing::info!(
                         routes = reloaded.routes,
                         upstreams = reloaded.upstreams,
-                        "the settings were read anew"
+                        "the settings were reloaded"
                     );
                     if !reloaded.waiting_for_restart.is_empty() {
                         let keys = reloaded.waiting_for_restart.join(", ");
-                        tracing::warn!(%keys, "these keys changed and take effect at the next start only");
+                        tracing::warn!(%keys, "settings that changed take effect only after a restart");
                     }
                 }
                 Err(why) => {
-                    self.house.metrics.reload("refused");
-                    tracing::error!(%why, "the settings in force stay: what was read cannot be used");
+                    self.application.metrics.reload("refused");
+                    tracing::error!(%why, "the reload was refused: the new settings are invalid and the old settings stay in force");
                 }
             }
-            if let Some(asked) = asked {
-                // Whoever asked may have gone away.
-                let _ = asked.send(outcome);
+            if let Some(request) = request {
+                // The command may have been interrupted.
+                let _ = request.send(outcome);
             }
         }
     }
 
     async fn reload(&mut self) -> Result<Reloaded, String> {
-        let read = portcullis_settings::load(&self.sources, &portcullis_api::route_specs())
+        let new = portcullis_settings::load(&self.sources, &portcullis_api::route_specs())
             .map_err(|problems| problems.to_string())?;
-        let secrets = read.keep_secrets(&self.random).map_err(|error| error.to_string())?;
-        // What a start decides for good stays as it was.
-        let read = Settings { environment: self.settings.environment, ..read };
-        let config = gate_config(&read, &secrets, &self.house.metrics).map_err(|error| error.to_string())?;
-        let replaced = self.house.identity.replace_secrets(secrets.encryption, secrets.jwt.as_ref()).await;
+        let secrets = new.keep_secrets(&self.random).map_err(|error| error.to_string())?;
+        // The environment is decided at the start.
+        let new = Settings { environment: self.settings.environment, ..new };
+        let config = gate_config(&new, &secrets, &self.application.metrics).map_err(|error| error.to_string())?;
+        let replaced = self.application.identity.replace_secrets(secrets.encryption, secrets.jwt.as_ref()).await;
         replaced.map_err(|error| match error.hint() {
             Some(hint) => format!("{error}; {hint}"),
             None => error.to_string(),
         })?;
-        // From here on nothing can fail. Roles come first, because a route may ask for a new permission; then the
-        // upstreams, because a route may lead to a new one.
-        if read.roles != self.settings.roles {
-            self.house.sessions.set_roles(read.roles.clone());
+        // From here on nothing can fail. Roles come first, because a route may require a new permission; then the
+        // upstreams, because a route may name a new one.
+        if new.roles != self.settings.roles {
+            self.application.sessions.set_roles(new.roles.clone());
         }
-        self.house.front.proxy.swap(upstreams(&read), &self.house.metrics);
-        self.house.front.gate.swap(config);
+        self.application.front.proxy.swap(upstreams(&new), &self.application.metrics);
+        self.application.front.gate.swap(config);
         let reloaded = Reloaded {
-            routes: read.routes.len(),
-            upstreams: read.upstreams.len(),
-            waiting_for_restart: self.settings.written.waiting_for_restart(&read.written),
-            warnings: read.warnings.iter().map(ToString::to_string).collect(),
+            routes: new.routes.len(),
+            upstreams: new.upstreams.len(),
+            waiting_for_restart: self.settings.written.waiting_for_restart(&new.written),
+            warnings: new.warnings.iter().map(ToString::to_string).collect(),
         };
-        // What waits for a restart goes on being told: it is compared with what the process started with.
-        self.settings = Settings { written: self.settings.written.clone(), ..read };
+        // Later reloads compare with the settings at the start, so that keys that wait for a restart stay listed.
+        self.settings = Settings { written: self.settings.written.clone(), ..new };
         Ok(reloaded)
     }
 }

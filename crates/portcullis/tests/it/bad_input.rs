@@ -1,13 +1,12 @@
-//! Every endpoint against what it should never accept: a 4xx in the envelope,
-//! never a 5xx, and nothing stored.
+//! Invalid input to every endpoint that reads a body: a 4xx in the envelope, never a 5xx, and nothing is stored.
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::client::{app, client, get, post, register, send};
-use portcullis_testkit::person;
+use crate::client::{Account, Answer, app, client, get, post, register, send};
+use portcullis_testkit::{TestApp, person};
 
-/// The endpoints that read a body, with a member that each needs as a text.
+/// The endpoints that read a body, each with a member that must be a string.
 const WITH_BODY: [(&str, &str, &str); 11] = [
     ("POST", "/api/v1/auth/register", "email"),
     ("POST", "/api/v1/auth/login", "email"),
@@ -22,54 +21,51 @@ const WITH_BODY: [(&str, &str, &str); 11] = [
     ("PUT", "/api/v1/auth/profile", "firstName"),
 ];
 
-/// Elsewhere a session would only be in the way.
-fn needs_somebody(path: &str) -> bool {
+/// Whether the endpoint needs a session; the others refuse or ignore one.
+fn needs_session(path: &str) -> bool {
     path.ends_with("profile") || path.ends_with("change-password")
 }
 
-#[tokio::test]
-async fn bad_bodies_are_refused_in_the_envelope_and_store_nothing() {
-    let app = app().env("PORTCULLIS__CSRF__MODE", "cookie").start();
-    let account = register(&app).await;
+/// Sends a body to an endpoint, with a session where it needs one.
+async fn send_body(app: &TestApp, user: &Account, endpoint: (&str, &str), content_type: &str, body: Vec<u8>) -> Answer {
+    let (method, path) = endpoint;
+    let request = client()
+        .request(method.parse::<Method>().expect("a method"), app.url(path))
+        .header("content-type", content_type)
+        .body(body);
+    send(if needs_session(path) { request.bearer_auth(&user.access) } else { request }).await
+}
+
+/// Invalid bodies for an endpoint, each with what is wrong with it.
+fn invalid_bodies(member: &str) -> Vec<(&'static str, Vec<u8>)> {
     let deep = format!("{{\"x\":{}{}}}", "[".repeat(10_000), "]".repeat(10_000));
     let long = "a".repeat(1_000_000);
+    vec![
+        ("cut JSON", b"{\"email\":".to_vec()),
+        ("not an object", b"[1,2]".to_vec()),
+        ("text", b"\"hello\"".to_vec()),
+        ("mistyped", format!("{{\"{member}\":5}}").into_bytes()),
+        ("mistyped object", format!("{{\"{member}\":{{\"a\":1}}}}").into_bytes()),
+        ("1 MB text", format!("{{\"{member}\":\"{long}\"}}").into_bytes()),
+        ("over 1 MB", format!("{{\"{member}\":\"{long}{long}\"}}").into_bytes()),
+        ("NUL", format!("{{\"{member}\":\"a\\u0000b\"}}").into_bytes()),
+        ("raw NUL", b"{\"email\":\"a\0b\"}".to_vec()),
+        ("invalid UTF-8", [&b"{\"email\":\""[..], &[0xff, 0xfe], b"\"}"].concat()),
+        ("lone surrogate", format!("{{\"{member}\":\"\\ud800\"}}").into_bytes()),
+        ("10,000 deep", deep.into_bytes()),
+        ("a member twice", format!("{{\"{member}\":\"a\",\"{member}\":\"b\"}}").into_bytes()),
+    ]
+}
+
+#[tokio::test]
+async fn invalid_bodies_are_4xx_and_store_nothing() {
+    let app = app().env("PORTCULLIS__CSRF__MODE", "cookie").start();
+    let user = register(&app).await;
     for (method, path, member) in WITH_BODY {
-        let bodies: Vec<(&str, Vec<u8>)> = vec![
-            ("cut JSON", b"{\"email\":".to_vec()),
-            ("not an object", b"[1,2]".to_vec()),
-            ("text", b"\"hello\"".to_vec()),
-            ("mistyped", format!("{{\"{member}\":5}}").into_bytes()),
-            ("mistyped object", format!("{{\"{member}\":{{\"a\":1}}}}").into_bytes()),
-            ("1 MB text", format!("{{\"{member}\":\"{long}\"}}").into_bytes()),
-            ("over 1 MB", format!("{{\"{member}\":\"{long}{long}\"}}").into_bytes()),
-            ("NUL", format!("{{\"{member}\":\"a\\u0000b\"}}").into_bytes()),
-            ("raw NUL", b"{\"email\":\"a\0b\"}".to_vec()),
-            ("invalid UTF-8", [&b"{\"email\":\""[..], &[0xff, 0xfe], b"\"}"].concat()),
-            ("lone surrogate", format!("{{\"{member}\":\"\\ud800\"}}").into_bytes()),
-            ("10,000 deep", deep.clone().into_bytes()),
-            ("a member twice", format!("{{\"{member}\":\"a\",\"{member}\":\"b\"}}").into_bytes()),
-        ];
-        for (what, body) in bodies {
-            let request = client()
-                .request(method.parse::<Method>().expect("a method"), app.url(path))
-                .header("content-type", "application/json")
-                .body(body);
-            let request = if needs_somebody(path) { request.bearer_auth(&account.access) } else { request };
-            let answer = send(request).await;
+        for (what, body) in invalid_bodies(member) {
+            let answer = send_body(&app, &user, (method, path), "application/json", body).await;
             assert!((400..500).contains(&answer.status), "{path} with {what}: {} {}", answer.status, answer.body);
             assert_envelope(&answer.body, answer.status, path);
-        }
-        for kind in
-            ["text/plain", "application/xml", "multipart/form-data; boundary=x", "application/x-www-form-urlencoded"]
-        {
-            let request = client()
-                .request(method.parse::<Method>().expect("a method"), app.url(path))
-                .header("content-type", kind)
-                .body("{\"a\":1}");
-            let request = if needs_somebody(path) { request.bearer_auth(&account.access) } else { request };
-            let answer = send(request).await;
-            assert_eq!(answer.status, 415, "{path} as {kind}: {}", answer.body);
-            assert_eq!(answer.error(), "Unsupported media type");
         }
     }
     let users = app.command(&["users", "list", "--json"]).output().expect("the command runs");
@@ -78,7 +74,22 @@ async fn bad_bodies_are_refused_in_the_envelope_and_store_nothing() {
 }
 
 #[tokio::test]
-async fn an_empty_body_names_what_is_missing() {
+async fn bodies_that_are_not_json_are_415() {
+    let app = app().env("PORTCULLIS__CSRF__MODE", "cookie").start();
+    let user = register(&app).await;
+    for (method, path, _) in WITH_BODY {
+        for kind in
+            ["text/plain", "application/xml", "multipart/form-data; boundary=x", "application/x-www-form-urlencoded"]
+        {
+            let answer = send_body(&app, &user, (method, path), kind, b"{\"a\":1}".to_vec()).await;
+            assert_eq!(answer.status, 415, "{path} as {kind}: {}", answer.body);
+            assert_eq!(answer.error(), "Unsupported media type");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_empty_object_names_every_missing_member() {
     let app = app().start();
     let answer = post(&app, "/api/v1/auth/register", &json!({})).await;
     assert_eq!((answer.status, answer.error()), (400, "Validation failed"));
@@ -86,26 +97,35 @@ async fn an_empty_body_names_what_is_missing() {
     for member in ["email", "username", "firstName", "lastName", "password", "confirmPassword"] {
         assert!(problems.iter().any(|p| p.as_str().is_some_and(|p| p.contains(member))), "{member} in {problems:?}");
     }
+}
+
+#[tokio::test]
+async fn a_missing_body_is_a_validation_error() {
+    let app = app().start();
     let answer = send(client().post(app.url("/api/v1/auth/login")).header("content-type", "application/json")).await;
     assert_eq!((answer.status, answer.error()), (400, "Validation failed"));
 }
 
 #[tokio::test]
-async fn at_login_any_text_is_a_password_and_a_missing_one_is_a_mistake() {
+async fn a_login_with_any_wrong_password_is_401() {
     let app = app().start();
-    register(&app).await;
+    let user = register(&app).await;
     for password in ["", " ", "\u{0}", &"x".repeat(5000), "🦀"] {
-        let answer =
-            post(&app, "/api/v1/auth/login", &json!({"email": "person1@example.com", "password": password})).await;
+        let answer = post(&app, "/api/v1/auth/login", &json!({"email": user.email, "password": password})).await;
         assert_eq!((answer.status, answer.error()), (401, "Invalid credentials"), "{password:.10}");
     }
+}
+
+#[tokio::test]
+async fn a_login_without_email_or_password_is_400() {
+    let app = app().start();
     for body in [json!({"email": "a@example.com"}), json!({"password": "x"}), json!({"email": 1, "password": "x"})] {
         assert_eq!(post(&app, "/api/v1/auth/login", &body).await.status, 400, "{body}");
     }
 }
 
 #[tokio::test]
-async fn values_that_break_a_rule_are_told_in_sentences() {
+async fn a_registration_that_breaks_a_rule_is_400() {
     let app = app().start();
     for (member, value) in [
         ("email", "not an address"),
@@ -132,17 +152,22 @@ async fn values_that_break_a_rule_are_told_in_sentences() {
 }
 
 #[tokio::test]
-async fn unknown_routes_and_methods_are_told_before_anything_else() {
+async fn an_unknown_path_is_404() {
     let app = app().start();
     let answer = get(&app, "/api/v1/nothing/here").await;
     assert_eq!((answer.status, answer.error()), (404, "Route not found"));
     assert_envelope(&answer.body, 404, "/api/v1/nothing/here");
+}
+
+#[tokio::test]
+async fn a_method_that_a_route_lacks_is_405() {
+    let app = app().start();
     let answer = send(client().delete(app.url("/api/v1/auth/login"))).await;
     assert_eq!((answer.status, answer.error(), answer.header("allow")), (405, "Method not allowed", "POST"));
 }
 
 #[tokio::test]
-async fn a_client_that_prefers_problem_documents_gets_them() {
+async fn accept_problem_json_gets_a_problem_document() {
     let app = app().start();
     let request = client()
         .get(app.url("/api/v1/auth/profile"))
@@ -151,24 +176,6 @@ async fn a_client_that_prefers_problem_documents_gets_them() {
     assert_eq!((answer.status, answer.header("content-type")), (401, "application/problem+json"));
     assert_eq!(answer.body["code"], "auth.token_required");
     assert_eq!(answer.body["requestId"], answer.header("x-request-id"));
-}
-
-#[test]
-fn sr_39_ambiguous_framing_is_answered_400_and_the_connection_closed() {
-    let app = app().start();
-    for head in [
-        "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n",
-        "Content-Length: 3\r\nContent-Length: 4\r\n",
-        "Content-Length: +3\r\n",
-        "Transfer-Encoding: xchunked\r\n",
-        "X-Folded: a\r\n b\r\n",
-    ] {
-        let request = format!("POST /api/v1/auth/login HTTP/1.1\r\nHost: localhost\r\n{head}\r\nabc");
-        let again = "GET /api/health HTTP/1.1\r\nHost: localhost\r\n\r\n";
-        let answer = crate::client::raw(&app, format!("{request}{again}").as_bytes());
-        assert!(answer.starts_with("HTTP/1.1 400"), "{head:?}: {answer}");
-        assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "the connection went on after {head:?}: {answer}");
-    }
 }
 
 fn assert_envelope(body: &Value, status: u16, path: &str) {

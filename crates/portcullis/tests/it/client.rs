@@ -1,4 +1,4 @@
-//! What the tests say to the server, and what they read from its answers.
+//! Sends requests to a test's server and reads its responses.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -9,12 +9,12 @@ use portcullis_testkit::{TestApp, TestAppBuilder, person};
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::Value;
 
-/// A builder for the binary of this build, with limits that no test of something else meets.
+/// Builds a server from the binary under test. Its rate limits are off, so that only tests of limits meet them.
 pub(crate) fn app() -> TestAppBuilder {
     TestAppBuilder::new(env!("CARGO_BIN_EXE_portcullis")).env("PORTCULLIS__LIMITS__ENABLED", "false")
 }
 
-/// An answer taken apart.
+/// A response whose body was read as JSON, or as text if it is not JSON.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -31,7 +31,7 @@ impl Answer {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
-    /// The cookie's value as this answer sets it.
+    /// The value of a cookie that the response sets.
     pub(crate) fn cookie(&self, name: &str) -> Option<String> {
         let prefix = format!("{name}=");
         self.headers.get_all("set-cookie").iter().find_map(|value| {
@@ -42,17 +42,17 @@ impl Answer {
 }
 
 pub(crate) async fn send(request: RequestBuilder) -> Answer {
-    let response = request.send().await.expect("the server answers");
+    let response = request.send().await.expect("the server responds");
     let status = response.status().as_u16();
     let headers = response.headers().clone();
-    let bytes = response.bytes().await.expect("the answer is whole");
+    let bytes = response.bytes().await.expect("a complete response");
     let body =
         serde_json::from_slice(&bytes).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
     Answer { status, headers, body }
 }
 
 pub(crate) fn client() -> Client {
-    Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().expect("a plain client")
+    Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().expect("a client")
 }
 
 pub(crate) async fn post(app: &TestApp, path: &str, body: &Value) -> Answer {
@@ -72,7 +72,7 @@ pub(crate) async fn call(app: &TestApp, method: Method, path: &str, token: &str,
     .await
 }
 
-/// A registered person.
+/// A registered user with the tokens of the first session.
 #[derive(Clone, Debug)]
 pub(crate) struct Account {
     pub(crate) email: String,
@@ -80,7 +80,7 @@ pub(crate) struct Account {
     pub(crate) refresh: String,
 }
 
-/// Registers somebody with a name no other test uses.
+/// Registers a user whose name no other user of this process has.
 pub(crate) async fn register(app: &TestApp) -> Account {
     static NEXT: AtomicU32 = AtomicU32::new(1);
     let name = format!("person{}", NEXT.fetch_add(1, Ordering::Relaxed));
@@ -94,7 +94,7 @@ pub(crate) async fn register(app: &TestApp) -> Account {
     }
 }
 
-/// Sends bytes as they stand and reads until the server closes or falls silent for a second.
+/// Sends bytes unchanged and reads until the server closes the connection or sends nothing for a second.
 pub(crate) fn raw(app: &TestApp, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(app.address()).expect("the server listens");
     stream.set_read_timeout(Some(Duration::from_secs(1))).expect("a timeout can be set");

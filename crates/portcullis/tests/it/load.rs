@@ -1,6 +1,7 @@
-//! Many at once.
+//! Many requests at once.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http_body_util::Full;
@@ -12,8 +13,8 @@ use serde_json::json;
 
 use crate::client::{app, client, post, register};
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_requests_at_once_while_fifty_people_log_in() {
+/// An upstream whose every response is an empty JSON object.
+async fn upstream() -> SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("an address");
     tokio::spawn(async move {
@@ -27,14 +28,21 @@ async fn a_thousand_requests_at_once_while_fifty_people_log_in() {
             });
         }
     });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_requests_succeed_during_fifty_logins() {
     let settings = format!(
-        "[upstreams.u]\ntargets = [\"http://{address}\"]\n[[routes]]\npath = \"/api/v1/things/{{*rest}}\"\nupstream = \"u\"\n"
+        "[upstreams.u]\ntargets = [\"http://{}\"]\n\
+         [[routes]]\npath = \"/api/v1/things/{{*rest}}\"\nupstream = \"u\"\n",
+        upstream().await
     );
     let app = Arc::new(app().settings(&settings).start());
-    let account = register(&app).await;
+    let user = register(&app).await;
     let logins: Vec<_> = (0..50)
         .map(|_| {
-            let (app, email) = (Arc::clone(&app), account.email.clone());
+            let (app, email) = (Arc::clone(&app), user.email.clone());
             tokio::spawn(async move {
                 post(&app, "/api/v1/auth/login", &json!({ "email": email, "password": PASSWORD })).await.status
             })
@@ -43,12 +51,12 @@ async fn a_thousand_requests_at_once_while_fifty_people_log_in() {
     let client = client();
     let requests: Vec<_> = (0..1000)
         .map(|n| {
-            let request = client.get(app.url(&format!("/api/v1/things/{n}"))).bearer_auth(&account.access);
+            let request = client.get(app.url(&format!("/api/v1/things/{n}"))).bearer_auth(&user.access);
             tokio::spawn(async move { request.send().await.map(|response| response.status().as_u16()) })
         })
         .collect();
     for request in requests {
-        let status = request.await.expect("no panic").expect("no request is lost");
+        let status = request.await.expect("no panic").expect("every request gets a response");
         assert_eq!(status, 200);
     }
     for login in logins {

@@ -2,15 +2,17 @@
 #![expect(clippy::print_stderr, reason = "what a test measured is shown beside its outcome")]
 
 mod bad_input;
-mod careful;
 mod client;
 mod compose;
+mod connections;
 mod costs;
 mod csrf;
 mod documents;
 mod durability;
-mod edge;
+mod framing;
+mod gateway;
 mod http2;
+mod http2_limits;
 mod identity;
 mod load;
 mod mails;
@@ -27,4 +29,6 @@ mod raw_http2;
 mod reloading;
 mod replicas;
 mod rotation;
+mod security_headers;
+mod slow_clients;
 mod start;

@@ -1,4 +1,4 @@
-//! Starting while the schema changes: the process is seen to live, and an interruption leaves the schema as it was.
+//! Starting while the schema is migrated: health checks are answered, and an interrupted migration changes nothing.
 
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -8,104 +8,139 @@ use serde_json::Value;
 
 use crate::client::{app, client, send};
 
-/// "portcul" in ASCII and the lock's number.
-const LOCK: i64 = 0x706f_7274_6375_6c01;
+/// The advisory lock of migrations: "portcul" in ASCII, then the lock's number.
+const MIGRATION_LOCK: i64 = 0x706f_7274_6375_6c01;
 
-/// A session of psql that has run something and stays open until it is dropped.
-struct Session(Child);
+/// A psql session that has run its statements and stays open until it is dropped.
+struct PsqlSession(Child);
 
-impl Session {
-    fn holding(url: &str, statements: &str) -> Self {
+impl PsqlSession {
+    fn open(url: &str, statements: &str) -> Self {
         let mut psql = Command::new("psql");
         psql.args(["-X", "-q", url]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = psql.spawn().expect("psql runs");
-        let mut input = child.stdin.take().expect("it is piped");
-        std::io::Write::write_all(&mut input, format!("{statements}\n\\echo done\n").as_bytes()).expect("it reads");
-        let mut said = String::new();
-        let mut output = std::io::BufReader::new(child.stdout.take().expect("it is piped"));
-        while !said.contains("done") {
-            said.clear();
-            assert!(std::io::BufRead::read_line(&mut output, &mut said).expect("it prints") > 0, "psql ended early");
+        let mut input = child.stdin.take().expect("stdin and stdout are piped");
+        std::io::Write::write_all(&mut input, format!("{statements}\n\\echo done\n").as_bytes()).expect("psql reads");
+        let mut line = String::new();
+        let mut output = std::io::BufReader::new(child.stdout.take().expect("stdin and stdout are piped"));
+        while !line.contains("done") {
+            line.clear();
+            assert!(std::io::BufRead::read_line(&mut output, &mut line).expect("psql prints") > 0, "psql ended early");
         }
         child.stdin = Some(input);
         Self(child)
     }
 }
 
-impl Drop for Session {
+impl Drop for PsqlSession {
     fn drop(&mut self) {
         drop(self.0.stdin.take());
         let _ = self.0.wait();
     }
 }
 
-struct Process(Child);
+/// A server that is killed when it is dropped.
+struct ServerProcess(Child);
 
-impl Drop for Process {
+impl Drop for ServerProcess {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-fn start(builder: &TestAppBuilder) -> Process {
+fn start(builder: &TestAppBuilder) -> ServerProcess {
     let mut serve = builder.command(&["serve"]);
-    Process(serve.stdout(Stdio::null()).stderr(Stdio::inherit()).spawn().expect("the binary runs"))
+    ServerProcess(serve.stdout(Stdio::null()).stderr(Stdio::inherit()).spawn().expect("the binary runs"))
 }
 
-async fn until(what: &str, mut attempt: impl AsyncFnMut() -> bool) {
+/// Waits until `is_met`.
+async fn wait_until(what: &str, mut is_met: impl AsyncFnMut() -> bool) {
     let begun = Instant::now();
-    while !attempt().await {
-        assert!(begun.elapsed() < Duration::from_secs(20), "{what} did not come about");
+    while !is_met().await {
+        assert!(begun.elapsed() < Duration::from_secs(20), "waited in vain for: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_replica_that_waits_for_another_to_migrate_lives_and_is_not_ready() {
-    let server = PrivatePostgres::shared();
-    let database = server.database();
-    let migrating = Session::holding(&database, &format!("SELECT pg_advisory_lock({LOCK});"));
-    let port = free_port();
-    let builder = app().env("DATABASE_URL", &database).env("PORT", port.to_string());
-    let _process = start(&builder);
-    let url = |path: &str| format!("http://127.0.0.1:{port}{path}");
-    let answers = async |path: &str, status: u16| {
-        client().get(url(path)).send().await.is_ok_and(|answer| answer.status().as_u16() == status)
-    };
-    until("liveness", async || answers("/api/health/live", 200).await).await;
-    let ready = send(client().get(url("/api/v1/health/ready"))).await;
-    assert_eq!((ready.status, ready.body["data"]["status"].as_str()), (503, Some("migrating")), "{}", ready.body);
-    let other = send(client().post(url("/api/v1/auth/login"))).await;
-    assert_eq!((other.status, other.error(), other.header("retry-after")), (503, "Service unavailable", "1"));
-    drop(migrating);
-    until("readiness", async || answers("/api/v1/health/ready", 200).await).await;
+/// A replica that waits while another one migrates the database.
+struct WaitingReplica {
+    port: u16,
+    migrating: PsqlSession,
+    _process: ServerProcess,
+}
+
+impl WaitingReplica {
+    /// Starts the replica and waits until it answers health checks.
+    async fn start() -> Self {
+        let database = PrivatePostgres::shared().database();
+        let migrating = PsqlSession::open(&database, &format!("SELECT pg_advisory_lock({MIGRATION_LOCK});"));
+        let port = free_port();
+        let builder = app().env("DATABASE_URL", &database).env("PORT", port.to_string());
+        let replica = Self { port, migrating, _process: start(&builder) };
+        replica.wait_for("/api/health/live").await;
+        replica
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    /// Waits until a health check succeeds.
+    async fn wait_for(&self, path: &str) {
+        let is_ok = async || client().get(self.url(path)).send().await.is_ok_and(|response| response.status() == 200);
+        wait_until(path, is_ok).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_migration_that_is_killed_half_way_leaves_nothing_on_postgresql() {
+async fn a_replica_that_waits_for_a_migration_is_not_ready() {
+    let replica = WaitingReplica::start().await;
+    let ready = send(client().get(replica.url("/api/v1/health/ready"))).await;
+    assert_eq!((ready.status, ready.body["data"]["status"].as_str()), (503, Some("migrating")), "{}", ready.body);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_waits_for_a_migration_asks_to_retry() {
+    let replica = WaitingReplica::start().await;
+    let login = send(client().post(replica.url("/api/v1/auth/login"))).await;
+    assert_eq!((login.status, login.error(), login.header("retry-after")), (503, "Service unavailable", "1"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_is_ready_after_the_migration_of_another() {
+    let replica = WaitingReplica::start().await;
+    let WaitingReplica { port, migrating, _process } = replica;
+    drop(migrating);
+    let url = format!("http://127.0.0.1:{port}/api/v1/health/ready");
+    let is_ready = async || client().get(&url).send().await.is_ok_and(|response| response.status() == 200);
+    wait_until("readiness", is_ready).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_migration_leaves_postgresql_unchanged() {
     let server = PrivatePostgres::shared();
     let database = server.database();
-    // The migration comes as far as this table and waits to see what becomes of it.
-    let blocking = Session::holding(&database, "BEGIN; CREATE TABLE audit_log (id BIGINT);");
+    // The migration reaches this table and waits for the transaction that creates it.
+    let blocking = PsqlSession::open(&database, "BEGIN; CREATE TABLE audit_log (id BIGINT);");
     let builder = app().env("DATABASE_URL", &database);
     let process = start(&builder);
     let name = database.rsplit('/').next().expect("a name").to_owned();
-    let waits = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'portcullis' AND wait_event_type = 'Lock' \
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'portcullis' AND wait_event_type = 'Lock' \
         AND datname = current_database()";
-    until("the migration is half-way", async || server.run_sql_in(&name, waits) == "1").await;
+    wait_until("the migration waits", async || server.run_sql_in(&name, waiting) == "1").await;
     drop(process);
     drop(blocking);
-    let gone = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'portcullis' \
+    let sessions = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'portcullis' \
         AND datname = current_database()";
-    until("its session ends", async || server.run_sql_in(&name, gone) == "0").await;
+    wait_until("the end of its session", async || server.run_sql_in(&name, sessions) == "0").await;
     let tables = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'";
     assert_eq!(server.run_sql_in(&name, tables), "0");
     builder.start();
 }
 
 #[test]
-fn a_migration_that_is_killed_at_any_moment_leaves_sqlite_whole() {
+fn a_migration_killed_at_any_moment_leaves_sqlite_valid() {
     for round in 0..25_u64 {
         let builder = app().on_sqlite();
         let process = start(&builder);
@@ -113,9 +148,9 @@ fn a_migration_that_is_killed_at_any_moment_leaves_sqlite_whole() {
         drop(process);
         let file = builder.folder().join("portcullis-data/portcullis.db");
         if file.exists() {
-            let said = builder.command(&["migrate", "status", "--json"]).output().expect("the binary runs");
-            assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
-            let status: Value = serde_json::from_slice(&said.stdout).expect("JSON");
+            let output = builder.command(&["migrate", "status", "--json"]).output().expect("the binary runs");
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            let status: Value = serde_json::from_slice(&output.stdout).expect("JSON");
             let count = |list: &str| status[list].as_array().map_or(0, Vec::len) as u64;
             assert_eq!(status["schema"].as_u64(), Some(count("applied")), "{status}");
             assert_eq!(status["known"].as_u64(), Some(count("applied") + count("pending")), "{status}");

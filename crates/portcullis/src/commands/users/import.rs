@@ -207,7 +207,7 @@ impl<'a> Work<'a> {
 
 async fn from_postgres(settings: &Settings, arguments: &Import, work: &mut Work<'_>) -> Result<(), Failure> {
     let url = DatabaseUrl::parse(&arguments.source).map_err(|error| Failure::of_error(&error))?;
-    let opened = Box::pin(crate::serve::open_foreign_users(settings, &url, &arguments.table)).await;
+    let opened = Box::pin(crate::assembly::open_foreign_users(settings, &url, &arguments.table)).await;
     let mut people: ForeignUsers = opened.map_err(|error| {
         Failure::of_error(&error).maybe_hint(error.hint().map(|hint| hint.replace("DATABASE_URL", "the address")))
     })?;

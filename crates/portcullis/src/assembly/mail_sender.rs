@@ -1,4 +1,4 @@
-//! How mails leave: over SMTP, or in development, where there may be no mail server, printed.
+//! Sends mails over SMTP. In development without a mail server it prints their links.
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -11,14 +11,14 @@ use portcullis_model::policy::Environment;
 
 use portcullis_settings::Settings;
 
-/// How long one mail may take: well under the claim that hides it from other replicas.
+/// How long one mail may take: well below the time for which a claimed mail is hidden from other replicas.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What carries mails away; `None` when they wait for a server to be configured.
-pub(super) fn sender(settings: &Settings) -> Result<Option<Arc<dyn MailSender>>, SmtpError> {
+/// Returns the sender that the settings ask for; `None` if mails stay in the outbox until a mail server is configured.
+pub(super) fn from_settings(settings: &Settings) -> Result<Option<Arc<dyn MailSender>>, SmtpError> {
     let Some(mail) = settings.mail.clone() else {
         let prints = settings.environment == Environment::Development;
-        return Ok(prints.then(|| Arc::new(Printer) as Arc<dyn MailSender>));
+        return Ok(prints.then(|| Arc::new(LinkPrinter) as Arc<dyn MailSender>));
     };
     let base = settings.base_url();
     let host = base.split_once("://").map_or(base.as_str(), |(_, rest)| rest);
@@ -33,11 +33,11 @@ pub(super) fn sender(settings: &Settings) -> Result<Option<Arc<dyn MailSender>>,
     Ok(Some(Arc::new(SmtpSender::new(options)?)))
 }
 
-/// Prints each mail's link to standard output. The only place where a link may
-/// be written to a log, and only in development (contract §8).
-struct Printer;
+/// Prints each mail's link to standard output, in development only (`docs/contract.md`, "Settings and environment").
+/// Nothing else may write a link to a log.
+struct LinkPrinter;
 
-impl MailSender for Printer {
+impl MailSender for LinkPrinter {
     fn send(&self, mail: OutgoingMail) -> BoxFuture<'_, Result<(), MailError>> {
         Box::pin(async move {
             let line = format!("mail to {} ({}): {}\n", mail.to, mail.kind.as_str(), mail.link.expose());

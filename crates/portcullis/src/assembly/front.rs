@@ -1,24 +1,23 @@
 //! Handles each request: the gate, then the destination, then the headers and metrics of the response.
 
 use std::net::{IpAddr, SocketAddr};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use bytes::Bytes;
 use http::{Request, Response, StatusCode, Uri};
-use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use portcullis_api::{Fault, FaultContext, ReplyBody, Services};
+use portcullis_api::{Fault, FaultContext, Services};
 use portcullis_edge::{Handler, Panic, catch_panic};
-use portcullis_gate::{Context as GateContext, Destination, Gate, InboundBody, Malformation, Passage, Permit, Refusal};
-use portcullis_proxy::{Proxy, ProxyBody};
+use portcullis_gate::{Context, Destination, Gate, InboundBody, Malformation, Passage, Permit, Refusal};
+use portcullis_proxy::Proxy;
+
+use super::response_body::FrontBody;
 
 /// Handles requests: the gate decides, then a built-in endpoint or an upstream responds.
-pub(super) struct Front {
-    pub(super) gate: Arc<Gate>,
-    pub(super) proxy: Arc<Proxy>,
-    pub(super) services: Arc<Services>,
+pub(crate) struct Front {
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) proxy: Arc<Proxy>,
+    pub(crate) services: Arc<Services>,
 }
 
 impl Front {
@@ -26,12 +25,7 @@ impl Front {
         fault.into_response(context, &self.services.clock).map(FrontBody::BuiltIn)
     }
 
-    async fn respond(
-        &self,
-        permit: Permit,
-        request: Request<InboundBody>,
-        context: &GateContext,
-    ) -> Response<FrontBody> {
+    async fn respond(&self, permit: Permit, request: Request<InboundBody>, context: &Context) -> Response<FrontBody> {
         match permit.destination() {
             Destination::BuiltIn(id) => {
                 let id = *id;
@@ -39,7 +33,9 @@ impl Front {
                 portcullis_api::answer(&self.services, id, permit, request, fault_context).await.map(FrontBody::BuiltIn)
             }
             Destination::Upstream(_) => match self.proxy.carry(&permit, request).await {
-                Ok(response) => response.map(FrontBody::Upstream),
+                Ok(response) => {
+                    response.map(|body| FrontBody::upstream(body, *context.request_id(), &self.services.metrics))
+                }
                 Err(error) => self.error_response(Fault::from(error), fault_context(context)),
             },
         }
@@ -58,7 +54,7 @@ impl Front {
     }
 }
 
-fn fault_context(context: &GateContext) -> FaultContext<'_> {
+fn fault_context(context: &Context) -> FaultContext<'_> {
     FaultContext {
         path: context.raw_path(),
         request_id: context.request_id().as_str(),
@@ -110,37 +106,5 @@ impl Handler for Front {
 
     fn trusts(&self, peer: IpAddr) -> bool {
         self.gate.trusts(peer)
-    }
-}
-
-/// A response body: complete from a built-in endpoint, or streamed from an upstream.
-pub(super) enum FrontBody {
-    BuiltIn(ReplyBody),
-    Upstream(ProxyBody),
-}
-
-impl Body for FrontBody {
-    type Data = Bytes;
-    type Error = Box<dyn std::error::Error + Send + Sync>;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        match self.get_mut() {
-            Self::BuiltIn(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
-            Self::Upstream(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::BuiltIn(body) => body.is_end_stream(),
-            Self::Upstream(body) => body.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::BuiltIn(body) => body.size_hint(),
-            Self::Upstream(body) => body.size_hint(),
-        }
     }
 }

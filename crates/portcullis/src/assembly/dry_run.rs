@@ -1,4 +1,4 @@
-//! A gate that serves nobody, for `portcullis explain`.
+//! A gate without a server, for `portcullis explain`: it judges one request and changes nothing.
 
 use std::sync::Arc;
 
@@ -12,42 +12,42 @@ use portcullis_model::{
 };
 use portcullis_telemetry::Metrics;
 
-use super::ServeError;
-use super::wiring::gate_config;
+use super::{StartError, gate_config};
 use portcullis_settings::{Secrets, Settings, new_secret};
 
-/// Judges a request by these settings; without identity, nobody is known.
-pub async fn rehearse(
+/// Explains what the gate would decide on a request under these settings. Without `identity` no credential is known.
+pub async fn explain(
     settings: &Settings,
     identity: Option<&Identity>,
     rehearsal: &Rehearsal,
-) -> Result<Explanation, ServeError> {
+) -> Result<Explanation, StartError> {
     let random = Random::system();
     let metrics = Metrics::new(&settings.metrics, env!("CARGO_PKG_VERSION"));
     let secrets = match identity {
         Some(_) => settings.keep_secrets(&random)?,
-        // Nothing is made for a question; a CSRF token of the gateway's own would be taken for a forged one.
-        None => made_up(settings, &random),
+        // A dry run writes no secrets file. So a CSRF token of the running gateway is taken for a forged one.
+        None => temporary_secrets(settings, &random),
     };
     let (tokens, sessions): (Arc<dyn AccessTokenVerifier>, Arc<dyn SessionSource>) = match identity {
         Some(identity) => (identity.tokens(), identity.session_source()),
-        None => (Arc::new(Nobody), Arc::new(Nobody)),
+        None => (Arc::new(NoCredentials), Arc::new(NoCredentials)),
     };
     let parts = GateParts { tokens, sessions, shared_limits: None, clock: Clock::system(), random, metrics };
     let config = gate_config(settings, &secrets, &parts.metrics)?;
     Ok(Gate::new(parts, config).explain(rehearsal).await)
 }
 
-fn made_up(settings: &Settings, random: &Random) -> Secrets {
+/// The configured secrets, and random ones in place of those that are missing.
+fn temporary_secrets(settings: &Settings, random: &Random) -> Secrets {
     let configured = &settings.secrets;
     let secret = |known: &Option<SecretRing>| known.clone().unwrap_or_else(|| new_secret(random).into());
     Secrets { csrf: secret(&configured.csrf), encryption: secret(&configured.encryption), jwt: configured.jwt.clone() }
 }
 
-/// Knows nobody.
-struct Nobody;
+/// Accepts no token and knows no session.
+struct NoCredentials;
 
-impl AccessTokenVerifier for Nobody {
+impl AccessTokenVerifier for NoCredentials {
     fn verify(&self, _token: &str, _now: i64) -> Result<VerifiedToken, TokenError> {
         Err(TokenError::Signature)
     }
@@ -57,7 +57,7 @@ impl AccessTokenVerifier for Nobody {
     }
 }
 
-impl SessionSource for Nobody {
+impl SessionSource for NoCredentials {
     fn cached(&self, _id: SessionId) -> Option<Arc<SessionState>> {
         None
     }

@@ -1,4 +1,13 @@
-//! Making the rooms from settings and joining them.
+//! Builds the application from the settings: makes each part, in order, and connects them.
+
+mod dry_run;
+mod error;
+mod front;
+mod mail_sender;
+mod offline;
+mod response_body;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -16,33 +25,35 @@ use portcullis_telemetry::Metrics;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::ServeError;
-use super::front::Front;
-use super::mail;
+pub use dry_run::explain;
+pub use error::StartError;
+pub(crate) use front::Front;
+pub use offline::{open_foreign_users, open_identity, open_migrator, transfer};
 use portcullis_settings::{Secrets, Settings};
 
-/// Everything that serves.
-pub(super) struct House {
-    pub(super) front: Arc<Front>,
-    pub(super) identity: Identity,
-    pub(super) sessions: Arc<SessionTable>,
-    pub(super) store: Store,
-    pub(super) redis: Option<Redis>,
+/// The running gateway's parts.
+pub(crate) struct Application {
+    pub(crate) front: Arc<Front>,
+    pub(crate) identity: Identity,
+    pub(crate) sessions: Arc<SessionTable>,
+    pub(crate) store: Store,
+    pub(crate) redis: Option<Redis>,
     mail: Option<Arc<dyn MailSender>>,
-    pub(super) metrics: Metrics,
+    pub(crate) metrics: Metrics,
 }
 
-impl House {
-    pub(super) async fn build(
+impl Application {
+    /// Opens Redis and the database, starts identity, and connects the gate, the proxy and the endpoints to them.
+    pub(crate) async fn build(
         settings: &Settings,
         secrets: Secrets,
         random: Random,
         base_url: &str,
         lifecycle: Arc<Lifecycle>,
-    ) -> Result<Self, ServeError> {
+    ) -> Result<Self, StartError> {
         let clock = Clock::system();
         let metrics = Metrics::new(&settings.metrics, env!("CARGO_PKG_VERSION"));
-        let mail = mail::sender(settings)?;
+        let mail = mail_sender::from_settings(settings)?;
         let redis = connect_redis(settings, &clock, &random, &metrics).await?;
         let store = Box::pin(Store::open(store_options(settings, &clock, &random, &metrics))).await?;
         let sessions = session_table(settings, &store, redis.as_ref());
@@ -88,8 +99,14 @@ impl House {
         Ok(Self { redis, mail, front: Arc::new(Front { gate, proxy, services }), identity, sessions, store, metrics })
     }
 
-    /// The revocation feed, the bell of other replicas, the mails.
-    pub(super) fn start_background(&self, stopping: &CancellationToken) -> TaskTracker {
+    /// Whether the gateway starts, serves or stops.
+    pub(crate) fn lifecycle(&self) -> &Lifecycle {
+        &self.front.services.lifecycle
+    }
+
+    /// Starts the tasks that run beside requests until `stopping` is cancelled: the revocation feed, the notifier of
+    /// other replicas, the outbox.
+    pub(crate) fn start_background(&self, stopping: &CancellationToken) -> TaskTracker {
         let tasks = TaskTracker::new();
         tasks.spawn(Arc::clone(&self.sessions).follow(stopping.clone()));
         tasks.spawn(self.identity.clone().follow_keys(stopping.clone()));
@@ -106,21 +123,7 @@ impl House {
     }
 }
 
-/// Identity alone, for the command line.
-pub(super) async fn open_identity(
-    settings: &Settings,
-    secrets: Secrets,
-    random: Random,
-) -> Result<Identity, ServeError> {
-    let clock = Clock::system();
-    let metrics = Metrics::new(&settings.metrics, env!("CARGO_PKG_VERSION"));
-    let store = Box::pin(Store::open(store_options(settings, &clock, &random, &metrics))).await?;
-    let sessions = session_table(settings, &store, None);
-    let parts = Common { store: &store, sessions: &sessions, clock: &clock, random: &random, metrics: &metrics };
-    start_identity(settings, secrets, parts, &settings.base_url()).await
-}
-
-/// What several rooms are made of.
+/// The parts that several other parts share.
 struct Common<'a> {
     store: &'a Store,
     sessions: &'a Arc<SessionTable>,
@@ -130,7 +133,7 @@ struct Common<'a> {
 }
 
 /// How the configured database is opened.
-pub(super) fn store_options(settings: &Settings, clock: &Clock, random: &Random, metrics: &Metrics) -> StoreOptions {
+pub(crate) fn store_options(settings: &Settings, clock: &Clock, random: &Random, metrics: &Metrics) -> StoreOptions {
     let database = &settings.database;
     StoreOptions {
         url: database.url.clone(),
@@ -154,7 +157,7 @@ async fn connect_redis(
     clock: &Clock,
     random: &Random,
     metrics: &Metrics,
-) -> Result<Option<Redis>, ServeError> {
+) -> Result<Option<Redis>, StartError> {
     let Some(redis) = settings.redis.clone() else { return Ok(None) };
     let options = RedisOptions {
         url: redis.url,
@@ -184,7 +187,7 @@ async fn start_identity(
     secrets: Secrets,
     parts: Common<'_>,
     base_url: &str,
-) -> Result<Identity, ServeError> {
+) -> Result<Identity, StartError> {
     let session = &settings.session;
     let hashing = HashingOptions::default();
     let options = IdentityOptions {
@@ -232,7 +235,7 @@ const REDIS_COMMAND: std::time::Duration = std::time::Duration::from_millis(250)
 /// How long a rotated refresh token still gets its successor (contract §3).
 const GRACE: std::time::Duration = std::time::Duration::from_secs(10);
 
-pub(super) fn gate_config(settings: &Settings, secrets: &Secrets, metrics: &Metrics) -> Result<GateConfig, ServeError> {
+pub(crate) fn gate_config(settings: &Settings, secrets: &Secrets, metrics: &Metrics) -> Result<GateConfig, StartError> {
     let mut specs = portcullis_api::route_specs();
     specs.extend(settings.route_specs());
     Ok(GateConfig {
@@ -249,7 +252,7 @@ pub(super) fn gate_config(settings: &Settings, secrets: &Secrets, metrics: &Metr
     })
 }
 
-pub(super) fn upstreams(settings: &Settings) -> Vec<Upstream> {
+pub(crate) fn upstreams(settings: &Settings) -> Vec<Upstream> {
     let upstream = |upstream: &portcullis_settings::Upstream| Upstream {
         name: Arc::clone(&upstream.name),
         targets: upstream.targets.clone(),

@@ -1,0 +1,55 @@
+//! Opens parts of the gateway for commands that work on its data without serving.
+
+use portcullis_identity::Identity;
+use portcullis_model::{Clock, Random};
+use portcullis_storage::{
+    DatabaseUrl, ForeignUsers, Migrator, OpenError, Store, StoreOptions, TransferError, TransferProgress,
+    TransferredTable,
+};
+use portcullis_telemetry::Metrics;
+
+use super::{Common, StartError, session_table, start_identity, store_options};
+use portcullis_settings::Settings;
+
+/// Opens identity over the configured database.
+pub async fn open_identity(settings: &Settings) -> Result<Identity, StartError> {
+    let (clock, random) = (Clock::system(), Random::system());
+    let secrets = settings.keep_secrets(&random)?;
+    let metrics = Metrics::new(&settings.metrics, env!("CARGO_PKG_VERSION"));
+    let store = Box::pin(Store::open(store_options(settings, &clock, &random, &metrics))).await?;
+    let sessions = session_table(settings, &store, None);
+    let parts = Common { store: &store, sessions: &sessions, clock: &clock, random: &random, metrics: &metrics };
+    start_identity(settings, secrets, parts, &settings.base_url()).await
+}
+
+/// Connects to the configured database to read or change its schema.
+pub async fn open_migrator(settings: &Settings) -> Result<Migrator, OpenError> {
+    Migrator::connect(&configured_store(settings)).await
+}
+
+/// Moves all data from one database to another, with the pool and timeouts of the configured one.
+pub async fn transfer(
+    settings: &Settings,
+    from: &DatabaseUrl,
+    to: &DatabaseUrl,
+    restart: bool,
+    progress: &mut dyn TransferProgress,
+) -> Result<Vec<TransferredTable>, TransferError> {
+    let options = |url: &DatabaseUrl| StoreOptions { url: url.clone(), ..configured_store(settings) };
+    portcullis_storage::transfer(&options(from), &options(to), restart, progress).await
+}
+
+/// Opens the table of users of another program, from which users are imported.
+pub async fn open_foreign_users(
+    settings: &Settings,
+    url: &DatabaseUrl,
+    table: &str,
+) -> Result<ForeignUsers, OpenError> {
+    let options = StoreOptions { url: url.clone(), ..configured_store(settings) };
+    ForeignUsers::open(&options, table).await
+}
+
+fn configured_store(settings: &Settings) -> StoreOptions {
+    let metrics = Metrics::new(&settings.metrics, env!("CARGO_PKG_VERSION"));
+    store_options(settings, &Clock::system(), &Random::system(), &metrics)
+}

@@ -1,0 +1,182 @@
+//! A socket in the data folder through which commands on the same machine reach the running gateway.
+//!
+//! It has no authentication of its own: whoever may open it may use every command. So the folder and the socket belong
+//! to the process's user alone.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use portcullis_api::{LIMITS_RESET, limits_json, reset_json};
+use portcullis_gate::Whom;
+use portcullis_identity::Caller;
+use portcullis_model::SessionId;
+use serde_json::{Value, json};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::reload::ReloadRequest;
+use crate::assembly::Application;
+
+/// How long a command may take to send its request.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pause before accepting again after an error.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Serves the commands that arrive on the socket.
+pub(super) struct ControlServer {
+    pub(super) application: Arc<Application>,
+    pub(super) reload: mpsc::Sender<ReloadRequest>,
+}
+
+/// The listening socket. Dropping it removes its file.
+pub(super) struct ControlSocket {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl ControlSocket {
+    /// Opens the socket at `path`. Without one the gateway serves all the same, so an error is only logged.
+    pub(super) fn open(path: &Path) -> Option<Self> {
+        match listen(path) {
+            Ok(socket) => Some(socket),
+            // In production with an external database there is no data folder, and none is made for the socket.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                tracing::debug!(path = %path.display(), "the control socket was not opened, because its folder does not exist");
+                None
+            }
+            Err(error) => {
+                let path = path.display();
+                tracing::warn!(%path, %error, "the control socket could not be opened; portcullis reload and portcullis limits cannot reach this process");
+                None
+            }
+        }
+    }
+}
+
+impl Drop for ControlSocket {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+impl ControlServer {
+    /// Serves until `stopping` is cancelled.
+    pub(super) async fn run(self, socket: ControlSocket, stopping: CancellationToken) {
+        let server = Arc::new(self);
+        loop {
+            let accepted = tokio::select! {
+                accepted = socket.listener.accept() => accepted,
+                () = stopping.cancelled() => return,
+            };
+            match accepted {
+                Ok((stream, _)) => drop(tokio::spawn(Arc::clone(&server).serve_connection(stream))),
+                Err(error) => {
+                    tracing::warn!(%error, "a connection to the control socket could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn serve_connection(self: Arc<Self>, stream: UnixStream) {
+        let service = service_fn(|request| {
+            let server = Arc::clone(&self);
+            async move { Ok::<_, Infallible>(server.respond(request).await) }
+        });
+        let mut builder = http1::Builder::new();
+        builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).keep_alive(false);
+        if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
+            tracing::debug!(%error, "a connection to the control socket ended with an error");
+        }
+    }
+
+    async fn respond(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let outcome =
+            match (request.method(), request.uri().path()) {
+                (&Method::POST, "/reload") => self.reload().await,
+                (&Method::GET, "/limits") => self.limits(request.uri().query()).await,
+                (&Method::DELETE, "/limits") => self.reset_limits(request.uri().query()).await,
+                _ => Err("the running gateway does not know this command; it is of another version than this program"
+                    .to_owned()),
+            };
+        let (status, body) = match outcome {
+            Ok(value) => (StatusCode::OK, value),
+            Err(why) => (StatusCode::UNPROCESSABLE_ENTITY, json!({ "error": why })),
+        };
+        let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
+        *response.status_mut() = status;
+        response
+    }
+
+    async fn reload(&self) -> Result<Value, String> {
+        let stopping = || "the gateway is stopping".to_owned();
+        let (request, outcome) = oneshot::channel();
+        self.reload.send(request).await.map_err(|_| stopping())?;
+        let reloaded = outcome.await.map_err(|_| stopping())??;
+        serde_json::to_value(reloaded).map_err(|error| error.to_string())
+    }
+
+    async fn limits(&self, query: Option<&str>) -> Result<Value, String> {
+        let whom = self.whom(query).await?;
+        Ok(limits_json(&self.application.front.gate, whom).await)
+    }
+
+    async fn reset_limits(&self, query: Option<&str>) -> Result<Value, String> {
+        let whom = self.whom(query).await?.ok_or("specify --address, --user or --api-key")?;
+        let name = parameter(query, "name");
+        let reset = self.application.front.gate.reset_limits(whom, name.as_deref()).await;
+        let details = json!({ "whom": whom.to_string(), "name": name });
+        let noted = self.application.identity.note_operation(LIMITS_RESET, None, details, &Caller::shell()).await;
+        noted.map_err(|error| format!("the limits were reset, but the audit log could not be written: {error}"))?;
+        Ok(reset_json(reset))
+    }
+
+    async fn whom(&self, query: Option<&str>) -> Result<Option<Whom>, String> {
+        if let Some(address) = parameter(query, "address") {
+            let address = address.parse::<IpAddr>().map_err(|_| format!("{address:?} is not an IP address"))?;
+            return Ok(Some(Whom::Address(address)));
+        }
+        if let Some(key) = parameter(query, "api-key") {
+            let key = key.parse::<SessionId>().map_err(|_| format!("{key:?} is not the id of an API key"))?;
+            return Ok(Some(Whom::ApiKey(key)));
+        }
+        let Some(user) = parameter(query, "user") else { return Ok(None) };
+        let found = self.application.identity.id_of(&user).await.map_err(|error| error.to_string())?;
+        let id = found.ok_or_else(|| {
+            format!("no user has the id or e-mail address {user:?}; hint: portcullis users list shows all users")
+        })?;
+        Ok(Some(Whom::User(id)))
+    }
+}
+
+fn parameter(query: Option<&str>, name: &str) -> Option<String> {
+    let pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+    pairs.into_iter().find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+}
+
+/// Listens at `path` unless another process does. A file left by a killed process is replaced.
+fn listen(path: &Path) -> io::Result<ControlSocket> {
+    if std::os::unix::net::UnixStream::connect(path).is_ok() {
+        return Err(io::Error::new(io::ErrorKind::AddrInUse, "another process listens there"));
+    }
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(ControlSocket { listener, path: path.to_owned() })
+}
