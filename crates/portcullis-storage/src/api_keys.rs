@@ -4,13 +4,12 @@
 use portcullis_model::api_key::ApiKey;
 use portcullis_model::{ApiKeyScopes, Email, Permission, SessionCopy, SessionId, Timestamp, UserId};
 
-use crate::dialect::Lock;
-use crate::error::StoreError;
+use crate::engine::advisory_lock::AdvisoryLock;
+use crate::engine::error::StoreError;
+use crate::engine::row::Row;
+use crate::engine::statement::{Runs, Sql};
 use crate::housekeeping::touch;
-use crate::row::Row;
-use crate::statement::{Runs, Sql};
-use crate::store::Store;
-use crate::tx::Tx;
+use crate::store::{Store, Tx};
 use crate::users::{extra_permissions, read_extra_permissions};
 
 /// A key to be stored.
@@ -114,7 +113,7 @@ impl Store {
 impl Tx {
     /// How many keys a person has. Nobody else who asks gives them another before this transaction ends.
     pub async fn count_api_keys(&mut self, owner: UserId) -> Result<u64, StoreError> {
-        self.lock(Lock::Owner(owner)).await?;
+        self.lock(AdvisoryLock::UserQuota(owner.0)).await?;
         self.one(&COUNT, vec![owner.0.into()]).await?.map_or(Ok(0), |row| row.count("n"))
     }
 
@@ -143,7 +142,7 @@ impl Tx {
         let Some(row) = self.one(&REVOKE, vec![id.0.into(), owner.0.into(), at.into()]).await? else {
             return Ok(false);
         };
-        self.session_ended(owner, id, row.get("epoch")?);
+        self.revoke_session(owner, id, row.get("epoch")?);
         Ok(true)
     }
 }

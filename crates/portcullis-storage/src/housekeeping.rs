@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use crate::value::Value;
+use crate::engine::value::Value;
 use portcullis_model::{SessionId, Timestamp};
 
-use crate::error::StoreError;
-use crate::statement::{Runs, Sql};
+use crate::engine::error::StoreError;
+use crate::engine::statement::{Runs, Sql};
 use crate::store::Store;
 
 /// Sessions in one UPDATE: two parameters each, far below either engine's bound.

@@ -8,10 +8,9 @@ use std::time::Duration;
 
 use portcullis_model::Timestamp;
 
-use crate::error::StoreError;
-use crate::statement::{Runs, Sql};
-use crate::store::Store;
-use crate::tx::Tx;
+use crate::engine::error::StoreError;
+use crate::engine::statement::{Runs, Sql};
+use crate::store::{Access, Database, Tx};
 
 /// How long an outcome is kept.
 const OUTCOME_KEPT: Duration = Duration::from_secs(86_400);
@@ -47,10 +46,14 @@ pub enum Earlier {
     Another,
 }
 
-impl Store {
-    /// What was done under this key. `None` says little: somebody may be doing it.
+impl<A: Access> Database<A> {
+    /// Returns what was done under this key. `None` does not mean that nothing was: a transaction that uses the key may
+    /// not have committed yet.
     pub async fn done_before(&self, key: &OnceKey, now: Timestamp) -> Result<Option<Earlier>, StoreError> {
-        find(self, key, now).await
+        let row = self.one(&FIND, vec![key.id.to_vec().into(), now.into()]).await?;
+        let Some(row) = row else { return Ok(None) };
+        let same = row.hash("request")? == key.request;
+        Ok(Some(if same { Earlier::Done(row.get("answer")?) } else { Earlier::Another }))
     }
 }
 
@@ -73,13 +76,7 @@ impl Tx {
         if self.execute(&RECORD, values).await? == 1 {
             return Ok(None);
         }
-        let earlier = find(self, key, now).await?;
+        let earlier = self.done_before(key, now).await?;
         earlier.map(Some).ok_or_else(|| StoreError::corrupt("an Idempotency-Key is there and cannot be found"))
     }
-}
-
-async fn find(on: &impl Runs, key: &OnceKey, now: Timestamp) -> Result<Option<Earlier>, StoreError> {
-    let Some(row) = on.one(&FIND, vec![key.id.to_vec().into(), now.into()]).await? else { return Ok(None) };
-    let same = row.hash("request")? == key.request;
-    Ok(Some(if same { Earlier::Done(row.get("answer")?) } else { Earlier::Another }))
 }

@@ -1,7 +1,7 @@
 //! Facts about the installation, shared by its replicas.
 
-use crate::error::StoreError;
-use crate::statement::{Runs, Sql};
+use crate::engine::error::StoreError;
+use crate::engine::statement::{Runs, Sql};
 use crate::store::Store;
 
 static GET: Sql = Sql::select("instance", "SELECT value FROM instance WHERE key = $1");

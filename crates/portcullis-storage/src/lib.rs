@@ -1,76 +1,59 @@
-//! The Store over PostgreSQL and SQLite, migrations, the session table and the revocation feed: the only SQL.
+//! The only SQL of the program: a [`Store`] over PostgreSQL and SQLite, its migrations, and moves between databases.
 //!
-//! One body of statements serves both engines; what differs between them
-//! stands in `dialect.rs`. Reads run on a [`Store`] or inside a [`Tx`]; writes
-//! that belong together run in one [`Tx`] with an explicit commit.
+//! One body of statements serves both engines; their differences are in `engine/dialect.rs`. Reads run on a [`Store`] or
+//! inside a [`Tx`]; writes that belong together run in one [`Tx`] with an explicit commit.
+//!
+//! The folders depend on each other in one direction only: `engine` knows no table; `revocation_log`, `migrate` and
+//! `transfer` are built on it; `store` combines them; each subject (users, sessions, audit log…) is built on `store`.
+
+#![expect(private_bounds, reason = "`Access` is sealed: only `Store` and `Tx` have it, and their reads are public")]
 
 mod api_keys;
 mod audit;
-mod audit_gathering;
-mod audit_query;
-mod availability;
-mod connection;
-mod dialect;
-mod durability;
+mod audit_addresses;
 mod engine;
-mod error;
-mod feed;
-mod foreign_users;
 mod housekeeping;
 mod idempotency;
-mod import;
 mod instance;
-mod judge;
-mod keys;
-mod listen;
 mod migrate;
-mod open;
+mod one_time_tokens;
 mod outbox;
 #[cfg(test)]
 mod plans;
-mod pool;
-mod refresh;
-mod revocation;
-mod row;
+mod revocation_feed;
+mod revocation_log;
 mod session_account;
-mod session_endings;
 mod session_feed;
 mod session_floors;
 mod session_loading;
 mod session_shared;
 mod session_table;
 mod sessions;
-mod sign_in;
-mod statement;
+mod sign_in_attempts;
+mod signing_keys;
 mod store;
-mod tokens;
 mod transfer;
-mod tx;
-mod url;
 mod user_changes;
 mod users;
-mod value;
+
+use engine::error;
 
 pub use api_keys::NewApiKey;
-pub use audit::{AuditEvent, AuditRecord, Outcome, UnknownOutcome};
-pub use audit_query::{AuditFilter, AuditPage};
-pub use error::StoreError;
-pub use foreign_users::{ForeignUser, ForeignUsers};
+pub use audit::{AuditEvent, AuditFilter, AuditPage, AuditRecord, Outcome, UnknownOutcome};
+pub use engine::error::StoreError;
+pub use engine::open_error::OpenError;
+pub use engine::options::{MigrateMode, StoreOptions};
+pub use engine::url::DatabaseUrl;
 pub use idempotency::{Earlier, OnceKey};
-pub use import::{ImportOutcome, ImportedUser};
-pub use keys::SigningKey;
-pub use migrate::{Applied, MigrateMode, MigrationStatus, Migrator, Pending, Step};
-pub use open::{OpenError, StoreOptions};
+pub use migrate::{Applied, MigrationStatus, Migrator, Pending, Step};
+pub use one_time_tokens::{GoodToken, NewOneTimeToken, SpentToken, TokenPurpose, UnknownPurpose};
 pub use outbox::{DueMail, MailRequest};
-pub use refresh::{Grace, RefreshView, Rotation};
-pub use session_endings::EndReason;
+pub use revocation_feed::LogPosition;
 pub use session_table::{SessionTable, SessionTableOptions};
-pub use sessions::{NewSession, SessionRecord};
-pub use sign_in::{AttemptSubjects, Failures, SignInView};
-pub use store::Store;
-pub use tokens::{GoodToken, NewOneTimeToken, SpentToken, TokenPurpose, UnknownPurpose};
+pub use sessions::{EndReason, Grace, NewSession, RefreshView, Rotation, SessionRecord};
+pub use sign_in_attempts::{AttemptSubjects, Failures, SignInView};
+pub use signing_keys::SigningKey;
+pub use store::{Database, Store, Tx};
 pub use transfer::{Sum, TransferError, TransferProgress, TransferredTable, transfer};
-pub use tx::Tx;
-pub use url::DatabaseUrl;
 pub use user_changes::ProfileChange;
-pub use users::{Credentials, NewUser, UserFilter, UserPage};
+pub use users::{Credentials, ForeignUser, ForeignUsers, ImportOutcome, ImportedUser, NewUser, UserFilter, UserPage};

@@ -9,8 +9,8 @@ mod lock;
 mod migrator;
 mod snapshot;
 
-use crate::error::StoreError;
-use crate::transfer::Side;
+use crate::engine::direct_connection::DirectConnection;
+use crate::engine::error::StoreError;
 
 pub use ledger::Applied;
 pub use migrator::{MigrationStatus, Migrator, Pending, Step};
@@ -52,8 +52,8 @@ pub(crate) static MIGRATIONS: &[Migration] = &[
 ];
 
 /// The schema that a database has, 0 for an empty one. Only looks.
-pub(crate) async fn schema_of(side: &mut Side) -> Result<i64, StoreError> {
-    let applied = ledger::read(&side.runner, &mut side.connection).await?;
+pub(crate) async fn schema_of(on: &mut DirectConnection) -> Result<i64, StoreError> {
+    let applied = ledger::read(&on.runner, &mut on.connection).await?;
     Ok(applied.last().map_or(0, |last| last.version))
 }
 
@@ -62,12 +62,19 @@ pub(crate) fn known() -> i64 {
     MIGRATIONS.last().map_or(0, |last| last.version)
 }
 
-/// What a program does about a schema that is older than its own.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum MigrateMode {
-    /// Migrates it, or waits while another replica does.
-    #[default]
-    Auto,
-    /// Refuses to start: somebody with more rights runs `portcullis migrate up`.
-    Off,
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::dialect::Dialect;
+
+    #[test]
+    fn every_placeholder_is_known_to_both_engines() {
+        for dialect in [Dialect::Sqlite, Dialect::Postgres] {
+            for migration in MIGRATIONS {
+                for text in [dialect.schema(migration.up), dialect.schema(migration.down)] {
+                    assert!(!text.contains('{') && !text.contains('}'), "{dialect:?}: {}", migration.name);
+                }
+            }
+        }
+    }
 }

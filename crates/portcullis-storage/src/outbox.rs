@@ -6,14 +6,11 @@ use portcullis_model::ids::new_uuid;
 use portcullis_model::{Email, Timestamp, UserId};
 use uuid::Uuid;
 
-use crate::error::StoreError;
-use crate::statement::{Runs, Sql};
-use crate::store::Store;
-use crate::tx::Tx;
-use crate::users::as_bigint;
-
-/// The longest error kept, in characters.
-const ERROR_LENGTH: usize = 1000;
+use crate::engine::error::StoreError;
+use crate::engine::statement::{Runs, Sql};
+use crate::engine::stored_text;
+use crate::engine::value::as_bigint;
+use crate::store::{Store, Tx};
 
 /// A mail that somebody who may be anybody asks for, by address.
 #[derive(Clone, Copy, Debug)]
@@ -84,7 +81,7 @@ static WAITING: Sql =
 impl Tx {
     /// Queues a mail beside the change that calls for it.
     pub async fn enqueue_mail(&mut self, template: &str, to: UserId, at: Timestamp) -> Result<Uuid, StoreError> {
-        let id = new_uuid(&self.store.inner.clock, &self.store.inner.random);
+        let id = new_uuid(&self.shared().clock, &self.shared().random);
         self.execute(&ENQUEUE, vec![id.into(), template.into(), to.0.into(), at.into()]).await?;
         Ok(id)
     }
@@ -92,7 +89,7 @@ impl Tx {
     /// Queues a mail for the active account with this address, and says whose it is; `None` when there is none, or
     /// when it has had enough of these mails. The same statement in every case.
     pub async fn request_mail(&mut self, request: &MailRequest<'_>) -> Result<Option<UserId>, StoreError> {
-        let id = new_uuid(&self.store.inner.clock, &self.store.inner.random);
+        let id = new_uuid(&self.shared().clock, &self.shared().random);
         let values = vec![
             id.into(),
             request.template.into(),
@@ -137,7 +134,7 @@ impl Store {
 
     /// Notes why a mail will not be tried again. It is kept for a month, and counts as failed.
     pub async fn give_up_mail(&self, id: Uuid, error: &str, at: Timestamp) -> Result<(), StoreError> {
-        self.execute(&GIVEN_UP, vec![id.into(), storable(error).into(), at.into()]).await.map(|_| ())
+        self.execute(&GIVEN_UP, vec![id.into(), stored_text::error_message(error).into(), at.into()]).await.map(|_| ())
     }
 
     /// How many mails wait to be sent.
@@ -147,10 +144,6 @@ impl Store {
 
     /// Notes why a mail has not left and when to try again.
     pub async fn mark_mail_failed(&self, id: Uuid, error: &str, next: Timestamp) -> Result<(), StoreError> {
-        self.execute(&FAILED, vec![id.into(), storable(error).into(), next.into()]).await.map(|_| ())
+        self.execute(&FAILED, vec![id.into(), stored_text::error_message(error).into(), next.into()]).await.map(|_| ())
     }
-}
-
-fn storable(error: &str) -> String {
-    error.chars().filter(|c| *c != '\0').take(ERROR_LENGTH).collect()
 }

@@ -10,8 +10,7 @@ use portcullis_model::{Clock, Email, Random, Role, SessionId, Transport};
 use portcullis_telemetry::{Metrics, MetricsOptions};
 use portcullis_testkit::PrivatePostgres;
 
-use crate::feed::Position;
-use crate::migrate::MigrateMode;
+use crate::engine::options::MigrateMode;
 use crate::{
     AttemptSubjects, AuditEvent, DatabaseUrl, EndReason, NewSession, OnceKey, Outcome, Rotation, Store, StoreOptions,
     TokenPurpose,
@@ -91,7 +90,7 @@ async fn filled(url: DatabaseUrl) -> Store {
     };
     let store = Store::open(options).await.expect("opens");
     let script = if store.engine() == "sqlite" { fill_sqlite() } else { fill_postgres() };
-    let mut lease = store.inner.engine.writer.acquire().await.expect("connects");
+    let mut lease = store.shared().pools.writer.acquire().await.expect("connects");
     lease.connection.script(&script).await.expect("fills");
     drop(lease);
     store
@@ -205,7 +204,7 @@ async fn plans_of(store: &Store) -> Vec<UseCase> {
         Box::pin(async {
             let end = store.feed_end().await.expect("reads");
             store.read_revocations(end).await.expect("reads");
-            store.read_new_revocations(Position { ..end }).await.expect("reads");
+            store.read_new_revocations(end).await.expect("reads");
         }),
     )
     .await;

@@ -8,8 +8,8 @@ use portcullis_model::{SessionId, Timestamp};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::LogPosition;
 use crate::error::StoreError;
-use crate::feed::Position;
 use crate::session_shared::SHARED_LIFE;
 use crate::session_table::SessionTable;
 
@@ -33,7 +33,7 @@ const PRUNE_EVERY: u64 = 7_200;
 
 /// How far the revocation log was read, and when.
 pub(crate) struct Feed {
-    position: tokio::sync::Mutex<Option<Position>>,
+    position: tokio::sync::Mutex<Option<LogPosition>>,
     made_at: Instant,
     /// Milliseconds from `made_at` to the last reading's beginning, plus one; 0 before the first.
     read_at: AtomicU64,
@@ -76,13 +76,13 @@ impl SessionTable {
                 self.copies.invalidate_all();
                 // Shared copies may be older than this reading: what has overtaken them must be known first.
                 let back = if self.shared.is_some() { SHARED_LIFE } else { Duration::ZERO };
-                Position { now: end.now - back, ..end }
+                end.moved_back(back)
             }
         };
         let to = self.store.read_revocations(from).await?;
         *position = Some(to);
         self.feed.note_reading(begun);
-        Ok(to.now)
+        Ok(to.time())
     }
 
     /// Reads what is new in the log now instead of at the next reading: another replica says that there is news.
@@ -179,7 +179,7 @@ impl SessionTable {
         if round.is_multiple_of(FLUSH_EVERY) {
             self.flush_last_seen().await?;
             self.sweep(COPY_LIFE);
-            self.store.inner.engine.shrink();
+            self.store.close_idle_connections();
         }
         if round.is_multiple_of(PRUNE_EVERY) {
             self.store.prune(now).await?;

@@ -94,7 +94,7 @@ enum Kept {
 impl SessionTable {
     /// An empty table that hears of revocations. It holds nothing until its feed is read, see [`follow`](Self::follow).
     pub fn new(store: &Store, roles: RolePermissions, options: SessionTableOptions) -> Arc<Self> {
-        let metrics = store.inner.engine.runner.metrics.clone();
+        let metrics = store.metrics().clone();
         let hits = metrics.cache_hit_counter(CacheType::memory);
         let table = Arc::new(Self {
             store: store.clone(),
@@ -164,7 +164,7 @@ impl SessionTable {
             epoch: state.session_epoch.saturating_add(1),
             ends: true,
         };
-        self.store.inner.announcer.committed(&[], vec![ended]);
+        self.store.announce(ended);
         true
     }
 

@@ -1,112 +1,178 @@
-//! The Store: a handle on the database that is cheap to clone.
+//! The database as the rest of the program sees it: a [`Store`], and the transactions ([`Tx`]) that it begins.
+
+mod durability;
+mod open;
+mod transaction;
 
 use std::sync::Arc;
 
-use crate::value::Value;
-use portcullis_model::{Clock, Random, ReplicaNotifier, RevocationListener, Timestamp};
+use portcullis_model::{Clock, Random, ReplicaNotifier, Revocation, RevocationListener, Timestamp};
+use portcullis_telemetry::Metrics;
 
-use crate::audit_gathering::Gathering;
-use crate::dialect::Dialect;
-use crate::engine::Engine;
-use crate::error::StoreError;
-use crate::open::{OpenError, StoreOptions};
-use crate::revocation::Announcer;
-use crate::row::Row;
-use crate::statement::{Runs, Sql};
-use crate::tx::Tx;
+use crate::audit_addresses::AuditAddresses;
+use crate::engine::dialect::Dialect;
+use crate::engine::error::StoreError;
+use crate::engine::pools::Pools;
+use crate::engine::row::Row;
+use crate::engine::statement::{Runs, Sql};
+use crate::engine::value::Value;
+use crate::revocation_log::Announcer;
 
-/// The database. Reads run here, each by itself; writes that belong together run in a [`Tx`].
+pub(crate) use transaction::InTransaction;
+
+/// The database, reached through the pools ([`Store`]) or inside one transaction ([`Tx`]).
+///
+/// A read that works on both is one function of `impl<A: Access> Database<A>`. What only a transaction may do is a
+/// function of `impl Tx`; what needs no transaction, of `impl Store`.
 #[derive(Clone)]
-pub struct Store {
-    pub(crate) inner: Arc<Inner>,
+pub struct Database<A> {
+    pub(crate) access: A,
 }
 
-pub(crate) struct Inner {
-    pub(crate) engine: Engine,
+/// A handle on the database that is cheap to clone. Each statement runs by itself, on whichever connection is free.
+pub type Store = Database<Pooled>;
+
+/// One transaction. Dropping it without [`commit`](Tx::commit) rolls it back.
+///
+/// The revocations of a transaction are written last, by the commit: between an entry's time and the moment when
+/// others can see it there is then no waiting for locks, which keeps the overlap of the revocation feed short.
+pub type Tx = Database<InTransaction>;
+
+/// Access through the pools.
+#[derive(Clone)]
+pub struct Pooled {
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// What all handles on one database share.
+pub(crate) struct Shared {
+    pub(crate) pools: Pools,
     pub(crate) clock: Clock,
     pub(crate) random: Random,
     pub(crate) announcer: Announcer,
-    pub(crate) gathering: Gathering,
-    /// Tells this process's notifications from others'.
+    pub(crate) audit_addresses: AuditAddresses,
+    /// Distinguishes this process's notifications from those of other replicas.
     pub(crate) replica: String,
+}
+
+/// A way to run statements that also leads to what all handles share.
+pub(crate) trait Access: Runs {
+    fn shared(&self) -> &Shared;
 }
 
 static PING: Sql = Sql::select("none", "SELECT 1 AS one");
 
-impl Store {
-    /// Opens the database, making and migrating it as needed.
-    pub async fn open(options: StoreOptions) -> Result<Self, OpenError> {
-        let engine = Engine::open(&options).await?;
-        let StoreOptions { clock, random, .. } = options;
-        let replica = random.hex::<8>();
-        let (announcer, gathering) = (Announcer::default(), Gathering::default());
-        Ok(Self { inner: Arc::new(Inner { engine, clock, random, announcer, gathering, replica }) })
+impl<A: Access> Database<A> {
+    pub(crate) fn shared(&self) -> &Shared {
+        self.access.shared()
     }
+}
 
-    /// Whether the database answers.
+impl Store {
+    /// Checks that the database answers.
     pub async fn ping(&self) -> Result<(), StoreError> {
         self.one(&PING, vec![]).await.map(|_| ())
     }
 
-    /// Begins a transaction. On SQLite no other write runs until it ends, so nothing slow belongs into one.
+    /// Begins a transaction. On SQLite no other write runs until it ends, so nothing slow may happen inside it.
     pub async fn begin(&self) -> Result<Tx, StoreError> {
-        let lease = self.inner.engine.begin().await?;
-        Ok(Tx::new(self.clone(), lease))
+        let lease = self.shared().pools.begin().await?;
+        Ok(Database { access: InTransaction::new(self.clone(), lease) })
     }
 
-    /// Registers a listener for revocations: told of those made through this store right after their commit, and
-    /// of others' by the feed. Held weakly, so that a listener may itself hold the store.
+    /// Registers a listener for revocations. It hears of those made through this store right after their commit, and
+    /// of other replicas' revocations by the feed. It is held weakly, so that a listener may hold the store.
     pub fn subscribe<L: RevocationListener>(&self, listener: &Arc<L>) {
-        self.inner.announcer.subscribe(listener);
+        self.shared().announcer.subscribe(listener);
     }
 
     /// Calls this notifier after each commit that appends to the revocation log. Only the first call has an effect.
     pub fn set_replica_notifier(&self, notifier: Arc<dyn ReplicaNotifier>) {
-        self.inner.announcer.set_notifier(notifier);
+        self.shared().announcer.set_notifier(notifier);
     }
 
-    /// The database's time.
+    /// Tells the listeners of this process of a revocation that is not in the database, such as the end of a demo
+    /// session. Other replicas do not learn of it.
+    pub fn announce(&self, revocation: Revocation) {
+        self.shared().announcer.committed(&[], vec![revocation]);
+    }
+
+    /// Returns the metrics in which statements are measured.
+    pub fn metrics(&self) -> &Metrics {
+        &self.shared().pools.runner.metrics
+    }
+
+    /// Closes connections that have been idle for ten minutes.
+    pub fn close_idle_connections(&self) {
+        self.shared().pools.shrink();
+    }
+
+    /// Returns the database's time.
     pub async fn now(&self) -> Result<Timestamp, StoreError> {
         let text = format!("SELECT {} AS db_now", self.dialect().now("$1"));
         let row = self.one(&PING.with_text(text), vec![self.now_value()]).await?;
-        row.ok_or_else(|| StoreError::corrupt("a SELECT without FROM gave no row"))?.time("db_now")
+        row.ok_or_else(|| StoreError::corrupt("a SELECT without FROM returned no row"))?.time("db_now")
     }
 
-    /// The clock by which rows are dated.
+    /// Returns the clock that dates rows.
     pub fn clock(&self) -> &Clock {
-        &self.inner.clock
+        &self.shared().clock
     }
 
-    /// `sqlite` or `postgresql`.
+    /// Returns `sqlite` or `postgresql`.
     pub fn engine(&self) -> &'static str {
         self.dialect().name()
     }
 
-    /// Waits for running statements and closes every connection. Later calls answer `Unavailable`.
+    /// Waits for running statements and closes every connection. Later calls fail with [`StoreError::Unavailable`].
     pub async fn close(&self) {
-        self.inner.engine.close().await;
+        self.shared().pools.close().await;
     }
 }
 
-impl Runs for Store {
+impl Access for Pooled {
+    fn shared(&self) -> &Shared {
+        &self.shared
+    }
+}
+
+impl Runs for Pooled {
     fn dialect(&self) -> Dialect {
-        self.inner.engine.runner.dialect
+        self.shared.pools.runner.dialect
     }
 
     fn now_value(&self) -> Value {
-        self.dialect().now_value(&self.inner.clock)
+        self.dialect().now_value(&self.shared.clock)
     }
 
     async fn all(&self, sql: &Sql, values: Vec<Value>) -> Result<Vec<Row>, StoreError> {
-        let engine = &self.inner.engine;
-        let pool = if sql.reads() { &engine.reader } else { &engine.writer };
+        let pools = &self.shared.pools;
+        let pool = if sql.reads() { &pools.reader } else { &pools.writer };
         let work = async { Ok(pool.acquire().await?.connection.all(sql.text.clone(), values).await?) };
-        engine.runner.measure(sql.operation, sql.table, work).await
+        pools.runner.measure(sql.operation, sql.table, work).await
     }
 
     async fn execute(&self, sql: &Sql, values: Vec<Value>) -> Result<u64, StoreError> {
-        let engine = &self.inner.engine;
-        let work = async { Ok(engine.writer.acquire().await?.connection.execute(sql.text.clone(), values).await?) };
-        engine.runner.measure(sql.operation, sql.table, work).await
+        let pools = &self.shared.pools;
+        let work = async { Ok(pools.writer.acquire().await?.connection.execute(sql.text.clone(), values).await?) };
+        pools.runner.measure(sql.operation, sql.table, work).await
+    }
+}
+
+impl<A: Access> Runs for Database<A> {
+    fn dialect(&self) -> Dialect {
+        self.access.dialect()
+    }
+
+    fn now_value(&self) -> Value {
+        self.access.now_value()
+    }
+
+    fn all(&self, sql: &Sql, values: Vec<Value>) -> impl Future<Output = Result<Vec<Row>, StoreError>> + Send {
+        self.access.all(sql, values)
+    }
+
+    fn execute(&self, sql: &Sql, values: Vec<Value>) -> impl Future<Output = Result<u64, StoreError>> + Send {
+        self.access.execute(sql, values)
     }
 }

@@ -6,17 +6,13 @@ mod progress;
 mod sums;
 mod tables;
 
-use std::time::Duration;
-
-use crate::connection::Connection;
-use crate::dialect::Dialect;
-use crate::engine::{self, Engine};
-use crate::error::StoreError;
+use crate::engine::dialect::Dialect;
+use crate::engine::direct_connection::DirectConnection;
+use crate::engine::error::StoreError;
+use crate::engine::options::StoreOptions;
+use crate::engine::url::DatabaseUrl;
+use crate::engine::value::Value;
 use crate::migrate::{self, Migrator};
-use crate::open::StoreOptions;
-use crate::statement::{Runner, Sql};
-use crate::url::DatabaseUrl;
-use crate::value::Value;
 
 pub use error::TransferError;
 use progress::Ledger;
@@ -26,8 +22,6 @@ use tables::{TABLES, Table};
 
 /// Rows in one batch: at fifteen columns far below what either engine takes in one statement.
 const BATCH: usize = 1_000;
-/// How long counting or emptying a table may take.
-const PATIENCE: Duration = Duration::from_secs(86_400);
 
 /// Told how a transfer goes on.
 pub trait TransferProgress: Send {
@@ -63,8 +57,8 @@ pub async fn transfer(
     if is_same(&from.url, &to.url) {
         return Err(TransferError::Same);
     }
-    let mut source = Side::source(from).await?;
-    let mut target = Side::target(to).await?;
+    let mut source = open_source(from).await?;
+    let mut target = open_target(to).await?;
     let mut ledger = Ledger::open(&mut target, &from.url.to_string(), restart).await?;
     for table in TABLES {
         carry(&mut source, &mut target, &mut ledger, table, told).await?;
@@ -95,97 +89,50 @@ fn is_same(from: &DatabaseUrl, to: &DatabaseUrl) -> bool {
     }
 }
 
-/// One of the two databases.
-pub(crate) struct Side {
-    pub(crate) runner: Runner,
-    pub(crate) connection: Connection,
+/// Connects to the database to move from. It is read as it is at this moment, whoever goes on writing.
+async fn open_source(options: &StoreOptions) -> Result<DirectConnection, TransferError> {
+    if let DatabaseUrl::Sqlite { path } = &options.url
+        && !path.exists()
+    {
+        return Err(TransferError::NoSource { path: path.clone() });
+    }
+    let mut source = DirectConnection::open_read_only(options).await.map_err(TransferError::Source)?;
+    let begin = match source.runner.dialect {
+        Dialect::Sqlite => "BEGIN",
+        // Reading all of a large database takes longer than a connection may idle.
+        Dialect::Postgres => {
+            "SET idle_in_transaction_session_timeout = 0; BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+        }
+    };
+    source.script("BEGIN", begin).await?;
+    let (found, known) = (migrate::schema_of(&mut source).await?, migrate::known());
+    if found != known {
+        return Err(TransferError::SourceSchema { found, known });
+    }
+    if is_unfinished(&mut source).await? {
+        return Err(TransferError::SourceUnfinished);
+    }
+    Ok(source)
 }
 
-impl Side {
-    /// Reads everything as it is at this moment, whoever goes on writing.
-    async fn source(options: &StoreOptions) -> Result<Self, TransferError> {
-        if let DatabaseUrl::Sqlite { path } = &options.url
-            && !path.exists()
-        {
-            return Err(TransferError::NoSource { path: path.clone() });
-        }
-        let connection = Box::pin(Engine::connect_to_read(options)).await.map_err(TransferError::Source)?;
-        let mut side = Self { runner: engine::runner(options), connection };
-        let begin = match side.runner.dialect {
-            Dialect::Sqlite => "BEGIN",
-            // Reading all of a large database takes longer than a connection may idle.
-            Dialect::Postgres => {
-                "SET idle_in_transaction_session_timeout = 0; BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-            }
-        };
-        side.script("BEGIN", begin).await?;
-        let (found, known) = (migrate::schema_of(&mut side).await?, migrate::known());
-        if found != known {
-            return Err(TransferError::SourceSchema { found, known });
-        }
-        if is_unfinished(&mut side).await? {
-            return Err(TransferError::SourceUnfinished);
-        }
-        Ok(side)
-    }
+/// Connects to the database to move to, whose schema is created or brought up to date.
+async fn open_target(options: &StoreOptions) -> Result<DirectConnection, TransferError> {
+    let mut migrator = Migrator::connect(options).await.map_err(TransferError::Target)?;
+    let migrated = Box::pin(migrator.up(|_| ())).await;
+    migrator.close().await;
+    migrated.map_err(TransferError::Target)?;
+    DirectConnection::open(options).await.map_err(TransferError::Target)
+}
 
-    async fn target(options: &StoreOptions) -> Result<Self, TransferError> {
-        let mut migrator = Migrator::connect(options).await.map_err(TransferError::Target)?;
-        let migrated = Box::pin(migrator.up(|_| ())).await;
-        migrator.close().await;
-        migrated.map_err(TransferError::Target)?;
-        Self::connect(options).await.map_err(TransferError::Target)
-    }
-
-    async fn connect(options: &StoreOptions) -> Result<Self, crate::OpenError> {
-        let connection = Box::pin(Engine::connect_alone(options)).await?;
-        Ok(Self { runner: engine::runner(options), connection })
-    }
-
-    pub(crate) async fn script(&mut self, operation: &'static str, text: &str) -> Result<(), StoreError> {
-        self.runner.script(&mut self.connection, operation, "transfer", text).await
-    }
-
-    pub(crate) async fn execute(&mut self, text: String, values: Vec<Value>) -> Result<u64, StoreError> {
-        let sql = Sql::insert("transfer", "").with_text(text);
-        self.runner.execute(&mut self.connection, &sql, values).await
-    }
-
-    pub(crate) async fn all(&mut self, text: String, values: Vec<Value>) -> Result<Vec<crate::row::Row>, StoreError> {
-        let sql = Sql::select("transfer", "").with_text(text);
-        self.runner.all(&mut self.connection, &sql, values).await
-    }
-
-    /// Without the limit of time that other statements have: what walks through a large table is slow.
-    pub(crate) async fn script_patiently(&mut self, operation: &'static str, text: &str) -> Result<(), StoreError> {
-        self.patient().script(&mut self.connection, operation, "transfer", text).await
-    }
-
-    pub(crate) async fn count(&mut self, table: &str) -> Result<u64, StoreError> {
-        let sql = Sql::select("transfer", "").with_text(format!("SELECT count(*) AS n FROM {table}"));
-        let rows = self.patient().all(&mut self.connection, &sql, vec![]).await?;
-        rows.first().map_or(Ok(0), |row| row.count("n"))
-    }
-
-    fn patient(&self) -> Runner {
-        Runner { limit: PATIENCE, ..self.runner.clone() }
-    }
-
-    /// The next rows of a table after a key, in the order of its keys.
-    async fn page(&mut self, table: &Table, after: &[Value]) -> Result<Vec<Vec<Value>>, StoreError> {
-        let rows = self.all(table.page(!after.is_empty(), BATCH), after.to_vec()).await?;
-        rows.iter().map(|row| table.read(row)).collect()
-    }
-
-    pub(crate) async fn close(self) {
-        // Both are done; a farewell that fails changes nothing.
-        let _ = self.connection.close().await;
-    }
+/// Reads the next rows of a table after a key, in the order of its keys.
+async fn page(on: &mut DirectConnection, table: &Table, after: &[Value]) -> Result<Vec<Vec<Value>>, StoreError> {
+    let rows = on.all(table.page(!after.is_empty(), BATCH), after.to_vec()).await?;
+    rows.iter().map(|row| table.read(row)).collect()
 }
 
 async fn carry(
-    source: &mut Side,
-    target: &mut Side,
+    source: &mut DirectConnection,
+    target: &mut DirectConnection,
     ledger: &mut Ledger,
     table: &'static Table,
     told: &mut dyn TransferProgress,
@@ -193,7 +140,7 @@ async fn carry(
     let (mut after, carried) = ledger.position(table)?;
     told.table(table.name, source.count(table.name).await?, carried);
     loop {
-        let rows = source.page(table, &after).await?;
+        let rows = page(source, table, &after).await?;
         let Some(last) = rows.last() else { break };
         after = table.key_of(last);
         let count = rows.len();
@@ -226,11 +173,11 @@ async fn carry(
     Ok(())
 }
 
-async fn sum(side: &mut Side, table: &'static Table) -> Result<Sum, StoreError> {
+async fn sum(on: &mut DirectConnection, table: &'static Table) -> Result<Sum, StoreError> {
     let mut sum = Sum::default();
     let mut after = Vec::new();
     loop {
-        let rows = side.page(table, &after).await?;
+        let rows = page(on, table, &after).await?;
         let Some(last) = rows.last() else { return Ok(sum) };
         after = table.key_of(last);
         for row in &rows {

@@ -1,13 +1,13 @@
 //! What changes an account, and which of it ends sessions or makes copies of them stale.
 
-use crate::value::Value;
+use crate::engine::value::Value;
 use portcullis_model::{PermissionSet, ProfileName, Role, SecretString, Timestamp, User, UserId};
 
-use crate::dialect::Lock;
-use crate::error::StoreError;
-use crate::session_endings::EndReason;
-use crate::statement::{Runs, Sql};
-use crate::tx::Tx;
+use crate::engine::advisory_lock::AdvisoryLock;
+use crate::engine::error::StoreError;
+use crate::engine::statement::{Runs, Sql};
+use crate::sessions::EndReason;
+use crate::store::Tx;
 use crate::users::{read_user, user_columns};
 
 /// What a person changes about themselves; `None` leaves a field as it is.
@@ -102,7 +102,7 @@ impl Tx {
             at.into(),
         ];
         let Some(row) = self.one(&PROFILE, values).await? else { return Ok(None) };
-        self.user_changed(id, row.get("user_epoch")?, false);
+        self.revoke_user(id, row.get("user_epoch")?, false);
         read_user(&row).map(Some)
     }
 
@@ -193,7 +193,7 @@ impl Tx {
     /// Waits until no other change of roles, permissions or activity is under way: whoever checks what somebody may
     /// do, and whether an administrator would be left, does so on what holds until this transaction ends.
     pub async fn alone_with_roles(&mut self) -> Result<(), StoreError> {
-        self.lock(Lock::Administrators).await
+        self.lock(AdvisoryLock::Administrators).await
     }
 
     /// Makes an account an active administrator with this password, and ends all its sessions.
@@ -209,7 +209,7 @@ impl Tx {
     async fn change(&mut self, sql: &Sql, values: Vec<Value>, id: UserId, ends: bool) -> Result<bool, StoreError> {
         let Some(row) = self.one(sql, values).await? else { return Ok(false) };
         let epoch = row.get("epoch")?;
-        self.user_changed(id, epoch, ends);
+        self.revoke_user(id, epoch, ends);
         Ok(true)
     }
 

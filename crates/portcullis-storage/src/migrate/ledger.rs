@@ -3,10 +3,10 @@
 use portcullis_model::{Clock, Timestamp};
 
 use super::Migration;
-use crate::connection::Connection;
-use crate::dialect::Dialect;
-use crate::error::StoreError;
-use crate::statement::{Runner, Sql};
+use crate::engine::connection::Connection;
+use crate::engine::dialect::Dialect;
+use crate::engine::error::StoreError;
+use crate::engine::statement::{Runner, Sql};
 
 /// A step that was taken.
 #[derive(Clone, Debug)]

@@ -6,12 +6,13 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::connection::Connection;
-use crate::dialect::{Dialect, Lock};
-use crate::error::StoreError;
-use crate::open::OpenError;
-use crate::statement::{Runner, Sql};
-use crate::url::DatabaseUrl;
+use crate::engine::advisory_lock::AdvisoryLock;
+use crate::engine::connection::Connection;
+use crate::engine::dialect::Dialect;
+use crate::engine::error::StoreError;
+use crate::engine::open_error::OpenError;
+use crate::engine::statement::{Runner, Sql};
+use crate::engine::url::DatabaseUrl;
 
 /// Between two attempts.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -79,7 +80,7 @@ fn lock_file(database: &Path) -> Result<(PathBuf, File), OpenError> {
     let mut name = database.as_os_str().to_owned();
     name.push(".migrating");
     let path = PathBuf::from(name);
-    let opened = crate::open::private_file(&path, false).and_then(|()| File::open(&path));
+    let opened = crate::engine::private_file::create(&path, false).and_then(|()| File::open(&path));
     match opened {
         Ok(file) => Ok((path, file)),
         Err(source) => Err(OpenError::File { path, source: source.into() }),
@@ -95,7 +96,7 @@ fn is_locked(path: &Path, file: &File) -> Result<bool, OpenError> {
 }
 
 async fn is_true(runner: &Runner, on: &mut Connection, sql: &Sql) -> Result<bool, StoreError> {
-    let rows = runner.all(on, sql, vec![Lock::Migrations.number().into()]).await?;
+    let rows = runner.all(on, sql, vec![AdvisoryLock::Migrations.number().into()]).await?;
     rows.first().map_or(Ok(false), |row| row.get("locked"))
 }
 
@@ -103,7 +104,7 @@ async fn holder(runner: &Runner, on: &mut Connection) -> Result<String, StoreErr
     if runner.dialect == Dialect::Sqlite {
         return Ok("on this machine".to_owned());
     }
-    let rows = runner.all(on, &HOLDER, vec![Lock::Migrations.number().into()]).await?;
+    let rows = runner.all(on, &HOLDER, vec![AdvisoryLock::Migrations.number().into()]).await?;
     let Some(row) = rows.first() else { return Ok("somebody who is just ending".to_owned()) };
     Ok(format!("{} at {}", row.get::<String>("application")?, row.get::<String>("client")?))
 }

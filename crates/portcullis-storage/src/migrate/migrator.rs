@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 
 use portcullis_model::Clock;
 
-use super::{Applied, MIGRATIONS, MigrateMode, Migration, ledger, lock, snapshot};
-use crate::connection::Connection;
-use crate::engine::{self, Engine};
-use crate::open::{OpenError, StoreOptions};
-use crate::statement::Runner;
-use crate::transfer::Side;
-use crate::url::DatabaseUrl;
+use super::{Applied, MIGRATIONS, Migration, ledger, lock, snapshot};
+use crate::engine::connect;
+use crate::engine::connection::Connection;
+use crate::engine::direct_connection::DirectConnection;
+use crate::engine::open_error::OpenError;
+use crate::engine::options::{MigrateMode, StoreOptions};
+use crate::engine::statement::Runner;
+use crate::engine::url::DatabaseUrl;
 
 /// How long one step may take: a step on large tables is slow, and interrupting it helps nobody.
 const STEP_LIMIT: Duration = Duration::from_secs(86_400);
@@ -76,8 +77,8 @@ impl Migrator {
 
     pub(super) async fn connect_with(options: &StoreOptions, steps: &'static [Migration]) -> Result<Self, OpenError> {
         Ok(Self {
-            runner: Runner { limit: STEP_LIMIT, ..engine::runner(options) },
-            connection: Box::pin(Engine::connect_alone(options)).await?,
+            runner: Runner { limit: STEP_LIMIT, ..connect::runner(options) },
+            connection: Box::pin(connect::open_unpooled(options)).await?,
             url: options.url.clone(),
             clock: options.clock.clone(),
             app_version: options.app_version.clone(),
@@ -173,9 +174,9 @@ impl Migrator {
         Ok(copy)
     }
 
-    /// Its connection, for another look at the same database.
-    pub(crate) fn into_side(self) -> Side {
-        Side { runner: self.runner, connection: self.connection }
+    /// Returns its connection, for another look at the same database.
+    pub(crate) fn into_connection(self) -> DirectConnection {
+        DirectConnection { runner: self.runner, connection: self.connection }
     }
 
     /// Takes leave of the database.

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use portcullis_model::Timestamp;
 
-use crate::connection::{Connection, Target};
-use crate::open::OpenError;
-use crate::statement::{Runner, Sql};
+use crate::engine::connection::{Connection, Target};
+use crate::engine::open_error::OpenError;
+use crate::engine::statement::{Runner, Sql};
 
 /// How many are kept.
 const KEPT: usize = 3;
@@ -37,7 +37,7 @@ pub(super) async fn take(
 fn free_name(file: &Path, name: &str) -> PathBuf {
     let mut copy = beside(file, &format!("{name}.bak"));
     for n in 2..=9 {
-        match crate::open::private_file(&copy, true) {
+        match crate::engine::private_file::create(&copy, true) {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
                 copy = beside(file, &format!("{name}.{n}.bak"));
             }
@@ -58,7 +58,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 async fn write(runner: &Runner, on: &mut Connection, copy: &Path) -> Result<(), Failure> {
     // Made empty and closed to others first: SQLite would make it readable by all.
-    crate::open::prepare_file(copy)?;
+    crate::engine::private_file::prepare_database_file(copy)?;
     let name = copy.display().to_string().replace('\'', "''");
     runner.script(on, "VACUUM", "schema", &format!("VACUUM INTO '{name}'")).await?;
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(copy).read_only(true).immutable(true);

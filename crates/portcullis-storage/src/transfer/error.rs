@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use super::Sum;
-use crate::error::StoreError;
-use crate::open::OpenError;
+use crate::engine::error::StoreError;
+use crate::engine::open_error::OpenError;
 
 /// Why a database was not moved: one sentence, and a [`hint`](Self::hint).
 #[derive(Debug, thiserror::Error)]

@@ -5,11 +5,12 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
+use super::TransferError;
 use super::tables::{Kind, TABLES, Table};
-use super::{Side, TransferError};
-use crate::dialect::Dialect;
-use crate::error::StoreError;
-use crate::value::Value;
+use crate::engine::dialect::Dialect;
+use crate::engine::direct_connection::DirectConnection;
+use crate::engine::error::StoreError;
+use crate::engine::value::Value;
 
 const MADE: &str = "CREATE TABLE transfer_progress (
   table_name {text} NOT NULL PRIMARY KEY,
@@ -27,7 +28,7 @@ pub(super) struct Ledger {
 }
 
 /// Whether a database is the target of a move that has not finished.
-pub(crate) async fn is_unfinished(side: &mut Side) -> Result<bool, StoreError> {
+pub(crate) async fn is_unfinished(side: &mut DirectConnection) -> Result<bool, StoreError> {
     let text = match side.runner.dialect {
         Dialect::Sqlite => {
             "SELECT count(*) AS n FROM sqlite_master WHERE type = 'table' AND name = 'transfer_progress'"
@@ -43,7 +44,11 @@ pub(crate) async fn is_unfinished(side: &mut Side) -> Result<bool, StoreError> {
 
 impl Ledger {
     /// Begins a move into an empty target, or goes on with one from the same source.
-    pub(super) async fn open(target: &mut Side, source: &str, restart: bool) -> Result<Self, TransferError> {
+    pub(super) async fn open(
+        target: &mut DirectConnection,
+        source: &str,
+        restart: bool,
+    ) -> Result<Self, TransferError> {
         let mut resumed = is_unfinished(target).await?;
         if resumed && restart {
             throw_away(target).await?;
@@ -81,7 +86,7 @@ impl Ledger {
     /// Notes a batch, in the transaction that carries it.
     pub(super) async fn note(
         &mut self,
-        target: &mut Side,
+        target: &mut DirectConnection,
         table: &Table,
         last: &[Value],
         rows: usize,
@@ -94,7 +99,7 @@ impl Ledger {
                 "INSERT INTO transfer_progress (table_name, last_key, carried) VALUES ($1, $2, $3) \
                  ON CONFLICT (table_name) DO UPDATE SET last_key = excluded.last_key, carried = excluded.carried"
                     .to_owned(),
-                vec![table.name.into(), key.as_str().into(), crate::users::as_bigint(carried)],
+                vec![table.name.into(), key.as_str().into(), crate::engine::value::as_bigint(carried)],
             )
             .await?;
         self.positions.insert(table.name.to_owned(), (key, carried));
@@ -102,12 +107,12 @@ impl Ledger {
     }
 
     /// Ends the move: from now on the target can be served.
-    pub(super) async fn close(self, target: &mut Side) -> Result<(), StoreError> {
+    pub(super) async fn close(self, target: &mut DirectConnection) -> Result<(), StoreError> {
         target.script("DROP", "DROP TABLE transfer_progress").await
     }
 }
 
-async fn begin(target: &mut Side, source: &str) -> Result<(), StoreError> {
+async fn begin(target: &mut DirectConnection, source: &str) -> Result<(), StoreError> {
     let made = target.runner.dialect.schema(MADE);
     let source = source.replace('\'', "''");
     let script = format!(
@@ -118,14 +123,14 @@ async fn begin(target: &mut Side, source: &str) -> Result<(), StoreError> {
 }
 
 /// Only rows that a move has put there are in the way: a server refuses the database until it is finished.
-async fn throw_away(target: &mut Side) -> Result<(), StoreError> {
+async fn throw_away(target: &mut DirectConnection) -> Result<(), StoreError> {
     let names: Vec<&str> = TABLES.iter().rev().map(|table| table.name).collect();
     let emptied = match target.runner.dialect {
         Dialect::Sqlite => names.iter().map(|name| format!("DELETE FROM {name}; ")).collect(),
         Dialect::Postgres => format!("TRUNCATE {}; ", names.join(", ")),
     };
     let script = format!("{}; {emptied}DROP TABLE transfer_progress; COMMIT", target.runner.dialect.begin());
-    target.script_patiently("DELETE", &script).await
+    target.long_script("DELETE", &script).await
 }
 
 /// A key's column as text without a space.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use aws_lc_rs::digest::{SHA256, digest};
 
-use crate::value::Value;
+use crate::engine::value::Value;
 
 /// How many rows, and the sum of their digests. A sum and not an exclusive or, so that rows that occur twice count
 /// twice.

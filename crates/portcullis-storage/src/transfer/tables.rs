@@ -2,10 +2,10 @@
 
 use uuid::Uuid;
 
-use crate::dialect::{Dialect, whole_micros};
-use crate::error::StoreError;
-use crate::row::Row;
-use crate::value::Value;
+use crate::engine::dialect::{Dialect, whole_micros};
+use crate::engine::error::StoreError;
+use crate::engine::row::Row;
+use crate::engine::value::Value;
 
 /// What a column holds.
 #[derive(Clone, Copy, Debug)]

@@ -11,7 +11,7 @@ use portcullis_testkit::PrivatePostgres;
 use tempfile::TempDir;
 
 use super::*;
-use crate::migrate::MigrateMode;
+use crate::engine::options::MigrateMode;
 use crate::{AuditEvent, NewSession, NewUser, OpenError, Outcome, Store};
 
 struct Home {
@@ -53,8 +53,8 @@ impl Home {
         Store::open(self.options()).await.expect("opens")
     }
 
-    async fn side(&self) -> Side {
-        Side::connect(&self.options()).await.expect("connects")
+    async fn side(&self) -> DirectConnection {
+        DirectConnection::open(&self.options()).await.expect("connects")
     }
 }
 

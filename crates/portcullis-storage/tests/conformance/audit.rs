@@ -35,7 +35,7 @@ async fn sr_36_events_come_back_newest_first_as_they_were_noted(bed: Bed) {
         details: Some(json!({"amr": ["pwd"]})),
         ..event(&bed, "auth.register")
     };
-    let mut tx = store.begin().await.expect("begins");
+    let tx = store.begin().await.expect("begins");
     tx.append_audit(&whole).await.expect("inserts");
     tx.commit().await.expect("commits");
 
@@ -52,7 +52,7 @@ async fn sr_36_events_come_back_newest_first_as_they_were_noted(bed: Bed) {
 
 async fn an_event_of_a_change_that_is_rolled_back_is_not_kept(bed: Bed) {
     let store = bed.store().await;
-    let mut tx = store.begin().await.expect("begins");
+    let tx = store.begin().await.expect("begins");
     tx.append_audit(&event(&bed, "auth.register")).await.expect("inserts");
     drop(tx);
     assert!(store.audit_page(&AuditFilter::default(), 10, 0).await.expect("reads").records.is_empty());

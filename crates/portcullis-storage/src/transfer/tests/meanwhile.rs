@@ -4,7 +4,7 @@ use super::*;
 
 /// Changes a database while a move runs, as its first table begins.
 struct Meddler {
-    side: Option<Side>,
+    side: Option<DirectConnection>,
     script: &'static str,
 }
 

@@ -1,0 +1,187 @@
+//! One connection to either engine, which records whether it can be reused.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, Error as SqlxError, Executor};
+
+use super::row::Row;
+use super::value::{self, Value};
+
+/// Attempts to open a file that another connection has locked.
+const OPEN_ATTEMPTS: u32 = 100;
+/// Pause between two attempts.
+const OPEN_PAUSE: Duration = Duration::from_millis(20);
+
+/// The address of a connection, and its settings.
+#[derive(Clone)]
+pub(crate) enum Target {
+    Sqlite(Box<SqliteConnectOptions>),
+    Postgres {
+        server: Box<PgConnectOptions>,
+        /// Statements that run on each new connection.
+        setup: String,
+    },
+}
+
+/// A connection to SQLite or PostgreSQL.
+pub(crate) struct Connection {
+    driver: Driver,
+    /// Set while a statement runs. If it is still set afterwards, the statement was cancelled or the server went away
+    /// in the middle, and the next response may belong to an earlier statement.
+    busy: bool,
+    /// Set between BEGIN and COMMIT or ROLLBACK.
+    pub(crate) in_transaction: bool,
+}
+
+enum Driver {
+    Sqlite(SqliteConnection),
+    Postgres(PgConnection),
+}
+
+impl Connection {
+    /// Connects and runs the setup statements.
+    pub(crate) async fn open(target: &Target) -> Result<Self, SqlxError> {
+        let driver = match target {
+            Target::Sqlite(options) => Driver::Sqlite(open_file(options).await?),
+            Target::Postgres { server, setup } => {
+                let mut connection = server.connect().await?;
+                if !setup.is_empty() {
+                    connection.execute(sqlx::raw_sql(AssertSqlSafe(setup.as_str()))).await?;
+                }
+                Driver::Postgres(connection)
+            }
+        };
+        Ok(Self { driver, busy: false, in_transaction: false })
+    }
+
+    /// Returns whether the connection is in the state of a new one.
+    pub(crate) fn is_clean(&self) -> bool {
+        !self.busy && !self.in_transaction
+    }
+
+    /// Runs a statement and returns its rows.
+    pub(crate) async fn all(&mut self, text: Cow<'static, str>, values: Vec<Value>) -> Result<Vec<Row>, SqlxError> {
+        #[cfg(test)]
+        self.explain(&text, &values).await;
+        self.busy = true;
+        let sql = AssertSqlSafe(text);
+        let outcome = match &mut self.driver {
+            Driver::Sqlite(connection) => {
+                let values = value::for_sqlite(values).map_err(SqlxError::Encode)?;
+                let rows = connection.fetch_all(sqlx::query_with(sql, values)).await;
+                rows.map(|rows| rows.into_iter().map(Row::Sqlite).collect())
+            }
+            Driver::Postgres(connection) => {
+                let values = value::for_postgres(values).map_err(SqlxError::Encode)?;
+                let rows = connection.fetch_all(sqlx::query_with(sql, values)).await;
+                rows.map(|rows| rows.into_iter().map(Row::Postgres).collect())
+            }
+        };
+        self.settle(outcome)
+    }
+
+    /// Runs a statement and returns the number of rows that it changed.
+    pub(crate) async fn execute(&mut self, text: Cow<'static, str>, values: Vec<Value>) -> Result<u64, SqlxError> {
+        #[cfg(test)]
+        self.explain(&text, &values).await;
+        self.busy = true;
+        let sql = AssertSqlSafe(text);
+        let outcome = match &mut self.driver {
+            Driver::Sqlite(connection) => {
+                let values = value::for_sqlite(values).map_err(SqlxError::Encode)?;
+                connection.execute(sqlx::query_with(sql, values)).await.map(|done| done.rows_affected())
+            }
+            Driver::Postgres(connection) => {
+                let values = value::for_postgres(values).map_err(SqlxError::Encode)?;
+                connection.execute(sqlx::query_with(sql, values)).await.map(|done| done.rows_affected())
+            }
+        };
+        self.settle(outcome)
+    }
+
+    /// Runs statements without parameters, one after the other.
+    pub(crate) async fn script(&mut self, text: &str) -> Result<(), SqlxError> {
+        self.busy = true;
+        let sql = sqlx::raw_sql(AssertSqlSafe(text));
+        let outcome = match &mut self.driver {
+            Driver::Sqlite(connection) => connection.execute(sql).await.map(drop),
+            Driver::Postgres(connection) => connection.execute(sql).await.map(drop),
+        };
+        self.settle(outcome)
+    }
+
+    /// Checks that the server still answers.
+    pub(crate) async fn ping(&mut self) -> Result<(), SqlxError> {
+        self.busy = true;
+        let outcome = match &mut self.driver {
+            Driver::Sqlite(connection) => connection.ping().await,
+            Driver::Postgres(connection) => connection.ping().await,
+        };
+        self.settle(outcome)
+    }
+
+    /// Closes the connection with the protocol's farewell.
+    pub(crate) async fn close(self) -> Result<(), SqlxError> {
+        match self.driver {
+            Driver::Sqlite(connection) => connection.close().await,
+            Driver::Postgres(connection) => connection.close().await,
+        }
+    }
+
+    /// Notes the engine's plan for a statement, where a test listens.
+    #[cfg(test)]
+    async fn explain(&mut self, text: &str, values: &[Value]) {
+        let Ok(plans) = crate::plans::EXPLAINED.try_with(std::sync::Arc::clone) else { return };
+        let lines = match &mut self.driver {
+            Driver::Sqlite(connection) => {
+                let values = value::for_sqlite(values.to_vec()).expect("they are encoded next");
+                let sql = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {text}"));
+                let rows = connection.fetch_all(sqlx::query_with(sql, values)).await.expect("explains");
+                rows.into_iter().map(|row| Row::Sqlite(row).get("detail").expect("a line")).collect()
+            }
+            Driver::Postgres(connection) => {
+                let values = value::for_postgres(values.to_vec()).expect("they are encoded next");
+                let sql = AssertSqlSafe(format!("EXPLAIN (COSTS OFF) {text}"));
+                let rows = connection.fetch_all(sqlx::query_with(sql, values)).await.expect("explains");
+                rows.into_iter().map(|row| Row::Postgres(row).get("QUERY PLAN").expect("a line")).collect()
+            }
+        };
+        plans.lock().expect("not poisoned").push((text.to_owned(), lines));
+    }
+
+    /// Clears `busy` after a complete response, of which an error that the engine reports is one.
+    fn settle<T>(&mut self, outcome: Result<T, SqlxError>) -> Result<T, SqlxError> {
+        self.busy = match &outcome {
+            Ok(_) => false,
+            Err(SqlxError::Database(reported)) => closes_connection(reported.code().as_deref()),
+            Err(_) => true,
+        };
+        outcome
+    }
+}
+
+/// Opens a SQLite file, again if it is locked: switching a new file to WAL fails at once, without waiting, while another
+/// connection does the same.
+async fn open_file(options: &SqliteConnectOptions) -> Result<SqliteConnection, SqlxError> {
+    for _ in 0..OPEN_ATTEMPTS {
+        match options.connect().await {
+            Err(SqlxError::Database(reported)) if reported.code().as_deref() == Some("5") => {
+                tokio::time::sleep(OPEN_PAUSE).await;
+            }
+            outcome => return outcome,
+        }
+    }
+    options.connect().await
+}
+
+/// Returns whether the connection is useless after this SQLSTATE. The server closes it after 57P01 to 57P05 (shutdown,
+/// crash, idle too long), 08 (connection) and 25P03 (idle in a transaction too long). 25006 comes from a primary that
+/// has become a standby: a new connection may lead to the new primary.
+fn closes_connection(code: Option<&str>) -> bool {
+    code.is_some_and(|code| {
+        code.len() == 5 && (code.starts_with("57P") || code.starts_with("08") || code == "25P03" || code == "25006")
+    })
+}

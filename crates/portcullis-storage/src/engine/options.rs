@@ -1,0 +1,47 @@
+//! What must be known to open a database.
+
+use std::time::Duration;
+
+use portcullis_model::{Clock, Random};
+use portcullis_telemetry::Metrics;
+
+use super::url::DatabaseUrl;
+
+/// How to open a [`Store`](crate::Store).
+pub struct StoreOptions {
+    /// The database's address (`DATABASE_URL`).
+    pub url: DatabaseUrl,
+    /// Connections that PostgreSQL keeps open even when idle (`database.pool_min`).
+    pub pool_min: u32,
+    /// Most connections at once (`database.pool_max`). SQLite has one writer and up to this many readers, at most
+    /// eight.
+    pub pool_max: u32,
+    /// Longest wait for a free connection (`database.acquire_timeout`).
+    pub acquire_timeout: Duration,
+    /// Longest run of one statement (`database.statement_timeout`).
+    pub statement_timeout: Duration,
+    /// What to do when the schema is older than this program's (`database.migrate`).
+    pub migrate: MigrateMode,
+    /// Longest wait while another process migrates (`database.migrate_wait`).
+    pub migrate_wait: Duration,
+    /// Portcullis's version, recorded beside each migration that this process applies.
+    pub app_version: String,
+    /// Whether PostgreSQL notifies the other replicas of revocations, see [`Store::listen`](crate::Store::listen).
+    pub notify: bool,
+    /// The clock that dates rows.
+    pub clock: Clock,
+    /// Source of the ids of rows that the store creates itself.
+    pub random: Random,
+    /// Where the duration and the errors of statements are counted.
+    pub metrics: Metrics,
+}
+
+/// What a program does when the schema is older than its own (`database.migrate`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MigrateMode {
+    /// Applies the pending migrations, or waits while another replica does.
+    #[default]
+    Auto,
+    /// Refuses to start until `portcullis migrate up` has been run.
+    Off,
+}

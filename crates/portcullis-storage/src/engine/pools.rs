@@ -1,0 +1,106 @@
+//! The pools of a store: one writer and a few readers on SQLite, one pool on PostgreSQL.
+
+use std::sync::Arc;
+
+use portcullis_telemetry::Metrics;
+
+use super::connect;
+use super::connection::Target;
+use super::dialect::Dialect;
+use super::error::StoreError;
+use super::open_error::OpenError;
+use super::options::StoreOptions;
+use super::pool::{Lease, Pool, PoolStatus};
+use super::statement::Runner;
+use super::url::DatabaseUrl;
+
+/// Most SQLite readers. They run beside each other and beside the writer; more would only cost memory.
+const SQLITE_READERS: u32 = 8;
+
+/// The connections to one database.
+pub(crate) struct Pools {
+    pub(crate) runner: Runner,
+    /// Runs every write. On SQLite it has a single connection, so that writers queue here and not on the file.
+    pub(crate) writer: Pool,
+    /// Runs every read outside a transaction.
+    pub(crate) reader: Pool,
+    /// A single connection that only the revocation feed reads on, so that no other work delays it.
+    pub(crate) feed: Pool,
+    /// Where to listen for other replicas' notifications; `None` on SQLite and when they are switched off.
+    pub(crate) notifications: Option<Target>,
+}
+
+impl Pools {
+    /// Opens the least number of connections. The schema must be up to date.
+    pub(crate) async fn open(options: &StoreOptions) -> Result<Self, OpenError> {
+        let pool = |target, least, most| Pool::new(target, least, most, options.acquire_timeout);
+        let runner = connect::runner(options);
+        let pools = match &options.url {
+            DatabaseUrl::Sqlite { path } => {
+                let writer = pool(connect::sqlite_writer(path, options), 1, 1);
+                writer.fill().await.map_err(|error| OpenError::from_sqlite(error, path))?;
+                let readers = options.pool_max.clamp(1, SQLITE_READERS);
+                let reader = pool(connect::sqlite_reader(path, options), 1, readers);
+                let feed = pool(connect::sqlite_reader(path, options), 0, 1);
+                Self { runner, writer, reader, feed, notifications: None }
+            }
+            DatabaseUrl::Postgres { url } => {
+                let server = connect::postgres_server(url.expose())?;
+                let target = connect::postgres_target(&server, options);
+                let notifications = Some(target.clone()).filter(|_| options.notify);
+                let feed = pool(target.clone(), 0, 1);
+                let pool = pool(target, options.pool_min, options.pool_max);
+                pool.fill().await.map_err(|error| OpenError::from_postgres(error, &server))?;
+                Self { runner, writer: pool.clone(), reader: pool, feed, notifications }
+            }
+        };
+        pools.register_metrics(&options.metrics);
+        Ok(pools)
+    }
+
+    /// Begins a transaction that may write.
+    pub(crate) async fn begin(&self) -> Result<Lease, StoreError> {
+        let work = async {
+            let mut lease = self.writer.acquire().await?;
+            lease.connection.script(self.runner.dialect.begin()).await?;
+            lease.connection.in_transaction = true;
+            Ok(lease)
+        };
+        self.runner.measure("BEGIN", "transaction", work).await
+    }
+
+    /// Closes connections that have been idle for ten minutes.
+    pub(crate) fn shrink(&self) {
+        self.reader.shrink();
+        self.writer.shrink();
+    }
+
+    /// Waits for running statements and closes every connection.
+    pub(crate) async fn close(&self) {
+        self.feed.close().await;
+        self.reader.close().await;
+        self.writer.close().await;
+    }
+
+    fn register_metrics(&self, metrics: &Metrics) {
+        let mut pools = vec![self.writer.clone()];
+        if self.runner.dialect == Dialect::Sqlite {
+            pools.push(self.reader.clone());
+        }
+        let gauge = |name, help, of: fn(PoolStatus) -> usize| {
+            let pools = pools.clone();
+            let read = move || pools.iter().map(|pool| as_sample(of(pool.status()))).sum();
+            metrics.gauge_fn(name, help, Box::new(read));
+        };
+        let availability = Arc::clone(&self.runner.availability);
+        let up = move || f64::from(u8::from(availability.is_available()));
+        metrics.gauge_fn("database_up", "Whether the last statement reached the database.", Box::new(up));
+        gauge("database_pool_connections", "Open database connections.", |pool| pool.size);
+        gauge("database_pool_idle_connections", "Open database connections that are idle.", |pool| pool.idle);
+        gauge("database_pool_waiting", "Statements that wait for a database connection.", |pool| pool.waiting);
+    }
+}
+
+fn as_sample(connections: usize) -> f64 {
+    u32::try_from(connections).map_or(f64::MAX, f64::from)
+}

@@ -1,0 +1,122 @@
+//! Runs statements. Each is measured, limited in time, and its error counted.
+
+use std::borrow::Cow;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use portcullis_telemetry::Metrics;
+
+use super::availability::Availability;
+use super::connection::Connection;
+use super::dialect::Dialect;
+use super::error::StoreError;
+use super::row::Row;
+use super::value::Value;
+
+/// A statement's text, and the labels under which it is measured.
+#[derive(Clone, Debug)]
+pub(crate) struct Sql {
+    pub(crate) operation: &'static str,
+    pub(crate) table: &'static str,
+    pub(crate) text: Cow<'static, str>,
+}
+
+impl Sql {
+    pub(crate) const fn select(table: &'static str, text: &'static str) -> Self {
+        Self { operation: "SELECT", table, text: Cow::Borrowed(text) }
+    }
+
+    pub(crate) const fn insert(table: &'static str, text: &'static str) -> Self {
+        Self { operation: "INSERT", table, text: Cow::Borrowed(text) }
+    }
+
+    pub(crate) const fn update(table: &'static str, text: &'static str) -> Self {
+        Self { operation: "UPDATE", table, text: Cow::Borrowed(text) }
+    }
+
+    pub(crate) const fn delete(table: &'static str, text: &'static str) -> Self {
+        Self { operation: "DELETE", table, text: Cow::Borrowed(text) }
+    }
+
+    /// Returns a statement with the same labels and another text.
+    pub(crate) fn with_text(&self, text: String) -> Self {
+        Self { text: Cow::Owned(text), ..*self }
+    }
+
+    /// Returns whether the statement only reads, so that it may run on a reader.
+    pub(crate) fn reads(&self) -> bool {
+        self.operation == "SELECT"
+    }
+}
+
+/// Runs statements: a `Store` runs each by itself, a `Tx` runs them in one transaction.
+pub(crate) trait Runs: Sync {
+    /// Returns the engine's dialect.
+    fn dialect(&self) -> Dialect;
+
+    /// Returns the value for the parameter of `dialect().now(…)`.
+    fn now_value(&self) -> Value;
+
+    /// Runs a statement and returns its rows.
+    fn all(&self, sql: &Sql, values: Vec<Value>) -> impl Future<Output = Result<Vec<Row>, StoreError>> + Send;
+
+    /// Runs a statement and returns the number of rows that it changed.
+    fn execute(&self, sql: &Sql, values: Vec<Value>) -> impl Future<Output = Result<u64, StoreError>> + Send;
+
+    /// Runs a statement and returns its first row.
+    fn one(&self, sql: &Sql, values: Vec<Value>) -> impl Future<Output = Result<Option<Row>, StoreError>> + Send {
+        async move { Ok(self.all(sql, values).await?.into_iter().next()) }
+    }
+}
+
+/// Runs statements on a connection and measures each.
+#[derive(Clone)]
+pub(crate) struct Runner {
+    pub(crate) dialect: Dialect,
+    pub(crate) metrics: Metrics,
+    /// Longest run of a statement, after which the database counts as unavailable.
+    pub(crate) limit: Duration,
+    pub(crate) availability: Arc<Availability>,
+}
+
+impl Runner {
+    pub(crate) async fn all(&self, on: &mut Connection, sql: &Sql, values: Vec<Value>) -> Result<Vec<Row>, StoreError> {
+        self.measure(sql.operation, sql.table, async { Ok(on.all(sql.text.clone(), values).await?) }).await
+    }
+
+    pub(crate) async fn execute(&self, on: &mut Connection, sql: &Sql, values: Vec<Value>) -> Result<u64, StoreError> {
+        self.measure(sql.operation, sql.table, async { Ok(on.execute(sql.text.clone(), values).await?) }).await
+    }
+
+    /// Runs statements without parameters.
+    pub(crate) async fn script(
+        &self,
+        on: &mut Connection,
+        operation: &'static str,
+        table: &'static str,
+        text: &str,
+    ) -> Result<(), StoreError> {
+        self.measure(operation, table, async { Ok(on.script(text).await?) }).await
+    }
+
+    /// Awaits a statement within the limit and measures it.
+    pub(crate) async fn measure<T>(
+        &self,
+        operation: &'static str,
+        table: &'static str,
+        work: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let begun = Instant::now();
+        let outcome = match tokio::time::timeout(self.limit, work).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(StoreError::timed_out()),
+        };
+        self.availability.record(&outcome);
+        self.metrics.database_query(operation, table, begun.elapsed());
+        if let Err(error) = &outcome {
+            self.metrics.database_error(operation, error.kind());
+        }
+        outcome
+    }
+}

@@ -1,0 +1,105 @@
+//! Reads the entries of the revocation log that others have committed since the last reading.
+
+use std::time::Duration;
+
+use portcullis_model::{Revocation, SessionId, Timestamp, UserId};
+use uuid::Uuid;
+
+use crate::engine::error::StoreError;
+use crate::engine::row::Row;
+use crate::engine::statement::{Runs, Sql};
+use crate::engine::value::Value;
+use crate::store::Store;
+
+/// How far each reading looks back. An entry becomes visible only when its transaction commits, which may be this long
+/// after its number and time were taken. Commits write their entries last, so only a stalled commit comes near it.
+const OVERLAP: Duration = Duration::from_secs(5);
+
+/// Up to where the revocation log was read.
+#[derive(Clone, Copy, Debug)]
+pub struct LogPosition {
+    /// The highest number seen. Guards against a database clock that is set back.
+    seq: i64,
+    /// The database's time of the last reading.
+    now: Timestamp,
+}
+
+impl LogPosition {
+    /// Returns the position from which a reading also covers the entries of the time `by` before this one.
+    pub fn moved_back(self, by: Duration) -> Self {
+        Self { now: self.now - by, ..self }
+    }
+
+    /// Returns the database's time of the reading that ended here.
+    pub fn time(self) -> Timestamp {
+        self.now
+    }
+}
+
+static END: Sql = Sql::select("revocations", "");
+static SINCE: Sql = Sql::select("revocations", "");
+static NEW: Sql = Sql::select(
+    "revocations",
+    "SELECT seq, user_id, session_id, epoch, ends FROM revocations WHERE seq > $1 ORDER BY seq",
+);
+
+impl Store {
+    /// Returns the log's end: where a feed begins that has read nothing yet.
+    pub async fn feed_end(&self) -> Result<LogPosition, StoreError> {
+        let text = format!(
+            "SELECT {} AS db_now, (SELECT COALESCE(MAX(seq), 0) FROM revocations) AS seq",
+            self.dialect().now("$1")
+        );
+        let rows = self.read_log(&END.with_text(text), vec![self.now_value()]).await?;
+        let row = rows.first().ok_or_else(|| StoreError::corrupt("a SELECT without FROM returned no row"))?;
+        Ok(LogPosition { seq: row.get("seq")?, now: row.time("db_now")? })
+    }
+
+    /// Reads the entries since `position` and those of the overlap before it, oldest first, tells the listeners of the
+    /// entries that are new to them, and returns the new position.
+    pub async fn read_revocations(&self, position: LogPosition) -> Result<LogPosition, StoreError> {
+        let text = format!(
+            "SELECT clock.db_now, r.seq, r.user_id, r.session_id, r.epoch, r.ends \
+             FROM (SELECT {} AS db_now) AS clock LEFT JOIN revocations r ON r.seq > $2 OR r.at >= $3 ORDER BY r.seq",
+            self.dialect().now("$1")
+        );
+        let from = position.now - OVERLAP;
+        let values = vec![self.now_value(), position.seq.into(), from.into()];
+        let rows = self.read_log(&SINCE.with_text(text), values).await?;
+        let now = rows.first().map_or(Ok(position.now), |row| row.time("db_now"))?;
+        Ok(LogPosition { seq: self.announce_entries(position.seq, &rows)?, now })
+    }
+
+    /// Reads only entries with a higher number than any before: done between two readings, when another replica has
+    /// notified this one. Entries that commit late are left to [`read_revocations`](Self::read_revocations).
+    pub async fn read_new_revocations(&self, position: LogPosition) -> Result<LogPosition, StoreError> {
+        let rows = self.read_log(&NEW, vec![position.seq.into()]).await?;
+        Ok(LogPosition { seq: self.announce_entries(position.seq, &rows)?, ..position })
+    }
+
+    /// Announces the entries in these rows and returns the highest number seen.
+    fn announce_entries(&self, seen: i64, rows: &[Row]) -> Result<i64, StoreError> {
+        let entries = rows.iter().filter_map(|row| entry(row).transpose()).collect::<Result<Vec<_>, _>>()?;
+        self.shared().announcer.read(&entries);
+        Ok(entries.last().map_or(seen, |(seq, _)| seen.max(*seq)))
+    }
+
+    /// Runs a query on the connection that only the feed uses.
+    async fn read_log(&self, sql: &Sql, values: Vec<Value>) -> Result<Vec<Row>, StoreError> {
+        let pools = &self.shared().pools;
+        let work = async { Ok(pools.feed.acquire().await?.connection.all(sql.text.clone(), values).await?) };
+        pools.runner.measure(sql.operation, sql.table, work).await
+    }
+}
+
+/// Reads an entry and its number; `None` for the row that only carries the time.
+fn entry(row: &Row) -> Result<Option<(i64, Revocation)>, StoreError> {
+    let Some(seq) = row.get::<Option<i64>>("seq")? else { return Ok(None) };
+    let revocation = Revocation {
+        user_id: UserId(row.get::<Uuid>("user_id")?),
+        session_id: row.get::<Option<Uuid>>("session_id")?.map(SessionId),
+        epoch: row.get("epoch")?,
+        ends: row.get("ends")?,
+    };
+    Ok(Some((seq, revocation)))
+}
