@@ -9,69 +9,69 @@ use portcullis_model::{Random, SecretRing, SecretString};
 use portcullis_storage::DatabaseUrl;
 
 use crate::Settings;
-use crate::sections::secrets::{LEAST_BYTES, parse_secrets};
+use crate::sections::secrets::{MIN_SECRET_BYTES, parse_secrets};
 
-/// The secrets in force.
+/// The secrets in force, configured or read from the data folder.
 #[derive(Clone, Debug)]
 pub struct Secrets {
-    /// Signs CSRF tokens.
+    /// The secrets that sign CSRF tokens.
     pub csrf: SecretRing,
-    /// Seals what the database must not know.
+    /// The secrets that seal values in the database.
     pub encryption: SecretRing,
-    /// Signs access tokens with HS256, if there is one.
+    /// The secrets that sign access tokens with HS256, if any are set.
     pub jwt: Option<SecretRing>,
 }
 
 /// Why the data folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DataFolderError {
-    /// It cannot be made, or is no folder.
+    /// The folder cannot be made, or a file is in its place.
     #[error("cannot make the data folder {}: {source}", path.display())]
     Folder {
-        /// The folder.
+        /// The path of the folder.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         #[source]
         source: io::Error,
     },
-    /// Nothing can be made in it.
-    #[error("cannot write in the data folder {}: {source}", path.display())]
+    /// The folder cannot be written to.
+    #[error("cannot write to the data folder {}: {source}", path.display())]
     Unwritable {
-        /// The folder.
+        /// The path of the folder.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         #[source]
         source: io::Error,
     },
-    /// A file in it cannot be read, made or written.
-    #[error("cannot keep a secret in the data folder, in {}: {source}", path.display())]
+    /// A file in the folder cannot be read, made or written.
+    #[error("cannot read or write a secret in the data folder, {}: {source}", path.display())]
     File {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         #[source]
         source: io::Error,
     },
-    /// A file in it holds no secret.
-    #[error("{} in the data folder holds no secret: {reason}", path.display())]
+    /// A file in the folder does not hold a valid secret.
+    #[error("{} in the data folder is not a valid secret: {reason}", path.display())]
     NoSecret {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason why the secret is not valid.
         reason: String,
     },
 }
 
 impl DataFolderError {
-    /// What to do.
+    /// Returns how to fix it.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Folder { .. } | Self::Unwritable { .. } => {
-                "choose a folder that can be written with --data-dir or PORTCULLIS_DATA_DIR".to_owned()
+                "name a folder that this user can write to with --data-dir or PORTCULLIS_DATA_DIR".to_owned()
             }
             Self::File { path, .. } => format!("make {} readable and writable for this user only", path.display()),
             Self::NoSecret { .. } => {
-                "put the secret back from a backup; without it, what it sealed cannot be opened".to_owned()
+                "restore the secret from a backup; without it, values that it sealed cannot be opened".to_owned()
             }
         })
     }
@@ -79,10 +79,11 @@ impl DataFolderError {
 
 const CSRF_FILE: &str = "csrf-secret";
 const ENCRYPTION_FILE: &str = "encryption-key";
-/// Held while secrets are made, so that two processes that start at once make one;
-/// that it can be opened shows that the folder can be written.
+/// The lock that is held while secrets are made, so that two processes that start together make only one. Opening it also
+/// shows whether the folder can be written to.
 const LOCK_FILE: &str = ".lock";
 
+/// Returns the configured secrets, and in place of missing ones those in the data folder.
 pub(crate) fn keep_secrets(settings: &Settings, random: &Random) -> Result<Secrets, DataFolderError> {
     let configured = &settings.secrets;
     let folder = settings.data_dir.as_path();
@@ -95,7 +96,7 @@ pub(crate) fn keep_secrets(settings: &Settings, random: &Random) -> Result<Secre
             .create(folder)
             .map_err(|source| DataFolderError::Folder { path: folder.to_owned(), source })?;
     }
-    // Secrets may be read from a folder that is mounted read-only; a database needs more.
+    // Secrets may be read from a folder that is mounted read-only; a database must be able to write.
     if holds_database {
         open_lock(folder)?;
     }
@@ -110,7 +111,7 @@ pub(crate) fn keep_secrets(settings: &Settings, random: &Random) -> Result<Secre
     })
 }
 
-/// Reads a secret, or makes it. It is on the disk before anything is sealed with it.
+/// Reads a secret, or makes it. It is on the disk before any value is sealed with it.
 fn keep(folder: &Path, name: &str, random: &Random) -> Result<SecretRing, DataFolderError> {
     let path = folder.join(name);
     let failed = |source| DataFolderError::File { path: path.clone(), source };
@@ -137,9 +138,9 @@ fn open_lock(folder: &Path) -> Result<File, DataFolderError> {
         .map_err(|source| DataFolderError::Unwritable { path: folder.to_owned(), source })
 }
 
-/// 32 random bytes in hexadecimal.
+/// Makes a secret of 32 random bytes, in hexadecimal.
 pub fn new_secret(random: &Random) -> SecretString {
-    SecretString::new(random.hex::<LEAST_BYTES>())
+    SecretString::new(random.hex::<MIN_SECRET_BYTES>())
 }
 
 fn read(path: &Path) -> Result<Option<SecretRing>, DataFolderError> {
@@ -153,7 +154,7 @@ fn read(path: &Path) -> Result<Option<SecretRing>, DataFolderError> {
 }
 
 fn write_whole(path: &Path, secret: &str) -> io::Result<()> {
-    // What a crash left behind may have other permissions: begin anew.
+    // A file left by a crash may have other permissions.
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -163,7 +164,7 @@ fn write_whole(path: &Path, secret: &str) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Readable and writable for this user only, from the moment the file exists.
+/// Makes the file readable and writable for this user only, from the moment it exists.
 fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     options.mode(0o600)
 }
@@ -219,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn production_with_a_database_elsewhere_touches_no_folder() {
+    fn production_with_an_external_database_needs_no_folder() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let environment = [PRODUCTION, &[("DATABASE_URL", "postgres://u@db.example/x")]].concat();
         let settings = load_in(folder.path(), Flags::default(), &environment).expect("good settings");
@@ -228,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_is_none_and_a_secret_that_is_none_are_told_with_a_hint() {
+    fn an_invalid_folder_or_secret_is_refused_with_a_hint() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let data = folder.path().join("portcullis-data");
         std::fs::write(&data, "in the way").expect("writable");
@@ -242,13 +243,13 @@ mod tests {
         std::fs::write(data.join("csrf-secret"), "").expect("writable");
         let error = in_folder(folder.path()).keep_secrets(&Random::system()).expect_err("an empty secret");
         assert!(
-            error.to_string().contains("csrf-secret in the data folder holds no secret: it has 0 bytes"),
+            error.to_string().contains("csrf-secret in the data folder is not a valid secret: it has 0 bytes"),
             "{error}"
         );
     }
 
     #[test]
-    fn a_folder_that_cannot_be_written_is_told_before_the_database_is_opened() {
+    fn a_read_only_folder_is_refused_before_the_database_opens() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         // A folder in the lock's place refuses root too.
         std::fs::create_dir_all(folder.path().join("portcullis-data/.lock")).expect("writable");
@@ -258,7 +259,7 @@ mod tests {
         };
         for environment in [&[][..], PRODUCTION] {
             let error = kept(environment).expect_err("nothing can be made there");
-            assert!(error.to_string().starts_with("cannot write in the data folder /"), "{error}");
+            assert!(error.to_string().starts_with("cannot write to the data folder /"), "{error}");
             assert!(error.hint().is_some_and(|hint| hint.contains("--data-dir")), "{:?}", error.hint());
         }
         for name in [CSRF_FILE, ENCRYPTION_FILE] {

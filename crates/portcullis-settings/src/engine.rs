@@ -8,6 +8,7 @@ pub(crate) mod key;
 pub(crate) mod layers;
 pub(crate) mod notice;
 pub(crate) mod reader;
+pub(crate) mod reference;
 pub(crate) mod sources;
 pub(crate) mod tree;
 pub(crate) mod values;

@@ -1,25 +1,27 @@
-//! Loading: every layer, every section, every problem at once.
+//! Loads every layer and every section, and collects every problem.
 
 use portcullis_gate::RouteSpec;
 use portcullis_model::policy::Environment;
 
+use crate::engine::changed_keys::SetKeys;
+use crate::engine::file_permissions;
 use crate::engine::layers::Layers;
 use crate::engine::notice::{Notice, Problems};
 use crate::engine::reader::unknown_hint;
 use crate::engine::sources::Sources;
 use crate::engine::tree::Table;
 use crate::engine::variables::Variables;
-use crate::engine::{changed_keys, file_permissions};
 use crate::sections::{
     SECTIONS, audit, cors, csrf, database, demo, headers, limits, log, mail, metrics, password, redis, registration,
     roles, routes, secrets, server, session, upstreams, versions,
 };
-use crate::{Settings, reserved_variables, route_collisions};
+use crate::{Settings, reserved_paths, reserved_variables, route_collisions};
 
-/// Loads and checks everything.
+/// Loads and checks all settings. `built_in` holds the routes of the endpoints that are enabled, with which the routes of
+/// the operator must not collide.
 ///
 /// # Errors
-/// All problems at once, files first by line.
+/// All problems at once: those in files by line, then the others.
 pub fn load(sources: &Sources, built_in: &[RouteSpec]) -> Result<Settings, Problems> {
     let mut problems = Problems::default();
     let mut warnings = Vec::new();
@@ -56,14 +58,15 @@ fn read(
     let versions = versions::read(tree, problems);
     let granted = roles::read(tree, problems);
     let (limits, limit_defaults) = limits::read(tree, environment, problems, &mut advice);
-    let around = routes::Surroundings {
+    let context = routes::RouteContext {
         upstreams: &upstreams,
         versions: versions.iter().map(|version| version.name.as_str()).collect(),
         max_body: server.max_body,
         limits: limit_defaults,
     };
-    let routes = routes::read(tree, &around, problems, &mut warnings);
-    route_collisions::check(built_in, &routes, problems);
+    let routes = routes::read(tree, &context, problems);
+    let accepted = reserved_paths::check(built_in, &routes, problems, &mut warnings);
+    route_collisions::check(built_in, &accepted, problems);
     routes::warn_of_unused_upstreams(&upstreams, &routes, &mut warnings);
     Settings {
         environment,
@@ -83,7 +86,7 @@ fn read(
         metrics: metrics::read(tree, problems),
         log: log::read(tree, environment, problems),
         roles: roles::permissions(granted, &routes, &mut warnings),
-        written: changed_keys::Written::of(tree),
+        set_keys: SetKeys::of(&layers, SECTIONS),
         config_file: layers.file,
         data_dir,
         server,
@@ -115,7 +118,7 @@ mod tests {
     use crate::testing::{PRODUCTION, load_in, refused, settings};
 
     #[test]
-    fn nothing_at_all_is_a_good_configuration() {
+    fn no_settings_at_all_are_accepted() {
         let settings = settings("", &[]);
         assert_eq!(settings.environment, Environment::Development);
         assert!(settings.warnings.is_empty(), "{:?}", settings.warnings);
@@ -123,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flag_comes_before_the_environment_and_that_before_the_file() {
+    fn a_flag_wins_over_the_environment_and_that_over_the_file() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         std::fs::write(folder.path().join("portcullis.toml"), "[server]\nlisten = \"127.0.0.1:1\"\n")
             .expect("writable");
@@ -131,7 +134,7 @@ mod tests {
         let port = |environment: &[(&str, &str)], flags: Flags| {
             load_in(folder.path(), flags, environment).expect("good settings").server.listen.port()
         };
-        assert_eq!(port(&[("PORTCULLIS_ENV", "test")], Flags::default()), 1, ".env is for development only");
+        assert_eq!(port(&[("PORTCULLIS_ENV", "test")], Flags::default()), 1, ".env is read in development only");
         assert_eq!(port(&[], Flags::default()), 2);
         assert_eq!(port(&[("PORT", "3")], Flags::default()), 3);
         assert_eq!(port(&[("PORT", "3")], Flags { port: Some(4), ..Flags::default() }), 4);
@@ -142,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_was_named_must_exist() {
+    fn a_file_that_is_named_must_exist() {
         let said = refused("", &[("PORTCULLIS_CONFIG", "nowhere.toml")]);
         assert!(
             said.starts_with("environment PORTCULLIS_CONFIG: the settings file nowhere.toml cannot be read"),
@@ -151,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn every_problem_is_told_at_once_in_order_with_a_hint() {
+    fn every_problem_is_reported_in_order_with_a_hint() {
         let file = "\
 [server]
 lisen = \"127.0.0.1:1\"
@@ -196,7 +199,7 @@ portcullis.toml:15: routes.methods = \"get\" cannot be used
         for part in [
             "portcullis.toml:19: unknown key `upstrem` in [routes]\n  hint: did you mean `upstream`?",
             "portcullis.toml:17: routes.upstream is missing",
-            "portcullis.toml:21: routes.roles asks for something",
+            "portcullis.toml:21: routes.roles requires something",
             "environment JWT_EXPIRES_IN: session.access_ttl = \"a day\" cannot be used",
         ] {
             assert!(said.contains(part), "{part} in {said}");
@@ -204,11 +207,15 @@ portcullis.toml:15: routes.methods = \"get\" cannot be used
     }
 
     #[test]
-    fn the_environment_reaches_every_key_and_a_slip_is_told() {
+    fn the_environment_sets_any_key() {
         let route = "[{path = \"/api/v1/a\", upstream = \"p\", methods = [\"GET\"]}]";
         let from_environment =
             settings("", &[("PORTCULLIS__ROUTES", route), ("PORTCULLIS__UPSTREAMS__P__TARGETS", "http://127.0.0.1:1")]);
         assert_eq!(from_environment.routes.len(), 1);
+    }
+
+    #[test]
+    fn a_misspelt_variable_is_refused_with_a_suggestion() {
         let said = refused(
             "",
             &[("PORTCULLIS__SERVER__LISEN", "x"), ("PORTCULLIS__SEVER__LISTEN", "x"), ("PORTCULLIS_CONFG", "x")],
@@ -220,26 +227,35 @@ portcullis.toml:15: routes.methods = \"get\" cannot be used
         ] {
             assert!(said.contains(part), "{part} in {said}");
         }
-        let deep = format!("PORTCULLIS__A{}", "__B".repeat(20_000));
-        let said = refused("", &[(&deep, "x"), ("PORTCULLIS__ROUTES", "[{path = \"/x\", upstream")]);
-        for part in [
-            "__B: this names no key\n  hint: write PORTCULLIS__SECTION__KEY",
-            "environment PORTCULLIS__ROUTES: this is no TOML list of routes\n  hint: write it as '[{path = ",
-        ] {
-            assert!(said.contains(part), "{part} is not said");
-        }
-        let said =
-            refused("", &[("CSRF_MODE", "x"), ("DATABASE_POOL_MAX", "5"), ("PORTCULLIS__DATABASE__POOL_MAX", "6")]);
-        assert!(said.contains("DATABASE_POOL_MAX and PORTCULLIS__DATABASE__POOL_MAX are both set"), "{said}");
-        assert!(
-            settings("", &[("PORTCULLIS_PORT", "tcp://10.0.0.1:80"), ("PORTCULLIS_SERVICE_HOST", "10.0.0.1")])
-                .warnings
-                .is_empty()
-        );
     }
 
     #[test]
-    fn the_designs_own_example_is_a_good_file() {
+    fn a_variable_that_names_no_key_is_refused() {
+        let deep = format!("PORTCULLIS__A{}", "__B".repeat(20_000));
+        let said = refused("", &[(&deep, "x"), ("PORTCULLIS__ROUTES", "[{path = \"/x\", upstream")]);
+        for part in [
+            "__B: no key has this name\n  hint: write PORTCULLIS__SECTION__KEY",
+            "environment PORTCULLIS__ROUTES: this is not a TOML list of routes\n  hint: write it as '[{path = ",
+        ] {
+            assert!(said.contains(part), "missing: {part}");
+        }
+    }
+
+    #[test]
+    fn two_names_of_one_key_are_refused() {
+        let said = refused("", &[("DATABASE_POOL_MAX", "5"), ("PORTCULLIS__DATABASE__POOL_MAX", "6")]);
+        assert!(said.contains("DATABASE_POOL_MAX and PORTCULLIS__DATABASE__POOL_MAX are both set"), "{said}");
+    }
+
+    #[test]
+    fn variables_of_kubernetes_and_other_programs_are_ignored() {
+        let others =
+            [("PORTCULLIS_PORT", "tcp://10.0.0.1:80"), ("PORTCULLIS_SERVICE_HOST", "10.0.0.1"), ("CSRF_MODE", "x")];
+        assert_eq!(settings("", &others).warnings, []);
+    }
+
+    #[test]
+    fn a_file_with_a_route_and_an_upstream_is_accepted() {
         let file = "\
 [server]
 listen = \"0.0.0.0:8000\"
@@ -270,12 +286,12 @@ timeout = \"30s\"
     }
 
     #[test]
-    fn a_secret_in_a_file_for_everybody_is_warned_of() {
+    fn a_secret_in_a_shared_file_gets_a_warning() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let file = folder.path().join("portcullis.toml");
         std::fs::write(&file, "[secrets]\njwt_secret = \"kT4vXn8Q2pLz7Rb5Yw9Hc3Jd6Fg1Ms0e\"\n").expect("writable");
         for (mode, warned) in [(0o644, 1), (0o640, 1), (0o600, 0)] {
-            std::fs::set_permissions(&file, Permissions::from_mode(mode)).expect("it is ours");
+            std::fs::set_permissions(&file, Permissions::from_mode(mode)).expect("the file belongs to the test");
             let warnings = load_in(folder.path(), Flags::default(), &[]).expect("good settings").warnings;
             assert_eq!(warnings.len(), warned, "{mode:o}: {warnings:?}");
         }

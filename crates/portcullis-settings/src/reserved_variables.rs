@@ -1,26 +1,28 @@
-//! Names that the contract fixes and this version does not use: silence would
-//! let an operator believe in reports that nobody sends.
+//! Environment variables that a later version will use. They get a warning, so that no operator relies on reports that are
+//! never sent.
 
 use crate::engine::notice::Notice;
 use crate::engine::variables::Variables;
 
+/// The names, and what happens without them.
 const LATER: [(&str, &str); 3] = [
     ("SENTRY_DSN", "errors are only logged"),
     ("SENTRY_RELEASE", "errors are only logged"),
     ("SENTRY_ENVIRONMENT", "errors are only logged"),
 ];
 
-/// These names.
+/// Returns the names.
 #[cfg(test)]
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     LATER.iter().map(|(name, _)| *name)
 }
 
+/// Warns of every reserved variable that is set.
 pub(crate) fn warn(variables: &Variables, warnings: &mut Vec<Notice>) {
     let mut add = |name: &str, instead: &str| {
         if let Some(place) = variables.place(name) {
             let message = format!("this version does not use {name}: {instead}");
-            warnings.push(Notice::new(&place, message).hint("unset it, or leave it for a later version"));
+            warnings.push(Notice::new(&place, message).hint("unset it, or keep it for a later version"));
         }
     };
     for (name, instead) in LATER {
@@ -36,7 +38,7 @@ mod tests {
     use crate::testing::settings;
 
     #[test]
-    fn names_of_later_versions_are_warned_of() {
+    fn a_reserved_variable_gets_a_warning() {
         let names = ["SENTRY_DSN", "SENTRY_RELEASE", "OTEL_EXPORTER_OTLP_ENDPOINT"];
         for name in names {
             let warnings = settings("", &[(name, "redis://x")]).warnings;

@@ -1,4 +1,4 @@
-//! Routes that would answer the same request.
+//! Routes that would receive the same requests.
 
 use portcullis_gate::{RouteFault, RouteSpec, RouteTable};
 use portcullis_model::policy::Methods;
@@ -7,22 +7,21 @@ use portcullis_telemetry::{Metrics, MetricsOptions};
 use crate::engine::notice::{Notice, Place, Problems};
 use crate::sections::routes::Route;
 
-/// Notes every proxied route that cannot stand beside an earlier one or a built-in endpoint.
+/// Refuses every proxied route that collides with an earlier one or with a built-in endpoint.
 ///
-/// The gate's own table decides, so that what passes here passes at the start. It
-/// stops at the first fault; only when there is one are the routes tried one by one.
-pub(crate) fn check(built_in: &[RouteSpec], routes: &[Route], problems: &mut Problems) {
+/// The route table of the gate decides, so that what is accepted here is accepted at the start. It stops at the first
+/// collision; only when there is one are the routes added one at a time, to find them all.
+pub(crate) fn check(built_in: &[RouteSpec], routes: &[&Route], problems: &mut Problems) {
     let metrics = Metrics::new(&MetricsOptions::default(), "");
     let table = |accepted: &[&Route]| {
         let specs = built_in.iter().cloned().chain(accepted.iter().map(|route| route.spec())).collect();
         RouteTable::build(specs, &metrics)
     };
-    let all: Vec<&Route> = routes.iter().collect();
-    if table(&all).is_ok() {
+    if table(routes).is_ok() {
         return;
     }
     let mut accepted: Vec<&Route> = Vec::new();
-    for route in routes {
+    for &route in routes {
         accepted.push(route);
         if let Err(fault) = table(&accepted) {
             accepted.pop();
@@ -34,8 +33,8 @@ pub(crate) fn check(built_in: &[RouteSpec], routes: &[Route], problems: &mut Pro
 fn describe(fault: &RouteFault, route: &Route, accepted: &[&Route]) -> Notice {
     match fault {
         RouteFault::Template { reason, .. } => {
-            Notice::new(&route.place, format!("{} is no path of a route: {reason}", route.path))
-                .hint("a path is /api/v1/projects/{id} or /api/v1/projects/{*rest}")
+            Notice::new(&route.place, format!("{} is not a valid path of a route: {reason}", route.path))
+                .hint("write it as /api/v1/projects/{id} or /api/v1/projects/{*rest}")
         }
         RouteFault::Collision { first, .. } => match other(first, route, accepted) {
             Some(other) => {
@@ -44,15 +43,18 @@ fn describe(fault: &RouteFault, route: &Route, accepted: &[&Route]) -> Notice {
                     _ => other.path.clone(),
                 };
                 Notice::new(&route.place, format!("the route {} collides with {with}", route.path))
-                    .hint("both would answer the same request: change a path, or give each its own methods")
+                    .hint("both would receive the same request: change a path, or give each its own methods")
             }
-            None => Notice::new(&route.place, format!("the route {} collides with the built-in {first}", route.path))
-                .hint("built-in endpoints cannot be replaced: choose another path"),
+            None => Notice::new(
+                &route.place,
+                format!("the route {} collides with the built-in endpoint {first}", route.path),
+            )
+            .hint("built-in endpoints cannot be replaced: choose another path"),
         },
     }
 }
 
-/// The earlier route that is meant; paths are compared as the table folds them.
+/// Finds the earlier route of a collision. The table ignores letter case, and so does this.
 fn other<'a>(first: &str, route: &Route, accepted: &[&'a Route]) -> Option<&'a Route> {
     let named = || accepted.iter().filter(|known| known.path.eq_ignore_ascii_case(first));
     named().find(|known| overlap(&known.methods, &route.methods)).or_else(|| named().next()).copied()
@@ -78,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn every_collision_is_told_with_both_lines() {
+    fn every_collision_is_reported_with_both_lines() {
         let file = routes(&[
             "\"/api/v1/a/{id}\"",
             "\"/api/v1/a/{name}\"",
@@ -99,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn routes_that_only_look_alike_stand_side_by_side() {
+    fn routes_that_only_look_alike_are_accepted() {
         let file = routes(&["\"/api/v1/a/{id}\"", "\"/api/v1/a/new\"", "\"/api/v1/{*rest}\"", "\"/api/v1/a\""]);
         assert_eq!(settings(&file, &[]).routes.len(), 4);
     }

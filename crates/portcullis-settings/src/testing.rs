@@ -1,8 +1,12 @@
-//! Loading settings in tests.
+//! Loading of settings in tests.
 
 use std::path::Path;
 
-use crate::{Flags, Problems, Settings, Sources, load as load_sources};
+use portcullis_gate::{Destination, EndpointId, RouteSpec};
+use portcullis_model::AuthRequirement;
+use portcullis_model::policy::{Methods, RoutePolicy};
+
+use crate::{Flags, Problems, Settings, Sources};
 
 /// The environment of a complete production configuration.
 pub(crate) const PRODUCTION: &[(&str, &str)] = &[
@@ -12,6 +16,10 @@ pub(crate) const PRODUCTION: &[(&str, &str)] = &[
     ("PUBLIC_URL", "https://gate.example.com"),
 ];
 
+/// The templates of the built-in endpoints that tests load with.
+const ENDPOINTS: [&str; 6] =
+    ["/", "/metrics", "/.well-known/jwks.json", "/api/v1/health", "/api/v1/auth/login", "/api/v1/users/{id}"];
+
 /// Loads `portcullis.toml` with this text and this environment.
 pub(crate) fn load(file: &str, environment: &[(&str, &str)]) -> Result<Settings, Problems> {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -19,18 +27,28 @@ pub(crate) fn load(file: &str, environment: &[(&str, &str)]) -> Result<Settings,
     load_in(folder.path(), Flags::default(), environment)
 }
 
-/// Loads what a folder holds.
+/// Loads the files of a folder.
 pub(crate) fn load_in(folder: &Path, flags: Flags, environment: &[(&str, &str)]) -> Result<Settings, Problems> {
     let environment = environment.iter().map(|(name, value)| (name.into(), value.into())).collect();
-    load_sources(&Sources { flags, environment, folder: folder.to_owned() }, &[])
+    crate::load(&Sources { flags, environment, folder: folder.to_owned() }, &built_in_routes())
 }
 
-/// Settings that are good.
+fn built_in_routes() -> Vec<RouteSpec> {
+    let spec = |(id, template): (usize, &str)| RouteSpec {
+        template: template.to_owned(),
+        methods: Methods::Only(vec!["GET".to_owned()]),
+        policy: RoutePolicy::requiring(AuthRequirement::None),
+        destination: Destination::BuiltIn(EndpointId(u16::try_from(id).expect("a few endpoints"))),
+    };
+    ENDPOINTS.into_iter().enumerate().map(spec).collect()
+}
+
+/// Loads settings that must be accepted.
 pub(crate) fn settings(file: &str, environment: &[(&str, &str)]) -> Settings {
     load(file, environment).unwrap_or_else(|problems| panic!("refused:\n{problems}"))
 }
 
-/// What is said of settings that are not.
+/// Loads settings that must be refused, and returns the problems as text.
 pub(crate) fn refused(file: &str, environment: &[(&str, &str)]) -> String {
     load(file, environment).expect_err("these settings should be refused").to_string()
 }

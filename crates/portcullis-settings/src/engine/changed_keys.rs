@@ -1,60 +1,97 @@
-//! Which keys were written, and whether a later reading differs: values are compared by hash, because some are secret.
+//! The keys that were set, each with a hash of its value, to tell at a reload which of them changed. Values are compared by
+//! hash because some of them are secret.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::tree::{Node, Table, Value};
+use super::key::{Reload, Section};
+use super::layers::Layers;
+use super::tree::{Node, Value};
 
-/// Sections that a reload puts in force. The keys of all others wait for the next start.
-const LIVE: [&str; 9] = ["routes", "upstreams", "versions", "cors", "headers", "csrf", "limits", "roles", "secrets"];
-/// Keys of other sections that it puts in force too.
-const LIVE_KEYS: [&str; 2] = ["server.trusted_proxies", "server.max_body"];
-
-/// What was written, by hash.
+/// The keys that were set.
 #[derive(Clone, Default)]
-pub struct Written(BTreeMap<String, u64>);
+pub struct SetKeys(BTreeMap<String, SetKey>);
 
-impl Written {
-    pub(crate) fn of(tree: &Table) -> Self {
-        let mut hashes = BTreeMap::new();
-        for (section, node) in tree {
-            match &node.value {
-                Value::Table(keys) => {
-                    hashes.extend(keys.iter().map(|(key, node)| (format!("{section}.{key}"), hash(node))));
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct SetKey {
+    hash: u64,
+    reload: Reload,
+}
+
+impl SetKeys {
+    /// Takes the keys of all layers. Keys that no section declares are left out: they are refused elsewhere.
+    pub(crate) fn of(layers: &Layers, sections: &[&Section]) -> Self {
+        let mut keys = Self::default();
+        for section in sections {
+            keys.add_section(layers, section);
+        }
+        // `HOST` and `PORT` change a part of this key without standing in the tree.
+        if layers.host.is_some() || layers.port.is_some() {
+            let key = keys.0.entry(LISTEN.to_owned()).or_insert(SetKey { hash: 0, reload: Reload::Restart });
+            let parts = [&layers.host, &layers.port].map(|part| part.as_ref().map(|part| &part.value));
+            key.hash = hash(|hasher| (key.hash, parts).hash(hasher));
+        }
+        keys
+    }
+
+    fn add_section(&mut self, layers: &Layers, section: &Section) {
+        let (name, is_one_of_many) = match section.name.split_once(".<") {
+            Some((name, _)) => (name, true),
+            None => (section.name, false),
+        };
+        let Some(node) = layers.tree.get(name).map(Node::structured) else { return };
+        match &node.value {
+            Value::Table(members) if is_one_of_many => {
+                for (member, node) in members {
+                    self.add_keys(&format!("{name}.{member}"), node, section);
                 }
-                _ => drop(hashes.insert(section.clone(), hash(node))),
+            }
+            Value::List(items) => {
+                for (number, node) in items.iter().enumerate() {
+                    self.add_keys(&format!("{name}[{number}]"), node, section);
+                }
+            }
+            _ => self.add_keys(name, &node, section),
+        }
+    }
+
+    fn add_keys(&mut self, path: &str, node: &Node, section: &Section) {
+        let node = node.structured();
+        let Value::Table(table) = &node.value else { return };
+        for key in section.keys {
+            if let Some(node) = table.get(key.name) {
+                let hash = hash(|hasher| feed(node, hasher));
+                self.0.insert(format!("{path}.{}", key.name), SetKey { hash, reload: key.reload });
             }
         }
-        Self(hashes)
     }
 
-    /// The keys that differ and take effect at the next start only.
-    pub fn waiting_for_restart(&self, later: &Self) -> Vec<String> {
-        let names = self.0.keys().chain(later.0.keys());
-        let mut changed: Vec<String> =
-            names.filter(|name| self.0.get(*name) != later.0.get(*name) && !is_live(name)).cloned().collect();
-        changed.sort();
-        changed.dedup();
-        changed
+    /// The keys that differ in `later` and whose declaration says that they wait for a restart, sorted.
+    pub(crate) fn waiting_for_restart(&self, later: &Self) -> Vec<String> {
+        let both = self.0.iter().chain(&later.0);
+        let waiting = both.filter(|(_, key)| key.reload == Reload::Restart);
+        let mut names: Vec<String> =
+            waiting.map(|(name, _)| name).filter(|name| self.0.get(*name) != later.0.get(*name)).cloned().collect();
+        names.sort();
+        names.dedup();
+        names
     }
 }
 
-fn is_live(name: &str) -> bool {
-    let section = name.split('.').next().unwrap_or(name);
-    LIVE.contains(&section) || LIVE_KEYS.contains(&name)
-}
+/// The key that `HOST` and `PORT` change.
+const LISTEN: &str = "server.listen";
 
-/// Says nothing of values.
-impl fmt::Debug for Written {
+/// Shows names only, because values may be secret.
+impl fmt::Debug for SetKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.0.keys()).finish()
     }
 }
 
-fn hash(node: &Node) -> u64 {
+fn hash(feed: impl FnOnce(&mut DefaultHasher)) -> u64 {
     let mut hasher = DefaultHasher::new();
-    feed(node, &mut hasher);
+    feed(&mut hasher);
     hasher.finish()
 }
 
@@ -71,23 +108,5 @@ fn feed(node: &Node, hasher: &mut DefaultHasher) {
                 feed(node, hasher);
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::testing::settings;
-
-    #[test]
-    fn what_waits_for_a_restart_is_told_and_what_does_not_is_not() {
-        let before = settings("[session]\naccess_ttl = \"1h\"\n[limits]\napi = \"1/1s\"\n", &[]).written;
-        let waiting = |file: &str| before.waiting_for_restart(&settings(file, &[]).written);
-        assert!(
-            waiting("[session]\naccess_ttl = \"1h\"\n[limits]\napi = \"2/1s\"\n[server]\nmax_body = 5\n").is_empty()
-        );
-        assert_eq!(waiting("[session]\naccess_ttl = \"2h\"\n"), ["session.access_ttl"]);
-        assert_eq!(waiting("[server]\nlisten = \"127.0.0.1:1\"\n"), ["server.listen", "session.access_ttl"]);
-        let secret = settings("[database]\nurl = \"postgres://u:geheim@h/d\"\n", &[]);
-        assert!(!format!("{:?}", secret.written).contains("geheim"));
     }
 }

@@ -1,12 +1,12 @@
-//! `.env` of the working folder: `NAME=value` lines, read in development.
+//! Parses `.env` of the working folder, which is read in development: lines of the form `NAME=value`.
 //!
-//! No variable is expanded in a value: what stands there is what is meant.
+//! Variables in a value are not expanded.
 
 use std::sync::Arc;
 
 use super::notice::{Notice, Place, Problems};
 
-/// One line's name, value and place.
+/// A variable that a line sets.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) name: String,
@@ -14,7 +14,7 @@ pub(crate) struct Entry {
     pub(crate) place: Place,
 }
 
-/// Reads the lines; what is none is noted.
+/// Parses every line; a line of another form is a problem.
 pub(crate) fn parse(path: &Arc<str>, text: &str, problems: &mut Problems) -> Vec<Entry> {
     let mut entries = Vec::new();
     for (index, line) in text.lines().enumerate() {
@@ -27,13 +27,15 @@ pub(crate) fn parse(path: &Arc<str>, text: &str, problems: &mut Problems) -> Vec
         let Some((name, value)) =
             assignment.map(|(name, value)| (name.trim(), value.trim())).filter(|(name, _)| is_name(name))
         else {
-            problems.add(Notice::new(&at, "this is no setting").hint("write NAME=value, or # in front of a comment"));
+            problems.add(
+                Notice::new(&at, "this line sets no variable").hint("write NAME=value, or # in front of a comment"),
+            );
             continue;
         };
         let place = Place::DotEnv { path: Arc::clone(path), line: index + 1, name: name.into() };
         match unquote(value) {
             Some(value) => entries.push(Entry { name: name.to_owned(), value, place }),
-            None => problems.add(Notice::new(&place, "the quote is not closed").hint("a value ends on its own line")),
+            None => problems.add(Notice::new(&place, "the quote is not closed").hint("end the value on the same line")),
         }
     }
     entries
@@ -43,7 +45,7 @@ fn is_name(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
 }
 
-/// Takes quotes off; in double ones `\n`, `\"` and `\\` are escapes. Outside of quotes ` #` begins a comment.
+/// Removes quotes. In double quotes `\n`, `\"` and `\\` are escapes; outside of quotes ` #` begins a comment.
 fn unquote(value: &str) -> Option<String> {
     match value.chars().next() {
         Some('\'') => {
@@ -80,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_quotes_and_comments() {
+    fn values_may_be_quoted_and_followed_by_comments() {
         let mut problems = Problems::default();
         let text = "# a comment\nPORT=9000\nexport HOST = 127.0.0.1 # here\nA='x # y'\nB=\"line\\n\\\"two\\\"\" # z\nC=\nnonsense\nD=\"open\n";
         let entries = parse(&".env".into(), text, &mut problems);
@@ -88,7 +90,7 @@ mod tests {
         assert_eq!(pairs, [("PORT", "9000"), ("HOST", "127.0.0.1"), ("A", "x # y"), ("B", "line\n\"two\""), ("C", "")]);
         assert_eq!(
             problems.to_string(),
-            ".env:7: this is no setting\n  hint: write NAME=value, or # in front of a comment\n.env:8 (D): the quote is not closed\n  hint: a value ends on its own line"
+            ".env:7: this line sets no variable\n  hint: write NAME=value, or # in front of a comment\n.env:8 (D): the quote is not closed\n  hint: end the value on the same line"
         );
     }
 }

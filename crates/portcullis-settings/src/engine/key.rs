@@ -1,75 +1,105 @@
-//! What the settings can hold: each key with its default, environment name and
-//! unit, in one table from which the loader, the messages and the
-//! documentation's test all read.
+//! The declaration of a section and its keys. The loader, the messages, the report of a reload and `docs/settings.md` are
+//! all made from it.
 
-/// A section of the file.
+/// A section of the settings file.
 #[derive(Debug)]
 pub(crate) struct Section {
-    /// `server`, `upstreams.<name>`, `routes` (a list).
+    /// The name in the file: `server`, `upstreams.<name>`, `routes` (a list).
     pub(crate) name: &'static str,
-    /// Its keys, in the order of the documentation.
+    /// The paragraphs above the table of its keys in `docs/settings.md`; may be empty.
+    pub(crate) about: &'static str,
+    /// The keys, in the order of the documentation.
     pub(crate) keys: &'static [&'static Key],
 }
 
 /// A key of a section.
 #[derive(Debug)]
 pub(crate) struct Key {
-    /// Its name in the file.
+    /// The name in the file.
     pub(crate) name: &'static str,
-    /// What holds when it is not set.
-    pub(crate) preset: Preset,
-    /// The names of the contract's environment variables that set it. Every key has `PORTCULLIS__SECTION__KEY` too.
+    /// When a changed value takes effect.
+    pub(crate) reload: Reload,
+    /// The value when the key is not set.
+    pub(crate) default: DefaultValue,
+    /// The environment variables that set the key besides `PORTCULLIS__SECTION__KEY`.
     pub(crate) environment: &'static [&'static str],
-    /// What its value is: a duration, bytes, connections.
+    /// The form of the value: a duration, bytes, connections.
     pub(crate) unit: &'static str,
-    /// What it does, in a sentence.
+    /// The effect of the key, in a sentence.
     pub(crate) about: &'static str,
-    /// Whether its value must never be shown.
+    /// Whether the value must never be shown.
     pub(crate) secret: bool,
 }
 
-/// What holds when a key is not set.
+/// When a changed value takes effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reload {
+    /// At a reload, without a restart.
+    Live,
+    /// At the next start.
+    Restart,
+}
+
+/// The value of a key that is not set.
 #[derive(Debug)]
-pub(crate) enum Preset {
-    /// This text, read like one that was set.
-    Value(&'static str),
-    /// What the words say.
-    Otherwise(&'static str),
-    /// It must be set.
+pub(crate) enum DefaultValue {
+    /// This text, parsed like a text that was set.
+    Text(&'static str),
+    /// No fixed text: the words describe the default.
+    Described(&'static str),
+    /// None: the key must be set.
     Required,
 }
 
 impl Key {
-    pub(crate) const fn new(name: &'static str, preset: Preset, unit: &'static str, about: &'static str) -> Self {
-        Self { name, preset, environment: &[], unit, about, secret: false }
+    /// Declares a key whose changed value a reload puts in force.
+    pub(crate) const fn live(
+        name: &'static str,
+        default: DefaultValue,
+        unit: &'static str,
+        about: &'static str,
+    ) -> Self {
+        Self { name, reload: Reload::Live, default, environment: &[], unit, about, secret: false }
     }
 
+    /// Declares a key whose changed value waits for the next start.
+    pub(crate) const fn restart(
+        name: &'static str,
+        default: DefaultValue,
+        unit: &'static str,
+        about: &'static str,
+    ) -> Self {
+        Self { name, reload: Reload::Restart, default, environment: &[], unit, about, secret: false }
+    }
+
+    /// Adds short names in the environment.
     pub(crate) const fn environment(mut self, names: &'static [&'static str]) -> Self {
         self.environment = names;
         self
     }
 
+    /// Marks the value as secret.
     pub(crate) const fn secret(mut self) -> Self {
         self.secret = true;
         self
     }
 
-    /// What holds when it is not set, for people.
+    /// Describes the default for messages and the documentation.
     pub(crate) fn default_text(&self) -> String {
-        match self.preset {
-            Preset::Value(text) => format!("`{text}`"),
-            Preset::Otherwise(words) => words.to_owned(),
-            Preset::Required => "must be set".to_owned(),
+        match self.default {
+            DefaultValue::Text(text) => format!("`{text}`"),
+            DefaultValue::Described(words) => words.to_owned(),
+            DefaultValue::Required => "must be set".to_owned(),
         }
     }
 
-    /// What it is, for the hint to somebody who wrote something else.
+    /// Describes the accepted form, as the hint for a value of another form.
     pub(crate) fn describe(&self) -> String {
-        format!("it is {}; default: {}", self.unit, self.default_text())
+        format!("expected: {}; default: {}", self.unit, self.default_text())
     }
 }
 
-/// The name by which the environment sets any key: `PORTCULLIS__SECTION__KEY`.
+/// The environment variable that sets any key: `PORTCULLIS__SECTION__KEY`.
 pub(crate) fn variable(section: &str, key: &str) -> String {
     format!("PORTCULLIS__{}__{}", section.replace('.', "__").to_ascii_uppercase(), key.to_ascii_uppercase())
 }

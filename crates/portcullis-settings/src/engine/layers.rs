@@ -1,4 +1,4 @@
-//! Flag over environment over file: one tree of what was written.
+//! Lays the flags over the environment and the environment over the file, into one tree of values.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,29 +11,29 @@ use super::sources::Flags;
 use super::tree::{self, Node, Table, Value};
 use super::variables::{Variable, Variables};
 
-/// Any key of the file: `PORTCULLIS__SECTION__KEY`.
+/// The beginning of the variable that sets any key: `PORTCULLIS__SECTION__KEY`.
 const PREFIX: &str = "PORTCULLIS__";
-/// The file that is read when none is named.
+/// The settings file that is read when none is named.
 const DEFAULT_FILE: &str = "portcullis.toml";
-/// No key has more parts: `upstreams.projects.health.path`.
-const DEEPEST: usize = 4;
-/// What may follow `PORTCULLIS_`, with one underscore.
+/// The most parts that a key has: `upstreams.projects.health.path`.
+const MAX_DEPTH: usize = 4;
+/// Names that follow `PORTCULLIS_` with one underscore.
 const OTHER_NAMES: [&str; 3] = ["ENV", "CONFIG", "DATA_DIR"];
 
-/// What was written, the stronger layers over the weaker.
+/// The values of all layers, the stronger over the weaker.
 #[derive(Default)]
 pub(crate) struct Layers {
     pub(crate) tree: Table,
-    /// `--host` or `HOST`: takes the place of the host in `server.listen`.
+    /// `--host` or `HOST`, which replaces the host in `server.listen`.
     pub(crate) host: Option<Variable>,
-    /// `--port` or `PORT`.
+    /// `--port` or `PORT`, which replaces the port in `server.listen`.
     pub(crate) port: Option<Variable>,
-    /// The file that was read.
+    /// The settings file, if one was read.
     pub(crate) file: Option<PathBuf>,
 }
 
 impl Layers {
-    /// Reads the file and lays the environment and the flags over it.
+    /// Reads the file, then lays the environment and the flags over it.
     pub(crate) fn gather(
         flags: &Flags,
         variables: &Variables,
@@ -57,22 +57,22 @@ impl Layers {
         for name in &generic {
             let Some(found) = variables.get(name, problems) else { continue };
             let path = path_of(&name[PREFIX.len()..], sections);
-            if path.iter().any(String::is_empty) || path.len() > DEEPEST {
+            if path.iter().any(String::is_empty) || path.len() > MAX_DEPTH {
                 let hint = "write PORTCULLIS__SECTION__KEY, with two underscores between the parts";
-                problems.add(Notice::new(&found.place, "this names no key").hint(hint));
+                problems.add(Notice::new(&found.place, "no key has this name").hint(hint));
                 continue;
             }
             if set(&mut self.tree, &path, &found).is_none() {
-                let message = "part of this name is a value in the file, not a section";
+                let message = "a part of this name is a value in the file, not a section";
                 problems.add(Notice::new(&found.place, message).hint("write PORTCULLIS__SECTION__KEY"));
             }
         }
         for section in sections {
             for key in section.keys {
-                self.lay_contract_names(section, key, variables, problems);
+                self.lay_short_names(section, key, variables, problems);
             }
         }
-        // Only what looks like a slip: Kubernetes sets PORTCULLIS_PORT and more for a service of this name.
+        // Refuses likely typing errors only: Kubernetes sets PORTCULLIS_PORT and more for a service of this name.
         for name in variables.names_under("PORTCULLIS_") {
             let rest = &name["PORTCULLIS_".len()..];
             if let Some(known) = did_you_mean(rest, OTHER_NAMES).filter(|known| *known != rest)
@@ -84,8 +84,8 @@ impl Layers {
         }
     }
 
-    /// The names that the contract gives to a key beside the generic one.
-    fn lay_contract_names(&mut self, section: &Section, key: &Key, variables: &Variables, problems: &mut Problems) {
+    /// Lays the short names of a key over the tree.
+    fn lay_short_names(&mut self, section: &Section, key: &Key, variables: &Variables, problems: &mut Problems) {
         for name in key.environment {
             let Some(found) = variables.get(name, problems) else { continue };
             match *name {
@@ -94,10 +94,10 @@ impl Layers {
                 _ => {
                     let generic = variable(section.name, key.name);
                     if variables.place(&generic).is_some() {
-                        let message = format!("{name} and {generic} are both set, and mean the same key");
+                        let message = format!("{name} and {generic} are both set, but set the same key");
                         problems.add(Notice::new(&found.place, message).hint("unset one of them"));
                     }
-                    // Fails only when the section is no table in the file, which its reader reports.
+                    // Fails only when the section is not a table in the file, which its reader reports.
                     let _ = set(&mut self.tree, &[section.name, key.name], &found);
                 }
             }
@@ -119,8 +119,8 @@ impl Layers {
     }
 }
 
-/// The path of a key in the file, for what follows [`PREFIX`]. The environment is
-/// upper-case by custom, the file lower-case, but for the names of roles.
+/// Turns the part of a name after [`PREFIX`] into the path of a key in the file. By custom the environment is in upper case
+/// and the file in lower case, except for the names of roles.
 fn path_of(name: &str, sections: &[&'static Section]) -> Vec<String> {
     let mut path: Vec<String> = name.split("__").map(str::to_ascii_lowercase).collect();
     if let [section, key] = path.as_mut_slice()
@@ -132,11 +132,11 @@ fn path_of(name: &str, sections: &[&'static Section]) -> Vec<String> {
     path
 }
 
-/// Sets a value, making the tables on the way; `None` when one of them is a value already.
+/// Sets a value and makes the tables on the way; `None` when one of them is a value already.
 fn set(table: &mut Table, path: &[impl AsRef<str>], variable: &Variable) -> Option<()> {
     let (first, rest) = path.split_first()?;
     let first = first.as_ref();
-    // A name that the file uses keeps the file's spelling.
+    // A name that is in the file keeps its spelling there.
     let name = table.keys().find(|known| known.eq_ignore_ascii_case(first)).cloned();
     let name = name.unwrap_or_else(|| first.to_owned());
     if rest.is_empty() {
@@ -150,7 +150,7 @@ fn set(table: &mut Table, path: &[impl AsRef<str>], variable: &Variable) -> Opti
     }
 }
 
-/// The file's tree, or an empty one when no file was named and the default one is absent.
+/// Reads the settings file. The tree is empty when no file was named and the default one does not exist.
 fn read(named: Option<(PathBuf, Place)>, folder: &Path) -> Result<(Table, Option<PathBuf>), Problems> {
     let is_default = named.is_none();
     let (path, place) = named.unwrap_or_else(|| (DEFAULT_FILE.into(), Place::Nowhere));

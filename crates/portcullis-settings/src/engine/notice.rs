@@ -1,39 +1,39 @@
-//! What is wrong, or unwise, in the settings, and where it stands.
+//! Problems, warnings and advice about settings, each with its place and a hint.
 
 use std::fmt;
 use std::sync::Arc;
 
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
-/// Where a value was written.
+/// The place where a value was set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// A line of a file, counted from 1.
+    /// A line of a settings file.
     File {
-        /// As it was named.
+        /// The path as the operator gave it.
         path: Arc<str>,
-        /// From 1.
+        /// The line, counted from 1.
         line: usize,
     },
     /// A line of `.env`.
     DotEnv {
-        /// As it was named.
+        /// The path as the operator gave it.
         path: Arc<str>,
-        /// From 1.
+        /// The line, counted from 1.
         line: usize,
-        /// The variable.
+        /// The variable that the line sets.
         name: Arc<str>,
     },
-    /// An environment variable.
+    /// An environment variable of the process.
     Variable(Arc<str>),
-    /// An option of the command line.
+    /// A command-line option.
     Flag(&'static str),
-    /// Nowhere: something is missing, or a default.
+    /// No place: a required value is missing, or the value is a default.
     Nowhere,
 }
 
 impl Place {
-    /// The file and line, if it stands in a file.
+    /// Returns the file and the line, if the place is in a file.
     pub fn line(&self) -> Option<(&str, usize)> {
         match self {
             Self::File { path, line } | Self::DotEnv { path, line, .. } => Some((path, *line)),
@@ -54,24 +54,24 @@ impl fmt::Display for Place {
     }
 }
 
-/// A problem or a warning: where, what, and what to do about it.
+/// A problem, a warning or a piece of advice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
-    /// Where it stands.
+    /// The place in the settings that the notice is about.
     pub place: Place,
-    /// What is the matter. Never contains a secret.
+    /// What happened and why. It never contains a secret.
     pub message: String,
-    /// What to do.
+    /// How to fix it.
     pub hint: Option<String>,
 }
 
 impl Notice {
-    /// A notice without a hint.
+    /// Makes a notice without a hint.
     pub fn new(place: &Place, message: impl Into<String>) -> Self {
         Self { place: place.clone(), message: message.into(), hint: None }
     }
 
-    /// Adds what to do.
+    /// Adds how to fix it.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
@@ -100,12 +100,12 @@ impl Serialize for Notice {
     }
 }
 
-/// Everything that is wrong: the settings cannot be used.
+/// The problems because of which settings are refused.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Problems(Vec<Notice>);
 
 impl Problems {
-    /// Notes a problem and goes on looking for others.
+    /// Adds a problem, unless it was added before.
     pub(crate) fn add(&mut self, notice: Notice) {
         if !self.0.contains(&notice) {
             self.0.push(notice);
@@ -116,7 +116,7 @@ impl Problems {
         self.0.is_empty()
     }
 
-    /// In the order of their places: files by line, then the rest as they were found.
+    /// Sorts the problems: those in files by line, then the others in the order in which they were found.
     pub(crate) fn sort(&mut self) {
         self.0.sort_by(|a, b| match (a.place.line(), b.place.line()) {
             (Some(a), Some(b)) => a.cmp(&b),
@@ -126,7 +126,7 @@ impl Problems {
         });
     }
 
-    /// The problems.
+    /// Returns the problems in their order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Notice> {
         self.0.iter()
     }
@@ -157,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_notice_reads_like_a_compilers_and_files_come_first_by_line() {
+    fn problems_read_like_those_of_a_compiler_files_first() {
         let at = |line| Place::File { path: "portcullis.toml".into(), line };
         let mut problems = Problems::default();
         problems.add(Notice::new(&Place::Variable("PORT".into()), "is not a port"));

@@ -1,31 +1,30 @@
-//! Reading one section: typed values out of what was written, and a notice for
-//! everything that is not as it should be.
+//! Reads the keys of one section into typed values, with a notice for every value that is refused.
 
 use portcullis_model::{InvalidInput, input::did_you_mean};
 
-use super::key::{Key, Preset, Section};
+use super::key::{DefaultValue, Key, Section};
 use super::notice::{Notice, Place, Problems};
 use super::tree::{Node, Table, Value};
 
-/// A section being read. What is wrong goes to `problems`, and reading goes on
-/// with the default, so that one start shows everything.
+/// A section that is being read. A refused value is added to `problems` and reading goes on with the default, so that one
+/// start shows every problem.
 pub(crate) struct Reader<'t, 'p> {
     table: Option<&'t Table>,
-    /// How the section is called in messages: `server`, `upstreams.projects`.
+    /// The name of the section in messages: `server`, `upstreams.projects`.
     pub(crate) name: String,
-    /// Where the section begins.
+    /// The place where the section begins.
     pub(crate) place: Place,
     pub(crate) problems: &'p mut Problems,
 }
 
 impl<'t, 'p> Reader<'t, 'p> {
-    /// Opens `[name]`; keys that the section does not have are noted at once.
+    /// Opens a section by its name and refuses the keys in it that the section does not declare.
     pub(crate) fn open(root: &'t Table, section: &'static Section, problems: &'p mut Problems) -> Self {
         let node = root.get(section.name);
         Self::of(node, section.name.to_owned(), section, problems)
     }
 
-    /// Opens a table that is one of many: an upstream, a route, a version.
+    /// Opens a table that is one of several of its kind: an upstream, a route, a version.
     pub(crate) fn of(
         node: Option<&'t Node>,
         name: String,
@@ -37,8 +36,11 @@ impl<'t, 'p> Reader<'t, 'p> {
             None => None,
             Some(Value::Table(table)) => Some(table),
             Some(other) => {
-                let message = format!("`{name}` is {}, and should be a section of keys", other.kind());
-                problems.add(Notice::new(&place, message).hint(format!("write [{name}], then a key on each line")));
+                let message = format!("`{name}` is {}, but must be a section of keys", other.kind());
+                problems.add(
+                    Notice::new(&place, message)
+                        .hint(format!("write [{name}] on a line, then one key on each line below")),
+                );
                 None
             }
         };
@@ -58,28 +60,28 @@ impl<'t, 'p> Reader<'t, 'p> {
         }
     }
 
-    /// What was written for a key.
+    /// The value that was set for a key.
     pub(crate) fn node(&self, key: &Key) -> Option<&'t Node> {
         self.table.and_then(|table| table.get(key.name))
     }
 
-    /// Where a key was written, else where its section begins.
+    /// The place where a key was set, or else where its section begins.
     pub(crate) fn place_of(&self, key: &Key) -> Place {
         self.node(key).map_or_else(|| self.place.clone(), |node| node.place.clone())
     }
 
-    /// How a key is called in messages.
+    /// The name of a key in messages: `server.listen`.
     pub(crate) fn path(&self, key: &Key) -> String {
         format!("{}.{}", self.name, key.name)
     }
 
-    /// Notes that a key's value cannot be used.
+    /// Refuses the value of a key; the message begins with the name of the key.
     pub(crate) fn reject(&mut self, key: &Key, message: impl std::fmt::Display, hint: impl Into<String>) {
         let notice = Notice::new(&self.place_of(key), format!("{} {message}", self.path(key))).hint(hint);
         self.problems.add(notice);
     }
 
-    /// A text, a number or a date, parsed; `None` when it is absent or wrong.
+    /// Parses a text, a number or a date; `None` when the key is not set or was refused.
     pub(crate) fn optional<T>(&mut self, key: &Key, parse: impl Fn(&str) -> Result<T, InvalidInput>) -> Option<T> {
         let node = self.node(key)?;
         match scalar(node).map(|text| parse(&text)) {
@@ -95,14 +97,15 @@ impl<'t, 'p> Reader<'t, 'p> {
         }
     }
 
-    /// As [`optional`](Self::optional), with the key's default in place of what is absent or wrong.
+    /// Parses as [`optional`](Self::optional) does, and falls back to the default of the key.
     pub(crate) fn value<T>(&mut self, key: &Key, parse: impl Fn(&str) -> Result<T, InvalidInput>) -> T {
-        self.optional(key, &parse).unwrap_or_else(|| parse(preset(key)).expect("a key's default can be read"))
+        self.optional(key, &parse)
+            .unwrap_or_else(|| parse(default_of(key)).expect("the declared default of a key is valid"))
     }
 
-    /// `true` or `false`.
+    /// Reads `true` or `false`, or the default of the key.
     pub(crate) fn flag(&mut self, key: &Key) -> bool {
-        let by_default = preset(key) == "true";
+        let by_default = default_of(key) == "true";
         match self.node(key).map(|node| &node.value) {
             None => by_default,
             Some(Value::Boolean(value)) => *value,
@@ -119,23 +122,23 @@ impl<'t, 'p> Reader<'t, 'p> {
         }
     }
 
-    /// A whole number from `least` to `most`, or the key's default.
-    pub(crate) fn number(&mut self, key: &Key, least: u32, most: u32) -> u32 {
-        self.value(key, |text| parse_number(text, least, most))
+    /// Parses a whole number from `min` to `max`, or takes the default of the key.
+    pub(crate) fn number(&mut self, key: &Key, min: u32, max: u32) -> u32 {
+        self.value(key, |text| parse_number(text, min, max))
     }
 
-    /// A whole number from `least` to `most`, if there is one.
-    pub(crate) fn optional_number(&mut self, key: &Key, least: u32, most: u32) -> Option<u32> {
-        self.optional(key, |text| parse_number(text, least, most))
+    /// Parses a whole number from `min` to `max`; `None` when the key is not set or was refused.
+    pub(crate) fn optional_number(&mut self, key: &Key, min: u32, max: u32) -> Option<u32> {
+        self.optional(key, |text| parse_number(text, min, max))
     }
 
-    /// A list of texts, each parsed; in the environment separated by commas. What is wrong is left out.
+    /// Parses each text of a list; in the environment they are separated by commas. Refused texts are left out.
     pub(crate) fn list<T>(&mut self, key: &Key, parse: impl Fn(&str) -> Result<T, InvalidInput>) -> Vec<T> {
         let Some(node) = self.node(key) else { return Vec::new() };
         self.items(key, node, parse)
     }
 
-    /// As [`list`](Self::list), for a node of the reader's choice.
+    /// Parses the list in a given node as [`list`](Self::list) does.
     pub(crate) fn items<T>(
         &mut self,
         key: &Key,
@@ -150,7 +153,7 @@ impl<'t, 'p> Reader<'t, 'p> {
                 texts.map(|text| Node { value: Value::Raw(text.to_owned()), place: node.place.clone() }).collect()
             }
             other => {
-                self.reject(key, format!("is {}, and should be a list", other.kind()), key.describe());
+                self.reject(key, format!("is {}, but must be a list", other.kind()), key.describe());
                 return Vec::new();
             }
         };
@@ -160,7 +163,7 @@ impl<'t, 'p> Reader<'t, 'p> {
                 Some(Ok(value)) => values.push(value),
                 Some(Err(reason)) => self.reject_value(key, item, &reason),
                 None => {
-                    let message = format!("{} holds {}, and should hold texts", self.path(key), item.value.kind());
+                    let message = format!("{} holds {}, but must hold texts", self.path(key), item.value.kind());
                     self.problems.add(Notice::new(&item.place, message).hint(key.describe()));
                 }
             }
@@ -172,7 +175,7 @@ impl<'t, 'p> Reader<'t, 'p> {
         let path = self.path(key);
         let message = match &node.value {
             _ if key.secret => format!("{path} cannot be used"),
-            Value::Text(text) | Value::Raw(text) if text.len() <= MOST_SHOWN && !holds_credentials(text) => {
+            Value::Text(text) | Value::Raw(text) if text.len() <= MAX_SHOWN_BYTES && !holds_credentials(text) => {
                 format!("{path} = {text:?} cannot be used")
             }
             Value::Integer(number) => format!("{path} = {number} cannot be used"),
@@ -183,30 +186,30 @@ impl<'t, 'p> Reader<'t, 'p> {
     }
 }
 
-/// Longer texts are not repeated in messages, in bytes.
-const MOST_SHOWN: usize = 80;
+/// The longest text that a message repeats, in bytes.
+const MAX_SHOWN_BYTES: usize = 80;
 
-/// Whether it may be a URL with a user and a password, which no message repeats (requirement 47).
+/// Whether a text may be a URL with a user and a password, which no message repeats (SR-47).
 fn holds_credentials(text: &str) -> bool {
     text.split_once("//").is_some_and(|(_, rest)| rest.contains('@'))
 }
 
-/// The hint for a name that is none of the known ones.
+/// The hint for a name that is not known: the most similar known one, or all of them.
 pub(crate) fn unknown_hint<'k>(name: &str, known: impl Iterator<Item = &'k str> + Clone) -> String {
     match did_you_mean(name, known.clone()) {
         Some(near) => format!("did you mean `{near}`?"),
         None => {
             let mut known: Vec<&str> = known.collect();
             match known.pop() {
-                Some(last) if known.is_empty() => format!("it is {last}"),
-                Some(last) => format!("it is {} or {last}", known.join(", ")),
-                None => "there is none".to_owned(),
+                Some(last) if known.is_empty() => format!("write {last}"),
+                Some(last) => format!("write {} or {last}", known.join(", ")),
+                None => "remove it".to_owned(),
             }
         }
     }
 }
 
-/// The text of a value that is one: quoted, a number, a date, or from the environment.
+/// The text of a single value; `None` for a list, a table, and `true` or `false`.
 fn scalar(node: &Node) -> Option<String> {
     match &node.value {
         Value::Text(text) | Value::Raw(text) | Value::Number(text) | Value::Date(text) => Some(text.clone()),
@@ -215,17 +218,17 @@ fn scalar(node: &Node) -> Option<String> {
     }
 }
 
-fn parse_number(text: &str, least: u32, most: u32) -> Result<u32, InvalidInput> {
+fn parse_number(text: &str, min: u32, max: u32) -> Result<u32, InvalidInput> {
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let number = if digits { text.parse().ok() } else { None };
     number
-        .filter(|number| (least..=most).contains(number))
-        .ok_or_else(|| InvalidInput(format!("it is a whole number from {least} to {most}")))
+        .filter(|number| (min..=max).contains(number))
+        .ok_or_else(|| InvalidInput(format!("write a whole number from {min} to {max}")))
 }
 
-fn preset(key: &Key) -> &'static str {
-    match key.preset {
-        Preset::Value(text) => text,
-        Preset::Otherwise(_) | Preset::Required => "",
+fn default_of(key: &Key) -> &'static str {
+    match key.default {
+        DefaultValue::Text(text) => text,
+        DefaultValue::Described(_) | DefaultValue::Required => "",
     }
 }

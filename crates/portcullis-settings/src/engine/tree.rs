@@ -1,5 +1,4 @@
-//! The settings as they were written: values, each with its place, before
-//! anything is known of what they mean.
+//! The values of a settings file, each with its place, before any section gives them a meaning.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,18 +8,18 @@ use toml::de::{DeTable, DeValue};
 
 use super::notice::{Notice, Place, Problems};
 
-/// A value and where it was written.
+/// A value and its place.
 #[derive(Clone)]
 pub(crate) struct Node {
     pub(crate) value: Value,
-    /// Of its key, or of the value itself in a list.
+    /// The place of the key, or of the value itself in a list.
     pub(crate) place: Place,
 }
 
-/// What was written.
+/// A value as it was written.
 #[derive(Clone)]
 pub(crate) enum Value {
-    /// A text of the file.
+    /// A text in the file.
     Text(String),
     /// A text from the environment or the command line, where everything is text.
     Raw(String),
@@ -34,11 +33,11 @@ pub(crate) enum Value {
     Table(Table),
 }
 
-/// Named values.
+/// Values by key.
 pub(crate) type Table = BTreeMap<String, Node>;
 
 impl Value {
-    /// What kind of value it is, for people.
+    /// Names the kind of the value for messages.
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Text(_) | Self::Raw(_) => "a text",
@@ -52,8 +51,8 @@ impl Value {
 }
 
 impl Node {
-    /// The node, with a text from the environment read as a TOML list or table if
-    /// it looks like one: `PORTCULLIS__ROUTES='[{path = "/x", upstream = "y"}]'`.
+    /// Returns the node. A text from the environment that is a TOML list or table is parsed as one:
+    /// `PORTCULLIS__ROUTES='[{path = "/x", upstream = "y"}]'`.
     pub(crate) fn structured(&self) -> Self {
         if let Value::Raw(text) = &self.value
             && text.trim_start().starts_with(['[', '{'])
@@ -87,7 +86,7 @@ fn table(entries: &DeTable<'_>, at: &impl Fn(usize) -> Place) -> Table {
     entries.iter().map(|(key, value)| (key.get_ref().to_string(), convert(key, value))).collect()
 }
 
-/// Reads a TOML document, or says everything that is wrong with its syntax.
+/// Parses a TOML document, or reports every syntax error in it.
 pub(crate) fn parse(path: &Arc<str>, text: &str) -> Result<Table, Problems> {
     let starts: Vec<usize> =
         std::iter::once(0).chain(text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(at, _)| at + 1)).collect();
@@ -111,7 +110,7 @@ mod tests {
     use super::*;
 
     fn line(node: &Node) -> usize {
-        node.place.line().expect("it stands in a file").1
+        node.place.line().expect("a place in a file").1
     }
 
     #[test]
@@ -128,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn every_syntax_error_is_told_with_its_line() {
+    fn every_syntax_error_is_reported_with_its_line() {
         let problems = parse(&"x.toml".into(), "a = \nb = 1\nb = 2\nc = \"open\n").err().expect("not TOML");
         let lines: Vec<_> = problems.iter().map(|problem| problem.place.line().expect("a line").1).collect();
         assert!(lines.contains(&1) && lines.contains(&3) && lines.contains(&4), "{problems}");

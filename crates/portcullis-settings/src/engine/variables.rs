@@ -1,4 +1,4 @@
-//! What the environment says: the process's variables, then `.env` in development.
+//! The environment: the variables of the process, then in development those of `.env`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -10,12 +10,11 @@ use portcullis_model::policy::Environment;
 use super::dotenv;
 use super::notice::{Notice, Place, Problems};
 
-/// Variables by name. An empty one counts as not set, because that is how
-/// compose files pass on what is missing.
+/// Variables by name. An empty variable counts as not set, because compose files pass on missing variables as empty ones.
 #[derive(Default)]
 pub(crate) struct Variables {
     known: BTreeMap<String, Variable>,
-    /// Names whose values are not UTF-8: a problem only when somebody asks for them.
+    /// Names whose values are not UTF-8: a problem only when a setting needs them.
     unreadable: BTreeSet<String>,
 }
 
@@ -26,7 +25,7 @@ pub(crate) struct Variable {
 }
 
 impl Variables {
-    /// The process's own variables.
+    /// Takes the variables of the process.
     pub(crate) fn of(process: &[(OsString, OsString)]) -> Self {
         let mut variables = Self::default();
         for (name, value) in process {
@@ -45,19 +44,19 @@ impl Variables {
         variables
     }
 
-    /// Which environment this is: `PORTCULLIS_ENV`, else `NODE_ENV`, else development.
+    /// Determines the environment: `PORTCULLIS_ENV`, else `NODE_ENV`, else development.
     pub(crate) fn environment(&self, problems: &mut Problems) -> Environment {
         let Some(variable) = ENVIRONMENT_NAMES.iter().find_map(|name| self.get(name, problems)) else {
             return Environment::Development;
         };
         parse_environment(&variable.value).unwrap_or_else(|| {
-            let message = format!("{:?} is no environment", variable.value);
-            problems.add(Notice::new(&variable.place, message).hint("it is development, production or test"));
+            let message = format!("{:?} is not an environment", variable.value);
+            problems.add(Notice::new(&variable.place, message).hint("write development, production or test"));
             Environment::Development
         })
     }
 
-    /// Adds what `.env` says and the process does not.
+    /// Adds the variables of `.env` that the process does not set.
     pub(crate) fn add_dotenv(&mut self, folder: &Path, problems: &mut Problems) {
         let file: Arc<str> = ".env".into();
         let text = match std::fs::read_to_string(folder.join(".env")) {
@@ -66,7 +65,8 @@ impl Variables {
             Err(error) => {
                 let place = Place::File { path: file, line: 1 };
                 problems.add(
-                    Notice::new(&place, format!("cannot be read: {error}")).hint("make it readable, or remove it"),
+                    Notice::new(&place, format!("cannot be read: {error}"))
+                        .hint("make the file readable, or remove it"),
                 );
                 return;
             }
@@ -74,7 +74,7 @@ impl Variables {
         for entry in dotenv::parse(&file, &text, problems) {
             if ENVIRONMENT_NAMES.contains(&entry.name.as_str()) {
                 if parse_environment(&entry.value) != Some(Environment::Development) {
-                    let message = format!("{:?} comes too late: .env is read only in development", entry.value);
+                    let message = format!("{:?} has no effect here: .env is read only in development", entry.value);
                     let hint = format!("set {} in the environment of the process", entry.name);
                     problems.add(Notice::new(&entry.place, message).hint(hint));
                 }
@@ -84,12 +84,13 @@ impl Variables {
         }
     }
 
-    /// A variable's value, or the text of the file that `<NAME>_FILE` names. Both at once is a problem.
+    /// Returns the value of a variable, or the text of the file that `<NAME>_FILE` names. Both at once are a problem.
     pub(crate) fn get(&self, name: &str, problems: &mut Problems) -> Option<Variable> {
         let file_name = format!("{name}_FILE");
         for name in [name, file_name.as_str()] {
             if self.unreadable.contains(name) {
-                problems.add(Notice::new(&Place::Variable(name.into()), "is not UTF-8").hint("set it to a text"));
+                problems
+                    .add(Notice::new(&Place::Variable(name.into()), "is not UTF-8").hint("set it to a text in UTF-8"));
             }
         }
         match (self.known.get(name), self.known.get(&file_name)) {
@@ -104,7 +105,7 @@ impl Variables {
         }
     }
 
-    /// The names that begin with a prefix, `_FILE` taken off.
+    /// Returns the names that begin with a prefix, without `_FILE` at the end.
     pub(crate) fn names_under(&self, prefix: &str) -> BTreeSet<String> {
         self.known
             .keys()
@@ -114,14 +115,14 @@ impl Variables {
             .collect()
     }
 
-    /// Where a variable, or its file, was set.
+    /// Returns the place where a variable, or its file, was set.
     pub(crate) fn place(&self, name: &str) -> Option<Place> {
         let variable = self.known.get(name).or_else(|| self.known.get(&format!("{name}_FILE")));
         variable.map(|variable| variable.place.clone())
     }
 }
 
-/// In this order.
+/// The variables that name the environment; the first one that is set wins.
 pub(crate) const ENVIRONMENT_NAMES: [&str; 2] = ["PORTCULLIS_ENV", "NODE_ENV"];
 
 fn parse_environment(text: &str) -> Option<Environment> {
@@ -140,7 +141,7 @@ fn read_file(file: &Variable, problems: &mut Problems) -> Option<Variable> {
         }
         Err(error) => {
             let message = format!("the file {} cannot be read: {error}", file.value);
-            problems.add(Notice::new(&file.place, message).hint("it must hold the value, as UTF-8"));
+            problems.add(Notice::new(&file.place, message).hint("write the value into it, in UTF-8"));
             None
         }
     }
@@ -175,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_is_no_text_is_told_when_it_is_asked_for() {
+    fn a_value_that_is_not_utf_8_is_refused_when_it_is_needed() {
         use std::os::unix::ffi::OsStringExt;
         let variables = Variables::of(&[
             ("PORT".into(), OsString::from_vec(vec![0xff])),
@@ -183,11 +184,11 @@ mod tests {
         ]);
         let mut problems = Problems::default();
         assert!(variables.get("PORT", &mut problems).is_none());
-        assert_eq!(problems.to_string(), "environment PORT: is not UTF-8\n  hint: set it to a text");
+        assert_eq!(problems.to_string(), "environment PORT: is not UTF-8\n  hint: set it to a text in UTF-8");
     }
 
     #[test]
-    fn portcullis_env_comes_before_node_env_and_other_words_are_refused() {
+    fn portcullis_env_wins_over_node_env() {
         let mut problems = Problems::default();
         let of = |pairs: &[(&str, &str)], problems: &mut Problems| variables(pairs).environment(problems);
         assert_eq!(of(&[], &mut problems), Environment::Development);
@@ -196,11 +197,11 @@ mod tests {
         assert_eq!(of(&[("NODE_ENV", "production"), ("PORTCULLIS_ENV", "")], &mut problems), Environment::Production);
         assert!(problems.is_empty());
         of(&[("PORTCULLIS_ENV", "prod")], &mut problems);
-        assert!(problems.to_string().contains("\"prod\" is no environment"), "{problems}");
+        assert!(problems.to_string().contains("\"prod\" is not an environment"), "{problems}");
     }
 
     #[test]
-    fn dotenv_fills_what_the_process_leaves_open_and_cannot_choose_the_environment() {
+    fn dotenv_adds_variables_but_not_the_environment() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         std::fs::write(folder.path().join(".env"), "PORT=9000\nHOST=127.0.0.2\nNODE_ENV=production\n")
             .expect("writable");
@@ -210,6 +211,6 @@ mod tests {
         assert_eq!(variables.get("PORT", &mut problems).expect("set").value, "8123");
         assert_eq!(variables.get("HOST", &mut problems).expect("set").value, "127.0.0.2");
         assert_eq!(problems.iter().len(), 1, "{problems}");
-        assert!(problems.to_string().starts_with(".env:3 (NODE_ENV): \"production\" comes too late"), "{problems}");
+        assert!(problems.to_string().starts_with(".env:3 (NODE_ENV): \"production\" has no effect here"), "{problems}");
     }
 }

@@ -1,88 +1,94 @@
-//! `[database]`: where the data lives.
+//! `[database]`: the database, its connections and its timeouts.
 
 use std::path::Path;
 use std::time::Duration;
 
 use portcullis_storage::{DatabaseUrl, MigrateMode};
 
-use crate::engine::key::{Key, Preset, Section};
+use crate::engine::key::{DefaultValue, Key, Section};
 use crate::engine::notice::Problems;
 use crate::engine::reader::Reader;
 use crate::engine::tree::Table;
 use crate::engine::values::one_of;
 use crate::engine::values::positive_duration;
 
-/// `[database]`.
+/// The section `[database]`.
 #[derive(Clone, Debug)]
 pub struct Database {
-    /// Which engine, and where.
+    /// The engine and the address.
     pub url: DatabaseUrl,
-    /// Connections kept open even when idle (PostgreSQL).
+    /// The connections to PostgreSQL that are kept open when idle.
     pub pool_min: u32,
-    /// The most connections at once.
+    /// The most connections at a time.
     pub pool_max: u32,
     /// How long a statement waits for a free connection.
     pub acquire_timeout: Duration,
-    /// How long a statement may run.
+    /// How long a statement may run before the request fails.
     pub statement_timeout: Duration,
-    /// What the server does about an older schema.
+    /// Whether the server migrates an older schema at the start.
     pub migrate: MigrateMode,
-    /// How long it waits while another replica migrates.
+    /// How long the server waits while another replica migrates.
     pub migrate_wait: Duration,
 }
 
-/// SQLite's file in the data folder.
+/// The name of SQLite's file in the data folder.
 const FILE_NAME: &str = "portcullis.db";
-/// More connections than this slow PostgreSQL down rather than help it.
-const MOST_CONNECTIONS: u32 = 1000;
+/// The largest pool: more connections make PostgreSQL slower.
+const MAX_POOL: u32 = 1000;
 
-static URL: Key = Key::new(
+static URL: Key = Key::restart(
     "url",
-    Preset::Otherwise("SQLite, `portcullis.db` in the data folder"),
+    DefaultValue::Described("SQLite, `portcullis.db` in the data folder"),
     "URL",
     "`postgres://user:password@host:5432/database`, or `sqlite:///absolute/path`, made if absent.",
 )
 .environment(&["DATABASE_URL"])
 .secret();
-static POOL_MIN: Key =
-    Key::new("pool_min", Preset::Value("1"), "connections", "Connections to PostgreSQL kept open even when idle.")
-        .environment(&["DATABASE_POOL_MIN"]);
-static POOL_MAX: Key = Key::new("pool_max", Preset::Value("10"), "connections", "The most connections at once.")
-    .environment(&["DATABASE_POOL_MAX"]);
-static ACQUIRE_TIMEOUT: Key = Key::new(
+static POOL_MIN: Key = Key::restart(
+    "pool_min",
+    DefaultValue::Text("1"),
+    "connections",
+    "The connections to PostgreSQL that are kept open when idle.",
+)
+.environment(&["DATABASE_POOL_MIN"]);
+static POOL_MAX: Key =
+    Key::restart("pool_max", DefaultValue::Text("10"), "connections", "The most connections at a time.")
+        .environment(&["DATABASE_POOL_MAX"]);
+static ACQUIRE_TIMEOUT: Key = Key::restart(
     "acquire_timeout",
-    Preset::Value("3s"),
+    DefaultValue::Text("3s"),
     "duration",
-    "How long a statement waits for a free connection before the answer is 503.",
+    "How long a statement waits for a free connection; then 503.",
 );
-static STATEMENT_TIMEOUT: Key = Key::new(
-    "statement_timeout",
-    Preset::Value("10s"),
-    "duration",
-    "How long a statement may run before the answer is 503.",
-);
+static STATEMENT_TIMEOUT: Key =
+    Key::restart("statement_timeout", DefaultValue::Text("10s"), "duration", "How long a statement may run; then 503.");
 
-static MIGRATE: Key = Key::new(
+static MIGRATE: Key = Key::restart(
     "migrate",
-    Preset::Value("auto"),
+    DefaultValue::Text("auto"),
     "`auto` or `off`",
-    "`auto` migrates an older schema at the start, or waits while another replica does; `off` refuses to start on one.",
+    "`auto` migrates an older schema at the start, or waits while another replica migrates it; `off` refuses to start on an older schema.",
 );
-static MIGRATE_WAIT: Key =
-    Key::new("migrate_wait", Preset::Value("10m"), "duration", "How long to wait while another replica migrates.");
+static MIGRATE_WAIT: Key = Key::restart(
+    "migrate_wait",
+    DefaultValue::Text("10m"),
+    "duration",
+    "How long the start waits while another replica migrates.",
+);
 
 pub(crate) static SECTION: Section = Section {
     name: "database",
+    about: "SQLite serves one machine, in production too. Several replicas need PostgreSQL, and share one database.",
     keys: &[&URL, &POOL_MIN, &POOL_MAX, &ACQUIRE_TIMEOUT, &STATEMENT_TIMEOUT, &MIGRATE, &MIGRATE_WAIT],
 };
 
 pub(crate) fn read(tree: &Table, data_dir: &Path, problems: &mut Problems) -> Database {
     let mut section = Reader::open(tree, &SECTION, problems);
     let url = section.optional(&URL, DatabaseUrl::parse);
-    let pool_min = section.number(&POOL_MIN, 0, MOST_CONNECTIONS);
-    let pool_max = section.number(&POOL_MAX, 1, MOST_CONNECTIONS);
+    let pool_min = section.number(&POOL_MIN, 0, MAX_POOL);
+    let pool_max = section.number(&POOL_MAX, 1, MAX_POOL);
     if pool_min > pool_max {
-        let message = format!("is {pool_min}, more than pool_max, which is {pool_max}");
+        let message = format!("is {pool_min}, which is more than pool_max ({pool_max})");
         section.reject(&POOL_MIN, message, "lower pool_min or raise pool_max");
     }
     Database {
@@ -123,7 +129,7 @@ mod tests {
         assert_eq!((database.pool_min, database.pool_max), (2, 20));
         assert!(
             refused("[database]\npool_min = 20\n", &[])
-                .contains("portcullis.toml:2: database.pool_min is 20, more than pool_max")
+                .contains("portcullis.toml:2: database.pool_min is 20, which is more than pool_max")
         );
         assert!(refused("[database]\npool_max = 0\n", &[]).contains("a whole number from 1 to 1000"));
     }

@@ -1,36 +1,50 @@
-//! `[demo]`: the sign-in that shows the product without an account.
+//! `[demo]`: an account to try the product without registration.
 
 use portcullis_model::policy::Environment;
 use portcullis_model::{Email, InvalidInput, SecretString};
 
-use crate::engine::key::{Key, Preset, Section};
+use crate::engine::key::{DefaultValue, Key, Section};
 use crate::engine::notice::{Notice, Problems};
 use crate::engine::reader::Reader;
 use crate::engine::tree::Table;
 
-/// `[demo]`, when it is enabled. In production this pair is answered 403.
+/// The section `[demo]`, if the account is enabled. In production its sign-in is answered 403.
 #[derive(Clone, Debug)]
 pub struct Demo {
-    /// The address that signs in.
+    /// The e-mail address of the account.
     pub email: Email,
-    /// Its password.
+    /// The password of the account.
     pub password: SecretString,
 }
 
-static ENABLED: Key = Key::new(
+static ENABLED: Key = Key::restart(
     "enabled",
-    Preset::Value("false"),
+    DefaultValue::Text("false"),
     "true or false",
-    "Lets the pair below sign in as an administrator who is in no table. Never in production.",
+    "Whether the account below can sign in as an administrator. It never can in production.",
 )
 .environment(&["ENABLE_DEMO_MODE"]);
-static EMAIL: Key = Key::new("email", Preset::Otherwise("none; demo mode needs it"), "e-mail address", "Who signs in.")
-    .environment(&["DEMO_USER_EMAIL"]);
-static PASSWORD: Key = Key::new("password", Preset::Otherwise("none; demo mode needs it"), "text", "With what.")
-    .environment(&["DEMO_USER_PASSWORD"])
-    .secret();
+static EMAIL: Key = Key::restart(
+    "email",
+    DefaultValue::Described("none; demo mode needs it"),
+    "e-mail address",
+    "The e-mail address of the account.",
+)
+.environment(&["DEMO_USER_EMAIL"]);
+static PASSWORD: Key = Key::restart(
+    "password",
+    DefaultValue::Described("none; demo mode needs it"),
+    "text",
+    "The password of the account.",
+)
+.environment(&["DEMO_USER_PASSWORD"])
+.secret();
 
-pub(crate) static SECTION: Section = Section { name: "demo", keys: &[&ENABLED, &EMAIL, &PASSWORD] };
+pub(crate) static SECTION: Section = Section {
+    name: "demo",
+    about: "An account to try the product. In production its sign-in is answered 403.",
+    keys: &[&ENABLED, &EMAIL, &PASSWORD],
+};
 
 pub(crate) fn read(
     tree: &Table,
@@ -48,14 +62,14 @@ pub(crate) fn read(
     for key in [&EMAIL, &PASSWORD] {
         if section.node(key).is_none() {
             let message = format!("{} is missing: demo mode has no default account", key.environment[0]);
-            let hint = format!("set {}, or leave ENABLE_DEMO_MODE out", key.environment[0]);
+            let hint = format!("set {}, or unset ENABLE_DEMO_MODE", key.environment[0]);
             let place = section.place_of(&ENABLED);
             section.problems.add(Notice::new(&place, message).hint(hint));
         }
     }
     if environment == Environment::Production {
         let notice = Notice::new(&section.place_of(&ENABLED), "demo mode is not available in production");
-        warnings.push(notice.hint("its sign-in is answered 403; leave ENABLE_DEMO_MODE out"));
+        warnings.push(notice.hint("unset ENABLE_DEMO_MODE: the sign-in of the account is answered 403"));
     }
     Some(Demo { email: email?, password: password? })
 }
@@ -65,7 +79,7 @@ mod tests {
     use crate::testing::{refused, settings};
 
     #[test]
-    fn sr_16_demo_mode_is_off_by_default_and_has_no_account_of_its_own() {
+    fn sr_16_demo_mode_is_off_and_has_no_default_account() {
         let pair = [("DEMO_USER_EMAIL", "Demo@example.com"), ("DEMO_USER_PASSWORD", "let me in")];
         assert!(settings("", &pair).demo.is_none());
         let all = [("ENABLE_DEMO_MODE", "true"), pair[0], pair[1]];

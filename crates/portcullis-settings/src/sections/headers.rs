@@ -1,52 +1,56 @@
-//! `[headers]`: what tells browsers to be careful with answers.
+//! `[headers]`: security headers of responses.
 
 use portcullis_gate::SecurityHeaderOptions;
 use portcullis_model::InvalidInput;
 use portcullis_model::duration::parse_duration;
 use portcullis_model::policy::Environment;
 
-use crate::engine::key::{Key, Preset, Section};
+use crate::engine::key::{DefaultValue, Key, Section};
 use crate::engine::notice::{Notice, Problems};
 use crate::engine::reader::Reader;
 use crate::engine::tree::Table;
 
-static HSTS: Key = Key::new(
+static HSTS: Key = Key::live(
     "hsts",
-    Preset::Otherwise("`365d` in production, else `off`"),
+    DefaultValue::Described("`365d` in production, else `off`"),
     "duration, or `off`",
-    "How long browsers use HTTPS only for this host (`Strict-Transport-Security`).",
+    "How long browsers use only HTTPS for this host (`Strict-Transport-Security`).",
 );
-static NOSNIFF: Key = Key::new(
+static NOSNIFF: Key = Key::live(
     "nosniff",
-    Preset::Value("true"),
+    DefaultValue::Text("true"),
     "true or false",
-    "Whether browsers take an answer for the type that it names (`X-Content-Type-Options`).",
+    "Whether browsers must believe the content type of a response (`X-Content-Type-Options`).",
 );
-static FRAME_ANCESTORS: Key = Key::new(
+static FRAME_ANCESTORS: Key = Key::live(
     "frame_ancestors",
-    Preset::Value("'none'"),
+    DefaultValue::Text("'none'"),
     "sources of a content security policy, or `off`",
-    "Who may show answers in a frame: `'none'`, `'self'`, `https://partner.example`. With `X-Frame-Options` where that can say it.",
+    "The pages that may show a response in a frame: `'none'`, `'self'`, `https://partner.example`. `X-Frame-Options` is sent too where it can express it.",
 );
-static REFERRER_POLICY: Key = Key::new(
+static REFERRER_POLICY: Key = Key::live(
     "referrer_policy",
-    Preset::Value("strict-origin-when-cross-origin"),
+    DefaultValue::Text("strict-origin-when-cross-origin"),
     "a referrer policy, or `off`",
-    "How much of an address other sites are told.",
+    "How much of the address browsers tell other sites (`Referrer-Policy`).",
 );
-static OVERRIDE: Key = Key::new(
+static OVERRIDE: Key = Key::live(
     "override",
-    Preset::Value("false"),
+    DefaultValue::Text("false"),
     "true or false",
-    "Whether these replace what an upstream has set. Without it an upstream's own words count.",
+    "Whether these headers replace those that an upstream has set.",
 );
 
 pub(crate) static SECTION: Section =
-    Section { name: "headers", keys: &[&HSTS, &NOSNIFF, &FRAME_ANCESTORS, &REFERRER_POLICY, &OVERRIDE] };
+    Section { name: "headers",
+    about: "\
+Security headers of all responses: of built-in endpoints, refusals and upstreams. A header that an upstream has set wins over
+these, unless `override` is true. `security_headers = false` of a route leaves them out.",
+    keys: &[&HSTS, &NOSNIFF, &FRAME_ANCESTORS, &REFERRER_POLICY, &OVERRIDE] };
 
-/// The longest that browsers are told, in seconds: a year, which is what lists of such hosts ask for.
+/// The default of `hsts` in production, in seconds: a year, which preload lists require.
 const YEAR: u64 = 365 * 86_400;
-/// The W3C's list.
+/// The referrer policies that the W3C defines.
 const POLICIES: [&str; 8] = [
     "no-referrer",
     "no-referrer-when-downgrade",
@@ -71,8 +75,8 @@ pub(crate) fn read(
     });
     let production = environment == Environment::Production;
     if production && hsts.is_some_and(|seconds| seconds.is_none_or(|seconds| seconds < YEAR)) {
-        let message = "browsers are told for less than a year to use HTTPS only";
-        advice.push(Notice::new(&section.place_of(&HSTS), message).hint("leave headers.hsts at its default, 365d"));
+        let message = "browsers use only HTTPS for less than a year";
+        advice.push(Notice::new(&section.place_of(&HSTS), message).hint("remove headers.hsts: its default is 365d"));
     }
     let off = |text: &str| (text != "off").then(|| text.to_owned());
     SecurityHeaderOptions {
@@ -86,14 +90,14 @@ pub(crate) fn read(
             if good {
                 Ok(off(text))
             } else {
-                Err(InvalidInput("write sources between spaces, as in 'self' https://partner.example".to_owned()))
+                Err(InvalidInput("separate sources by spaces, as in 'self' https://partner.example".to_owned()))
             }
         }),
         referrer_policy: section.value(&REFERRER_POLICY, |text| {
             if text == "off" || POLICIES.contains(&text) {
                 Ok(off(text))
             } else {
-                Err(InvalidInput(format!("it is one of {}", POLICIES.join(", "))))
+                Err(InvalidInput(format!("write one of {}", POLICIES.join(", "))))
             }
         }),
         overrides: section.flag(&OVERRIDE),
@@ -122,12 +126,15 @@ mod tests {
     }
 
     #[test]
-    fn values_are_checked_before_a_browser_sees_them() {
+    fn invalid_values_are_refused() {
         let headers = settings("[headers]\nframe_ancestors = \"off\"\nreferrer_policy = \"off\"\n", &[]).headers;
         assert_eq!((headers.frame_ancestors, headers.referrer_policy), (None, None));
         let default = settings("", &[]).headers;
         assert_eq!(default.frame_ancestors.as_deref(), Some("'none'"));
-        assert!(refused("[headers]\nframe_ancestors = \"'self'; script-src *\"\n", &[]).contains("between spaces"));
+        assert!(
+            refused("[headers]\nframe_ancestors = \"'self'; script-src *\"\n", &[])
+                .contains("separate sources by spaces")
+        );
         assert!(refused("[headers]\nreferrer_policy = \"never\"\n", &[]).contains("no-referrer"));
     }
 }

@@ -1,65 +1,88 @@
-//! `[limits]` and `routes.rate_limit`: how often whom.
+//! `[limits]` and `routes.rate_limit`: how many requests, counted per what.
 
 use portcullis_gate::LimitsConfig;
 use portcullis_model::input::did_you_mean;
 use portcullis_model::{InvalidInput, Limit, LimitBy, Multipliers, Rate, Role, WithoutRedis, policy::Environment};
 
-use crate::engine::key::{Key, Preset, Section};
+use crate::engine::key::{DefaultValue, Key, Section};
 use crate::engine::notice::{Notice, Problems};
 use crate::engine::reader::{Reader, unknown_hint};
 use crate::engine::tree::{Node, Table, Value};
 use crate::engine::values::one_of;
 
-/// How a limit is written.
+/// The form of a limit.
 const UNIT: &str = "requests/duration, `off`, or a table";
 
-static ENABLED: Key = Key::new(
+static ENABLED: Key = Key::live(
     "enabled",
-    Preset::Value("true"),
+    DefaultValue::Text("true"),
     "true or false",
-    "`false` lifts the limits below; a route's own `rate_limit` stays.",
+    "`false` turns the limits below off; `rate_limit` of a route stays.",
 );
-static AUTH: Key =
-    Key::new("auth", Preset::Value("60/1m"), UNIT, "For one address on login, register, refresh and the like.");
-static API: Key =
-    Key::new("api", Preset::Value("6000/1m"), UNIT, "For one address on the rest; health and metrics have no limit.");
-static READS: Key =
-    Key::new("reads", Preset::Value("off"), UNIT, "For one caller on the rest, with `GET`, `HEAD` and `OPTIONS`.");
-static WRITES: Key = Key::new("writes", Preset::Value("off"), UNIT, "For one caller on the rest, with other methods.");
-static MULTIPLIERS: Key = Key::new(
+static AUTH: Key = Key::live(
+    "auth",
+    DefaultValue::Text("60/1m"),
+    UNIT,
+    "The limit per client address on login, register, refresh and the like.",
+);
+static API: Key = Key::live(
+    "api",
+    DefaultValue::Text("6000/1m"),
+    UNIT,
+    "The limit per client address on all other paths; health and metrics have no limit.",
+);
+static READS: Key = Key::live(
+    "reads",
+    DefaultValue::Text("off"),
+    UNIT,
+    "The limit per principal on all other paths, with `GET`, `HEAD` and `OPTIONS`.",
+);
+static WRITES: Key = Key::live(
+    "writes",
+    DefaultValue::Text("off"),
+    UNIT,
+    "The limit per principal on all other paths, with other methods.",
+);
+static MULTIPLIERS: Key = Key::live(
     "multipliers",
-    Preset::Otherwise("none"),
+    DefaultValue::Described("none"),
     "`{ ROLE = times }`",
-    "How many times as often callers of a role may call, for limits that count callers and say nothing of their own.",
+    "Factors by role for limits that count principals and have no `multipliers` of their own.",
 );
-static WITHOUT_REDIS: Key = Key::new(
+static WITHOUT_REDIS: Key = Key::live(
     "without_redis",
-    Preset::Value("local"),
+    DefaultValue::Text("local"),
     "`local`, `open` or `closed`",
-    "What limits do while Redis is away: each replica counts for itself, everything passes, or nothing does (503).",
+    "The limits while Redis cannot be reached: `local` each replica counts for itself, `open` every request passes, `closed` none does (503).",
 );
 
 pub(crate) static SECTION: Section =
-    Section { name: "limits", keys: &[&ENABLED, &AUTH, &API, &READS, &WRITES, &MULTIPLIERS, &WITHOUT_REDIS] };
+    Section { name: "limits",
+    about: "\
+A limit `60/1m` accepts 60 requests in a minute, in a burst if they come together (GCRA). IPv6 addresses count by /64. Replicas
+that share a Redis count together; without Redis each counts for itself. A limit may be a table too, see
+[gate.md](gate.md): `{ rate = \"60/1m\", by = \"caller\", name = \"mine\", multipliers = { ADMIN = 10 }, without_redis = \"closed\" }`.",
+    keys: &[&ENABLED, &AUTH, &API, &READS, &WRITES, &MULTIPLIERS, &WITHOUT_REDIS] };
 
-static RATE: Key = Key::new("rate", Preset::Required, "requests/duration, or `off`", "How often.");
-static BY: Key = Key::new(
+static RATE: Key =
+    Key::live("rate", DefaultValue::Required, "requests/duration, or `off`", "How many requests in which time.");
+static BY: Key = Key::live(
     "by",
-    Preset::Otherwise("`caller` for routes, `reads` and `writes`; else `address`"),
+    DefaultValue::Described("`caller` for routes, `reads` and `writes`; else `address`"),
     "`address`, `caller`, `api_key`, `role`, `everybody` or `header:<name>`",
-    "Whom it counts.",
+    "What is counted: requests per address, per principal, per API key, per role, of everybody, or per value of a header.",
 );
-static NAME: Key = Key::new(
+static NAME: Key = Key::live(
     "name",
-    Preset::Otherwise("`route`, `route-2` and so on; else the key"),
+    DefaultValue::Described("`route`, `route-2` and so on; else the key"),
     "name",
-    "What headers and metrics call it.",
+    "The name of the limit in headers and metrics.",
 );
 
 /// A limit written as a table.
-static LIMIT: Section = Section { name: "limit", keys: &[&RATE, &BY, &NAME, &MULTIPLIERS, &WITHOUT_REDIS] };
+static LIMIT: Section = Section { name: "limit", about: "", keys: &[&RATE, &BY, &NAME, &MULTIPLIERS, &WITHOUT_REDIS] };
 
-/// What limits have that do not say otherwise.
+/// The values of a limit that sets none of its own.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Defaults {
     multipliers: Multipliers,
@@ -86,13 +109,16 @@ pub(crate) fn read(
     };
     if environment == Environment::Production && (!enabled || config.auth.is_none()) {
         let key = if enabled { &AUTH } else { &ENABLED };
-        let message = "nothing slows down whoever guesses passwords";
-        advice.push(Notice::new(&section.place_of(key), message).hint("leave limits.auth at its default, 60/1m"));
+        let message = "no limit slows down password guessing";
+        advice.push(
+            Notice::new(&section.place_of(key), message)
+                .hint("remove limits.auth and limits.enabled: the default is 60/1m"),
+        );
     }
     (if enabled { config } else { LimitsConfig::default() }, defaults)
 }
 
-/// One of the limits that hold everywhere. The first two are counted before it is known who calls.
+/// Reads one of the limits for all paths. `auth` and `api` are counted before the principal is known.
 fn preset(section: &mut Reader<'_, '_>, key: &'static Key, defaults: &Defaults) -> Option<Limit> {
     let early = key.name == AUTH.name || key.name == API.name;
     let by = if early { LimitBy::Address } else { LimitBy::Caller };
@@ -102,13 +128,13 @@ fn preset(section: &mut Reader<'_, '_>, key: &'static Key, defaults: &Defaults) 
     };
     if early && limit.needs_caller() {
         let hint = "give it by = \"address\", \"everybody\" or \"header:<name>\", and no multipliers";
-        section.reject(key, "is counted before it is known who calls", hint);
+        section.reject(key, "is counted before the principal is known", hint);
         return None;
     }
     Some(limit)
 }
 
-/// A route's limits: one, or a list.
+/// Reads the limits of a route: one, or a list.
 pub(crate) fn of_route(section: &mut Reader<'_, '_>, key: &'static Key, defaults: &Defaults) -> Vec<Limit> {
     let Some(node) = section.node(key).map(Node::structured) else { return Vec::new() };
     let items = match node.value {
@@ -120,15 +146,15 @@ pub(crate) fn of_route(section: &mut Reader<'_, '_>, key: &'static Key, defaults
         let name = if number == 0 { "route".to_owned() } else { format!("route-{}", number + 1) };
         let Some(limit) = one(section, key, item, &name, &LimitBy::Caller, defaults) else { continue };
         if limits.iter().any(|known| known.name == limit.name) {
-            let message = format!("{} has two limits of the name {}", section.path(key), limit.name);
-            section.problems.add(Notice::new(&item.place, message).hint("give each a name of its own"));
+            let message = format!("{} has two limits with the name {}", section.path(key), limit.name);
+            section.problems.add(Notice::new(&item.place, message).hint("give each limit a name of its own"));
         }
         limits.push(limit);
     }
     limits
 }
 
-/// A limit as text or as a table; `None` when it is off or cannot be used.
+/// Reads a limit that is a text or a table; `None` when it is off or was refused.
 fn one(
     section: &mut Reader<'_, '_>,
     key: &'static Key,
@@ -164,7 +190,7 @@ fn simple(name: &str, rate: Rate, by: &LimitBy, defaults: &Defaults) -> Limit {
     }
 }
 
-/// Limits of addresses must not wait to know who calls.
+/// Only limits that count principals inherit multipliers: the others are counted before the principal is known.
 fn inherited(by: &LimitBy, defaults: &Defaults) -> Multipliers {
     if matches!(by, LimitBy::Caller | LimitBy::ApiKey | LimitBy::Role) {
         defaults.multipliers.clone()
@@ -173,7 +199,7 @@ fn inherited(by: &LimitBy, defaults: &Defaults) -> Multipliers {
     }
 }
 
-/// What [`Reader::items`] takes, for a value that is one.
+/// Wraps a single value into a list, for [`Reader::items`].
 fn list_of(node: &Node) -> Node {
     Node { value: Value::List(vec![node.clone()]), place: node.place.clone() }
 }
@@ -197,7 +223,7 @@ fn multipliers(section: &mut Reader<'_, '_>) -> Option<Multipliers> {
                 continue;
             }
             (Err(_), _) => unknown_hint(name, Role::ALL.into_iter().map(Role::as_str)),
-            (Ok(_), None) => "it is a whole number from 1 to 1000".to_owned(),
+            (Ok(_), None) => "write a whole number from 1 to 1000".to_owned(),
         };
         let message = format!("{} cannot be used for `{name}`", section.path(&MULTIPLIERS));
         section.problems.add(Notice::new(&node.place, message).hint(hint));
@@ -214,14 +240,14 @@ const KINDS: [&str; 5] = ["address", "caller", "api_key", "role", "everybody"];
 fn parse_by(text: &str) -> Result<LimitBy, InvalidInput> {
     if let Some(name) = text.strip_prefix("header:") {
         let name = name.trim().to_ascii_lowercase();
-        // Whoever is counted by a secret has it kept under its hash, but it should not have to be.
+        // The value of a header becomes part of a key in Redis; a credential must not.
         if ["authorization", "cookie", "x-api-key"].contains(&name.as_str()) {
-            return Err(InvalidInput("credentials are counted by \"caller\" or \"api_key\"".to_owned()));
+            return Err(InvalidInput("count credentials with by = \"caller\" or \"api_key\"".to_owned()));
         }
         let header = http::HeaderName::try_from(name.as_str());
         return header
             .map(|header| LimitBy::Header(header.as_str().into()))
-            .map_err(|_| InvalidInput("after header: comes the name of a header, such as header:x-tenant".to_owned()));
+            .map_err(|_| InvalidInput("write the name of a header after header:, such as header:x-tenant".to_owned()));
     }
     match text {
         "address" => Ok(LimitBy::Address),
@@ -231,7 +257,7 @@ fn parse_by(text: &str) -> Result<LimitBy, InvalidInput> {
         "everybody" => Ok(LimitBy::Everybody),
         _ => match did_you_mean(text, KINDS) {
             Some(near) => Err(InvalidInput(format!("did you mean `{near}`?"))),
-            None => Err(InvalidInput(format!("it is {} or header:<name>", KINDS.join(", ")))),
+            None => Err(InvalidInput(format!("write {} or header:<name>", KINDS.join(", ")))),
         },
     }
 }
@@ -242,7 +268,7 @@ fn parse_name(text: &str) -> Result<String, InvalidInput> {
     if good {
         Ok(text.to_owned())
     } else {
-        Err(InvalidInput("a name is 1 to 32 characters: letters a-z, digits, - and _".to_owned()))
+        Err(InvalidInput("write 1 to 32 characters: letters a-z, digits, - and _".to_owned()))
     }
 }
 
@@ -256,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_have_defaults_and_can_be_lifted_one_by_one_or_together() {
+    fn limits_have_defaults_and_can_be_turned_off() {
         let limits = settings("", &[]).limits;
         assert_eq!(text(limits.auth.as_ref()).as_deref(), Some("auth 60/60s by address"));
         assert_eq!(text(limits.api.as_ref()).as_deref(), Some("api 6000/60s by address"));
@@ -272,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_may_be_a_table_in_the_file_and_in_the_environment() {
+    fn a_limit_may_be_a_table_in_file_and_environment() {
         let file = "[limits]\nmultipliers = { ADMIN = 10 }\nwithout_redis = \"closed\"\n\
             writes = { rate = \"10/1m\", without_redis = \"open\" }\n\
             api = { rate = \"5/1s\", by = \"everybody\" }\n";
@@ -304,14 +330,14 @@ mod tests {
         for (bad, hint) in [
             ("{ by = \"caller\" }", "rate_limit.rate is missing"),
             ("{ rate = \"1/1m\", by = \"adress\" }", "did you mean `address`?"),
-            ("{ rate = \"1/1m\", by = \"header:a b\" }", "after header: comes the name of a header"),
-            ("{ rate = \"1/1m\", by = \"header:Authorization\" }", "credentials are counted by"),
-            ("{ rate = \"1/1m\", name = \"A B\" }", "a name is 1 to 32 characters"),
-            ("{ rate = \"1/1m\", multipliers = { ADMIN = 0 } }", "it is a whole number from 1 to 1000"),
+            ("{ rate = \"1/1m\", by = \"header:a b\" }", "write the name of a header after header:"),
+            ("{ rate = \"1/1m\", by = \"header:Authorization\" }", "count credentials with by ="),
+            ("{ rate = \"1/1m\", name = \"A B\" }", "write 1 to 32 characters"),
+            ("{ rate = \"1/1m\", multipliers = { ADMIN = 0 } }", "write a whole number from 1 to 1000"),
             ("{ rate = \"1/1m\", multipliers = { ADMN = 2 } }", "did you mean `ADMIN`?"),
-            ("{ rate = \"1/1m\", without_redis = \"shut\" }", "it is local, open or closed"),
+            ("{ rate = \"1/1m\", without_redis = \"shut\" }", "write local, open or closed"),
             ("{ rate = \"1/1m\", burst = 3 }", "unknown key `burst` in [routes.rate_limit]"),
-            ("[\"1/1m\", { rate = \"2/1m\", name = \"route\" }]", "two limits of the name route"),
+            ("[\"1/1m\", { rate = \"2/1m\", name = \"route\" }]", "two limits with the name route"),
             ("[\"1/1m\", \"often\"]", "a rate limit is \"N/duration\""),
         ] {
             let said = refused(&route(bad), &[]);
@@ -320,12 +346,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_counted_before_it_is_known_who_calls_cannot_count_callers() {
+    fn an_early_limit_cannot_count_principals() {
         for bad in ["{ rate = \"1/1m\", by = \"caller\" }", "{ rate = \"1/1m\", multipliers = { ADMIN = 2 } }"] {
             let said = refused(&format!("[limits]\nauth = {bad}\n"), &[]);
-            assert!(said.contains("limits.auth is counted before it is known who calls\n  hint: give it"), "{said}");
+            assert!(said.contains("limits.auth is counted before the principal is known\n  hint: give it"), "{said}");
         }
         let limits = settings("[limits]\nmultipliers = { ADMIN = 2 }\n", &[]).limits;
-        assert!(!limits.auth.expect("set").needs_caller(), "multipliers for all are for those who are known");
+        assert!(!limits.auth.expect("set").needs_caller(), "multipliers apply to known principals only");
     }
 }

@@ -1,25 +1,25 @@
-//! `server.listen`, `HOST` and `PORT`: where the gateway can be reached.
+//! `server.listen`, `HOST` and `PORT`: the address to listen on.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use portcullis_model::{InvalidInput, policy::Environment};
 
-use crate::engine::key::{Key, Preset};
+use crate::engine::key::{DefaultValue, Key};
 use crate::engine::layers::Layers;
 use crate::engine::notice::{Notice, Problems};
 use crate::engine::reader::Reader;
 use crate::engine::variables::Variable;
 
-pub(crate) static LISTEN: Key = Key::new(
+pub(crate) static LISTEN: Key = Key::restart(
     "listen",
-    Preset::Otherwise("`127.0.0.1:8000`; in production `0.0.0.0:8000`"),
+    DefaultValue::Described("`127.0.0.1:8000`; in production `0.0.0.0:8000`"),
     "host:port",
-    "The address to listen on. Outside production only `HOST` or `--host` takes it beyond loopback.",
+    "The address to listen on. Outside production an address beyond loopback must come from `HOST` or `--host`.",
 )
 .environment(&["HOST", "PORT"]);
 
-/// Where to listen. Outside production an address beyond loopback counts only
-/// when it comes from `HOST` or `--host` (requirement 50).
+/// Determines the address to listen on. Outside production an address beyond loopback is used only when it comes from `HOST`
+/// or `--host` (SR-50).
 pub(crate) fn read(
     section: &mut Reader<'_, '_>,
     layers: &Layers,
@@ -39,7 +39,7 @@ pub(crate) fn read(
             let loopback =
                 if address.is_ipv4() { IpAddr::from(Ipv4Addr::LOCALHOST) } else { Ipv6Addr::LOCALHOST.into() };
             let message = format!(
-                "server.listen asks for {}, but this is {}: listening on {loopback} only",
+                "server.listen is {}, but outside production (this is {}) it has no effect: listening on {loopback}",
                 address.ip(),
                 environment.as_str()
             );
@@ -68,9 +68,9 @@ fn part<T>(
         .ok()
 }
 
-/// `0.0.0.0:8000`, `[::1]:8000`, `localhost:8000`, `:8000`.
+/// Parses `0.0.0.0:8000`, `[::1]:8000`, `localhost:8000` or `:8000`.
 fn parse_listen(text: &str, default_host: IpAddr) -> Result<SocketAddr, InvalidInput> {
-    let wrong = || InvalidInput("an address is host:port (127.0.0.1:8000, [::1]:8000, localhost:8000)".to_owned());
+    let wrong = || InvalidInput("write host:port (127.0.0.1:8000, [::1]:8000, localhost:8000)".to_owned());
     let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
     let host = match host {
         "" => default_host,
@@ -83,19 +83,19 @@ fn parse_listen(text: &str, default_host: IpAddr) -> Result<SocketAddr, InvalidI
 fn parse_host(text: &str) -> Result<IpAddr, InvalidInput> {
     match text {
         "localhost" => Ok(Ipv4Addr::LOCALHOST.into()),
-        _ => text.parse().map_err(|_| {
-            InvalidInput("a host to listen on is an IP address (127.0.0.1, 0.0.0.0, ::) or localhost".to_owned())
-        }),
+        _ => text
+            .parse()
+            .map_err(|_| InvalidInput("write an IP address (127.0.0.1, 0.0.0.0, ::) or localhost".to_owned())),
     }
 }
 
 fn parse_port(text: &str) -> Result<u16, InvalidInput> {
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let port = if digits { text.parse().ok() } else { None };
-    port.ok_or_else(|| InvalidInput("a port is a number from 0 to 65535; 0 takes a free one".to_owned()))
+    port.ok_or_else(|| InvalidInput("write a port from 0 to 65535; 0 takes a free port".to_owned()))
 }
 
-/// An address that this machine can connect to, for one that is listened on.
+/// Returns the address by which this machine can connect to a listening address: loopback for an unspecified one.
 pub fn reachable(listen: SocketAddr) -> SocketAddr {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -114,7 +114,7 @@ mod tests {
         assert_eq!(settings("", &[]).server.listen.to_string(), "127.0.0.1:8000");
         let clamped = settings("[server]\nlisten = \"0.0.0.0:9000\"\n", &[]);
         assert_eq!(clamped.server.listen.to_string(), "127.0.0.1:9000");
-        assert!(clamped.warnings[0].to_string().starts_with("portcullis.toml:2: server.listen asks for 0.0.0.0"));
+        assert!(clamped.warnings[0].to_string().starts_with("portcullis.toml:2: server.listen is 0.0.0.0"));
         assert_eq!(settings("", &[("PORTCULLIS__SERVER__LISTEN", "[::]:1")]).server.listen.to_string(), "[::1]:1");
         assert_eq!(settings("", &[("NODE_ENV", "test")]).server.listen.to_string(), "127.0.0.1:8000");
         assert_eq!(settings("", &[("HOST", "0.0.0.0")]).server.listen.to_string(), "0.0.0.0:8000");

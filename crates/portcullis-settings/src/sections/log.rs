@@ -1,26 +1,26 @@
-//! `[log]`: what is logged, and how it is written.
+//! `[log]`: the level and the format of log lines.
 
 use portcullis_model::{InvalidInput, policy::Environment};
 
-use crate::engine::key::{Key, Preset, Section};
+use crate::engine::key::{DefaultValue, Key, Section};
 use crate::engine::notice::Problems;
 use crate::engine::reader::{Reader, unknown_hint};
 use crate::engine::tree::Table;
 use crate::engine::values::one_of;
 
-/// `[log]`.
+/// The section `[log]`.
 #[derive(Clone, Debug)]
 pub struct Log {
-    /// A level, or `target=level` pairs, for `tracing_subscriber::EnvFilter`.
+    /// A level, or pairs `target=level`, as `tracing_subscriber::EnvFilter` takes them.
     pub filter: String,
-    /// How lines are written.
+    /// The form of a line.
     pub format: LogFormat,
 }
 
-/// How lines are written.
+/// The form of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For people.
+    /// Text for a terminal.
     Pretty,
     /// One JSON object a line.
     Json,
@@ -28,22 +28,22 @@ pub enum LogFormat {
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
-static LEVEL: Key = Key::new(
+static LEVEL: Key = Key::restart(
     "level",
-    Preset::Value("info"),
+    DefaultValue::Text("info"),
     "`off`, `error`, `warn`, `info`, `debug`, `trace`",
-    "The least important lines that are logged; `info,portcullis_gate=debug` sets it for a part.",
+    "The lowest level that is logged; `info,portcullis_gate=debug` sets another one for a part.",
 )
 .environment(&["LOG_LEVEL"]);
-static FORMAT: Key = Key::new(
+static FORMAT: Key = Key::restart(
     "format",
-    Preset::Otherwise("`pretty`; in production `json`"),
+    DefaultValue::Described("`pretty`; in production `json`"),
     "`pretty` or `json`",
-    "How lines are written.",
+    "The form of log lines: `pretty` for a terminal, `json` one object a line.",
 )
 .environment(&["LOG_FORMAT"]);
 
-pub(crate) static SECTION: Section = Section { name: "log", keys: &[&LEVEL, &FORMAT] };
+pub(crate) static SECTION: Section = Section { name: "log", about: "", keys: &[&LEVEL, &FORMAT] };
 
 pub(crate) fn read(tree: &Table, environment: Environment, problems: &mut Problems) -> Log {
     let mut section = Reader::open(tree, &SECTION, problems);
@@ -60,7 +60,7 @@ fn parse_filter(text: &str) -> Result<String, InvalidInput> {
             return Err(InvalidInput(unknown_hint(level, LEVELS.into_iter())));
         }
         if target.is_some_and(|target| target.is_empty() || !target.bytes().all(is_target)) {
-            return Err(InvalidInput("a part is a module's name (info,portcullis_gate=debug)".to_owned()));
+            return Err(InvalidInput("write the name of a module before = (info,portcullis_gate=debug)".to_owned()));
         }
     }
     Ok(text.to_ascii_lowercase())
@@ -76,14 +76,14 @@ mod tests {
     use crate::testing::{PRODUCTION, refused, settings};
 
     #[test]
-    fn levels_and_formats_are_words() {
+    fn levels_and_formats_are_parsed() {
         assert_eq!(settings("", &[]).log.filter, "info");
         assert_eq!(
             settings("", &[("LOG_LEVEL", "INFO,portcullis_gate=debug")]).log.filter,
             "info,portcullis_gate=debug"
         );
         assert!(refused("", &[("LOG_LEVEL", "wran")]).contains("hint: did you mean `warn`?"));
-        assert!(refused("", &[("LOG_LEVEL", "info,=debug")]).contains("a part is a module's name"));
+        assert!(refused("", &[("LOG_LEVEL", "info,=debug")]).contains("write the name of a module before ="));
         assert_eq!(settings("", &[]).log.format, LogFormat::Pretty);
         assert_eq!(settings("", PRODUCTION).log.format, LogFormat::Json);
         assert_eq!(settings("", &[("LOG_FORMAT", "json")]).log.format, LogFormat::Json);

@@ -1,49 +1,53 @@
-//! `[mail]`: how mails leave.
+//! `[mail]`: the server that sends mails.
 
 use std::path::PathBuf;
 
 use portcullis_mail::{Mailbox, SmtpUrl, parse_from};
 use portcullis_model::policy::Environment;
 
-use crate::engine::key::{Key, Preset, Section};
+use crate::engine::key::{DefaultValue, Key, Section};
 use crate::engine::notice::{Notice, Place, Problems};
 use crate::engine::reader::Reader;
 use crate::engine::tree::Table;
 
-/// `[mail]`, when there is a server.
+/// The section `[mail]`, if a server is set.
 #[derive(Clone, Debug)]
 pub struct Mail {
-    /// The server.
+    /// The address of the mail server.
     pub url: SmtpUrl,
-    /// Whom mails are from.
+    /// The sender of all mails.
     pub from: Mailbox,
-    /// The authorities that vouch for the server, as PEM; the system's when absent.
+    /// The PEM file of the authorities that may sign the certificate of the server; `None` for those of the system.
     pub authorities: Option<PathBuf>,
 }
 
-static URL: Key = Key::new(
+static URL: Key = Key::restart(
     "url",
-    Preset::Otherwise("none: in development mails are printed, elsewhere they wait"),
+    DefaultValue::Described("none: development prints mails, elsewhere they wait"),
     "URL",
     "`smtps://user:password@host:465`, `smtp+starttls://…:587`, or `smtp://host:25` without TLS.",
 )
 .environment(&["SMTP_URL"])
 .secret();
-static FROM: Key = Key::new(
+static FROM: Key = Key::restart(
     "from",
-    Preset::Otherwise("none; needed beside `url`"),
+    DefaultValue::Described("none; `url` needs it"),
     "address",
-    "Whom mails are from: `gate@example.com`, or `Acme <gate@example.com>`.",
+    "The sender of all mails: `gate@example.com`, or `Acme <gate@example.com>`.",
 )
 .environment(&["MAIL_FROM"]);
-static AUTHORITIES: Key = Key::new(
+static AUTHORITIES: Key = Key::restart(
     "authorities",
-    Preset::Otherwise("the system's authorities"),
+    DefaultValue::Described("the system's authorities"),
     "path",
-    "The authority that vouches for the mail server, as PEM.",
+    "The PEM file of the authority that may sign the certificate of the mail server.",
 );
 
-pub(crate) static SECTION: Section = Section { name: "mail", keys: &[&URL, &FROM, &AUTHORITIES] };
+pub(crate) static SECTION: Section = Section {
+    name: "mail",
+    about: "The server that sends mails, see [identity.md](identity.md#mail).",
+    keys: &[&URL, &FROM, &AUTHORITIES],
+};
 
 pub(crate) fn read(
     tree: &Table,
@@ -57,17 +61,17 @@ pub(crate) fn read(
     let authorities = section.optional(&AUTHORITIES, |text| Ok(PathBuf::from(text)));
     if section.node(&URL).is_none() {
         if environment == Environment::Production {
-            let message = "SMTP_URL is not set: mails wait in the database, and nobody can reset a password";
+            let message = "SMTP_URL is not set: mails wait in the database, and users cannot reset a password";
             warnings.push(Notice::new(&Place::Nowhere, message).hint("set SMTP_URL and MAIL_FROM"));
         }
         return None;
     }
     if section.node(&FROM).is_none() {
-        let notice = Notice::new(&section.place_of(&URL), "mails have no sender: MAIL_FROM is not set");
+        let notice = Notice::new(&section.place_of(&URL), "MAIL_FROM is not set: mails have no sender");
         section.problems.add(notice.hint("set MAIL_FROM to an address that the mail server lets you send from"));
     }
     if url.as_ref().is_some_and(SmtpUrl::sends_password_in_clear) {
-        let notice = Notice::new(&section.place_of(&URL), "the mail server's password goes over the network in clear");
+        let notice = Notice::new(&section.place_of(&URL), "the password of the mail server is sent without encryption");
         warnings.push(notice.hint("use smtp+starttls:// or smtps://"));
     }
     Some(Mail { url: url?, from: from?, authorities })
@@ -97,12 +101,12 @@ mod tests {
     }
 
     #[test]
-    fn what_endangers_or_stops_mails_is_warned_of() {
+    fn a_password_in_clear_or_no_server_gets_a_warning() {
         let said = |variables: &[(&str, &str)]| {
             settings("", variables).warnings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
         };
         let clear = said(&[("SMTP_URL", "smtp://a:hunter2@mail.example"), ("MAIL_FROM", "gate@example.com")]);
-        assert!(clear.contains("in clear") && !clear.contains("hunter2"), "{clear}");
+        assert!(clear.contains("without encryption") && !clear.contains("hunter2"), "{clear}");
         let secret = "fF3x-9QmZ_27hTqLw8RkVb5NcYd1GsPjAe";
         let production = [
             ("PORTCULLIS_ENV", "production"),

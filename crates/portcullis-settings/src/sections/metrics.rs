@@ -3,25 +3,25 @@
 use portcullis_model::InvalidInput;
 use portcullis_telemetry::MetricsOptions;
 
-use crate::engine::key::{Key, Preset, Section};
+use crate::engine::key::{DefaultValue, Key, Section};
 use crate::engine::notice::Problems;
 use crate::engine::reader::Reader;
 use crate::engine::tree::Table;
 
-static HTTP_BUCKETS: Key = Key::new(
+static HTTP_BUCKETS: Key = Key::restart(
     "http_buckets",
-    Preset::Otherwise("0.1, 0.5, 1, 2, 5, 10"),
+    DefaultValue::Described("0.1, 0.5, 1, 2, 5, 10"),
     "list of seconds",
-    "Upper bounds of `http_request_duration_seconds`.",
+    "The upper bounds of the buckets of `http_request_duration_seconds`.",
 );
-static DATABASE_BUCKETS: Key = Key::new(
+static DATABASE_BUCKETS: Key = Key::restart(
     "database_buckets",
-    Preset::Otherwise("0.01, 0.05, 0.1, 0.5, 1, 2"),
+    DefaultValue::Described("0.01, 0.05, 0.1, 0.5, 1, 2"),
     "list of seconds",
-    "Upper bounds of `database_query_duration_seconds`.",
+    "The upper bounds of the buckets of `database_query_duration_seconds`.",
 );
 
-pub(crate) static SECTION: Section = Section { name: "metrics", keys: &[&HTTP_BUCKETS, &DATABASE_BUCKETS] };
+pub(crate) static SECTION: Section = Section { name: "metrics", about: "", keys: &[&HTTP_BUCKETS, &DATABASE_BUCKETS] };
 
 pub(crate) fn read(tree: &Table, problems: &mut Problems) -> MetricsOptions {
     let mut section = Reader::open(tree, &SECTION, problems);
@@ -32,8 +32,8 @@ pub(crate) fn read(tree: &Table, problems: &mut Problems) -> MetricsOptions {
     }
 }
 
-/// More would make every route's series heavy for no one's use.
-const MOST_BUCKETS: usize = 50;
+/// The most buckets: every route has as many series.
+const MAX_BUCKETS: usize = 50;
 
 fn buckets(section: &mut Reader<'_, '_>, key: &Key, default: Vec<f64>) -> Vec<f64> {
     if section.node(key).is_none() {
@@ -41,13 +41,13 @@ fn buckets(section: &mut Reader<'_, '_>, key: &Key, default: Vec<f64>) -> Vec<f6
     }
     let bounds = section.list(key, |text| {
         let bound = text.parse::<f64>().ok().filter(|bound| bound.is_finite() && *bound > 0.0);
-        bound.ok_or_else(|| InvalidInput("a bound is a number of seconds above 0".to_owned()))
+        bound.ok_or_else(|| InvalidInput("write a number of seconds above 0".to_owned()))
     });
-    if bounds.is_empty() || bounds.len() > MOST_BUCKETS || bounds.windows(2).any(|pair| pair[0] >= pair[1]) {
+    if bounds.is_empty() || bounds.len() > MAX_BUCKETS || bounds.windows(2).any(|pair| pair[0] >= pair[1]) {
         section.reject(
             key,
-            "is no list of bounds",
-            format!("write 1 to {MOST_BUCKETS} seconds, each above the one before"),
+            "is not a list of rising bounds",
+            format!("write 1 to {MAX_BUCKETS} seconds, each above the one before"),
         );
     }
     bounds
@@ -58,7 +58,7 @@ mod tests {
     use crate::testing::{refused, settings};
 
     #[test]
-    fn buckets_are_rising_numbers() {
+    fn buckets_are_rising_numbers_above_zero() {
         assert_eq!(settings("", &[]).metrics.http_buckets, [0.1, 0.5, 1.0, 2.0, 5.0, 10.0]);
         assert_eq!(
             settings("[metrics]\nhttp_buckets = [0.005, 1, 2.5]\n", &[]).metrics.http_buckets,

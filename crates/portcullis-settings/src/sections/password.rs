@@ -1,4 +1,4 @@
-//! `[password]`: what a password must be, and the room where they are hashed.
+//! `[password]`: the rules for passwords, and the hashing pool.
 
 use std::path::Path;
 
@@ -6,63 +6,66 @@ use portcullis_identity::DenyList;
 use portcullis_model::InvalidInput;
 use portcullis_model::password::{MAX_LENGTH, MIN_LENGTH_FLOOR};
 
-use crate::engine::key::{Key, Preset, Section};
+use crate::engine::key::{DefaultValue, Key, Section};
 use crate::engine::notice::{Notice, Problems};
 use crate::engine::reader::Reader;
 use crate::engine::tree::Table;
 
-/// `[password]`.
+/// The section `[password]`.
 #[derive(Clone, Debug)]
 pub struct Password {
     /// The fewest code points of a new password.
     pub min_length: usize,
-    /// Passwords that are not accepted, besides the commonest.
+    /// Passwords that are refused in addition to the most used ones.
     pub denied: DenyList,
     /// Whether failed sign-ins slow down further ones.
     pub throttle: bool,
-    /// Threads that hash; `None` means one a core.
+    /// The threads of the hashing pool; `None` for one per core.
     pub hash_threads: Option<usize>,
-    /// How many hashes may wait; past it, 503.
+    /// The most passwords that may wait to be hashed; more are answered 503.
     pub hash_queue: usize,
 }
 
-/// What NIST SP 800-63B-4 asks for when the password is the only factor.
+/// The shortest password that NIST SP 800-63B-4 accepts as the only factor.
 const ADVISED_LENGTH: usize = 15;
 
-static MIN_LENGTH: Key = Key::new(
+static MIN_LENGTH: Key = Key::restart(
     "min_length",
-    Preset::Value("8"),
+    DefaultValue::Text("8"),
     "code points, 8 to 128",
-    "The shortest new password. `portcullis check` warns under 15.",
+    "The shortest new password. `portcullis check` advises 15 or more.",
 );
-static DENY_LIST: Key = Key::new(
+static DENY_LIST: Key = Key::restart(
     "deny_list",
-    Preset::Otherwise("none"),
+    DefaultValue::Described("none"),
     "path of a file, from the working folder",
-    "Passwords that are not accepted, one a line in UTF-8, in any case; read at the start. The most used ones are \
-     refused without it. Each takes 8 bytes of memory.",
+    "A file of passwords that are refused, one a line in UTF-8; letter case does not count. The most used \
+     passwords are refused without it. Each line takes 8 bytes of memory.",
 );
-static THROTTLE: Key = Key::new(
+static THROTTLE: Key = Key::restart(
     "throttle",
-    Preset::Value("true"),
+    DefaultValue::Text("true"),
     "true or false",
-    "Failed sign-ins slow down further ones, for the account and for the client. `false` is for load tests.",
+    "Whether failed sign-ins slow down further ones, for the account and for the client. `false` is for load tests.",
 );
-static HASH_THREADS: Key = Key::new(
+static HASH_THREADS: Key = Key::restart(
     "hash_threads",
-    Preset::Otherwise("one a core"),
+    DefaultValue::Described("one per core"),
     "threads",
-    "Threads that hash passwords. Each keeps 19 MiB once it was used.",
+    "The threads that hash passwords. Each keeps 19 MiB after its first use.",
 );
-static HASH_QUEUE: Key = Key::new(
+static HASH_QUEUE: Key = Key::restart(
     "hash_queue",
-    Preset::Value("64"),
+    DefaultValue::Text("64"),
     "passwords",
-    "How many passwords may wait to be hashed; past it the answer is 503.",
+    "The most passwords that may wait to be hashed; more are answered 503.",
 );
 
-pub(crate) static SECTION: Section =
-    Section { name: "password", keys: &[&MIN_LENGTH, &DENY_LIST, &THROTTLE, &HASH_THREADS, &HASH_QUEUE] };
+pub(crate) static SECTION: Section = Section {
+    name: "password",
+    about: "Passwords are hashed with argon2id (19 MiB, 2 passes) on threads of their own, so that other requests do not wait for them.",
+    keys: &[&MIN_LENGTH, &DENY_LIST, &THROTTLE, &HASH_THREADS, &HASH_QUEUE],
+};
 
 pub(crate) fn read(tree: &Table, folder: &Path, problems: &mut Problems, advice: &mut Vec<Notice>) -> Password {
     let mut section = Reader::open(tree, &SECTION, problems);
@@ -76,8 +79,8 @@ pub(crate) fn read(tree: &Table, folder: &Path, problems: &mut Problems, advice:
         hash_queue: size(section.number(&HASH_QUEUE, 1, 100_000)),
     };
     if !password.throttle {
-        let message = "whoever guesses passwords is not slowed down by failures";
-        advice.push(Notice::new(&section.place_of(&THROTTLE), message).hint("leave password.throttle at true"));
+        let message = "failed sign-ins do not slow down password guessing";
+        advice.push(Notice::new(&section.place_of(&THROTTLE), message).hint("set password.throttle = true"));
     }
     if password.min_length < ADVISED_LENGTH {
         let message = format!("passwords may be as short as {} characters", password.min_length);
@@ -98,13 +101,13 @@ mod tests {
     use crate::testing::{refused, settings};
 
     #[test]
-    fn sr_01_the_minimum_is_8_by_default_and_cannot_be_lower_and_under_15_is_warned_of() {
+    fn sr_01_the_minimum_length_is_8_and_under_15_gets_advice() {
         let default = settings("", &[]);
         assert_eq!(default.password.min_length, 8);
         assert!(default.advice.iter().any(|notice| notice.message == "passwords may be as short as 8 characters"));
         let said = refused("[password]\nmin_length = 7\n", &[]);
         assert!(
-            said.contains("password.min_length = 7 cannot be used\n  hint: it is a whole number from 8 to 128"),
+            said.contains("password.min_length = 7 cannot be used\n  hint: write a whole number from 8 to 128"),
             "{said}"
         );
         let advised = settings("[password]\nmin_length = 15\n", &[]);
@@ -112,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn sr_04_a_deny_list_is_read_at_the_start_and_a_bad_one_is_told_with_file_and_line() {
+    fn sr_04_an_unreadable_deny_list_is_refused_with_its_line() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let file = folder.path().join("denied.txt");
         let setting = format!("[password]\ndeny_list = \"{}\"\n", file.display());

@@ -1,4 +1,4 @@
-//! `[redis]`: what replicas share beside SQL.
+//! `[redis]`: the server that replicas share besides SQL.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,49 +6,53 @@ use std::time::Duration;
 use portcullis_model::InvalidInput;
 use portcullis_redis::RedisUrl;
 
-use crate::engine::key::{Key, Preset, Section};
+use crate::engine::key::{DefaultValue, Key, Section};
 use crate::engine::notice::Problems;
 use crate::engine::reader::Reader;
 use crate::engine::tree::Table;
 use crate::engine::values::positive_duration;
 
-/// `[redis]`, when there is one.
+/// The section `[redis]`, if a server is set.
 #[derive(Clone, Debug)]
 pub struct Redis {
-    /// Where.
+    /// The address of the server, a sentinel or a cluster.
     pub url: RedisUrl,
-    /// What every key begins with.
+    /// The beginning of every key and channel.
     pub prefix: String,
-    /// How long connecting may take.
+    /// How long a connection may take to open.
     pub connect_timeout: Duration,
-    /// The authorities that vouch for the server, as PEM; the system's when absent.
+    /// The PEM file of the authorities that may sign the certificate of the server; `None` for those of the system.
     pub authorities: Option<PathBuf>,
 }
 
-static URL: Key = Key::new(
+static URL: Key = Key::restart(
     "url",
-    Preset::Otherwise("none: limits are counted and revocations announced without Redis"),
+    DefaultValue::Described("none: each replica counts limits for itself"),
     "URL",
     "`redis://user:password@host:6379/0`, `rediss://` for TLS, `redis-sentinel://` or `redis-cluster://`.",
 )
 .environment(&["REDIS_URL"])
 .secret();
-static PREFIX: Key = Key::new(
+static PREFIX: Key = Key::restart(
     "prefix",
-    Preset::Value("portcullis"),
+    DefaultValue::Text("portcullis"),
     "text",
-    "What every key and channel begins with, so that installations can share a Redis.",
+    "The beginning of every key and channel, so that several installations can share a Redis.",
 );
 static CONNECT_TIMEOUT: Key =
-    Key::new("connect_timeout", Preset::Value("2s"), "duration", "How long connecting may take.");
-static AUTHORITIES: Key = Key::new(
+    Key::restart("connect_timeout", DefaultValue::Text("2s"), "duration", "How long a connection may take to open.");
+static AUTHORITIES: Key = Key::restart(
     "authorities",
-    Preset::Otherwise("the system's authorities"),
+    DefaultValue::Described("the system's authorities"),
     "path",
-    "The authorities that vouch for the server, as PEM.",
+    "The PEM file of the authorities that may sign the certificate of the server.",
 );
 
-pub(crate) static SECTION: Section = Section { name: "redis", keys: &[&URL, &PREFIX, &CONNECT_TIMEOUT, &AUTHORITIES] };
+pub(crate) static SECTION: Section = Section {
+    name: "redis",
+    about: "The server that replicas share besides the database, see [redis.md](redis.md). Without it each replica counts limits for itself.",
+    keys: &[&URL, &PREFIX, &CONNECT_TIMEOUT, &AUTHORITIES],
+};
 
 /// The longest prefix.
 const PREFIX_LENGTH: usize = 64;
@@ -63,12 +67,12 @@ pub(crate) fn read(tree: &Table, problems: &mut Problems) -> Option<Redis> {
 }
 
 fn parse_prefix(text: &str) -> Result<String, InvalidInput> {
-    // Braces would decide in which part of a cluster a key lies.
+    // Braces would decide the hash slot of a key in a cluster.
     let good = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
     if (1..=PREFIX_LENGTH).contains(&text.len()) && text.bytes().all(good) {
         Ok(text.to_owned())
     } else {
-        Err(InvalidInput("a prefix is 1 to 64 letters, digits and - _ . :".into()))
+        Err(InvalidInput("write 1 to 64 letters, digits and - _ . :".into()))
     }
 }
 
@@ -91,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_is_plain() {
+    fn a_prefix_has_letters_digits_and_few_signs() {
         assert_eq!(
             settings("[redis]\nurl = \"redis://a\"\nprefix = \"shop-1\"\n", &[]).redis.expect("is set").prefix,
             "shop-1"

@@ -1,46 +1,46 @@
-//! `[registration]`: who may make an account, and what they learn by trying.
+//! `[registration]`: whether users may register themselves, and what the response reveals.
 
 pub use portcullis_identity::RegistrationMode;
 use portcullis_model::policy::Environment;
 
-use crate::engine::key::{Key, Preset, Section};
+use crate::engine::key::{DefaultValue, Key, Section};
 use crate::engine::notice::{Notice, Problems};
 use crate::engine::reader::Reader;
 use crate::engine::tree::Table;
 use crate::engine::values::one_of;
 
-/// `[registration]`.
+/// The section `[registration]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Registration {
-    /// Who may register.
+    /// The users who may register.
     pub mode: RegistrationMode,
-    /// Whether only a confirmed address may sign in.
+    /// Whether a user must have confirmed the e-mail address to sign in.
     pub require_verified_email: bool,
-    /// Whether registering with a known address is answered 409, or like any other.
+    /// Whether registration with a known address is answered 409, or like any other.
     pub reveal_existing: bool,
 }
 
-static MODE: Key = Key::new(
+static MODE: Key = Key::restart(
     "mode",
-    Preset::Value("open"),
+    DefaultValue::Text("open"),
     "`open`, `invite` or `closed`",
-    "Who may register: anyone; only whoever was invited; nobody, accounts are made by administrators.",
+    "The users who may register: `open` all, `invite` only invited ones, `closed` none (administrators create all users).",
 );
-static REQUIRE_VERIFIED_EMAIL: Key = Key::new(
+static REQUIRE_VERIFIED_EMAIL: Key = Key::restart(
     "require_verified_email",
-    Preset::Value("false"),
+    DefaultValue::Text("false"),
     "true or false",
-    "Whether only a confirmed e-mail address may sign in.",
+    "Whether a user must have confirmed the e-mail address to sign in.",
 );
-static REVEAL_EXISTING: Key = Key::new(
+static REVEAL_EXISTING: Key = Key::restart(
     "reveal_existing",
-    Preset::Value("true"),
+    DefaultValue::Text("true"),
     "true or false",
-    "Whether registering with a known address is told (409), or answered like any other (202, and a mail).",
+    "Whether registration with a known address is answered 409, or like any other with 202 and a mail.",
 );
 
 pub(crate) static SECTION: Section =
-    Section { name: "registration", keys: &[&MODE, &REQUIRE_VERIFIED_EMAIL, &REVEAL_EXISTING] };
+    Section { name: "registration", about: "", keys: &[&MODE, &REQUIRE_VERIFIED_EMAIL, &REVEAL_EXISTING] };
 
 pub(crate) fn read(
     tree: &Table,
@@ -56,10 +56,10 @@ pub(crate) fn read(
         require_verified_email: section.flag(&REQUIRE_VERIFIED_EMAIL),
         reveal_existing: section.flag(&REVEAL_EXISTING),
     };
-    let tells = registration.reveal_existing && registration.mode == RegistrationMode::Open;
-    if environment == Environment::Production && tells {
-        let message = "registration tells anybody which e-mail addresses have an account";
-        let hint = "set registration.reveal_existing = false, if your front end can answer 202";
+    let reveals = registration.reveal_existing && registration.mode == RegistrationMode::Open;
+    if environment == Environment::Production && reveals {
+        let message = "registration reveals which e-mail addresses have an account";
+        let hint = "set registration.reveal_existing = false, if your front end handles 202";
         advice.push(Notice::new(&section.place_of(&REVEAL_EXISTING), message).hint(hint));
     }
     registration
@@ -71,7 +71,7 @@ mod tests {
     use crate::testing::{PRODUCTION, refused, settings};
 
     #[test]
-    fn modes_are_three_words() {
+    fn the_mode_is_open_invite_or_closed() {
         assert_eq!(settings("[registration]\nmode = \"invite\"\n", &[]).registration.mode, RegistrationMode::Invite);
         let said = refused("[registration]\nmode = \"closd\"\n", &[]);
         assert!(
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn sr_10_revealing_accounts_in_production_is_warned_of() {
+    fn sr_10_revealing_accounts_in_production_gets_advice() {
         let warned = |file: &str, environment: &[(&str, &str)]| {
             settings(file, environment).advice.iter().any(|notice| notice.message.contains("which e-mail addresses"))
         };

@@ -1,4 +1,4 @@
-//! `[roles]`: permissions of the operator's own, and who holds them.
+//! `[roles]`: permissions that the operator adds to roles.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,57 +6,64 @@ use portcullis_model::input::did_you_mean;
 use portcullis_model::permission::BUILT_IN;
 use portcullis_model::{Permission, Role, RolePermissions};
 
-use crate::engine::key::{Key, Preset, Section};
+use crate::engine::key::{DefaultValue, Key, Section};
 use crate::engine::notice::{Notice, Problems};
 use crate::engine::reader::Reader;
 use crate::engine::tree::Table;
 use crate::sections::routes::Route;
 
 const fn role(name: &'static str, about: &'static str) -> Key {
-    Key::new(name, Preset::Otherwise("none"), "list of permissions", about)
+    Key::live(name, DefaultValue::Described("none"), "list of permissions", about)
 }
 
-static VIEWER: Key =
-    role("VIEWER", "Permissions that a VIEWER holds on top of the built-in ones; higher roles do not inherit them.");
-static TESTER: Key = role("TESTER", "The same for a TESTER.");
-static DEVELOPER: Key = role("DEVELOPER", "The same for a DEVELOPER.");
-static MANAGER: Key = role("MANAGER", "The same for a MANAGER.");
-static ADMIN: Key = role("ADMIN", "An ADMIN holds every permission that is named anywhere; this names more.");
+static VIEWER: Key = role(
+    "VIEWER",
+    "Permissions that a VIEWER holds in addition to the built-in ones; higher roles do not inherit them.",
+);
+static TESTER: Key = role("TESTER", "Permissions that a TESTER holds in addition to the built-in ones.");
+static DEVELOPER: Key = role("DEVELOPER", "Permissions that a DEVELOPER holds in addition to the built-in ones.");
+static MANAGER: Key = role("MANAGER", "Permissions that a MANAGER holds in addition to the built-in ones.");
+static ADMIN: Key =
+    role("ADMIN", "More permissions. An ADMIN holds every permission that is named anywhere in the settings.");
 
-pub(crate) static SECTION: Section = Section { name: "roles", keys: &[&VIEWER, &TESTER, &DEVELOPER, &MANAGER, &ADMIN] };
+pub(crate) static SECTION: Section = Section {
+    name: "roles",
+    about: "The names of your own permissions have the form of the built-in ones: a capital letter, then capitals, digits and `_`.",
+    keys: &[&VIEWER, &TESTER, &DEVELOPER, &MANAGER, &ADMIN],
+};
 
-/// Which permissions each role was given, in the file's words.
+/// Reads the permissions that the file adds to each role.
 pub(crate) fn read(tree: &Table, problems: &mut Problems) -> BTreeMap<Role, Vec<Permission>> {
     let mut section = Reader::open(tree, &SECTION, problems);
     let keys = [&VIEWER, &TESTER, &DEVELOPER, &MANAGER, &ADMIN];
     Role::ALL.into_iter().zip(keys).map(|(role, key)| (role, section.list(key, Permission::parse))).collect()
 }
 
-/// What each role holds: the defaults, the grants, and for `ADMIN` what routes ask for.
-/// Warns of a permission that no one else holds.
+/// Returns the permissions of each role: the built-in ones, the granted ones, and for `ADMIN` those that routes require.
+/// Warns of a permission that no other role holds.
 pub(crate) fn permissions(
     mut granted: BTreeMap<Role, Vec<Permission>>,
     routes: &[Route],
     warnings: &mut Vec<Notice>,
 ) -> RolePermissions {
     let known: BTreeSet<Permission> = granted.values().flatten().cloned().collect();
-    let mut asked = BTreeSet::new();
+    let mut required = BTreeSet::new();
     for route in routes {
         let permissions = &route.policy.permissions;
         for permission in permissions.always.iter().chain(permissions.by_method.values().flatten()) {
             let name = permission.as_str();
-            if BUILT_IN.contains(&name) || known.contains(permission) || !asked.insert(permission.clone()) {
+            if BUILT_IN.contains(&name) || known.contains(permission) || !required.insert(permission.clone()) {
                 continue;
             }
             let hint = match did_you_mean(name, BUILT_IN.into_iter().chain(known.iter().map(Permission::as_str))) {
                 Some(near) => format!("did you mean {near}?"),
-                None => format!("give it to a role: [roles], then DEVELOPER = [\"{name}\"]"),
+                None => format!("grant it to a role: [roles], then DEVELOPER = [\"{name}\"]"),
             };
-            let message = format!("the route {} asks for {name}, which no role but ADMIN holds", route.path);
+            let message = format!("the route {} requires {name}, which only ADMIN holds", route.path);
             warnings.push(Notice::new(&route.place, message).hint(hint));
         }
     }
-    granted.entry(Role::Admin).or_default().extend(asked);
+    granted.entry(Role::Admin).or_default().extend(required);
     RolePermissions::with_grants(&granted)
 }
 
@@ -69,21 +76,18 @@ mod tests {
         "[upstreams.p]\ntargets = [\"http://127.0.0.1:1\"]\n[[routes]]\npath = \"/api/v1/p\"\nupstream = \"p\"\n";
 
     #[test]
-    fn roles_are_given_permissions_and_the_administrator_has_them_all() {
+    fn roles_are_granted_permissions_and_admin_holds_all() {
         let file = format!("{ROUTE}permissions = [\"P_VEIW\"]\n[roles]\nDEVELOPER = [\"P_VIEW\"]\n");
         let settings = settings(&file, &[]);
         let holds = |role, name: &str| settings.roles.of(role).iter().any(|permission| permission.as_str() == name);
         assert!(holds(Role::Developer, "P_VIEW") && !holds(Role::Manager, "P_VIEW"));
         assert!(holds(Role::Admin, "P_VIEW") && holds(Role::Admin, "P_VEIW"));
         let warning = settings.warnings[0].to_string();
-        assert!(
-            warning.contains("asks for P_VEIW, which no role but ADMIN holds\n  hint: did you mean P_VIEW"),
-            "{warning}"
-        );
+        assert!(warning.contains("requires P_VEIW, which only ADMIN holds\n  hint: did you mean P_VIEW"), "{warning}");
     }
 
     #[test]
-    fn the_environment_names_roles_too() {
+    fn the_environment_grants_permissions_too() {
         let settings = settings("", &[("PORTCULLIS__ROLES__TESTER", "P_VIEW,P_EDIT")]);
         assert_eq!(settings.roles.of(Role::Tester).len(), 3);
     }

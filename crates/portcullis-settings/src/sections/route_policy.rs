@@ -1,4 +1,4 @@
-//! What a route asks of a request: methods, credential, role, permissions, CSRF, limits.
+//! The requirements of a route: methods, credential, role, permissions, CSRF, limits.
 
 use std::collections::BTreeMap;
 
@@ -6,98 +6,106 @@ use portcullis_model::policy::{MethodPermissions, Methods, RoutePolicy};
 use portcullis_model::size::parse_size;
 use portcullis_model::{AuthRequirement, BodyLimit, CsrfPolicy, InvalidInput, Permission, Role};
 
-use crate::engine::key::{Key, Preset};
+use crate::engine::key::{DefaultValue, Key};
 use crate::engine::notice::Notice;
 use crate::engine::reader::{Reader, unknown_hint};
 use crate::engine::tree::{Node, Value};
 use crate::engine::values::{network, one_of, positive_duration};
 use crate::sections::{cors, limits, route_path};
 
-pub(crate) static METHODS: Key =
-    Key::new("methods", Preset::Otherwise("all"), "list of methods", "The methods it answers; `GET` includes `HEAD`.");
-pub(crate) static AUTH: Key = Key::new(
+pub(crate) static METHODS: Key = Key::live(
+    "methods",
+    DefaultValue::Described("all"),
+    "list of methods",
+    "The methods that the route accepts; `GET` includes `HEAD`.",
+);
+pub(crate) static AUTH: Key = Key::live(
     "auth",
-    Preset::Value("required"),
+    DefaultValue::Text("required"),
     "`none`, `optional` or `required`",
-    "Who may call: anyone; anyone, but a credential that is sent must be good; only who is signed in.",
+    "Whether a credential is needed: `none` never; `optional` no, but one that is sent must be valid; `required` always.",
 );
-pub(crate) static ROLES: Key = Key::new(
+pub(crate) static ROLES: Key = Key::live(
     "roles",
-    Preset::Otherwise("any"),
+    DefaultValue::Described("any"),
     "list of roles",
-    "The caller has at least one of these roles, or a higher one.",
+    "The principal must have one of these roles, or a higher one.",
 );
-pub(crate) static PERMISSIONS: Key = Key::new(
+pub(crate) static PERMISSIONS: Key = Key::live(
     "permissions",
-    Preset::Otherwise("none"),
+    DefaultValue::Described("none"),
     "list of permissions, or `{ METHOD = […] }`",
-    "The caller holds all of these; as a table, those of the request's method.",
+    "The principal must hold all of these; in a table, those of the method of the request.",
 );
-pub(crate) static CSRF: Key = Key::new(
+pub(crate) static CSRF: Key = Key::live(
     "csrf",
-    Preset::Value("true"),
+    DefaultValue::Text("true"),
     "true or false",
-    "Whether unsafe methods need a CSRF token. Under `/api/v1/webhooks/` they do not unless it says `true`.",
+    "Whether unsafe methods need a CSRF token. The default under `/api/v1/webhooks/` is `false`.",
 );
-pub(crate) static RATE_LIMIT: Key = Key::new(
+pub(crate) static RATE_LIMIT: Key = Key::live(
     "rate_limit",
-    Preset::Otherwise("off"),
+    DefaultValue::Described("off"),
     "requests/duration, a table, or a list of them",
-    "Limits of its own; unless they say otherwise by caller when one is known, else by address.",
+    "Limits of the route, counted per principal when it is known, else per address, unless `by` says otherwise.",
 );
-pub(crate) static API_KEYS: Key = Key::new(
+pub(crate) static API_KEYS: Key = Key::live(
     "api_keys",
-    Preset::Value("true"),
+    DefaultValue::Text("true"),
     "true or false",
-    "Whether API keys may call; `false` asks for somebody who signed in.",
+    "Whether API keys are accepted; `false` accepts signed-in users only.",
 );
-pub(crate) static VERIFIED_EMAIL: Key = Key::new(
+pub(crate) static VERIFIED_EMAIL: Key = Key::live(
     "verified_email",
-    Preset::Value("false"),
+    DefaultValue::Text("false"),
     "true or false",
-    "Whether the caller's e-mail address must have been confirmed.",
+    "Whether the user must have confirmed the e-mail address.",
 );
-pub(crate) static MAX_SESSION_AGE: Key = Key::new(
+pub(crate) static MAX_SESSION_AGE: Key = Key::live(
     "max_session_age",
-    Preset::Otherwise("any"),
+    DefaultValue::Described("any"),
     "duration",
-    "How long ago the caller may have signed in; then 401 `Recent sign-in required` (RFC 9470).",
+    "How long ago the user may have signed in; then 401 `Recent sign-in required` (RFC 9470).",
 );
-pub(crate) static NETWORKS: Key =
-    Key::new("networks", Preset::Otherwise("all"), "list of addresses or networks", "Where clients may call from.");
-pub(crate) static NEEDS_DATABASE: Key = Key::new(
+pub(crate) static NETWORKS: Key = Key::live(
+    "networks",
+    DefaultValue::Described("all"),
+    "list of addresses or networks",
+    "The addresses from which clients may send requests.",
+);
+pub(crate) static NEEDS_DATABASE: Key = Key::live(
     "needs_database",
-    Preset::Value("false"),
+    DefaultValue::Text("false"),
     "true or false",
-    "Whether it is refused (503) while the database cannot be reached, rather than served with sessions as last known.",
+    "Whether requests are refused (503) while the database cannot be reached, instead of being served with known sessions.",
 );
-pub(crate) static ALLOWED_ORIGINS: Key = Key::new(
+pub(crate) static ALLOWED_ORIGINS: Key = Key::live(
     "allowed_origins",
-    Preset::Otherwise("`cors.allowed_origins`"),
+    DefaultValue::Described("`cors.allowed_origins`"),
     "list of origins",
-    "The origins whose pages may read answers, in place of those of `[cors]`; `[]` for none.",
+    "The origins whose pages may read responses, in place of those of `[cors]`; `[]` for none.",
 );
-pub(crate) static TIMEOUT: Key = Key::new(
+pub(crate) static TIMEOUT: Key = Key::live(
     "timeout",
-    Preset::Value("30s"),
+    DefaultValue::Text("30s"),
     "duration",
-    "How long the upstream may take to begin its answer; then 504.",
+    "How long the upstream may take to begin its response; then 504.",
 );
-pub(crate) static MAX_BODY: Key = Key::new(
+pub(crate) static MAX_BODY: Key = Key::live(
     "max_body",
-    Preset::Otherwise("`server.max_body`"),
+    DefaultValue::Described("`server.max_body`"),
     "bytes, or with KB, MB, GB; 0 is no limit",
     "The largest body of a request.",
 );
 
-pub(crate) static SECURITY_HEADERS: Key = Key::new(
+pub(crate) static SECURITY_HEADERS: Key = Key::live(
     "security_headers",
-    Preset::Value("true"),
+    DefaultValue::Text("true"),
     "true or false",
-    "Whether answers get the headers of `[headers]`.",
+    "Whether responses get the headers of `[headers]`.",
 );
 
-/// Reads the methods that a route answers.
+/// Reads the methods that a route accepts.
 pub(crate) fn methods(section: &mut Reader<'_, '_>) -> Methods {
     if section.node(&METHODS).is_none() {
         return Methods::Any;
@@ -106,12 +114,12 @@ pub(crate) fn methods(section: &mut Reader<'_, '_>) -> Methods {
     names.sort();
     names.dedup();
     if matches!(section.node(&METHODS).map(|node| &node.value), Some(Value::List(items)) if items.is_empty()) {
-        section.reject(&METHODS, "names no method", "leave it out to answer all methods");
+        section.reject(&METHODS, "names no method", "remove it to accept all methods");
     }
     Methods::Only(names)
 }
 
-/// Reads what a route asks of a request; `path` is `None` when it could not be read.
+/// Reads the requirements of a route; `path` is `None` when it was refused.
 pub(crate) fn read(
     section: &mut Reader<'_, '_>,
     path: Option<&str>,
@@ -133,15 +141,15 @@ pub(crate) fn read(
         text.parse::<Role>().map_err(|_| InvalidInput(unknown_hint(text, Role::ALL.into_iter().map(Role::as_str))))
     });
     let permissions = permissions(section, methods);
-    let asks = |key: &Key| match section.node(key).map(|node| &node.value) {
+    let requires = |key: &Key| match section.node(key).map(|node| &node.value) {
         None | Some(Value::Boolean(false)) => false,
         Some(_) => true,
     };
-    let asked = [&ROLES, &PERMISSIONS, &VERIFIED_EMAIL, &MAX_SESSION_AGE].into_iter().filter(|key| asks(key));
-    for key in asked.collect::<Vec<_>>() {
+    let required = [&ROLES, &PERMISSIONS, &VERIFIED_EMAIL, &MAX_SESSION_AGE].into_iter().filter(|key| requires(key));
+    for key in required.collect::<Vec<_>>() {
         if auth != AuthRequirement::Required {
-            let hint = "write auth = \"required\", or leave it out";
-            section.reject(key, "asks for something that a caller without a credential cannot have", hint);
+            let hint = "write auth = \"required\", or remove auth";
+            section.reject(key, "requires something that a request without a credential cannot have", hint);
         }
     }
     let is_webhook = path.is_some_and(route_path::is_webhook);
@@ -185,10 +193,10 @@ fn permissions(section: &mut Reader<'_, '_>, methods: &Methods) -> MethodPermiss
             }
             Ok(name) => {
                 if !answers(methods, &name) {
-                    let message = format!("the route does not answer {name}, for which it asks permissions");
+                    let message = format!("the route does not accept {name}, but requires permissions for it");
                     section
                         .problems
-                        .add(Notice::new(&node.place, message).hint("add it to methods, or leave it out here"));
+                        .add(Notice::new(&node.place, message).hint("add it to methods, or remove it here"));
                 }
                 by_method.insert(name, section.items(&PERMISSIONS, node, Permission::parse));
             }
@@ -204,12 +212,13 @@ fn answers(methods: &Methods, name: &str) -> bool {
     }
 }
 
-/// `CONNECT` asks for a tunnel to anywhere, `TRACE` echoes credentials: neither is carried.
+/// The methods that are known by name. `CONNECT` and `TRACE` are refused: one opens a tunnel to anywhere, the other echoes
+/// credentials.
 const KNOWN_METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
 fn parse_method(text: &str) -> Result<String, InvalidInput> {
     match text {
-        "CONNECT" | "TRACE" => Err(InvalidInput(format!("{text} is never carried to an upstream"))),
+        "CONNECT" | "TRACE" => Err(InvalidInput(format!("{text} is never forwarded to an upstream"))),
         _ if KNOWN_METHODS.contains(&text) => Ok(text.to_owned()),
         _ if KNOWN_METHODS.contains(&text.to_ascii_uppercase().as_str()) => {
             Err(InvalidInput(format!("did you mean `{}`?", text.to_ascii_uppercase())))
@@ -247,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_route_that_says_nothing_is_closed() {
+    fn a_route_requires_a_credential_by_default() {
         let policy = policy(&file(""));
         assert_eq!((policy.auth, policy.csrf), (AuthRequirement::Required, CsrfPolicy::Checked));
         assert_eq!((policy.timeout, policy.max_body), (Duration::from_secs(30), BodyLimit::Bytes(100 << 20)));
@@ -255,12 +264,12 @@ mod tests {
     }
 
     #[test]
-    fn several_roles_mean_the_lowest_of_them() {
+    fn several_roles_mean_the_lowest_one() {
         assert_eq!(policy(&file("roles = [\"ADMIN\", \"TESTER\"]")).minimum_role, Some(Role::Tester));
     }
 
     #[test]
-    fn the_servers_body_limit_holds_where_the_route_has_none() {
+    fn the_body_limit_of_the_server_is_the_default() {
         let with_server = |lines: &str| policy(&format!("[server]\nmax_body = \"1KB\"\n{}", file(lines))).max_body;
         assert_eq!(with_server(""), BodyLimit::Bytes(1024));
         assert_eq!(with_server("max_body = 0"), BodyLimit::Unlimited);
@@ -268,28 +277,28 @@ mod tests {
     }
 
     #[test]
-    fn webhooks_need_no_token_unless_they_ask_for_it() {
+    fn webhooks_need_no_csrf_token_by_default() {
         let csrf = |lines: &str| policy(&route("/api/v1/webhooks/{*rest}", lines)).csrf;
         assert_eq!((csrf(""), csrf("csrf = true")), (CsrfPolicy::Exempt, CsrfPolicy::Checked));
         assert_eq!(policy(&file("csrf = false")).csrf, CsrfPolicy::Exempt);
     }
 
     #[test]
-    fn permissions_hold_for_all_methods_or_for_some() {
+    fn permissions_apply_to_all_methods_or_to_named_ones() {
         let permissions = policy(&file("permissions = [\"USER_VIEW\"]")).permissions;
         assert_eq!((permissions.always.len(), permissions.by_method.len()), (1, 0));
         let permissions = policy(&file("permissions = { PUT = [\"USER_EDIT\"], GET = [\"USER_VIEW\"] }")).permissions;
         assert_eq!((permissions.always.len(), permissions.by_method["PUT"].len()), (0, 1));
         let said = refused(&file("methods = [\"GET\"]\npermissions = { PUT = [\"USER_EDIT\"], get = [\"x\"] }"), &[]);
         assert!(
-            said.contains("portcullis.toml:7: the route does not answer PUT, for which it asks permissions"),
+            said.contains("portcullis.toml:7: the route does not accept PUT, but requires permissions for it"),
             "{said}"
         );
         assert!(said.contains("routes.permissions names the method `get`\n  hint: did you mean `GET`?"), "{said}");
     }
 
     #[test]
-    fn what_a_caller_without_a_credential_cannot_have_is_refused() {
+    fn a_requirement_without_a_credential_is_refused() {
         for (auth, ask) in [("none", "roles = [\"VIEWER\"]"), ("optional", "permissions = [\"USER_VIEW\"]")] {
             let said = refused(&file(&format!("auth = \"{auth}\"\n{ask}")), &[]);
             assert!(
@@ -297,20 +306,20 @@ mod tests {
                 "{said}"
             );
         }
-        assert!(refused(&file("auth = \"sometimes\""), &[]).contains("it is none, optional or required"));
+        assert!(refused(&file("auth = \"sometimes\""), &[]).contains("write none, optional or required"));
     }
 
     #[test]
-    fn methods_are_upper_case_words_that_can_be_carried() {
+    fn methods_are_upper_case_and_can_be_forwarded() {
         let methods = settings(&file("methods = [\"PURGE\", \"GET\", \"GET\"]"), &[]).routes[0].methods.clone();
         assert_eq!(methods, Methods::Only(vec!["GET".to_owned(), "PURGE".to_owned()]));
         for (bad, hint) in [
             ("[\"get\"]", "did you mean `GET`?"),
             ("[\"GTE\"]", "did you mean `GET`?"),
-            ("[\"CONNECT\"]", "CONNECT is never carried"),
-            ("[\"any thing\"]", "it is GET, HEAD"),
-            ("[]", "leave it out to answer all methods"),
-            ("\"GET\"", "it is list of methods"),
+            ("[\"CONNECT\"]", "CONNECT is never forwarded"),
+            ("[\"any thing\"]", "write GET, HEAD"),
+            ("[]", "remove it to accept all methods"),
+            ("\"GET\"", "expected: list of methods"),
         ] {
             let said = refused(&file(&format!("methods = {bad}")), &[]);
             assert!(said.contains(hint), "{bad}: {said}");

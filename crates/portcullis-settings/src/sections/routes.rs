@@ -1,4 +1,4 @@
-//! `[[routes]]`: which requests go to which upstream, and what they must bring.
+//! `[[routes]]`: the requests that go to an upstream, and their requirements.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use portcullis_gate::{Destination, RouteSpec};
 use portcullis_model::InvalidInput;
 use portcullis_model::policy::{BodyLimit, Forwarding, Methods, RoutePolicy};
 
-use crate::engine::key::{Key, Preset, Section};
+use crate::engine::key::{DefaultValue, Key, Section};
 use crate::engine::notice::{Notice, Place, Problems};
 use crate::engine::reader::{Reader, unknown_hint};
 use crate::engine::tree::{Node, Table, Value};
@@ -16,20 +16,20 @@ use crate::sections::{limits, route_path, route_policy};
 /// A proxied route.
 #[derive(Clone, Debug)]
 pub struct Route {
-    /// Its template, canonical: `/api/v1/projects/{*rest}`.
+    /// The canonical template of its paths: `/api/v1/projects/{*rest}`.
     pub path: String,
-    /// The methods it answers.
+    /// The methods that the route accepts.
     pub methods: Methods,
-    /// What it asks of a request.
+    /// The requirements and limits of a request.
     pub policy: RoutePolicy,
-    /// Where it goes.
+    /// The upstream, and how requests are forwarded.
     pub forwarding: Arc<Forwarding>,
-    /// Where it was written.
+    /// The place in the settings.
     pub place: Place,
 }
 
 impl Route {
-    /// As the gate's table takes it.
+    /// Returns the route as the route table of the gate takes it.
     pub fn spec(&self) -> RouteSpec {
         RouteSpec {
             template: self.path.clone(),
@@ -40,23 +40,30 @@ impl Route {
     }
 }
 
-static PATH: Key = Key::new(
+static PATH: Key = Key::live(
     "path",
-    Preset::Required,
+    DefaultValue::Required,
     "template",
-    "`/api/v1/projects/{id}`, or `/api/v1/projects/{*rest}` for everything below. The alias `/api/projects/…` comes with it.",
+    "The template of its paths: `/api/v1/projects/{id}`, or `/api/v1/projects/{*rest}` for everything below. The alias `/api/projects/…` matches too.",
 );
-static UPSTREAM: Key = Key::new("upstream", Preset::Required, "name", "The upstream that answers.");
-static STRIP_PREFIX: Key = Key::new(
+static UPSTREAM: Key =
+    Key::live("upstream", DefaultValue::Required, "name", "The upstream that receives the requests.");
+static STRIP_PREFIX: Key = Key::live(
     "strip_prefix",
-    Preset::Otherwise("none"),
+    DefaultValue::Described("none"),
     "path",
-    "Taken off the front of the path before the upstream sees it.",
+    "The beginning of the path that is removed before the upstream sees it.",
 );
 
-/// A list: `[[routes]]` begins each.
+/// A list: each route begins with `[[routes]]`.
 pub(crate) static SECTION: Section = Section {
     name: "routes",
+    about: "\
+Each route begins with `[[routes]]`. The most specific path wins. Two routes that would receive the same request are refused,
+and so is a route at the path of a built-in endpoint (`/metrics`, `/api/v1/auth/login`, …). A route at another path under
+`/account`, `/console`, `/oauth2`, `/.well-known` or under a family of built-in endpoints (`/api/v1/auth`, `/api/v1/users`, …)
+gets a warning, because a later version may have an endpoint there. In the environment all routes are one TOML list:
+`PORTCULLIS__ROUTES='[{path = \"/api/v1/projects/{*rest}\", upstream = \"projects\"}]'`.",
     keys: &[
         &PATH,
         &UPSTREAM,
@@ -79,8 +86,8 @@ pub(crate) static SECTION: Section = Section {
     ],
 };
 
-/// What a route is read against.
-pub(crate) struct Surroundings<'a> {
+/// The settings that a route refers to.
+pub(crate) struct RouteContext<'a> {
     pub(crate) upstreams: &'a [Upstream],
     /// The names of the API's versions.
     pub(crate) versions: Vec<&'a str>,
@@ -88,67 +95,51 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) limits: limits::Defaults,
 }
 
-pub(crate) fn read(
-    tree: &Table,
-    around: &Surroundings<'_>,
-    problems: &mut Problems,
-    warnings: &mut Vec<Notice>,
-) -> Vec<Route> {
+pub(crate) fn read(tree: &Table, context: &RouteContext<'_>, problems: &mut Problems) -> Vec<Route> {
     let Some(node) = tree.get("routes").map(Node::structured) else { return Vec::new() };
     let Value::List(items) = &node.value else {
         let notice = match &node.value {
-            // From the environment, where it is TOML: what could not be read as a list is still text.
-            Value::Raw(_) => Notice::new(&node.place, "this is no TOML list of routes")
+            // A text from the environment that could not be parsed as a TOML list.
+            Value::Raw(_) => Notice::new(&node.place, "this is not a TOML list of routes")
                 .hint("write it as '[{path = \"/api/v1/projects/{*rest}\", upstream = \"projects\"}]'"),
             other => {
-                let message = format!("`routes` is {}, and should be a list of routes", other.kind());
+                let message = format!("`routes` is {}, but must be a list of routes", other.kind());
                 Notice::new(&node.place, message).hint("begin each route with [[routes]], in two brackets")
             }
         };
         problems.add(notice);
         return Vec::new();
     };
-    items.iter().filter_map(|item| read_one(item, around, problems, warnings)).collect()
+    items.iter().filter_map(|item| read_one(item, context, problems)).collect()
 }
 
-/// Warns of upstreams that no route leads to.
+/// Warns of upstreams that no route uses.
 pub(crate) fn warn_of_unused_upstreams(upstreams: &[Upstream], routes: &[Route], warnings: &mut Vec<Notice>) {
     for upstream in upstreams {
         if !routes.iter().any(|route| route.forwarding.upstream == upstream.name) {
-            let message = format!("no route leads to the upstream {}", upstream.name);
-            warnings.push(Notice::new(&upstream.place, message).hint("add [[routes]] for it, or take it out"));
+            let message = format!("no route uses the upstream {}", upstream.name);
+            warnings.push(Notice::new(&upstream.place, message).hint("add [[routes]] for it, or remove it"));
         }
     }
 }
 
-/// One route; `None` when it has no path or no upstream that exists.
-fn read_one(
-    node: &Node,
-    around: &Surroundings<'_>,
-    problems: &mut Problems,
-    warnings: &mut Vec<Notice>,
-) -> Option<Route> {
+/// Reads one route; `None` when its path or its upstream was refused.
+fn read_one(node: &Node, context: &RouteContext<'_>, problems: &mut Problems) -> Option<Route> {
     let mut section = Reader::of(Some(node), SECTION.name.to_owned(), &SECTION, problems);
     let path = required(&mut section, &PATH, |text| {
-        route_path::check(text, &around.versions).map_err(InvalidInput)?;
+        route_path::check(text, &context.versions).map_err(InvalidInput)?;
         Ok(text.to_owned())
     });
-    if let Some(path) = &path
-        && let Some(later) = route_path::reserved_later(path)
-    {
-        let message = format!("{later} is where a later version has endpoints of its own");
-        warnings.push(Notice::new(&section.place_of(&PATH), message).hint("choose another path, or be ready to move"));
-    }
     let upstream = required(&mut section, &UPSTREAM, |text| {
-        let known = || around.upstreams.iter().map(|upstream| &*upstream.name);
-        let found = around.upstreams.iter().find(|upstream| *upstream.name == *text);
+        let known = || context.upstreams.iter().map(|upstream| &*upstream.name);
+        let found = context.upstreams.iter().find(|upstream| *upstream.name == *text);
         found.ok_or_else(|| match known().next() {
-            None => InvalidInput(format!("there is no upstream yet; add [upstreams.{text}]")),
+            None => InvalidInput(format!("no upstream is set; add [upstreams.{text}]")),
             Some(_) => InvalidInput(format!("no upstream has this name: {}", unknown_hint(text, known()))),
         })
     });
     let methods = route_policy::methods(&mut section);
-    let policy = route_policy::read(&mut section, path.as_deref(), &methods, around.max_body, &around.limits);
+    let policy = route_policy::read(&mut section, path.as_deref(), &methods, context.max_body, &context.limits);
     let strip_prefix = section.optional(&STRIP_PREFIX, |text| match path.as_deref() {
         Some(path) => route_path::check_prefix(text, path).map(|()| text.into()).map_err(InvalidInput),
         None => Ok(text.into()),
@@ -164,7 +155,7 @@ fn read_one(
 
 fn required<T>(section: &mut Reader<'_, '_>, key: &Key, parse: impl Fn(&str) -> Result<T, InvalidInput>) -> Option<T> {
     if section.node(key).is_none() {
-        section.reject(key, "is missing", format!("a route needs {}: {}", key.name, key.about));
+        section.reject(key, "is missing", format!("add {} to the route: {}", key.name, key.about));
     }
     section.optional(key, parse)
 }
@@ -180,29 +171,31 @@ mod tests {
     }
 
     #[test]
-    fn a_route_leads_to_an_upstream_and_carries_its_choices() {
+    fn a_route_has_an_upstream_and_forwarding_options() {
         let file = route("path = \"/api/v1/p/{*rest}\"\nupstream = \"p\"\nstrip_prefix = \"/api\"");
         let settings = settings(&file, &[]);
         let forwarding = &settings.routes[0].forwarding;
-        assert!(forwarding.forward_authorization, "it is the upstream's choice");
+        assert!(forwarding.forward_authorization, "the upstream decides");
         assert_eq!((&*forwarding.upstream, forwarding.strip_prefix.as_deref()), ("p", Some("/api")));
         assert_eq!(settings.route_specs().len(), 1);
     }
 
     #[test]
-    fn what_is_missing_or_leads_nowhere_is_refused_with_its_line() {
+    fn a_missing_path_or_unknown_upstream_is_refused() {
         let said = refused(&route("upstream = \"elsewhere\""), &[]);
         for part in [
-            "portcullis.toml:4: routes.path is missing\n  hint: a route needs path: ",
-            "portcullis.toml:5: routes.upstream = \"elsewhere\" cannot be used\n  hint: no upstream has this name: it is p",
+            "portcullis.toml:4: routes.path is missing\n  hint: add path to the route: ",
+            "portcullis.toml:5: routes.upstream = \"elsewhere\" cannot be used\n  hint: no upstream has this name: write p",
         ] {
             assert!(said.contains(part), "{part} in {said}");
         }
         let said = refused("[[routes]]\npath = \"/api/v1/x\"\nupstream = \"q\"\n", &[]);
-        assert!(said.contains("hint: there is no upstream yet; add [upstreams.q]"), "{said}");
+        assert!(said.contains("hint: no upstream is set; add [upstreams.q]"), "{said}");
         let said = refused(&route("path = \"/api/p\"\nupstream = \"p\"\nstrip_prefix = \"/other\""), &[]);
         assert!(
-            said.contains("portcullis.toml:5: routes.path = \"/api/p\" cannot be used\n  hint: paths under /api"),
+            said.contains(
+                "portcullis.toml:5: routes.path = \"/api/p\" cannot be used\n  hint: add a version: /api/v1/p"
+            ),
             "{said}"
         );
         assert!(
@@ -210,14 +203,5 @@ mod tests {
         );
         let said = refused(&route("path = \"/x\"\nupstream = \"p\"\nstrip_prefix = \"/other\""), &[]);
         assert!(said.contains("portcullis.toml:7: routes.strip_prefix = \"/other\" cannot be used"), "{said}");
-    }
-
-    #[test]
-    fn a_path_that_a_later_version_needs_is_warned_of() {
-        let warnings = settings(&route("path = \"/api/v1/webhooks\"\nupstream = \"p\""), &[]).warnings;
-        assert!(
-            warnings[0].to_string().starts_with("portcullis.toml:5: /api/v1/webhooks is where a later version"),
-            "{warnings:?}"
-        );
     }
 }

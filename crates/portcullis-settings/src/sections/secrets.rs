@@ -1,55 +1,61 @@
-//! `[secrets]`: what must stay secret, and what a good secret is.
+//! `[secrets]`: the secrets of the installation, and the rules for a good secret.
 
 use portcullis_model::{InvalidInput, SecretRing, SecretString, policy::Environment};
 
-use crate::engine::key::{Key, Preset, Section};
+use crate::engine::key::{DefaultValue, Key, Section};
 use crate::engine::notice::{Notice, Place, Problems};
 use crate::engine::reader::Reader;
 use crate::engine::tree::Table;
 
-/// `[secrets]`, as far as they were configured. In development the missing ones
-/// are made when they are first needed, see [`Settings::keep_secrets`](crate::Settings::keep_secrets).
+/// The secrets that were configured. In development missing ones are made when they are first needed, see
+/// [`Settings::keep_secrets`](crate::Settings::keep_secrets).
 #[derive(Clone, Debug)]
 pub struct ConfiguredSecrets {
-    /// Signs CSRF tokens.
+    /// The secrets that sign CSRF tokens.
     pub csrf: Option<SecretRing>,
-    /// Seals what the database must not know: signing keys, successors of refresh tokens.
+    /// The secrets that seal values in the database: signing keys, successors of refresh tokens.
     pub encryption: Option<SecretRing>,
-    /// Signs access tokens with HS256 in place of Ed25519.
+    /// The secrets that sign access tokens with HS256 in place of keys in the database.
     pub jwt: Option<SecretRing>,
 }
 
-/// The shortest secret, in bytes (contract §8).
-pub(crate) const LEAST_BYTES: usize = 32;
-/// Fewer different bytes than this are no secret, whatever the length.
-const LEAST_DIFFERENT: usize = 8;
+/// The shortest secret, in bytes (docs/contract.md, "Settings and environment").
+pub(crate) const MIN_SECRET_BYTES: usize = 32;
+/// The fewest different bytes of a secret.
+const MIN_DIFFERENT_BYTES: usize = 8;
 
-static CSRF: Key = Key::new(
+static CSRF: Key = Key::live(
     "csrf_secret",
-    Preset::Otherwise("made on first start; production needs it"),
-    "text of at least 32 bytes, or several, one a line: the first signs, all are good",
-    "Signs CSRF tokens. The same on every replica.",
+    DefaultValue::Described("made on first start; production needs it"),
+    "text of at least 32 bytes; or several, one a line: the first signs, all are accepted",
+    "The secret that signs CSRF tokens. It must be the same on every replica.",
 )
 .environment(&["CSRF_SECRET"])
 .secret();
-static ENCRYPTION: Key = Key::new(
+static ENCRYPTION: Key = Key::live(
     "encryption_key",
-    Preset::Otherwise("made on first start; production needs it"),
-    "text of at least 32 bytes, or several, one a line: the first signs, all are good",
-    "Seals signing keys and other secrets in the database. The same on every replica, and kept as long as the database.",
+    DefaultValue::Described("made on first start; production needs it"),
+    "text of at least 32 bytes; or several, one a line: the first signs, all are accepted",
+    "The secret that seals signing keys and other secrets in the database. It must be the same on every replica, and be kept as long as the database.",
 )
 .environment(&["ENCRYPTION_KEY"])
 .secret();
-static JWT: Key = Key::new(
+static JWT: Key = Key::live(
     "jwt_secret",
-    Preset::Otherwise("none: Ed25519 keys in the database"),
-    "text of at least 32 bytes, or several, one a line: the first signs, all are good",
-    "Signs access tokens with HS256, for services that cannot read a JWKS.",
+    DefaultValue::Described("none: Ed25519 keys in the database"),
+    "text of at least 32 bytes; or several, one a line: the first signs, all are accepted",
+    "The secret that signs access tokens with HS256, for services that cannot read a JWKS.",
 )
 .environment(&["JWT_SECRET"])
 .secret();
 
-pub(crate) static SECTION: Section = Section { name: "secrets", keys: &[&CSRF, &ENCRYPTION, &JWT] };
+pub(crate) static SECTION: Section = Section { name: "secrets",
+    about: "\
+In development the first two are made on the first start and kept in the data folder, readable for their owner only. In
+production they must be set, to the same values on every replica; `portcullis keys init` makes them. A secret is any text of
+at least 32 bytes; texts that examples publish are refused. Set secrets in the environment or in a file (`CSRF_SECRET_FILE`)
+rather than in `portcullis.toml`.",
+    keys: &[&CSRF, &ENCRYPTION, &JWT] };
 
 pub(crate) fn read(
     tree: &Table,
@@ -62,8 +68,8 @@ pub(crate) fn read(
         let found = section.optional(key, parse_secrets);
         if environment == Environment::Production && section.node(key).is_none() && key.name != JWT.name {
             let name = key.environment[0];
-            let message = format!("{name} is missing: production keeps no secrets of its own making");
-            let hint = format!("`portcullis keys init` makes one; set {name} or {name}_FILE");
+            let message = format!("{name} is missing: production does not make its own secrets");
+            let hint = format!("make one with `portcullis keys init` and set {name} or {name}_FILE");
             section.problems.add(Notice::new(&Place::Nowhere, message).hint(hint));
         }
         found
@@ -82,38 +88,38 @@ pub(crate) fn read(
             let notice =
                 Notice::new(&section.place_of(key), format!("{} is the same as another secret", section.path(key)));
             warnings.push(
-                notice.hint("give each its own, so that one that leaks opens nothing else: `portcullis keys init`"),
+                notice.hint("use a different secret for each, so that a leak of one does not expose the others: `portcullis keys init`"),
             );
         }
     }
     secrets
 }
 
-/// Secrets, one a line: the first signs or seals, all check or open.
+/// Parses secrets, one a line. The first signs and seals; all verify and open.
 pub(crate) fn parse_secrets(text: &str) -> Result<SecretRing, InvalidInput> {
     let lines = text.lines().map(str::trim_end).filter(|line| !line.is_empty());
     let secrets = lines.map(parse_secret).collect::<Result<Vec<_>, _>>()?;
-    // What holds no line at all is too short.
+    // A text without any line is too short.
     SecretRing::new(secrets).map_or_else(|| parse_secret("").map(SecretRing::from), Ok)
 }
 
-/// Refuses what is too short to be a secret, or published.
+/// Refuses a text that is too short for a secret, or that examples publish.
 fn parse_secret(text: &str) -> Result<SecretString, InvalidInput> {
-    if text.len() < LEAST_BYTES {
+    if text.len() < MIN_SECRET_BYTES {
         return Err(InvalidInput(format!(
-            "it has {} bytes and needs at least {LEAST_BYTES}; `portcullis keys init` makes one",
+            "it has {} bytes and needs at least {MIN_SECRET_BYTES}; make one with `portcullis keys init`",
             text.len()
         )));
     }
     if is_known_default(text) {
         return Err(InvalidInput(
-            "it is a default that examples publish, not a secret; `portcullis keys init` makes one".to_owned(),
+            "examples publish this text, so it is not a secret; make one with `portcullis keys init`".to_owned(),
         ));
     }
     Ok(SecretString::new(text))
 }
 
-/// Words of the placeholders that sample configurations carry: no random text has them.
+/// Words of placeholders in sample configurations. A random text does not have them.
 const PLACEHOLDERS: [&str; 14] = [
     "changeme",
     "changethis",
@@ -138,7 +144,7 @@ fn is_known_default(text: &str) -> bool {
         seen[usize::from(byte)] = true;
     }
     let different = seen.iter().filter(|seen| **seen).count();
-    different < LEAST_DIFFERENT
+    different < MIN_DIFFERENT_BYTES
         || PLACEHOLDERS.iter().any(|word| letters.contains(word))
         || letters.starts_with("0123456789abcdef0123456789abcdef")
         || letters.starts_with("1234567890123456789012345678901234567890")
@@ -151,7 +157,7 @@ mod tests {
     const GOOD: &str = "fF3x-9QmZ_27hTqLw8RkVb5NcYd1GsPjAe";
 
     #[test]
-    fn production_names_everything_that_is_missing() {
+    fn production_names_every_missing_secret() {
         let said = refused("", &[("PORTCULLIS_ENV", "production")]);
         for name in ["CSRF_SECRET is missing", "ENCRYPTION_KEY is missing", "PUBLIC_URL is missing", "keys init"] {
             assert!(said.contains(name), "{name} in {said}");
@@ -190,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_are_replaced_by_writing_the_new_one_above_the_old() {
+    fn a_new_secret_is_written_above_the_old_one() {
         let other = "another one: pW4z8Lq2Vn6Xc0Tb9Ry3Kd7";
         let ring = settings("", &[("CSRF_SECRET", &format!("{GOOD}\r\n{other}\n\n"))]).secrets.csrf.expect("given");
         let texts: Vec<&str> = ring.iter().map(portcullis_model::SecretString::expose).collect();
@@ -201,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn one_secret_for_two_purposes_is_warned_of() {
+    fn one_secret_for_two_purposes_gets_a_warning() {
         let warnings = settings("", &[("CSRF_SECRET", GOOD), ("ENCRYPTION_KEY", GOOD)]).warnings;
         assert!(
             warnings[0].to_string().contains("secrets.encryption_key is the same as another secret"),

@@ -1,4 +1,4 @@
-//! `[server]`: where it listens, whom it trusts, what it bounds.
+//! `[server]`: the address to listen on, trusted proxies, timeouts and connection limits.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -11,135 +11,138 @@ use portcullis_model::policy::{BodyLimit, Environment};
 use portcullis_model::size::parse_size;
 use url::Url;
 
-use crate::engine::key::{Key, Preset, Section};
+use crate::engine::key::{DefaultValue, Key, Section};
 use crate::engine::layers::Layers;
 use crate::engine::notice::{Notice, Place, Problems};
 use crate::engine::reader::Reader;
 use crate::engine::values::{network, one_of, positive_duration};
 use crate::sections::listen;
 
-/// `[server]`.
+/// The section `[server]`.
 #[derive(Clone, Debug)]
 pub struct Server {
-    /// The address to listen on; port 0 takes a free one.
+    /// The address to listen on; port 0 takes a free port.
     pub listen: SocketAddr,
-    /// The address that people use; links come from it, never from `Host`.
+    /// The address that users type. Links are made from it, never from `Host`.
     pub public_url: Option<Url>,
-    /// Whose `X-Forwarded-*` count.
+    /// The peers whose `X-Forwarded-*` headers are believed.
     pub trusted_proxies: Vec<IpNet>,
-    /// The largest body of a proxied request, unless its route says otherwise.
+    /// The largest body of a proxied request, unless its route sets a limit.
     pub max_body: BodyLimit,
-    /// How long a client may take to send a request's head.
+    /// How long a client may take to send the head of a request (header timeout).
     pub header_timeout: Duration,
-    /// How long open requests may go on after a stop was asked for.
+    /// How long open requests may continue during a graceful shutdown.
     pub drain_timeout: Duration,
-    /// How long a kept-alive connection may wait for its next request.
+    /// How long a connection may wait for its next request (idle timeout).
     pub idle_timeout: Duration,
-    /// How long a client may pause within a request's body.
+    /// How long a client may pause while it sends the body of a request.
     pub body_timeout: Duration,
-    /// How long a client may take no piece of an answer.
+    /// How long a client may stop reading a response.
     pub send_timeout: Duration,
-    /// Connections at a time.
+    /// The most connections of clients at a time.
     pub max_connections: u32,
-    /// Connections of one address at a time.
+    /// The most connections of one client address at a time.
     pub max_connections_per_address: u32,
-    /// Whether HTTP/2 is spoken with those who begin with its preface.
+    /// Whether clients may use HTTP/2, by its connection preface (prior knowledge).
     pub http2: bool,
-    /// Whether every connection begins with a PROXY header.
+    /// Whether every connection must begin with a PROXY protocol header.
     pub proxy_protocol: bool,
-    /// Where commands reach the running gateway; `None` when they cannot.
+    /// The path of the socket by which commands reach the running gateway; `None` when it is off.
     pub control_socket: Option<PathBuf>,
 }
 
-static PUBLIC_URL: Key = Key::new(
+static PUBLIC_URL: Key = Key::live(
     "public_url",
-    Preset::Otherwise("none; production needs it"),
+    DefaultValue::Described("none; production needs it"),
     "URL",
-    "The address that people use. Links are made from it, and its origin counts as ours.",
+    "The address that users type. Links are made from it, and requests from its origin count as same-origin.",
 )
 .environment(&["PUBLIC_URL"]);
-static DATA_DIR: Key = Key::new(
+static DATA_DIR: Key = Key::restart(
     "data_dir",
-    Preset::Value("portcullis-data"),
+    DefaultValue::Text("portcullis-data"),
     "folder",
-    "Where SQLite's file and the secrets made in development live; relative to the working folder.",
+    "The folder for SQLite's file and the secrets made in development, relative to the working folder.",
 )
 .environment(&["PORTCULLIS_DATA_DIR"]);
-static TRUSTED_PROXIES: Key = Key::new(
+static TRUSTED_PROXIES: Key = Key::live(
     "trusted_proxies",
-    Preset::Otherwise("none"),
+    DefaultValue::Described("none"),
     "list of addresses or networks",
-    "Whose `X-Forwarded-*` headers count, read from right to left.",
+    "The proxies whose `X-Forwarded-*` headers are believed, read from right to left.",
 );
-static MAX_BODY: Key = Key::new(
+static MAX_BODY: Key = Key::live(
     "max_body",
-    Preset::Value("100MB"),
+    DefaultValue::Text("100MB"),
     "bytes, or with KB, MB, GB; 0 is no limit",
-    "The largest body of a proxied request; a route's own `max_body` comes first.",
+    "The largest body of a proxied request; `max_body` of a route wins over it.",
 );
-static HEADER_TIMEOUT: Key = Key::new(
+static HEADER_TIMEOUT: Key = Key::restart(
     "header_timeout",
-    Preset::Value("10s"),
+    DefaultValue::Text("10s"),
     "duration",
-    "How long a client may take to send a request's head.",
+    "How long a client may take to send the head of a request; then 408.",
 );
-static IDLE_TIMEOUT: Key = Key::new(
+static IDLE_TIMEOUT: Key = Key::restart(
     "idle_timeout",
-    Preset::Value("75s"),
+    DefaultValue::Text("75s"),
     "duration",
-    "How long a kept-alive connection may wait for its next request.",
+    "How long a connection may wait for its next request; then it is closed.",
 );
-static BODY_TIMEOUT: Key = Key::new(
+static BODY_TIMEOUT: Key = Key::live(
     "body_timeout",
-    Preset::Value("30s"),
+    DefaultValue::Text("30s"),
     "duration",
-    "How long a client may pause within a request's body; then 408.",
+    "How long a client may pause while it sends the body of a request; then 408.",
 );
-static SEND_TIMEOUT: Key = Key::new(
+static SEND_TIMEOUT: Key = Key::restart(
     "send_timeout",
-    Preset::Value("60s"),
+    DefaultValue::Text("60s"),
     "duration",
-    "How long a client may read nothing of an answer that waits for it; then the connection is closed.",
+    "How long a client may stop reading a response; then the connection is closed.",
 );
-static MAX_CONNECTIONS: Key = Key::new(
+static MAX_CONNECTIONS: Key = Key::restart(
     "max_connections",
-    Preset::Value("10000"),
+    DefaultValue::Text("10000"),
     "connections",
-    "Clients' connections at a time; more wait in the kernel's backlog.",
+    "The most connections of clients at a time; more wait in the backlog of the kernel.",
 );
-static MAX_CONNECTIONS_PER_ADDRESS: Key = Key::new(
+static MAX_CONNECTIONS_PER_ADDRESS: Key = Key::restart(
     "max_connections_per_address",
-    Preset::Value("2000"),
+    DefaultValue::Text("2000"),
     "connections",
-    "Connections of one address at a time, of IPv6 of one /64; more are closed at once. Trusted proxies have no such limit.",
+    "The most connections of one address at a time (of one /64 for IPv6); more are closed at once. Trusted proxies have no such limit.",
 );
-static HTTP2: Key = Key::new(
+static HTTP2: Key = Key::restart(
     "http2",
-    Preset::Value("true"),
+    DefaultValue::Text("true"),
     "true or false",
-    "Whether HTTP/2 is spoken with clients that begin with it (prior knowledge). Others speak HTTP/1.1 either way.",
+    "Whether clients may use HTTP/2 (prior knowledge). Other clients use HTTP/1.1 either way.",
 );
-static PROXY_PROTOCOL: Key = Key::new(
+static PROXY_PROTOCOL: Key = Key::restart(
     "proxy_protocol",
-    Preset::Value("off"),
+    DefaultValue::Text("off"),
     "`off` or `required`",
-    "Whether every connection begins with a PROXY header, version 1 or 2. Only `trusted_proxies` may connect then.",
+    "Whether every connection must begin with a PROXY protocol header, version 1 or 2. Only `trusted_proxies` may connect then.",
 );
-static CONTROL_SOCKET: Key = Key::new(
+static CONTROL_SOCKET: Key = Key::restart(
     "control_socket",
-    Preset::Otherwise("`control.sock` in the data folder"),
+    DefaultValue::Described("`control.sock` in the data folder"),
     "path, or `off`",
-    "Where `portcullis reload` and `portcullis limits` reach the running gateway; its folder must exist. Only its own user can.",
+    "The socket by which `portcullis reload` and `portcullis limits` reach the running gateway. Its folder must exist; only the user that runs the gateway can use it.",
 );
-static DRAIN_TIMEOUT: Key = Key::new(
+static DRAIN_TIMEOUT: Key = Key::restart(
     "drain_timeout",
-    Preset::Value("30s"),
+    DefaultValue::Text("30s"),
     "duration",
-    "How long open requests may go on after a stop was asked for; then they are cut.",
+    "How long open requests may continue during a graceful shutdown; then they are cut.",
 );
 
 pub(crate) static SECTION: Section = Section {
     name: "server",
+    about: "\
+Outside production the gateway listens on loopback only, unless `HOST` or `--host` names another address; `listen` alone does
+not. `X-Forwarded-*` headers of a peer that is not in `trusted_proxies` are replaced, never appended to.",
     keys: &[
         &listen::LISTEN,
         &PUBLIC_URL,
@@ -159,7 +162,7 @@ pub(crate) static SECTION: Section = Section {
     ],
 };
 
-/// Reads the section; the second value is the data folder as an absolute path.
+/// Reads the section. The second value is the absolute path of the data folder.
 pub(crate) fn read(
     layers: &Layers,
     environment: Environment,
@@ -170,7 +173,7 @@ pub(crate) fn read(
 ) -> (Server, PathBuf) {
     let mut section = Reader::open(&layers.tree, &SECTION, problems);
     let data_dir = section.value(&DATA_DIR, |text| match text {
-        "" => Err(InvalidInput("it is the name of a folder; `.` is the working folder".to_owned())),
+        "" => Err(InvalidInput("write the name of a folder; `.` is the working folder".to_owned())),
         _ => Ok(folder.join(text)),
     });
     let server = Server {
@@ -195,7 +198,7 @@ pub(crate) fn read(
     };
     if environment == Environment::Production && section.node(&PUBLIC_URL).is_none() {
         let notice =
-            Notice::new(&Place::Nowhere, "PUBLIC_URL is missing: production needs the address that people use");
+            Notice::new(&Place::Nowhere, "PUBLIC_URL is missing: production needs the address that users type");
         section
             .problems
             .add(notice.hint("set PUBLIC_URL=https://gateway.example.com, or server.public_url in the file"));
@@ -206,27 +209,33 @@ pub(crate) fn read(
 
 fn advise(server: &Server, environment: Environment, section: &Reader<'_, '_>, advice: &mut Vec<Notice>) {
     if let Some(network) = server.trusted_proxies.iter().find(|network| network.prefix_len() == 0) {
-        let message = format!("{network} trusts every peer: any client can choose its address");
-        advice
-            .push(Notice::new(&section.place_of(&TRUSTED_PROXIES), message).hint("name the addresses of your proxies"));
+        let message = format!("{network} trusts every peer, so any client can choose its address");
+        advice.push(
+            Notice::new(&section.place_of(&TRUSTED_PROXIES), message).hint("list the addresses of your proxies only"),
+        );
     }
     let plain = server.public_url.as_ref().is_some_and(|url| url.scheme() == "http");
     if environment == Environment::Production && plain {
-        let message = "PUBLIC_URL is not https: browsers will not send the cookies of production";
-        advice.push(Notice::new(&section.place_of(&PUBLIC_URL), message).hint("put TLS in front and write https://"));
+        let message = "PUBLIC_URL is not https, so browsers will not send the cookies of production";
+        advice.push(
+            Notice::new(&section.place_of(&PUBLIC_URL), message)
+                .hint("serve TLS in front of the gateway and write https://"),
+        );
     }
 }
 
 fn parse_public_url(text: &str) -> Result<Url, InvalidInput> {
     let wrong = |why: &str| InvalidInput(format!("{why}; write it as https://gateway.example.com"));
-    let url = Url::parse(text).map_err(|_| wrong("it is no URL"))?;
+    let url = Url::parse(text).map_err(|_| wrong("this is not a URL"))?;
     match () {
-        () if !matches!(url.scheme(), "http" | "https") => Err(wrong("it begins with http:// or https://")),
-        () if url.host().is_none() => Err(wrong("it needs a host")),
+        () if !matches!(url.scheme(), "http" | "https") => Err(wrong("a URL here begins with http:// or https://")),
+        () if url.host().is_none() => Err(wrong("the URL has no host")),
         () if url.path() != "/" || url.query().is_some() || url.fragment().is_some() => {
-            Err(wrong("it has no path and no query"))
+            Err(wrong("the URL must not have a path or a query"))
         }
-        () if !url.username().is_empty() || url.password().is_some() => Err(wrong("it has no user and no password")),
+        () if !url.username().is_empty() || url.password().is_some() => {
+            Err(wrong("the URL must not have a user or a password"))
+        }
         () => Ok(url),
     }
 }
@@ -268,13 +277,13 @@ mod tests {
     }
 
     #[test]
-    fn a_data_folder_without_a_name_is_not_the_working_folder() {
+    fn an_empty_data_folder_is_refused() {
         let said = refused("[server]\ndata_dir = \"\"\n", &[]);
         assert!(said.starts_with("portcullis.toml:2: server.data_dir = \"\" cannot be used\n  hint: "), "{said}");
     }
 
     #[test]
-    fn no_body_limit_is_written_as_zero() {
+    fn a_body_limit_of_zero_means_no_limit() {
         assert_eq!(settings("[server]\nmax_body = 0\n", &[]).server.max_body, BodyLimit::Unlimited);
         assert_eq!(settings("", &[]).server.max_body, BodyLimit::Bytes(100 << 20));
     }

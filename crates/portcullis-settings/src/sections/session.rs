@@ -1,4 +1,4 @@
-//! `[session]`: how long people stay signed in, and what their tokens say.
+//! `[session]`: the lifetimes of sessions and access tokens, and the claims of the tokens.
 
 use std::time::Duration;
 
@@ -7,74 +7,80 @@ use portcullis_model::InvalidInput;
 use portcullis_model::duration::parse_duration;
 use url::Url;
 
-use crate::engine::key::{Key, Preset, Section};
+use crate::engine::key::{DefaultValue, Key, Section};
 use crate::engine::notice::Problems;
 use crate::engine::reader::Reader;
 use crate::engine::tree::Table;
 use crate::engine::values::positive_duration;
 
-/// `[session]`.
+/// The section `[session]`.
 #[derive(Clone, Debug)]
 pub struct Session {
-    /// How long an access token is good.
+    /// How long an access token is valid.
     pub access_ttl: Duration,
-    /// A session ends when it was not refreshed for this long.
+    /// How long a session may go without a refresh before it ends.
     pub refresh_idle: Duration,
-    /// A session ends after this long, whatever happens.
+    /// The longest lifetime of a session.
     pub absolute: Duration,
-    /// The same for one with `rememberMe`.
+    /// The longest lifetime of a session with `rememberMe`.
     pub absolute_remembered: Duration,
-    /// How long sessions that are known go on while SQL cannot be reached.
+    /// How long sessions validated before an outage of SQL stay accepted during it.
     pub stale_max: Duration,
-    /// `iss` of access tokens.
+    /// The claim `iss` of access tokens.
     pub issuer: String,
-    /// `aud` of access tokens.
+    /// The claim `aud` of access tokens.
     pub audience: String,
-    /// What new signing keys sign with.
+    /// The algorithm of new signing keys.
     pub signing_algorithm: SigningAlgorithm,
 }
 
-static ACCESS_TTL: Key = Key::new("access_ttl", Preset::Value("24h"), "duration", "How long an access token is good.")
-    .environment(&["JWT_EXPIRES_IN"]);
-static REFRESH_IDLE: Key = Key::new(
+static ACCESS_TTL: Key =
+    Key::restart("access_ttl", DefaultValue::Text("24h"), "duration", "How long an access token is valid.")
+        .environment(&["JWT_EXPIRES_IN"]);
+static REFRESH_IDLE: Key = Key::restart(
     "refresh_idle",
-    Preset::Value("7d"),
+    DefaultValue::Text("7d"),
     "duration",
-    "A session ends when it was not refreshed for this long.",
+    "A session that is not refreshed for this long ends.",
 )
 .environment(&["JWT_REFRESH_EXPIRES_IN"]);
 static ABSOLUTE: Key =
-    Key::new("absolute", Preset::Value("30d"), "duration", "A session ends after this long, whatever happens.");
-static ABSOLUTE_REMEMBERED: Key =
-    Key::new("absolute_remembered", Preset::Value("90d"), "duration", "The same for a session with `rememberMe`.");
-static STALE_MAX: Key = Key::new(
-    "stale_max",
-    Preset::Value("5m"),
+    Key::restart("absolute", DefaultValue::Text("30d"), "duration", "The longest lifetime of a session.");
+static ABSOLUTE_REMEMBERED: Key = Key::restart(
+    "absolute_remembered",
+    DefaultValue::Text("90d"),
     "duration",
-    "How long sessions that this process knows go on while SQL cannot be reached.",
+    "The longest lifetime of a session with `rememberMe`.",
 );
-static ISSUER: Key = Key::new(
+static STALE_MAX: Key = Key::restart(
+    "stale_max",
+    DefaultValue::Text("5m"),
+    "duration",
+    "How long sessions validated before an outage of the database stay accepted during it.",
+);
+static ISSUER: Key = Key::restart(
     "issuer",
-    Preset::Otherwise("`PUBLIC_URL`, or `portcullis` without one"),
+    DefaultValue::Described("`PUBLIC_URL`, or `portcullis` without one"),
     "text",
-    "`iss` of access tokens. Changing it ends every access token.",
+    "The claim `iss` of access tokens. A change invalidates every access token.",
 );
-static AUDIENCE: Key = Key::new(
+static AUDIENCE: Key = Key::restart(
     "audience",
-    Preset::Value("portcullis"),
+    DefaultValue::Text("portcullis"),
     "text",
-    "`aud` of access tokens. Changing it ends every access token.",
+    "The claim `aud` of access tokens. A change invalidates every access token.",
 );
 
-static SIGNING_ALGORITHM: Key = Key::new(
+static SIGNING_ALGORITHM: Key = Key::restart(
     "signing_algorithm",
-    Preset::Value("EdDSA"),
+    DefaultValue::Text("EdDSA"),
     "`EdDSA` or `ES256`",
-    "What new signing keys sign with: the first one, and those of `portcullis keys rotate`.",
+    "The algorithm of new signing keys: the first one, and those of `portcullis keys rotate`.",
 );
 
 pub(crate) static SECTION: Section = Section {
     name: "session",
+    about: "`JWT_EXPIRES_IN` and `JWT_REFRESH_EXPIRES_IN` count from the sign-in or the last refresh.",
     keys: &[
         &ACCESS_TTL,
         &REFRESH_IDLE,
@@ -104,14 +110,14 @@ pub(crate) fn read(tree: &Table, public_url: Option<&Url>, problems: &mut Proble
         }),
     };
     if session.absolute > session.absolute_remembered {
-        section.reject(&ABSOLUTE_REMEMBERED, "is shorter than session.absolute", "remembering makes a session longer");
+        section.reject(&ABSOLUTE_REMEMBERED, "is shorter than session.absolute", "set it to at least session.absolute");
     }
     session
 }
 
 fn claim(text: &str) -> Result<String, InvalidInput> {
     let good = (1..=200).contains(&text.len()) && !text.chars().any(|c| c.is_control() || c.is_whitespace());
-    good.then(|| text.to_owned()).ok_or_else(|| InvalidInput("it is 1 to 200 bytes without spaces".to_owned()))
+    good.then(|| text.to_owned()).ok_or_else(|| InvalidInput("write 1 to 200 bytes without spaces".to_owned()))
 }
 
 #[cfg(test)]
@@ -120,7 +126,7 @@ mod tests {
     use crate::testing::{refused, settings};
 
     #[test]
-    fn durations_in_every_unit_and_plain_seconds() {
+    fn durations_have_units_or_are_plain_seconds() {
         for (text, seconds) in [("45s", 45), ("15m", 900), ("24h", 86_400), ("7d", 604_800), ("3600", 3600)] {
             assert_eq!(settings("", &[("JWT_EXPIRES_IN", text)]).session.access_ttl, Duration::from_secs(seconds));
         }
@@ -130,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn any_other_duration_is_refused_with_its_name_and_line() {
+    fn an_invalid_duration_is_refused_with_its_name_and_line() {
         let said = refused("", &[("JWT_REFRESH_EXPIRES_IN", "1w")]);
         assert!(
             said.starts_with("environment JWT_REFRESH_EXPIRES_IN: session.refresh_idle = \"1w\" cannot be used\n  hint: a duration is digits"),
@@ -145,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_are_issued_in_the_name_of_the_public_address() {
+    fn the_issuer_of_tokens_is_the_public_url_by_default() {
         assert_eq!(settings("", &[]).session.issuer, "portcullis");
         assert_eq!(settings("", &[("PUBLIC_URL", "https://gate.example/")]).session.issuer, "https://gate.example");
     }

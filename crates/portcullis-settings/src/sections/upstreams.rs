@@ -6,7 +6,7 @@ use std::time::Duration;
 use portcullis_model::InvalidInput;
 use url::Url;
 
-use crate::engine::key::{Key, Preset, Section};
+use crate::engine::key::{DefaultValue, Key, Section};
 use crate::engine::notice::{Notice, Place, Problems};
 use crate::engine::reader::Reader;
 use crate::engine::tree::{Node, Table, Value};
@@ -15,47 +15,52 @@ use crate::engine::values::positive_duration;
 /// A service behind the gateway.
 #[derive(Clone, Debug)]
 pub struct Upstream {
-    /// The name by which routes refer to it.
+    /// The name by which routes refer to the service.
     pub name: Arc<str>,
-    /// Its instances, at least one: `http`, a host, perhaps a port, no path.
+    /// The instances of the service, at least one: `http`, a host, an optional port, no path.
     pub targets: Vec<Url>,
-    /// How long a connection may take to be made.
+    /// How long a connection may take to open.
     pub connect_timeout: Duration,
-    /// Whether it gets the client's own credentials too (requirement 42).
+    /// Whether the credentials of the client are forwarded (SR-42).
     pub forward_authorization: bool,
-    /// Where it was written.
+    /// The place in the settings.
     pub place: Place,
 }
 
-static TARGETS: Key = Key::new(
+static TARGETS: Key = Key::live(
     "targets",
-    Preset::Required,
+    DefaultValue::Required,
     "list of URLs",
-    "Its instances, such as `http://10.0.0.5:8002`. Requests take turns.",
+    "The instances of the service, such as `http://10.0.0.5:8002`. They take turns.",
 );
 static CONNECT_TIMEOUT: Key =
-    Key::new("connect_timeout", Preset::Value("5s"), "duration", "How long a connection may take to be made.");
-static FORWARD_AUTHORIZATION: Key = Key::new(
+    Key::live("connect_timeout", DefaultValue::Text("5s"), "duration", "How long a connection may take to open.");
+static FORWARD_AUTHORIZATION: Key = Key::live(
     "forward_authorization",
-    Preset::Value("false"),
+    DefaultValue::Text("false"),
     "true or false",
-    "Whether it gets the client's `Authorization`, `X-API-Key` and our cookies too.",
+    "Whether `Authorization`, `X-API-Key` and the cookies of the gateway are forwarded.",
 );
-static HEALTH: Key = Key::new(
+static HEALTH: Key = Key::live(
     "health",
-    Preset::Otherwise("none"),
+    DefaultValue::Described("none"),
     "`{ path, interval }`",
-    "Reserved for active health checks: this version warns that it makes none.",
+    "Reserved for health checks, which this version does not make; it gets a warning.",
 );
 
-/// One for each service.
-pub(crate) static SECTION: Section =
-    Section { name: "upstreams.<name>", keys: &[&TARGETS, &CONNECT_TIMEOUT, &FORWARD_AUTHORIZATION, &HEALTH] };
+/// One section for each service.
+pub(crate) static SECTION: Section = Section {
+    name: "upstreams.<name>",
+    about: "\
+A name is 1 to 64 of `a-z`, `0-9`, `-` and `_`. In the environment a list is separated by commas:
+`PORTCULLIS__UPSTREAMS__PROJECTS__TARGETS=http://10.0.0.5:8002,http://10.0.0.6:8002`.",
+    keys: &[&TARGETS, &CONNECT_TIMEOUT, &FORWARD_AUTHORIZATION, &HEALTH],
+};
 
 pub(crate) fn read(tree: &Table, problems: &mut Problems, warnings: &mut Vec<Notice>) -> Vec<Upstream> {
     let Some(node) = tree.get("upstreams") else { return Vec::new() };
     let Value::Table(entries) = &node.value else {
-        let message = format!("`upstreams` is {}, and should be a section for each upstream", node.value.kind());
+        let message = format!("`upstreams` is {}, but must be a section for each upstream", node.value.kind());
         problems.add(Notice::new(&node.place, message).hint("write [upstreams.projects]"));
         return Vec::new();
     };
@@ -66,8 +71,8 @@ fn read_one(name: &str, node: &Node, problems: &mut Problems, warnings: &mut Vec
     let node = node.structured();
     let mut section = Reader::of(Some(&node), format!("upstreams.{name}"), &SECTION, problems);
     if !is_name(name) {
-        let message = format!("`{name}` cannot be the name of an upstream");
-        let hint = "a name is 1 to 64 characters: letters a-z, digits, - and _";
+        let message = format!("`{name}` is not a valid name of an upstream");
+        let hint = "write 1 to 64 characters: letters a-z, digits, - and _";
         section.problems.add(Notice::new(&node.place, message).hint(hint));
     }
     let upstream = Upstream {
@@ -86,7 +91,10 @@ fn read_one(name: &str, node: &Node, problems: &mut Problems, warnings: &mut Vec
     }
     if let Some(health) = section.node(&HEALTH) {
         let message = format!("this version makes no health checks: {} has no effect", section.path(&HEALTH));
-        warnings.push(Notice::new(&health.place, message).hint("an instance that cannot be reached is answered 502"));
+        warnings.push(
+            Notice::new(&health.place, message)
+                .hint("remove it; a request to an instance that cannot be reached is answered 502"),
+        );
     }
     upstream
 }
@@ -97,16 +105,18 @@ fn is_name(text: &str) -> bool {
 }
 
 fn parse_target(text: &str) -> Result<Url, InvalidInput> {
-    let form = |why: &str| InvalidInput(format!("{why}; a target is http://host:port"));
-    let url = Url::parse(text).map_err(|_| form("it is no URL"))?;
+    let form = |why: &str| InvalidInput(format!("{why}; write http://host:port"));
+    let url = Url::parse(text).map_err(|_| form("this is not a URL"))?;
     match () {
-        () if url.scheme() == "https" => Err(form("this version speaks plain HTTP to upstreams")),
-        () if url.scheme() != "http" => Err(form("it begins with http://")),
-        () if url.host().is_none() => Err(form("it needs a host")),
+        () if url.scheme() == "https" => Err(form("this version connects to upstreams by plain HTTP only")),
+        () if url.scheme() != "http" => Err(form("a target begins with http://")),
+        () if url.host().is_none() => Err(form("the URL has no host")),
         () if url.path() != "/" || url.query().is_some() || url.fragment().is_some() => {
-            Err(form("it has no path; a route's strip_prefix changes paths"))
+            Err(form("the URL must not have a path; use strip_prefix of a route"))
         }
-        () if !url.username().is_empty() || url.password().is_some() => Err(form("it has no user and no password")),
+        () if !url.username().is_empty() || url.password().is_some() => {
+            Err(form("the URL must not have a user or a password"))
+        }
         () => Ok(url),
     }
 }
@@ -125,27 +135,24 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_target_is_refused() {
+    fn an_invalid_target_is_refused() {
         for bad in ["https://x", "ftp://x", "x:80", "http://x/path", "http://u:p@x", "http://x?y=1", "http://"] {
             let said = refused(&format!("[upstreams.p]\ntargets = [{bad:?}]\n"), &[]);
             assert!(said.contains("portcullis.toml:2: upstreams.p.targets"), "{bad}: {said}");
         }
         assert!(refused("[upstreams.p]\n", &[]).contains("portcullis.toml:1: upstreams.p.targets is missing"));
         assert!(refused("[upstreams.p]\ntargets = []\n", &[]).contains("upstreams.p.targets is empty"));
-        assert!(refused("[upstreams.\"P x\"]\ntargets = [\"http://a\"]\n", &[]).contains("`P x` cannot be the name"));
+        assert!(refused("[upstreams.\"P x\"]\ntargets = [\"http://a\"]\n", &[]).contains("`P x` is not a valid name"));
     }
 
     #[test]
-    fn a_health_check_is_told_to_have_no_effect_yet() {
+    fn a_health_check_gets_a_warning() {
         let file = "[upstreams.p]\ntargets = [\"http://a\"]\nhealth = { path = \"/health\", interval = \"5s\" }\n";
         let warnings = settings(file, &[]).warnings;
         assert!(
             warnings[0].to_string().starts_with("portcullis.toml:3: this version makes no health checks"),
             "{warnings:?}"
         );
-        assert!(
-            warnings[1].to_string().starts_with("portcullis.toml:1: no route leads to the upstream p"),
-            "{warnings:?}"
-        );
+        assert!(warnings[1].to_string().starts_with("portcullis.toml:1: no route uses the upstream p"), "{warnings:?}");
     }
 }

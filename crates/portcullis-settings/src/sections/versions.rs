@@ -1,43 +1,44 @@
-//! `[versions.v1]`: which versions of the API are served, and until when.
+//! `[versions.<version>]`: the versions of the API that are served, and until when.
 
 use chrono::DateTime;
 use portcullis_gate::Version;
 use portcullis_model::{InvalidInput, Timestamp};
 
-use crate::engine::key::{Key, Preset, Section};
+use crate::engine::key::{DefaultValue, Key, Section};
 use crate::engine::notice::{Notice, Problems};
 use crate::engine::reader::Reader;
 use crate::engine::tree::{Node, Table, Value};
 
-static DEPRECATED_AT: Key = Key::new(
+static DEPRECATED_AT: Key = Key::live(
     "deprecated_at",
-    Preset::Otherwise("never"),
+    DefaultValue::Described("never"),
     "RFC 3339 date",
-    "From then on answers carry `Deprecation` and a link to the successor.",
+    "The time from which responses carry `Deprecation` and a link to the successor.",
 );
-static SUNSET_AT: Key = Key::new(
+static SUNSET_AT: Key = Key::live(
     "sunset_at",
-    Preset::Otherwise("never"),
+    DefaultValue::Described("never"),
     "RFC 3339 date",
-    "Announced in `Sunset`; from then on the answer is 410.",
+    "The time from which requests are answered 410; `Sunset` announces it.",
 );
-static RELEASED_AT: Key = Key::new(
+static RELEASED_AT: Key = Key::live(
     "released_at",
-    Preset::Otherwise("none"),
+    DefaultValue::Described("none"),
     "RFC 3339 date",
-    "Since when it is served; for `/api/versions`.",
+    "The date of the release, for `/api/versions`.",
 );
-static DOCUMENTATION: Key = Key::new(
+static DOCUMENTATION: Key = Key::live(
     "documentation",
-    Preset::Otherwise("`/api/docs` for v1, else none"),
+    DefaultValue::Described("`/api/docs` for v1, else none"),
     "URL",
-    "Where it is described; for `/api/versions`.",
+    "The address of the documentation, for `/api/versions`.",
 );
-static SUCCESSOR: Key = Key::new("successor", Preset::Otherwise("none"), "version", "The version to move to.");
+static SUCCESSOR: Key = Key::live("successor", DefaultValue::Described("none"), "version", "The version to move to.");
 
-/// One for each version; `v1` is always served.
+/// One section for each version; `v1` is always served.
 pub(crate) static SECTION: Section = Section {
     name: "versions.<version>",
+    about: "`[versions.v1]`, `[versions.v2]` and so on up to `v999`. `v1` is always served.",
     keys: &[&RELEASED_AT, &DOCUMENTATION, &DEPRECATED_AT, &SUNSET_AT, &SUCCESSOR],
 };
 
@@ -45,16 +46,14 @@ pub(crate) fn read(tree: &Table, problems: &mut Problems) -> Vec<Version> {
     let mut versions = vec![Version::current("v1")];
     let Some(node) = tree.get("versions") else { return versions };
     let Value::Table(entries) = &node.value else {
-        let message = format!("`versions` is {}, and should be a section for each version", node.value.kind());
+        let message = format!("`versions` is {}, but must be a section for each version", node.value.kind());
         problems.add(Notice::new(&node.place, message).hint("write [versions.v1]"));
         return versions;
     };
     for (name, node) in entries {
         if !is_version(name) {
-            let message = format!("`{name}` is no version of the API");
-            problems.add(
-                Notice::new(&node.place, message).hint("versions are v1, v2 and so on, up to v999: [versions.v2]"),
-            );
+            let message = format!("`{name}` is not a version of the API");
+            problems.add(Notice::new(&node.place, message).hint("write v1, v2 and so on, up to v999: [versions.v2]"));
             continue;
         }
         let version = read_one(name, node, entries, problems);
@@ -73,7 +72,7 @@ fn read_one(name: &str, node: &Node, all: &Table, problems: &mut Problems) -> Ve
         deprecated_at: section.optional(&DEPRECATED_AT, parse_date),
         sunset_at: section.optional(&SUNSET_AT, parse_date),
         successor: section.optional(&SUCCESSOR, |text| match text {
-            _ if text == name => Err(InvalidInput("a version does not succeed itself".to_owned())),
+            _ if text == name => Err(InvalidInput("name another version: a version cannot succeed itself".to_owned())),
             _ if text == "v1" || all.contains_key(text) => Ok(text.to_owned()),
             _ => Err(InvalidInput(format!("that version is not served; add [versions.{text}]"))),
         }),
@@ -81,12 +80,12 @@ fn read_one(name: &str, node: &Node, all: &Table, problems: &mut Problems) -> Ve
     if let (Some(deprecated), Some(sunset)) = (version.deprecated_at, version.sunset_at)
         && sunset < deprecated
     {
-        section.reject(&SUNSET_AT, "comes before deprecated_at", "a version is deprecated first, and then taken down");
+        section.reject(&SUNSET_AT, "is before deprecated_at", "set sunset_at to deprecated_at or later");
     }
     version
 }
 
-/// `v[1-9][0-9]{0,2}` (contract §2).
+/// Whether a text has the form `v[1-9][0-9]{0,2}` (docs/contract.md, "API versions").
 pub(crate) fn is_version(text: &str) -> bool {
     match text.as_bytes() {
         [b'v', b'1'..=b'9', rest @ ..] => rest.len() <= 2 && rest.iter().all(u8::is_ascii_digit),
@@ -94,19 +93,19 @@ pub(crate) fn is_version(text: &str) -> bool {
     }
 }
 
-/// A URL, or a path of ours.
+/// Parses a URL, or a path of this server.
 fn parse_documentation(text: &str) -> Result<String, InvalidInput> {
     let is_url = url::Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
     if is_url || (text.starts_with('/') && !text.starts_with("//")) {
         return Ok(text.to_owned());
     }
-    Err(InvalidInput("it is a URL that begins with https://, or a path that begins with /".to_owned()))
+    Err(InvalidInput("write a URL that begins with https://, or a path that begins with /".to_owned()))
 }
 
 fn parse_date(text: &str) -> Result<Timestamp, InvalidInput> {
     DateTime::parse_from_rfc3339(text)
         .map(|date| date.to_utc())
-        .map_err(|_| InvalidInput("a date is RFC 3339 with its offset (2027-01-31T00:00:00Z)".to_owned()))
+        .map_err(|_| InvalidInput("write a date as RFC 3339 with its offset (2027-01-31T00:00:00Z)".to_owned()))
 }
 
 #[cfg(test)]
@@ -114,7 +113,7 @@ mod tests {
     use crate::testing::{refused, settings};
 
     #[test]
-    fn a_version_is_served_when_it_is_named_and_v1_always() {
+    fn v1_and_every_named_version_are_served() {
         assert_eq!(settings("", &[]).versions.len(), 1);
         let file = "[versions.v1]\ndeprecated_at = 2027-01-01T00:00:00Z\nsunset_at = \"2027-07-01T00:00:00+02:00\"\nsuccessor = \"v2\"\n[versions.v2]\n";
         let versions = settings(file, &[]).versions;
@@ -123,11 +122,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_version_or_no_date_is_refused_with_its_line() {
+    fn an_invalid_version_or_date_is_refused_with_its_line() {
         let said = refused("[versions.v0]\n[versions.v1]\nsunset_at = \"soon\"\nsuccessor = \"v7\"\n", &[]);
         for part in [
-            "portcullis.toml:1: `v0` is no version",
-            "portcullis.toml:3: versions.v1.sunset_at = \"soon\" cannot be used\n  hint: a date is",
+            "portcullis.toml:1: `v0` is not a version",
+            "portcullis.toml:3: versions.v1.sunset_at = \"soon\" cannot be used\n  hint: write a date",
             "portcullis.toml:4: versions.v1.successor = \"v7\" cannot be used\n  hint: that version is not served; add [versions.v7]",
         ] {
             assert!(said.contains(part), "{part} in {said}");

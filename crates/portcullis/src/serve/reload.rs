@@ -94,10 +94,10 @@ impl Reloader {
     async fn reload(&mut self) -> Result<Reloaded, String> {
         let new = portcullis_settings::load(&self.sources, &portcullis_api::route_specs())
             .map_err(|problems| problems.to_string())?;
-        let secrets = new.keep_secrets(&self.random).map_err(|error| error.to_string())?;
-        // The environment is decided at the start.
-        let new = Settings { environment: self.settings.environment, ..new };
-        let config = gate_config(&new, &secrets, &self.application.metrics).map_err(|error| error.to_string())?;
+        let waiting_for_restart = self.settings.waiting_for_restart(&new);
+        let settings = self.settings.reloaded(new);
+        let secrets = settings.keep_secrets(&self.random).map_err(|error| error.to_string())?;
+        let config = gate_config(&settings, &secrets, &self.application.metrics).map_err(|error| error.to_string())?;
         let replaced = self.application.identity.replace_secrets(secrets.encryption, secrets.jwt.as_ref()).await;
         replaced.map_err(|error| match error.hint() {
             Some(hint) => format!("{error}; {hint}"),
@@ -105,19 +105,19 @@ impl Reloader {
         })?;
         // From here on nothing can fail. Roles come first, because a route may require a new permission; then the
         // upstreams, because a route may name a new one.
-        if new.roles != self.settings.roles {
-            self.application.sessions.set_roles(new.roles.clone());
+        if settings.roles != self.settings.roles {
+            self.application.sessions.set_roles(settings.roles.clone());
         }
-        self.application.front.proxy.swap(upstreams(&new), &self.application.metrics);
+        self.application.front.proxy.swap(upstreams(&settings), &self.application.metrics);
         self.application.front.gate.swap(config);
         let reloaded = Reloaded {
-            routes: new.routes.len(),
-            upstreams: new.upstreams.len(),
-            waiting_for_restart: self.settings.written.waiting_for_restart(&new.written),
-            warnings: new.warnings.iter().map(ToString::to_string).collect(),
+            routes: settings.routes.len(),
+            upstreams: settings.upstreams.len(),
+            waiting_for_restart,
+            warnings: settings.warnings.iter().map(ToString::to_string).collect(),
         };
-        // Later reloads compare with the settings at the start, so that keys that wait for a restart stay listed.
-        self.settings = Settings { written: self.settings.written.clone(), ..new };
+        // The keys that wait for a restart keep their values of the start, so that later reloads list them again.
+        self.settings = settings;
         Ok(reloaded)
     }
 }

@@ -1,4 +1,4 @@
-//! `portcullis check`: the whole configuration, every problem at once.
+//! `portcullis check`: reports every problem at once.
 
 use crate::shell::Shell;
 
@@ -32,14 +32,14 @@ upstream = "projects"
 "#;
 
 #[test]
-fn a_bad_file_is_told_with_lines_and_hints_and_refuses_the_start() {
+fn a_bad_file_is_reported_with_lines_and_prevents_the_start() {
     let shell = Shell::new().file("portcullis.toml", BAD).env("LOG_LEVEL", "verbose");
     let said = shell.run(&["check"]).failed();
     assert!(said.out.is_empty());
     insta::assert_snapshot!("check_bad_file", said.err);
     let started = shell.run(&["serve"]).failed();
     assert_eq!(started.err, said.err);
-    assert!(!shell.path("portcullis-data").exists(), "nothing is made before the settings are good");
+    assert!(!shell.path("portcullis-data").exists(), "nothing is created while the settings have problems");
 }
 
 #[test]
@@ -49,14 +49,14 @@ fn syntax_errors_have_a_line_too() {
 }
 
 #[test]
-fn a_good_configuration_is_summed_up_and_advice_does_not_fail_it() {
+fn valid_settings_are_summed_up_and_advice_does_not_fail() {
     let said = Shell::new().run(&["check"]).ok();
     insta::assert_snapshot!("check_good_out", said.out);
     insta::assert_snapshot!("check_good_err", said.err);
 }
 
 #[test]
-fn programs_get_json() {
+fn the_result_is_also_json() {
     let said = Shell::new().file("portcullis.toml", BAD).run(&["check", "--json"]).failed();
     let document = said.json();
     assert_eq!(document["ok"], false);
@@ -71,7 +71,7 @@ fn programs_get_json() {
 }
 
 #[test]
-fn production_names_what_is_missing_and_what_could_be_safer() {
+fn production_names_missing_settings_and_gives_advice() {
     let shell = Shell::new().env("PORTCULLIS_ENV", "production");
     insta::assert_snapshot!("check_production_missing", shell.run(&["check"]).failed().err);
     let keys = shell.run(&["keys", "init", "--json"]).ok().json();
@@ -83,7 +83,7 @@ fn production_names_what_is_missing_and_what_could_be_safer() {
 }
 
 #[test]
-fn the_named_file_is_the_one_that_is_read() {
+fn the_file_that_is_named_is_read() {
     let shell = Shell::new().file("other.toml", "[sever]\n");
     shell.run(&["check"]).ok();
     let said = shell.run(&["check", "--config", "other.toml"]).failed();

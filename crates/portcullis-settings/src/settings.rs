@@ -1,0 +1,152 @@
+//! The settings as a whole.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use portcullis_gate::{CsrfMode, LimitsConfig, Origin, RouteSpec, SecurityHeaderOptions, Version};
+use portcullis_model::policy::Environment;
+use portcullis_model::{Random, RolePermissions};
+use portcullis_telemetry::MetricsOptions;
+
+use crate::data_folder::{self, DataFolderError, Secrets};
+use crate::engine::changed_keys::SetKeys;
+use crate::engine::notice::Notice;
+use crate::sections::database::Database;
+use crate::sections::demo::Demo;
+use crate::sections::listen::reachable;
+use crate::sections::log::Log;
+use crate::sections::mail::Mail;
+use crate::sections::password::Password;
+use crate::sections::redis::Redis;
+use crate::sections::registration::Registration;
+use crate::sections::routes::Route;
+use crate::sections::secrets::ConfiguredSecrets;
+use crate::sections::server::Server;
+use crate::sections::session::Session;
+use crate::sections::upstreams::Upstream;
+
+/// All settings, checked.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The environment: `PORTCULLIS_ENV`, else `NODE_ENV`, else development.
+    pub environment: Environment,
+    /// The absolute path of the folder for SQLite's file and the secrets made in development. It may not exist yet.
+    pub data_dir: PathBuf,
+    /// The settings file, if one was read.
+    pub config_file: Option<PathBuf>,
+    /// The section `[server]`.
+    pub server: Server,
+    /// The section `[database]`.
+    pub database: Database,
+    /// How long entries of the audit log are kept (`audit.keep`); `None` for ever.
+    pub audit_kept: Option<Duration>,
+    /// The section `[headers]`.
+    pub headers: SecurityHeaderOptions,
+    /// The section `[mail]`, if a mail server is set.
+    pub mail: Option<Mail>,
+    /// The section `[redis]`, if a Redis server is set.
+    pub redis: Option<Redis>,
+    /// The section `[secrets]`.
+    pub secrets: ConfiguredSecrets,
+    /// The section `[session]`.
+    pub session: Session,
+    /// The section `[registration]`.
+    pub registration: Registration,
+    /// The section `[password]`.
+    pub password: Password,
+    /// The section `[demo]`, if the demo account is enabled.
+    pub demo: Option<Demo>,
+    /// The requests that need a CSRF token (`csrf.mode`).
+    pub csrf_mode: CsrfMode,
+    /// The origins whose pages may read responses (`cors.allowed_origins`).
+    pub allowed_origins: Vec<String>,
+    /// The section `[limits]`; every limit is `None` when `limits.enabled` is false.
+    pub limits: LimitsConfig,
+    /// The sections `[versions.<version>]`; `v1` is always there.
+    pub versions: Vec<Version>,
+    /// The section `[metrics]`.
+    pub metrics: MetricsOptions,
+    /// The section `[log]`.
+    pub log: Log,
+    /// The permissions of each role: the built-in ones and those of the section `[roles]`.
+    pub roles: RolePermissions,
+    /// The sections `[upstreams.<name>]`.
+    pub upstreams: Vec<Upstream>,
+    /// The list `[[routes]]`.
+    pub routes: Vec<Route>,
+    /// The keys that were set, to tell at a reload which of them changed.
+    pub set_keys: SetKeys,
+    /// Probable mistakes, shown at the start and by `portcullis check`.
+    pub warnings: Vec<Notice>,
+    /// Ways to make the installation safer, shown by `portcullis check`.
+    pub advice: Vec<Notice>,
+}
+
+impl Settings {
+    /// Returns the proxied routes as the route table takes them. They collide neither with each other nor with the
+    /// built-in endpoints.
+    pub fn route_specs(&self) -> Vec<RouteSpec> {
+        self.routes.iter().map(Route::spec).collect()
+    }
+
+    /// Returns the origin of `PUBLIC_URL`.
+    pub fn public_origin(&self) -> Option<Origin> {
+        self.server.public_url.as_ref().and_then(Origin::of)
+    }
+
+    /// Returns the beginning of links, without a slash at the end: `PUBLIC_URL`, else the address it listens on.
+    pub fn base_url(&self) -> String {
+        match &self.server.public_url {
+            Some(url) => url.as_str().trim_end_matches('/').to_owned(),
+            None => format!("http://{}", reachable(self.server.listen)),
+        }
+    }
+
+    /// Returns the secrets in force. In development missing ones are read from the data folder, or made there; the folder
+    /// is made when it is needed.
+    ///
+    /// # Errors
+    /// When the folder or a file in it cannot be made, read or written.
+    pub fn keep_secrets(&self, random: &Random) -> Result<Secrets, DataFolderError> {
+        data_folder::keep_secrets(self, random)
+    }
+
+    /// Returns the settings in force after a reload: the live keys as `read` has them, all others as they were at the
+    /// start. A key that is declared live has its value taken here; a test compares the two.
+    #[must_use]
+    pub fn reloaded(&self, read: Self) -> Self {
+        Self {
+            server: Server {
+                public_url: read.server.public_url,
+                trusted_proxies: read.server.trusted_proxies,
+                max_body: read.server.max_body,
+                body_timeout: read.server.body_timeout,
+                ..self.server.clone()
+            },
+            headers: read.headers,
+            secrets: read.secrets,
+            csrf_mode: read.csrf_mode,
+            allowed_origins: read.allowed_origins,
+            limits: read.limits,
+            versions: read.versions,
+            roles: read.roles,
+            upstreams: read.upstreams,
+            routes: read.routes,
+            warnings: read.warnings,
+            advice: read.advice,
+            ..self.clone()
+        }
+    }
+
+    /// Names the keys whose values differ in `read` and wait for a restart, sorted. `self` holds the settings of the start.
+    pub fn waiting_for_restart(&self, read: &Self) -> Vec<String> {
+        let mut waiting = self.set_keys.waiting_for_restart(&read.set_keys);
+        // Its default follows `server.public_url`, which is live.
+        let issuer = "session.issuer".to_owned();
+        if self.session.issuer != read.session.issuer && !waiting.contains(&issuer) {
+            waiting.push(issuer);
+            waiting.sort();
+        }
+        waiting
+    }
+}
