@@ -1,5 +1,4 @@
-//! The command line: what can be asked for, and the one place where an outcome
-//! becomes an exit code: 0 ok, 1 failed, 2 not understood.
+//! The command line: its commands and options, and the one place that sets the exit code: 0 done, 1 failed, 2 wrong usage.
 
 mod audit;
 mod check;
@@ -25,7 +24,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use output::Failure;
 use portcullis_settings::{Flags, Settings, Sources};
 
-/// A gateway that signs people in, guards every request and carries it to your services.
+/// A gateway that signs users in, checks every request and forwards it to your services.
 #[derive(Debug, Parser)]
 #[command(name = "portcullis", version, max_term_width = 100, after_help = EXAMPLES)]
 struct Cli {
@@ -38,36 +37,36 @@ struct Cli {
 const EXAMPLES: &str = "\
 Examples:
   portcullis serve                          start with no configuration, on http://127.0.0.1:8000
-  portcullis check                          read the whole configuration, say what is wrong
-  portcullis routes                         which paths go where, and what they ask for
+  portcullis check                          check all settings and report every problem
+  portcullis routes                         list the routes, their upstreams and their requirements
   portcullis keys init --output gate.env    make the secrets that production needs
 
 Settings come from flags, the environment, portcullis.toml and defaults, in this order.
-Exit codes: 0 done, 1 failed, 2 not understood.";
+Exit codes: 0 done, 1 failed, 2 wrong usage.";
 
-/// Options that every command takes.
+/// The options of every command.
 #[derive(Args, Debug)]
 struct Common {
-    /// The settings file [default: portcullis.toml in the working folder, if there is one]
+    /// The settings file [default: portcullis.toml in the working folder, if it exists]
     #[arg(long, global = true, value_name = "FILE", help_heading = "Settings")]
     config: Option<PathBuf>,
-    /// Where SQLite's file and development's secrets live [default: portcullis-data]
+    /// The folder for SQLite's file and the secrets made in development [default: portcullis-data]
     #[arg(long, global = true, value_name = "FOLDER", help_heading = "Settings")]
     data_dir: Option<PathBuf>,
 }
 
-/// Where the gateway listens.
+/// The address that the gateway listens on.
 #[derive(Args, Debug, Default)]
 struct Listen {
     /// The address to listen on, an IP address or localhost [default: 127.0.0.1; in production 0.0.0.0]
     #[arg(long, value_name = "ADDRESS", help_heading = "Settings")]
     host: Option<String>,
-    /// The port to listen on; 0 takes a free one [default: 8000]
+    /// The port to listen on; 0 takes a free port [default: 8000]
     #[arg(long, value_name = "PORT", help_heading = "Settings")]
     port: Option<u16>,
 }
 
-/// How results are written.
+/// The form of the result.
 #[derive(Args, Clone, Copy, Debug)]
 struct Format {
     /// Print JSON, for programs
@@ -79,7 +78,7 @@ struct Format {
 enum Command {
     /// Start the gateway
     #[command(after_help = "\
-With no configuration it keeps its data in ./portcullis-data, makes its own secrets, listens on
+Without settings it keeps its data in ./portcullis-data, makes its own secrets, listens on
 loopback only, and prints a one-time link for the first administrator.
 
 Examples:
@@ -87,11 +86,11 @@ Examples:
   PORT=9000 portcullis serve
   portcullis serve --config /etc/portcullis.toml --host 0.0.0.0
 
-It stops on SIGTERM or Ctrl-C, after open requests have ended.")]
+SIGTERM and Ctrl-C stop it gracefully: open requests may finish first.")]
     Serve(Listen),
-    /// Read the whole configuration and say what is wrong with it
+    /// Check all settings and report every problem
     #[command(after_help = "\
-Nothing is started and nothing is made. Every problem is told at once, with its line and a hint;
+Nothing is started or created. Every problem is reported at once, with its line and a hint;
 warnings and advice do not fail the check.
 
 Examples:
@@ -99,62 +98,62 @@ Examples:
   PORTCULLIS_ENV=production portcullis check --config /etc/portcullis.toml
   portcullis check --json | jq '.problems[] | .place'")]
     Check(Format),
-    /// Print the table of routes: built-in endpoints and yours
+    /// List the routes: the built-in endpoints and yours
     #[command(after_help = "\
 Examples:
   portcullis routes
   portcullis routes --json | jq '.routes[] | select(.auth == \"none\") | .path'")]
     Routes(Format),
-    /// Say what would become of a request, phase by phase, and why
+    /// Show what the gate would decide about a request, phase by phase, and why
     #[command(after_help = "\
-By the settings at hand, which need not be those of the running gateway. Nothing is sent, counted or
-changed. Credentials in headers are checked and never printed.
+It uses the settings on disk, which may differ from those of the running gateway. Nothing is sent,
+counted or changed. Credentials in headers are checked and never printed.
 
 Examples:
   portcullis explain GET /api/v1/users --as ada@example.com
   portcullis explain POST /api/v1/projects --as nobody -H 'Origin: https://app.example.com'
   portcullis explain GET '/api/projects?page=2' -H 'Accept-Version: v2' --address 203.0.113.7 --json")]
     Explain(explain::Arguments),
-    /// Show how somebody stands with the limits of the running gateway, and forgive
+    /// Show and reset rate limits of the running gateway
     #[command(subcommand)]
     Limits(control::Limits),
-    /// Have the running gateway read its settings anew
+    /// Make the running gateway read its settings again
     #[command(after_help = "\
-They are checked whole and put in force in one step; what cannot be used changes nothing. Open
-connections and streams go on. The same as SIGHUP, but it tells what came of it.
+The settings are checked as a whole and put in force in one step; if there is a problem, the old ones
+stay in force. Open connections and streams are not interrupted. SIGHUP does the same, but this
+command prints the result, and names changed keys that wait for a restart.
 
 Examples:
   portcullis reload
   portcullis check && portcullis reload")]
     Reload(Format),
-    /// Show, plan and change the database's schema
+    /// Show, plan and change the schema of the database
     #[command(subcommand)]
     Migrate(migrate::Command),
     /// Move everything to another database, such as from SQLite to PostgreSQL
     #[command(after_help = "\
-Every table is read in one consistent snapshot, carried in batches, and compared at the end by count
-and checksum. What is written to the source after the snapshot is not carried: stop its server first.
-Interrupted, it goes on where it stopped when it is run again.
+Every table is read in one consistent snapshot, copied in batches, and compared at the end by count
+and checksum. Writes to the source after the snapshot are not copied: stop its server first. After an
+interruption, run the command again: it continues where it stopped.
 
-Arguments can be seen by everybody on the machine: leave a password out of the address and set
-PGPASSWORD.
+Every user of the machine can see the arguments: leave the password out of the URL and set PGPASSWORD.
 
 Examples:
   portcullis move --from sqlite:///var/lib/portcullis/portcullis.db \\
     --to postgres://gate@db.example:5432/gate")]
     Move(transfer::Arguments),
-    /// Make, list and recover accounts
+    /// Create, list, change and recover users
     #[command(subcommand)]
     Users(users::Command),
-    /// Write the audit log out
+    /// Export the audit log
     #[command(subcommand)]
     Audit(audit::Command),
     /// Make secrets; list, rotate and retire the keys that sign access tokens
     #[command(subcommand)]
     Keys(keys::Command),
-    /// Ask a running gateway whether it is ready
+    /// Check whether a running gateway is ready
     #[command(after_help = "\
-It asks /api/health/ready on the configured address. Exit code 0 means ready.
+It requests /api/health/ready on the configured address. Exit code 0 means ready.
 
 Examples:
   portcullis healthcheck
@@ -172,12 +171,12 @@ Examples:
     },
 }
 
-/// Runs what the arguments ask for.
+/// Runs the command that the arguments name, and returns the exit code of the process.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version are no errors to clap's exit code; a closed terminal is none to ours.
+            // clap reports help and version as errors with exit code 0; a closed terminal is ignored.
             let _ = error.print();
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
@@ -223,7 +222,7 @@ impl Common {
     fn sources(self, listen: Listen) -> Result<Sources, Failure> {
         let flags = Flags { config: self.config, host: listen.host, port: listen.port, data_dir: self.data_dir };
         Sources::from_process(flags).map_err(|error| {
-            Failure::new(format!("the working folder cannot be used: {error}")).hint("change to a folder that exists")
+            Failure::new(format!("the working folder cannot be read: {error}")).hint("change to a folder that exists")
         })
     }
 
@@ -249,7 +248,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_is_consistent() {
+    fn the_definition_of_the_command_line_is_consistent() {
         Cli::command().debug_assert();
     }
 }

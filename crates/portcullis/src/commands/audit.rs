@@ -1,4 +1,4 @@
-//! `portcullis audit export`: the audit log as lines for programs.
+//! `portcullis audit export`: prints the audit log as JSON lines.
 
 use std::io::Write as _;
 
@@ -14,9 +14,9 @@ use portcullis_settings::Settings;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Write the audit log out, oldest first, one JSON object a line
+    /// Print the audit log, oldest first, one JSON object a line
     #[command(after_help = "\
-Lines stay in the database until audit.keep is over.
+Events stay in the database for audit.keep.
 
 Examples:
   portcullis audit export --from 2026-01-01T00:00:00Z --to 2026-02-01T00:00:00Z > january.ndjson
@@ -26,24 +26,24 @@ Examples:
 
 #[derive(clap::Args, Debug)]
 pub(super) struct Export {
-    /// Not before this time (RFC 3339)
+    /// Only events at or after this time (RFC 3339)
     #[arg(long, value_name = "TIME")]
     from: Option<Timestamp>,
-    /// Before this time (RFC 3339)
+    /// Only events before this time (RFC 3339)
     #[arg(long, value_name = "TIME")]
     to: Option<Timestamp>,
-    /// Only what this person did, or what was done to their account
+    /// Only events that this user caused, or that concern this user
     #[arg(long, value_name = "ID")]
     user: Option<UserId>,
-    /// Only this action
+    /// Only events with this action
     #[arg(long)]
     action: Option<String>,
-    /// Only success or failure
+    /// Only events with this outcome: success or failure
     #[arg(long)]
     outcome: Option<Outcome>,
 }
 
-/// Lines that are read at once.
+/// The most events that are read at a time.
 const PAGE: u64 = 1000;
 
 pub(super) fn run(settings: &Settings, command: Command) -> Result<(), Failure> {
@@ -62,7 +62,7 @@ async fn export(identity: &Identity, arguments: Export) -> Result<(), Failure> {
         let Some(end) = page.last() else { break };
         last = Some((end.at, end.id));
         for record in &page {
-            // A reader that went away (`| head`) is no failure.
+            // A closed pipe (`| head`) is not a failure.
             if writeln!(out, "{}", record_json(record)).is_err() {
                 return Ok(());
             }

@@ -1,4 +1,4 @@
-//! `portcullis check`: the whole configuration, without starting anything.
+//! `portcullis check`: checks all settings without starting anything.
 
 use serde_json::json;
 
@@ -45,7 +45,7 @@ fn summary(settings: &Settings) -> String {
     };
     let file = settings.config_file.as_ref().map_or_else(|| "no file".to_owned(), |file| file.display().to_string());
     format!(
-        "The settings are good: {}, {file}, listening on {}, {}, {}, {}.\n",
+        "The settings are valid: {}, {file}, listening on {}, {}, {}, {}.\n",
         settings.environment.as_str(),
         settings.server.listen,
         settings.database.url.engine(),

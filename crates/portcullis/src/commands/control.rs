@@ -1,4 +1,4 @@
-//! `portcullis reload` and `portcullis limits`: asking the running gateway over the socket in its data folder.
+//! `portcullis reload` and `portcullis limits`: requests to the running gateway over its control socket.
 
 use std::io::{Read, Write};
 use std::net::IpAddr;
@@ -14,14 +14,15 @@ use super::table;
 use crate::serve::Reloaded;
 use portcullis_settings::Settings;
 
-/// A gateway that takes longer has other troubles.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long the gateway may take to respond.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Limits {
-    /// Show the limits in force, and how somebody stands with them
+    /// Show the limits in force, or the state of the limits of one address, user or API key
     #[command(after_help = "\
-Without anybody named it lists the limits. Counts of a process without Redis are that process's own.
+Without an option it lists the limits. Without Redis each process counts for itself, and this shows
+the counts of the running one.
 
 Examples:
   portcullis limits show
@@ -29,21 +30,21 @@ Examples:
   portcullis limits show --user ada@example.com --json")]
     Show {
         #[command(flatten)]
-        whom: Whom,
+        subject: LimitSubject,
         #[command(flatten)]
         format: Format,
     },
-    /// Forget what somebody has spent
+    /// Reset the limits of one address, user or API key
     #[command(after_help = "\
-It is written to the audit log.
+The reset is written to the audit log.
 
 Examples:
   portcullis limits reset --address 203.0.113.7
   portcullis limits reset --user ada@example.com --name route")]
     Reset {
         #[command(flatten)]
-        whom: Whom,
-        /// Only limits of this name
+        subject: LimitSubject,
+        /// Reset only the limits with this name
         #[arg(long)]
         name: Option<String>,
         #[command(flatten)]
@@ -51,22 +52,22 @@ Examples:
     },
 }
 
-/// Somebody whom limits count.
+/// The address, user or API key whose limits are meant.
 #[derive(Args, Debug)]
 #[group(multiple = false)]
-pub(super) struct Whom {
-    /// A client's address; of IPv6 its /64 counts
+pub(super) struct LimitSubject {
+    /// The address of a client; an IPv6 address stands for its /64
     #[arg(long, value_name = "ADDRESS")]
     address: Option<IpAddr>,
-    /// E-mail address or id of an account
-    #[arg(long, value_name = "PERSON")]
+    /// The e-mail address or id of a user
+    #[arg(long, value_name = "USER")]
     user: Option<String>,
-    /// Id of an API key
+    /// The id of an API key
     #[arg(long, value_name = "ID")]
     api_key: Option<String>,
 }
 
-impl Whom {
+impl LimitSubject {
     fn query(&self) -> form_urlencoded::Serializer<'static, String> {
         let mut query = form_urlencoded::Serializer::new(String::new());
         if let Some(address) = self.address {
@@ -81,7 +82,7 @@ impl Whom {
         query
     }
 
-    fn is_nobody(&self) -> bool {
+    fn is_empty(&self) -> bool {
         self.address.is_none() && self.user.is_none() && self.api_key.is_none()
     }
 }
@@ -96,7 +97,10 @@ pub(super) fn reload(settings: &Settings, format: Format) -> Result<(), Failure>
     let Reloaded { routes, upstreams, waiting_for_restart, warnings } = reloaded;
     let mut text = format!("The settings are in force: {routes} routes, {upstreams} upstreams.\n");
     if !waiting_for_restart.is_empty() {
-        text.push_str(&format!("At the next start only: {}.\n", waiting_for_restart.join(", ")));
+        text.push_str(&format!(
+            "These changed keys take effect at the next start: {}.\n",
+            waiting_for_restart.join(", ")
+        ));
     }
     for warning in warnings {
         text.push_str(&format!("warning: {warning}\n"));
@@ -107,19 +111,21 @@ pub(super) fn reload(settings: &Settings, format: Format) -> Result<(), Failure>
 
 pub(super) fn limits(settings: &Settings, command: Limits) -> Result<(), Failure> {
     match command {
-        Limits::Show { whom, format } => {
-            let answer = ask(settings, "GET", &format!("/limits?{}", whom.query().finish()))?;
+        Limits::Show { subject, format } => {
+            let answer = ask(settings, "GET", &format!("/limits?{}", subject.query().finish()))?;
             if format.json {
                 print_json(&answer);
             } else {
                 show(&answer);
             }
         }
-        Limits::Reset { whom, name, format } => {
-            if whom.is_nobody() {
-                return Err(Failure::new("it must be said whose limits").hint("add --address, --user or --api-key"));
+        Limits::Reset { subject, name, format } => {
+            if subject.is_empty() {
+                return Err(
+                    Failure::new("no address, user or API key is named").hint("specify --address, --user or --api-key")
+                );
             }
-            let mut query = whom.query();
+            let mut query = subject.query();
             if let Some(name) = &name {
                 query.append_pair("name", name);
             }
@@ -128,8 +134,8 @@ pub(super) fn limits(settings: &Settings, command: Limits) -> Result<(), Failure
                 print_json(&answer);
             } else {
                 let everywhere = answer["everywhere"] == true;
-                let where_ = if everywhere { "" } else { " in this process; Redis could not be reached" };
-                print(&format!("Forgotten, of {} limits{where_}.\n", answer["limits"]));
+                let scope = if everywhere { "" } else { " in this process only, because Redis could not be reached" };
+                print(&format!("Reset {} limits{scope}.\n", answer["limits"]));
             }
         }
     }
@@ -146,7 +152,7 @@ fn show(answer: &Value) {
         return;
     };
     if standings.is_empty() {
-        print("Nothing was spent of any limit.\n");
+        print("No request was counted against a limit.\n");
         return;
     }
     let row = |standing: &Value| {
@@ -159,17 +165,18 @@ fn show(answer: &Value) {
         ]
     };
     let rows: Vec<_> = standings.iter().map(row).collect();
-    print(&table::render(&["NAME", "RATE", "LEFT", "WHOLE IN", "ROUTE"], &rows));
+    print(&table::render(&["NAME", "RATE", "REMAINING", "RESET IN", "ROUTE"], &rows));
 }
 
-/// Asks the running gateway, and gives its answer.
+/// Sends a request to the running gateway and returns the body of its response.
 fn ask(settings: &Settings, method: &str, target: &str) -> Result<Value, Failure> {
     let Some(path) = &settings.server.control_socket else {
-        return Err(Failure::new("server.control_socket is off").hint("the HTTP API can be asked: /api/v1/gateway"));
+        return Err(Failure::new("server.control_socket is off")
+            .hint("use the HTTP API under /api/v1/gateway, or set server.control_socket"));
     };
     let exchange = || -> std::io::Result<String> {
         let mut stream = UnixStream::connect(path)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(RESPONSE_TIMEOUT))?;
         let request = format!("{method} {target} HTTP/1.1\r\nHost: control\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes())?;
         let mut answer = String::new();
@@ -178,15 +185,15 @@ fn ask(settings: &Settings, method: &str, target: &str) -> Result<Value, Failure
     };
     let answer = exchange().map_err(|error| {
         Failure::new(format!("no gateway answers at {}: {error}", path.display()))
-            .hint("is it running, with the same settings and as this user? --data-dir and server.control_socket choose the place")
+            .hint("check that it runs with the same settings and as this user; --data-dir and server.control_socket name the socket")
     })?;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
     let value: Value = serde_json::from_str(body)
-        .map_err(|_| Failure::new(format!("what answers at {} is no gateway", path.display())))?;
+        .map_err(|_| Failure::new(format!("the process that answers at {} is not a gateway", path.display())))?;
     if head.starts_with("HTTP/1.1 200") {
         return Ok(value);
     }
-    let why = value["error"].as_str().unwrap_or("it did not say why");
-    // Problems of settings are several lines, each with its place and hint.
+    let why = value["error"].as_str().unwrap_or("it gave no reason");
+    // Problems of settings have several lines, each with its place and hint.
     Err(Failure::new(if why.contains('\n') { format!("the gateway refused:\n{why}") } else { why.to_owned() }))
 }

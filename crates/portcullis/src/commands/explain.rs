@@ -1,5 +1,5 @@
-//! `portcullis explain`: what would become of a request, by the settings at hand. Nothing is sent and nothing is
-//! counted; the database is opened only when it must be known who calls.
+//! `portcullis explain`: what the gate would decide about a request, by the settings on disk. Nothing is sent or counted.
+//! The database is opened only when a user or a credential has to be looked up.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,15 +19,15 @@ use portcullis_settings::Settings;
 pub(super) struct Arguments {
     /// The method, such as GET
     method: String,
-    /// The path or address, such as /api/v1/projects/7
+    /// The path or URL, such as /api/v1/projects/7
     url: String,
-    /// Who calls: an e-mail address or id, or "nobody" [default: whoever the headers say]
-    #[arg(long = "as", value_name = "PERSON")]
-    person: Option<String>,
-    /// A header of the request, "Name: value"; several times for more
+    /// The user who sends it: an e-mail address or id, or "nobody" [default: by the credential in the headers]
+    #[arg(long = "as", value_name = "USER")]
+    user: Option<String>,
+    /// A header of the request, "Name: value"; can be repeated
     #[arg(short = 'H', long = "header", value_name = "HEADER")]
     headers: Vec<String>,
-    /// The address that connects
+    /// The address of the client
     #[arg(long, value_name = "ADDRESS", default_value_t = THIS_MACHINE)]
     address: IpAddr,
     #[command(flatten)]
@@ -35,23 +35,26 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(settings: &Settings, arguments: Arguments) -> Result<(), Failure> {
-    let Arguments { method, url, person, headers, address, format } = arguments;
+    let Arguments { method, url, user, headers, address, format } = arguments;
     let mut rehearsal = portcullis_api::rehearsal(&method, &url, &headers, address)
         .map_err(|problems| Failure::new(problems.join("; ")).hint("portcullis explain GET /api/v1/users"))?;
-    if person.as_deref() == Some(NOBODY) {
+    if user.as_deref() == Some(NOBODY) {
         rehearsal.caller = RehearsedCaller::Nobody;
     }
-    let says_who = ["authorization", "cookie", "x-api-key"].iter().any(|name| rehearsal.headers.contains_key(*name));
-    let document = match person.filter(|person| person != NOBODY) {
-        None if !says_who || matches!(rehearsal.caller, RehearsedCaller::Nobody) => alone(settings, &rehearsal)?,
-        person => {
+    let has_credential =
+        ["authorization", "cookie", "x-api-key"].iter().any(|name| rehearsal.headers.contains_key(*name));
+    let document = match user.filter(|user| user != NOBODY) {
+        None if !has_credential || matches!(rehearsal.caller, RehearsedCaller::Nobody) => {
+            without_database(settings, &rehearsal)?
+        }
+        user => {
             let mut document = Value::Null;
             with_identity(settings, async |identity| {
-                if let Some(person) = &person {
-                    let known = identity.stand_in(person).await.map_err(|error| Failure::of_error(&error))?;
+                if let Some(user) = &user {
+                    let known = identity.stand_in(user).await.map_err(|error| Failure::of_error(&error))?;
                     let session = known.ok_or_else(|| {
-                        Failure::new(format!("no account that may sign in has the id or e-mail address {person:?}"))
-                            .hint("portcullis users list shows who there is")
+                        Failure::new(format!("no active user has the id or e-mail address {user:?}"))
+                            .hint("`portcullis users list` lists the users")
                     })?;
                     rehearsal.caller = RehearsedCaller::SignedIn(Arc::new(session));
                 }
@@ -71,8 +74,8 @@ pub(super) fn run(settings: &Settings, arguments: Arguments) -> Result<(), Failu
     Ok(())
 }
 
-/// Without anybody to look up.
-fn alone(settings: &Settings, rehearsal: &Rehearsal) -> Result<Value, Failure> {
+/// Judges a request for which no user has to be looked up.
+fn without_database(settings: &Settings, rehearsal: &Rehearsal) -> Result<Value, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .map_err(|error| Failure::new(format!("the command cannot be run: {error}")))?;
@@ -81,7 +84,7 @@ fn alone(settings: &Settings, rehearsal: &Rehearsal) -> Result<Value, Failure> {
     Ok(explanation_json(rehearsal, &explanation))
 }
 
-/// A line for each phase, and the verdict.
+/// Renders a line for each phase, then the verdict.
 fn text(document: &Value) -> String {
     let word = |key: &str| document[key].as_str().unwrap_or("-").to_owned();
     let mut text = format!("{} {} from {}\n", word("method"), word("path"), word("address"));
@@ -93,9 +96,9 @@ fn text(document: &Value) -> String {
         text.push('\n');
     }
     if document["verdict"] == "permitted" {
-        text.push_str(&format!("It would be let through, to {}.\n", word("destination")));
+        text.push_str(&format!("It would be permitted and go to {}.\n", word("destination")));
     } else if document["status"] == 204 {
-        text.push_str("It is a CORS preflight: the gate answers it itself, with 204.\n");
+        text.push_str("It is a CORS preflight, which the gate answers itself with 204.\n");
     } else {
         let (status, code) = (&document["status"], word("code"));
         text.push_str(&format!("It would be refused: {status} {code}. {}\n", word("message")));

@@ -1,4 +1,4 @@
-//! `portcullis healthcheck`: for containers and scripts, without curl.
+//! `portcullis healthcheck`: a readiness check for containers and scripts that have no curl.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -11,8 +11,8 @@ use super::output::{Failure, print, print_json};
 use super::{Format, Listen};
 use portcullis_settings::{Settings, reachable};
 
-/// A server that takes longer is not ready.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the gateway may take to respond.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[derive(Args, Debug)]
 pub(super) struct Arguments {
@@ -25,11 +25,11 @@ pub(super) struct Arguments {
 pub(super) fn run(settings: &Settings, format: Format) -> Result<(), Failure> {
     let address = reachable(settings.server.listen);
     if address.port() == 0 {
-        return Err(Failure::new("the port is 0: the gateway takes a free one, and nobody else knows which")
-            .hint("name the port with PORT or --port"));
+        return Err(Failure::new("the port is 0, so the gateway takes a free port that this command does not know")
+            .hint("name the port of the gateway with PORT or --port"));
     }
-    let introduction: &[u8] = if settings.server.proxy_protocol { &portcullis_edge::LOCAL_HEADER } else { &[] };
-    let answer = ask(address, introduction);
+    let proxy_header: &[u8] = if settings.server.proxy_protocol { &portcullis_edge::LOCAL_HEADER } else { &[] };
+    let answer = ask(address, proxy_header);
     let status = answer.as_ref().ok().copied();
     if format.json {
         print_json(&json!({ "ready": status == Some(200), "status": status, "address": address.to_string() }));
@@ -42,26 +42,26 @@ pub(super) fn run(settings: &Settings, format: Format) -> Result<(), Failure> {
             Ok(())
         }
         Ok(status) => Err(Failure::new(format!("the gateway at http://{address} is not ready: it answered {status}"))
-            .hint("it is starting, stopping, or cannot reach its database; its log says which")),
-        Err(error) => Err(Failure::new(format!("the gateway at http://{address} cannot be asked: {error}"))
-            .hint("is it running, and on this address? HOST, PORT, --host and --port choose it")),
+            .hint("it is starting, stopping, or cannot reach its database; see its log")),
+        Err(error) => Err(Failure::new(format!("the gateway at http://{address} cannot be reached: {error}"))
+            .hint("check that it runs and listens on this address; HOST, PORT, --host and --port name it")),
     }
 }
 
-/// The status of `GET /api/health/ready`.
-fn ask(address: SocketAddr, introduction: &[u8]) -> io::Result<u16> {
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    // Formatted first: written piece by piece, each piece would be a packet of its own.
+/// Requests `/api/health/ready` and returns the status.
+fn ask(address: SocketAddr, proxy_header: &[u8]) -> io::Result<u16> {
+    let mut stream = TcpStream::connect_timeout(&address, RESPONSE_TIMEOUT)?;
+    stream.set_read_timeout(Some(RESPONSE_TIMEOUT))?;
+    stream.set_write_timeout(Some(RESPONSE_TIMEOUT))?;
+    // Sent in one write, because each write would be a packet of its own.
     let request = format!("GET /api/health/ready HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    stream.write_all(&[introduction, request.as_bytes()].concat())?;
-    // "HTTP/1.1 200" (RFC 9112 §4); the rest is of no interest.
+    stream.write_all(&[proxy_header, request.as_bytes()].concat())?;
+    // "HTTP/1.1 200" (RFC 9112 §4); the rest of the response is not needed.
     let mut start = [0u8; 12];
     stream.read_exact(&mut start)?;
     let text = std::str::from_utf8(&start).ok().and_then(|text| text.strip_prefix("HTTP/1."));
     let status = text.and_then(|text| text.get(2..)).and_then(|text| text.parse().ok());
-    status.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "what answers there is no HTTP server"))
+    status.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the server there does not speak HTTP"))
 }
 
 #[cfg(test)]
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn the_status_line_decides() {
+    fn the_status_line_is_read() {
         assert_eq!(answered("HTTP/1.1 200 OK\r\n\r\n").expect("HTTP"), 200);
         assert_eq!(answered("HTTP/1.1 503 Service Unavailable\r\n\r\n").expect("HTTP"), 503);
         assert!(answered("SSH-2.0-OpenSSH_9.9\r\n").is_err());

@@ -1,11 +1,11 @@
-//! Identity over the configured database, for commands that change accounts and keys.
+//! Access to identity over the configured database, for commands that change users and keys.
 
 use portcullis_identity::Identity;
 
 use super::output::Failure;
 use portcullis_settings::Settings;
 
-/// Opens it, works with it, and closes it.
+/// Opens identity, runs `work` with it, and closes the database.
 pub(super) fn with_identity(
     settings: &Settings,
     work: impl AsyncFnOnce(&Identity) -> Result<(), Failure>,

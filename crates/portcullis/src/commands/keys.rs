@@ -20,8 +20,8 @@ use portcullis_settings::{Settings, new_secret};
 pub(super) enum Command {
     /// Make CSRF_SECRET and ENCRYPTION_KEY, as lines for an environment file
     #[command(after_help = "\
-Make them once, give every replica the same, and keep them as long as the database: what
-ENCRYPTION_KEY sealed cannot be opened without it. Each is 32 random bytes in hexadecimal.
+Make them once, give every replica the same, and keep them as long as the database: values that
+ENCRYPTION_KEY has sealed cannot be opened without it. Each is 32 random bytes in hexadecimal.
 
 Examples:
   portcullis keys init --output gate.env
@@ -30,35 +30,35 @@ Examples:
     Init(Init),
     /// List the keys that sign access tokens
     #[command(after_help = "\
-A key is `next` until it signs, `signing`, `checking` while tokens of it may be good, `spent` when
-none can be, and `retired`.
+A key is `next` before it signs, then `signing`; after that it is `checking` while tokens that it
+signed may be valid, `spent` when none can be, and `retired`.
 
 Examples:
   portcullis keys list
   portcullis keys list --json | jq -r '.keys[] | select(.phase == \"spent\") | .kid'")]
     List(Format),
-    /// Make the key that signs access tokens next
+    /// Make the next key that signs access tokens
     #[command(after_help = "\
-It signs a minute later, when every replica and every reader of the JWKS knows it. What the key
-before it signed stays good. Once that is spent, retire it.
+The new key signs a minute later, when every replica and every reader of the JWKS knows it. Tokens
+of the key before it stay valid. Retire that key when it is spent.
 
 Examples:
   portcullis keys rotate
   portcullis keys rotate --algorithm ES256")]
     Rotate(Rotate),
-    /// From now on refuse what a key has signed
+    /// Refuse all tokens that a key has signed, from now on
     #[command(after_help = "\
-A key whose tokens may still be good is refused, unless you say --force because it has leaked:
-then whoever holds such a token refreshes it or signs in anew.
+A key whose tokens may still be valid is not retired, unless you add --force because the key has
+leaked; users with such a token then refresh it or sign in again.
 
 Examples:
   portcullis keys retire kP3xDPzT5CJbkk8Qz3hV0V7b8h8C9KQ1R8mQyMiV0zE")]
     Retire(Retire),
-    /// Seal the signing keys with the first ENCRYPTION_KEY, so that an older one can go
+    /// Seal the signing keys with the first ENCRYPTION_KEY, so that an older one can be removed
     #[command(after_help = "\
-To replace ENCRYPTION_KEY: write the new one below the old one, one a line, on every replica, and
-let each read it (SIGHUP). Put the new one first; SIGHUP again. Run this command. Then take the
-old one away.
+To replace ENCRYPTION_KEY: add the new one on a line below the old one on every replica, and reload
+each (SIGHUP). Move the new one to the first line and reload again. Run this command. Then remove the
+old one.
 
 Examples:
   ENCRYPTION_KEY_FILE=/run/secrets/encryption portcullis keys reseal")]
@@ -76,7 +76,7 @@ pub(super) struct Init {
 
 #[derive(clap::Args, Debug)]
 pub(super) struct Rotate {
-    /// What it signs with: EdDSA or ES256 [default: session.signing_algorithm]
+    /// The algorithm: EdDSA or ES256 [default: session.signing_algorithm]
     #[arg(long)]
     algorithm: Option<SigningAlgorithm>,
     #[command(flatten)]
@@ -85,16 +85,16 @@ pub(super) struct Rotate {
 
 #[derive(clap::Args, Debug)]
 pub(super) struct Retire {
-    /// The key's name, as `keys list` shows it
+    /// The id of the key, as `keys list` shows it
     kid: String,
-    /// Also while tokens of it may be good
+    /// Retire it even while tokens that it signed may be valid
     #[arg(long)]
     force: bool,
     #[command(flatten)]
     format: Format,
 }
 
-/// What needs the database.
+/// Runs a command that needs the database.
 pub(super) fn run(settings: &Settings, command: Command) -> Result<(), Failure> {
     with_identity(settings, async |identity| {
         let caller = Caller::shell();
@@ -108,7 +108,7 @@ pub(super) fn run(settings: &Settings, command: Command) -> Result<(), Failure> 
                     print_json(&json!({ "key": key_json(&made) }));
                 } else {
                     let from = rfc3339_millis(made.signs_from);
-                    print(&format!("Made {} ({}). It signs from {from} on.\n", made.kid, made.algorithm));
+                    print(&format!("Made {} ({}). It signs from {from}.\n", made.kid, made.algorithm));
                 }
                 Ok(())
             }
@@ -117,7 +117,7 @@ pub(super) fn run(settings: &Settings, command: Command) -> Result<(), Failure> 
                 if format.json {
                     print_json(&json!({ "retired": kid }));
                 } else {
-                    print(&format!("Retired {kid}: within seconds no replica accepts what it signed.\n"));
+                    print(&format!("Retired {kid}. Within seconds no replica accepts tokens that it signed.\n"));
                 }
                 Ok(())
             }
@@ -153,7 +153,7 @@ async fn list(identity: &Identity, format: Format) -> Result<(), Failure> {
             until,
         ]
     };
-    let header = ["KEY", "ALGORITHM", "PHASE", "SIGNS FROM", "TOKENS GOOD UNTIL"];
+    let header = ["KEY", "ALGORITHM", "PHASE", "SIGNS FROM", "TOKENS VALID UNTIL"];
     print(&table::render(&header, &keys.iter().map(row).collect::<Vec<_>>()));
     Ok(())
 }
@@ -174,7 +174,7 @@ fn describe(error: &RotationError) -> Failure {
     Failure::of_error(error).maybe_hint(error.hint().map(str::to_owned))
 }
 
-/// Needs no database, and no settings.
+/// Makes the secrets; it needs neither a database nor settings.
 pub(super) fn init(arguments: Init) -> Result<(), Failure> {
     let Init { output, format } = arguments;
     let random = Random::system();
@@ -187,19 +187,21 @@ pub(super) fn init(arguments: Init) -> Result<(), Failure> {
     match output {
         Some(path) => {
             write_new(&path, &lines)?;
-            print(&format!("{} holds CSRF_SECRET and ENCRYPTION_KEY now.\n", path.display()));
+            print(&format!("Wrote CSRF_SECRET and ENCRYPTION_KEY to {}.\n", path.display()));
         }
         None => {
             print(&lines);
             if std::io::stdout().is_terminal() {
-                print_error("hint: these are shown once; keep them where every replica finds them, and nobody else\n");
+                print_error(
+                    "hint: these are shown once; store them where every replica can read them and nobody else can\n",
+                );
             }
         }
     }
     Ok(())
 }
 
-/// Writes a file that did not exist: secrets in use are never overwritten.
+/// Writes a new file. An existing one is not overwritten, because it may hold secrets in use.
 fn write_new(path: &Path, text: &str) -> Result<(), Failure> {
     let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).and_then(|mut file| {
         file.write_all(text.as_bytes())?;
@@ -207,8 +209,8 @@ fn write_new(path: &Path, text: &str) -> Result<(), Failure> {
     });
     written.map_err(|error| match error.kind() {
         ErrorKind::AlreadyExists => Failure::new(format!("{} exists already; nothing was written", path.display()))
-            .hint("secrets in use must not be lost: name another file, or move this one away first"),
+            .hint("name another file, or move this one away first: it may hold secrets in use"),
         _ => Failure::new(format!("cannot write {}: {error}", path.display()))
-            .hint("name a file in a folder that you can write"),
+            .hint("name a file in a folder that you can write to"),
     })
 }

@@ -1,4 +1,4 @@
-//! `portcullis migrate`: the database's schema, from a shell on the machine.
+//! `portcullis migrate`: shows, plans and changes the schema of the database.
 
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::PathBuf;
@@ -15,9 +15,9 @@ use portcullis_settings::Settings;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Show which schema the database has, and what is left to do
+    /// Show the schema of the database and the pending steps
     #[command(after_help = "\
-Changes nothing. Exit code 0 also when steps are left.
+It changes nothing. The exit code is 0 even when steps are pending.
 
 Examples:
   portcullis migrate status
@@ -25,24 +25,24 @@ Examples:
     Status(Format),
     /// Print the SQL that `up` would run
     #[command(after_help = "\
-Changes nothing.
+It changes nothing.
 
 Examples:
   portcullis migrate plan > review.sql")]
     Plan(Format),
-    /// Bring the schema up to date
+    /// Migrate the schema to the newest version
     #[command(after_help = "\
-The server does the same at its start, unless database.migrate is off. Each step is one transaction;
-one that fails or is interrupted leaves the schema as it was. SQLite's file is copied first. While
-another process migrates, this one waits.
+The server does the same at its start, unless database.migrate is off. Each step is one transaction:
+a step that fails or is interrupted leaves the schema as it was. SQLite's file is copied first. While
+another process migrates, this command waits.
 
 Examples:
   portcullis migrate up
   DATABASE_URL=postgres://owner@db/gate portcullis migrate up")]
     Up(Format),
-    /// Take steps back; what only the newer schema can hold is lost
+    /// Undo steps; data that only the newer schema can hold is lost
     #[command(after_help = "\
-Stop the servers first, and make a backup on PostgreSQL; SQLite's file is copied.
+Stop the servers first, and make a backup of PostgreSQL; SQLite's file is copied.
 
 Examples:
   portcullis migrate down --to 1
@@ -55,7 +55,7 @@ pub(super) struct Down {
     /// The schema to go back to; 0 empties the database
     #[arg(long, value_name = "SCHEMA", value_parser = clap::value_parser!(i64).range(0..))]
     to: i64,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
@@ -68,10 +68,10 @@ pub(super) fn run(settings: &Settings, command: Command) -> Result<(), Failure> 
         .build()
         .map_err(|error| Failure::new(format!("the command cannot be run: {error}")))?;
     match (&settings.database.url, &command) {
-        // Opening makes the file, which only `up` may.
+        // Opening the database creates the file, which only `up` may do.
         (DatabaseUrl::Sqlite { path }, Command::Status(_) | Command::Plan(_) | Command::Down(_)) if !path.exists() => {
             return Err(Failure::new(format!("there is no database at {}", path.display()))
-                .hint("`portcullis migrate up`, or the first `portcullis serve`, makes it"));
+                .hint("create it with `portcullis migrate up`; the first `portcullis serve` creates it too"));
         }
         (DatabaseUrl::Sqlite { .. }, _) => {
             let kept = settings.keep_secrets(&Random::system());
@@ -102,31 +102,31 @@ async fn perform(migrator: &mut Migrator, command: Command) -> Result<(), Failur
             let Down { to, yes, format } = arguments;
             if to >= status.found {
                 return Err(Failure::new(format!("the database has schema {}, which is not above {to}", status.found))
-                    .hint("`portcullis migrate status` shows where it stands"));
+                    .hint("`portcullis migrate status` shows the schema"));
             }
             confirm(&status, to, yes)?;
             let mut steps = Vec::new();
-            let copy = migrator.down(to, |step| note(&mut steps, step, format, "taken back")).await;
+            let copy = migrator.down(to, |step| note(&mut steps, step, format, "undone")).await;
             show_done(&steps, &copy.map_err(|error| describe(&error))?, to, format);
         }
     }
     Ok(())
 }
 
-/// Nothing is lost by a slip of the hand: on a terminal the address is asked for, elsewhere `--yes`.
+/// Asks for confirmation on a terminal; elsewhere `--yes` is needed.
 fn confirm(status: &MigrationStatus, to: i64, yes: bool) -> Result<(), Failure> {
     if yes {
         return Ok(());
     }
     if !std::io::stdin().is_terminal() {
         return Err(Failure::new(format!(
-            "going back to schema {to} loses what only schema {} can hold",
+            "going back to schema {to} loses data that only schema {} can hold",
             status.found
         ))
-        .hint("add --yes when that is what you want; nothing was changed"));
+        .hint("add --yes to confirm; nothing was changed"));
     }
     print_error(&format!(
-        "{} goes back from schema {} to {to}; what only the newer one can hold is lost.\nGo on? [y/N] ",
+        "{} goes back from schema {} to {to}; data that only the newer schema can hold is lost.\nContinue? [y/N] ",
         status.address, status.found
     ));
     let _ = std::io::stderr().flush();
@@ -165,12 +165,14 @@ fn show_status(status: &MigrationStatus, format: Format) {
     let mut said = format!("{} ({})\n", status.address, status.engine);
     said.push_str(&match (status.serves, status.pending.len()) {
         (true, _) if status.found > status.known => {
-            format!("schema {}; this version knows up to {} and runs on it\n", status.found, status.known)
+            format!("schema {}; this version knows schemas up to {} and runs on it\n", status.found, status.known)
         }
         (true, _) => format!("schema {}, up to date\n", status.found),
-        (false, 0) => format!("schema {}, newer than this version, which knows up to {}\n", status.found, status.known),
-        (false, 1) => format!("schema {}, 1 step left\n", status.found),
-        (false, left) => format!("schema {}, {left} steps left\n", status.found),
+        (false, 0) => {
+            format!("schema {}, which is too new: this version knows schemas up to {}\n", status.found, status.known)
+        }
+        (false, 1) => format!("schema {}, 1 step pending\n", status.found),
+        (false, left) => format!("schema {}, {left} steps pending\n", status.found),
     });
     let mut rows: Vec<Vec<String>> = Vec::new();
     for step in &status.applied {
@@ -178,7 +180,7 @@ fn show_status(status: &MigrationStatus, format: Format) {
         rows.push(vec![format!("{:04}", step.version), step.name.clone(), rfc3339_millis(step.at), by]);
     }
     for step in &status.pending {
-        rows.push(vec![format!("{:04}", step.version), step.name.to_owned(), "not yet".to_owned(), String::new()]);
+        rows.push(vec![format!("{:04}", step.version), step.name.to_owned(), "pending".to_owned(), String::new()]);
     }
     said.push_str(&table::render(&["STEP", "NAME", "APPLIED", "BY"], &rows));
     print(&said);
@@ -211,7 +213,7 @@ fn show_done(steps: &[Step], copy: &Option<PathBuf>, schema: i64, format: Format
     }
     if let Some(copy) = copy {
         print(&format!(
-            "the database as it was before is in {}\nto go back, stop the server and put that file in the database's place\n",
+            "a copy of the database before the change is in {}\nto restore it, stop the server and replace the database file with the copy\n",
             copy.display()
         ));
     }

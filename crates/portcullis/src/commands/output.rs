@@ -1,5 +1,4 @@
-//! What people and programs read: results on standard output, everything else
-//! on standard error, colours only on a terminal.
+//! The output of commands: results on standard output, messages on standard error, colours only on a terminal.
 
 use std::error::Error;
 use std::io::{self, IsTerminal, Write};
@@ -8,10 +7,10 @@ use serde::Serialize;
 
 use portcullis_settings::{Notice, Problems};
 
-/// Why a command failed: what happened, and what to do.
+/// The failure of a command: what happened, why, and how to fix it.
 #[derive(Debug)]
 pub(super) struct Failure {
-    /// Printed before the sentence, a place and a hint each.
+    /// Problems that are printed before the message, each with its place and a hint.
     details: String,
     message: String,
     causes: Vec<String>,
@@ -23,15 +22,15 @@ impl Failure {
         Self { details: String::new(), message: message.into(), causes: Vec::new(), hint: None }
     }
 
-    /// Of an error and what caused it. A cause that the sentence above it already tells is left out.
+    /// Makes a failure of an error and its causes. A cause that the message before it already contains is left out.
     pub(super) fn of_error(error: &dyn Error) -> Self {
         let mut failure = Self::new(error.to_string());
-        let mut told = failure.message.clone();
+        let mut shown = failure.message.clone();
         let mut source = error.source();
         while let Some(cause) = source {
             let text = cause.to_string();
-            if !told.contains(&text) {
-                told.clone_from(&text);
+            if !shown.contains(&text) {
+                shown.clone_from(&text);
                 failure.causes.push(text);
             }
             source = cause.source();
@@ -39,7 +38,7 @@ impl Failure {
         failure
     }
 
-    /// Of settings that cannot be used.
+    /// Makes a failure of the problems of settings.
     pub(super) fn of_settings(problems: &Problems) -> Self {
         let message = match problems.iter().len() {
             1 => "the settings have a problem".to_owned(),
@@ -79,26 +78,26 @@ pub(super) fn print_notice(kind: &str, notice: &Notice) {
     print_error(&text);
 }
 
-/// Writes a result. A reader that went away (`| head`) is no failure.
+/// Prints a result. A closed pipe (`| head`) is not a failure.
 pub(super) fn print(text: &str) {
     let mut out = io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
-/// Writes a result for programs.
+/// Prints a result as JSON.
 pub(super) fn print_json(value: &impl Serialize) {
     let text = serde_json::to_string_pretty(value).expect("our values have text keys and no failing serialisers");
     print(&format!("{text}\n"));
 }
 
-/// Writes a message.
+/// Prints a message.
 pub(super) fn print_error(text: &str) {
     let mut err = io::stderr().lock();
     let text = if colours() { paint(text) } else { text.to_owned() };
     let _ = err.write_all(text.as_bytes());
 }
 
-/// On a terminal that can, unless the person asked for none (no-color.org).
+/// Whether messages are coloured: on a terminal with colours, unless `NO_COLOR` is set (no-color.org).
 fn colours() -> bool {
     let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
     let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
@@ -137,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn causes_are_told_once() {
+    fn a_cause_that_repeats_the_message_is_left_out() {
         let inner = Layer { text: "permission denied", source: None };
         let middle = Layer { text: "cannot open: permission denied", source: Some(Box::new(inner)) };
         let outer = Layer { text: "the store did not start", source: Some(Box::new(middle)) };

@@ -1,5 +1,4 @@
-//! A password on standard input: never an argument, which every user of the
-//! machine can see.
+//! Reads a password from standard input. It is never an argument, because every user of the machine can see arguments.
 
 use std::io::BufRead;
 
@@ -7,10 +6,10 @@ use portcullis_model::SecretString;
 
 use super::output::Failure;
 
-/// More than any password, so that a file given by mistake is not read whole.
-const MOST_BYTES: u64 = 4096;
+/// The most bytes that are read: more than any password, but not a whole file that is given by mistake.
+const MAX_BYTES: u64 = 4096;
 
-/// The first line, as it stands but for its line break: spaces belong to the password.
+/// Reads the first line without its line break. Spaces belong to the password.
 pub(super) fn read(input: impl BufRead) -> Result<SecretString, Failure> {
     let refused = |why: &str| {
         Failure::new(format!("no password on standard input: {why}"))
@@ -18,7 +17,7 @@ pub(super) fn read(input: impl BufRead) -> Result<SecretString, Failure> {
     };
     let mut line = Vec::new();
     input
-        .take(MOST_BYTES)
+        .take(MAX_BYTES)
         .read_until(b'\n', &mut line)
         .map_err(|error| refused(&format!("it cannot be read ({error})")))?;
     if line.pop_if(|last| *last == b'\n').is_some() {
@@ -36,7 +35,7 @@ mod tests {
     use super::read;
 
     #[test]
-    fn the_first_line_is_the_password_spaces_and_all() {
+    fn the_first_line_with_its_spaces_is_the_password() {
         for (input, password) in [("secret\n", "secret"), ("secret", "secret"), (" a b \r\nmore\n", " a b ")] {
             assert_eq!(read(input.as_bytes()).expect("a password").expose(), password);
         }

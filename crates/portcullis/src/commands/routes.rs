@@ -1,4 +1,4 @@
-//! `portcullis routes`: which path goes where, and what it asks for.
+//! `portcullis routes`: lists every route with its upstream and its requirements.
 
 use portcullis_gate::{Destination, RouteSpec};
 use portcullis_model::policy::{BodyLimit, CsrfPolicy, MethodPermissions, Methods};
@@ -13,7 +13,7 @@ use portcullis_settings::Settings;
 pub(super) fn run(settings: &Settings, format: Format) -> Result<(), Failure> {
     let mut routes = portcullis_api::route_specs();
     routes.extend(settings.route_specs());
-    // Stable: methods of one path keep their order.
+    // The sort is stable, so the methods of one path keep their order.
     routes.sort_by(|a, b| a.template.cmp(&b.template));
     if format.json {
         print_json(&json!({ "routes": routes.iter().map(document).collect::<Vec<_>>() }));

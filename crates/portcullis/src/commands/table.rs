@@ -1,6 +1,6 @@
-//! Columns for people.
+//! Tables of text with aligned columns.
 
-/// Rows under a header, each column as wide as its widest cell.
+/// Renders a header and rows; each column is as wide as its widest cell.
 pub(super) fn render(header: &[&str], rows: &[Vec<String>]) -> String {
     let mut widths: Vec<usize> = header.iter().map(|cell| cell.chars().count()).collect();
     for row in rows {
@@ -30,7 +30,7 @@ mod tests {
     use super::render;
 
     #[test]
-    fn columns_line_up_and_nothing_trails() {
+    fn columns_are_aligned_without_trailing_spaces() {
         let rows = vec![vec!["é".to_owned(), "b".to_owned()], vec!["long".to_owned(), String::new()]];
         assert_eq!(render(&["a", "second"], &rows), "a     second\né     b\nlong\n");
     }

@@ -1,4 +1,4 @@
-//! `portcullis move`: everything from one database to another.
+//! `portcullis move`: copies all data from one database to another.
 
 use std::convert::Infallible;
 use std::io::IsTerminal;
@@ -21,15 +21,15 @@ pub(super) struct Arguments {
     /// The database to move to; it must be empty
     #[arg(long, value_name = "URL", value_parser = secret)]
     to: SecretString,
-    /// Throw away what an unfinished move has left in the target, and begin afresh
+    /// Delete the rows of an unfinished move from the target, and start again
     #[arg(long)]
     restart: bool,
     #[command(flatten)]
     format: Format,
 }
 
-/// Read later, because what is wrong with an argument is told together with the argument, password included.
-#[expect(clippy::unnecessary_wraps, reason = "the form that the command line takes")]
+/// Accepts any text. It is parsed later, because the messages of clap would show the argument with its password.
+#[expect(clippy::unnecessary_wraps, reason = "clap needs a value parser that returns a Result")]
 fn secret(text: &str) -> Result<SecretString, Infallible> {
     Ok(SecretString::new(text))
 }
@@ -77,31 +77,31 @@ fn show(ends: (&DatabaseUrl, &DatabaseUrl), format: Format, tables: &[Transferre
     };
     print(&table::render(&["TABLE", "ROWS", "CHECKSUM"], &tables.iter().map(row).collect::<Vec<_>>()));
     print(&format!(
-        "Moved {carried} rows in {seconds:.1} s ({} rows/s with the comparison); both databases hold the same {rows}.\n\
-         Start the server with the new DATABASE_URL and the same ENCRYPTION_KEY: passwords and sessions go on.\n",
+        "Moved {carried} rows in {seconds:.1} s ({} rows/s with the comparison); both databases hold the same {rows} rows.\n\
+         Start the server with the new DATABASE_URL and the same ENCRYPTION_KEY: passwords and sessions stay valid.\n",
         rate(carried, seconds)
     ));
 }
 
-/// Whole rows in a second.
+/// Returns the rows per second, as a whole number.
 fn rate(rows: u64, seconds: f64) -> String {
     let rows = u32::try_from(rows).map_or(f64::MAX, f64::from);
     format!("{:.0}", rows / seconds.max(0.001))
 }
 
-/// How many rows of a table are carried between two lines.
-const ROWS_A_LINE: u64 = 100_000;
+/// The rows of a table between two lines of progress.
+const ROWS_PER_LINE: u64 = 100_000;
 
-/// A bar on a terminal, lines elsewhere, nothing for programs.
+/// The progress of the move: a bar on a terminal, lines elsewhere, nothing with `--json`.
 struct Progress {
     bar: Option<ProgressBar>,
     lines: bool,
-    /// Rows that this attempt has carried.
+    /// The rows that this run has copied.
     carried: u64,
     table: TableProgress,
 }
 
-/// How far one table has come.
+/// The progress of one table.
 struct TableProgress {
     name: &'static str,
     rows: u64,
@@ -134,7 +134,7 @@ impl TransferProgress for Progress {
         self.table = TableProgress { name, rows, carried_before, carried: 0, begun: Instant::now() };
         if let Some(bar) = &self.bar {
             let form = "{msg:16} [{bar:40}] {human_pos}/{human_len} rows, {per_sec}, {eta} left";
-            bar.set_style(ProgressStyle::with_template(form).expect("the form is well made"));
+            bar.set_style(ProgressStyle::with_template(form).expect("the template is valid"));
             bar.set_message(name);
             bar.reset();
             bar.set_length(rows);
@@ -142,7 +142,7 @@ impl TransferProgress for Progress {
         }
         if self.lines {
             let before =
-                if carried_before > 0 { format!(", {carried_before} of them carried before") } else { String::new() };
+                if carried_before > 0 { format!(", {carried_before} of them copied before") } else { String::new() };
             print_error(&format!("{name}: {rows} rows{before}\n"));
         }
     }
@@ -154,7 +154,7 @@ impl TransferProgress for Progress {
         self.carried += rows;
         let TableProgress { name, rows: all, carried_before, carried, begun } = &mut self.table;
         *carried += rows;
-        if self.lines && *carried / ROWS_A_LINE > (*carried - rows) / ROWS_A_LINE {
+        if self.lines && *carried / ROWS_PER_LINE > (*carried - rows) / ROWS_PER_LINE {
             let speed = rate(*carried, begun.elapsed().as_secs_f64());
             print_error(&format!("{name}: {} of {all} rows, {speed} rows/s\n", *carried_before + *carried));
         }
@@ -162,7 +162,7 @@ impl TransferProgress for Progress {
 
     fn comparing(&mut self) {
         if let Some(bar) = &self.bar {
-            bar.set_style(ProgressStyle::with_template("{spinner} {msg}").expect("the form is well made"));
+            bar.set_style(ProgressStyle::with_template("{spinner} {msg}").expect("the template is valid"));
             bar.set_message("comparing both databases");
             bar.tick();
         }

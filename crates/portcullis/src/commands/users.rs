@@ -1,4 +1,4 @@
-//! `portcullis users`: accounts, from a shell on the machine.
+//! `portcullis users`: administration of users from a shell on the machine.
 
 mod change;
 mod export;
@@ -17,97 +17,95 @@ use portcullis_settings::Settings;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Make an account; its e-mail address counts as confirmed
+    /// Create a user whose e-mail address counts as confirmed
     #[command(after_help = "\
-The password is read from standard input, because arguments can be seen by everybody on the
-machine.
+The password is read from standard input, because every user of the machine can see arguments.
 
 Examples:
   echo 'correct horse battery staple' | portcullis users create --email ada@example.com \\
     --username ada --first-name Ada --last-name Lovelace --role ADMIN --password-stdin")]
     Create(Create),
-    /// Make a known account an active administrator again, with a new password
+    /// Make a user an active administrator again, with a new password
     #[command(after_help = "\
-For the day when no administrator can sign in. Every session of the account ends.
+Use it when no administrator can sign in. All sessions of the user end.
 
 Examples:
   portcullis users recover-admin --email ada@example.com --password-stdin < new-password.txt")]
     RecoverAdmin(RecoverAdmin),
-    /// List accounts, newest first
+    /// List users, newest first
     #[command(after_help = "\
 Examples:
   portcullis users list
   portcullis users list --search @example.com --inactive
   portcullis users list --role ADMIN --json | jq -r '.users[].email'")]
     List(list::List),
-    /// Let an account sign in no more; all its sessions end at once
+    /// Disable a user: the user cannot sign in, and all sessions end at once
     #[command(after_help = "\
 Examples:
   portcullis users disable ada@example.com")]
-    Disable(change::Person),
-    /// Let a disabled account sign in again
+    Disable(change::UserArgument),
+    /// Enable a disabled user, who can then sign in again
     #[command(after_help = "\
 Examples:
   portcullis users enable ada@example.com")]
-    Enable(change::Person),
-    /// Give an account another role, in force at once
+    Enable(change::UserArgument),
+    /// Change the role of a user, with immediate effect
     #[command(after_help = "\
 Examples:
   portcullis users set-role ada@example.com MANAGER")]
     SetRole(change::SetRole),
-    /// Mail somebody a link to set a new password
+    /// Send a user a link to set a new password
     #[command(after_help = "\
-Nobody but its owner picks a password. Without a mail server, --print-link prints the link
-instead; it works once, for 30 minutes, for whoever has it.
+Users choose their passwords themselves. --print-link prints the link instead of mailing it. It works
+once, within 30 minutes, for anyone who has it.
 
 Examples:
   portcullis users reset ada@example.com
   portcullis users reset ada@example.com --print-link")]
     Reset(change::Reset),
-    /// Bring accounts from elsewhere; people keep their ids and passwords
+    /// Import users from another program, with their ids and passwords
     #[command(after_help = "\
-From a CSV file with a line of names, from NDJSON (one JSON object a line), from standard input
-(-), or straight from the table of users of a PostgreSQL database. Names of columns: id, email,
-username, firstName, lastName, password (an argon2, bcrypt, scrypt or PBKDF2 hash), role,
-isActive, isEmailVerified, createdAt, avatar, permissions. Only email, username, firstName and
-lastName are needed.
+The source is a CSV file with a header line, an NDJSON file (one JSON object a line), standard input
+(-), or the table of users of a PostgreSQL database. The columns are: id, email, username,
+firstName, lastName, password (an argon2, bcrypt, scrypt or PBKDF2 hash), role, isActive,
+isEmailVerified, createdAt, avatar, permissions. Only email, username, firstName and lastName are
+required.
 
-What breaks a rule or is taken is left out and told with its reason; the rest is brought. Run it
-again after an interruption: what is there already is passed over. Exit code 1 if anything was
-left out.
+A user that breaks a rule, or whose e-mail address, username or id is taken, is refused with the
+reason; the others are imported. After an interruption run the command again: users that exist
+already are skipped. The exit code is 1 if a user was refused.
 
-Arguments can be seen by everybody on the machine: leave a password out of the address and set
-PGPASSWORD.
+Every user of the machine can see the arguments: leave the password out of the URL and set PGPASSWORD.
 
 Examples:
-  portcullis users import people.csv --report refused.ndjson
+  portcullis users import users.csv --report refused.ndjson
   portcullis users import postgres://reader@db.example/old --table users
-  zcat people.ndjson.gz | portcullis users import - --format ndjson
-  portcullis users import people.csv --dry-run")]
+  zcat users.ndjson.gz | portcullis users import - --format ndjson
+  portcullis users import users.csv --dry-run")]
     Import(import::Import),
-    /// Write all accounts out, as `import` reads them
+    /// Print all users, in the form that `import` reads
     #[command(after_help = "\
 Examples:
-  portcullis users export > people.ndjson
-  portcullis users export --format csv --with-password-hashes > people.csv")]
+  portcullis users export > users.ndjson
+  portcullis users export --format csv --with-password-hashes > users.csv")]
     Export(export::Export),
 }
 
 #[derive(clap::Args, Debug)]
 pub(super) struct Create {
-    /// E-mail address
+    /// The e-mail address
     #[arg(long)]
     email: String,
-    /// Username, 3 to 30 letters a-z and digits
+    /// The username, 3 to 30 letters a-z and digits
     #[arg(long)]
     username: String,
-    /// First name
+    /// The first name
     #[arg(long)]
     first_name: String,
-    /// Last name
+    /// The last name
     #[arg(long)]
     last_name: String,
-    /// Role: VIEWER, TESTER, DEVELOPER, MANAGER or ADMIN
+    /// The role: VIEWER, TESTER, DEVELOPER, MANAGER or ADMIN
     #[arg(long, value_parser = parse_role, default_value = "DEVELOPER")]
     role: Role,
     #[command(flatten)]
@@ -118,7 +116,7 @@ pub(super) struct Create {
 
 #[derive(clap::Args, Debug)]
 pub(super) struct RecoverAdmin {
-    /// E-mail address of the account
+    /// The e-mail address of the user
     #[arg(long)]
     email: String,
     #[command(flatten)]
@@ -127,7 +125,7 @@ pub(super) struct RecoverAdmin {
     format: Format,
 }
 
-/// The only way a password comes in.
+/// The option that reads a password from standard input, which is the only way to pass one.
 #[derive(clap::Args, Debug)]
 struct PasswordStdin {
     /// Read the password from the first line of standard input
@@ -140,7 +138,7 @@ fn parse_role(text: &str) -> Result<Role, String> {
 }
 
 pub(super) fn run(settings: &Settings, command: Command) -> Result<(), Failure> {
-    // Passwords are read before the database is opened: somebody may be typing.
+    // The password is read before the database is opened, because the user may still be typing it.
     match command {
         Command::Create(arguments) => {
             let password = password_input::read(std::io::stdin().lock())?;
@@ -151,11 +149,11 @@ pub(super) fn run(settings: &Settings, command: Command) -> Result<(), Failure> 
             with_identity(settings, async |identity| recover(identity, &arguments, &password).await)
         }
         Command::List(arguments) => with_identity(settings, async |identity| list::run(identity, &arguments).await),
-        Command::Disable(person) => {
-            with_identity(settings, async |identity| change::set_active(identity, &person, false).await)
+        Command::Disable(user) => {
+            with_identity(settings, async |identity| change::set_active(identity, &user, false).await)
         }
-        Command::Enable(person) => {
-            with_identity(settings, async |identity| change::set_active(identity, &person, true).await)
+        Command::Enable(user) => {
+            with_identity(settings, async |identity| change::set_active(identity, &user, true).await)
         }
         Command::SetRole(arguments) => {
             with_identity(settings, async |identity| change::set_role(identity, &arguments).await)
@@ -174,15 +172,16 @@ async fn create(identity: &Identity, arguments: Create, password: SecretString) 
     let Create { email, username, first_name, last_name, role, format, .. } = arguments;
     let account = NewAccount { email, username, first_name, last_name, role, password };
     let user = identity.create_user(account, &Caller::shell()).await.map_err(|error| describe(&error))?;
-    show(&user, format, "Made");
+    show(&user, format, "Created");
     Ok(())
 }
 
 async fn recover(identity: &Identity, arguments: &RecoverAdmin, password: &SecretString) -> Result<(), Failure> {
     let recovered = identity.recover_administrator(&arguments.email, password, &Caller::shell()).await;
     let user = recovered.map_err(|error| match error {
-        IdentityError::NotFound => Failure::new(format!("no account has the address {}", arguments.email))
-            .hint("`portcullis users list` shows the accounts, `portcullis users create --role ADMIN` makes one"),
+        IdentityError::NotFound => Failure::new(format!("no user has the e-mail address {}", arguments.email)).hint(
+            "list the users with `portcullis users list`, or create one with `portcullis users create --role ADMIN`",
+        ),
         other => describe(&other),
     })?;
     show(&user, arguments.format, "Recovered");
@@ -200,10 +199,11 @@ fn show(user: &User, format: Format, done: &str) {
 fn describe(error: &IdentityError) -> Failure {
     match error {
         IdentityError::Validation(problems) => {
-            Failure::new(problems.join("\n  ")).hint("nothing was changed; correct it and try again")
+            Failure::new(problems.join("\n  ")).hint("nothing was changed; correct the values and try again")
         }
-        IdentityError::UserExists => Failure::new("an account has this e-mail address or username already")
-            .hint("`portcullis users list` shows the accounts; `portcullis users recover-admin` sets a password"),
+        IdentityError::UserExists => Failure::new("another user has this e-mail address or username").hint(
+            "list the users with `portcullis users list`, or set a new password with `portcullis users recover-admin`",
+        ),
         other => Failure::of_error(other),
     }
 }

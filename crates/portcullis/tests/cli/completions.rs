@@ -1,4 +1,4 @@
-//! `portcullis completions`.
+//! `portcullis completions`: the scripts of every shell.
 
 use std::io::Write;
 use std::process::{Command, Stdio};

@@ -1,4 +1,4 @@
-//! `portcullis healthcheck`, against a gateway that runs and one that does not.
+//! `portcullis healthcheck` against a running gateway and a stopped one.
 
 use portcullis_testkit::{TestAppBuilder, free_port};
 
@@ -15,11 +15,11 @@ fn a_running_gateway_is_ready_and_a_stopped_one_is_not() {
     assert_eq!((document["ready"].as_bool(), document["status"].as_u64()), (Some(true), Some(200)));
     app.stop();
     let said = shell.run(&["healthcheck"]).failed();
-    assert!(said.err.contains("cannot be asked") && said.err.contains("hint: is it running"), "{}", said.err);
+    assert!(said.err.contains("cannot be reached") && said.err.contains("hint: check that it runs"), "{}", said.err);
 }
 
 #[test]
-fn nobody_there_is_exit_code_1() {
+fn a_missing_gateway_is_exit_code_1() {
     let port = free_port().to_string();
     let said = Shell::new().run(&["healthcheck", "--port", &port, "--json"]).failed();
     assert_eq!(said.json()["ready"], false);

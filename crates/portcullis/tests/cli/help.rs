@@ -1,4 +1,4 @@
-//! `--help` teaches: golden files of every page.
+//! `--help`: golden files of every page, and the exit code of wrong usage.
 
 use crate::shell::Shell;
 
@@ -6,7 +6,7 @@ use crate::shell::Shell;
 fn page(name: &str, arguments: &[&str]) {
     let said = Shell::new().run(arguments).ok();
     assert!(said.err.is_empty(), "{}", said.err);
-    assert!(!said.out.contains('\u{1b}'), "colours are for terminals");
+    assert!(!said.out.contains('\u{1b}'), "colours are for terminals only");
     insta::assert_snapshot!(name, said.out);
 }
 
@@ -35,7 +35,7 @@ fn the_help_of_every_command_is_as_reviewed() {
 }
 
 #[test]
-fn what_is_not_understood_is_exit_code_2() {
+fn wrong_usage_is_exit_code_2() {
     for arguments in [
         &[][..],
         &["sevre"],
@@ -52,10 +52,10 @@ fn what_is_not_understood_is_exit_code_2() {
         assert_eq!(said.code, Some(2), "{arguments:?}: {}", said.err);
         assert!(said.out.is_empty() && !said.err.is_empty(), "{arguments:?}");
     }
-    assert!(Shell::new().run(&["sevre"]).err.contains("serve"), "a slip is recognised");
+    assert!(Shell::new().run(&["sevre"]).err.contains("serve"), "the message suggests the right command");
 }
 
 #[test]
-fn the_version_is_told() {
+fn the_version_is_printed() {
     assert_eq!(Shell::new().run(&["--version"]).ok().out, format!("portcullis {}\n", env!("CARGO_PKG_VERSION")));
 }

@@ -1,4 +1,4 @@
-//! `portcullis users import` and `export`: people keep their ids and their passwords.
+//! `portcullis users import` and `export`: users keep their ids and passwords.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::shell::Shell;
 
-/// `correct horse battery staple`, as bcrypt stored it elsewhere.
+/// The bcrypt hash of `correct horse battery staple`, made by another program.
 const BCRYPT: &str = "$2b$04$abcdefghijklmnopqrstuu7EJV7kdjBBQxyb0HjTh9KS7.Lah/6CG";
 const ADA: &str = "018f0000-0000-7000-8000-00000000ada0";
 
@@ -16,7 +16,7 @@ fn import(shell: &Shell, arguments: &[&str], input: &str) -> (Value, String, Opt
     (said.json(), said.err, said.code)
 }
 
-fn people(shell: &Shell) -> Vec<Value> {
+fn exported(shell: &Shell) -> Vec<Value> {
     let out = shell.run(&["users", "export", "--with-password-hashes"]).ok().out;
     out.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
 }
@@ -27,7 +27,7 @@ fn on_both(test: fn(Shell)) {
 }
 
 #[test]
-fn a_csv_is_read_by_its_names_and_what_is_wrong_is_left_out_with_its_reason() {
+fn a_csv_is_read_by_its_names_and_bad_rows_are_refused() {
     on_both(|shell| {
         let csv = format!(
             "EMAIL,username,first_name,lastName,Password,role,isActive,isEmailVerified,createdAt,id\n\
@@ -40,13 +40,13 @@ fn a_csv_is_read_by_its_names_and_what_is_wrong_is_left_out_with_its_reason() {
              emil@example.com,emil,Emil,N,,,,,,{ADA}\n\
              fred@example.com,fred,Fred,G,,viewer,no,,,\n"
         );
-        let shell = shell.file("people.csv", &csv);
-        let (trial, _, _) = import(&shell, &["people.csv", "--dry-run"], "");
-        assert_eq!((&trial["imported"], &trial["refused"]), (&json!(2), &json!(6)), "{trial}");
-        assert!(people(&shell).is_empty(), "a trial changed something");
-        let (told, err, code) = import(&shell, &["people.csv", "--report", "refused.ndjson"], "");
+        let shell = shell.file("users.csv", &csv);
+        let (dry_run, _, _) = import(&shell, &["users.csv", "--dry-run"], "");
+        assert_eq!((&dry_run["imported"], &dry_run["refused"]), (&json!(2), &json!(6)), "{dry_run}");
+        assert!(exported(&shell).is_empty(), "a dry run changed something");
+        let (told, err, code) = import(&shell, &["users.csv", "--report", "refused.ndjson"], "");
         assert_eq!((&told["imported"], &told["alreadyThere"], &told["refused"]), (&json!(2), &json!(0), &json!(6)));
-        assert!(code == Some(1) && err.contains("6 accounts were left out") && err.contains("hint:"), "{err}");
+        assert!(code == Some(1) && err.contains("6 users were refused") && err.contains("hint:"), "{err}");
         let report = std::fs::read_to_string(shell.path("refused.ndjson")).expect("written");
         for (line, reason) in [
             (3, "email address, once both are normalised"),
@@ -61,21 +61,21 @@ fn a_csv_is_read_by_its_names_and_what_is_wrong_is_left_out_with_its_reason() {
         }
         assert!(!report.contains("$2b$") && !report.contains("plain text"), "a hash in the report: {report}");
 
-        let made = people(&shell);
-        let ada = made.iter().find(|person| person["username"] == "ada").expect("made");
+        let made = exported(&shell);
+        let ada = made.iter().find(|user| user["username"] == "ada").expect("made");
         assert_eq!((&ada["id"], &ada["role"], &ada["password"]), (&json!(ADA), &json!("ADMIN"), &json!(BCRYPT)));
         assert_eq!((&ada["lastName"], &ada["isEmailVerified"]), (&json!("Lovelace, Countess"), &json!(true)));
         assert_eq!(ada["createdAt"], "2020-02-29T12:34:56.500Z");
-        let fred = made.iter().find(|person| person["username"] == "fred").expect("made");
+        let fred = made.iter().find(|user| user["username"] == "fred").expect("made");
         assert_eq!((&fred["isActive"], &fred["password"]), (&json!(false), &Value::Null));
 
-        let (again, _, _) = import(&shell, &["people.csv"], "");
+        let (again, _, _) = import(&shell, &["users.csv"], "");
         assert_eq!((&again["imported"], &again["alreadyThere"]), (&json!(0), &json!(1)), "fred had no id: {again}");
     });
 }
 
 #[test]
-fn what_is_exported_is_imported_as_it_was() {
+fn an_export_is_imported_unchanged() {
     on_both(|shell| {
         let first = json!({
             "id": ADA, "email": "zoë@bücher.example", "username": "zoe", "firstName": "Zoë", "lastName": "\"K\", the",
@@ -85,7 +85,7 @@ fn what_is_exported_is_imported_as_it_was() {
         });
         let (told, _, code) = import(&shell, &["-", "--format", "ndjson"], &format!("{first}\n\n"));
         assert_eq!((&told["imported"], code), (&json!(1), Some(0)), "{told}");
-        let before = people(&shell);
+        let before = exported(&shell);
         let without = shell.run(&["users", "export"]).ok().out;
         assert!(!without.contains("$2b$"), "hashes only when asked for: {without}");
         for format in ["csv", "ndjson"] {
@@ -93,25 +93,25 @@ fn what_is_exported_is_imported_as_it_was() {
             let other = Shell::new();
             let (told, _, code) = import(&other, &["-", "--format", format], &out);
             assert_eq!((&told["imported"], code), (&json!(1), Some(0)), "{told}");
-            assert_eq!(people(&other), before, "{format}");
+            assert_eq!(exported(&other), before, "{format}");
         }
     });
 }
 
 #[test]
-fn lines_that_are_no_accounts_are_told_and_the_rest_is_brought() {
+fn invalid_lines_are_refused_and_the_others_are_imported() {
     let shell = Shell::new();
     let good = json!({ "email": "ada@example.com", "username": "ada", "firstName": "A", "lastName": "L" });
     let lines = format!("[]\n{{\"email\": 5}}\nnonsense {BCRYPT}\n{good}\n{{\"email\":\"x\0@example.com\"}}\n");
     let said = shell.run_with(&["users", "import", "-", "--format", "ndjson"], &lines).failed();
-    assert!(said.out.starts_with("Imported 1 accounts"), "{}", said.out);
+    assert!(said.out.starts_with("Imported 1 users"), "{}", said.out);
     for part in ["line 1", "line 2", "email must be a text", "line 3", "line 5"] {
         assert!(said.err.contains(part), "{part}: {}", said.err);
     }
     assert!(!said.err.contains(BCRYPT), "{}", said.err);
     for (arguments, told) in [
         (&["nowhere.csv"][..], "nowhere.csv cannot be read"),
-        (&["people.xlsx"], "add --format"),
+        (&["users.xlsx"], "add --format"),
         (&["postgres://nobody@127.0.0.1:1/x"], "cannot reach PostgreSQL"),
     ] {
         let said = shell.run(&[&["users", "import"], arguments].concat()).failed();
@@ -123,7 +123,7 @@ fn lines_that_are_no_accounts_are_told_and_the_rest_is_brought() {
 }
 
 #[test]
-fn a_table_of_another_program_is_read_straight_and_its_people_sign_in() {
+fn users_of_another_programs_table_are_imported_and_sign_in() {
     let server = PrivatePostgres::shared();
     let old = server.database();
     let name = old.rsplit('/').next().expect("a name").to_owned();
@@ -169,7 +169,7 @@ fn a_table_of_another_program_is_read_straight_and_its_people_sign_in() {
 }
 
 #[test]
-fn accounts_are_disabled_enabled_and_given_roles_and_links() {
+fn users_are_disabled_enabled_and_given_roles_and_links() {
     on_both(|shell| {
         let rows =
             "email,username,firstName,lastName,role\nada@example.com,ada,A,L,ADMIN\nben@example.com,ben,B,F,VIEWER\n";
@@ -187,6 +187,6 @@ fn accounts_are_disabled_enabled_and_given_roles_and_links() {
         assert!(link.contains("/reset-password#"), "{link}");
         run(&["reset", "ben@example.com"]).ok();
         let said = run(&["disable", "nobody@example.com"]).failed();
-        assert!(said.err.contains("no account has") && said.err.contains("--search"), "{}", said.err);
+        assert!(said.err.contains("no user has") && said.err.contains("--search"), "{}", said.err);
     });
 }

@@ -1,4 +1,4 @@
-//! `portcullis keys init`.
+//! `portcullis keys init`: the secrets it prints and the file it writes.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -9,10 +9,10 @@ fn secrets(lines: &str) -> Vec<(&str, &str)> {
 }
 
 #[test]
-fn two_secrets_are_made_anew_each_time() {
+fn each_run_makes_two_new_secrets() {
     let shell = Shell::new();
     let (first, second) = (shell.run(&["keys", "init"]).ok(), shell.run(&["keys", "init"]).ok());
-    assert!(first.err.is_empty(), "nothing but the lines, for a pipe: {}", first.err);
+    assert!(first.err.is_empty(), "only the lines are printed, for a pipe: {}", first.err);
     let (first, second) = (secrets(&first.out), secrets(&second.out));
     assert_eq!(first.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["CSRF_SECRET", "ENCRYPTION_KEY"]);
     let mut values: Vec<&str> = first.iter().chain(&second).map(|(_, value)| *value).collect();

@@ -1,4 +1,4 @@
-//! The commands, as a shell runs them: what they print, where, and their exit codes.
+//! The commands as a shell runs them: their output and their exit codes.
 
 mod check;
 mod completions;

@@ -1,4 +1,4 @@
-//! `portcullis migrate`, on both engines.
+//! `portcullis migrate` on both engines.
 
 use portcullis_testkit::{PrivatePostgres, free_port};
 
@@ -29,7 +29,7 @@ fn goes_up_and_down(url: Option<&str>, engine: &str) {
     assert_eq!(shell.run(&["migrate", "status", "--json"]).ok().json()["schema"], 3);
     let down = shell.run(&["migrate", "down", "--to", "0", "--yes"]).ok();
     assert!(
-        down.out.starts_with("taken back 0003 idempotency in ") && down.out.contains("taken back 0001 initial in "),
+        down.out.starts_with("undone 0003 idempotency in ") && down.out.contains("undone 0001 initial in "),
         "{}",
         down.out
     );
@@ -55,7 +55,7 @@ fn the_schema_of_postgresql_goes_up_and_down() {
 }
 
 #[test]
-fn looking_at_a_database_that_is_not_there_makes_none() {
+fn a_missing_database_is_not_created_by_reading_commands() {
     for command in [["migrate", "status"].as_slice(), &["migrate", "plan"], &["migrate", "down", "--to", "0", "--yes"]]
     {
         let shell = Shell::new();
@@ -66,7 +66,7 @@ fn looking_at_a_database_that_is_not_there_makes_none() {
 }
 
 #[test]
-fn what_is_wrong_with_the_database_is_one_sentence_with_a_hint() {
+fn an_error_of_the_database_is_one_sentence_with_a_hint() {
     let server = PrivatePostgres::shared();
     let good = server.database();
     let role = format!("reader_{}", std::process::id());

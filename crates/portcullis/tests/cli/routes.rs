@@ -1,4 +1,4 @@
-//! `portcullis routes`.
+//! `portcullis routes`: the table and its JSON form.
 
 use crate::shell::Shell;
 
@@ -27,7 +27,7 @@ csrf = false
 "#;
 
 #[test]
-fn built_in_and_proxied_routes_stand_in_one_table() {
+fn built_in_and_proxied_routes_are_in_one_table() {
     let said = Shell::new().file("portcullis.toml", FILE).run(&["routes"]).ok();
     assert!(said.err.is_empty(), "{}", said.err);
     let words = |start: &str| -> Vec<&str> {
@@ -53,7 +53,7 @@ fn built_in_and_proxied_routes_stand_in_one_table() {
 }
 
 #[test]
-fn programs_get_the_whole_policy() {
+fn the_json_form_has_the_whole_policy() {
     let document = Shell::new().file("portcullis.toml", FILE).run(&["routes", "--json"]).ok().json();
     let routes = document["routes"].as_array().expect("a list");
     let proxied: Vec<_> = routes.iter().filter(|route| route["builtIn"] == false).collect();

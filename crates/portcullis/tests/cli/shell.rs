@@ -1,17 +1,17 @@
-//! Running the binary in a folder of its own.
+//! Runs the binary in a temporary folder.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
-/// A working folder with nothing of this machine's environment.
+/// A working folder and an environment that has none of the variables of this machine.
 pub(crate) struct Shell {
     folder: TempDir,
     environment: Vec<(String, String)>,
 }
 
-/// What a command said.
+/// The exit code and the output of a command.
 pub(crate) struct Said {
     pub(crate) code: Option<i32>,
     pub(crate) out: String,
@@ -41,12 +41,12 @@ impl Shell {
         self.run_with(arguments, "")
     }
 
-    /// Runs it with a text on standard input.
+    /// Runs a command with a text on standard input.
     pub(crate) fn run_with(&self, arguments: &[&str], input: &str) -> Said {
         let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
         command.args(arguments).current_dir(self.folder.path()).env_clear();
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
-        // Coverage writes where this says; nothing that Portcullis reads.
+        // Used by coverage only; Portcullis does not read it.
         if let Some(value) = std::env::var_os("LLVM_PROFILE_FILE") {
             command.env("LLVM_PROFILE_FILE", value);
         }
@@ -56,7 +56,7 @@ impl Shell {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the binary was built by this test run");
-        // A command that fails early closes its input; what it says then is what the test reads.
+        // A command that fails early closes its input; the test checks its output in any case.
         let _ = process.stdin.take().expect("stdin was piped").write_all(input.as_bytes());
         let output = process.wait_with_output().expect("it ends");
         Said {

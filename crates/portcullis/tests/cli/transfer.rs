@@ -1,4 +1,4 @@
-//! `portcullis move`: what cannot be moved is one sentence and a hint, and an address is never shown back.
+//! `portcullis move`: an error is one sentence with a hint, and no message shows a password.
 
 use crate::shell::{Said, Shell};
 
@@ -16,7 +16,7 @@ fn with_database() -> (Shell, String) {
 }
 
 #[test]
-fn what_cannot_be_moved_is_one_sentence_with_a_hint() {
+fn an_impossible_move_is_one_sentence_with_a_hint() {
     let (shell, from) = with_database();
     let at = |name: &str| format!("sqlite://{}", shell.path(name).display());
     std::fs::write(shell.path("text.db"), "Remember the milk. ".repeat(100)).expect("the folder is writable");
@@ -44,7 +44,7 @@ fn what_cannot_be_moved_is_one_sentence_with_a_hint() {
 }
 
 #[test]
-fn an_empty_gateway_moves_and_says_what_to_keep() {
+fn an_empty_database_moves_and_the_result_names_the_key() {
     let (shell, from) = with_database();
     let to = from.replace("from.db", "to.db");
     let said = attempt(&shell, &from, &to).ok();

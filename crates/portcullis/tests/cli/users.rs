@@ -1,4 +1,4 @@
-//! `portcullis users`: accounts from the shell, with SQLite in the data folder.
+//! `portcullis users` and `portcullis audit`, with SQLite in the data folder.
 
 use crate::shell::{Said, Shell};
 
@@ -25,7 +25,7 @@ fn create(shell: &Shell, email: &str, username: &str, role: &str, more: &[&str])
 }
 
 #[test]
-fn an_account_is_made_and_listed() {
+fn a_user_is_created_and_listed() {
     let shell = Shell::new();
     let made = create(&shell, "Ada@Example.com", "ada", "admin", &["--json"]).ok().json();
     assert_eq!(
@@ -34,10 +34,10 @@ fn an_account_is_made_and_listed() {
     );
     assert_eq!(made["user"]["isEmailVerified"], true);
     let said = create(&shell, "grace@example.com", "grace", "VIEWER", &[]).ok();
-    assert!(said.out.starts_with("Made grace@example.com (grace), VIEWER, id "), "{}", said.out);
+    assert!(said.out.starts_with("Created grace@example.com (grace), VIEWER, id "), "{}", said.out);
     let listed = shell.run(&["users", "list", "--json"]).ok().json();
     assert_eq!(listed["users"].as_array().map(Vec::len), Some(2));
-    assert!(!listed.to_string().contains("argon2"), "never a hash");
+    assert!(!listed.to_string().contains("argon2"), "a list has no password hashes");
     let admins = shell.run(&["users", "list", "--role", "ADMIN", "--json"]).ok().json();
     assert_eq!(admins["users"][0]["username"], "ada");
     let table = shell.run(&["users", "list"]).ok().out;
@@ -45,15 +45,11 @@ fn an_account_is_made_and_listed() {
 }
 
 #[test]
-fn what_breaks_a_rule_is_told_and_changes_nothing() {
+fn an_invalid_user_is_refused_and_changes_nothing() {
     let shell = Shell::new();
     create(&shell, "ada@example.com", "ada", "DEVELOPER", &[]).ok();
     let said = create(&shell, "ADA@example.com", "other", "DEVELOPER", &[]).failed();
-    assert!(
-        said.err.starts_with("error: an account has this e-mail address or username already\n  hint: "),
-        "{}",
-        said.err
-    );
+    assert!(said.err.starts_with("error: another user has this e-mail address or username\n  hint: "), "{}", said.err);
     create(&shell, "other@example.com", "ada", "DEVELOPER", &[]).failed();
     let said = create(&shell, "nobody", "x", "DEVELOPER", &[]).failed();
     assert!(
@@ -83,14 +79,14 @@ fn an_administrator_is_recovered() {
     };
     assert_eq!(recover("ada@example.com").ok().json()["user"]["role"], "ADMIN");
     let said = recover("nobody@example.com").failed();
-    assert!(said.err.starts_with("error: no account has the address nobody@example.com\n  hint: "), "{}", said.err);
+    assert!(said.err.starts_with("error: no user has the e-mail address nobody@example.com\n  hint: "), "{}", said.err);
 }
 
 #[test]
-fn a_data_folder_that_is_none_is_one_sentence_and_exit_code_1() {
+fn an_invalid_data_folder_is_one_sentence_and_exit_code_1() {
     let said = Shell::new().file("portcullis-data", "in the way").run(&["users", "list"]).failed();
     assert!(said.err.starts_with("error: cannot make the data folder "), "{}", said.err);
-    assert!(said.err.contains("  hint: choose a folder that can be written"), "{}", said.err);
+    assert!(said.err.contains("  hint: name a folder that this user can write to"), "{}", said.err);
     let shell = Shell::new();
     shell.run(&["--data-dir", "elsewhere", "users", "list"]).ok();
     assert!(shell.path("elsewhere/portcullis.db").exists() && !shell.path("portcullis-data").exists());

@@ -155,7 +155,7 @@ fn the_page_about_accounts_works_line_by_line() {
         ("keys rotate", &["It signs from"]),
         ("keys list", &["signing"]),
         ("jwks.json", &["\"alg\":\"EdDSA\""]),
-        ("users import people.csv --dry-run", &["Would import 1 accounts"]),
+        ("users import people.csv --dry-run", &["Would import 1 users"]),
         ("users export", &["grace@example.com"]),
         ("users disable", &["Disabled grace@example.com"]),
         ("users reset", &["/reset-password#"]),

@@ -1,4 +1,4 @@
-//! What the shell changes about one account.
+//! `portcullis users disable`, `enable`, `set-role` and `reset`.
 
 use portcullis_identity::{Actor, Caller, Identity, PersonInput};
 use portcullis_model::{Email, Role, User, UserId};
@@ -9,18 +9,18 @@ use crate::commands::Format;
 use crate::commands::output::{Failure, print, print_json};
 
 #[derive(clap::Args, Debug)]
-pub(crate) struct Person {
-    /// E-mail address or id of the account
-    person: String,
+pub(crate) struct UserArgument {
+    /// The e-mail address or id of the user
+    user: String,
     #[command(flatten)]
     format: Format,
 }
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct SetRole {
-    /// E-mail address or id of the account
-    person: String,
-    /// Role: VIEWER, TESTER, DEVELOPER, MANAGER or ADMIN
+    /// The e-mail address or id of the user
+    user: String,
+    /// The role: VIEWER, TESTER, DEVELOPER, MANAGER or ADMIN
     #[arg(value_parser = parse_role)]
     role: Role,
     #[command(flatten)]
@@ -29,8 +29,8 @@ pub(crate) struct SetRole {
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Reset {
-    /// E-mail address or id of the account
-    person: String,
+    /// The e-mail address or id of the user
+    user: String,
     /// Print the link instead of mailing it
     #[arg(long)]
     print_link: bool,
@@ -38,8 +38,8 @@ pub(crate) struct Reset {
     format: Format,
 }
 
-pub(crate) async fn set_active(identity: &Identity, arguments: &Person, active: bool) -> Result<(), Failure> {
-    let user = find(identity, &arguments.person).await?;
+pub(crate) async fn set_active(identity: &Identity, arguments: &UserArgument, active: bool) -> Result<(), Failure> {
+    let user = find(identity, &arguments.user).await?;
     let input = PersonInput { is_active: Some(active), ..PersonInput::default() };
     let changed = identity.edit_person(&Actor::Shell, user.id, input, &Caller::shell()).await;
     show(&changed.map_err(|error| describe(&error))?, arguments.format, if active { "Enabled" } else { "Disabled" });
@@ -47,14 +47,14 @@ pub(crate) async fn set_active(identity: &Identity, arguments: &Person, active: 
 }
 
 pub(crate) async fn set_role(identity: &Identity, arguments: &SetRole) -> Result<(), Failure> {
-    let user = find(identity, &arguments.person).await?;
+    let user = find(identity, &arguments.user).await?;
     let changed = identity.set_role(&Actor::Shell, user.id, arguments.role, &Caller::shell()).await;
     show(&changed.map_err(|error| describe(&error))?, arguments.format, "Changed");
     Ok(())
 }
 
 pub(crate) async fn reset(identity: &Identity, arguments: &Reset) -> Result<(), Failure> {
-    let user = find(identity, &arguments.person).await?;
+    let user = find(identity, &arguments.user).await?;
     if arguments.print_link {
         let link = identity.reset_link(user.id, &Caller::shell()).await.map_err(|error| describe(&error))?;
         if arguments.format.json {
@@ -65,20 +65,20 @@ pub(crate) async fn reset(identity: &Identity, arguments: &Reset) -> Result<(), 
         return Ok(());
     }
     identity.start_reset(user.id, &Caller::shell()).await.map_err(|error| describe(&error))?;
-    show(&user, arguments.format, "A link to set a new password is on its way to");
+    show(&user, arguments.format, "Sent a link to set a new password to");
     Ok(())
 }
 
-async fn find(identity: &Identity, person: &str) -> Result<User, Failure> {
+async fn find(identity: &Identity, name: &str) -> Result<User, Failure> {
     let store = identity.store();
-    let found = match (person.parse::<UserId>(), Email::parse(person)) {
+    let found = match (name.parse::<UserId>(), Email::parse(name)) {
         (Ok(id), _) => store.user_by_id(id).await,
         (_, Ok(email)) => store.credentials_by_email(&email).await.map(|known| known.map(|known| known.user)),
         _ => Ok(None),
     };
     let found = found.map_err(|error| Failure::of_error(&error))?;
     found.ok_or_else(|| {
-        Failure::new(format!("no account has the address or id {person}"))
-            .hint("`portcullis users list --search` finds accounts by a part of their address or username")
+        Failure::new(format!("no user has the e-mail address or id {name}"))
+            .hint("find users by a part of their e-mail address or username with `portcullis users list --search`")
     })
 }

@@ -1,4 +1,4 @@
-//! `portcullis users export`: every account, in the form that `import` reads.
+//! `portcullis users export`: prints every user in the form that `import` reads.
 
 use std::io::Write as _;
 
@@ -13,19 +13,19 @@ use crate::commands::output::Failure;
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Export {
-    /// The form of the lines
+    /// The format of the output
     #[arg(long, value_enum, default_value = "ndjson")]
     format: FileFormat,
-    /// Also the hashes of passwords: whoever has them can try to guess
+    /// Include the password hashes; anyone who has them can try to guess passwords
     #[arg(long)]
     with_password_hashes: bool,
 }
 
-/// How many accounts are read at once.
+/// The most users that are read at a time.
 const PAGE: u64 = 1000;
 
 pub(crate) async fn run(identity: &Identity, arguments: &Export) -> Result<(), Failure> {
-    let failed = |error: std::io::Error| Failure::new(format!("the accounts cannot be written: {error}"));
+    let failed = |error: std::io::Error| Failure::new(format!("the users cannot be written: {error}"));
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     let mut csv = csv::Writer::from_writer(Vec::new());
     if arguments.format == FileFormat::Csv {
@@ -37,11 +37,12 @@ pub(crate) async fn run(identity: &Identity, arguments: &Export) -> Result<(), F
         let Some(end) = page.last() else { break };
         last = Some(end.user.id);
         for known in &page {
-            let person = person(known, arguments.with_password_hashes);
+            let document = document(known, arguments.with_password_hashes);
             match arguments.format {
-                FileFormat::Ndjson => writeln!(out, "{person}").map_err(failed)?,
+                FileFormat::Ndjson => writeln!(out, "{document}").map_err(failed)?,
                 FileFormat::Csv => {
-                    csv.write_record(COLUMNS.map(|name| cell(&person[name]))).map_err(|error| failed(error.into()))?;
+                    csv.write_record(COLUMNS.map(|name| cell(&document[name])))
+                        .map_err(|error| failed(error.into()))?;
                 }
             }
         }
@@ -53,7 +54,7 @@ pub(crate) async fn run(identity: &Identity, arguments: &Export) -> Result<(), F
     out.write_all(&rest).and_then(|()| out.flush()).map_err(failed)
 }
 
-fn person(known: &Credentials, with_hash: bool) -> Value {
+fn document(known: &Credentials, with_hash: bool) -> Value {
     let user = &known.user;
     let hash = known.password_hash.as_ref().filter(|_| with_hash);
     json!({
@@ -72,7 +73,7 @@ fn person(known: &Credentials, with_hash: bool) -> Value {
     })
 }
 
-/// A value as a cell: nothing for null, spaces between the members of a list.
+/// Renders a value as a cell of CSV: null is empty, and the members of a list are separated by spaces.
 fn cell(value: &Value) -> String {
     match value {
         Value::Null => String::new(),

@@ -1,4 +1,4 @@
-//! `portcullis users import`: accounts from files and from another program's table.
+//! `portcullis users import`: imports users from files and from the table of another program.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, IsTerminal, Read, Write};
@@ -16,7 +16,7 @@ use crate::commands::Format;
 use crate::commands::output::{Failure, print, print_error, print_json};
 use portcullis_settings::Settings;
 
-/// The names of columns and members, as the API spells them.
+/// The names of columns of CSV and members of JSON, as the API spells them.
 pub(super) const COLUMNS: [&str; 12] = [
     "id",
     "email",
@@ -31,17 +31,18 @@ pub(super) const COLUMNS: [&str; 12] = [
     "avatar",
     "permissions",
 ];
-const NEEDED: [&str; 4] = ["email", "username", "firstName", "lastName"];
+/// The columns that every source must have.
+const REQUIRED: [&str; 4] = ["email", "username", "firstName", "lastName"];
 
-/// Accounts in one transaction.
+/// The most users in one transaction.
 const BATCH: usize = 1_000;
-/// Refusals that are printed; the report has all.
-const SHOWN: u64 = 20;
+/// The most refusals that are printed; the report has all of them.
+const MAX_PRINTED: u64 = 20;
 
-/// The form of a file.
+/// The format of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum FileFormat {
-    /// Values between commas, names in the first line (RFC 4180)
+    /// Values separated by commas, names in the first line (RFC 4180)
     Csv,
     /// One JSON object a line
     Ndjson,
@@ -51,16 +52,16 @@ pub(super) enum FileFormat {
 pub(crate) struct Import {
     /// A file, - for standard input, or postgres://user@host/database
     source: String,
-    /// The form of a file [default: by its name]
+    /// The format of the file [default: by its name]
     #[arg(long, value_enum)]
     format: Option<FileFormat>,
-    /// The table, or schema.table, of a PostgreSQL database
+    /// The table, or schema.table, in a PostgreSQL database
     #[arg(long, default_value = "users")]
     table: String,
-    /// Write what was left out, one JSON object a line
+    /// Write the refused users to a file, one JSON object a line
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
-    /// Read and check everything, change nothing
+    /// Read and check all users, but change nothing
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
@@ -75,36 +76,36 @@ pub(crate) async fn run(identity: &Identity, settings: &Settings, arguments: Imp
             })?)),
             None => None,
         };
-    let mut work = Work::new(identity, &arguments, report);
+    let mut run = ImportRun::new(identity, &arguments, report);
     if arguments.source.starts_with("postgres://") || arguments.source.starts_with("postgresql://") {
-        from_postgres(settings, &arguments, &mut work).await?;
+        from_postgres(settings, &arguments, &mut run).await?;
     } else {
-        from_file(&arguments, &mut work).await?;
+        from_file(&arguments, &mut run).await?;
     }
-    work.finish().await
+    run.finish().await
 }
 
-/// What was read and what became of it.
-struct Work<'a> {
+/// An import in progress: the rows that wait for a transaction, and the counts of outcomes.
+struct ImportRun<'a> {
     identity: &'a Identity,
     format: Format,
     dry_run: bool,
     report: Option<BufWriter<File>>,
     bar: Option<ProgressBar>,
-    waiting: Vec<(u64, ImportRow)>,
+    pending: Vec<(u64, ImportRow)>,
     begun: Instant,
     made: u64,
-    there: u64,
+    existing: u64,
     refused: u64,
 }
 
-impl<'a> Work<'a> {
+impl<'a> ImportRun<'a> {
     fn new(identity: &'a Identity, arguments: &Import, report: Option<BufWriter<File>>) -> Self {
         let shows = std::io::stderr().is_terminal() && !arguments.json.json;
         let bar = shows.then(|| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
             bar.set_style(
-                ProgressStyle::with_template("{spinner} {human_pos} accounts, {per_sec}").expect("well made"),
+                ProgressStyle::with_template("{spinner} {human_pos} users, {per_sec}").expect("the template is valid"),
             );
             bar
         });
@@ -114,48 +115,48 @@ impl<'a> Work<'a> {
             dry_run: arguments.dry_run,
             report,
             bar,
-            waiting: Vec::with_capacity(BATCH),
+            pending: Vec::with_capacity(BATCH),
             begun: Instant::now(),
             made: 0,
-            there: 0,
+            existing: 0,
             refused: 0,
         }
     }
 
-    /// How many there will be.
-    fn expect(&self, total: u64) {
+    /// Sets the total number of users for the progress bar.
+    fn set_total(&self, total: u64) {
         if let Some(bar) = &self.bar {
             bar.set_length(total);
-            let form = "[{bar:40}] {human_pos}/{human_len} accounts, {per_sec}, {eta} left";
-            bar.set_style(ProgressStyle::with_template(form).expect("well made"));
+            let form = "[{bar:40}] {human_pos}/{human_len} users, {per_sec}, {eta} left";
+            bar.set_style(ProgressStyle::with_template(form).expect("the template is valid"));
         }
     }
 
     async fn add(&mut self, place: u64, row: ImportRow) -> Result<(), Failure> {
-        self.waiting.push((place, row));
-        if self.waiting.len() == BATCH { self.flush().await } else { Ok(()) }
+        self.pending.push((place, row));
+        if self.pending.len() == BATCH { self.flush().await } else { Ok(()) }
     }
 
     async fn flush(&mut self) -> Result<(), Failure> {
-        let waiting = std::mem::replace(&mut self.waiting, Vec::with_capacity(BATCH));
-        if waiting.is_empty() {
+        let rows = std::mem::replace(&mut self.pending, Vec::with_capacity(BATCH));
+        if rows.is_empty() {
             return Ok(());
         }
-        let names: Vec<(u64, String)> = waiting.iter().map(|(place, row)| (*place, row.email.clone())).collect();
-        let rows = waiting.into_iter().map(|(_, row)| row).collect();
+        let names: Vec<(u64, String)> = rows.iter().map(|(place, row)| (*place, row.email.clone())).collect();
+        let rows = rows.into_iter().map(|(_, row)| row).collect();
         let outcomes = self.identity.import_people(rows, self.dry_run, &Caller::shell()).await;
         let outcomes = outcomes.map_err(|error| {
-            describe(&error).hint("once the cause is gone, run it again: what was brought is passed over")
+            describe(&error).hint("remove the cause and run the command again: users that were imported are skipped")
         })?;
         for ((place, email), outcome) in names.into_iter().zip(outcomes) {
             match outcome {
                 RowOutcome::Made => self.made += 1,
-                RowOutcome::AlreadyThere => self.there += 1,
+                RowOutcome::AlreadyThere => self.existing += 1,
                 RowOutcome::Refused(reason) => self.refuse(place, &email, &reason)?,
             }
         }
         if let Some(bar) = &self.bar {
-            bar.set_position(self.made + self.there + self.refused);
+            bar.set_position(self.made + self.existing + self.refused);
         }
         Ok(())
     }
@@ -167,8 +168,8 @@ impl<'a> Work<'a> {
             writeln!(report, "{line}")
                 .map_err(|error| Failure::new(format!("the report cannot be written: {error}")))?;
         }
-        if self.refused <= SHOWN && !self.format.json {
-            let line = format!("left out, line {place}, {email}: {reason}\n");
+        if self.refused <= MAX_PRINTED && !self.format.json {
+            let line = format!("refused, line {place}, {email}: {reason}\n");
             match &self.bar {
                 Some(bar) => bar.println(line.trim_end()),
                 None => print_error(&line),
@@ -186,41 +187,41 @@ impl<'a> Work<'a> {
             report.flush().map_err(|error| Failure::new(format!("the report cannot be written: {error}")))?;
         }
         let seconds = self.begun.elapsed().as_secs_f64();
-        let Self { made, there, refused, dry_run, .. } = self;
+        let Self { made, existing, refused, dry_run, .. } = self;
         if self.format.json {
-            let summary = json!({ "imported": made, "alreadyThere": there, "refused": refused, "seconds": seconds, "dryRun": dry_run });
+            let summary = json!({ "imported": made, "alreadyThere": existing, "refused": refused, "seconds": seconds, "dryRun": dry_run });
             print_json(&summary);
         } else {
             let done = if dry_run { "Would import" } else { "Imported" };
             print(&format!(
-                "{done} {made} accounts in {seconds:.1} s; {there} were there already; {refused} were left out.\n"
+                "{done} {made} users in {seconds:.1} s; {existing} existed already; {refused} were refused.\n"
             ));
         }
         match refused {
             0 => Ok(()),
-            _ => Err(Failure::new(format!("{refused} accounts were left out")).hint(
-                "mend what the report says (--report FILE has all) and run it again: the others are passed over",
+            _ => Err(Failure::new(format!("{refused} users were refused")).hint(
+                "correct the refused users (--report FILE lists all) and run the command again: the others are skipped",
             )),
         }
     }
 }
 
-async fn from_postgres(settings: &Settings, arguments: &Import, work: &mut Work<'_>) -> Result<(), Failure> {
+async fn from_postgres(settings: &Settings, arguments: &Import, run: &mut ImportRun<'_>) -> Result<(), Failure> {
     let url = DatabaseUrl::parse(&arguments.source).map_err(|error| Failure::of_error(&error))?;
     let opened = Box::pin(crate::assembly::open_foreign_users(settings, &url, &arguments.table)).await;
-    let mut people: ForeignUsers = opened.map_err(|error| {
+    let mut users: ForeignUsers = opened.map_err(|error| {
         Failure::of_error(&error).maybe_hint(error.hint().map(|hint| hint.replace("DATABASE_URL", "the address")))
     })?;
-    work.expect(people.total());
+    run.set_total(users.total());
     let mut place = 0;
     loop {
-        let rows = people.next(BATCH_ROWS).await.map_err(|error| Failure::of_error(&error))?;
+        let rows = users.next(BATCH_ROWS).await.map_err(|error| Failure::of_error(&error))?;
         if rows.is_empty() {
             return Ok(());
         }
         for row in rows {
             place += 1;
-            work.add(place, foreign(row)).await?;
+            run.add(place, foreign(row)).await?;
         }
     }
 }
@@ -244,7 +245,7 @@ fn foreign(user: ForeignUser) -> ImportRow {
     }
 }
 
-async fn from_file(arguments: &Import, work: &mut Work<'_>) -> Result<(), Failure> {
+async fn from_file(arguments: &Import, run: &mut ImportRun<'_>) -> Result<(), Failure> {
     let source = arguments.source.as_str();
     let lower = source.to_ascii_lowercase();
     let by_name = match lower.rsplit('.').next() {
@@ -253,27 +254,26 @@ async fn from_file(arguments: &Import, work: &mut Work<'_>) -> Result<(), Failur
         _ => None,
     };
     let format = arguments.format.or(by_name).ok_or_else(|| {
-        Failure::new(format!("the name {source} does not say what is in it"))
-            .hint("add --format csv or --format ndjson")
+        Failure::new(format!("the format of {source} is unknown")).hint("add --format csv or --format ndjson")
     })?;
     let file: Box<dyn Read> = match source {
         "-" => Box::new(std::io::stdin()),
         path => Box::new(File::open(path).map_err(|error| Failure::new(format!("{path} cannot be read: {error}")))?),
     };
     match format {
-        FileFormat::Csv => from_csv(file, work).await,
-        FileFormat::Ndjson => from_ndjson(file, work).await,
+        FileFormat::Csv => from_csv(file, run).await,
+        FileFormat::Ndjson => from_ndjson(file, run).await,
     }
 }
 
-async fn from_csv(file: Box<dyn Read>, work: &mut Work<'_>) -> Result<(), Failure> {
+async fn from_csv(file: Box<dyn Read>, run: &mut ImportRun<'_>) -> Result<(), Failure> {
     let unreadable = |error: &csv::Error| Failure::new(format!("the file cannot be read: {error}"));
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(BufReader::new(file));
     let names: Vec<Option<&str>> =
         reader.headers().map_err(|error| unreadable(&error))?.iter().map(known_name).collect();
-    let missing: Vec<&str> = NEEDED.into_iter().filter(|needed| !names.contains(&Some(needed))).collect();
+    let missing: Vec<&str> = REQUIRED.into_iter().filter(|required| !names.contains(&Some(required))).collect();
     if !missing.is_empty() {
-        let hint = format!("the first line names the columns: {}", COLUMNS.join(","));
+        let hint = format!("write the names of the columns into the first line: {}", COLUMNS.join(","));
         return Err(Failure::new(format!("the first line does not name {}", missing.join(", "))).hint(hint));
     }
     let mut record = csv::StringRecord::new();
@@ -288,23 +288,23 @@ async fn from_csv(file: Box<dyn Read>, work: &mut Work<'_>) -> Result<(), Failur
                         members.insert(name.to_owned(), Value::from(value));
                     }
                 }
-                submit(work, line, members).await?;
+                submit(run, line, members).await?;
             }
             Err(error) if matches!(error.kind(), csv::ErrorKind::Utf8 { .. }) => {
-                work.refuse(line, "", "the line is not UTF-8")?;
+                run.refuse(line, "", "the line is not UTF-8")?;
             }
             Err(error) => return Err(unreadable(&error)),
         }
     }
 }
 
-/// A column's name as we spell it: case and underscores do not matter.
+/// Finds the column with this name; letter case and underscores do not matter.
 fn known_name(name: &str) -> Option<&'static str> {
     let plain = |name: &str| name.trim().trim_start_matches('\u{feff}').replace('_', "").to_ascii_lowercase();
     COLUMNS.into_iter().find(|known| plain(known) == plain(name))
 }
 
-async fn from_ndjson(file: Box<dyn Read>, work: &mut Work<'_>) -> Result<(), Failure> {
+async fn from_ndjson(file: Box<dyn Read>, run: &mut ImportRun<'_>) -> Result<(), Failure> {
     let mut reader = BufReader::new(file);
     let mut bytes = Vec::new();
     for line in 1.. {
@@ -320,28 +320,28 @@ async fn from_ndjson(file: Box<dyn Read>, work: &mut Work<'_>) -> Result<(), Fai
             Ok(members) => {
                 let known =
                     members.into_iter().filter_map(|(name, value)| Some((known_name(&name)?.to_owned(), value)));
-                submit(work, line, known.collect()).await?;
+                submit(run, line, known.collect()).await?;
             }
-            Err(error) => work.refuse(line, "", &format!("it is no JSON object: {}", plain_reason(&error)))?,
+            Err(error) => run.refuse(line, "", &format!("the line is not a JSON object: {}", plain_reason(&error)))?,
         }
     }
     Ok(())
 }
 
-/// What is wrong, without the text, in which there may be a hash.
+/// Describes a syntax error without the text, which may contain a password hash.
 fn plain_reason(error: &serde_json::Error) -> String {
     format!("{:?} error in column {}", error.classify(), error.column()).to_lowercase()
 }
 
-async fn submit(work: &mut Work<'_>, line: u64, members: Map<String, Value>) -> Result<(), Failure> {
+async fn submit(run: &mut ImportRun<'_>, line: u64, members: Map<String, Value>) -> Result<(), Failure> {
     let email = members.get("email").and_then(Value::as_str).unwrap_or_default().to_owned();
     match row(members) {
-        Ok(row) => work.add(line, row).await,
-        Err(problem) => work.refuse(line, &email, &problem),
+        Ok(row) => run.add(line, row).await,
+        Err(problem) => run.refuse(line, &email, &problem),
     }
 }
 
-/// The members as a row; texts stand for truth values and lists, as in CSV.
+/// Converts the members to a row. Truth values and lists may be texts, as in CSV.
 fn row(mut members: Map<String, Value>) -> Result<ImportRow, String> {
     let mut text = |name: &str| match members.remove(name) {
         None | Some(Value::Null) => Ok(None),

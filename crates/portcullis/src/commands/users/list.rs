@@ -1,4 +1,4 @@
-//! `portcullis users list`.
+//! `portcullis users list`: lists users by role, text or state.
 
 use portcullis_identity::Identity;
 use portcullis_model::user::rfc3339_millis;
@@ -12,20 +12,20 @@ use crate::commands::{Format, table};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct List {
-    /// Only accounts with this role
+    /// Only users with this role
     #[arg(long, value_parser = parse_role)]
     role: Option<Role>,
-    /// Only accounts whose e-mail address or username contains this
+    /// Only users whose e-mail address or username contains this text
     #[arg(long, value_name = "TEXT")]
     search: Option<String>,
-    /// Only accounts that may not sign in
+    /// Only disabled users
     #[arg(long)]
     inactive: bool,
     #[command(flatten)]
     format: Format,
 }
 
-/// How many accounts are read at once.
+/// The most users that are read at a time.
 const PAGE: u64 = 1000;
 
 pub(crate) async fn run(identity: &Identity, arguments: &List) -> Result<(), Failure> {
@@ -36,7 +36,7 @@ pub(crate) async fn run(identity: &Identity, arguments: &List) -> Result<(), Fai
     };
     let mut users: Vec<User> = Vec::new();
     loop {
-        let offset = u64::try_from(users.len()).expect("far fewer accounts than 2^64");
+        let offset = u64::try_from(users.len()).expect("there are far fewer users than 2^64");
         let page = identity.store().list_users(&filter, PAGE, offset).await;
         let page = page.map_err(|error| Failure::of_error(&error))?.users;
         if page.is_empty() {
