@@ -2,13 +2,14 @@
 
 use std::error::Error;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, Uri};
 use http_body::Body;
 use hyper::body::Incoming;
 
-use crate::panics::Panic;
+use crate::panics::{Panic, catch_panic};
 
 /// Responds to the requests that the edge reads. The binary implements it: the gate first, then the destination.
 pub trait Handler: Send + Sync + 'static {
@@ -35,4 +36,17 @@ pub trait Handler: Send + Sync + 'static {
 
     /// Whether `peer` is a trusted proxy: it may send a PROXY header, and its connections have no limit by address.
     fn trusts(&self, peer: IpAddr) -> bool;
+}
+
+/// Handles one request. If the handler panics, the client gets the handler's response to a panic.
+pub(crate) async fn handle_request<H: Handler>(
+    handler: &H,
+    client: SocketAddr,
+    request: Request<Incoming>,
+) -> Response<H::Body> {
+    let uri = request.uri().clone();
+    match catch_panic(pin!(handler.handle(client, request))).await {
+        Ok(response) => response,
+        Err(panic) => handler.respond_to_panic(&uri, &panic),
+    }
 }

@@ -2,15 +2,9 @@
 
 use std::any::Any;
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::Poll;
-
-use http::{Request, Response};
-use hyper::body::Incoming;
-
-use crate::handler::Handler;
 
 /// A panic that was caught.
 #[derive(Debug)]
@@ -48,17 +42,4 @@ pub async fn catch_panic<F: Future>(mut future: Pin<&mut F>) -> Result<F::Output
         }
     })
     .await
-}
-
-/// Handles one request. If the handler panics, the client gets the handler's response to a panic.
-pub(crate) async fn handle<H: Handler>(
-    handler: &H,
-    client: SocketAddr,
-    request: Request<Incoming>,
-) -> Response<H::Body> {
-    let uri = request.uri().clone();
-    match catch_panic(pin!(handler.handle(client, request))).await {
-        Ok(response) => response,
-        Err(panic) => handler.respond_to_panic(&uri, &panic),
-    }
 }

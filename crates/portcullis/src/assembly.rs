@@ -1,10 +1,10 @@
 //! Builds the application from the settings: makes each part, in order, and connects them.
 
-mod dry_run;
+pub mod dry_run;
 mod error;
 mod front;
 mod mail_sender;
-mod offline;
+pub mod offline;
 mod response_body;
 #[cfg(test)]
 mod tests;
@@ -25,10 +25,8 @@ use portcullis_telemetry::Metrics;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use dry_run::explain;
 pub use error::StartError;
 pub(crate) use front::Front;
-pub use offline::{open_foreign_users, open_identity, open_migrator, transfer};
 use portcullis_settings::{Secrets, Settings};
 
 /// The running gateway's parts.
@@ -60,12 +58,13 @@ impl Application {
         if let Some(redis) = &redis {
             store.set_replica_notifier(redis.notifier());
         }
-        // So that the first request's session can be held; if it fails, the task that follows the log reads it.
+        // The first request may need the revocation log. If this fails, the task that follows the log reads it.
         if let Err(error) = sessions.read_feed().await {
             tracing::warn!(error = &error as &dyn std::error::Error, "the revocation log cannot be read yet");
         }
         let config = gate_config(settings, &secrets, &metrics)?;
-        let parts = Common { store: &store, sessions: &sessions, clock: &clock, random: &random, metrics: &metrics };
+        let parts =
+            SharedParts { store: &store, sessions: &sessions, clock: &clock, random: &random, metrics: &metrics };
         let identity = start_identity(settings, secrets, parts, base_url).await?;
 
         let gate = Arc::new(Gate::new(
@@ -124,7 +123,7 @@ impl Application {
 }
 
 /// The parts that several other parts share.
-struct Common<'a> {
+struct SharedParts<'a> {
     store: &'a Store,
     sessions: &'a Arc<SessionTable>,
     clock: &'a Clock,
@@ -132,7 +131,7 @@ struct Common<'a> {
     metrics: &'a Metrics,
 }
 
-/// How the configured database is opened.
+/// Returns the options with which the configured database is opened.
 pub(crate) fn store_options(settings: &Settings, clock: &Clock, random: &Random, metrics: &Metrics) -> StoreOptions {
     let database = &settings.database;
     StoreOptions {
@@ -144,7 +143,7 @@ pub(crate) fn store_options(settings: &Settings, clock: &Clock, random: &Random,
         migrate: database.migrate,
         migrate_wait: database.migrate_wait,
         app_version: env!("CARGO_PKG_VERSION").to_owned(),
-        // Whoever shares a Redis is woken by way of it.
+        // With Redis, replicas notify each other through it.
         notify: settings.redis.is_none(),
         clock: clock.clone(),
         random: random.clone(),
@@ -185,7 +184,7 @@ fn session_table(settings: &Settings, store: &Store, redis: Option<&Redis>) -> A
 async fn start_identity(
     settings: &Settings,
     secrets: Secrets,
-    parts: Common<'_>,
+    parts: SharedParts<'_>,
     base_url: &str,
 ) -> Result<Identity, StartError> {
     let session = &settings.session;
@@ -230,9 +229,9 @@ async fn start_identity(
     Ok(Identity::start(parts, options).await?)
 }
 
-/// How long a command to Redis may take before replicas do without: far longer than one takes that is there.
+/// Timeout of one Redis command, after which the replica works without Redis. A healthy Redis responds far sooner.
 const REDIS_COMMAND: std::time::Duration = std::time::Duration::from_millis(250);
-/// How long a rotated refresh token still gets its successor (contract §3).
+/// The grace window of a rotated refresh token (`docs/contract.md`, "Tokens and sessions").
 const GRACE: std::time::Duration = std::time::Duration::from_secs(10);
 
 pub(crate) fn gate_config(settings: &Settings, secrets: &Secrets, metrics: &Metrics) -> Result<GateConfig, StartError> {
@@ -242,7 +241,7 @@ pub(crate) fn gate_config(settings: &Settings, secrets: &Secrets, metrics: &Metr
         routes: RouteTable::build(specs, metrics)?,
         versions: Versions::new(settings.versions.clone()),
         cors: Cors::new(settings.allowed_origins.clone()),
-        headers: SecurityHeaders::new(&settings.headers).expect("settings hold texts that can be header values"),
+        headers: SecurityHeaders::new(&settings.headers).expect("the settings hold valid header values"),
         csrf: CsrfConfig { tokens: CsrfTokens::new(&secrets.csrf), mode: settings.csrf_mode },
         limits: Limits::new(settings.limits.clone()),
         body_timeout: settings.server.body_timeout,

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::Format;
 use super::identity::with_identity;
 use super::output::{Failure, print, print_json};
-use crate::assembly;
+use crate::assembly::dry_run;
 use portcullis_settings::Settings;
 
 #[derive(Args, Debug)]
@@ -58,7 +58,7 @@ pub(super) fn run(settings: &Settings, arguments: Arguments) -> Result<(), Failu
                     })?;
                     rehearsal.caller = RehearsedCaller::SignedIn(Arc::new(session));
                 }
-                let explanation = assembly::explain(settings, Some(identity), &rehearsal).await;
+                let explanation = dry_run::explain(settings, Some(identity), &rehearsal).await;
                 let explanation = explanation.map_err(|error| Failure::of_error(&error).maybe_hint(error.hint()))?;
                 document = explanation_json(&rehearsal, &explanation);
                 Ok(())
@@ -79,7 +79,7 @@ fn without_database(settings: &Settings, rehearsal: &Rehearsal) -> Result<Value,
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .map_err(|error| Failure::new(format!("the command cannot be run: {error}")))?;
-    let explanation = runtime.block_on(assembly::explain(settings, None, rehearsal));
+    let explanation = runtime.block_on(dry_run::explain(settings, None, rehearsal));
     let explanation = explanation.map_err(|error| Failure::of_error(&error).maybe_hint(error.hint()))?;
     Ok(explanation_json(rehearsal, &explanation))
 }

@@ -15,7 +15,7 @@ pub(super) fn with_identity(
         .build()
         .map_err(|error| Failure::new(format!("the command cannot be run: {error}")))?;
     runtime.block_on(async {
-        let opened = Box::pin(crate::assembly::open_identity(settings)).await;
+        let opened = Box::pin(crate::assembly::offline::open_identity(settings)).await;
         let identity = opened.map_err(|error| Failure::of_error(&error).maybe_hint(error.hint()))?;
         let done = Box::pin(work(&identity)).await;
         identity.store().close().await;

@@ -81,7 +81,7 @@ pub(super) fn run(settings: &Settings, command: Command) -> Result<(), Failure> 
     }
     runtime.block_on(async {
         let mut migrator =
-            Box::pin(crate::assembly::open_migrator(settings)).await.map_err(|error| describe(&error))?;
+            Box::pin(crate::assembly::offline::open_migrator(settings)).await.map_err(|error| describe(&error))?;
         let done = Box::pin(perform(&mut migrator, command)).await;
         migrator.close().await;
         done

@@ -47,7 +47,7 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
         .map_err(|error| Failure::new(format!("the command cannot be run: {error}")))?;
     let mut progress = Progress::new(arguments.format);
     let begun = Instant::now();
-    let moving = crate::assembly::transfer(settings, &from, &to, arguments.restart, &mut progress);
+    let moving = crate::assembly::offline::transfer(settings, &from, &to, arguments.restart, &mut progress);
     let moved = runtime.block_on(Box::pin(moving));
     progress.end();
     let tables = moved.map_err(|error| Failure::of_error(&error).maybe_hint(error.hint()))?;

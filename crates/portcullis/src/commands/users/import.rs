@@ -208,7 +208,7 @@ impl<'a> ImportRun<'a> {
 
 async fn from_postgres(settings: &Settings, arguments: &Import, run: &mut ImportRun<'_>) -> Result<(), Failure> {
     let url = DatabaseUrl::parse(&arguments.source).map_err(|error| Failure::of_error(&error))?;
-    let opened = Box::pin(crate::assembly::open_foreign_users(settings, &url, &arguments.table)).await;
+    let opened = Box::pin(crate::assembly::offline::open_foreign_users(settings, &url, &arguments.table)).await;
     let mut users: ForeignUsers = opened.map_err(|error| {
         Failure::of_error(&error).maybe_hint(error.hint().map(|hint| hint.replace("DATABASE_URL", "the address")))
     })?;
