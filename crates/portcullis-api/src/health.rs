@@ -1,6 +1,7 @@
 //! `/api/health` and its kin (contract §6).
 
 use http::StatusCode;
+use portcullis_jobs::JobStatus;
 use portcullis_model::SessionState;
 use portcullis_model::user::rfc3339_millis;
 use serde_json::{Value, json};
@@ -47,10 +48,13 @@ pub(crate) async fn detailed(call: Call) -> Result<Reply, Fault> {
         // Replicas go on without it: no reason to call the service unhealthy.
         Some(false) => "unhealthy",
     };
+    let jobs = services.jobs.statuses();
+    let jobs_status = if jobs.iter().any(|job| job.last_succeeded == Some(false)) { "degraded" } else { "healthy" };
     let mut data = json!({
-        "status": if healthy { "healthy" } else { "unhealthy" },
+        "status": if healthy { jobs_status } else { "unhealthy" },
         "database": { "status": database },
         "redis": { "status": shared },
+        "jobs": { "status": jobs_status },
         "services": upstreams(&call),
         "version": env!("CARGO_PKG_VERSION"),
         "uptime": services.lifecycle.uptime_seconds(),
@@ -63,6 +67,7 @@ pub(crate) async fn detailed(call: Call) -> Result<Reply, Fault> {
     };
     if call.permit.principal().is_some_and(|principal| may_see(&principal.session)) {
         data["warnings"] = json!(services.gate.warnings());
+        data["jobs"]["jobs"] = jobs.iter().map(job).collect();
     }
     let message = if healthy { "Service is healthy" } else { "Service is unhealthy" };
     Ok(Reply::enveloped(code_for(healthy), message, data))
@@ -84,6 +89,14 @@ pub(crate) async fn services(call: Call) -> Result<Reply, Fault> {
             "services": upstreams,
         }),
     ))
+}
+
+fn job(job: &JobStatus) -> Value {
+    json!({
+        "name": job.name,
+        "lastSuccessAt": job.last_success_at.map(rfc3339_millis),
+        "lastResult": job.last_succeeded.map(|succeeded| if succeeded { "success" } else { "failure" }),
+    })
 }
 
 async fn database_status(call: &Call) -> &'static str {

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use portcullis_gate::Gate;
 use portcullis_identity::Identity;
+use portcullis_jobs::Jobs;
 use portcullis_model::{Clock, policy::Environment};
 use portcullis_proxy::Proxy;
 use portcullis_storage::Store;
@@ -21,6 +22,8 @@ pub struct Services {
     pub proxy: Arc<Proxy>,
     /// Storage, for readiness.
     pub store: Store,
+    /// The periodic jobs, for their status in `/api/health/detailed`.
+    pub jobs: Arc<Jobs>,
     /// Metric families.
     pub metrics: Metrics,
     /// The clock of envelopes.

@@ -12,7 +12,8 @@ use portcullis_identity::{
 };
 use portcullis_model::policy::Environment;
 use portcullis_model::{Clock, Random, Role, RolePermissions, SecretString};
-use portcullis_storage::{DatabaseUrl, MigrateMode, SessionTable, SessionTableOptions, Store, StoreOptions};
+use portcullis_sessions::{SessionCache, SessionCacheOptions};
+use portcullis_storage::{DatabaseUrl, MigrateMode, Store, StoreOptions};
 use portcullis_telemetry::{Metrics, MetricsOptions};
 
 const PASSWORD: &str = "correct horse battery staple";
@@ -121,7 +122,7 @@ async fn open(folder: &std::path::Path, clock: &Clock) -> Identity {
     })
     .await
     .expect("a new database");
-    let sessions = SessionTable::new(&store, RolePermissions::default(), SessionTableOptions::default());
+    let sessions = SessionCache::new(&store, RolePermissions::default(), SessionCacheOptions::default());
     let parts = IdentityParts { store, sessions: Arc::clone(&sessions), clock: clock.clone(), random, metrics };
     let options = IdentityOptions {
         environment: Environment::Development,

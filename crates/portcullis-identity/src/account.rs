@@ -56,7 +56,7 @@ impl Identity {
         if session.demo {
             return self.demo_user().map(Arc::new);
         }
-        self.sessions.account(session).await?.ok_or(IdentityError::NotFound)
+        self.sessions.user(session).await?.ok_or(IdentityError::NotFound)
     }
 
     /// Changes the caller's names and avatar.

@@ -7,7 +7,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use portcullis_model::policy::Environment;
 use portcullis_model::{AccessTokenVerifier, Clock, Random, SecretRing, SessionSource};
-use portcullis_storage::{SessionTable, Store};
+use portcullis_sessions::SessionCache;
+use portcullis_storage::Store;
 use portcullis_telemetry::Metrics;
 
 use crate::access_token::TokenKeys;
@@ -29,7 +30,7 @@ pub struct IdentityParts {
     /// Where people and sessions are kept.
     pub store: Store,
     /// The sessions this process knows.
-    pub sessions: Arc<SessionTable>,
+    pub sessions: Arc<SessionCache>,
     /// The clock.
     pub clock: Clock,
     /// Randomness.
@@ -102,7 +103,7 @@ pub enum RegistrationMode {
 
 pub struct Parts {
     pub(crate) store: Store,
-    pub(crate) sessions: Arc<SessionTable>,
+    pub(crate) sessions: Arc<SessionCache>,
     pub(crate) clock: Clock,
     pub(crate) random: Random,
     pub(crate) metrics: Metrics,

@@ -1,42 +1,75 @@
-//! Work that keeps the tables small and `last_seen_at` true. The session table's task calls it.
+//! Statements that keep the tables small and the times of last use true. Jobs run them, a batch at a time.
 
-use std::time::Duration;
-
-use crate::engine::value::Value;
 use portcullis_model::{SessionId, Timestamp};
 
 use crate::engine::error::StoreError;
 use crate::engine::statement::{Runs, Sql};
+use crate::engine::value::{Value, as_bigint};
 use crate::store::Store;
 
 /// Sessions in one UPDATE: two parameters each, far below either engine's bound.
 const BATCH: usize = 500;
-/// A revocation is old news once every copy of a session that it concerns was read after it.
-const REVOCATIONS_KEPT: Duration = Duration::from_secs(86_400);
-/// A session, or a one-time token, past its limit is kept a while, so that a late refresh is still recognised.
-const EXPIRED_KEPT: Duration = Duration::from_secs(7 * 86_400);
-/// Failed sign-ins count for this long after the last of them.
-const ATTEMPTS_KEPT: Duration = Duration::from_secs(30 * 86_400);
-/// Mails are kept a while after they left or were given up, for whoever asks where theirs is.
-const MAILS_KEPT: Duration = Duration::from_secs(30 * 86_400);
-/// Lines of the audit log that are deleted at once, so that nobody waits for long.
-const AUDIT_BATCH: i64 = 10_000;
 
+/// Rows that nobody needs after some time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prunable {
+    /// Sealed successors of refresh tokens, by the time of the rotation.
+    RefreshGrace,
+    /// Entries of the revocation log, by their time.
+    Revocations,
+    /// Sessions, by their absolute limit.
+    Sessions,
+    /// One-time tokens, by their expiry.
+    OneTimeTokens,
+    /// Failed sign-ins, by the last of them. A row that vouches for a known client stays until that ends.
+    SignInAttempts,
+    /// Mails, by the time they were queued.
+    Mails,
+    /// Idempotency keys, by their expiry.
+    IdempotencyKeys,
+    /// Audit events, by their time.
+    AuditLog,
+}
+
+/// The oldest rows of a table, by an indexed column, up to a limit.
+macro_rules! delete {
+    ($table:literal, $key:literal, $column:literal, $also:literal) => {
+        Sql::delete(
+            $table,
+            concat!(
+                "DELETE FROM ",
+                $table,
+                " WHERE ",
+                $key,
+                " IN (SELECT ",
+                $key,
+                " FROM ",
+                $table,
+                " WHERE ",
+                $column,
+                " < $1",
+                $also,
+                " ORDER BY ",
+                $column,
+                " LIMIT $2)"
+            ),
+        )
+    };
+    ($table:literal, $key:literal, $column:literal) => {
+        delete!($table, $key, $column, "")
+    };
+}
+
+static REFRESH_GRACE: Sql = delete!("refresh_grace", "token_hash", "rotated_at");
+static REVOCATIONS: Sql = delete!("revocations", "seq", "at");
+static SESSIONS: Sql = delete!("sessions", "id", "absolute_expires_at");
+static ONE_TIME_TOKENS: Sql = delete!("one_time_tokens", "hash", "expires_at");
+static SIGN_IN_ATTEMPTS: Sql =
+    delete!("sign_in_attempts", "subject", "last_at", " AND (trusted_until IS NULL OR trusted_until < $3)");
+static MAILS: Sql = delete!("mail_outbox", "id", "created_at");
+static IDEMPOTENCY_KEYS: Sql = delete!("idempotency_keys", "id", "expires_at");
+static AUDIT_LOG: Sql = delete!("audit_log", "id", "at");
 static TOUCH: Sql = Sql::update("sessions", "");
-static GRACE: Sql = Sql::delete("refresh_grace", "DELETE FROM refresh_grace WHERE rotated_at < $1");
-static REVOCATIONS: Sql = Sql::delete("revocations", "DELETE FROM revocations WHERE at < $1");
-static SESSIONS: Sql = Sql::delete("sessions", "DELETE FROM sessions WHERE absolute_expires_at < $1");
-static TOKENS: Sql = Sql::delete("one_time_tokens", "DELETE FROM one_time_tokens WHERE expires_at < $1");
-static ATTEMPTS: Sql = Sql::delete(
-    "sign_in_attempts",
-    "DELETE FROM sign_in_attempts WHERE last_at < $1 AND (trusted_until IS NULL OR trusted_until < $2)",
-);
-static IDEMPOTENCY: Sql = Sql::delete("idempotency_keys", "DELETE FROM idempotency_keys WHERE expires_at < $1");
-static MAILS: Sql = Sql::delete("mail_outbox", "DELETE FROM mail_outbox WHERE created_at < $1");
-static AUDIT: Sql = Sql::delete(
-    "audit_log",
-    "DELETE FROM audit_log WHERE id IN (SELECT id FROM audit_log WHERE at < $1 ORDER BY at, id LIMIT $2)",
-);
 
 /// Sets a column of a table to when each row was last used; never sets one back.
 pub(crate) async fn touch(
@@ -59,37 +92,27 @@ pub(crate) async fn touch(
 }
 
 impl Store {
-    /// Notes when sessions were last used; never sets one back.
+    /// Records when sessions were last used; never sets a time back.
     pub async fn touch_sessions(&self, seen: &[(SessionId, Timestamp)]) -> Result<(), StoreError> {
         touch(self, &TOUCH, ["sessions", "last_seen_at"], seen).await
     }
 
-    /// Erases the sealed successors of tokens rotated before `cutoff`, and says how many.
-    pub async fn erase_grace_before(&self, cutoff: Timestamp) -> Result<u64, StoreError> {
-        self.execute(&GRACE, vec![cutoff.into()]).await
-    }
-
-    /// Deletes what nobody can need any more: revocations a day old, sessions and one-time tokens a week past their
-    /// limit, mails and failed sign-ins a month old, answers to Idempotency-Keys past their day. `now` is the database's time.
-    pub async fn prune(&self, now: Timestamp) -> Result<(), StoreError> {
-        self.execute(&REVOCATIONS, vec![(now - REVOCATIONS_KEPT).into()]).await?;
-        self.execute(&SESSIONS, vec![(now - EXPIRED_KEPT).into()]).await?;
-        self.execute(&TOKENS, vec![(now - EXPIRED_KEPT).into()]).await?;
-        self.execute(&ATTEMPTS, vec![(now - ATTEMPTS_KEPT).into(), now.into()]).await?;
-        self.execute(&MAILS, vec![(now - MAILS_KEPT).into()]).await?;
-        self.execute(&IDEMPOTENCY, vec![now.into()]).await?;
-        Ok(())
-    }
-
-    /// Deletes lines of the audit log from before `cutoff`, and says how many.
-    pub async fn prune_audit(&self, cutoff: Timestamp) -> Result<u64, StoreError> {
-        let mut deleted = 0;
-        loop {
-            let batch = self.execute(&AUDIT, vec![cutoff.into(), AUDIT_BATCH.into()]).await?;
-            deleted += batch;
-            if batch < AUDIT_BATCH.unsigned_abs() {
-                return Ok(deleted);
+    /// Deletes the oldest rows from before `before`, at most `limit` of them in one transaction, and says how many.
+    pub async fn prune(&self, what: Prunable, before: Timestamp, limit: u64) -> Result<u64, StoreError> {
+        let mut values: Vec<Value> = vec![before.into(), as_bigint(limit)];
+        let sql = match what {
+            Prunable::RefreshGrace => &REFRESH_GRACE,
+            Prunable::Revocations => &REVOCATIONS,
+            Prunable::Sessions => &SESSIONS,
+            Prunable::OneTimeTokens => &ONE_TIME_TOKENS,
+            Prunable::SignInAttempts => {
+                values.push(self.clock().now().into());
+                &SIGN_IN_ATTEMPTS
             }
-        }
+            Prunable::Mails => &MAILS,
+            Prunable::IdempotencyKeys => &IDEMPOTENCY_KEYS,
+            Prunable::AuditLog => &AUDIT_LOG,
+        };
+        self.execute(sql, values).await
     }
 }

@@ -49,6 +49,13 @@ pub(crate) static MIGRATIONS: &[Migration] = &[
         down: include_str!("../migrations/0003_idempotency.down.sql"),
         runs_since: 1,
     },
+    Migration {
+        version: 4,
+        name: "jobs",
+        up: include_str!("../migrations/0004_jobs.up.sql"),
+        down: include_str!("../migrations/0004_jobs.down.sql"),
+        runs_since: 1,
+    },
 ];
 
 /// The schema that a database has, 0 for an empty one. Only looks.

@@ -12,8 +12,8 @@ use portcullis_testkit::PrivatePostgres;
 
 use crate::engine::options::MigrateMode;
 use crate::{
-    AttemptSubjects, AuditEvent, DatabaseUrl, EndReason, NewSession, OnceKey, Outcome, Rotation, Store, StoreOptions,
-    TokenPurpose,
+    AttemptSubjects, AuditEvent, DatabaseUrl, EndReason, NewSession, OnceKey, Outcome, Prunable, Rotation, Store,
+    StoreOptions, TokenPurpose,
 };
 
 /// A statement and the lines of its plan.
@@ -243,7 +243,7 @@ async fn plans_of(store: &Store) -> Vec<UseCase> {
     explain(
         "Pruning the audit log",
         Box::pin(async {
-            store.prune_audit(now - Duration::from_secs(86_400)).await.expect("deletes");
+            store.prune(Prunable::AuditLog, now - Duration::from_secs(86_400), 1_000).await.expect("deletes");
         }),
     )
     .await;
@@ -275,8 +275,18 @@ async fn plans_of(store: &Store) -> Vec<UseCase> {
     explain(
         "Cleaning up",
         Box::pin(async {
-            store.erase_grace_before(now - Duration::from_secs(3600)).await.expect("deletes");
-            store.prune(now).await.expect("deletes");
+            let before = now - Duration::from_secs(40 * 86_400);
+            for what in [
+                Prunable::RefreshGrace,
+                Prunable::Revocations,
+                Prunable::Sessions,
+                Prunable::OneTimeTokens,
+                Prunable::SignInAttempts,
+                Prunable::Mails,
+                Prunable::IdempotencyKeys,
+            ] {
+                store.prune(what, before, 1_000).await.expect("deletes");
+            }
         }),
     )
     .await;

@@ -114,6 +114,11 @@ impl Store {
         row.ok_or_else(|| StoreError::corrupt("a SELECT without FROM returned no row"))?.time("db_now")
     }
 
+    /// Returns this process's name among the replicas: random, new at every start.
+    pub fn replica(&self) -> &str {
+        &self.shared().replica
+    }
+
     /// Returns the clock that dates rows.
     pub fn clock(&self) -> &Clock {
         &self.shared().clock

@@ -50,6 +50,16 @@ pub enum CacheType {
 pub struct Metrics(Arc<Families>);
 
 type GaugeReader = Box<dyn Fn() -> f64 + Send + Sync>;
+/// Returns a value for each value of the gauge's one label.
+type LabelledGaugeReader = Box<dyn Fn() -> Vec<(String, f64)> + Send + Sync>;
+
+/// A gauge with one label that is read when the page is rendered.
+struct LabelledGauge {
+    name: &'static str,
+    help: &'static str,
+    label: &'static str,
+    read: LabelledGaugeReader,
+}
 
 struct Families {
     registry: Registry,
@@ -70,7 +80,9 @@ struct Families {
     mails: Family<ResultLabels, Counter>,
     reloads: Family<ResultLabels, Counter>,
     panics: Counter,
+    jobs: Family<JobLabels, Counter>,
     gauges: Mutex<Vec<(&'static str, &'static str, GaugeReader)>>,
+    labelled_gauges: Mutex<Vec<LabelledGauge>>,
 }
 
 #[derive(Clone)]
@@ -137,6 +149,12 @@ struct ResultLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct JobLabels {
+    job: &'static str,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReasonLabels {
     reason: &'static str,
 }
@@ -180,7 +198,9 @@ impl Metrics {
             csrf_reports: Family::default(),
             rate_limited: Family::default(),
             upstream_requests: Family::default(),
+            jobs: Family::default(),
             gauges: Mutex::default(),
+            labelled_gauges: Mutex::default(),
         };
         families.register();
         Self(Arc::new(families))
@@ -279,6 +299,23 @@ impl Metrics {
         self.0.gauges.lock().unwrap_or_else(PoisonError::into_inner).push((name, help, read));
     }
 
+    /// Adds a gauge with one label that is read when the page is rendered.
+    pub fn labelled_gauge_fn(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        label: &'static str,
+        read: LabelledGaugeReader,
+    ) {
+        let gauge = LabelledGauge { name, help, label, read };
+        self.0.labelled_gauges.lock().unwrap_or_else(PoisonError::into_inner).push(gauge);
+    }
+
+    /// Counts a run of a job: `success`, `failure` or `stopped`.
+    pub fn job(&self, job: &'static str, result: &'static str) {
+        self.0.jobs.get_or_create(&JobLabels { job, result }).inc();
+    }
+
     /// Everything as OpenMetrics 1.0, or as Prometheus text 0.0.4.
     pub fn render(&self, openmetrics: bool) -> String {
         let mut page = String::with_capacity(16 * 1024);
@@ -287,6 +324,9 @@ impl Metrics {
         text::add_empty_families(&mut page);
         for (name, help, read) in self.0.gauges.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             text::gauge(&mut page, name, help, read());
+        }
+        for gauge in self.0.labelled_gauges.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            text::labelled_gauge(&mut page, gauge.name, gauge.help, gauge.label, &(gauge.read)());
         }
         process::append(&mut page);
         if openmetrics {
@@ -327,6 +367,7 @@ impl Families {
         r.register(text::name(13), text::help(13), self.mails.clone());
         r.register(text::name(14), text::help(14), self.reloads.clone());
         r.register(text::name(15), text::help(15), self.panics.clone());
+        r.register(text::name(16), text::help(16), self.jobs.clone());
         r.register("portcullis_build", "Version of this binary.", Info::new(vec![("version", self.version.clone())]));
     }
 }

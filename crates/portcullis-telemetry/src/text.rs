@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 /// Every labelled family: OpenMetrics name, type, help.
-const FAMILIES: [(&str, &str, &str); 16] = [
+const FAMILIES: [(&str, &str, &str); 17] = [
     (
         "http_request_duration_seconds",
         "histogram",
@@ -25,6 +25,7 @@ const FAMILIES: [(&str, &str, &str); 16] = [
     ("mails", "counter", "Mails that were sent, delayed or given up"),
     ("settings_reloads", "counter", "Times the settings were read anew, by outcome"),
     ("panics", "counter", "Requests whose handling panicked; each got a 500"),
+    ("jobs", "counter", "Runs of periodic jobs, by job and result"),
 ];
 
 pub(crate) fn name(index: usize) -> &'static str {
@@ -47,6 +48,13 @@ pub(crate) fn add_empty_families(page: &mut String) {
 
 pub(crate) fn gauge(page: &mut String, name: &str, help: &str, value: f64) {
     let _ = writeln!(page, "# HELP {name} {help}.\n# TYPE {name} gauge\n{name} {value}");
+}
+
+pub(crate) fn labelled_gauge(page: &mut String, name: &str, help: &str, label: &str, values: &[(String, f64)]) {
+    let _ = writeln!(page, "# HELP {name} {help}.\n# TYPE {name} gauge");
+    for (word, value) in values {
+        let _ = writeln!(page, "{name}{{{label}=\"{word}\"}} {value}");
+    }
 }
 
 pub(crate) fn counter(page: &mut String, name: &str, help: &str, value: f64) {

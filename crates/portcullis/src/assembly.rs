@@ -16,24 +16,28 @@ use portcullis_gate::{
     Cors, CsrfConfig, CsrfTokens, Gate, GateConfig, GateParts, Limits, RouteTable, SecurityHeaders, Versions,
 };
 use portcullis_identity::{DemoOptions, HashingOptions, Identity, IdentityOptions, IdentityParts};
+use portcullis_jobs::{HousekeepingOptions, Jobs, housekeeping};
 use portcullis_model::mail::MailSender;
 use portcullis_model::{Clock, Random, SessionSource};
 use portcullis_proxy::{Proxy, ProxyParts, Upstream, Upstreams};
 use portcullis_redis::{Redis, RedisOptions};
-use portcullis_storage::{SessionTable, SessionTableOptions, Store, StoreOptions};
+use portcullis_sessions::{RevocationFeed, SessionCache, SessionCacheOptions};
+use portcullis_settings::{Secrets, Settings};
+use portcullis_storage::{Store, StoreOptions};
 use portcullis_telemetry::Metrics;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use error::StartError;
 pub(crate) use front::Front;
-use portcullis_settings::{Secrets, Settings};
 
 /// The running gateway's parts.
 pub(crate) struct Application {
     pub(crate) front: Arc<Front>,
     pub(crate) identity: Identity,
-    pub(crate) sessions: Arc<SessionTable>,
+    pub(crate) sessions: Arc<SessionCache>,
+    feed: Arc<RevocationFeed>,
+    jobs: Arc<Jobs>,
     pub(crate) store: Store,
     pub(crate) redis: Option<Redis>,
     mail: Option<Arc<dyn MailSender>>,
@@ -54,12 +58,15 @@ impl Application {
         let mail = mail_sender::from_settings(settings)?;
         let redis = connect_redis(settings, &clock, &random, &metrics).await?;
         let store = Box::pin(Store::open(store_options(settings, &clock, &random, &metrics))).await?;
-        let sessions = session_table(settings, &store, redis.as_ref());
+        let sessions = session_cache(settings, &store, redis.as_ref());
+        let feed = RevocationFeed::new(&store, &sessions);
         if let Some(redis) = &redis {
             store.set_replica_notifier(redis.notifier());
         }
-        // The first request may need the revocation log. If this fails, the task that follows the log reads it.
-        if let Err(error) = sessions.read_feed().await {
+        let options = HousekeepingOptions { audit_kept: settings.audit_kept };
+        let jobs = Jobs::new(&store, random.clone(), housekeeping(&store, &sessions, options));
+        // So that the first request's session can be cached. If it fails, the feed's task reads the log.
+        if let Err(error) = feed.read().await {
             tracing::warn!(error = &error as &dyn std::error::Error, "the revocation log cannot be read yet");
         }
         let config = gate_config(settings, &secrets, &metrics)?;
@@ -89,13 +96,15 @@ impl Application {
             identity: identity.clone(),
             proxy: Arc::clone(&proxy),
             store: store.clone(),
+            jobs: Arc::clone(&jobs),
             metrics: metrics.clone(),
             clock,
             environment: settings.environment,
             lifecycle,
             shared: redis.clone().map(|redis| Box::new(move || redis.is_available()) as SharedStatus),
         });
-        Ok(Self { redis, mail, front: Arc::new(Front { gate, proxy, services }), identity, sessions, store, metrics })
+        let front = Arc::new(Front { gate, proxy, services });
+        Ok(Self { front, identity, sessions, feed, jobs, store, redis, mail, metrics })
     }
 
     /// Whether the gateway starts, serves or stops.
@@ -104,28 +113,37 @@ impl Application {
     }
 
     /// Starts the tasks that run beside requests until `stopping` is cancelled: the revocation feed, the notifier of
-    /// other replicas, the outbox.
+    /// other replicas, the jobs, the outbox.
     pub(crate) fn start_background(&self, stopping: &CancellationToken) -> TaskTracker {
         let tasks = TaskTracker::new();
-        tasks.spawn(Arc::clone(&self.sessions).follow(stopping.clone()));
+        tasks.spawn(Arc::clone(&self.feed).follow(stopping.clone()));
+        tasks.spawn(Arc::clone(&self.sessions).deliver_to_shared_copies(stopping.clone()));
+        tasks.spawn(Arc::clone(&self.jobs).run(stopping.clone()));
         tasks.spawn(self.identity.clone().follow_keys(stopping.clone()));
-        let sessions = Arc::clone(&self.sessions);
-        let rung = move || sessions.news();
+        let feed = Arc::clone(&self.feed);
+        let notified = move || feed.notify();
         match self.redis.clone() {
-            Some(redis) => tasks.spawn(redis.listen(Arc::new(rung), stopping.clone())),
-            None => tasks.spawn(self.store.clone().listen(rung, stopping.clone())),
+            Some(redis) => tasks.spawn(redis.listen(Arc::new(notified), stopping.clone())),
+            None => tasks.spawn(self.store.clone().listen(notified, stopping.clone())),
         };
         if let Some(sender) = self.mail.clone() {
             tasks.spawn(self.identity.clone().run_outbox(sender, stopping.clone()));
         }
         tasks
     }
+
+    /// Writes the last uses of sessions once more before the process ends.
+    pub(crate) async fn flush_last_seen(&self) {
+        if let Err(error) = self.sessions.flush_last_seen().await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "the last uses of sessions were not written");
+        }
+    }
 }
 
 /// The parts that several other parts share.
 struct SharedParts<'a> {
     store: &'a Store,
-    sessions: &'a Arc<SessionTable>,
+    sessions: &'a Arc<SessionCache>,
     clock: &'a Clock,
     random: &'a Random,
     metrics: &'a Metrics,
@@ -171,14 +189,13 @@ async fn connect_redis(
     Ok(Some(Box::pin(Redis::connect(options)).await?))
 }
 
-fn session_table(settings: &Settings, store: &Store, redis: Option<&Redis>) -> Arc<SessionTable> {
-    let options = SessionTableOptions {
+fn session_cache(settings: &Settings, store: &Store, redis: Option<&Redis>) -> Arc<SessionCache> {
+    let options = SessionCacheOptions {
         stale_max: settings.session.stale_max,
-        audit_kept: settings.audit_kept,
         shared: redis.map(Redis::sessions),
-        ..SessionTableOptions::default()
+        ..SessionCacheOptions::default()
     };
-    SessionTable::new(store, settings.roles.clone(), options)
+    SessionCache::new(store, settings.roles.clone(), options)
 }
 
 async fn start_identity(

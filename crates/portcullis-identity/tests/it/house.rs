@@ -12,9 +12,8 @@ use portcullis_identity::{
 use portcullis_model::mail::{MailError, MailSender, OutgoingMail};
 use portcullis_model::policy::Environment;
 use portcullis_model::{Clock, Random, RolePermissions, SecretString, SessionSource, SessionState};
-use portcullis_storage::{
-    AuditFilter, DatabaseUrl, MigrateMode, SessionTable, SessionTableOptions, Store, StoreOptions,
-};
+use portcullis_sessions::{RevocationFeed, SessionCache, SessionCacheOptions};
+use portcullis_storage::{AuditFilter, DatabaseUrl, MigrateMode, Store, StoreOptions};
 use portcullis_telemetry::{Metrics, MetricsOptions};
 use tempfile::TempDir;
 
@@ -24,7 +23,7 @@ pub(crate) const DAY: Duration = Duration::from_secs(86_400);
 pub(crate) struct House {
     pub(crate) identity: Identity,
     pub(crate) store: Store,
-    pub(crate) sessions: Arc<SessionTable>,
+    pub(crate) sessions: Arc<SessionCache>,
     pub(crate) clock: Clock,
     pub(crate) metrics: Metrics,
     pub(crate) folder: TempDir,
@@ -89,8 +88,8 @@ pub(crate) async fn open(folder: TempDir, clock: Clock, options: IdentityOptions
     })
     .await
     .expect("a new database");
-    let sessions = SessionTable::new(&store, RolePermissions::default(), SessionTableOptions::default());
-    sessions.read_feed().await.expect("the feed");
+    let sessions = SessionCache::new(&store, RolePermissions::default(), SessionCacheOptions::default());
+    RevocationFeed::new(&store, &sessions).read().await.expect("the feed");
     let parts = IdentityParts {
         store: store.clone(),
         sessions: Arc::clone(&sessions),

@@ -58,7 +58,10 @@ async fn the_successor_is_sealed_and_erased() {
         }
     }
     house.clock.advance(Duration::from_secs(60));
-    assert_eq!(house.store.erase_grace_before(house.clock.now()).await.expect("erased"), 1);
+    assert_eq!(
+        house.store.prune(portcullis_storage::Prunable::RefreshGrace, house.clock.now(), 10).await.expect("erased"),
+        1
+    );
 }
 
 #[tokio::test]

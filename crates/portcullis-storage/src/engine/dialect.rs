@@ -1,5 +1,7 @@
 //! The differences between the two engines' SQL.
 
+use std::time::Duration;
+
 use portcullis_model::{Clock, Timestamp};
 
 use super::value::Value;
@@ -87,6 +89,17 @@ impl Dialect {
         match self {
             Self::Sqlite => Value::from(clock.now()),
             Self::Postgres => Value::from(clock.offset_micros()),
+        }
+    }
+
+    /// Returns the value with which [`now`](Self::now) is the time this much later.
+    pub(crate) fn later_value(self, clock: &Clock, by: Duration) -> Value {
+        match self {
+            Self::Sqlite => Value::from(clock.now() + by),
+            Self::Postgres => {
+                let by = i64::try_from(by.as_micros()).unwrap_or(i64::MAX);
+                Value::from(clock.offset_micros().saturating_add(by))
+            }
         }
     }
 

@@ -29,11 +29,6 @@ impl LogPosition {
     pub fn moved_back(self, by: Duration) -> Self {
         Self { now: self.now - by, ..self }
     }
-
-    /// Returns the database's time of the reading that ended here.
-    pub fn time(self) -> Timestamp {
-        self.now
-    }
 }
 
 static END: Sql = Sql::select("revocations", "");

@@ -191,6 +191,22 @@ pub(super) static TABLES: &[Table] = &[
         keys: 1,
         sequence: None,
     },
+    Table {
+        name: "jobs",
+        columns: &[
+            ("name", Text),
+            ("holder", Text),
+            ("lease_until", Time),
+            ("next_run_at", Time),
+            ("last_started_at", Time),
+            ("last_finished_at", Time),
+            ("last_success_at", Time),
+            ("last_result", Text),
+            ("last_error", Text),
+        ],
+        keys: 1,
+        sequence: None,
+    },
     Table { name: "instance", columns: &[("key", Text), ("value", Text)], keys: 1, sequence: None },
 ];
 

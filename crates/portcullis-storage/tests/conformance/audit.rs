@@ -1,4 +1,4 @@
-use portcullis_storage::{AuditEvent, AuditFilter, Outcome};
+use portcullis_storage::{AuditEvent, AuditFilter, Outcome, Prunable};
 use serde_json::json;
 
 use crate::bed::{Bed, seconds};
@@ -133,7 +133,7 @@ async fn the_log_is_searched_by_person_action_and_time(bed: Bed) {
     }
     let actions: Vec<&str> = walked.iter().map(|line| line.action.as_str()).collect();
     assert_eq!(actions, ["auth.login", "user.edit", "auth.login"]);
-    assert_eq!(store.prune_audit(begun + seconds(5)).await.expect("deletes"), 1);
+    assert_eq!(store.prune(Prunable::AuditLog, begun + seconds(5), 10).await.expect("deletes"), 1);
     assert_eq!(count(all).await, 2);
 }
 

@@ -4,12 +4,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use portcullis_model::{
-    Clock, Email, ProfileName, Random, Revocation, RevocationListener, Role, RolePermissions, SecretString, SessionId,
-    Timestamp, Transport, User, UserId, Username,
+    Clock, Email, ProfileName, Random, Revocation, RevocationListener, Role, SecretString, SessionId, Timestamp,
+    Transport, User, UserId, Username,
 };
-use portcullis_storage::{
-    DatabaseUrl, MigrateMode, NewSession, NewUser, OpenError, SessionTable, SessionTableOptions, Store, StoreOptions,
-};
+use portcullis_storage::{DatabaseUrl, MigrateMode, NewSession, NewUser, OpenError, Store, StoreOptions};
 use portcullis_telemetry::{Metrics, MetricsOptions};
 use portcullis_testkit::PrivatePostgres;
 use tempfile::TempDir;
@@ -139,13 +137,6 @@ impl Bed {
         tx.insert_session(&new).await.expect("is new");
         tx.commit().await.expect("commits");
         new
-    }
-
-    /// A table of sessions on this store whose feed has been read.
-    pub(crate) async fn table(&self, store: &Store) -> Arc<SessionTable> {
-        let table = SessionTable::new(store, RolePermissions::default(), SessionTableOptions::default());
-        table.read_feed().await.expect("the log is readable");
-        table
     }
 
     pub(crate) fn hash(&self) -> [u8; 32] {

@@ -1,4 +1,4 @@
-use portcullis_storage::{Earlier, OnceKey, Store};
+use portcullis_storage::{Earlier, OnceKey, Prunable, Store};
 use tokio::task::JoinSet;
 
 use crate::bed::{Bed, seconds};
@@ -61,7 +61,7 @@ async fn an_outcome_is_its_requests_and_kept_for_a_day(bed: Bed) {
     assert_eq!(store.done_before(&other, bed.clock.now()).await.expect("runs"), Some(Earlier::Another));
     let first = Some(Earlier::Done("first".to_owned()));
     bed.clock.advance(seconds(86_399));
-    store.prune(bed.clock.now()).await.expect("runs");
+    store.prune(Prunable::IdempotencyKeys, bed.clock.now(), 10).await.expect("runs");
     assert_eq!(store.done_before(&key, bed.clock.now()).await.expect("runs"), first, "it was forgotten too early");
     assert_eq!(do_once(&bed, &store, key, "second").await, first);
     bed.clock.advance(seconds(2));

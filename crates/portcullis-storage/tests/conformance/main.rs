@@ -1,6 +1,5 @@
 //! One suite for both engines: every behaviour is shown on SQLite and on a private PostgreSQL.
 
-mod api_keys;
 mod audit;
 mod bed;
 mod costs;
@@ -10,13 +9,11 @@ mod keys;
 mod odd_values;
 mod opening;
 mod outbox;
-mod permissions;
 mod pool;
 mod raw;
 mod reference;
 mod refresh;
 mod schema;
-mod session_table;
 mod sessions;
 mod sign_in;
 mod tokens;

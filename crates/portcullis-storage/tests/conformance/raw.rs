@@ -1,6 +1,5 @@
 //! A connection of the test's own, for what the Store does not offer.
 
-use portcullis_model::Timestamp;
 use portcullis_storage::DatabaseUrl;
 use sqlx::postgres::PgConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
@@ -58,10 +57,5 @@ impl Raw {
             Self::Sqlite(_) => format!("X'{}'", id.simple()),
             Self::Postgres(_) => format!("'{id}'"),
         }
-    }
-
-    /// An instant as a literal, as the driver would bind it.
-    pub(crate) fn at(&self, at: Timestamp) -> String {
-        format!("'{}'", at.to_rfc3339())
     }
 }

@@ -90,6 +90,7 @@ fn tables() -> Vec<(&'static str, &'static str)> {
         include_str!("../../migrations/0001_initial.up.sql"),
         include_str!("../../migrations/0002_identity.up.sql"),
         include_str!("../../migrations/0003_idempotency.up.sql"),
+        include_str!("../../migrations/0004_jobs.up.sql"),
     );
     let text = TEXT;
     let name = |line: &'static str| line.strip_prefix("CREATE TABLE ")?.split(' ').next();

@@ -1,5 +1,5 @@
 use portcullis_model::SessionId;
-use portcullis_storage::{NewSession, Rotation, Store};
+use portcullis_storage::{NewSession, Prunable, Rotation, Store};
 use tokio::task::JoinSet;
 
 use crate::bed::{Bed, days, end, seconds};
@@ -92,7 +92,7 @@ async fn sealed_successors_are_erased_when_their_time_is_over(bed: Bed) {
     bed.clock.advance(seconds(60));
     assert!(rotate(&store, &session, successor, bed.hash()).await);
     let now = store.now().await.expect("reads");
-    assert_eq!(store.erase_grace_before(now - seconds(30)).await.expect("deletes"), 1);
+    assert_eq!(store.prune(Prunable::RefreshGrace, now - seconds(30), 10).await.expect("deletes"), 1);
     assert!(store.refresh_grace(&session.refresh_hash).await.expect("reads").is_none());
     assert!(store.refresh_grace(&successor).await.expect("reads").is_some());
 }

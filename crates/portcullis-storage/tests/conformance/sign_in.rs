@@ -1,5 +1,5 @@
 use portcullis_model::Email;
-use portcullis_storage::{AttemptSubjects, Store};
+use portcullis_storage::{AttemptSubjects, Prunable, Store};
 use tokio::task::JoinSet;
 
 use crate::bed::{Bed, days, seconds};
@@ -48,7 +48,7 @@ async fn sr_09_a_quiet_client_begins_anew_and_an_account_does_not(bed: Bed) {
     fail(&bed, &store, &subjects).await;
     assert_eq!(counts(&store, &ada.email, &subjects).await, (2, 1, 1));
     bed.clock.advance(days(31));
-    store.prune(bed.clock.now()).await.expect("prunes");
+    store.prune(Prunable::SignInAttempts, bed.clock.now() - days(30), 10).await.expect("prunes");
     assert_eq!(counts(&store, &ada.email, &subjects).await, (0, 0, 0), "a month of quiet");
 }
 

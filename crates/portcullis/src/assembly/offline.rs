@@ -8,7 +8,7 @@ use portcullis_storage::{
 };
 use portcullis_telemetry::Metrics;
 
-use super::{SharedParts, StartError, session_table, start_identity, store_options};
+use super::{SharedParts, StartError, session_cache, start_identity, store_options};
 use portcullis_settings::Settings;
 
 /// Opens identity over the configured database.
@@ -17,7 +17,7 @@ pub async fn open_identity(settings: &Settings) -> Result<Identity, StartError> 
     let secrets = settings.keep_secrets(&random)?;
     let metrics = Metrics::new(&settings.metrics, env!("CARGO_PKG_VERSION"));
     let store = Box::pin(Store::open(store_options(settings, &clock, &random, &metrics))).await?;
-    let sessions = session_table(settings, &store, None);
+    let sessions = session_cache(settings, &store, None);
     let parts = SharedParts { store: &store, sessions: &sessions, clock: &clock, random: &random, metrics: &metrics };
     start_identity(settings, secrets, parts, &settings.base_url()).await
 }

@@ -64,6 +64,7 @@ impl Running<'_> {
         stopping.cancel();
         background.close();
         background.wait().await;
+        application.flush_last_seen().await;
         application.store.close().await;
         if let Some(redis) = &application.redis {
             redis.close().await;

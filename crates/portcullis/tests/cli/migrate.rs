@@ -15,21 +15,21 @@ fn goes_up_and_down(url: Option<&str>, engine: &str) {
     let shell = on(url);
     let up = shell.run(&["migrate", "up"]).ok();
     assert!(up.out.starts_with("applied 0001 initial in "), "{}", up.out);
-    assert_eq!(shell.run(&["migrate", "up"]).ok().out, "nothing to do: the database has schema 3\n");
+    assert_eq!(shell.run(&["migrate", "up"]).ok().out, "nothing to do: the database has schema 4\n");
     let status = shell.run(&["migrate", "status", "--json"]).ok().json();
     assert_eq!((&status["engine"], &status["schema"], &status["known"]), (&engine.into(), &3.into(), &3.into()));
     assert_eq!((&status["serves"], &status["pending"]), (&true.into(), &serde_json::json!([])));
     assert_eq!(status["applied"][0]["appliedBy"], env!("CARGO_PKG_VERSION"));
     let table = shell.run(&["migrate", "status"]).ok().out;
-    assert!(table.contains("schema 3, up to date") && table.contains("0001") && table.contains("0003"), "{table}");
+    assert!(table.contains("schema 4, up to date") && table.contains("0001") && table.contains("0004"), "{table}");
     assert!(!table.contains("only-for-tests"), "{table}");
 
     let kept = shell.run(&["migrate", "down", "--to", "0"]).failed();
     assert!(kept.err.contains("add --yes") && kept.err.contains("nothing was changed"), "{}", kept.err);
-    assert_eq!(shell.run(&["migrate", "status", "--json"]).ok().json()["schema"], 3);
+    assert_eq!(shell.run(&["migrate", "status", "--json"]).ok().json()["schema"], 4);
     let down = shell.run(&["migrate", "down", "--to", "0", "--yes"]).ok();
     assert!(
-        down.out.starts_with("undone 0003 idempotency in ") && down.out.contains("undone 0001 initial in "),
+        down.out.starts_with("undone 0004 jobs in ") && down.out.contains("undone 0001 initial in "),
         "{}",
         down.out
     );

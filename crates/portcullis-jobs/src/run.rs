@@ -1,0 +1,97 @@
+//! One run of a job: batch after batch until there is no more to do.
+
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt;
+use tokio_util::sync::CancellationToken;
+
+use crate::job::{Batch, Job, JobError};
+use crate::lease::Lease;
+
+/// How a run ended.
+#[derive(Debug)]
+pub enum RunOutcome {
+    /// Everything was done.
+    Succeeded,
+    /// A batch failed; the batches before it are kept.
+    Failed(RunError),
+    /// The process stops; the rest is left to another replica or to the next start.
+    Stopped,
+}
+
+/// Why a run failed.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A batch returned an error.
+    #[error("a batch failed")]
+    Batch(#[source] JobError),
+    /// A batch panicked. The panic's own message is in the log.
+    #[error("a batch panicked")]
+    Panicked,
+    /// A batch did not end within the job's limit.
+    #[error("a batch took longer than {} s", .0.as_secs())]
+    TimedOut(std::time::Duration),
+    /// The lease could not be renewed in time, so another replica may run the job.
+    #[error("the lease was lost")]
+    LeaseLost,
+}
+
+impl RunOutcome {
+    /// The label `result` of `jobs_total`.
+    pub(crate) fn label(&self) -> &'static str {
+        match self {
+            Self::Succeeded => "success",
+            Self::Failed(_) => "failure",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// Runs a job. A stop waits for the batch that is running, and no longer.
+pub(crate) async fn run(job: &Job, mut lease: Option<&mut Lease<'_>>, stop: &CancellationToken) -> RunOutcome {
+    loop {
+        if stop.is_cancelled() {
+            return RunOutcome::Stopped;
+        }
+        let batch = match &mut lease {
+            None => batch(job).await,
+            Some(lease) => {
+                if !lease.is_held().await {
+                    return RunOutcome::Failed(RunError::LeaseLost);
+                }
+                tokio::select! {
+                    biased;
+                    batch = batch(job) => batch,
+                    () = lease.lost() => Err(RunError::LeaseLost),
+                }
+            }
+        };
+        match batch {
+            Ok(Batch::More) => {}
+            Ok(Batch::Last) => return RunOutcome::Succeeded,
+            Err(error) => return RunOutcome::Failed(error),
+        }
+    }
+}
+
+async fn batch(job: &Job) -> Result<Batch, RunError> {
+    // The function itself may panic too, before there is a future.
+    let work = AssertUnwindSafe(async { (job.work)().await }).catch_unwind();
+    match tokio::time::timeout(job.batch_timeout, work).await {
+        Ok(Ok(Ok(batch))) => Ok(batch),
+        Ok(Ok(Err(error))) => Err(RunError::Batch(error)),
+        Ok(Err(_)) => Err(RunError::Panicked),
+        Err(_) => Err(RunError::TimedOut(job.batch_timeout)),
+    }
+}
+
+/// An error with its sources, in one line.
+pub(crate) fn in_words(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        words.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    words
+}

@@ -1,0 +1,165 @@
+//! Runs every job when it is due, each in a task of its own.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use portcullis_model::Random;
+use portcullis_storage::{Store, StoreError};
+use portcullis_telemetry::Metrics;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::job::{Job, Scope};
+use crate::lease::Lease;
+use crate::run::{RunOutcome, in_words, run};
+use crate::schedule;
+use crate::status::{JobStatus, Statuses};
+
+/// How often the state of the jobs is read from the database.
+const REFRESH: Duration = Duration::from_secs(15);
+
+/// The jobs of this process.
+pub struct Jobs {
+    jobs: Vec<Job>,
+    store: Store,
+    random: Random,
+    metrics: Metrics,
+    statuses: Arc<Statuses>,
+    /// Set while the database cannot be reached, so that the log says so once.
+    unreachable: AtomicBool,
+}
+
+impl Jobs {
+    /// Jobs whose leases and results are kept in this store. None runs before [`run`](Self::run).
+    pub fn new(store: &Store, random: Random, jobs: Vec<Job>) -> Arc<Self> {
+        let metrics = store.metrics().clone();
+        let statuses = Statuses::new(&metrics);
+        Arc::new(Self { jobs, store: store.clone(), random, metrics, statuses, unreachable: AtomicBool::new(false) })
+    }
+
+    /// Runs the jobs until cancelled. Then waits for the batches that are running, and for no others.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let mut tasks = JoinSet::new();
+        for number in 0..self.jobs.len() {
+            let (jobs, stop) = (Arc::clone(&self), stop.clone());
+            tasks.spawn(async move { jobs.repeat(&jobs.jobs[number], &stop).await });
+        }
+        let (jobs, stop) = (Arc::clone(&self), stop.clone());
+        tasks.spawn(async move { jobs.refresh_again_and_again(&stop).await });
+        while let Some(ended) = tasks.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "the task of a job panicked outside its work; it runs no more until a restart");
+            }
+        }
+    }
+
+    /// Runs a job now if it is due and no other replica runs it. `None` when it did not run.
+    pub async fn run_if_due(&self, name: &str, stop: &CancellationToken) -> Result<Option<RunOutcome>, StoreError> {
+        match self.jobs.iter().find(|job| job.name == name) {
+            Some(job) => self.attempt(job, stop).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Reads from the database how the jobs are doing.
+    pub async fn refresh(&self) -> Result<(), StoreError> {
+        self.statuses.replace(self.store.job_records().await?);
+        Ok(())
+    }
+
+    /// How each job is doing, as last read: at most 15 seconds ago while the database can be reached.
+    pub fn statuses(&self) -> Vec<JobStatus> {
+        self.statuses.of(&self.jobs)
+    }
+
+    async fn repeat(&self, job: &Job, stop: &CancellationToken) {
+        let mut pause = schedule::first_look(job.interval, &self.random);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+            match self.attempt(job, stop).await {
+                Ok(_) => {
+                    if self.unreachable.swap(false, Ordering::Relaxed) {
+                        tracing::info!("jobs run again: the database can be reached");
+                    }
+                }
+                Err(error) if !self.unreachable.swap(true, Ordering::Relaxed) => {
+                    tracing::warn!(error = %in_words(&error), "jobs do not run: the database cannot be reached");
+                }
+                Err(_) => {}
+            }
+            pause = schedule::next_look(job.interval, &self.random);
+        }
+    }
+
+    async fn refresh_again_and_again(&self, stop: &CancellationToken) {
+        loop {
+            if let Err(error) = self.refresh().await {
+                tracing::debug!(error = %in_words(&error), "the state of the jobs cannot be read");
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(REFRESH) => {}
+            }
+        }
+    }
+
+    async fn attempt(&self, job: &Job, stop: &CancellationToken) -> Result<Option<RunOutcome>, StoreError> {
+        match job.scope {
+            Scope::EveryReplica => Ok(Some(self.run_here(job, stop).await)),
+            Scope::OneReplica => {
+                let Some(lease) = Lease::claim(&self.store, job.name).await? else { return Ok(None) };
+                Ok(Some(self.run_leased(job, lease, stop).await))
+            }
+        }
+    }
+
+    async fn run_leased(&self, job: &Job, mut lease: Lease<'_>, stop: &CancellationToken) -> RunOutcome {
+        let outcome = run(job, Some(&mut lease), stop).await;
+        self.report(job, &outcome);
+        let recorded = match &outcome {
+            RunOutcome::Succeeded => lease.finish(None, schedule::next_run(job.interval, &self.random)).await,
+            RunOutcome::Failed(error) => {
+                lease.finish(Some(&in_words(error)), schedule::retry(job.interval, &self.random)).await
+            }
+            RunOutcome::Stopped => lease.release().await,
+        };
+        self.recorded(job, recorded).await;
+        outcome
+    }
+
+    async fn run_here(&self, job: &Job, stop: &CancellationToken) -> RunOutcome {
+        let outcome = run(job, None, stop).await;
+        self.report(job, &outcome);
+        let error = match &outcome {
+            RunOutcome::Succeeded => None,
+            RunOutcome::Failed(error) => Some(in_words(error)),
+            RunOutcome::Stopped => return outcome,
+        };
+        self.statuses.note(job.name, error.clone().map_or(Ok(()), Err));
+        let recorded = self.store.record_job(job.name, error.as_deref()).await;
+        self.recorded(job, recorded).await;
+        outcome
+    }
+
+    fn report(&self, job: &Job, outcome: &RunOutcome) {
+        self.metrics.job(job.name, outcome.label());
+        if let RunOutcome::Failed(error) = outcome {
+            tracing::error!(job = job.name, error = %in_words(error), "a job failed; it is tried again");
+        }
+    }
+
+    /// A result that cannot be recorded leaves the lease to run out, after which another replica runs the job.
+    async fn recorded(&self, job: &Job, outcome: Result<(), StoreError>) {
+        let refreshed = match outcome {
+            Ok(()) => self.refresh().await,
+            failed => failed,
+        };
+        if let Err(error) = refreshed {
+            tracing::debug!(job = job.name, error = %in_words(&error), "the result of a job was not recorded");
+        }
+    }
+}

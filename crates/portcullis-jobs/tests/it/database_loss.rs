@@ -1,0 +1,61 @@
+//! The database is lost in the middle of a run and comes back.
+
+use std::sync::Arc;
+
+use portcullis_jobs::{Batch, Job, LEASE, RunOutcome};
+use portcullis_storage::DatabaseUrl;
+use portcullis_testkit::PrivatePostgres;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::test_database::{Gate, HOUR, TestDatabase, replica, run};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_loses_postgresql_fails_and_is_repeated() {
+    let server = PrivatePostgres::start();
+    let database = TestDatabase::at(DatabaseUrl::parse(&server.database()).expect("an address"));
+    let store = database.store().await;
+    let (began, lost) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let work = (store.clone(), Arc::clone(&began), Arc::clone(&lost));
+    let job = Job::on_one_replica("work", HOUR, move || {
+        let (store, began, lost) = work.clone();
+        async move {
+            began.add_permits(1);
+            let _lost = lost.acquire().await?;
+            store.ping().await?;
+            Ok(Batch::Last)
+        }
+    });
+    let jobs = replica(&store, vec![job]);
+    let running = tokio::spawn({
+        let jobs = Arc::clone(&jobs);
+        async move { run(&jobs, "work").await }
+    });
+    began.acquire().await.expect("is never closed").forget();
+    server.stop();
+    lost.add_permits(10);
+    assert!(matches!(running.await.expect("does not panic"), Some(RunOutcome::Failed(_))));
+    assert!(jobs.run_if_due("work", &CancellationToken::new()).await.is_err(), "no lease without a database");
+
+    server.start_again();
+    while store.ping().await.is_err() {
+        tokio::task::yield_now().await;
+    }
+    assert!(run(&jobs, "work").await.is_none(), "the lease of the failed run has not run out");
+    database.clock.advance(LEASE);
+    assert!(matches!(run(&jobs, "work").await, Some(RunOutcome::Succeeded)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_locked_sqlite_file_delays_a_job_only_while_locked() {
+    let database = TestDatabase::sqlite();
+    let store = database.store().await;
+    let (job, gate) = Gate::job("work");
+    let jobs = replica(&store, vec![job]);
+    let mut raw = database.raw().await;
+    raw.run("BEGIN IMMEDIATE").await;
+    assert!(jobs.run_if_due("work", &CancellationToken::new()).await.is_err());
+    raw.run("ROLLBACK").await;
+    gate.open();
+    assert!(matches!(run(&jobs, "work").await, Some(RunOutcome::Succeeded)));
+}

@@ -1,0 +1,251 @@
+//! Sessions held in this process, so that a request whose session is known costs no statement.
+//!
+//! Four rules keep the copies true. A revocation made here is applied before its commit returns. A revocation made
+//! elsewhere arrives by the feed within half a second. A copy that was read before a revocation is never cached after
+//! it. A copy is read again after ten minutes in any case. While the feed cannot be read, copies stay in use for
+//! `stale_max`, then no longer.
+
+mod demo;
+mod last_seen;
+mod look_up;
+mod user;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use moka::sync::Cache;
+use portcullis_model::{
+    Revocation, RevocationListener, RolePermissions, SessionId, SessionSource, SessionState, SessionsUnavailable,
+    SharedSessions,
+};
+use portcullis_storage::Store;
+use portcullis_telemetry::{CacheType, Metrics};
+use tokio_util::sync::CancellationToken;
+
+use crate::cached_session::CachedSession;
+use crate::epoch_floors::EpochFloors;
+use crate::feed_age::FeedAge;
+use crate::shared_copies::{SHARED_COPY_LIFETIME, SharedCopies};
+use crate::single_flight::SingleFlight;
+
+/// The cache counts as current while the last reading of the feed is at most this long ago: a few of its periods.
+const CURRENT: Duration = Duration::from_secs(2);
+/// A copy is used for at most this long before it is read again, in case a revocation was ever lost.
+const COPY_LIFETIME: Duration = Duration::from_secs(600);
+
+/// Sizes and limits of a [`SessionCache`].
+#[derive(Clone)]
+pub struct SessionCacheOptions {
+    /// The most copies held; the least recently used ones are evicted.
+    pub capacity: u64,
+    /// How long copies stay in use while the feed cannot be read (`session.stale_max`).
+    pub stale_max: Duration,
+    /// Copies that replicas share, asked before SQL.
+    pub shared: Option<Arc<dyn SharedSessions>>,
+}
+
+impl Default for SessionCacheOptions {
+    fn default() -> Self {
+        Self { capacity: 100_000, stale_max: Duration::from_secs(300), shared: None }
+    }
+}
+
+/// The session cache: what the gate asks on every request.
+pub struct SessionCache {
+    store: Store,
+    feed_age: FeedAge,
+    copies: Cache<SessionId, Arc<CachedSession>>,
+    /// Ids of API keys by the SHA-256 of the key.
+    keys: Cache<[u8; 32], SessionId>,
+    shared: Option<SharedCopies>,
+    look_ups: SingleFlight,
+    stale_max: Duration,
+    roles: ArcSwap<RolePermissions>,
+    floors: Mutex<EpochFloors>,
+    /// Sessions that the database does not know; they live until they expire or are removed.
+    demo: ArcSwap<HashMap<SessionId, Arc<SessionState>>>,
+    metrics: Metrics,
+    count_hit: Box<dyn Fn() + Send + Sync>,
+}
+
+impl SessionCache {
+    /// An empty cache that listens to the store's revocations. It holds nothing until a
+    /// [`RevocationFeed`](crate::RevocationFeed) has read the log.
+    pub fn new(store: &Store, roles: RolePermissions, options: SessionCacheOptions) -> Arc<Self> {
+        let metrics = store.metrics().clone();
+        let hits = metrics.cache_hit_counter(CacheType::memory);
+        let cache = Arc::new(Self {
+            store: store.clone(),
+            feed_age: FeedAge::default(),
+            copies: Cache::new(options.capacity),
+            keys: Cache::new(options.capacity),
+            shared: options.shared.map(SharedCopies::new),
+            look_ups: SingleFlight::default(),
+            stale_max: options.stale_max,
+            roles: ArcSwap::from_pointee(roles),
+            floors: Mutex::default(),
+            demo: ArcSwap::default(),
+            metrics: metrics.clone(),
+            count_hit: Box::new(move || {
+                hits.inc();
+            }),
+        });
+        store.subscribe(&cache);
+        let watched = Arc::downgrade(&cache);
+        let age =
+            move || watched.upgrade().and_then(|cache| cache.feed_age()).map_or(f64::NAN, |age| age.as_secs_f64());
+        metrics.gauge_fn("revocation_feed_age_seconds", "Time since the revocation log was last read.", Box::new(age));
+        cache
+    }
+
+    /// The permissions of each role that are in force now.
+    pub fn roles(&self) -> Arc<RolePermissions> {
+        self.roles.load_full()
+    }
+
+    /// Changes the permissions of roles, in force at once: every copy is dropped.
+    pub fn set_roles(&self, roles: RolePermissions) {
+        let roles = Arc::new(roles);
+        // Under the lock that `insert` takes, so that no copy with the old roles is cached after this.
+        let _floors = self.floors();
+        self.roles.store(Arc::clone(&roles));
+        self.copies.invalidate_all();
+        self.set_demo_roles(&roles);
+    }
+
+    /// The time since the feed was last read; `None` before the first reading.
+    pub fn feed_age(&self) -> Option<Duration> {
+        self.feed_age.get()
+    }
+
+    /// Passes every revocation that this process learns of on to the copies that replicas share, until cancelled.
+    /// Returns at once when replicas share none.
+    pub async fn deliver_to_shared_copies(self: Arc<Self>, stop: CancellationToken) {
+        if let Some(shared) = &self.shared {
+            shared.deliver(&stop).await;
+        }
+    }
+
+    /// Drops copies that were read longer than ten minutes ago, and says how many.
+    pub fn drop_old_copies(&self) -> u64 {
+        self.drop_copies_older_than(COPY_LIFETIME)
+    }
+
+    fn drop_copies_older_than(&self, age: Duration) -> u64 {
+        let mut dropped = 0;
+        for (id, copy) in &self.copies {
+            if copy.age() > age {
+                self.copies.invalidate(&*id);
+                dropped += 1;
+            }
+        }
+        self.floors().sweep();
+        dropped
+    }
+
+    /// Prepares for a reading of the log that does not continue an earlier one: drops every copy, because entries may
+    /// have been missed. Returns how far back that reading must begin, so that it covers the life of shared copies.
+    pub(crate) fn begin_feed(&self) -> Duration {
+        self.copies.invalidate_all();
+        if self.shared.is_some() { SHARED_COPY_LIFETIME } else { Duration::ZERO }
+    }
+
+    /// Records a reading of the log that began at `begun` and succeeded.
+    pub(crate) fn feed_was_read(&self, begun: Instant) {
+        self.feed_age.record(begun);
+    }
+
+    /// Whether copies may be used and made.
+    fn is_fed(&self) -> bool {
+        self.feed_age().is_some_and(|age| age <= self.stale_max)
+    }
+
+    /// A copy that can be used now.
+    fn fresh_copy(&self, id: SessionId) -> Option<Arc<CachedSession>> {
+        if !self.is_fed() {
+            return None;
+        }
+        self.copies.get(&id).filter(|copy| copy.is_fresh(self.store.clock().unix_seconds()))
+    }
+
+    fn state(&self, id: SessionId) -> Option<Arc<SessionState>> {
+        self.fresh_copy(id).map(|copy| Arc::clone(&copy.state))
+    }
+
+    fn counted(&self, found: Option<Arc<SessionState>>) -> Option<Arc<SessionState>> {
+        match found {
+            Some(_) => (self.count_hit)(),
+            None => self.metrics.cache_miss(CacheType::memory),
+        }
+        found
+    }
+
+    fn floors(&self) -> MutexGuard<'_, EpochFloors> {
+        self.floors.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl SessionSource for SessionCache {
+    fn is_current(&self) -> bool {
+        self.feed_age().is_some_and(|age| age <= CURRENT)
+    }
+
+    fn cached(&self, id: SessionId) -> Option<Arc<SessionState>> {
+        let found = self.demo.load().get(&id).map(Arc::clone).or_else(|| self.state(id));
+        self.counted(found)
+    }
+
+    /// Never returns a cached copy, so that a caller who doubts one gets a more recent one.
+    fn load(
+        &self,
+        id: SessionId,
+        user_epoch: i64,
+    ) -> BoxFuture<'_, Result<Option<Arc<SessionState>>, SessionsUnavailable>> {
+        if let Some(state) = self.demo.load().get(&id) {
+            return std::future::ready(Ok(Some(Arc::clone(state)))).boxed();
+        }
+        self.look_ups.run((id, user_epoch), self.look_up(id, user_epoch)).boxed()
+    }
+
+    fn cached_key(&self, digest: &[u8; 32]) -> Option<Arc<SessionState>> {
+        self.counted(self.keys.get(digest).and_then(|id| self.state(id)))
+    }
+
+    fn load_key(&self, digest: [u8; 32]) -> BoxFuture<'_, Result<Option<Arc<SessionState>>, SessionsUnavailable>> {
+        self.look_up_key(digest).boxed()
+    }
+}
+
+impl RevocationListener for SessionCache {
+    fn revoked(&self, revocation: &Revocation) {
+        if let Some(shared) = &self.shared {
+            shared.enqueue(revocation);
+        }
+        let mut floors = self.floors();
+        floors.raise(revocation);
+        let Some(id) = revocation.session_id else { return };
+        if self.copies.get(&id).is_some_and(|copy| copy.state.session_epoch < revocation.epoch) {
+            self.copies.invalidate(&id);
+        }
+    }
+}
+
+/// A copy of a session with the permissions that its role has now.
+fn with_roles(state: &SessionState, roles: &RolePermissions) -> SessionState {
+    SessionState {
+        permissions: Arc::clone(roles.of(state.role)),
+        email: state.email.clone(),
+        amr: Arc::clone(&state.amr),
+        api_key: state.api_key.clone(),
+        last_seen: AtomicI64::new(state.last_seen.load(Ordering::Relaxed)),
+        ..*state
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,167 @@
+use portcullis_model::{Clock, Random, UserId};
+use portcullis_storage::{DatabaseUrl, MigrateMode, StoreOptions};
+use portcullis_telemetry::MetricsOptions;
+
+use super::look_up::Inserted;
+use super::*;
+use crate::RevocationFeed;
+
+async fn cache(folder: &tempfile::TempDir) -> Arc<SessionCache> {
+    let store = Store::open(StoreOptions {
+        url: DatabaseUrl::sqlite(folder.path().join("test.db")),
+        pool_min: 0,
+        pool_max: 2,
+        acquire_timeout: Duration::from_secs(5),
+        statement_timeout: Duration::from_secs(10),
+        migrate: MigrateMode::Auto,
+        migrate_wait: Duration::from_secs(60),
+        app_version: "test".to_owned(),
+        notify: false,
+        clock: Clock::system(),
+        random: Random::system(),
+        metrics: Metrics::new(&MetricsOptions::default(), "test"),
+    })
+    .await
+    .expect("a new file opens");
+    let cache = SessionCache::new(&store, RolePermissions::default(), SessionCacheOptions::default());
+    RevocationFeed::new(&store, &cache).read().await.expect("the log is readable");
+    cache
+}
+
+fn state(cache: &SessionCache) -> SessionState {
+    let (clock, random) = (Clock::system(), Random::system());
+    let role = portcullis_model::Role::Developer;
+    SessionState {
+        id: SessionId::new(&clock, &random),
+        user_id: UserId::new(&clock, &random),
+        role,
+        permissions: Arc::clone(cache.roles().of(role)),
+        email: portcullis_model::Email::parse("ada@example.com").expect("valid"),
+        email_verified: false,
+        amr: Arc::new(["pwd".to_owned()]),
+        authenticated_at: clock.unix_seconds(),
+        session_epoch: 1,
+        user_epoch: 1,
+        token_epoch: 1,
+        expires_at: clock.unix_seconds() + 60,
+        demo: false,
+        api_key: None,
+        last_seen: AtomicI64::new(0),
+    }
+}
+
+/// The same session, read again.
+fn again(state: &SessionState) -> SessionState {
+    with_roles(state, &RolePermissions::default())
+}
+
+#[tokio::test]
+async fn a_copy_read_before_the_end_is_not_cached_after_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let cache = cache(&folder).await;
+    let read = state(&cache);
+    let ended = Revocation { user_id: read.user_id, session_id: Some(read.id), epoch: 2, ends: true };
+    cache.revoked(&ended);
+    let id = read.id;
+    assert!(matches!(cache.insert(read, &cache.roles(), true), Inserted::Stale));
+    assert!(cache.cached(id).is_none());
+}
+
+#[tokio::test]
+async fn sr_35_a_copy_read_before_a_user_change_is_not_cached() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let cache = cache(&folder).await;
+    let read = state(&cache);
+    let id = read.id;
+    let changed = Revocation { user_id: read.user_id, session_id: None, epoch: 2, ends: false };
+    cache.revoked(&changed);
+    assert!(matches!(cache.insert(again(&read), &cache.roles(), true), Inserted::Stale));
+    let newer = SessionState { user_epoch: 2, ..again(&read) };
+    assert!(matches!(cache.insert(newer, &cache.roles(), true), Inserted::Fresh(_)));
+    assert!(cache.cached(id).is_some());
+}
+
+#[tokio::test]
+async fn sr_35_a_user_change_makes_all_their_copies_stale() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let cache = cache(&folder).await;
+    let (first, other) = (state(&cache), state(&cache));
+    let second = SessionState { id: state(&cache).id, ..again(&first) };
+    let (user_id, first_id, second_id, other_id) = (first.user_id, first.id, second.id, other.id);
+    for copy in [first, second, other] {
+        assert!(matches!(cache.insert(copy, &cache.roles(), true), Inserted::Fresh(_)));
+    }
+    cache.revoked(&Revocation { user_id, session_id: None, epoch: 2, ends: false });
+    assert!(cache.cached(first_id).is_none() && cache.cached(second_id).is_none());
+    assert!(cache.cached(other_id).is_some(), "another user's session was dropped");
+}
+
+#[tokio::test]
+async fn a_copy_with_old_roles_is_not_cached() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let cache = cache(&folder).await;
+    let before = cache.roles();
+    let read = state(&cache);
+    cache.set_roles(RolePermissions::default());
+    assert!(matches!(cache.insert(read, &before, true), Inserted::Stale));
+}
+
+#[tokio::test]
+async fn a_cache_whose_feed_was_never_read_holds_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let fed = cache(&folder).await;
+    let unfed = SessionCache::new(&fed.store, RolePermissions::default(), SessionCacheOptions::default());
+    let read = state(&unfed);
+    let id = read.id;
+    assert!(matches!(unfed.insert(read, &unfed.roles(), unfed.is_fed()), Inserted::Fresh(_)));
+    assert!(unfed.cached(id).is_none());
+    RevocationFeed::new(&unfed.store, &unfed).read().await.expect("the log is readable");
+    assert!(unfed.cached(id).is_none());
+}
+
+#[tokio::test]
+async fn an_expired_copy_is_not_used() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let cache = cache(&folder).await;
+    let read = SessionState { expires_at: Clock::system().unix_seconds(), ..state(&cache) };
+    let id = read.id;
+    cache.insert(read, &cache.roles(), true);
+    assert!(cache.cached(id).is_none());
+}
+
+#[tokio::test]
+async fn old_copies_are_dropped_and_young_ones_stay() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let cache = cache(&folder).await;
+    let read = state(&cache);
+    let id = read.id;
+    cache.insert(read, &cache.roles(), true);
+    cache.drop_copies_older_than(Duration::from_secs(600));
+    assert!(cache.cached(id).is_some());
+    cache.drop_copies_older_than(Duration::ZERO);
+    assert!(cache.cached(id).is_none());
+}
+
+#[tokio::test]
+async fn a_demo_session_lives_until_it_is_removed() {
+    struct Recording(Mutex<Vec<Revocation>>);
+    impl RevocationListener for Recording {
+        fn revoked(&self, revocation: &Revocation) {
+            self.0.lock().expect("not poisoned").push(revocation.clone());
+        }
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let cache = cache(&folder).await;
+    let heard = Arc::new(Recording(Mutex::default()));
+    cache.store.subscribe(&heard);
+    let demo = SessionState { demo: true, ..state(&cache) };
+    let id = demo.id;
+    cache.insert_demo(demo);
+    assert!(cache.cached(id).is_some());
+    assert!(cache.load(id, 1).await.expect("no statement").is_some());
+    assert!(cache.remove_demo(id));
+    assert!(!cache.remove_demo(id));
+    assert!(cache.cached(id).is_none());
+    let heard = heard.0.lock().expect("not poisoned");
+    assert!(heard.len() == 1 && heard[0].session_id == Some(id) && heard[0].ends);
+}
