@@ -1,174 +1,156 @@
-//! The one table of built-in endpoints: it gives the gate its routes, and the
-//! number that the gate hands back with a permit finds the handler again.
+//! The one table of built-in endpoints. It gives the gate its routes; the number that the gate hands back with a permit
+//! finds the handler again. A row names the types of the request and of the response, from which the API's document is
+//! made.
 
-use std::future::Future;
-use std::pin::Pin;
+mod row;
+
 use std::sync::Arc;
-use std::time::Duration;
 
-use http::{Method, Request, Response};
+use http::{Request, Response};
 use portcullis_gate::{Destination, EndpointId, InboundBody, Permit, RouteSpec};
 use portcullis_model::Permission;
-use portcullis_model::policy::{
-    AuthRequirement, BodyLimit, CsrfPolicy, LimitClass, MethodPermissions, Methods, RoutePolicy,
-};
+use portcullis_model::policy::Methods;
 
-use crate::fault::FaultContext;
+pub(crate) use row::Access;
+use row::Access::{Anyone, Authenticated, Holding, SignedIn};
+pub use row::Endpoint;
+use row::endpoint;
+
+use crate::error::{ErrorContext, ErrorKind};
+use crate::input::{Body, OptionalBody, Query, path};
 use crate::reply::ReplyBody;
-use crate::{
-    Call, Fault, Reply, Services, account, api_keys, audit, auth, csrf, gateway, health, idempotency, openapi,
-    password, setup, system, users,
-};
+use crate::{ApiError, Call, Services, api_keys, audit, auth, gateway, idempotency, openapi, setup, system, users};
 
-/// The largest body a built-in endpoint reads, in bytes.
-const MAX_BODY: u64 = 1 << 20;
-/// How long a built-in endpoint may take to answer.
-const TIMEOUT: Duration = Duration::from_secs(30);
-
-pub(crate) type Answer = Pin<Box<dyn Future<Output = Result<Reply, Fault>> + Send>>;
-
-/// One built-in endpoint.
-pub struct Endpoint {
-    /// The method it answers; `GET` answers `HEAD` too.
-    pub method: Method,
-    /// Its canonical path, as the route label of metrics shows it.
-    pub template: &'static str,
-    who: Who,
-    csrf: CsrfPolicy,
-    limit: LimitClass,
-    /// Whether it is done once under an `Idempotency-Key`: the handler gives [`Call::once`] to its use case.
-    pub(crate) once: bool,
-    handler: fn(Call) -> Answer,
-}
-
-/// Who may call an endpoint.
-struct Who {
-    auth: AuthRequirement,
-    signed_in_only: bool,
-    permission: Option<&'static str>,
-}
-
-/// `None` is everybody, `Required` whoever has a good credential, `SignedIn` no API key, and a permission in quotes
-/// whoever holds it.
-macro_rules! who {
-    (None) => {
-        Who { auth: AuthRequirement::None, signed_in_only: false, permission: Option::None }
-    };
-    (Required) => {
-        Who { auth: AuthRequirement::Required, signed_in_only: false, permission: Option::None }
-    };
-    (SignedIn) => {
-        Who { auth: AuthRequirement::Required, signed_in_only: true, permission: Option::None }
-    };
-    ($permission:literal) => {
-        Who { auth: AuthRequirement::Required, signed_in_only: false, permission: Some($permission) }
-    };
-}
-
-macro_rules! endpoint {
-    (once $($row:tt)*) => {
-        endpoint!(@true $($row)*)
-    };
-    (@$once:literal $method:ident $template:literal, $who:tt, $csrf:ident, $limit:ident, $($handler:ident)::+) => {
-        Endpoint {
-            method: Method::$method,
-            template: $template,
-            who: who!($who),
-            csrf: CsrfPolicy::$csrf,
-            limit: LimitClass::$limit,
-            once: $once,
-            handler: |call| Box::pin($($handler)::+(call)),
-        }
-    };
-    ($($row:tt)*) => {
-        endpoint!(@false $($row)*)
-    };
-}
-
+// Method, path, who may call, CSRF rule, rate limit, operation: request => response, handler. A row that begins with
+// `idempotent` honours an `Idempotency-Key`.
 static ENDPOINTS: &[Endpoint] = &[
-    endpoint!(GET "/", None, Exempt, Api, system::root),
-    endpoint!(GET "/metrics", None, Exempt, Exempt, system::metrics),
-    endpoint!(GET "/setup", None, Exempt, Api, setup::page),
-    endpoint!(GET "/.well-known/jwks.json", None, Exempt, Api, system::jwks),
-    endpoint!(GET "/api/v1/versions", None, Exempt, Api, system::versions),
-    endpoint!(GET "/api/v1/docs.json", None, Exempt, Api, openapi::json),
-    endpoint!(GET "/api/v1/docs", None, Exempt, Api, openapi::html),
-    endpoint!(GET "/api/v1/csrf-token", None, Exempt, Api, csrf::token),
-    endpoint!(GET "/api/v1/health", None, Exempt, Exempt, health::process),
-    endpoint!(GET "/api/v1/health/live", None, Exempt, Exempt, health::process),
-    endpoint!(GET "/api/v1/health/ready", None, Exempt, Exempt, health::ready),
-    endpoint!(GET "/api/v1/health/detailed", None, Exempt, Exempt, health::detailed),
-    endpoint!(GET "/api/v1/health/services", None, Exempt, Exempt, health::services),
-    endpoint!(POST "/api/v1/auth/register", None, ExemptUnlessCookie, Auth, auth::register),
-    endpoint!(POST "/api/v1/auth/login", None, ExemptUnlessCookie, Auth, auth::login),
-    endpoint!(POST "/api/v1/auth/refresh", None, ExemptWithOriginCheck, Auth, auth::refresh),
-    endpoint!(POST "/api/v1/auth/logout", None, ExemptUnlessCookie, Api, auth::logout),
-    endpoint!(POST "/api/v1/auth/verify-email", None, ExemptUnlessCookie, Auth, auth::verify_email),
-    endpoint!(POST "/api/v1/auth/resend-verification", None, ExemptUnlessCookie, Auth, password::resend_verification),
-    endpoint!(POST "/api/v1/auth/forgot-password", None, ExemptUnlessCookie, Auth, password::forgot),
-    endpoint!(POST "/api/v1/auth/reset-password", None, ExemptUnlessCookie, Auth, password::reset),
-    endpoint!(POST "/api/v1/auth/change-password", SignedIn, ExemptUnlessCookie, Api, password::change),
-    endpoint!(POST "/api/v1/auth/first-administrator", None, ExemptUnlessCookie, Auth, setup::claim),
-    endpoint!(GET "/api/v1/auth/profile", Required, ExemptUnlessCookie, Api, account::profile),
-    endpoint!(PUT "/api/v1/auth/profile", SignedIn, ExemptUnlessCookie, Api, account::update_profile),
-    endpoint!(GET "/api/v1/auth/sessions", SignedIn, ExemptUnlessCookie, Api, account::sessions),
-    endpoint!(DELETE "/api/v1/auth/sessions/{id}", SignedIn, ExemptUnlessCookie, Api, account::end_session),
-    endpoint!(GET "/api/v1/api-keys", SignedIn, Checked, Api, api_keys::list),
-    endpoint!(once POST "/api/v1/api-keys", SignedIn, Checked, Api, api_keys::create),
-    endpoint!(DELETE "/api/v1/api-keys/{id}", SignedIn, Checked, Api, api_keys::revoke),
-    endpoint!(GET "/api/v1/users", "USER_VIEW", Checked, Api, users::list),
-    endpoint!(once POST "/api/v1/users", "USER_CREATE", Checked, Api, users::create),
-    endpoint!(GET "/api/v1/users/permissions/all", "USER_VIEW", Checked, Api, users::all_permissions),
-    endpoint!(GET "/api/v1/users/roles/{role}/permissions", "USER_VIEW", Checked, Api, users::role_permissions),
-    endpoint!(GET "/api/v1/users/{id}", "USER_VIEW", Checked, Api, users::show),
-    endpoint!(PUT "/api/v1/users/{id}", "USER_EDIT", Checked, Api, users::edit),
-    endpoint!(DELETE "/api/v1/users/{id}", "USER_DELETE", Checked, Api, users::delete),
-    endpoint!(PUT "/api/v1/users/{id}/role", "USER_MANAGE_ROLES", Checked, Api, users::set_role),
-    endpoint!(GET "/api/v1/users/{id}/permissions", "USER_VIEW", Checked, Api, users::permissions),
-    endpoint!(PUT "/api/v1/users/{id}/permissions", "USER_MANAGE_PERMISSIONS", Checked, Api, users::set_permissions),
-    endpoint!(POST "/api/v1/users/{id}/permissions/{permission}", "USER_MANAGE_PERMISSIONS", Checked, Api,
-        users::add_permission),
-    endpoint!(DELETE "/api/v1/users/{id}/permissions/{permission}", "USER_MANAGE_PERMISSIONS", Checked, Api,
-        users::remove_permission),
-    endpoint!(GET "/api/v1/users/{id}/sessions", "USER_VIEW", Checked, Api, users::sessions),
-    endpoint!(DELETE "/api/v1/users/{id}/sessions", "USER_EDIT", Checked, Api, users::end_sessions),
-    endpoint!(DELETE "/api/v1/users/{id}/sessions/{session}", "USER_EDIT", Checked, Api, users::end_session),
-    endpoint!(GET "/api/v1/gateway/explain", "GATEWAY_EXPLAIN", Checked, Api, gateway::explain),
-    endpoint!(GET "/api/v1/gateway/refusals", "GATEWAY_VIEW", Checked, Api, gateway::refusals),
-    endpoint!(GET "/api/v1/gateway/refusals/{requestId}", "GATEWAY_VIEW", Checked, Api, gateway::refusal),
-    endpoint!(GET "/api/v1/gateway/limits", "GATEWAY_VIEW", Checked, Api, gateway::limits),
-    endpoint!(DELETE "/api/v1/gateway/limits", "SYSTEM_MANAGE_SETTINGS", Checked, Api, gateway::reset_limits),
-    endpoint!(GET "/api/v1/audit-logs", "SYSTEM_VIEW_AUDIT_LOGS", Checked, Api, audit::list),
+    endpoint!(GET "/", Anyone, Exempt, Api, system::ROOT => system::About, system::root),
+    endpoint!(GET "/metrics", Anyone, Exempt, Exempt, system::METRICS => system::MetricsText, system::metrics),
+    endpoint!(GET "/setup", Anyone, Exempt, Api, setup::PAGE => setup::Page, setup::page),
+    endpoint!(GET "/.well-known/jwks.json", Anyone, Exempt, Api, system::JWKS => system::JwkSet, system::jwks),
+    endpoint!(GET "/api/v1/versions", Anyone, Exempt, Api, system::VERSIONS => system::Versions, system::versions),
+    endpoint!(GET "/api/v1/docs.json", Anyone, Exempt, Api, openapi::JSON => openapi::Document, openapi::json),
+    endpoint!(GET "/api/v1/docs", Anyone, Exempt, Api, openapi::PAGE => openapi::Page, openapi::html),
+    endpoint!(GET "/api/v1/csrf-token", Anyone, Exempt, Api, system::csrf::TOKEN => system::csrf::CsrfToken,
+        system::csrf::token),
+    endpoint!(GET "/api/v1/health", Anyone, Exempt, Exempt, system::health::HEALTH => system::health::ProcessHealth,
+        system::health::health),
+    endpoint!(GET "/api/v1/health/live", Anyone, Exempt, Exempt, system::health::LIVE => system::health::ProcessHealth,
+        system::health::live),
+    endpoint!(GET "/api/v1/health/ready", Anyone, Exempt, Exempt, system::health::READY => system::health::Readiness,
+        system::health::ready),
+    endpoint!(GET "/api/v1/health/detailed", Anyone, Exempt, Exempt,
+        system::health::detailed::DETAILED => system::health::detailed::DetailedHealth, system::health::detailed::detailed),
+    endpoint!(GET "/api/v1/health/services", Anyone, Exempt, Exempt,
+        system::health::detailed::SERVICES => system::health::detailed::ServicesHealth,
+        system::health::detailed::services),
+    endpoint!(POST "/api/v1/auth/register", Anyone, ExemptUnlessCookie, Auth,
+        auth::registration::REGISTER: Body<auth::registration::RegisterRequest> => auth::registration::Registered,
+        auth::registration::register),
+    endpoint!(POST "/api/v1/auth/login", Anyone, ExemptUnlessCookie, Auth,
+        auth::sign_in::LOGIN: Body<auth::sign_in::LoginRequest> => auth::sign_in::SignedIn, auth::sign_in::login),
+    endpoint!(POST "/api/v1/auth/refresh", Anyone, ExemptWithOriginCheck, Auth,
+        auth::refresh::REFRESH: Body<auth::refresh::RefreshRequest> => auth::refresh::Refreshed,
+        auth::refresh::refresh),
+    endpoint!(POST "/api/v1/auth/logout", Anyone, ExemptUnlessCookie, Api,
+        auth::logout::LOGOUT: OptionalBody<auth::logout::LogoutRequest> => (), auth::logout::logout),
+    endpoint!(POST "/api/v1/auth/verify-email", Anyone, ExemptUnlessCookie, Auth,
+        auth::email::VERIFY: Body<auth::email::VerifyEmailRequest> => (), auth::email::verify),
+    endpoint!(POST "/api/v1/auth/resend-verification", Anyone, ExemptUnlessCookie, Auth,
+        auth::email::RESEND: Body<auth::email::EmailRequest> => (), auth::email::resend),
+    endpoint!(POST "/api/v1/auth/forgot-password", Anyone, ExemptUnlessCookie, Auth,
+        auth::password::FORGOT: Body<auth::email::EmailRequest> => (), auth::password::forgot),
+    endpoint!(POST "/api/v1/auth/reset-password", Anyone, ExemptUnlessCookie, Auth,
+        auth::password::RESET: Body<auth::password::ResetPasswordRequest> => (), auth::password::reset),
+    endpoint!(POST "/api/v1/auth/change-password", SignedIn, ExemptUnlessCookie, Api,
+        auth::password::CHANGE: Body<auth::password::ChangePasswordRequest> => (), auth::password::change),
+    endpoint!(POST "/api/v1/auth/first-administrator", Anyone, ExemptUnlessCookie, Auth,
+        setup::FIRST_ADMINISTRATOR: Body<setup::FirstAdministratorRequest> => setup::FirstAdministrator,
+        setup::first_administrator),
+    endpoint!(GET "/api/v1/auth/profile", Authenticated, ExemptUnlessCookie, Api,
+        auth::profile::SHOW => users::UserData, auth::profile::show),
+    endpoint!(PUT "/api/v1/auth/profile", SignedIn, ExemptUnlessCookie, Api,
+        auth::profile::UPDATE: Body<auth::profile::ProfileRequest> => users::UserData, auth::profile::update),
+    endpoint!(GET "/api/v1/auth/sessions", SignedIn, ExemptUnlessCookie, Api,
+        auth::sessions::LIST => auth::sessions::Sessions, auth::sessions::list),
+    endpoint!(DELETE "/api/v1/auth/sessions/{id}", SignedIn, ExemptUnlessCookie, Api,
+        auth::sessions::END: path::OwnSession => (), auth::sessions::end),
+    endpoint!(GET "/api/v1/api-keys", SignedIn, Checked, Api, api_keys::LIST => api_keys::ApiKeys, api_keys::list),
+    endpoint!(idempotent POST "/api/v1/api-keys", SignedIn, Checked, Api,
+        api_keys::CREATE: Body<api_keys::CreateApiKeyRequest> => api_keys::CreatedApiKey, api_keys::create),
+    endpoint!(DELETE "/api/v1/api-keys/{id}", SignedIn, Checked, Api,
+        api_keys::REVOKE: path::ApiKey => (), api_keys::revoke),
+    endpoint!(GET "/api/v1/users", Holding(Permission::USER_VIEW), Checked, Api,
+        users::list::LIST: Query<users::list::UsersQuery> => users::list::Users, users::list::list),
+    endpoint!(idempotent POST "/api/v1/users", Holding(Permission::USER_CREATE), Checked, Api,
+        users::invitation::INVITE: Body<users::invitation::InviteRequest> => users::invitation::Invited,
+        users::invitation::invite),
+    endpoint!(GET "/api/v1/users/permissions/all", Holding(Permission::USER_VIEW), Checked, Api,
+        users::roles::ALL_PERMISSIONS => users::roles::AllPermissions, users::roles::all_permissions),
+    endpoint!(GET "/api/v1/users/roles/{role}/permissions", Holding(Permission::USER_VIEW), Checked, Api,
+        users::roles::ROLE_PERMISSIONS: path::Role => users::roles::RolePermissions, users::roles::role_permissions),
+    endpoint!(GET "/api/v1/users/{id}", Holding(Permission::USER_VIEW), Checked, Api,
+        users::account::SHOW: path::User => users::account::UserWithPermissionsData, users::account::show),
+    endpoint!(PUT "/api/v1/users/{id}", Holding(Permission::USER_EDIT), Checked, Api,
+        users::account::EDIT: (path::User, Body<users::account::EditUserRequest>) => users::UserData,
+        users::account::edit),
+    endpoint!(DELETE "/api/v1/users/{id}", Holding(Permission::USER_DELETE), Checked, Api,
+        users::account::DELETE: path::User => (), users::account::delete),
+    endpoint!(PUT "/api/v1/users/{id}/role", Holding(Permission::USER_MANAGE_ROLES), Checked, Api,
+        users::account::SET_ROLE: (path::User, Body<users::account::SetRoleRequest>) => users::UserData,
+        users::account::set_role),
+    endpoint!(GET "/api/v1/users/{id}/permissions", Holding(Permission::USER_VIEW), Checked, Api,
+        users::permissions::SHOW: path::User => users::permissions::UserPermissions, users::permissions::show),
+    endpoint!(PUT "/api/v1/users/{id}/permissions", Holding(Permission::USER_MANAGE_PERMISSIONS), Checked, Api,
+        users::permissions::SET: (Body<users::permissions::SetPermissionsRequest>, path::User)
+            => users::permissions::UserPermissions,
+        users::permissions::set),
+    endpoint!(POST "/api/v1/users/{id}/permissions/{permission}", Holding(Permission::USER_MANAGE_PERMISSIONS), Checked,
+        Api, users::permissions::ADD: (path::Permission, path::User) => users::permissions::UserPermissions,
+        users::permissions::add),
+    endpoint!(DELETE "/api/v1/users/{id}/permissions/{permission}", Holding(Permission::USER_MANAGE_PERMISSIONS),
+        Checked, Api, users::permissions::REMOVE: (path::Permission, path::User)
+            => users::permissions::UserPermissions,
+        users::permissions::remove),
+    endpoint!(GET "/api/v1/users/{id}/sessions", Holding(Permission::USER_VIEW), Checked, Api,
+        users::sessions::LIST: path::User => auth::sessions::Sessions, users::sessions::list),
+    endpoint!(DELETE "/api/v1/users/{id}/sessions", Holding(Permission::USER_EDIT), Checked, Api,
+        users::sessions::END_ALL: path::User => (), users::sessions::end_all),
+    endpoint!(DELETE "/api/v1/users/{id}/sessions/{session}", Holding(Permission::USER_EDIT), Checked, Api,
+        users::sessions::END: (path::User, path::Session) => (), users::sessions::end),
+    endpoint!(GET "/api/v1/gateway/explain", Holding(Permission::GATEWAY_EXPLAIN), Checked, Api,
+        gateway::explain::EXPLAIN: Query<gateway::explain::ExplainQuery> => gateway::explain::ExplanationData,
+        gateway::explain::explain),
+    endpoint!(GET "/api/v1/gateway/refusals", Holding(Permission::GATEWAY_VIEW), Checked, Api,
+        gateway::refusals::LIST: Query<gateway::refusals::RefusalsQuery> => gateway::refusals::Refusals,
+        gateway::refusals::list),
+    endpoint!(GET "/api/v1/gateway/refusals/{requestId}", Holding(Permission::GATEWAY_VIEW), Checked, Api,
+        gateway::refusals::SHOW: path::RequestId => gateway::refusals::RefusalData, gateway::refusals::show),
+    endpoint!(GET "/api/v1/gateway/limits", Holding(Permission::GATEWAY_VIEW), Checked, Api,
+        gateway::rate_limits::SHOW: Query<gateway::rate_limits::LimitsQuery> => gateway::rate_limits::RateLimits,
+        gateway::rate_limits::show),
+    endpoint!(DELETE "/api/v1/gateway/limits", Holding(Permission::SYSTEM_MANAGE_SETTINGS), Checked, Api,
+        gateway::rate_limits::RESET: Query<gateway::rate_limits::ResetQuery> => gateway::rate_limits::RateLimitsReset,
+        gateway::rate_limits::reset),
+    endpoint!(GET "/api/v1/audit-logs", Holding(Permission::SYSTEM_VIEW_AUDIT_LOGS), Checked, Api,
+        audit::LIST: Query<audit::AuditQuery> => audit::AuditLogs, audit::list),
 ];
 
-/// Every built-in endpoint.
+/// Returns every built-in endpoint.
 pub fn endpoints() -> &'static [Endpoint] {
     ENDPOINTS
 }
 
-/// The built-in endpoints as the gate's route table takes them.
+/// Returns the built-in endpoints as the gate's route table takes them.
 pub fn route_specs() -> Vec<RouteSpec> {
-    ENDPOINTS
-        .iter()
-        .enumerate()
+    let number = |index: usize| EndpointId(u16::try_from(index).expect("far fewer than 65,536 endpoints"));
+    let numbered = ENDPOINTS.iter().enumerate();
+    numbered
         .map(|(index, endpoint)| RouteSpec {
             template: endpoint.template.to_owned(),
             methods: Methods::Only(vec![endpoint.method.as_str().to_owned()]),
-            policy: RoutePolicy {
-                signed_in_only: endpoint.who.signed_in_only,
-                permissions: MethodPermissions {
-                    always: endpoint.who.permission.into_iter().map(Permission::built_in).collect(),
-                    ..MethodPermissions::default()
-                },
-                csrf: endpoint.csrf,
-                limit_class: endpoint.limit,
-                max_body: BodyLimit::Bytes(MAX_BODY),
-                timeout: TIMEOUT,
-                ..RoutePolicy::requiring(endpoint.who.auth)
-            },
-            destination: Destination::BuiltIn(EndpointId(
-                u16::try_from(index).expect("far fewer than 65,536 endpoints"),
-            )),
+            policy: endpoint.policy(),
+            destination: Destination::BuiltIn(number(index)),
         })
         .collect()
 }
@@ -179,19 +161,19 @@ pub async fn answer(
     id: EndpointId,
     permit: Permit,
     request: Request<InboundBody>,
-    context: FaultContext<'_>,
+    context: ErrorContext<'_>,
 ) -> Response<ReplyBody> {
     let endpoint = &ENDPOINTS[usize::from(id.0)];
     let mut call = Call::new(Arc::clone(services), permit, request);
     let answering = async {
-        if endpoint.once && call.headers.contains_key(idempotency::KEY) {
-            idempotency::name(endpoint, &mut call).await?;
+        if endpoint.idempotent && call.headers.contains_key(idempotency::KEY) {
+            idempotency::read_key(endpoint, &mut call).await?;
         }
         (endpoint.handler)(call).await
     };
-    match tokio::time::timeout(TIMEOUT, answering).await {
+    match tokio::time::timeout(row::TIMEOUT, answering).await {
         Ok(Ok(reply)) => reply.into_response(context.path, &services.clock),
-        Ok(Err(fault)) => fault.into_response(context, &services.clock),
-        Err(_elapsed) => Fault::unavailable().into_response(context, &services.clock),
+        Ok(Err(error)) => error.into_response(context, &services.clock),
+        Err(_elapsed) => ApiError::from(ErrorKind::UNAVAILABLE).into_response(context, &services.clock),
     }
 }

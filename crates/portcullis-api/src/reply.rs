@@ -1,21 +1,34 @@
-//! Answers of built-in endpoints and the envelope around them (contract §1).
+//! Successful responses of built-in endpoints and the envelope around them
+//! (`docs/contract.md`, "Envelope and errors").
+
+use std::borrow::Cow;
+use std::marker::PhantomData;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::Full;
-use portcullis_model::{Clock, user::rfc3339_millis};
+use portcullis_model::{ApiTime, Clock};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::idempotency;
+use crate::openapi::Example;
 
-/// The body of every answer that Portcullis itself writes.
+/// The body of every response that Portcullis itself writes.
 pub type ReplyBody = Full<Bytes>;
 
-/// A successful answer, before it is put into its envelope.
+/// A successful response with data of type `T`, before it is put into its envelope.
 #[derive(Debug)]
-pub struct Reply {
+pub struct Reply<T> {
+    raw: RawReply,
+    data: PhantomData<fn() -> T>,
+}
+
+/// A response whose type was the handler's concern and is no longer needed.
+#[derive(Debug)]
+pub(crate) struct RawReply {
     status: StatusCode,
     content: Content,
     headers: HeaderMap,
@@ -27,56 +40,63 @@ enum Content {
     Bare { content_type: &'static str, body: Bytes },
 }
 
-impl Reply {
-    /// 200 with data and a sentence.
-    pub fn ok(message: &'static str, data: impl Serialize) -> Self {
-        Self::enveloped(StatusCode::OK, message, data)
+impl<T> Reply<T> {
+    /// A response with `data` and a sentence in the envelope. Handlers take it from their operation
+    /// ([`Operation::reply`](crate::openapi::Operation::reply)).
+    pub(crate) fn enveloped(status: StatusCode, message: &'static str, data: &T) -> Self
+    where
+        T: Serialize,
+    {
+        let data = serde_json::to_value(data).expect("responses are plain data with string keys");
+        Self::new(status, Content::Enveloped { data, message })
     }
 
-    /// 201 with data and a sentence.
-    pub fn created(message: &'static str, data: impl Serialize) -> Self {
-        Self::enveloped(StatusCode::CREATED, message, data)
+    /// 200 with a body of its own, without the envelope.
+    pub(crate) fn bare(content_type: &'static str, body: impl Into<Bytes>) -> Self {
+        Self::new(StatusCode::OK, Content::Bare { content_type, body: body.into() })
     }
 
-    /// Any status with data and a sentence.
-    pub fn enveloped(status: StatusCode, message: &'static str, data: impl Serialize) -> Self {
-        let data = serde_json::to_value(data).expect("answers are plain data with string keys");
-        let content = Content::Enveloped { data, message };
-        Self { status, content, headers: HeaderMap::new() }
+    /// 304: the copy that the client has is current.
+    pub(crate) fn not_modified() -> Self {
+        Self::new(StatusCode::NOT_MODIFIED, Content::Bare { content_type: "", body: Bytes::new() })
     }
 
-    /// 200 with a body as it stands.
-    pub fn bare(content_type: &'static str, body: impl Into<Bytes>) -> Self {
-        let content = Content::Bare { content_type, body: body.into() };
-        Self { status: StatusCode::OK, content, headers: HeaderMap::new() }
+    fn new(status: StatusCode, content: Content) -> Self {
+        Self { raw: RawReply { status, content, headers: HeaderMap::new() }, data: PhantomData }
     }
 
-    /// 304: what the client has is still so.
-    pub fn not_modified() -> Self {
-        Self { status: StatusCode::NOT_MODIFIED, ..Self::bare("", Bytes::new()) }
+    /// The same response as one of another type: for an outcome that the operation describes beside its usual one.
+    pub(crate) fn instead_of<U>(self) -> Reply<U> {
+        Reply { raw: self.raw, data: PhantomData }
     }
 
-    /// Says that the request was done before (requirement 48).
-    pub fn replayed(self) -> Self {
+    /// Says that an earlier request with the same `Idempotency-Key` did the work (SR-48).
+    pub(crate) fn replayed(self) -> Self {
         self.header(idempotency::REPLAYED, HeaderValue::from_static("true"))
     }
 
     /// Adds a response header.
-    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.append(name, value);
+    pub(crate) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.raw.headers.append(name, value);
         self
     }
 
     /// Adds a `Set-Cookie`.
-    pub fn cookie(self, cookie: HeaderValue) -> Self {
+    pub(crate) fn cookie(self, cookie: HeaderValue) -> Self {
         self.header(SET_COOKIE, cookie)
     }
 
-    /// Keeps the answer out of every cache: it holds credentials or personal data.
-    pub fn private(self) -> Self {
+    /// Keeps the response out of every cache, because it holds credentials or personal data.
+    pub(crate) fn private(self) -> Self {
         self.header(CACHE_CONTROL, HeaderValue::from_static("no-store"))
     }
 
+    pub(crate) fn into_raw(self) -> RawReply {
+        self.raw
+    }
+}
+
+impl RawReply {
     pub(crate) fn into_response(self, path: &str, clock: &Clock) -> Response<ReplyBody> {
         let Self { status, content, headers } = self;
         let (content_type, body) = match content {
@@ -87,7 +107,7 @@ impl Reply {
                     success,
                     data,
                     message,
-                    timestamp: rfc3339_millis(clock.now()),
+                    timestamp: ApiTime(clock.now()),
                     path,
                     status_code: status.as_u16(),
                 };
@@ -110,13 +130,45 @@ pub(crate) fn to_bytes(value: &impl Serialize) -> Bytes {
     serde_json::to_vec(value).expect("envelopes are plain data with string keys").into()
 }
 
-#[derive(Serialize)]
+/// The envelope of every successful response that is not bare. Its schema is written for each operation, because
+/// `data` is of another type in each.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Envelope<'a> {
-    success: bool,
-    data: Value,
-    message: &'static str,
-    timestamp: String,
-    path: &'a str,
-    status_code: u16,
+pub(crate) struct Envelope<'a, T> {
+    pub(crate) success: bool,
+    pub(crate) data: T,
+    pub(crate) message: &'a str,
+    pub(crate) timestamp: ApiTime,
+    pub(crate) path: &'a str,
+    pub(crate) status_code: u16,
+}
+
+/// A response that an `Idempotency-Key` may repeat: made now, or as it was recorded when the request was first done.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(crate) enum Recorded<T> {
+    /// Made by this request.
+    New(T),
+    /// Recorded by an earlier request; its form is that of the release which recorded it.
+    Earlier(Value),
+}
+
+impl<T: JsonSchema> JsonSchema for Recorded<T> {
+    fn inline_schema() -> bool {
+        T::inline_schema()
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        T::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        T::json_schema(generator)
+    }
+}
+
+impl<T: Example> Example for Recorded<T> {
+    fn example() -> Value {
+        T::example()
+    }
 }

@@ -1,4 +1,4 @@
-//! What handlers work with.
+//! The services that handlers work with.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,34 +12,34 @@ use portcullis_proxy::Proxy;
 use portcullis_storage::Store;
 use portcullis_telemetry::Metrics;
 
-/// Everything a handler may use. One value, made at start.
+/// Everything that a handler may use. The binary makes one value at start.
 pub struct Services {
-    /// The gate, for what the CSRF and versions endpoints show of it.
+    /// The gate, for CSRF tokens, versions, refusals, explanations and rate limits.
     pub gate: Arc<Gate>,
     /// The use cases of identity.
     pub identity: Identity,
-    /// The data plane, for the health of upstreams.
+    /// The data plane, for the state of upstreams.
     pub proxy: Arc<Proxy>,
-    /// Storage, for readiness.
+    /// Storage, for lists that need no use case and for health checks.
     pub store: Store,
     /// The periodic jobs, for their status in `/api/health/detailed`.
     pub jobs: Arc<Jobs>,
-    /// Metric families.
+    /// The metric families that `/metrics` renders.
     pub metrics: Metrics,
-    /// The clock of envelopes.
+    /// The clock of the timestamps in responses.
     pub clock: Clock,
     /// Development, production or test.
     pub environment: Environment,
-    /// Whether this process is ready, and since when it runs.
+    /// The start and the end of the process.
     pub lifecycle: Arc<Lifecycle>,
-    /// Whether what replicas share is available; `None` when they share nothing.
+    /// Tells whether the storage that replicas share is available; `None` when replicas share none.
     pub shared: Option<SharedStatus>,
 }
 
-/// Asked by health checks.
+/// Answers health checks about the storage that replicas share.
 pub type SharedStatus = Box<dyn Fn() -> bool + Send + Sync>;
 
-/// Since when the process runs, and whether it is stopping.
+/// When the process started, and whether it is stopping.
 #[derive(Debug)]
 pub struct Lifecycle {
     started: Instant,
@@ -53,7 +53,7 @@ impl Default for Lifecycle {
 }
 
 impl Lifecycle {
-    /// Seconds since the process started.
+    /// Returns the seconds since the process started.
     pub fn uptime_seconds(&self) -> f64 {
         self.started.elapsed().as_secs_f64()
     }
@@ -63,7 +63,7 @@ impl Lifecycle {
         self.stopping.store(true, Ordering::Release);
     }
 
-    /// Whether the process is stopping.
+    /// Returns whether the process is stopping.
     pub fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
     }

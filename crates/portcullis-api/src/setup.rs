@@ -1,21 +1,93 @@
-//! Making the first administrator in a browser (requirement 45).
+//! The first administrator, made in a browser (SR-45).
 //!
-//! The link's token travels in the fragment, which browsers send to nobody; the
-//! page posts it with the form.
+//! The link's token travels in the fragment, which browsers send to no server; the page posts it with the form.
 
 use http::HeaderValue;
 use http::header::{CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_FRAME_OPTIONS};
-use portcullis_model::SecretString;
-use serde_json::json;
+use portcullis_model::{SecretString, User};
+use schemars::{JsonSchema, SchemaGenerator};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
-use crate::auth::{register_input, tokens_json};
-use crate::{Call, Fault, Reply};
+use crate::auth::registration::RegisterRequest;
+use crate::auth::tokens::Tokens;
+use crate::input::Body;
+use crate::openapi::{Example, Operation, Output, Tag, bare};
+use crate::{ApiError, Call, Reply};
 
-const PAGE: &str = include_str!("setup.html");
-const SCRIPT: &str = include_str!("setup.js");
+pub(crate) const PAGE: Operation =
+    Operation::new("setupPage", Tag::Setup, "The page on which to create the first administrator", "");
 
-/// `GET /setup`: the form. Says nothing of whether an administrator exists.
-pub(crate) async fn page(_call: Call) -> Result<Reply, Fault> {
+pub(crate) const FIRST_ADMINISTRATOR: Operation = Operation::new(
+    "firstAdministrator",
+    Tag::Setup,
+    "Create the first administrator",
+    "Administrator created successfully",
+)
+.created()
+.errors(&[(409, "An administrator exists already, or the link is not valid.")]);
+
+const FORM: &str = include_str!("setup/page.html");
+const SCRIPT: &str = include_str!("setup/page.js");
+
+/// The page with the form.
+pub(crate) struct Page;
+
+impl Output for Page {
+    fn describe(_operation: &Operation, _schemas: &mut SchemaGenerator) -> Value {
+        bare(&[("text/html", json!("<!doctype html>"))])
+    }
+}
+
+/// The first administrator's account, and the token of the link.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct FirstAdministratorRequest {
+    /// The token of the link that the first start prints.
+    #[schemars(with = "String")]
+    token: SecretString,
+    #[schemars(length(max = 254), extend("format" = "email"))]
+    email: String,
+    /// Stored in lower case.
+    #[schemars(regex(pattern = "^[A-Za-z0-9]{3,30}$"))]
+    username: String,
+    #[schemars(length(min = 1, max = 50))]
+    first_name: String,
+    #[schemars(length(min = 1, max = 50))]
+    last_name: String,
+    /// 8 to 128 characters of any kind; the operator may ask for more. Common passwords are refused.
+    #[schemars(with = "String", length(min = 8, max = 128), extend("format" = "password"))]
+    password: SecretString,
+    /// The same password again.
+    #[schemars(with = "String", length(min = 8, max = 128), extend("format" = "password"))]
+    confirm_password: SecretString,
+}
+
+impl Example for FirstAdministratorRequest {
+    fn example() -> Value {
+        let mut request = RegisterRequest::example();
+        request["token"] = json!("b25lLXRpbWUtdG9rZW4");
+        request
+    }
+}
+
+/// The new administrator.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct FirstAdministrator {
+    user: User,
+    tokens: Option<Tokens>,
+}
+
+impl Example for FirstAdministrator {
+    fn example() -> Value {
+        let mut user = User::example();
+        user["role"] = json!("ADMIN");
+        json!({ "user": user, "tokens": Tokens::example() })
+    }
+}
+
+/// `GET /setup`: the form. It does not tell whether an administrator exists.
+pub(crate) async fn page(_call: Call) -> Result<Reply<Page>, ApiError> {
     let hash = {
         use base64::Engine as _;
         base64::engine::general_purpose::STANDARD.encode(portcullis_model::secret::sha256(SCRIPT.as_bytes()))
@@ -24,7 +96,7 @@ pub(crate) async fn page(_call: Call) -> Result<Reply, Fault> {
         "default-src 'none'; script-src 'sha256-{hash}'; style-src 'unsafe-inline'; connect-src 'self'; \
          form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
     );
-    let page = PAGE.replace("{{script}}", SCRIPT);
+    let page = FORM.replace("{{script}}", SCRIPT);
     Ok(Reply::bare("text/html; charset=utf-8", page)
         .header(CONTENT_SECURITY_POLICY, HeaderValue::try_from(policy).expect("a base64 hash is plain ASCII"))
         .header(REFERRER_POLICY, HeaderValue::from_static("no-referrer"))
@@ -32,13 +104,16 @@ pub(crate) async fn page(_call: Call) -> Result<Reply, Fault> {
         .private())
 }
 
-/// `POST /api/v1/auth/first-administrator`: spends the link.
-pub(crate) async fn claim(mut call: Call) -> Result<Reply, Fault> {
-    let mut body = call.json().await?;
-    let token = SecretString::new(body.text("token"));
-    let input = register_input(&mut body);
-    body.finish()?;
+/// `POST /api/v1/auth/first-administrator`: the link works once.
+pub(crate) async fn first_administrator(
+    call: Call,
+    Body(request): Body<FirstAdministratorRequest>,
+) -> Result<Reply<FirstAdministrator>, ApiError> {
+    let FirstAdministratorRequest { token, email, username, first_name, last_name, password, confirm_password } =
+        request;
+    let input =
+        portcullis_identity::RegisterInput { email, username, first_name, last_name, password, confirm_password };
     let registered = call.services.identity.claim_first_administrator(token.expose(), input, &call.caller()).await?;
-    let data = json!({ "user": registered.user, "tokens": registered.tokens.as_ref().map(tokens_json) });
-    Ok(Reply::created("Administrator created successfully", data).private())
+    let tokens = registered.tokens.as_ref().map(Tokens::in_body);
+    Ok(FIRST_ADMINISTRATOR.reply(&FirstAdministrator { user: registered.user, tokens }).private())
 }

@@ -1,32 +1,141 @@
-//! The root, metrics, keys and versions (contract §2, §6, §7).
+//! The gateway itself: its name, metrics, keys and versions (`docs/contract.md`, "System endpoints").
+
+pub(crate) mod csrf;
+pub(crate) mod health;
+pub(crate) mod starting;
+
+use std::collections::BTreeMap;
 
 use http::HeaderValue;
 use http::header::{ACCEPT, CACHE_CONTROL};
-use serde_json::json;
+use portcullis_model::ApiTime;
+use schemars::{JsonSchema, SchemaGenerator};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
-use crate::{Call, Fault, Reply};
+use crate::openapi::{Example, Operation, Output, Tag, bare};
+use crate::{ApiError, Call, Reply};
+
+pub(crate) const ROOT: Operation =
+    Operation::new("root", Tag::System, "Show the name and version of the gateway", "Portcullis is running");
+
+pub(crate) const METRICS: Operation = Operation::new("metrics", Tag::System, "Metrics for Prometheus", "")
+    .description("Prometheus text 0.0.4, or OpenMetrics 1.0 when `Accept` asks for it.");
+
+pub(crate) const JWKS: Operation = Operation::new("jwks", Tag::System, "Public keys of access tokens (RFC 7517)", "");
+
+pub(crate) const VERSIONS: Operation =
+    Operation::new("versions", Tag::System, "List the versions of the API", "API versions");
+
+/// The running gateway.
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
+pub(crate) struct About {
+    name: &'static str,
+    version: &'static str,
+    #[schemars(extend("enum" = ["development", "production", "test"]))]
+    environment: &'static str,
+    /// Seconds since the process started.
+    uptime: f64,
+}
+
+impl Example for About {
+    fn example() -> Value {
+        json!({ "name": "Portcullis", "version": "0.1.0", "environment": "production", "uptime": 3600.5 })
+    }
+}
+
+/// Metric families as text.
+pub(crate) struct MetricsText;
+
+impl Output for MetricsText {
+    fn describe(_operation: &Operation, _schemas: &mut SchemaGenerator) -> Value {
+        bare(&[
+            ("text/plain", json!("# TYPE http_requests_total counter\n")),
+            ("application/openmetrics-text", json!("# EOF\n")),
+        ])
+    }
+}
+
+/// A JWK set; RFC 7517 defines its form.
+pub(crate) struct JwkSet;
+
+impl Output for JwkSet {
+    fn describe(_operation: &Operation, _schemas: &mut SchemaGenerator) -> Value {
+        let key = json!({
+            "kty": "OKP",
+            "crv": "Ed25519",
+            "kid": "2026-11",
+            "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+            "use": "sig",
+            "alg": "EdDSA",
+        });
+        bare(&[("application/json", json!({ "keys": [key] }))])
+    }
+}
+
+/// The versions of the API and the stage of each.
+#[derive(Deserialize, Serialize, JsonSchema)]
+pub(crate) struct Versions {
+    /// The version of requests that name none.
+    current: String,
+    /// Every version that is served, deprecated ones included.
+    supported: Vec<String>,
+    deprecated: Vec<String>,
+    sunset: Vec<String>,
+    details: BTreeMap<String, Version>,
+}
+
+/// One version of the API.
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct Version {
+    version: String,
+    #[schemars(extend("enum" = ["supported", "deprecated", "sunset"]))]
+    status: String,
+    release_date: Option<ApiTime>,
+    deprecation_date: Option<ApiTime>,
+    sunset_date: Option<ApiTime>,
+    documentation: Option<String>,
+}
+
+impl Example for Versions {
+    fn example() -> Value {
+        json!({
+            "current": "v1",
+            "supported": ["v1"],
+            "deprecated": [],
+            "sunset": [],
+            "details": {
+                "v1": {
+                    "version": "v1",
+                    "status": "supported",
+                    "releaseDate": null,
+                    "deprecationDate": null,
+                    "sunsetDate": null,
+                    "documentation": "/api/docs",
+                },
+            },
+        })
+    }
+}
 
 /// `GET /`
-pub(crate) async fn root(call: Call) -> Result<Reply, Fault> {
+pub(crate) async fn root(call: Call) -> Result<Reply<About>, ApiError> {
     let services = &call.services;
-    Ok(Reply::ok(
-        "Portcullis is running",
-        json!({
-            "name": "Portcullis",
-            "version": env!("CARGO_PKG_VERSION"),
-            "environment": services.environment.as_str(),
-            "uptime": services.lifecycle.uptime_seconds(),
-        }),
-    ))
+    Ok(ROOT.reply(&About {
+        name: "Portcullis",
+        version: env!("CARGO_PKG_VERSION"),
+        environment: services.environment.as_str(),
+        uptime: services.lifecycle.uptime_seconds(),
+    }))
 }
 
 /// `GET /metrics`: Prometheus text 0.0.4, or OpenMetrics 1.0 for a scraper that asks for it.
-pub(crate) async fn metrics(call: Call) -> Result<Reply, Fault> {
-    let openmetrics = call
-        .headers
-        .get_all(ACCEPT)
-        .iter()
-        .any(|accept| accept.to_str().is_ok_and(|text| text.contains("application/openmetrics-text")));
+pub(crate) async fn metrics(call: Call) -> Result<Reply<MetricsText>, ApiError> {
+    let accepted = call.headers.get_all(ACCEPT);
+    let asks = |accept: &HeaderValue| accept.to_str().is_ok_and(|text| text.contains("application/openmetrics-text"));
+    let openmetrics = accepted.iter().any(asks);
     let content_type = if openmetrics {
         "application/openmetrics-text; version=1.0.0; charset=utf-8"
     } else {
@@ -35,14 +144,16 @@ pub(crate) async fn metrics(call: Call) -> Result<Reply, Fault> {
     Ok(Reply::bare(content_type, call.services.metrics.render(openmetrics)))
 }
 
-/// `GET /.well-known/jwks.json`: the public halves of the active signing keys (RFC 7517).
-pub(crate) async fn jwks(call: Call) -> Result<Reply, Fault> {
+/// `GET /.well-known/jwks.json`
+pub(crate) async fn jwks(call: Call) -> Result<Reply<JwkSet>, ApiError> {
     let keys = call.services.identity.jwks().to_string();
-    // Short, so that a rotated key is seen before it signs.
+    // One minute, so that verifiers know a new key before it signs.
     Ok(Reply::bare("application/json", keys).header(CACHE_CONTROL, HeaderValue::from_static("public, max-age=60")))
 }
 
-/// `GET /api/versions`
-pub(crate) async fn versions(call: Call) -> Result<Reply, Fault> {
-    Ok(Reply::ok("API versions", call.services.gate.versions_document(call.services.clock.now())))
+/// `GET /api/v1/versions`
+pub(crate) async fn versions(call: Call) -> Result<Reply<Versions>, ApiError> {
+    let document = call.services.gate.versions_document(call.services.clock.now());
+    let versions: Versions = serde_json::from_value(document).expect("the gate writes this form");
+    Ok(VERSIONS.reply(&versions))
 }

@@ -2,11 +2,11 @@
 //! that was cut or mistyped is told without a look-up, and programs that search for leaked secrets know one from any
 //! other text.
 
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
 use crate::secret::sha256;
-use crate::user::rfc3339_millis;
-use crate::{Permission, Random, SecretString, SessionId, Timestamp};
+use crate::{ApiTime, Permission, Random, SecretString, SessionId, Timestamp};
 
 /// How every key begins.
 pub const PREFIX: &str = "pk_";
@@ -20,7 +20,7 @@ const SHOWN: usize = PREFIX.len() + 8;
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
 /// A key as its owner sees it, in the shape of the API: neither the key nor its hash.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ApiKey {
     /// Its id; in tables and logs of sessions it stands for the session's.
@@ -33,21 +33,24 @@ pub struct ApiKey {
     pub scopes: Option<Vec<Permission>>,
     /// Until when it works; `None` for as long as its owner wants.
     #[serde(serialize_with = "maybe_millis")]
+    #[schemars(with = "Option<ApiTime>")]
     pub expires_at: Option<Timestamp>,
     /// When it was last used, about a minute late.
     #[serde(serialize_with = "maybe_millis")]
+    #[schemars(with = "Option<ApiTime>")]
     pub last_used_at: Option<Timestamp>,
     /// When it was made.
     #[serde(serialize_with = "millis")]
+    #[schemars(with = "ApiTime")]
     pub created_at: Timestamp,
 }
 
 fn millis<S: Serializer>(at: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
-    rfc3339_millis(*at).serialize(to)
+    ApiTime(*at).serialize(to)
 }
 
 fn maybe_millis<S: Serializer>(at: &Option<Timestamp>, to: S) -> Result<S::Ok, S::Error> {
-    at.map(rfc3339_millis).serialize(to)
+    at.map(ApiTime).serialize(to)
 }
 
 /// A new key.

@@ -3,6 +3,7 @@
 //! than through [`Clock`].
 
 pub mod api_key;
+pub mod api_time;
 pub mod clock;
 pub mod duration;
 pub mod email;
@@ -25,6 +26,8 @@ pub mod token;
 pub mod user;
 pub mod username;
 
+pub use api_key::ApiKey;
+pub use api_time::ApiTime;
 pub use clock::{Clock, Timestamp};
 pub use email::Email;
 pub use ids::{SessionId, UserId};

@@ -4,25 +4,75 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::InvalidInput;
 
-/// The permissions Portcullis itself asks for.
-pub const BUILT_IN: [&str; 12] = [
-    "USER_VIEW",
-    "USER_CREATE",
-    "USER_EDIT",
-    "USER_DELETE",
-    "USER_MANAGE_ROLES",
-    "USER_MANAGE_PERMISSIONS",
-    "SYSTEM_VIEW_LOGS",
-    "SYSTEM_VIEW_METRICS",
-    "SYSTEM_MANAGE_SETTINGS",
-    "SYSTEM_VIEW_AUDIT_LOGS",
-    "GATEWAY_VIEW",
-    "GATEWAY_EXPLAIN",
-];
+/// A permission that Portcullis itself asks for; a constant of [`Permission`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BuiltInPermission(&'static str);
+
+impl BuiltInPermission {
+    /// Returns the name.
+    pub const fn as_str(self) -> &'static str {
+        self.0
+    }
+}
+
+impl From<BuiltInPermission> for Permission {
+    fn from(permission: BuiltInPermission) -> Self {
+        Self(permission.0.into())
+    }
+}
+
+impl PartialEq<Permission> for BuiltInPermission {
+    fn eq(&self, other: &Permission) -> bool {
+        self.0 == other.as_str()
+    }
+}
+
+/// Declares the built-in permissions as constants and lists them.
+macro_rules! built_in {
+    ($($(#[$doc:meta])* $name:ident,)+) => {
+        impl Permission {
+            $($(#[$doc])* pub const $name: BuiltInPermission = BuiltInPermission(stringify!($name));)+
+        }
+
+        /// The permissions that Portcullis itself asks for.
+        pub const ALL_BUILT_IN: [BuiltInPermission; BUILT_IN.len()] = [$(Permission::$name),+];
+
+        /// The names of the permissions that Portcullis itself asks for.
+        pub const BUILT_IN: [&str; [$(stringify!($name)),+].len()] = [$(stringify!($name)),+];
+    };
+}
+
+built_in! {
+    /// Allows to list users and their sessions, roles and permissions.
+    USER_VIEW,
+    /// Allows to invite users.
+    USER_CREATE,
+    /// Allows to change and disable users and to end their sessions.
+    USER_EDIT,
+    /// Allows to delete users.
+    USER_DELETE,
+    /// Allows to change the role of users.
+    USER_MANAGE_ROLES,
+    /// Allows to give and take permissions beyond the role.
+    USER_MANAGE_PERMISSIONS,
+    /// Allows to read logs.
+    SYSTEM_VIEW_LOGS,
+    /// Allows to read metrics and the warnings of health checks.
+    SYSTEM_VIEW_METRICS,
+    /// Allows to change the running gateway, such as to reset rate limits.
+    SYSTEM_MANAGE_SETTINGS,
+    /// Allows to read the audit log.
+    SYSTEM_VIEW_AUDIT_LOGS,
+    /// Allows to see refusals and the state of rate limits.
+    GATEWAY_VIEW,
+    /// Allows to ask how the gate would decide on a request.
+    GATEWAY_EXPLAIN,
+}
 
 /// A permission's name, `[A-Z][A-Z0-9_]{2,63}`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -48,15 +98,23 @@ impl Permission {
         }
     }
 
-    /// One of [`BUILT_IN`].
-    pub fn built_in(name: &'static str) -> Self {
-        debug_assert!(BUILT_IN.contains(&name), "{name}");
-        Self(name.into())
-    }
-
     /// The name.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl JsonSchema for Permission {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Permission".into()
+    }
+
+    fn json_schema(_generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "pattern": "^[A-Z][A-Z0-9_]{2,63}$",
+            "description": "Built in, or named by the operator's settings.",
+        })
     }
 }
 

@@ -5,9 +5,10 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use crate::permission::{self, Permission, PermissionSet};
+use crate::permission::{self, BuiltInPermission, Permission, PermissionSet};
 
 /// Roles from low to high; the order is the rank.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -38,6 +39,17 @@ impl Role {
             Self::Manager => "MANAGER",
             Self::Admin => "ADMIN",
         }
+    }
+}
+
+impl JsonSchema for Role {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Role".into()
+    }
+
+    fn json_schema(_generator: &mut SchemaGenerator) -> Schema {
+        let names = Self::ALL.map(Self::as_str);
+        json_schema!({ "type": "string", "enum": names, "description": "Roles from low to high." })
     }
 }
 
@@ -72,8 +84,7 @@ impl RolePermissions {
     pub fn with_grants(granted: &BTreeMap<Role, Vec<Permission>>) -> Self {
         let mut by_role = BTreeMap::new();
         for role in Role::ALL {
-            let mut set: PermissionSet =
-                default_permissions(role).iter().map(|name| Permission::built_in(name)).collect();
+            let mut set: PermissionSet = default_permissions(role).iter().copied().map(Permission::from).collect();
             if role == Role::Admin {
                 set.extend(granted.values().flatten().cloned());
             } else {
@@ -101,15 +112,20 @@ impl Default for RolePermissions {
     }
 }
 
-fn default_permissions(role: Role) -> &'static [&'static str] {
+fn default_permissions(role: Role) -> &'static [BuiltInPermission] {
     match role {
         Role::Viewer => &[],
-        Role::Tester => &["USER_VIEW"],
-        Role::Developer => &["USER_VIEW", "SYSTEM_VIEW_LOGS"],
-        Role::Manager => {
-            &["USER_VIEW", "SYSTEM_VIEW_LOGS", "USER_CREATE", "USER_EDIT", "SYSTEM_VIEW_METRICS", "GATEWAY_VIEW"]
-        }
-        Role::Admin => &permission::BUILT_IN,
+        Role::Tester => &[Permission::USER_VIEW],
+        Role::Developer => &[Permission::USER_VIEW, Permission::SYSTEM_VIEW_LOGS],
+        Role::Manager => &[
+            Permission::USER_VIEW,
+            Permission::SYSTEM_VIEW_LOGS,
+            Permission::USER_CREATE,
+            Permission::USER_EDIT,
+            Permission::SYSTEM_VIEW_METRICS,
+            Permission::GATEWAY_VIEW,
+        ],
+        Role::Admin => &permission::ALL_BUILT_IN,
     }
 }
 

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use futures_util::future::BoxFuture;
+use schemars::JsonSchema;
+use serde::Deserialize;
 
 use crate::{Email, Permission, PermissionSet, Role, SessionId, UserId};
 
@@ -77,7 +79,9 @@ impl SessionState {
 }
 
 /// How a sign-in hands out its tokens (contract §3).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
 pub enum Transport {
     /// In the response's body.
     #[default]

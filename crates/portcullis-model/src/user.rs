@@ -1,8 +1,9 @@
 //! A person's account, as the API shows it: never a hash, never a token.
 
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 
-use crate::{Email, ProfileName, Role, Timestamp, UserId, Username};
+use crate::{ApiTime, Email, ProfileName, Role, Timestamp, UserId, Username};
 
 /// An account without its credentials.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,23 +46,55 @@ pub fn rfc3339_millis(at: Timestamp) -> String {
     at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
 }
 
+/// A user in the form of the API.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "User")]
+struct Written<'a> {
+    id: UserId,
+    /// In lower case; the domain as an A-label.
+    email: &'a str,
+    #[schemars(regex(pattern = "^[a-z0-9]{3,30}$"))]
+    username: &'a str,
+    first_name: &'a str,
+    last_name: &'a str,
+    avatar: Option<&'a str>,
+    role: Role,
+    is_active: bool,
+    is_email_verified: bool,
+    email_verified_at: Option<ApiTime>,
+    last_login_at: Option<ApiTime>,
+    created_at: ApiTime,
+    updated_at: ApiTime,
+}
+
 impl Serialize for User {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        use serde::ser::SerializeStruct;
-        let mut out = serializer.serialize_struct("User", 13)?;
-        out.serialize_field("id", &self.id)?;
-        out.serialize_field("email", &self.email)?;
-        out.serialize_field("username", &self.username)?;
-        out.serialize_field("firstName", &self.first_name)?;
-        out.serialize_field("lastName", &self.last_name)?;
-        out.serialize_field("avatar", &self.avatar)?;
-        out.serialize_field("role", &self.role)?;
-        out.serialize_field("isActive", &self.is_active)?;
-        out.serialize_field("isEmailVerified", &self.is_email_verified())?;
-        out.serialize_field("emailVerifiedAt", &self.email_verified_at.map(rfc3339_millis))?;
-        out.serialize_field("lastLoginAt", &self.last_login_at.map(rfc3339_millis))?;
-        out.serialize_field("createdAt", &rfc3339_millis(self.created_at))?;
-        out.serialize_field("updatedAt", &rfc3339_millis(self.updated_at))?;
-        out.end()
+        let written = Written {
+            id: self.id,
+            email: self.email.as_str(),
+            username: self.username.as_str(),
+            first_name: self.first_name.as_str(),
+            last_name: self.last_name.as_str(),
+            avatar: self.avatar.as_deref(),
+            role: self.role,
+            is_active: self.is_active,
+            is_email_verified: self.is_email_verified(),
+            email_verified_at: self.email_verified_at.map(ApiTime),
+            last_login_at: self.last_login_at.map(ApiTime),
+            created_at: ApiTime(self.created_at),
+            updated_at: ApiTime(self.updated_at),
+        };
+        written.serialize(serializer)
+    }
+}
+
+impl JsonSchema for User {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        Written::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Written::json_schema(generator)
     }
 }

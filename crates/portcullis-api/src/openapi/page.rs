@@ -1,4 +1,4 @@
-//! The description for people: one page, without scripts and without another host.
+//! The description as one page, without scripts and without requests to another host.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 const STYLE: &str = include_str!("page.css");
 
-/// The page for a description.
+/// Renders the page for an OpenAPI document.
 pub(super) fn page(document: &Value) -> String {
     let mut html = String::with_capacity(128 * 1024);
     let title = text(&document["info"]["title"]);
@@ -54,7 +54,7 @@ fn describe(html: &mut String, method: &str, path: &str, operation: &Value, docu
     let _ = write!(
         html,
         "<details id=\"{id}\"><summary><span class=\"method {method}\">{}</span> <code>{}</code> \
-         <span class=\"what\">{}</span></summary>",
+         <span class=\"summary\">{}</span></summary>",
         method.to_ascii_uppercase(),
         escaped(path),
         text(&operation["summary"])
@@ -65,7 +65,9 @@ fn describe(html: &mut String, method: &str, path: &str, operation: &Value, docu
     let parameters: Vec<&Value> =
         operation["parameters"].as_array().into_iter().flatten().map(|one| resolved(one, document)).collect();
     if !parameters.is_empty() {
-        html.push_str("<h3>Parameters</h3><table><thead><tr><th>Name</th><th>In</th><th>What</th></tr></thead><tbody>");
+        html.push_str(
+            "<h3>Parameters</h3><table><thead><tr><th>Name</th><th>In</th><th>Meaning</th></tr></thead><tbody>",
+        );
         for parameter in parameters {
             let needed = if parameter["required"] == true { " (required)" } else { "" };
             let _ = write!(
@@ -82,24 +84,24 @@ fn describe(html: &mut String, method: &str, path: &str, operation: &Value, docu
     let body = &operation["requestBody"]["content"]["application/json"];
     if !body.is_null() {
         html.push_str("<h3>Body</h3>");
-        fields(html, &body["schema"]);
+        fields(html, resolved(&body["schema"], document), document);
         example(html, &body["example"]);
     }
-    html.push_str("<h3>Answers</h3><table><thead><tr><th>Status</th><th>What</th></tr></thead><tbody>");
+    html.push_str("<h3>Responses</h3><table><thead><tr><th>Status</th><th>Meaning</th></tr></thead><tbody>");
     for (status, response) in operation["responses"].as_object().into_iter().flatten() {
         let description = prose(resolved(response, document)["description"].as_str().unwrap_or_default());
         let _ = write!(html, "<tr><td>{status}</td><td>{description}</td></tr>");
     }
     html.push_str("</tbody></table>");
-    let good = operation["responses"].as_object().into_iter().flatten().find(|(status, _)| status.starts_with('2'));
-    if let Some((_, response)) = good {
+    let usual = operation["responses"].as_object().into_iter().flatten().find(|(status, _)| status.starts_with('2'));
+    if let Some((_, response)) = usual {
         example(html, &response["content"]["application/json"]["example"]);
     }
     html.push_str("</details>");
 }
 
-fn fields(html: &mut String, schema: &Value) {
-    html.push_str("<table><thead><tr><th>Field</th><th>What</th></tr></thead><tbody>");
+fn fields(html: &mut String, schema: &Value, document: &Value) {
+    html.push_str("<table><thead><tr><th>Field</th><th>Meaning</th></tr></thead><tbody>");
     for (name, field) in schema["properties"].as_object().into_iter().flatten() {
         let needed = schema["required"].as_array().into_iter().flatten().any(|needed| needed == name);
         let needed = if needed { " (required)" } else { "" };
@@ -108,13 +110,20 @@ fn fields(html: &mut String, schema: &Value) {
             "<tr><td><code>{}</code>{needed}</td><td>{} {}</td></tr>",
             escaped(name),
             prose(field["description"].as_str().unwrap_or_default()),
-            rule(field)
+            rule(type_of(field, document))
         );
     }
     html.push_str("</tbody></table>");
 }
 
-/// What a value must be, in a few words.
+/// The schema of a field that holds the type itself: behind a reference, and beside null.
+fn type_of<'a>(field: &'a Value, document: &'a Value) -> &'a Value {
+    let choices = field["anyOf"].as_array().into_iter().flatten();
+    let choice = choices.into_iter().find(|choice| choice["type"] != "null");
+    resolved(choice.unwrap_or(field), document)
+}
+
+/// States in a few words what a value must be.
 fn rule(schema: &Value) -> String {
     let mut words = Vec::new();
     match &schema["type"] {
@@ -158,7 +167,7 @@ fn text(value: &Value) -> String {
     escaped(value.as_str().unwrap_or_default())
 }
 
-/// A text with `code` between backquotes.
+/// Renders a text; what stands between backquotes becomes code.
 fn prose(text: &str) -> String {
     let parts = text.split('`').enumerate();
     parts.map(|(n, part)| if n % 2 == 1 { format!("<code>{}</code>", escaped(part)) } else { escaped(part) }).collect()

@@ -45,7 +45,7 @@ fn policies() -> impl Strategy<Value = RoutePolicy> {
         CsrfPolicy::Exempt,
     ]);
     let role = prop::option::of(prop::sample::select(Role::ALL.to_vec()));
-    let permission = prop::option::of(Just(Permission::built_in("USER_VIEW")));
+    let permission = prop::option::of(Just(Permission::from(Permission::USER_VIEW)));
     let limits = prop::sample::select(vec![
         Vec::new(),
         own("1/1h"),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use http::{Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
-use portcullis_api::{Fault, FaultContext, Services};
+use portcullis_api::{ApiError, ErrorContext, Services};
 use portcullis_edge::{Handler, Panic, catch_panic};
 use portcullis_gate::{Context, Destination, Gate, InboundBody, Malformation, Passage, Permit, Refusal};
 use portcullis_proxy::Proxy;
@@ -21,28 +21,28 @@ pub(crate) struct Front {
 }
 
 impl Front {
-    fn error_response(&self, fault: Fault, context: FaultContext<'_>) -> Response<FrontBody> {
-        fault.into_response(context, &self.services.clock).map(FrontBody::BuiltIn)
+    fn error_response(&self, error: ApiError, context: ErrorContext<'_>) -> Response<FrontBody> {
+        error.into_response(context, &self.services.clock).map(FrontBody::BuiltIn)
     }
 
     async fn respond(&self, permit: Permit, request: Request<InboundBody>, context: &Context) -> Response<FrontBody> {
         match permit.destination() {
             Destination::BuiltIn(id) => {
                 let id = *id;
-                let fault_context = fault_context(context);
-                portcullis_api::answer(&self.services, id, permit, request, fault_context).await.map(FrontBody::BuiltIn)
+                let error_context = error_context(context);
+                portcullis_api::answer(&self.services, id, permit, request, error_context).await.map(FrontBody::BuiltIn)
             }
             Destination::Upstream(_) => match self.proxy.carry(&permit, request).await {
                 Ok(response) => {
                     response.map(|body| FrontBody::upstream(body, *context.request_id(), &self.services.metrics))
                 }
-                Err(error) => self.error_response(Fault::from(error), fault_context(context)),
+                Err(error) => self.error_response(ApiError::from(error), error_context(context)),
             },
         }
     }
 
     /// Counts and logs a panic, and returns the 500 that the client gets.
-    fn panic_response(&self, panic: &Panic, context: FaultContext<'_>) -> Response<FrontBody> {
+    fn panic_response(&self, panic: &Panic, context: ErrorContext<'_>) -> Response<FrontBody> {
         self.services.metrics.panic();
         tracing::error!(
             request_id = context.request_id,
@@ -50,12 +50,12 @@ impl Front {
             panic = panic.message(),
             "handling a request panicked; its client got a 500, other requests go on"
         );
-        self.error_response(Fault::internal(), context)
+        self.error_response(ApiError::internal(), context)
     }
 }
 
-fn fault_context(context: &Context) -> FaultContext<'_> {
-    FaultContext {
+fn error_context(context: &Context) -> ErrorContext<'_> {
+    ErrorContext {
         path: context.raw_path(),
         request_id: context.request_id().as_str(),
         prefers_problem: context.prefers_problem(),
@@ -68,12 +68,12 @@ impl Handler for Front {
     async fn handle(&self, client: SocketAddr, request: Request<Incoming>) -> Response<FrontBody> {
         let Passage { context, verdict } = self.gate.pass(client, request).await;
         let mut response = match verdict {
-            Err(refusal) => self.error_response(Fault::from(refusal), fault_context(&context)),
+            Err(refusal) => self.error_response(ApiError::from(refusal), error_context(&context)),
             Ok((permit, request)) => {
                 // Caught here rather than by the edge, so that the 500 gets the route's headers and metrics.
                 match catch_panic(pin!(self.respond(permit, request, &context))).await {
                     Ok(response) => response,
-                    Err(panic) => self.panic_response(&panic, fault_context(&context)),
+                    Err(panic) => self.panic_response(&panic, error_context(&context)),
                 }
             }
         };
@@ -88,18 +88,18 @@ impl Handler for Front {
             _ => Refusal::Malformed(Malformation::Head),
         };
         let context = self.gate.no_request();
-        let fault_context =
-            FaultContext { path: "", request_id: context.request_id().as_str(), prefers_problem: false };
-        let mut response = self.error_response(Fault::from(refusal), fault_context);
+        let error_context =
+            ErrorContext { path: "", request_id: context.request_id().as_str(), prefers_problem: false };
+        let mut response = self.error_response(ApiError::from(refusal), error_context);
         self.gate.finish(context, &mut response);
         response
     }
 
     fn respond_to_panic(&self, uri: &Uri, panic: &Panic) -> Response<FrontBody> {
         let context = self.gate.no_request();
-        let fault_context =
-            FaultContext { path: uri.path(), request_id: context.request_id().as_str(), prefers_problem: false };
-        let mut response = self.panic_response(panic, fault_context);
+        let error_context =
+            ErrorContext { path: uri.path(), request_id: context.request_id().as_str(), prefers_problem: false };
+        let mut response = self.panic_response(panic, error_context);
         self.gate.finish(context, &mut response);
         response
     }

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use clap::Subcommand;
-use portcullis_api::record_json;
+use portcullis_api::AuditEntry;
 use portcullis_identity::Identity;
 use portcullis_model::{Timestamp, UserId};
 use portcullis_storage::{AuditFilter, Outcome};
@@ -61,9 +61,10 @@ async fn export(identity: &Identity, arguments: Export) -> Result<(), Failure> {
             identity.store().audit_after(&filter, last, PAGE).await.map_err(|error| Failure::of_error(&error))?;
         let Some(end) = page.last() else { break };
         last = Some((end.at, end.id));
-        for record in &page {
+        for record in page {
             // A closed pipe (`| head`) is not a failure.
-            if writeln!(out, "{}", record_json(record)).is_err() {
+            let entry = serde_json::to_value(AuditEntry::from(record)).map_err(|error| Failure::of_error(&error))?;
+            if writeln!(out, "{entry}").is_err() {
                 return Ok(());
             }
         }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use clap::Args;
-use portcullis_api::{NOBODY, THIS_MACHINE, explanation_json};
+use portcullis_api::{Explanation, NOBODY, THIS_MACHINE};
 use portcullis_gate::{Rehearsal, RehearsedCaller};
 use serde_json::Value;
 
@@ -36,7 +36,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(settings: &Settings, arguments: Arguments) -> Result<(), Failure> {
     let Arguments { method, url, user, headers, address, format } = arguments;
-    let mut rehearsal = portcullis_api::rehearsal(&method, &url, &headers, address)
+    let mut rehearsal = portcullis_api::question(&method, &url, &headers, address)
         .map_err(|problems| Failure::new(problems.join("; ")).hint("portcullis explain GET /api/v1/users"))?;
     if user.as_deref() == Some(NOBODY) {
         rehearsal.caller = RehearsedCaller::Nobody;
@@ -60,7 +60,7 @@ pub(super) fn run(settings: &Settings, arguments: Arguments) -> Result<(), Failu
                 }
                 let explanation = dry_run::explain(settings, Some(identity), &rehearsal).await;
                 let explanation = explanation.map_err(|error| Failure::of_error(&error).maybe_hint(error.hint()))?;
-                document = explanation_json(&rehearsal, &explanation);
+                document = to_json(&Explanation::new(&rehearsal, &explanation))?;
                 Ok(())
             })?;
             document
@@ -81,7 +81,11 @@ fn without_database(settings: &Settings, rehearsal: &Rehearsal) -> Result<Value,
         .map_err(|error| Failure::new(format!("the command cannot be run: {error}")))?;
     let explanation = runtime.block_on(dry_run::explain(settings, None, rehearsal));
     let explanation = explanation.map_err(|error| Failure::of_error(&error).maybe_hint(error.hint()))?;
-    Ok(explanation_json(rehearsal, &explanation))
+    to_json(&Explanation::new(rehearsal, &explanation))
+}
+
+fn to_json(explanation: &Explanation) -> Result<Value, Failure> {
+    serde_json::to_value(explanation).map_err(|error| Failure::of_error(&error))
 }
 
 /// Renders a line for each phase, then the verdict.

@@ -18,7 +18,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use portcullis_api::{LIMITS_RESET, limits_json, reset_json};
+use portcullis_api::{LIMITS_RESET, RateLimits, RateLimitsReset};
 use portcullis_gate::Whom;
 use portcullis_identity::Caller;
 use portcullis_model::SessionId;
@@ -126,22 +126,22 @@ impl ControlServer {
         let (request, outcome) = oneshot::channel();
         self.reload.send(request).await.map_err(|_| stopping())?;
         let reloaded = outcome.await.map_err(|_| stopping())??;
-        serde_json::to_value(reloaded).map_err(|error| error.to_string())
+        to_json(&reloaded)
     }
 
     async fn limits(&self, query: Option<&str>) -> Result<Value, String> {
         let whom = self.whom(query).await?;
-        Ok(limits_json(&self.application.front.gate, whom).await)
+        to_json(&RateLimits::read(&self.application.front.gate, whom).await)
     }
 
     async fn reset_limits(&self, query: Option<&str>) -> Result<Value, String> {
         let whom = self.whom(query).await?.ok_or("specify --address, --user or --api-key")?;
         let name = parameter(query, "name");
-        let reset = self.application.front.gate.reset_limits(whom, name.as_deref()).await;
+        let (limits, everywhere) = self.application.front.gate.reset_limits(whom, name.as_deref()).await;
         let details = json!({ "whom": whom.to_string(), "name": name });
         let noted = self.application.identity.note_operation(LIMITS_RESET, None, details, &Caller::shell()).await;
         noted.map_err(|error| format!("the limits were reset, but the audit log could not be written: {error}"))?;
-        Ok(reset_json(reset))
+        to_json(&RateLimitsReset { limits, everywhere })
     }
 
     async fn whom(&self, query: Option<&str>) -> Result<Option<Whom>, String> {
@@ -160,6 +160,10 @@ impl ControlServer {
         })?;
         Ok(Some(Whom::User(id)))
     }
+}
+
+fn to_json(value: &impl serde::Serialize) -> Result<Value, String> {
+    serde_json::to_value(value).map_err(|error| error.to_string())
 }
 
 fn parameter(query: Option<&str>, name: &str) -> Option<String> {

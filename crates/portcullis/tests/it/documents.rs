@@ -150,7 +150,7 @@ fn the_page_about_accounts_works_line_by_line() {
         ("audit export", &["user.invite"]),
         ("once 0b6c9f3e", &["\"secret\":\"pk_", "idempotency-replayed: true", "request.idempotency_key_reused"]),
         ("v1/users?limit=1' -H \"X-API-Key", &["\"users\":[", "Invalid token"]),
-        ("v1/api-keys -H \"X-API-Key", &["an API key does not do"]),
+        ("v1/api-keys -H \"X-API-Key", &["an API key is not enough"]),
         ("call DELETE \"api-keys", &["API key revoked successfully"]),
         ("keys rotate", &["It signs from"]),
         ("keys list", &["signing"]),

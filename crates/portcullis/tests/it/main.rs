@@ -9,6 +9,7 @@ mod costs;
 mod csrf;
 mod documents;
 mod durability;
+mod endpoints;
 mod framing;
 mod gateway;
 mod http2;

@@ -26,6 +26,16 @@ fn mailed(app: &TestApp, template: &str) -> String {
     line.split_once('#').expect("the token is in the fragment").1.to_owned()
 }
 
+/// The token of the next mail of this kind to this address.
+pub(crate) fn mailed_to(app: &TestApp, template: &str, email: &str) -> String {
+    loop {
+        let line = app.line_with(&format!("({template})"));
+        if line.contains(email) {
+            return line.split_once('#').expect("the token is in the fragment").1.to_owned();
+        }
+    }
+}
+
 #[tokio::test]
 async fn sr_05_changing_a_password_needs_the_current_one_and_keeps_this_session_only() {
     let app = app().env("PORTCULLIS__CSRF__MODE", "cookie").start();

@@ -1,9 +1,13 @@
-//! Making `Set-Cookie` values (contract §5, requirement 24).
+//! `Set-Cookie` values (`docs/contract.md`, "CSRF"; SR-24).
 
 use http::HeaderValue;
+use portcullis_gate::CookieName;
+use portcullis_identity::IssuedTokens;
 use portcullis_model::policy::Environment;
 
-/// The cookies Portcullis sets. Their names on the wire are the gate's to know.
+use crate::{Call, Reply};
+
+/// The attributes of the cookies that Portcullis sets. The gate knows their names on the wire.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CookieShape {
     production: bool,
@@ -14,7 +18,7 @@ impl CookieShape {
         Self { production: environment == Environment::Production }
     }
 
-    /// A cookie that lives for `max_age` seconds, or as long as the browser when `None`.
+    /// A cookie that lives for `max_age` seconds, or until the browser closes when `None`.
     pub(crate) fn set(self, name: &str, value: &str, max_age: Option<u64>) -> HeaderValue {
         let age = max_age.map(|seconds| format!("; Max-Age={seconds}")).unwrap_or_default();
         let attributes = if self.production { "SameSite=Strict; Secure" } else { "SameSite=Lax" };
@@ -22,10 +26,25 @@ impl CookieShape {
             .expect("cookie values are tokens in hex, base64url or JWT form")
     }
 
-    /// Takes a cookie away.
-    pub(crate) fn clear(self, name: &str) -> HeaderValue {
+    /// Deletes a cookie.
+    fn clear(self, name: &str) -> HeaderValue {
         self.set(name, "", Some(0))
     }
+}
+
+/// Adds the session cookie and the refresh cookie.
+pub(crate) fn set_session<T>(call: &Call, reply: Reply<T>, tokens: &IssuedTokens) -> Reply<T> {
+    let set = |name: CookieName, value: &str| {
+        call.cookies().set(call.services.gate.cookie_name(name), value, Some(tokens.refresh_expires_in))
+    };
+    reply
+        .cookie(set(CookieName::Session, tokens.access.expose()))
+        .cookie(set(CookieName::Refresh, tokens.refresh.expose()))
+}
+
+/// Deletes cookies in the browser.
+pub(crate) fn clear<T>(call: &Call, reply: Reply<T>, names: &[CookieName]) -> Reply<T> {
+    names.iter().fold(reply, |reply, name| reply.cookie(call.cookies().clear(call.services.gate.cookie_name(*name))))
 }
 
 #[cfg(test)]

@@ -1,0 +1,111 @@
+//! Registration.
+
+use http::StatusCode;
+use portcullis_identity::{RegisterInput, RegisterOutcome};
+use portcullis_model::{SecretString, User};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::tokens::Tokens;
+use crate::input::Body;
+use crate::openapi::{Example, Operation, OtherResponse, Tag};
+use crate::{ApiError, Call, Reply};
+
+pub(crate) const REGISTER: Operation =
+    Operation::new("register", Tag::Auth, "Register", "User registered successfully")
+        .created()
+        .description("Answers 202 without a user where the operator hides which addresses are registered.")
+        .others(&[OtherResponse::enveloped::<RegistrationReceived>(StatusCode::ACCEPTED, RECEIVED)])
+        .errors(&[
+            (403, "Registration is closed, or by invitation only."),
+            (409, "The e-mail address or the username is taken."),
+        ]);
+
+const RECEIVED: &str = "Registration received. Check your email.";
+
+/// The account that a new user wants.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RegisterRequest {
+    #[schemars(length(max = 254), extend("format" = "email"))]
+    email: String,
+    /// Stored in lower case.
+    #[schemars(regex(pattern = "^[A-Za-z0-9]{3,30}$"))]
+    username: String,
+    #[schemars(length(min = 1, max = 50))]
+    first_name: String,
+    #[schemars(length(min = 1, max = 50))]
+    last_name: String,
+    /// 8 to 128 characters of any kind; the operator may ask for more. Common passwords are refused.
+    #[schemars(with = "String", length(min = 8, max = 128), extend("format" = "password"))]
+    password: SecretString,
+    /// The same password again.
+    #[schemars(with = "String", length(min = 8, max = 128), extend("format" = "password"))]
+    confirm_password: SecretString,
+}
+
+impl From<RegisterRequest> for RegisterInput {
+    fn from(request: RegisterRequest) -> Self {
+        let RegisterRequest { email, username, first_name, last_name, password, confirm_password } = request;
+        Self { email, username, first_name, last_name, password, confirm_password }
+    }
+}
+
+impl Example for RegisterRequest {
+    fn example() -> Value {
+        json!({
+            "email": "ada@example.com",
+            "username": "ada",
+            "firstName": "Ada",
+            "lastName": "Lovelace",
+            "password": "correct horse battery staple",
+            "confirmPassword": "correct horse battery staple",
+        })
+    }
+}
+
+/// A new account.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Registered {
+    user: User,
+    /// Null while the e-mail address must be confirmed first.
+    tokens: Option<Tokens>,
+    requires_email_verification: bool,
+}
+
+impl Example for Registered {
+    fn example() -> Value {
+        json!({ "user": User::example(), "tokens": Tokens::example(), "requiresEmailVerification": false })
+    }
+}
+
+/// A registration that was received, whether or not the address was free.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RegistrationReceived {
+    #[schemars(extend("const" = true))]
+    requires_email_verification: bool,
+}
+
+impl Example for RegistrationReceived {
+    fn example() -> Value {
+        json!({ "requiresEmailVerification": true })
+    }
+}
+
+/// `POST /api/v1/auth/register`
+pub(crate) async fn register(call: Call, Body(request): Body<RegisterRequest>) -> Result<Reply<Registered>, ApiError> {
+    let outcome = call.services.identity.register(request.into(), &call.caller()).await?;
+    let RegisterOutcome::Registered(registered) = outcome else {
+        let received = RegistrationReceived { requires_email_verification: true };
+        return Ok(Reply::enveloped(StatusCode::ACCEPTED, RECEIVED, &received).instead_of());
+    };
+    let registered = Registered {
+        user: registered.user,
+        tokens: registered.tokens.as_ref().map(Tokens::in_body),
+        requires_email_verification: registered.requires_email_verification,
+    };
+    Ok(REGISTER.reply(&registered).private())
+}

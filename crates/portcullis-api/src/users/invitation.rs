@@ -1,0 +1,76 @@
+//! New users by invitation.
+
+use portcullis_identity::{Done, Invitation};
+use portcullis_model::{Role, User};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::input::Body;
+use crate::openapi::{Example, Operation, Tag};
+use crate::reply::Recorded;
+use crate::{ApiError, Call, Reply};
+
+pub(crate) const INVITE: Operation = Operation::new(
+    "inviteUser",
+    Tag::Users,
+    "Create a user and mail an invitation",
+    "User created successfully. An invitation is on its way.",
+)
+.created()
+.description("The user chooses a password by the link of the mail.")
+.errors(&[(409, "The e-mail address or the username is taken.")]);
+
+/// A user to invite.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct InviteRequest {
+    #[schemars(length(max = 254), extend("format" = "email"))]
+    email: String,
+    /// Stored in lower case.
+    #[schemars(regex(pattern = "^[A-Za-z0-9]{3,30}$"))]
+    username: String,
+    #[schemars(length(min = 1, max = 50))]
+    first_name: String,
+    #[schemars(length(min = 1, max = 50))]
+    last_name: String,
+    /// `DEVELOPER` when null or absent.
+    role: Option<Role>,
+}
+
+impl Example for InviteRequest {
+    fn example() -> Value {
+        json!({
+            "email": "grace@example.com",
+            "username": "grace",
+            "firstName": "Grace",
+            "lastName": "Hopper",
+            "role": "TESTER",
+        })
+    }
+}
+
+/// The new user.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Invited {
+    user: Recorded<User>,
+}
+
+impl Example for Invited {
+    fn example() -> Value {
+        json!({ "user": User::example() })
+    }
+}
+
+/// `POST /api/v1/users`
+pub(crate) async fn invite(call: Call, Body(request): Body<InviteRequest>) -> Result<Reply<Invited>, ApiError> {
+    let InviteRequest { email, username, first_name, last_name, role } = request;
+    let invitation = Invitation { email, username, first_name, last_name, role: role.unwrap_or(Role::Developer) };
+    let key = call.idempotency_key();
+    let outcome = call.services.identity.invite_user(&invitation, &call.actor(), &call.caller(), key).await?;
+    let reply = match outcome {
+        Done::Now(user) => INVITE.reply(&Invited { user: Recorded::New(user) }),
+        Done::Before(user) => INVITE.reply(&Invited { user: Recorded::Earlier(user) }).replayed(),
+    };
+    Ok(reply.private())
+}

@@ -1,0 +1,125 @@
+//! The permissions of one user.
+
+use portcullis_identity::{PermissionChange, PersonView};
+use portcullis_model::{Permission, PermissionSet, UserId};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::input::{Body, path};
+use crate::openapi::{Example, Operation, Tag};
+use crate::{ApiError, Call, Reply};
+
+const UPDATED: &str = "Permissions updated successfully";
+
+pub(crate) const SHOW: Operation =
+    Operation::new("userPermissions", Tag::Users, "Show a user's permissions", "Permissions retrieved successfully");
+
+pub(crate) const SET: Operation =
+    Operation::new("setPermissions", Tag::Users, "Set the permissions that a user holds beyond the role", UPDATED);
+
+pub(crate) const ADD: Operation = Operation::new("addPermission", Tag::Users, "Give a user a permission", UPDATED);
+
+pub(crate) const REMOVE: Operation =
+    Operation::new("removePermission", Tag::Users, "Take a permission from a user", UPDATED);
+
+/// What a user may do, and why.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct UserPermissions {
+    /// Those of the role.
+    role_permissions: PermissionSet,
+    /// Those that the user holds beyond the role.
+    custom_permissions: PermissionSet,
+    /// Both together.
+    all_permissions: PermissionSet,
+}
+
+impl From<&PersonView> for UserPermissions {
+    fn from(view: &PersonView) -> Self {
+        Self {
+            role_permissions: (*view.role_permissions).clone(),
+            custom_permissions: view.custom_permissions.clone(),
+            all_permissions: view.all_permissions(),
+        }
+    }
+}
+
+impl Example for UserPermissions {
+    fn example() -> Value {
+        json!({
+            "rolePermissions": ["SYSTEM_VIEW_LOGS", "USER_VIEW"],
+            "customPermissions": [],
+            "allPermissions": ["SYSTEM_VIEW_LOGS", "USER_VIEW"],
+        })
+    }
+}
+
+/// The permissions that a user shall hold beyond the role.
+#[derive(Deserialize, JsonSchema)]
+pub(crate) struct SetPermissionsRequest {
+    #[schemars(with = "Vec<Permission>")]
+    permissions: Vec<String>,
+}
+
+impl SetPermissionsRequest {
+    /// Parses the names, and tells every one that is no permission's.
+    fn parse(self) -> Result<PermissionSet, ApiError> {
+        let mut permissions = PermissionSet::new();
+        let mut problems = Vec::new();
+        for text in self.permissions {
+            match Permission::parse(&text) {
+                Ok(permission) => _ = permissions.insert(permission),
+                Err(rejected) => problems.push(rejected.0),
+            }
+        }
+        if problems.is_empty() { Ok(permissions) } else { Err(ApiError::validation(problems)) }
+    }
+}
+
+impl Example for SetPermissionsRequest {
+    fn example() -> Value {
+        json!({ "permissions": ["USER_VIEW"] })
+    }
+}
+
+/// `GET /api/v1/users/{id}/permissions`
+pub(crate) async fn show(call: Call, path::User(id): path::User) -> Result<Reply<UserPermissions>, ApiError> {
+    let view = call.services.identity.person_view(id).await?;
+    Ok(SHOW.reply(&UserPermissions::from(&view)).private())
+}
+
+/// `PUT /api/v1/users/{id}/permissions`
+pub(crate) async fn set(
+    call: Call,
+    (Body(request), path::User(id)): (Body<SetPermissionsRequest>, path::User),
+) -> Result<Reply<UserPermissions>, ApiError> {
+    let permissions = request.parse()?;
+    change(&call, &SET, id, PermissionChange::Set(permissions)).await
+}
+
+/// `POST /api/v1/users/{id}/permissions/{permission}`
+pub(crate) async fn add(
+    call: Call,
+    (path::Permission(permission), path::User(id)): (path::Permission, path::User),
+) -> Result<Reply<UserPermissions>, ApiError> {
+    change(&call, &ADD, id, PermissionChange::Add(permission)).await
+}
+
+/// `DELETE /api/v1/users/{id}/permissions/{permission}`
+pub(crate) async fn remove(
+    call: Call,
+    (path::Permission(permission), path::User(id)): (path::Permission, path::User),
+) -> Result<Reply<UserPermissions>, ApiError> {
+    change(&call, &REMOVE, id, PermissionChange::Remove(permission)).await
+}
+
+async fn change(
+    call: &Call,
+    operation: &Operation,
+    id: UserId,
+    change: PermissionChange,
+) -> Result<Reply<UserPermissions>, ApiError> {
+    let view = call.services.identity.change_permissions(&call.actor(), id, change, &call.caller()).await?;
+    Ok(operation.reply(&UserPermissions::from(&view)).private())
+}
