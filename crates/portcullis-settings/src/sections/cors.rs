@@ -18,7 +18,8 @@ static ALLOWED_ORIGINS: Key = Key::live(
 
 pub(crate) static SECTION: Section = Section {
     name: "cors",
-    about: "Origins are exact: no `*`, no patterns, no path, and a port only where it is not the default of the scheme.",
+    about: "\
+Origins are exact: no `*`, no patterns, no path, and a port only where it is not the default of the scheme.",
     keys: &[&ALLOWED_ORIGINS],
 };
 

@@ -18,7 +18,8 @@ static MODE: Key = Key::live(
 
 pub(crate) static SECTION: Section = Section {
     name: "csrf",
-    about: "[csrf.md](csrf.md) explains how a page gets its token, and which requests are never checked.",
+    about: "\
+[csrf.md](csrf.md) explains how a page gets its token, and which requests are never checked.",
     keys: &[&MODE],
 };
 

@@ -78,7 +78,8 @@ static MIGRATE_WAIT: Key = Key::restart(
 
 pub(crate) static SECTION: Section = Section {
     name: "database",
-    about: "SQLite serves one machine, in production too. Several replicas need PostgreSQL, and share one database.",
+    about: "\
+SQLite serves one machine, in production too. Several replicas need PostgreSQL, and share one database.",
     keys: &[&URL, &POOL_MIN, &POOL_MAX, &ACQUIRE_TIMEOUT, &STATEMENT_TIMEOUT, &MIGRATE, &MIGRATE_WAIT],
 };
 

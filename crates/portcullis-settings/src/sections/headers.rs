@@ -41,12 +41,13 @@ static OVERRIDE: Key = Key::live(
     "Whether these headers replace those that an upstream has set.",
 );
 
-pub(crate) static SECTION: Section =
-    Section { name: "headers",
+pub(crate) static SECTION: Section = Section {
+    name: "headers",
     about: "\
-Security headers of all responses: of built-in endpoints, refusals and upstreams. A header that an upstream has set wins over
-these, unless `override` is true. `security_headers = false` of a route leaves them out.",
-    keys: &[&HSTS, &NOSNIFF, &FRAME_ANCESTORS, &REFERRER_POLICY, &OVERRIDE] };
+Security headers of all responses: of built-in endpoints, refusals and upstreams. A header that an upstream has
+set wins over these, unless `override` is true. `security_headers = false` of a route leaves them out.",
+    keys: &[&HSTS, &NOSNIFF, &FRAME_ANCESTORS, &REFERRER_POLICY, &OVERRIDE],
+};
 
 /// The default of `hsts` in production, in seconds: a year, which preload lists require.
 const YEAR: u64 = 365 * 86_400;

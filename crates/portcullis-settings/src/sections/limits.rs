@@ -56,13 +56,15 @@ static WITHOUT_REDIS: Key = Key::live(
     "The limits while Redis cannot be reached: `local` each replica counts for itself, `open` every request passes, `closed` none does (503).",
 );
 
-pub(crate) static SECTION: Section =
-    Section { name: "limits",
+pub(crate) static SECTION: Section = Section {
+    name: "limits",
     about: "\
-A limit `60/1m` accepts 60 requests in a minute, in a burst if they come together (GCRA). IPv6 addresses count by /64. Replicas
-that share a Redis count together; without Redis each counts for itself. A limit may be a table too, see
-[gate.md](gate.md): `{ rate = \"60/1m\", by = \"caller\", name = \"mine\", multipliers = { ADMIN = 10 }, without_redis = \"closed\" }`.",
-    keys: &[&ENABLED, &AUTH, &API, &READS, &WRITES, &MULTIPLIERS, &WITHOUT_REDIS] };
+A limit `60/1m` accepts 60 requests in a minute, in a burst if they come together (GCRA). IPv6 addresses count
+by /64. Replicas that share a Redis count together; without Redis each counts for itself. A limit may be a
+table too, see [gate.md](gate.md):
+`{ rate = \"60/1m\", by = \"caller\", name = \"mine\", multipliers = { ADMIN = 10 }, without_redis = \"closed\" }`.",
+    keys: &[&ENABLED, &AUTH, &API, &READS, &WRITES, &MULTIPLIERS, &WITHOUT_REDIS],
+};
 
 static RATE: Key =
     Key::live("rate", DefaultValue::Required, "requests/duration, or `off`", "How many requests in which time.");
@@ -84,7 +86,7 @@ static LIMIT: Section = Section { name: "limit", about: "", keys: &[&RATE, &BY, 
 
 /// The values of a limit that sets none of its own.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Defaults {
+pub(crate) struct LimitDefaults {
     multipliers: Multipliers,
     without_redis: WithoutRedis,
 }
@@ -94,18 +96,18 @@ pub(crate) fn read(
     environment: Environment,
     problems: &mut Problems,
     advice: &mut Vec<Notice>,
-) -> (LimitsConfig, Defaults) {
+) -> (LimitsConfig, LimitDefaults) {
     let mut section = Reader::open(tree, &SECTION, problems);
     let enabled = section.flag(&ENABLED);
-    let defaults = Defaults {
+    let defaults = LimitDefaults {
         multipliers: multipliers(&mut section).unwrap_or_default(),
         without_redis: section.value(&WITHOUT_REDIS, parse_without_redis),
     };
     let config = LimitsConfig {
-        auth: preset(&mut section, &AUTH, &defaults),
-        api: preset(&mut section, &API, &defaults),
-        reads: preset(&mut section, &READS, &defaults),
-        writes: preset(&mut section, &WRITES, &defaults),
+        auth: global_limit(&mut section, &AUTH, &defaults),
+        api: global_limit(&mut section, &API, &defaults),
+        reads: global_limit(&mut section, &READS, &defaults),
+        writes: global_limit(&mut section, &WRITES, &defaults),
     };
     if environment == Environment::Production && (!enabled || config.auth.is_none()) {
         let key = if enabled { &AUTH } else { &ENABLED };
@@ -119,12 +121,12 @@ pub(crate) fn read(
 }
 
 /// Reads one of the limits for all paths. `auth` and `api` are counted before the principal is known.
-fn preset(section: &mut Reader<'_, '_>, key: &'static Key, defaults: &Defaults) -> Option<Limit> {
+fn global_limit(section: &mut Reader<'_, '_>, key: &'static Key, defaults: &LimitDefaults) -> Option<Limit> {
     let early = key.name == AUTH.name || key.name == API.name;
     let by = if early { LimitBy::Address } else { LimitBy::Caller };
     let limit = match section.node(key).map(Node::structured) {
-        Some(node) => one(section, key, &node, key.name, &by, defaults)?,
-        None => simple(key.name, section.value(key, Rate::parse)?, &by, defaults),
+        Some(node) => read_limit(section, key, &node, key.name, &by, defaults)?,
+        None => plain_limit(key.name, section.value(key, Rate::parse)?, &by, defaults),
     };
     if early && limit.needs_caller() {
         let hint = "give it by = \"address\", \"everybody\" or \"header:<name>\", and no multipliers";
@@ -135,7 +137,7 @@ fn preset(section: &mut Reader<'_, '_>, key: &'static Key, defaults: &Defaults) 
 }
 
 /// Reads the limits of a route: one, or a list.
-pub(crate) fn of_route(section: &mut Reader<'_, '_>, key: &'static Key, defaults: &Defaults) -> Vec<Limit> {
+pub(crate) fn of_route(section: &mut Reader<'_, '_>, key: &'static Key, defaults: &LimitDefaults) -> Vec<Limit> {
     let Some(node) = section.node(key).map(Node::structured) else { return Vec::new() };
     let items = match node.value {
         Value::List(items) => items,
@@ -144,7 +146,7 @@ pub(crate) fn of_route(section: &mut Reader<'_, '_>, key: &'static Key, defaults
     let mut limits: Vec<Limit> = Vec::new();
     for (number, item) in items.iter().enumerate() {
         let name = if number == 0 { "route".to_owned() } else { format!("route-{}", number + 1) };
-        let Some(limit) = one(section, key, item, &name, &LimitBy::Caller, defaults) else { continue };
+        let Some(limit) = read_limit(section, key, item, &name, &LimitBy::Caller, defaults) else { continue };
         if limits.iter().any(|known| known.name == limit.name) {
             let message = format!("{} has two limits with the name {}", section.path(key), limit.name);
             section.problems.add(Notice::new(&item.place, message).hint("give each limit a name of its own"));
@@ -155,17 +157,17 @@ pub(crate) fn of_route(section: &mut Reader<'_, '_>, key: &'static Key, defaults
 }
 
 /// Reads a limit that is a text or a table; `None` when it is off or was refused.
-fn one(
+fn read_limit(
     section: &mut Reader<'_, '_>,
     key: &'static Key,
     node: &Node,
     name: &str,
     by: &LimitBy,
-    defaults: &Defaults,
+    defaults: &LimitDefaults,
 ) -> Option<Limit> {
     if !matches!(node.value, Value::Table(_)) {
         let mut rates = section.items(key, &list_of(node), Rate::parse);
-        return rates.pop().flatten().map(|rate| simple(name, rate, by, defaults));
+        return rates.pop().flatten().map(|rate| plain_limit(name, rate, by, defaults));
     }
     let mut table = Reader::of(Some(node), section.path(key), &LIMIT, section.problems);
     if table.node(&RATE).is_none() {
@@ -176,22 +178,22 @@ fn one(
     let name = table.optional(&NAME, parse_name).unwrap_or_else(|| name.to_owned());
     let own = multipliers(&mut table);
     let without_redis = table.optional(&WITHOUT_REDIS, parse_without_redis).unwrap_or(defaults.without_redis);
-    let multipliers = own.unwrap_or_else(|| inherited(&by, defaults));
+    let multipliers = own.unwrap_or_else(|| inherited_multipliers(&by, defaults));
     rate.map(|rate| Limit { name: name.as_str().into(), rate, by, multipliers, without_redis })
 }
 
-fn simple(name: &str, rate: Rate, by: &LimitBy, defaults: &Defaults) -> Limit {
+fn plain_limit(name: &str, rate: Rate, by: &LimitBy, defaults: &LimitDefaults) -> Limit {
     Limit {
         name: name.into(),
         rate,
         by: by.clone(),
-        multipliers: inherited(by, defaults),
+        multipliers: inherited_multipliers(by, defaults),
         without_redis: defaults.without_redis,
     }
 }
 
 /// Only limits that count principals inherit multipliers: the others are counted before the principal is known.
-fn inherited(by: &LimitBy, defaults: &Defaults) -> Multipliers {
+fn inherited_multipliers(by: &LimitBy, defaults: &LimitDefaults) -> Multipliers {
     if matches!(by, LimitBy::Caller | LimitBy::ApiKey | LimitBy::Role) {
         defaults.multipliers.clone()
     } else {

@@ -63,7 +63,9 @@ static HASH_QUEUE: Key = Key::restart(
 
 pub(crate) static SECTION: Section = Section {
     name: "password",
-    about: "Passwords are hashed with argon2id (19 MiB, 2 passes) on threads of their own, so that other requests do not wait for them.",
+    about: "\
+Passwords are hashed with argon2id (19 MiB, 2 passes) on threads of their own, so that other requests do not
+wait for them.",
     keys: &[&MIN_LENGTH, &DENY_LIST, &THROTTLE, &HASH_THREADS, &HASH_QUEUE],
 };
 
@@ -85,7 +87,7 @@ pub(crate) fn read(tree: &Table, folder: &Path, problems: &mut Problems, advice:
     if password.min_length < ADVISED_LENGTH {
         let message = format!("passwords may be as short as {} characters", password.min_length);
         let hint = format!(
-            "set password.min_length = {ADVISED_LENGTH}: NIST SP 800-63B-4 asks for it where there is no second factor"
+            "set password.min_length = {ADVISED_LENGTH}: NIST SP 800-63B-4 requires it without a second factor"
         );
         advice.push(Notice::new(&section.place_of(&MIN_LENGTH), message).hint(hint));
     }

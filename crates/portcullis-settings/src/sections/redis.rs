@@ -50,7 +50,9 @@ static AUTHORITIES: Key = Key::restart(
 
 pub(crate) static SECTION: Section = Section {
     name: "redis",
-    about: "The server that replicas share besides the database, see [redis.md](redis.md). Without it each replica counts limits for itself.",
+    about: "\
+The server that replicas share besides the database, see [redis.md](redis.md). Without it each replica counts
+limits for itself.",
     keys: &[&URL, &PREFIX, &CONNECT_TIMEOUT, &AUTHORITIES],
 };
 

@@ -28,7 +28,9 @@ static ADMIN: Key =
 
 pub(crate) static SECTION: Section = Section {
     name: "roles",
-    about: "The names of your own permissions have the form of the built-in ones: a capital letter, then capitals, digits and `_`.",
+    about: "\
+The names of your own permissions have the form of the built-in ones: a capital letter, then capitals, digits
+and `_`.",
     keys: &[&VIEWER, &TESTER, &DEVELOPER, &MANAGER, &ADMIN],
 };
 

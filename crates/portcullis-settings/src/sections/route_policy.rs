@@ -125,7 +125,7 @@ pub(crate) fn read(
     path: Option<&str>,
     methods: &Methods,
     max_body: BodyLimit,
-    limit_defaults: &limits::Defaults,
+    limit_defaults: &limits::LimitDefaults,
 ) -> RoutePolicy {
     let auth = section.value(&AUTH, |text| {
         one_of(
@@ -192,7 +192,7 @@ fn permissions(section: &mut Reader<'_, '_>, methods: &Methods) -> MethodPermiss
                 section.problems.add(Notice::new(&node.place, message).hint(reason.to_string()));
             }
             Ok(name) => {
-                if !answers(methods, &name) {
+                if !accepts(methods, &name) {
                     let message = format!("the route does not accept {name}, but requires permissions for it");
                     section
                         .problems
@@ -205,7 +205,7 @@ fn permissions(section: &mut Reader<'_, '_>, methods: &Methods) -> MethodPermiss
     MethodPermissions { always: Vec::new(), by_method }
 }
 
-fn answers(methods: &Methods, name: &str) -> bool {
+fn accepts(methods: &Methods, name: &str) -> bool {
     match methods {
         Methods::Any => true,
         Methods::Only(names) => names.iter().any(|known| known == name || (name == "HEAD" && known == "GET")),

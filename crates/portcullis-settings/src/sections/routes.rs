@@ -59,10 +59,11 @@ static STRIP_PREFIX: Key = Key::live(
 pub(crate) static SECTION: Section = Section {
     name: "routes",
     about: "\
-Each route begins with `[[routes]]`. The most specific path wins. Two routes that would receive the same request are refused,
-and so is a route at the path of a built-in endpoint (`/metrics`, `/api/v1/auth/login`, …). A route at another path under
-`/account`, `/console`, `/oauth2`, `/.well-known` or under a family of built-in endpoints (`/api/v1/auth`, `/api/v1/users`, …)
-gets a warning, because a later version may have an endpoint there. In the environment all routes are one TOML list:
+Each route begins with `[[routes]]`. The most specific path wins. Two routes that would receive the same request
+are refused, and so is a route at the path of a built-in endpoint (`/metrics`, `/api/v1/auth/login`, …). A route
+at another path under `/account`, `/console`, `/oauth2`, `/.well-known` or under a family of built-in endpoints
+(`/api/v1/auth`, `/api/v1/users`, …) gets a warning, because a later version may have an endpoint there. In the
+environment all routes are one TOML list:
 `PORTCULLIS__ROUTES='[{path = \"/api/v1/projects/{*rest}\", upstream = \"projects\"}]'`.",
     keys: &[
         &PATH,
@@ -92,7 +93,7 @@ pub(crate) struct RouteContext<'a> {
     /// The names of the API's versions.
     pub(crate) versions: Vec<&'a str>,
     pub(crate) max_body: BodyLimit,
-    pub(crate) limits: limits::Defaults,
+    pub(crate) limits: limits::LimitDefaults,
 }
 
 pub(crate) fn read(tree: &Table, context: &RouteContext<'_>, problems: &mut Problems) -> Vec<Route> {

@@ -49,13 +49,15 @@ static JWT: Key = Key::live(
 .environment(&["JWT_SECRET"])
 .secret();
 
-pub(crate) static SECTION: Section = Section { name: "secrets",
+pub(crate) static SECTION: Section = Section {
+    name: "secrets",
     about: "\
-In development the first two are made on the first start and kept in the data folder, readable for their owner only. In
-production they must be set, to the same values on every replica; `portcullis keys init` makes them. A secret is any text of
-at least 32 bytes; texts that examples publish are refused. Set secrets in the environment or in a file (`CSRF_SECRET_FILE`)
-rather than in `portcullis.toml`.",
-    keys: &[&CSRF, &ENCRYPTION, &JWT] };
+In development the first two are made on the first start and kept in the data folder, readable for their owner
+only. In production they must be set, to the same values on every replica; `portcullis keys init` makes them. A
+secret is any text of at least 32 bytes; texts that examples publish are refused. Set secrets in the environment
+or in a file (`CSRF_SECRET_FILE`) rather than in `portcullis.toml`.",
+    keys: &[&CSRF, &ENCRYPTION, &JWT],
+};
 
 pub(crate) fn read(
     tree: &Table,

@@ -141,8 +141,9 @@ static DRAIN_TIMEOUT: Key = Key::restart(
 pub(crate) static SECTION: Section = Section {
     name: "server",
     about: "\
-Outside production the gateway listens on loopback only, unless `HOST` or `--host` names another address; `listen` alone does
-not. `X-Forwarded-*` headers of a peer that is not in `trusted_proxies` are replaced, never appended to.",
+Outside production the gateway listens on loopback only, unless `HOST` or `--host` names another address;
+`listen` alone does not. `X-Forwarded-*` headers of a peer that is not in `trusted_proxies` are replaced, never
+appended to.",
     keys: &[
         &listen::LISTEN,
         &PUBLIC_URL,

@@ -30,7 +30,7 @@ Examples:
   portcullis limits show --user ada@example.com --json")]
     Show {
         #[command(flatten)]
-        subject: LimitSubject,
+        key: RateLimitKey,
         #[command(flatten)]
         format: Format,
     },
@@ -43,7 +43,7 @@ Examples:
   portcullis limits reset --user ada@example.com --name route")]
     Reset {
         #[command(flatten)]
-        subject: LimitSubject,
+        key: RateLimitKey,
         /// Reset only the limits with this name
         #[arg(long)]
         name: Option<String>,
@@ -52,10 +52,10 @@ Examples:
     },
 }
 
-/// The address, user or API key whose limits are meant.
+/// The key of rate limits: the address, user or API key that they count.
 #[derive(Args, Debug)]
 #[group(multiple = false)]
-pub(super) struct LimitSubject {
+pub(super) struct RateLimitKey {
     /// The address of a client; an IPv6 address stands for its /64
     #[arg(long, value_name = "ADDRESS")]
     address: Option<IpAddr>,
@@ -67,7 +67,7 @@ pub(super) struct LimitSubject {
     api_key: Option<String>,
 }
 
-impl LimitSubject {
+impl RateLimitKey {
     fn query(&self) -> form_urlencoded::Serializer<'static, String> {
         let mut query = form_urlencoded::Serializer::new(String::new());
         if let Some(address) = self.address {
@@ -111,21 +111,21 @@ pub(super) fn reload(settings: &Settings, format: Format) -> Result<(), Failure>
 
 pub(super) fn limits(settings: &Settings, command: Limits) -> Result<(), Failure> {
     match command {
-        Limits::Show { subject, format } => {
-            let answer = ask(settings, "GET", &format!("/limits?{}", subject.query().finish()))?;
+        Limits::Show { key, format } => {
+            let answer = ask(settings, "GET", &format!("/limits?{}", key.query().finish()))?;
             if format.json {
                 print_json(&answer);
             } else {
                 show(&answer);
             }
         }
-        Limits::Reset { subject, name, format } => {
-            if subject.is_empty() {
+        Limits::Reset { key, name, format } => {
+            if key.is_empty() {
                 return Err(
                     Failure::new("no address, user or API key is named").hint("specify --address, --user or --api-key")
                 );
             }
-            let mut query = subject.query();
+            let mut query = key.query();
             if let Some(name) = &name {
                 query.append_pair("name", name);
             }
