@@ -72,6 +72,5 @@ async fn sr_40_a_head_over_64_kb_is_marked_too_large() {
     let edge = TestEdge::start().await;
     let padding = "x".repeat(65_536 - "GET /echo HTTP/1.1\r\nHost: a\r\nX: \r\n\r\n".len() + 1);
     let text = edge.exchange(&format!("GET /echo HTTP/1.1\r\nHost: a\r\nX: {padding}\r\n\r\n")).await;
-    assert!(text.starts_with("HTTP/1.1 4"), "{text}");
-    assert!(text.ends_with("TooLarge") || text.starts_with("HTTP/1.1 431"), "{text}");
+    assert!(text.ends_with("TooLarge"), "{text}");
 }

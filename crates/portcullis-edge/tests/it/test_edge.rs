@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Response, StatusCode, Uri};
-use http_body::{Body, Frame};
+use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use portcullis_edge::{ConnectionLimit, ConnectionTimeouts, Handler, Panic, Server};
@@ -37,11 +37,11 @@ impl TestEdge {
         let handler = Arc::<TestHandler>::default();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has free ports");
         let address = listener.local_addr().expect("a bound listener has an address");
-        let second = Duration::from_secs(60);
+        let minute = Duration::from_secs(60);
         let server = Server {
             handler: Arc::clone(&handler),
             connection_limit: ConnectionLimit::new(100, 100, &Metrics::new(&MetricsOptions::default(), "1")),
-            timeouts: ConnectionTimeouts { header: second, idle: second, send: second },
+            timeouts: ConnectionTimeouts { header: minute, idle: minute, send: minute },
             http2: true,
             proxy_protocol: false,
         };
@@ -69,7 +69,7 @@ impl Drop for TestEdge {
 }
 
 /// `/echo` returns the request's body, `/wait` responds after [`TestHandler::release`], `/panic` panics while the request
-/// is handled, `/panic-in-body` after the first part of the response. A faulty head gets a 400.
+/// is handled, `/panic-in-body` after the first part of the response. A faulty head gets a 400 that closes.
 #[derive(Default)]
 pub(crate) struct TestHandler {
     pub(crate) waiting: Notify,
@@ -86,9 +86,7 @@ impl Handler for TestHandler {
 
     async fn handle(&self, _client: SocketAddr, request: Request<Incoming>) -> Response<TestBody> {
         if let Some(fault) = request.extensions().get::<HeadFault>() {
-            let mut response = text(StatusCode::BAD_REQUEST, format!("{fault:?}"));
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-            return response;
+            return closing(text(StatusCode::BAD_REQUEST, format!("{fault:?}")));
         }
         match request.uri().path() {
             "/echo" => {
@@ -101,13 +99,13 @@ impl Handler for TestHandler {
                 text(StatusCode::OK, "released".to_owned())
             }
             "/panic" => panic!("{PANIC}"),
-            "/panic-in-body" => Response::new(TestBody::PanicAfter(Some(Bytes::from_static(b"first part")))),
+            "/panic-in-body" => Response::new(TestBody::Panicking { polls: 0 }),
             _ => text(StatusCode::NOT_FOUND, String::new()),
         }
     }
 
     fn respond_to_parse_error(&self, status: StatusCode) -> Response<TestBody> {
-        text(status, "parse error".to_owned())
+        closing(text(status, "parse error".to_owned()))
     }
 
     fn respond_to_panic(&self, uri: &Uri, panic: &Panic) -> Response<TestBody> {
@@ -126,10 +124,17 @@ fn text(status: StatusCode, text: String) -> Response<TestBody> {
     response
 }
 
+fn closing(mut response: Response<TestBody>) -> Response<TestBody> {
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
 pub(crate) enum TestBody {
     Text(Full<Bytes>),
-    /// Panics at the poll after its only part.
-    PanicAfter(Option<Bytes>),
+    /// Yields one part, is pending once so that the part is sent, and panics.
+    Panicking {
+        polls: u8,
+    },
 }
 
 impl Body for TestBody {
@@ -139,10 +144,24 @@ impl Body for TestBody {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         match self.get_mut() {
             Self::Text(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
-            Self::PanicAfter(part) => {
-                let part = part.take().unwrap_or_else(|| panic!("{PANIC}"));
-                Poll::Ready(Some(Ok(Frame::data(part))))
+            Self::Panicking { polls } => {
+                *polls += 1;
+                match polls {
+                    1 => Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"first part"))))),
+                    2 => {
+                        cx.waker().wake_by_ref();
+                        Poll::Pending
+                    }
+                    _ => panic!("{PANIC}"),
+                }
             }
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Text(body) => body.size_hint(),
+            Self::Panicking { .. } => SizeHint::default(),
         }
     }
 }

@@ -220,12 +220,14 @@ async fn sr_40_half_a_preface_is_closed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sr_40_an_http_2_connection_without_a_request_is_closed() {
-    assert_closed_within(RawHttp2::connect(&impatient_gateway().await), 0.9..4.0);
+    let app = impatient_gateway().await;
+    assert_closed_within(RawHttp2::connect(&app), 0.9..4.0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sr_40_an_http_2_head_without_an_end_is_closed() {
-    let mut client = RawHttp2::connect(&impatient_gateway().await);
+    let app = impatient_gateway().await;
+    let mut client = RawHttp2::connect(&app);
     client.send(HEADERS, 0, 1, &get_block("/api/v1/health")).expect("the connection is open");
     assert_closed_within(client, 0.9..4.0);
 }

@@ -66,24 +66,35 @@ async fn wait_until(what: &str, mut is_met: impl AsyncFnMut() -> bool) {
 /// A replica that waits while another one migrates the database.
 struct WaitingReplica {
     port: u16,
-    migrating: PsqlSession,
+    migrating: Option<PsqlSession>,
     _process: ServerProcess,
+    /// Holds the folder of the process.
+    _builder: TestAppBuilder,
+    _database: PrivatePostgres,
 }
 
 impl WaitingReplica {
     /// Starts the replica and waits until it answers health checks.
     async fn start() -> Self {
-        let database = PrivatePostgres::shared().database();
+        let server = PrivatePostgres::shared();
+        let database = server.database();
         let migrating = PsqlSession::open(&database, &format!("SELECT pg_advisory_lock({MIGRATION_LOCK});"));
         let port = free_port();
         let builder = app().env("DATABASE_URL", &database).env("PORT", port.to_string());
-        let replica = Self { port, migrating, _process: start(&builder) };
+        let process = start(&builder);
+        let replica =
+            Self { port, migrating: Some(migrating), _process: process, _builder: builder, _database: server };
         replica.wait_for("/api/health/live").await;
         replica
     }
 
     fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    /// Ends the session that holds the lock of migrations.
+    fn end_migration(&mut self) {
+        drop(self.migrating.take());
     }
 
     /// Waits until a health check succeeds.
@@ -109,12 +120,9 @@ async fn a_replica_that_waits_for_a_migration_asks_to_retry() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replica_is_ready_after_the_migration_of_another() {
-    let replica = WaitingReplica::start().await;
-    let WaitingReplica { port, migrating, _process } = replica;
-    drop(migrating);
-    let url = format!("http://127.0.0.1:{port}/api/v1/health/ready");
-    let is_ready = async || client().get(&url).send().await.is_ok_and(|response| response.status() == 200);
-    wait_until("readiness", is_ready).await;
+    let mut replica = WaitingReplica::start().await;
+    replica.end_migration();
+    replica.wait_for("/api/v1/health/ready").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -45,6 +45,14 @@ async fn reloads(app: &TestApp, result: &str) -> u64 {
     page.lines().find_map(|found| found.strip_prefix(&line)).map_or(0, |count| count.parse().expect("a number"))
 }
 
+/// Waits until a reload has had this result.
+async fn wait_for_reload(app: &TestApp, result: &str) {
+    let begin = Instant::now();
+    while reloads(app, result).await == 0 {
+        assert!(begin.elapsed() < Duration::from_secs(20), "no reload was {result}");
+    }
+}
+
 /// The statuses of the routes `a` and `b`.
 async fn statuses(app: &TestApp) -> (u16, u16) {
     (get(app, "/api/a/x").await.status, get(app, "/api/b/x").await.status)
@@ -71,10 +79,7 @@ async fn an_invalid_file_is_refused_and_old_settings_stay() {
     assert!(!failed.status.success() && stderr.contains("unknown key `speed` in [limits]"), "{stderr}");
     // The command refuses the file before it asks the gateway; SIGHUP makes the gateway read it.
     hang_up(&app);
-    let begin = Instant::now();
-    while reloads(&app, "refused").await == 0 {
-        assert!(begin.elapsed() < Duration::from_secs(20), "SIGHUP reloaded nothing");
-    }
+    wait_for_reload(&app, "refused").await;
     assert_eq!(statuses(&app).await, (200, 404));
     assert_eq!(reloads(&app, "applied").await, 0);
 }
@@ -85,10 +90,7 @@ async fn sighup_reloads_the_settings() {
     let app = app().settings(&settings(upstream, &["a"])).start();
     write(app.folder(), &settings(upstream, &["b"]));
     hang_up(&app);
-    let begin = Instant::now();
-    while reloads(&app, "applied").await == 0 {
-        assert!(begin.elapsed() < Duration::from_secs(20), "SIGHUP reloaded nothing");
-    }
+    wait_for_reload(&app, "applied").await;
     assert_eq!(statuses(&app).await, (404, 200));
 }
 
