@@ -1,233 +1,303 @@
-//! The double-submit cookie as a browser meets it, on built-in and proxied routes.
+//! The double-submit cookie as a browser meets it, on built-in and on proxied routes (docs/contract.md, "CSRF").
 
-use reqwest::Method;
+use reqwest::{Method, RequestBuilder};
 use serde_json::json;
 
-use crate::client::{Answer, app, client, register, send};
-use portcullis_testkit::{PASSWORD, TestApp};
+use crate::client::{Account, Answer, app, client, register, send};
+use portcullis_testkit::{PASSWORD, TestApp, free_port};
 
-const ORIGIN: (&str, &str) = ("sec-fetch-site", "same-origin");
+const SAME_ORIGIN: (&str, &str) = ("sec-fetch-site", "same-origin");
+const EVIL: &str = "https://evil.example";
 
+/// The cookies of a browser that has signed in by cookie.
 struct Browser {
     session: String,
     refresh: String,
 }
 
-async fn sign_in_by_cookie(app: &TestApp, email: &str) -> (Answer, Option<Browser>) {
-    let body = json!({ "email": email, "password": PASSWORD, "transport": "cookie" });
-    let origin = app.url("").trim_end_matches('/').to_owned();
-    let answer = send(client().post(app.url("/api/auth/login")).header("origin", origin).json(&body)).await;
-    let browser = answer.cookie("portcullis-session").zip(answer.cookie("portcullis-refresh"));
-    (answer, browser.map(|(session, refresh)| Browser { session, refresh }))
+impl Browser {
+    async fn sign_in(app: &TestApp, account: &Account) -> Self {
+        let answer = send(sign_in_by_cookie(app, account, Some(&our_origin(app)))).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        assert!(answer.body["data"]["tokens"]["accessToken"].is_null(), "no token reaches a script");
+        let cookie = |name| answer.cookie(name).expect("a cookie");
+        Self { session: cookie("portcullis-session"), refresh: cookie("portcullis-refresh") }
+    }
+
+    fn session_cookie(&self) -> String {
+        format!("portcullis-session={}", self.session)
+    }
+
+    /// The session cookie with a CSRF cookie.
+    fn cookies_with(&self, token: &str) -> String {
+        format!("{}; portcullis-csrf={token}", self.session_cookie())
+    }
+
+    async fn token(&self, app: &TestApp) -> String {
+        fetch_token(app, &self.session_cookie()).await.0
+    }
 }
 
-async fn csrf_pair(app: &TestApp, cookies: &str) -> (String, Answer) {
-    let answer = send(client().get(app.url("/api/csrf-token")).header("cookie", cookies)).await;
-    let token = answer.body["data"]["csrfToken"].as_str().expect("a token").to_owned();
-    (token, answer)
+fn our_origin(app: &TestApp) -> String {
+    app.url("").trim_end_matches('/').to_owned()
 }
 
-#[tokio::test]
-async fn a_page_fetches_its_token_before_it_signs_in_and_uses_it_with_a_bearer_token() {
-    let app = app().start();
-    let account = register(&app).await;
-    let exempt = client()
-        .put(app.url("/api/v1/auth/profile"))
-        .bearer_auth(&account.access)
-        .json(&json!({ "firstName": "Grace" }));
-    assert_eq!(send(exempt).await.status, 200, "/api/auth/* is exempt for bearer tokens");
-    let (token, answer) = csrf_pair(&app, "").await;
-    let pre = answer.cookie("portcullis-pre").expect("a pre-session");
-    assert_eq!(answer.cookie("portcullis-csrf").as_deref(), Some(token.as_str()));
-    // A second tab gets the same token as long as the pair is valid.
-    let jar = format!("portcullis-csrf={token}; portcullis-pre={pre}");
-    assert_eq!(csrf_pair(&app, &jar).await.0, token);
-    assert_ne!(csrf_pair(&app, &format!("portcullis-csrf={}; portcullis-pre={pre}", "0".repeat(129))).await.0, token);
-}
-
-#[tokio::test]
-async fn cookie_sign_in_needs_our_origin_and_gives_no_token_to_scripts() {
-    let app = app().start();
-    let account = register(&app).await;
-    let (answer, browser) = sign_in_by_cookie(&app, &account.email).await;
-    assert_eq!(answer.status, 200, "{}", answer.body);
-    assert!(browser.is_some());
-    assert!(answer.body["data"]["tokens"]["accessToken"].is_null());
+fn sign_in_by_cookie(app: &TestApp, account: &Account, origin: Option<&str>) -> RequestBuilder {
     let body = json!({ "email": account.email, "password": PASSWORD, "transport": "cookie" });
-    for origin in ["https://evil.example", "null"] {
-        let answer = send(client().post(app.url("/api/auth/login")).header("origin", origin).json(&body)).await;
-        assert_eq!((answer.status, answer.error()), (403, "Cross-site request refused"), "{origin}");
+    let request = client().post(app.url("/api/auth/login")).json(&body);
+    match origin {
+        Some(origin) => request.header("origin", origin),
+        None => request,
     }
-    let answer = send(client().post(app.url("/api/auth/login")).json(&body)).await;
-    assert_eq!(answer.status, 403, "no Origin at all");
+}
+
+/// Fetches a CSRF token, and the response that sets its cookies.
+async fn fetch_token(app: &TestApp, cookies: &str) -> (String, Answer) {
+    let answer = send(client().get(app.url("/api/csrf-token")).header("cookie", cookies)).await;
+    (answer.body["data"]["csrfToken"].as_str().expect("a token").to_owned(), answer)
+}
+
+/// Fetches a token without a session, and the cookies that go with it.
+async fn fetch_pair(app: &TestApp) -> (String, String) {
+    let (token, answer) = fetch_token(app, "").await;
+    assert_eq!(answer.cookie("portcullis-csrf").as_deref(), Some(token.as_str()));
+    let pre = answer.cookie("portcullis-pre").expect("a pre-session");
+    let cookies = format!("portcullis-csrf={token}; portcullis-pre={pre}");
+    (token, cookies)
 }
 
 #[tokio::test]
-async fn sr_27_a_request_by_cookie_needs_the_pair_and_the_site() {
+async fn a_second_tab_gets_the_same_token() {
+    let app = app().start();
+    let (token, cookies) = fetch_pair(&app).await;
+    assert_eq!(fetch_token(&app, &cookies).await.0, token);
+}
+
+#[tokio::test]
+async fn auth_endpoints_need_no_csrf_token_with_a_bearer_token() {
     let app = app().start();
     let account = register(&app).await;
-    let browser = sign_in_by_cookie(&app, &account.email).await.1.expect("signed in");
-    let session = format!("portcullis-session={}", browser.session);
-    let (token, _) = csrf_pair(&app, &session).await;
-    let put = |headers: Vec<(&'static str, String)>| {
-        let mut request = client().put(app.url("/api/v1/auth/profile")).json(&json!({ "firstName": "Grace" }));
-        for (name, value) in headers {
-            request = request.header(name, value);
-        }
-        send(request)
+    let request = client().put(app.url("/api/v1/auth/profile")).bearer_auth(&account.access);
+    assert_eq!(send(request.json(&json!({ "firstName": "Grace" }))).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_sign_in_by_cookie_needs_our_origin() {
+    let app = app().start();
+    let account = register(&app).await;
+    for origin in [Some(EVIL), Some("null"), None] {
+        let answer = send(sign_in_by_cookie(&app, &account, origin)).await;
+        assert_eq!((answer.status, answer.error()), (403, "Cross-site request refused"), "{origin:?}");
+    }
+    Browser::sign_in(&app, &account).await;
+}
+
+/// A change of the profile by cookie, with the token in the header.
+async fn change_profile(app: &TestApp, cookies: &str, token: Option<&str>, site: Option<&str>) -> Answer {
+    let mut request = client().put(app.url("/api/v1/auth/profile")).header("cookie", cookies);
+    if let Some(token) = token {
+        request = request.header("x-csrf-token", token);
+    }
+    if let Some(site) = site {
+        request = request.header(SAME_ORIGIN.0, site);
+    }
+    send(request.json(&json!({ "firstName": "Grace" }))).await
+}
+
+#[tokio::test]
+async fn sr_27_a_request_by_cookie_needs_the_token_pair() {
+    let app = app().start();
+    let account = register(&app).await;
+    let browser = Browser::sign_in(&app, &account).await;
+    let token = browser.token(&app).await;
+    let change = async |cookies: &str, token: Option<&str>| {
+        let answer = change_profile(&app, cookies, token, Some(SAME_ORIGIN.1)).await;
+        (answer.status, answer.error().to_owned(), answer.body["message"].as_str().unwrap_or_default().to_owned())
     };
-    let jar = format!("{session}; portcullis-csrf={token}");
-    let site = (ORIGIN.0, ORIGIN.1.to_owned());
-    let good = put(vec![("cookie", jar.clone()), ("x-csrf-token", token.clone()), site.clone()]).await;
-    assert_eq!(good.status, 200, "{}", good.body);
-    let answer = put(vec![("cookie", session.clone()), ("x-csrf-token", token.clone()), site.clone()]).await;
-    assert_eq!((answer.status, answer.error()), (403, "Invalid CSRF token"), "only in the header");
-    assert_eq!(answer.body["message"], "CSRF token validation failed. Please refresh and try again.");
-    assert_eq!(put(vec![("cookie", jar.clone()), site.clone()]).await.status, 403, "only in the cookie");
-    for bad in [String::new(), "x".repeat(50_000), format!("{token}0"), "a.b".to_owned()] {
-        assert_eq!(put(vec![("cookie", jar.clone()), ("x-csrf-token", bad), site.clone()]).await.status, 403);
+    let cookies = browser.cookies_with(&token);
+    assert_eq!(change(&cookies, Some(&token)).await.0, 200);
+    let message = "CSRF token validation failed. Please refresh and try again.";
+    let refused = (403, "Invalid CSRF token".to_owned(), message.to_owned());
+    assert_eq!(change(&browser.session_cookie(), Some(&token)).await, refused, "only in the header");
+    assert_eq!(change(&cookies, None).await, refused, "only in the cookie");
+    for wrong in ["", &"x".repeat(50_000), &format!("{token}0"), "a.b"] {
+        assert_eq!(change(&cookies, Some(wrong)).await, refused, "{wrong:.70}");
     }
-    let doubled = format!("{jar}; portcullis-csrf={token}");
-    assert_eq!(
-        put(vec![("cookie", doubled), ("x-csrf-token", token.clone()), site.clone()]).await.status,
-        403,
-        "two cookies"
-    );
-    for cross in ["cross-site", "same-site"] {
-        let answer =
-            put(vec![("cookie", jar.clone()), ("x-csrf-token", token.clone()), (ORIGIN.0, cross.to_owned())]).await;
-        assert_eq!((answer.status, answer.error()), (403, "Cross-site request refused"), "{cross}");
-    }
-    let answer = put(vec![("cookie", jar.clone()), ("x-csrf-token", token.clone())]).await;
-    assert_eq!((answer.status, answer.error()), (403, "Cross-site request refused"), "with none of the three");
-    // Somebody else's pair does not fit this session.
-    let other = register(&app).await;
-    let theirs = sign_in_by_cookie(&app, &other.email).await.1.expect("signed in");
-    let (stolen, _) = csrf_pair(&app, &format!("portcullis-session={}", theirs.session)).await;
-    let jar = format!("{session}; portcullis-csrf={stolen}");
-    assert_eq!(put(vec![("cookie", jar), ("x-csrf-token", stolen), site]).await.status, 403);
+    let doubled = format!("{cookies}; portcullis-csrf={token}");
+    assert_eq!(change(&doubled, Some(&token)).await, refused, "two cookies");
 }
 
 #[tokio::test]
-async fn refresh_by_cookie_needs_json_and_our_origin_and_keeps_the_csrf_token() {
+async fn sr_27_a_request_by_cookie_needs_our_site() {
     let app = app().start();
     let account = register(&app).await;
-    let browser = sign_in_by_cookie(&app, &account.email).await.1.expect("signed in");
-    let jar = format!("portcullis-session={}; portcullis-refresh={}", browser.session, browser.refresh);
-    let (token, _) = csrf_pair(&app, &jar).await;
-    let url = app.url("/api/v1/auth/refresh");
-    let answer = send(client().post(&url).header("cookie", &jar).header("origin", app.url("")).body("x=1")).await;
-    assert_eq!(answer.status, 415, "{}", answer.body);
-    let foreign = client().post(&url).header("cookie", &jar).header("origin", "https://evil.example").json(&json!({}));
-    assert_eq!(send(foreign).await.error(), "Cross-site request refused");
-    let ours = client().post(&url).header("cookie", &jar).header("origin", app.url("")).json(&json!({}));
-    let answer = send(ours).await;
+    let browser = Browser::sign_in(&app, &account).await;
+    let token = browser.token(&app).await;
+    for site in [Some("cross-site"), Some("same-site"), None] {
+        let answer = change_profile(&app, &browser.cookies_with(&token), Some(&token), site).await;
+        assert_eq!((answer.status, answer.error()), (403, "Cross-site request refused"), "{site:?}");
+    }
+}
+
+#[tokio::test]
+async fn sr_27_another_users_token_pair_is_refused() {
+    let app = app().start();
+    let browser = Browser::sign_in(&app, &register(&app).await).await;
+    let other = Browser::sign_in(&app, &register(&app).await).await;
+    let stolen = other.token(&app).await;
+    let cookies = browser.cookies_with(&stolen);
+    assert_eq!(change_profile(&app, &cookies, Some(&stolen), Some(SAME_ORIGIN.1)).await.status, 403);
+}
+
+fn refresh(app: &TestApp, browser: &Browser, origin: &str) -> RequestBuilder {
+    let cookies = format!("{}; portcullis-refresh={}", browser.session_cookie(), browser.refresh);
+    client().post(app.url("/api/v1/auth/refresh")).header("cookie", cookies).header("origin", origin)
+}
+
+#[tokio::test]
+async fn a_refresh_by_cookie_needs_json_and_our_origin() {
+    let app = app().start();
+    let browser = Browser::sign_in(&app, &register(&app).await).await;
+    assert_eq!(send(refresh(&app, &browser, &our_origin(&app)).body("x=1")).await.status, 415);
+    assert_eq!(send(refresh(&app, &browser, EVIL).json(&json!({}))).await.error(), "Cross-site request refused");
+}
+
+#[tokio::test]
+async fn a_refresh_by_cookie_keeps_the_csrf_token() {
+    let app = app().start();
+    let browser = Browser::sign_in(&app, &register(&app).await).await;
+    let token = browser.token(&app).await;
+    let answer = send(refresh(&app, &browser, &our_origin(&app)).json(&json!({}))).await;
     assert_eq!(answer.status, 200, "{}", answer.body);
     let session = answer.cookie("portcullis-session").expect("a new session cookie");
     assert_ne!(session, browser.session);
-    let (after, _) = csrf_pair(&app, &format!("portcullis-session={session}; portcullis-csrf={token}")).await;
-    assert_eq!(after, token, "the session is the same, so its token still fits");
+    let (after, _) = fetch_token(&app, &format!("portcullis-session={session}; portcullis-csrf={token}")).await;
+    assert_eq!(after, token, "the session is the same one, so its token is still valid");
+}
+
+/// A gateway with one proxied route, whose upstream cannot be reached: a request that passes the gate gets 502.
+fn app_with_a_proxied_route() -> TestApp {
+    let port = free_port();
+    let settings = format!(
+        "[upstreams.u]\ntargets = [\"http://127.0.0.1:{port}\"]\n\
+         [[routes]]\npath = \"/api/v1/things/{{*rest}}\"\nupstream = \"u\"\n"
+    );
+    app().settings(&settings).start()
 }
 
 #[tokio::test]
-async fn a_proxied_route_is_guarded_like_a_built_in_one() {
-    let port = portcullis_testkit::free_port();
-    let settings = format!(
-        "[upstreams.u]\ntargets = [\"http://127.0.0.1:{port}\"]\n[[routes]]\npath = \"/api/v1/things/{{*rest}}\"\nupstream = \"u\"\n"
-    );
-    let app = app().settings(&settings).start();
+async fn a_proxied_route_refuses_a_request_without_a_token() {
+    let app = app_with_a_proxied_route();
     let account = register(&app).await;
-    let things = |method: Method| client().request(method, app.url("/api/v1/things/1")).bearer_auth(&account.access);
-    let answer = send(things(Method::POST)).await;
+    let answer = send(client().post(app.url("/api/v1/things/1")).bearer_auth(&account.access)).await;
     assert_eq!((answer.status, answer.error()), (403, "Invalid CSRF token"));
     assert!(answer.body["details"]["hint"].as_str().is_some_and(|hint| hint.contains("cookie")), "{}", answer.body);
-    let (token, answer) = csrf_pair(&app, "").await;
-    let pre = answer.cookie("portcullis-pre").expect("a pre-session");
-    let jar = format!("portcullis-csrf={token}; portcullis-pre={pre}");
-    // Past the gate there is no upstream: 502 says that the gate let it through.
-    let header = things(Method::POST).header("cookie", &jar).header("x-csrf-token", &token);
-    assert_eq!(send(header).await.status, 502);
-    let body = things(Method::POST).header("cookie", &jar).json(&json!({ "_csrf": token, "x": 1 }));
-    assert_eq!(send(body).await.status, 502);
-    let form = things(Method::POST)
-        .header("cookie", &jar)
-        .header("content-type", "application/x-www-form-urlencoded")
-        .body(format!("x=1&_csrf={token}"));
-    assert_eq!(send(form).await.status, 502);
-    let query = client()
-        .post(app.url(&format!("/api/v1/things/1?_csrf={token}")))
-        .bearer_auth(&account.access)
-        .header("cookie", &jar);
-    assert_eq!(send(query).await.status, 502);
-    let anonymous = client().post(app.url("/api/v1/things/1")).header("cookie", &jar).header("x-csrf-token", &token);
-    assert_eq!(send(anonymous).await.error(), "Access token is required");
 }
 
-/// Everything that a page of somebody else's, or a tampered one of ours, may send, against an endpoint of our own and
-/// against a service behind the gateway.
 #[tokio::test]
-async fn sr_25_the_same_attacks_fail_alike_on_built_in_and_proxied_routes() {
-    let port = portcullis_testkit::free_port();
-    let settings = format!(
-        "[upstreams.u]\ntargets = [\"http://127.0.0.1:{port}\"]\n[[routes]]\npath = \"/api/v1/things/{{*rest}}\"\nupstream = \"u\"\n"
-    );
-    let app = app().settings(&settings).start();
+async fn a_proxied_route_finds_the_token_in_header_body_and_query() {
+    let app = app_with_a_proxied_route();
     let account = register(&app).await;
-    let (ada, bob) = (sign_in_by_cookie(&app, &account.email).await.1, sign_in_by_cookie(&app, &account.email).await.1);
-    let (ada, bob) = (ada.expect("signed in"), bob.expect("signed in"));
-    let session = |browser: &Browser| format!("portcullis-session={}", browser.session);
-    let (token, _) = csrf_pair(&app, &session(&ada)).await;
-    let (bobs, _) = csrf_pair(&app, &session(&bob)).await;
-    let (stale, answer) = csrf_pair(&app, "").await;
-    let pre = answer.cookie("portcullis-pre").expect("a pre-session");
+    let (token, cookies) = fetch_pair(&app).await;
+    let post = |query: &str| {
+        let url = app.url(&format!("/api/v1/things/1{query}"));
+        client().request(Method::POST, url).bearer_auth(&account.access).header("cookie", &cookies)
+    };
+    let form = post("").header("content-type", "application/x-www-form-urlencoded");
+    for (place, request) in [
+        ("header", post("").header("x-csrf-token", &token)),
+        ("JSON", post("").json(&json!({ "_csrf": token, "x": 1 }))),
+        ("form", form.body(format!("x=1&_csrf={token}"))),
+        ("query", post(&format!("?_csrf={token}"))),
+    ] {
+        assert_eq!(send(request).await.status, 502, "{place}");
+    }
+}
+
+#[tokio::test]
+async fn a_proxied_route_needs_a_credential_beside_the_token() {
+    let app = app_with_a_proxied_route();
+    let (token, cookies) = fetch_pair(&app).await;
+    let request = client().post(app.url("/api/v1/things/1")).header("cookie", cookies).header("x-csrf-token", token);
+    assert_eq!(send(request).await.error(), "Access token is required");
+}
+
+/// The endpoints that the attacks below are tried on: a built-in one and a proxied one.
+const TARGETS: [&str; 2] = ["/api/v1/users", "/api/v1/things/1"];
+
+/// Two browsers of one user, and the CSRF token of each.
+struct Attacked {
+    app: TestApp,
+    browser: Browser,
+    token: String,
+    other_token: String,
+}
+
+async fn attacked() -> Attacked {
+    let app = app_with_a_proxied_route();
+    let account = register(&app).await;
+    let (browser, other) = (Browser::sign_in(&app, &account).await, Browser::sign_in(&app, &account).await);
+    let (token, other_token) = (browser.token(&app).await, other.token(&app).await);
+    Attacked { app, browser, token, other_token }
+}
+
+impl Attacked {
+    fn post(&self, target: &str, cookies: &str) -> RequestBuilder {
+        client().post(self.app.url(target)).header(SAME_ORIGIN.0, SAME_ORIGIN.1).header("cookie", cookies)
+    }
+}
+
+#[tokio::test]
+async fn sr_25_the_same_attacks_fail_on_built_in_and_proxied_routes() {
+    let attacked = attacked().await;
+    let (token, other) = (attacked.token.as_str(), attacked.other_token.as_str());
+    let (stale, stale_cookies) = fetch_pair(&attacked.app).await;
     let forged = format!("{}.{}", "0".repeat(64), token.split('.').nth(1).expect("two parts"));
-    let large = "x".repeat(1 << 20);
-    let ada = session(&ada);
-    for path in ["/api/v1/users", "/api/v1/things/1"] {
-        let attempt = async |cookies: String, header: Option<&str>| {
-            let mut request = client().post(app.url(path)).header(ORIGIN.0, ORIGIN.1).header("cookie", cookies);
-            if let Some(token) = header {
-                request = request.header("x-csrf-token", token);
-            }
-            send(request.json(&json!({}))).await
-        };
-        let pair = |token: &str| format!("{ada}; portcullis-csrf={token}");
-        for (what, cookies, header, reason) in [
-            ("forged", pair(&forged), Some(forged.as_str()), "forged"),
-            ("of another session", pair(&bobs), Some(bobs.as_str()), "forged"),
-            (
-                "from before the sign-in",
-                format!("{}; portcullis-pre={pre}", pair(&stale)),
-                Some(stale.as_str()),
-                "forged",
-            ),
-            ("swapped", pair(&token), Some(bobs.as_str()), "mismatch"),
-            ("in the cookie only", pair(&token), None, "no_token"),
-            ("in the header only", ada.clone(), Some(token.as_str()), "no_cookie"),
-            ("empty", pair(&token), Some(""), "mismatch"),
-            ("both empty", pair(""), Some(""), "forged"),
-            ("two cookies", format!("{}; portcullis-csrf={bobs}", pair(&token)), Some(token.as_str()), "two_cookies"),
-            ("its beginning", pair(&token[..64]), Some(&token[..64]), "forged"),
-        ] {
-            let answer = attempt(cookies, header).await;
-            assert_eq!(
-                (answer.status, answer.error()),
-                (403, "Invalid CSRF token"),
-                "{what} on {path}: {}",
-                answer.body
-            );
-            assert_eq!(answer.body["details"]["reason"], reason, "{what} on {path}");
+    let pair = |token: &str| attacked.browser.cookies_with(token);
+    let from_before = format!("{}; {stale_cookies}", attacked.browser.session_cookie());
+    for (attack, cookies, header, reason) in [
+        ("a forged token", pair(&forged), Some(forged.as_str()), "forged"),
+        ("another session's token", pair(other), Some(other), "forged"),
+        ("a token from before the sign-in", from_before, Some(&stale), "forged"),
+        ("another session's token in the header", pair(token), Some(other), "mismatch"),
+        ("a token in the cookie only", pair(token), None, "no_token"),
+        ("a token in the header only", attacked.browser.session_cookie(), Some(token), "no_cookie"),
+        ("an empty header", pair(token), Some(""), "mismatch"),
+        ("an empty pair", pair(""), Some(""), "forged"),
+        ("two cookies", format!("{}; portcullis-csrf={other}", pair(token)), Some(token), "two_cookies"),
+        ("the beginning of a token", pair(&token[..64]), Some(&token[..64]), "forged"),
+    ] {
+        for target in TARGETS {
+            let request = attacked.post(target, &cookies).json(&json!({}));
+            let request = header.into_iter().fold(request, |request, token| request.header("x-csrf-token", token));
+            let answer = send(request).await;
+            assert_eq!((answer.status, answer.error()), (403, "Invalid CSRF token"), "{attack} on {target}");
+            assert_eq!(answer.body["details"]["reason"], reason, "{attack} on {target}");
         }
-        let huge = attempt(pair(&token), Some(&large)).await;
-        assert_eq!(huge.status, 431, "a token of a megabyte is too large a head: {}", huge.body);
-        let in_body = client().post(app.url(path)).header(ORIGIN.0, ORIGIN.1).header("cookie", pair(&token));
-        let in_body = send(in_body.json(&json!({ "_csrf": large[..900_000] }))).await;
-        assert_eq!((in_body.status, in_body.error()), (403, "Invalid CSRF token"), "{path}");
-        let good = attempt(pair(&token), Some(&token)).await;
-        assert!(
-            [400, 403, 502].contains(&good.status) && good.error() != "Invalid CSRF token",
-            "{path}: {}",
-            good.body
-        );
+    }
+}
+
+#[tokio::test]
+async fn sr_25_a_huge_token_is_refused() {
+    let attacked = attacked().await;
+    let cookies = attacked.browser.cookies_with(&attacked.token);
+    let huge = "x".repeat(1 << 20);
+    for target in TARGETS {
+        let in_header = attacked.post(target, &cookies).header("x-csrf-token", &huge).json(&json!({}));
+        assert_eq!(send(in_header).await.status, 431, "the head is too large: {target}");
+        let in_body = send(attacked.post(target, &cookies).json(&json!({ "_csrf": huge[..900_000] }))).await;
+        assert_eq!((in_body.status, in_body.error()), (403, "Invalid CSRF token"), "{target}");
+    }
+}
+
+#[tokio::test]
+async fn a_valid_pair_passes_on_built_in_and_proxied_routes() {
+    let attacked = attacked().await;
+    let cookies = attacked.browser.cookies_with(&attacked.token);
+    for target in TARGETS {
+        let request = attacked.post(target, &cookies).header("x-csrf-token", &attacked.token);
+        let answer = send(request.json(&json!({}))).await;
+        assert!([400, 403, 502].contains(&answer.status), "{target}: {}", answer.body);
+        assert_ne!(answer.error(), "Invalid CSRF token", "{target}");
     }
 }

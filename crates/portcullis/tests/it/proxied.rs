@@ -1,4 +1,4 @@
-//! The way to an upstream: what it is told, what streams through, what happens when it is gone.
+//! Proxied routes: what an upstream is told, what streams through, and what happens when the upstream is missing.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ use tokio::net::TcpListener;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
-use crate::client::{app, call, client, get, post, register, send};
+use crate::client::{Answer, app, call, client, get, post, raw, register, send};
 
 type Body = BoxBody<Bytes, Infallible>;
 
@@ -31,7 +31,7 @@ fn full(text: impl Into<Bytes>) -> Body {
     Full::new(text.into()).boxed()
 }
 
-/// An upstream on loopback that answers by path.
+/// An upstream on loopback that responds by path. Returns its address and the number of bytes uploaded to it.
 pub(crate) async fn upstream() -> (SocketAddr, Arc<AtomicU64>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("an address");
@@ -95,6 +95,7 @@ async fn answer(request: Request<Incoming>, received: Arc<AtomicU64>) -> Result<
     Ok(response)
 }
 
+/// A route for each policy, all to one upstream, and one to an upstream that does not exist.
 fn settings(upstream: SocketAddr) -> String {
     let dead = free_port();
     format!(
@@ -152,7 +153,7 @@ async fn gateway() -> (TestApp, Arc<AtomicU64>) {
 }
 
 #[tokio::test]
-async fn a_service_behind_a_route_sees_who_calls_and_no_credential() {
+async fn an_upstream_is_told_the_user_and_no_credential() {
     let (app, _) = gateway().await;
     let account = register(&app).await;
     let request = client()
@@ -173,39 +174,50 @@ async fn a_service_behind_a_route_sees_who_calls_and_no_credential() {
     assert!(headers["x-portcullis-session"].is_string());
     assert_eq!(headers["x-forwarded-for"], "127.0.0.1");
     assert_eq!(headers["cookie"], "theirs=1");
-    assert!(headers["traceparent"].is_string() && headers["x-request-id"].is_string());
-    for gone in ["authorization", "x_portcullis_role", "x-hop", "x-api-key"] {
-        assert!(headers[gone].is_null(), "{gone} in {headers}");
-    }
+    assert!(headers["traceparent"].is_string());
     assert_eq!(headers["x-request-id"], answer.header("x-request-id"));
+    for removed in ["authorization", "x_portcullis_role", "x-hop", "x-api-key"] {
+        assert!(headers[removed].is_null(), "{removed} in {headers}");
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_cannot_set_cookies_with_our_names() {
+    let (app, _) = gateway().await;
+    let answer = get(&app, "/api/v1/open/x").await;
     let cookies: Vec<_> = answer.headers.get_all("set-cookie").iter().collect();
     assert_eq!(cookies, ["theirs=1"]);
-    assert_eq!(answer.header("x-api-version"), "v1");
+}
+
+#[tokio::test]
+async fn a_proxied_response_names_its_version() {
+    let (app, _) = gateway().await;
+    assert_eq!(get(&app, "/api/v1/open/x").await.header("x-api-version"), "v1");
+}
+
+/// Sends a path as it stands: a URL library would resolve dots in it. Returns the response's text.
+fn get_raw(app: &TestApp, path: &str, headers: &str) -> String {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}Connection: close\r\n\r\n");
+    raw(app, request.as_bytes())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_alias_and_every_spelling_meet_the_same_gate() {
+async fn the_alias_and_every_spelling_reach_the_same_route() {
     let (app, _) = gateway().await;
     let account = register(&app).await;
+    let authorization = format!("Authorization: Bearer {}\r\n", account.access);
     for path in ["/api/projects/7", "/api/v1/projects/7", "/api//v1/./projects/x/../7", "/api/v1/%70rojects/7"] {
-        let answer = crate::client::raw(
-            &app,
-            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").as_bytes(),
-        );
-        assert!(answer.starts_with("HTTP/1.1 401"), "{path}: {answer}");
-        let answer = crate::client::raw(
-            &app,
-            format!(
-                "GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nConnection: close\r\n\r\n",
-                account.access
-            )
-            .as_bytes(),
-        );
-        assert!(
-            answer.starts_with("HTTP/1.1 200") && answer.contains("\"target\":\"/projects/7\""),
-            "{path}: {answer}"
-        );
+        let anonymous = get_raw(&app, path, "");
+        assert!(anonymous.starts_with("HTTP/1.1 401"), "{path}: {anonymous}");
+        let signed_in = get_raw(&app, path, &authorization);
+        assert!(signed_in.starts_with("HTTP/1.1 200"), "{path}: {signed_in}");
+        assert!(signed_in.contains("\"target\":\"/projects/7\""), "{path}: {signed_in}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_ambiguous_or_unknown_path_never_reaches_the_upstream() {
+    let (app, _) = gateway().await;
     for path in [
         "/api/v1/projects%2f7",
         "/api/v1/projects/..%2f7",
@@ -213,22 +225,29 @@ async fn the_alias_and_every_spelling_meet_the_same_gate() {
         "/API/v1/projects/7",
         "/api/v1/Projects/7",
     ] {
-        let answer = crate::client::raw(
-            &app,
-            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").as_bytes(),
-        );
+        let answer = get_raw(&app, path, "");
         assert!(answer.starts_with("HTTP/1.1 40") && !answer.contains("\"target\""), "{path}: {answer}");
     }
 }
 
 #[tokio::test]
-async fn roles_permissions_and_limits_of_a_route_hold() {
+async fn the_role_and_permissions_of_a_route_are_required() {
     let (app, _) = gateway().await;
     let account = register(&app).await;
-    let answer = call(&app, Method::GET, "/api/v1/managers/x", &account.access, None).await;
-    assert_eq!((answer.status, answer.error()), (403, "Insufficient permissions"));
-    assert_eq!(call(&app, Method::GET, "/api/v1/permitted/x", &account.access, None).await.status, 200);
-    assert_eq!(call(&app, Method::PUT, "/api/v1/permitted/x", &account.access, None).await.status, 403);
+    for (method, path, status) in [
+        (Method::GET, "/api/v1/managers/x", 403),
+        (Method::GET, "/api/v1/permitted/x", 200),
+        (Method::PUT, "/api/v1/permitted/x", 403),
+    ] {
+        let answer = call(&app, method.clone(), path, &account.access, None).await;
+        assert_eq!(answer.status, status, "{method} {path}");
+        assert!(status == 200 || answer.error() == "Insufficient permissions", "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn the_rate_limit_of_a_route_is_enforced() {
+    let (app, _) = gateway().await;
     for _ in 0..3 {
         assert_eq!(get(&app, "/api/v1/limited/x").await.status, 200);
     }
@@ -239,67 +258,76 @@ async fn roles_permissions_and_limits_of_a_route_hold() {
 }
 
 #[tokio::test]
-async fn a_missing_upstream_is_502_a_slow_one_504_and_a_large_body_413() {
+async fn a_missing_upstream_is_502_and_other_routes_go_on() {
     let (app, _) = gateway().await;
     let answer = get(&app, "/api/v1/dead/x").await;
     assert_eq!((answer.status, answer.error()), (502, "Bad gateway"));
     assert!(answer.body["requestId"].is_string());
+    assert_eq!(get(&app, "/api/v1/open/x").await.status, 200);
+}
+
+#[tokio::test]
+async fn an_upstream_that_does_not_respond_in_time_is_504() {
+    let (app, _) = gateway().await;
     let answer = get(&app, "/api/v1/open/never").await;
     assert_eq!((answer.status, answer.error()), (504, "Gateway timeout"));
+}
+
+#[tokio::test]
+async fn a_body_over_the_limit_of_its_route_is_413() {
+    let (app, _) = gateway().await;
     let answer = send(client().post(app.url("/api/v1/open/upload")).body(vec![0u8; 2000])).await;
     assert_eq!((answer.status, answer.error()), (413, "Payload too large"));
-    assert_eq!(get(&app, "/api/v1/open/x").await.status, 200, "other routes go on");
+}
+
+/// How much the gateway's memory may grow while a gibibyte streams through it.
+const MAX_GROWTH: u64 = 16 * 1024 * 1024;
+
+fn chunks() -> impl Iterator<Item = Bytes> {
+    std::iter::repeat_n(Bytes::from(vec![9u8; CHUNK]), usize::try_from(GIB).expect("64-bit") / CHUNK)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_gibibyte_streams_each_way_in_less_than_16_mib() {
-    let (app, received) = gateway().await;
+async fn a_gibibyte_is_downloaded_in_less_than_16_mib() {
+    let (app, _) = gateway().await;
     let account = register(&app).await;
-    let limit = 16 * 1024 * 1024;
     let before = app.resident_bytes();
-
-    let response = client()
-        .get(app.url("/api/v1/projects/download"))
-        .timeout(Duration::from_secs(300))
-        .bearer_auth(&account.access)
-        .send()
-        .await
-        .expect("it answers");
+    let request = client().get(app.url("/api/v1/projects/download")).timeout(Duration::from_secs(300));
+    let response = request.bearer_auth(&account.access).send().await.expect("a response");
     let mut stream = response.bytes_stream();
     let (mut total, mut peak) = (0u64, before);
     while let Some(chunk) = stream.next().await {
         let length = chunk.expect("the stream is whole").len() as u64;
+        // Memory is read every 64 MiB.
         if total >> 26 != (total + length) >> 26 {
             peak = peak.max(app.resident_bytes());
         }
         total += length;
     }
     assert_eq!(total, GIB);
-    eprintln!("download: {} bytes more at its peak", peak - before);
-    assert!(peak - before < limit, "download: memory grew by {} bytes", peak - before);
+    assert!(peak - before < MAX_GROWTH, "memory grew by {} bytes", peak - before);
+}
 
-    let chunks = futures_util::stream::iter(
-        std::iter::repeat_n(Bytes::from(vec![9u8; CHUNK]), usize::try_from(GIB).expect("64-bit") / CHUNK)
-            .map(Ok::<_, Infallible>),
-    );
-    let begun = Arc::new(AtomicU64::new(0));
-    let sent_when_first_arrived = Arc::clone(&begun);
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gibibyte_is_uploaded_in_less_than_16_mib() {
+    let (app, received) = gateway().await;
+    let account = register(&app).await;
+    let before = app.resident_bytes();
+    // How much had been sent when the first byte arrived at the upstream.
+    let sent_before_first = Arc::new(AtomicU64::new(0));
     let counted = {
-        let received = Arc::clone(&received);
+        let (received, sent_before_first) = (Arc::clone(&received), Arc::clone(&sent_before_first));
         let mut sent = 0u64;
-        chunks.map(move |chunk| {
+        futures_util::stream::iter(chunks()).map(move |chunk| {
             sent += CHUNK as u64;
-            if received.load(Ordering::Relaxed) > 0 && sent_when_first_arrived.load(Ordering::Relaxed) == 0 {
-                sent_when_first_arrived.store(sent, Ordering::Relaxed);
+            if received.load(Ordering::Relaxed) > 0 && sent_before_first.load(Ordering::Relaxed) == 0 {
+                sent_before_first.store(sent, Ordering::Relaxed);
             }
-            chunk
+            Ok::<_, Infallible>(chunk)
         })
     };
-    let request = client()
-        .post(app.url("/api/v1/projects/upload"))
-        .timeout(Duration::from_secs(300))
-        .bearer_auth(&account.access)
-        .body(reqwest::Body::wrap_stream(counted));
+    let request = client().post(app.url("/api/v1/projects/upload")).timeout(Duration::from_secs(300));
+    let request = request.bearer_auth(&account.access).body(reqwest::Body::wrap_stream(counted));
     let upload = tokio::spawn(send(request));
     let mut peak = before;
     while !upload.is_finished() {
@@ -308,14 +336,13 @@ async fn a_gibibyte_streams_each_way_in_less_than_16_mib() {
     }
     let answer = upload.await.expect("the upload does not panic");
     assert_eq!((answer.status, answer.body.as_u64()), (200, Some(GIB)), "{}", answer.body);
-    let first = begun.load(Ordering::Relaxed);
+    let first = sent_before_first.load(Ordering::Relaxed);
     assert!(first > 0 && first < GIB / 2, "the first byte arrived after {first} bytes were sent");
-    eprintln!("upload: {} bytes more at its peak", peak - before);
-    assert!(peak - before < limit, "upload: memory grew by {} bytes", peak - before);
+    assert!(peak - before < MAX_GROWTH, "memory grew by {} bytes", peak - before);
 }
 
-#[tokio::test]
-async fn a_web_socket_passes_through_and_ends_with_its_session() {
+/// An upstream that sends every text message of a WebSocket back.
+async fn echo() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("an address");
     tokio::spawn(async move {
@@ -330,72 +357,120 @@ async fn a_web_socket_passes_through_and_ends_with_its_session() {
             });
         }
     });
-    let app = app().settings(&settings(address)).start();
-    let (account, other) = (register(&app).await, register(&app).await);
-    let open = |access: String| {
-        let url = format!("ws://{}/api/v1/projects/socket", app.address());
-        async move {
-            let mut request = url.into_client_request().expect("a request");
-            request.headers_mut().insert("authorization", format!("Bearer {access}").parse().expect("a value"));
-            tokio_tungstenite::connect_async(request).await
-        }
-    };
-    assert!(open("nonsense".to_owned()).await.is_err(), "a bad token must not open a tunnel");
-    let (mut socket, _) = open(account.access.clone()).await.expect("the tunnel opens");
-    let (mut others, _) = open(other.access.clone()).await.expect("the tunnel opens");
-    for text in ["hello", "again"] {
-        socket.send(Message::text(text)).await.expect("it is open");
-        assert_eq!(socket.next().await.expect("an echo").expect("whole"), Message::text(text));
-    }
-    // A refresh leaves streams open; the end of the session closes them, and nobody else's.
+    address
+}
+
+type Socket = tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>;
+
+async fn open_socket(app: &TestApp, access: &str) -> Result<Socket, tokio_tungstenite::tungstenite::Error> {
+    let url = format!("ws://{}/api/v1/projects/socket", app.address());
+    let mut request = url.into_client_request().expect("a request");
+    request.headers_mut().insert("authorization", format!("Bearer {access}").parse().expect("a value"));
+    tokio_tungstenite::connect_async(request).await.map(|(socket, _)| socket)
+}
+
+async fn assert_echo(socket: &mut Socket, text: &str) {
+    socket.send(Message::text(text)).await.expect("the socket is open");
+    assert_eq!(socket.next().await.expect("an echo").expect("whole"), Message::text(text));
+}
+
+#[tokio::test]
+async fn a_web_socket_needs_a_valid_token() {
+    let app = app().settings(&settings(echo().await)).start();
+    assert!(open_socket(&app, "nonsense").await.is_err());
+}
+
+#[tokio::test]
+async fn a_web_socket_stays_open_across_a_refresh() {
+    let app = app().settings(&settings(echo().await)).start();
+    let account = register(&app).await;
+    let mut socket = open_socket(&app, &account.access).await.expect("the tunnel opens");
+    assert_echo(&mut socket, "hello").await;
     let refreshed = post(&app, "/api/v1/auth/refresh", &json!({ "refreshToken": account.refresh })).await;
     assert_eq!(refreshed.status, 200);
-    socket.send(Message::text("still here")).await.expect("it is open");
-    assert_eq!(socket.next().await.expect("an echo").expect("whole"), Message::text("still here"));
+    assert_echo(&mut socket, "still here").await;
+}
+
+#[tokio::test]
+async fn the_end_of_a_session_closes_its_own_web_sockets_only() {
+    let app = app().settings(&settings(echo().await)).start();
+    let (account, other) = (register(&app).await, register(&app).await);
+    let mut socket = open_socket(&app, &account.access).await.expect("the tunnel opens");
+    let mut others = open_socket(&app, &other.access).await.expect("the tunnel opens");
+    assert_echo(&mut socket, "hello").await;
     assert_eq!(call(&app, Method::POST, "/api/v1/auth/logout", &account.access, None).await.status, 200);
     let end = tokio::time::timeout(Duration::from_secs(5), socket.next()).await.expect("the tunnel closes at logout");
     assert!(!matches!(end, Some(Ok(Message::Text(_)))), "{end:?}");
-    others.send(Message::text("mine")).await.expect("it is open");
-    assert_eq!(others.next().await.expect("an echo").expect("whole"), Message::text("mine"));
+    assert_echo(&mut others, "mine").await;
+}
+
+/// An upstream whose every response is one text.
+async fn text_upstream(text: &'static str) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let service =
+                    service_fn(move |_| async move { Ok::<_, Infallible>(Response::new(full(text.as_bytes()))) });
+                let _ =
+                    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            });
+        }
+    });
+    address
+}
+
+/// A gateway with an upstream for each of three versions: `v1` is deprecated, `v2` current, `v3` past its sunset.
+async fn gateway_with_versions() -> TestApp {
+    let (one, two) = (text_upstream("one").await, text_upstream("two").await);
+    let settings = format!(
+        r#"
+[versions.v1]
+released_at = "2025-01-01T00:00:00Z"
+deprecated_at = "2026-01-01T00:00:00Z"
+successor = "v2"
+
+[versions.v2]
+documentation = "https://docs.example.com/v2"
+
+[versions.v3]
+sunset_at = "2020-01-01T00:00:00Z"
+
+[upstreams.one]
+targets = ["http://{one}"]
+
+[upstreams.two]
+targets = ["http://{two}"]
+
+[[routes]]
+path = "/api/v1/p"
+upstream = "one"
+auth = "none"
+
+[[routes]]
+path = "/api/v2/p"
+upstream = "two"
+auth = "none"
+
+[[routes]]
+path = "/api/v3/p"
+upstream = "two"
+auth = "none"
+"#
+    );
+    app().settings(&settings).start()
+}
+
+async fn get_version(app: &TestApp, path: &str, version: Option<(&str, &str)>) -> Answer {
+    let request = client().get(app.url(path));
+    send(version.into_iter().fold(request, |request, (name, value)| request.header(name, value))).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_version_of_the_api_may_have_a_service_of_its_own() {
-    let text = |name: &'static str| async move {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("an address");
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(async move {
-                    let service =
-                        service_fn(move |_| async move { Ok::<_, Infallible>(Response::new(full(name.as_bytes()))) });
-                    let _ = hyper::server::conn::http1::Builder::new()
-                        .serve_connection(TokioIo::new(stream), service)
-                        .await;
-                });
-            }
-        });
-        address
-    };
-    let (one, two) = (text("one").await, text("two").await);
-    let settings = format!(
-        "[versions.v1]\nreleased_at = \"2025-01-01T00:00:00Z\"\ndeprecated_at = \"2026-01-01T00:00:00Z\"\nsuccessor = \"v2\"\n\
-         [versions.v2]\ndocumentation = \"https://docs.example.com/v2\"\n\
-         [versions.v3]\nsunset_at = \"2020-01-01T00:00:00Z\"\n\
-         [upstreams.one]\ntargets = [\"http://{one}\"]\n[upstreams.two]\ntargets = [\"http://{two}\"]\n\
-         [[routes]]\npath = \"/api/v1/p\"\nupstream = \"one\"\nauth = \"none\"\n\
-         [[routes]]\npath = \"/api/v2/p\"\nupstream = \"two\"\nauth = \"none\"\n\
-         [[routes]]\npath = \"/api/v3/p\"\nupstream = \"two\"\nauth = \"none\"\n"
-    );
-    let app = app().settings(&settings).start();
-    let asked = async |path: &str, version: Option<(&str, &str)>| {
-        let mut request = client().get(app.url(path));
-        if let Some((name, value)) = version {
-            request = request.header(name, value);
-        }
-        send(request).await
-    };
-    for (path, version, name) in [
+async fn each_version_of_the_api_may_have_its_own_upstream() {
+    let app = gateway_with_versions().await;
+    for (path, version, upstream) in [
         ("/api/v1/p", None, "one"),
         ("/api/p", None, "one"),
         ("/api/v2/p", None, "two"),
@@ -404,27 +479,46 @@ async fn each_version_of_the_api_may_have_a_service_of_its_own() {
         ("/api/p?api_version=v2", None, "two"),
         ("/api/v1/p", Some(("accept-version", "v2")), "one"),
     ] {
-        let answer = asked(path, version).await;
-        assert_eq!((answer.status, answer.body.as_str()), (200, Some(name)), "{path} {version:?}");
+        let answer = get_version(&app, path, version).await;
+        assert_eq!((answer.status, answer.body.as_str()), (200, Some(upstream)), "{path} {version:?}");
     }
-    let old = asked("/api/p", None).await;
-    assert!(old.header("deprecation").starts_with('@') && old.header("link").contains("/api/v2"), "{:?}", old.headers);
-    assert_eq!(asked("/api/v3/p", None).await.status, 410);
-    for (path, status) in [("/api/v0/p", 400), ("/api/v999/p", 404), ("/api/V1/p", 400), ("/api/v1/../v2/p", 200)] {
-        // A URL library would resolve the dots before it sends them.
-        let answer =
-            crate::client::raw(&app, format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").as_bytes());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deprecated_version_names_its_successor() {
+    let answer = get_version(&gateway_with_versions().await, "/api/p", None).await;
+    assert!(answer.header("deprecation").starts_with('@'), "{:?}", answer.headers);
+    assert!(answer.header("link").contains("/api/v2"), "{:?}", answer.headers);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_version_in_a_path_is_valid_served_and_in_force() {
+    let app = gateway_with_versions().await;
+    for (path, status) in
+        [("/api/v3/p", 410), ("/api/v0/p", 400), ("/api/v999/p", 404), ("/api/V1/p", 400), ("/api/v1/../v2/p", 200)]
+    {
+        let answer = get_raw(&app, path, "");
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{path}: {answer}");
     }
-    for bad in ["v0", "1", "V1", "../", "v1000", "v01"] {
-        let answer = asked("/api/p", Some(("accept-version", bad))).await;
-        assert_eq!((answer.status, answer.error()), (400, "Invalid API version"), "{bad}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_invalid_or_unsupported_version_is_refused() {
+    let app = gateway_with_versions().await;
+    for invalid in ["v0", "1", "V1", "../", "v1000", "v01"] {
+        let answer = get_version(&app, "/api/p", Some(("accept-version", invalid))).await;
+        assert_eq!((answer.status, answer.error()), (400, "Invalid API version"), "{invalid}");
     }
-    let unknown = asked("/api/p", Some(("accept-version", "v999"))).await;
-    assert_eq!((unknown.status, unknown.error()), (400, "Unsupported API version"));
-    assert_eq!(unknown.body["details"]["supportedVersions"], serde_json::json!(["v1", "v2"]));
-    let document = get(&app, "/api/versions").await.body["data"]["details"].clone();
-    assert_eq!(document["v1"]["releaseDate"], "2025-01-01T00:00:00.000Z");
-    assert_eq!(document["v2"]["documentation"], "https://docs.example.com/v2");
-    assert_eq!(document["v3"]["status"], "sunset");
+    let answer = get_version(&app, "/api/p", Some(("accept-version", "v999"))).await;
+    assert_eq!((answer.status, answer.error()), (400, "Unsupported API version"));
+    assert_eq!(answer.body["details"]["supportedVersions"], json!(["v1", "v2"]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_versions_document_describes_the_settings() {
+    let app = gateway_with_versions().await;
+    let details = get(&app, "/api/versions").await.body["data"]["details"].clone();
+    assert_eq!(details["v1"]["releaseDate"], "2025-01-01T00:00:00.000Z");
+    assert_eq!(details["v2"]["documentation"], "https://docs.example.com/v2");
+    assert_eq!(details["v3"]["status"], "sunset");
 }
