@@ -41,7 +41,7 @@ impl Call {
     /// Reads the body to its end and keeps it, so that it can be read again.
     pub(crate) async fn gather(&mut self) -> Result<Bytes, ApiError> {
         let bytes = std::mem::take(&mut self.body).collect().await?.to_bytes();
-        self.body = InboundBody::gathered(bytes.clone());
+        self.body = InboundBody::from_bytes(bytes.clone());
         Ok(bytes)
     }
 

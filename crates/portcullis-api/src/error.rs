@@ -122,11 +122,6 @@ impl ApiError {
     /// Writes the response, in the envelope or as a problem document (RFC 9457).
     pub fn into_response(self, context: ErrorContext<'_>, clock: &Clock) -> Response<ReplyBody> {
         let Self { kind, message, details, headers } = self;
-        if kind.status == StatusCode::NO_CONTENT {
-            let mut response = Response::new(Full::default());
-            *response.status_mut() = kind.status;
-            return response;
-        }
         let status = kind.status.as_u16();
         let (content_type, body) = if context.prefers_problem {
             let problem = Problem {

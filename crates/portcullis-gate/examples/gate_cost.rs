@@ -1,12 +1,10 @@
-//! What the gate costs: a request with a remembered token, a known session and
-//! two limits, through `pass` and `finish`, without the HTTP around them. The
-//! median, so that a busy machine takes nothing for the gate's that is not.
+//! The cost of the gate: a request with a remembered token, a cached session and two limits, through `pass` and
+//! `finish`, without the HTTP around them. It prints the median, so that a busy machine distorts it little.
 //!
 //! `cargo run --release -p portcullis-gate --example gate_cost [requests [case [routes]]]`; the cases are those of
-//! [`Case`], of which each asks for one phase's work more than the one before. `bench/phases.py` counts instructions
-//! by them. With `swap` for a case it measures how long it takes to build and to put in force a table of that many
-//! routes.
-#![expect(clippy::print_stdout, reason = "a measurement for people and for bench/")]
+//! [`Case`], each of which adds the work of one phase to the one before. `bench/phases.py` counts instructions by them.
+//! The case `swap` measures how long it takes to build a table of that many routes and to put it in force.
+#![expect(clippy::print_stdout, reason = "a measurement for developers and for bench/")]
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -21,8 +19,8 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use portcullis_gate::{
-    Cors, CsrfConfig, CsrfMode, CsrfTokens, Destination, EndpointId, Gate, GateConfig, GateParts, Limits, LimitsConfig,
-    Passage, RouteSpec, RouteTable, Versions,
+    AllowedOrigins, CsrfConfig, CsrfMode, CsrfTokens, Destination, EndpointId, Gate, GateConfig, GateOutcome,
+    GateParts, Limits, LimitsConfig, RouteSpec, RouteTable, Verdict, Versions,
 };
 use portcullis_model::policy::{AuthRequirement, Environment, Methods, RoutePolicy};
 use portcullis_model::{
@@ -35,7 +33,7 @@ use tokio::net::{TcpListener, TcpStream};
 /// As long as an Ed25519 access token with the contract's claims.
 const TOKEN_BYTES: usize = 620;
 
-/// What each request cost.
+/// The time that each request took.
 type Spent = Arc<Mutex<Vec<Duration>>>;
 
 /// Accepts any token, for the one session there is.
@@ -66,18 +64,18 @@ impl SessionSource for Known {
     }
 }
 
-/// What a request asks of the gate.
+/// The work that a request causes in the gate.
 #[derive(Clone, Copy, PartialEq, PartialOrd)]
 enum Case {
-    /// No gate at all: the HTTP around it.
+    /// No gate: only the HTTP around it.
     Http,
-    /// A route that asks for nothing.
+    /// A route that requires nothing.
     Open,
     /// A limit by address.
     AddressLimit,
     /// A bearer token, its session, a role.
     Token,
-    /// A limit by caller: what is measured unless a case is named.
+    /// A limit by caller. This is the default case.
     CallerLimit,
     /// An origin that is allowed.
     Cors,
@@ -169,7 +167,7 @@ fn gate(case: Case, routes: usize) -> Gate {
     Gate::new(GateParts { tokens: known(), sessions: known(), shared_limits: None, clock, random, metrics }, config)
 }
 
-/// As many routes as are asked for, of which one is asked for.
+/// Makes a configuration with so many routes, one of which is requested.
 fn config(case: Case, routes: usize, metrics: &Metrics) -> GateConfig {
     let rate = Rate::parse("1000000000/1m").expect("a rate").expect("on");
     let limits = if case >= Case::CallerLimit { vec![Limit::new("route", rate, LimitBy::Caller)] } else { Vec::new() };
@@ -191,8 +189,8 @@ fn config(case: Case, routes: usize, metrics: &Metrics) -> GateConfig {
     GateConfig {
         routes: RouteTable::build(table, metrics).expect("no collision"),
         versions: Versions::new(Vec::new()),
-        cors: Cors::new(origins),
-        headers: portcullis_gate::SecurityHeaders::default(),
+        allowed_origins: AllowedOrigins::new(origins),
+        security_headers: portcullis_gate::SecurityHeaders::default(),
         csrf: CsrfConfig { tokens: CsrfTokens::new(&SecretString::new(SECRET).into()), mode: CsrfMode::Always },
         limits: Limits::new(LimitsConfig { api, ..LimitsConfig::default() }),
         body_timeout: Duration::from_secs(30),
@@ -213,7 +211,7 @@ async fn serve(listener: TcpListener, gate: Arc<Gate>, spent: Spent, case: Case)
                 service_fn(
                     |request| async move { Ok::<_, Infallible>(answer(gate, spent, peer, request, case).await) },
                 );
-            // The client goes away when it has what it wants.
+            // The client closes the connection when it has sent all requests.
             let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
         });
     }
@@ -230,9 +228,9 @@ async fn answer(
         return Response::new(Empty::new());
     }
     let begun = Instant::now();
-    let Passage { context, verdict } = gate.pass(peer, request).await;
+    let GateOutcome { context, verdict } = gate.pass(peer, request).await;
     let passed = begun.elapsed();
-    assert!(verdict.is_ok(), "the measured request is one that is let through");
+    assert!(matches!(verdict, Verdict::Permitted(_)), "the measured request is one that is permitted");
     let mut response = Response::new(Empty::new());
     let begun = Instant::now();
     gate.finish(context, &mut response);

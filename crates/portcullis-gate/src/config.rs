@@ -1,61 +1,62 @@
-//! Everything the gate decides by, as one value that is swapped whole.
+//! The gate's configuration: one value, which is swapped as a whole.
 
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use portcullis_model::Limit;
 use portcullis_model::policy::Environment;
 
-use crate::cors::Cors;
-use crate::csrf::CsrfTokens;
-use crate::limits::Limits;
-use crate::origin::Origin;
-use crate::route_table::RouteTable;
-use crate::security_headers::SecurityHeaders;
-use crate::versions::Versions;
+use crate::csrf::config::CsrfConfig;
+use crate::limits::inspection::PlacedRule;
+use crate::limits::rules::Limits;
+use crate::request::origin::{AllowedOrigins, Origin};
+use crate::response::security_headers::SecurityHeaders;
+use crate::routes::table::RouteTable;
+use crate::routes::versions::Versions;
 
-/// One configuration of the gate. A request is judged by one of them from
-/// beginning to end, also when it is swapped meanwhile.
+/// One configuration of the gate. A request is decided by one configuration from beginning to end, even when it is
+/// swapped meanwhile.
 pub struct GateConfig {
-    /// Built-in endpoints and proxied routes.
+    /// The built-in endpoints and the proxied routes.
     pub routes: RouteTable,
-    /// The API versions served.
+    /// The API versions that are served.
     pub versions: Versions,
-    /// Origins that may read answers.
-    pub cors: Cors,
-    /// What tells browsers to be careful.
-    pub headers: SecurityHeaders,
+    /// The origins whose pages may read responses.
+    pub allowed_origins: AllowedOrigins,
+    /// The security headers of responses.
+    pub security_headers: SecurityHeaders,
     /// The CSRF rules.
     pub csrf: CsrfConfig,
-    /// The limits that hold everywhere.
+    /// The rate limits for all routes.
     pub limits: Limits,
-    /// How long a client may pause within a body.
+    /// How long a client may pause within a body (`server.body_timeout`).
     pub body_timeout: Duration,
-    /// Whose `X-Forwarded-*` count.
+    /// The networks of proxies whose `X-Forwarded-*` headers are believed (`server.trusted_proxies`).
     pub trusted_proxies: Vec<IpNet>,
-    /// Development, production or test.
+    /// The environment, which decides the names of cookies.
     pub environment: Environment,
-    /// `PUBLIC_URL`'s origin.
+    /// The origin of `PUBLIC_URL`.
     pub public_origin: Option<Origin>,
 }
 
-/// The CSRF rules.
-#[derive(Debug)]
-pub struct CsrfConfig {
-    /// Makes and checks tokens.
-    pub tokens: CsrfTokens,
-    /// Which requests need one.
-    pub mode: CsrfMode,
-}
+impl GateConfig {
+    /// Returns every limit in force, with the template of the route that it belongs to.
+    pub fn limits(&self) -> Vec<(Option<Arc<str>>, &Limit)> {
+        self.rate_limit_rules().into_iter().map(|(route, rule)| (route, &rule.limit)).collect()
+    }
 
-/// Which unsafe requests need a token.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum CsrfMode {
-    /// All.
-    #[default]
-    Always,
-    /// Those that carry the session cookie.
-    Cookie,
-    /// All; but whoever has none is written down and let through, to find out what enforcing would break.
-    Report,
+    pub(crate) fn rate_limit_rules(&self) -> Vec<PlacedRule<'_>> {
+        let of_routes = self.routes.routes().flat_map(|route| {
+            let rules = route.limits.all();
+            rules.map(|rule| (Some(Arc::clone(&route.template)), rule))
+        });
+        self.limits.all().map(|rule| (None, rule)).chain(of_routes).collect()
+    }
+
+    /// Whether an address in canonical form is one of the trusted proxies.
+    pub(crate) fn is_trusted_proxy(&self, address: IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|net| net.contains(&address))
+    }
 }

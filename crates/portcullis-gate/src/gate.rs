@@ -1,99 +1,81 @@
-//! The gate itself: what it is made of, what it decides by, and what it is asked beside requests.
+//! The gate: what it consists of, and what it is asked.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use http::header::{HeaderMap, HeaderName};
-use http::{Method, Request, Version};
+use http::header::HeaderName;
+use http::request::Parts;
+use http::{Method, Request, Response, Version};
 use hyper::body::Incoming;
 use portcullis_model::policy::Environment;
 use portcullis_model::{AccessTokenVerifier, Clock, Random, SessionSource, SharedLimits, Timestamp};
 use portcullis_telemetry::Metrics;
 
-use crate::body::InboundBody;
-use crate::client_address::{self, Origination};
 use crate::config::GateConfig;
-use crate::context::Context;
-use crate::cookies::CookieName;
-use crate::credential::Classifier;
-use crate::csrf_check::pre_session;
-use crate::head_fault::HeadFault;
-use crate::limits::Limiter;
-use crate::permit::Permit;
-use crate::phase::{Nobody, Phase};
-use crate::phases::Head;
-use crate::refusal::Refusal;
-use crate::refusals::{RefusalRecord, Refusals, shortened};
-use crate::request_id::{RequestIds, TraceContext};
-use crate::streams::LiveStreams;
+use crate::credential::classifier::Classifier;
+use crate::csrf::tokens::IssuedCsrf;
+use crate::decision::context::RequestContext;
+use crate::decision::dry_run::{DryRun, DryRunEffects, Explanation};
+use crate::decision::effects::LiveEffects;
+use crate::decision::permit::Permit;
+use crate::decision::phase::Phase;
+use crate::decision::phases::{Services, decide};
+use crate::decision::refusal::Refusal;
+use crate::decision::refusal_log::{RefusalLog, RefusalRecord, shortened};
+use crate::decision::verdict::{Decision, GateOutcome, Verdict};
+use crate::limits::inspection::{self, RateLimitReset, RateLimitUsage};
+use crate::limits::key::RateLimitKey;
+use crate::limits::limiter::Limiter;
+use crate::live_streams::LiveStreams;
+use crate::request::cookies::CookieName;
+use crate::request::head::RequestHead;
+use crate::request::head_fault::HeadFault;
+use crate::request::request_id::RequestIds;
+use crate::request::trace_context::TraceContext;
+use crate::request::untrusted_forwarder::UntrustedForwarder;
 
-// As a constant, because a name given as text is parsed at every look-up.
+// A constant, because a name given as text is parsed at every look-up.
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// Decides on every request.
+/// The gate that every request passes.
 pub struct Gate {
-    pub(crate) config: ArcSwap<GateConfig>,
-    pub(crate) classifier: Classifier,
-    pub(crate) sessions: Arc<dyn SessionSource>,
-    pub(crate) limiter: Limiter,
-    pub(crate) ids: RequestIds,
-    pub(crate) clock: Clock,
-    pub(crate) metrics: Metrics,
+    config: ArcSwap<GateConfig>,
+    classifier: Classifier,
+    sessions: Arc<dyn SessionSource>,
+    limiter: Limiter,
+    ids: RequestIds,
+    clock: Clock,
+    metrics: Metrics,
     streams: Arc<LiveStreams>,
-    refusals: Refusals,
-    /// The first peer that sent `X-Forwarded-For` without being trusted.
-    forwarder: OnceLock<IpAddr>,
+    refusals: RefusalLog,
+    forwarder: UntrustedForwarder,
     random: Random,
 }
 
-/// What a gate is made of.
+/// The services that a gate is made of.
 pub struct GateParts {
     /// Verifies access tokens.
     pub tokens: Arc<dyn AccessTokenVerifier>,
-    /// Looks sessions up.
+    /// Looks up sessions and API keys.
     pub sessions: Arc<dyn SessionSource>,
-    /// Where replicas count limits together; `None` when each counts for itself.
+    /// Counts rate limits for all replicas together; `None` when each replica counts for itself.
     pub shared_limits: Option<Arc<dyn SharedLimits>>,
     /// The clock of limits and lifetimes.
     pub clock: Clock,
-    /// For CSRF tokens and request ids.
+    /// The source of request ids and CSRF tokens.
     pub random: Random,
-    /// Counts refusals.
+    /// Counts requests and refusals.
     pub metrics: Metrics,
 }
 
-/// A request that went through the gate, permitted or not.
-pub struct Passage {
-    /// What [`Gate::finish`] needs for the answer, whoever gives it.
-    pub context: Context,
-    /// The permit, or why there is none.
-    pub verdict: Result<(Permit, Request<InboundBody>), Refusal>,
-}
-
-fn forwarder_warning(peer: IpAddr) -> String {
-    format!(
-        "{peer} sends X-Forwarded-For and is not trusted, so its clients all count as {peer}: if it is your proxy, add \
-         it to server.trusted_proxies"
-    )
-}
-
-/// A method that no client can send: it is counted as `_OTHER`.
-fn not_a_method() -> Method {
+/// A method that no client can send. Metrics count it as `_OTHER`.
+fn unknown_method() -> Method {
     Method::from_bytes(b"MALFORMED").expect("a token")
 }
 
-/// A new CSRF token, and the pre-session that goes with it if there was none.
-#[derive(Debug)]
-pub struct IssuedCsrf {
-    /// The token, for the page and for the cookie.
-    pub token: String,
-    /// The pre-session cookie to set.
-    pub new_pre_session: Option<String>,
-}
-
 impl Gate {
-    /// A gate that decides by `config` until it is swapped.
+    /// Makes a gate that decides by `config` until it is swapped.
     pub fn new(parts: GateParts, config: GateConfig) -> Self {
         let GateParts { tokens, sessions, shared_limits, clock, random, metrics } = parts;
         Self {
@@ -102,8 +84,8 @@ impl Gate {
             sessions,
             limiter: Limiter::new(clock.clone(), shared_limits),
             streams: LiveStreams::new(),
-            refusals: Refusals::default(),
-            forwarder: OnceLock::new(),
+            refusals: RefusalLog::default(),
+            forwarder: UntrustedForwarder::default(),
             ids: RequestIds::new(&random),
             clock,
             random,
@@ -111,45 +93,33 @@ impl Gate {
         }
     }
 
-    /// Decides by another configuration from the next request on.
-    pub fn swap(&self, config: GateConfig) {
-        self.config.store(Arc::new(config));
-    }
-
-    /// The configuration in force.
-    pub fn config(&self) -> Arc<GateConfig> {
-        self.config.load_full()
-    }
-
-    /// The registry of live streams.
-    pub fn streams(&self) -> &Arc<LiveStreams> {
-        &self.streams
-    }
-
-    /// Takes a request through all phases. Awaits nothing when its session is
-    /// known here, `_csrf` does not stand in its body and limits are counted here.
-    pub async fn pass(&self, peer: SocketAddr, request: Request<Incoming>) -> Passage {
+    /// Takes a request through all phases.
+    ///
+    /// It awaits nothing when the session is in the session cache, the CSRF token is not in the body, and this process
+    /// counts the limits itself.
+    pub async fn pass(&self, peer: SocketAddr, request: Request<Incoming>) -> GateOutcome {
         let (parts, body) = request.into_parts();
-        let config = self.config.load_full();
-        let mut context = Context::new(self.ids.next(), &parts, config);
-        let head = Head {
+        let mut context = RequestContext::new(self.ids.next(), &parts, self.config.load_full());
+        let head = RequestHead {
             peer: peer.ip(),
             method: &parts.method,
             uri: &parts.uri,
             headers: &parts.headers,
-            bad: parts.extensions.get::<HeadFault>().copied(),
+            fault: parts.extensions.get::<HeadFault>().copied(),
             needs_host: parts.version >= Version::HTTP_11,
         };
-        let mut watch = Nobody { phase: Phase::Identify };
-        let judged = self.judge(&mut context, &head, Some(body), None, &mut watch).await;
-        if context.flight.is_none() {
-            context.flight = Some(context.config.routes.unmatched().begin(&parts.method));
+        let (metrics, forwarder) = (&self.metrics, &self.forwarder);
+        let mut effects = LiveEffects { metrics, forwarder, phase: Phase::Identify };
+        let decided = decide(self.services(), &mut context, &head, Some(body), None, &mut effects).await;
+        if context.in_flight.is_none() {
+            context.in_flight = Some(context.config.routes.unmatched().begin(&parts.method));
         }
-        let judged = match judged {
-            Ok(judged) => judged,
+        let admission = match decided {
+            Ok(Decision::Permitted(admission)) => admission,
+            Ok(Decision::Preflight) => return GateOutcome { context, verdict: Verdict::Preflight },
             Err(refusal) => {
-                self.note_refusal(&refusal, watch.phase, &context, &parts, peer.ip());
-                return Passage { context, verdict: Err(refusal) };
+                self.record_refusal(&refusal, effects.phase, &context, &parts, peer.ip());
+                return GateOutcome { context, verdict: Verdict::Refused(refusal) };
             }
         };
         let permit = Permit {
@@ -159,66 +129,71 @@ impl Gate {
                 context.request_id,
                 self.ids.span(),
             ),
-            query: judged.query,
-            parameters: judged.parameters,
-            path: judged.path,
-            from: judged.from,
-            cookies: judged.cookies,
-            credential: judged.credential,
-            csrf_session: judged.csrf_session,
-            route: judged.route,
+            query: admission.query,
+            parameters: admission.parameters,
+            path: admission.path,
+            source: admission.source,
+            cookies: admission.cookies,
+            credential: admission.credential,
+            csrf_session: admission.csrf_session,
+            route: admission.route,
             config: Arc::clone(&context.config),
         };
-        Passage { verdict: Ok((permit, Request::from_parts(parts, judged.body))), context }
+        let request = Request::from_parts(parts, admission.body);
+        GateOutcome { context, verdict: Verdict::Permitted((permit, request)) }
     }
 
-    /// What is known of something that was no request: for an answer to it, which [`finish`](Self::finish) completes
-    /// and counts under no route and no method.
-    pub fn no_request(&self) -> Context {
+    /// Takes a request through all phases without serving it or counting it.
+    pub async fn explain(&self, request: &DryRun) -> Explanation {
+        let mut context = RequestContext::of_target(self.ids.next(), request.uri.clone(), self.config());
+        let head = RequestHead {
+            peer: request.peer,
+            method: &request.method,
+            uri: &request.uri,
+            headers: &request.headers,
+            fault: None,
+            needs_host: false,
+        };
+        let mut effects = DryRunEffects::default();
+        let stand_in = request.caller.stand_in();
+        let decided = decide(self.services(), &mut context, &head, None, stand_in, &mut effects).await;
+        Explanation {
+            route: effects.route,
+            version: context.version_name().map(str::to_owned),
+            steps: effects.steps,
+            verdict: match decided {
+                Ok(Decision::Permitted(_)) => Verdict::Permitted(()),
+                Ok(Decision::Preflight) => Verdict::Preflight,
+                Err(refusal) => Verdict::Refused(refusal),
+            },
+        }
+    }
+
+    fn services(&self) -> Services<'_> {
+        let (classifier, sessions) = (&self.classifier, &*self.sessions);
+        Services { classifier, sessions, limiter: &self.limiter, clock: &self.clock }
+    }
+
+    /// Returns the context of a response without a decision: to bytes that the HTTP parser could not read as a request,
+    /// or after a panic. Such a response goes through [`finish`](Self::finish), is counted without route and method, and
+    /// closes the connection.
+    pub fn unparsed_request(&self) -> RequestContext {
         let config = self.config.load_full();
-        let flight = config.routes.unmatched().begin(&not_a_method());
-        Context::no_request(self.ids.next(), flight, config)
+        let in_flight = config.routes.unmatched().begin(&unknown_method());
+        RequestContext::unparsed(self.ids.next(), in_flight, config)
     }
 
-    /// Whether an address is one of the trusted proxies.
-    pub fn trusts(&self, address: IpAddr) -> bool {
-        let (config, address) = (self.config.load(), address.to_canonical());
-        config.trusted_proxies.iter().any(|net| net.contains(&address))
+    /// Adds the gate's headers to a response and counts it. Every response passes here, refusals included.
+    pub fn finish<B>(&self, context: RequestContext, response: &mut Response<B>) {
+        context.finish(response);
     }
 
-    /// Says once that a peer forwards and is not trusted: behind a balancer that is nearly always a setting forgotten.
-    pub(crate) fn notice_forwarder(&self, from: &Origination, headers: &HeaderMap) {
-        if from.peer_trusted || self.forwarder.get().is_some() || !client_address::is_forwarded(headers) {
-            return;
-        }
-        if self.forwarder.set(from.peer).is_ok() {
-            tracing::warn!("{}", forwarder_warning(from.peer));
-        }
-    }
-
-    /// What an operator should know of this process's surroundings.
-    pub fn warnings(&self) -> Vec<String> {
-        let forwarder = self.forwarder.get().filter(|address| !self.trusts(**address));
-        forwarder.map(|address| forwarder_warning(*address)).into_iter().collect()
-    }
-
-    /// Counts a refusal and remembers it for a while. A preflight is none.
-    fn note_refusal(
-        &self,
-        refusal: &Refusal,
-        phase: Phase,
-        context: &Context,
-        parts: &http::request::Parts,
-        peer: IpAddr,
-    ) {
-        match refusal {
-            Refusal::Preflight => return,
-            Refusal::RateLimited { limit, .. } => self.metrics.rate_limited(limit),
-            _ => {
-                if let Some(reason) = refusal.csrf_reason() {
-                    self.metrics.csrf_refusal(reason);
-                }
-            }
+    /// Counts a refusal and keeps it in the refusal log.
+    fn record_refusal(&self, refusal: &Refusal, phase: Phase, context: &RequestContext, parts: &Parts, peer: IpAddr) {
+        if let Refusal::RateLimited { limit, .. } = refusal {
+            self.metrics.rate_limited(limit);
+        } else if let Some(reason) = refusal.csrf_reason() {
+            self.metrics.csrf_refusal(reason);
         }
         self.refusals.add(RefusalRecord {
             request_id: context.request_id,
@@ -233,41 +208,68 @@ impl Gate {
         });
     }
 
-    /// The latest refusals of this process, the newest first.
+    /// Returns the latest refusals of this process, the newest first.
     pub fn latest_refusals(&self, most: usize) -> Vec<RefusalRecord> {
         self.refusals.latest(most)
     }
 
-    /// Why a request was turned away, while that is remembered.
+    /// Returns the refusal of a request, while the refusal log of this process holds it.
     pub fn refusal_of(&self, request_id: &str) -> Option<RefusalRecord> {
         self.refusals.find(request_id)
     }
 
-    /// The token for the request's session or pre-session: the one it carries
-    /// while that is valid, because tabs share one cookie jar.
-    pub fn issue_csrf(&self, permit: &Permit) -> IssuedCsrf {
-        let tokens = &permit.config.csrf.tokens;
-        let known = permit.csrf_session.as_deref().or_else(|| pre_session(&permit.cookies));
-        let Some(identifier) = known else {
-            let pre = self.random.hex::<32>();
-            return IssuedCsrf { token: tokens.issue(&pre, &self.random), new_pre_session: Some(pre) };
-        };
-        let carried = permit.cookies.csrf.value().filter(|token| tokens.verify(identifier, token));
-        let token = carried.map_or_else(|| tokens.issue(identifier, &self.random), str::to_owned);
-        IssuedCsrf { token, new_pre_session: None }
+    /// Returns how much of each limit has been used under a key, without the limits that have not. Nothing is counted.
+    pub async fn rate_limit_usage(&self, key: RateLimitKey) -> Vec<RateLimitUsage> {
+        inspection::usage(&self.limiter, &self.config().rate_limit_rules(), key).await
     }
 
-    /// A cookie's name in this environment.
+    /// Resets what has been counted under a key: by every limit, or by those of one name.
+    pub async fn reset_rate_limits(&self, key: RateLimitKey, name: Option<&str>) -> RateLimitReset {
+        inspection::reset(&self.limiter, &self.config().rate_limit_rules(), key, name).await
+    }
+
+    /// Returns the CSRF token for the request's session or pre-session: the one that the request carries while that is
+    /// valid, because tabs share one cookie jar.
+    pub fn issue_csrf(&self, permit: &Permit) -> IssuedCsrf {
+        permit.config.csrf.tokens.issue_to(permit.csrf_identifier(), permit.cookies.csrf.value(), &self.random)
+    }
+
+    /// Returns the registry of live streams.
+    pub fn streams(&self) -> &Arc<LiveStreams> {
+        &self.streams
+    }
+
+    /// Decides by another configuration, from the next request on.
+    pub fn swap(&self, config: GateConfig) {
+        self.config.store(Arc::new(config));
+    }
+
+    /// Returns the configuration in force.
+    pub fn config(&self) -> Arc<GateConfig> {
+        self.config.load_full()
+    }
+
+    /// Whether an address is one of the trusted proxies.
+    pub fn is_trusted_proxy(&self, address: IpAddr) -> bool {
+        self.config.load().is_trusted_proxy(address.to_canonical())
+    }
+
+    /// Returns warnings for operators about the surroundings of this process.
+    pub fn warnings(&self) -> Vec<String> {
+        self.forwarder.warning(|address| self.is_trusted_proxy(address)).into_iter().collect()
+    }
+
+    /// Returns a cookie's name in the environment in force.
     pub fn cookie_name(&self, name: CookieName) -> &'static str {
         name.on_wire(self.config.load().environment)
     }
 
-    /// `GET /api/versions`.
+    /// Returns the data of `GET /api/versions`.
     pub fn versions_document(&self, now: Timestamp) -> serde_json::Value {
         self.config.load().versions.document(now)
     }
 
-    /// The environment in force.
+    /// Returns the environment in force.
     pub fn environment(&self) -> Environment {
         self.config.load().environment
     }

@@ -1,67 +1,52 @@
-//! The gate: one plain function of named phases that every request passes,
-//! whether it is for a built-in endpoint or for a service behind the gateway.
+//! The gate that every request passes, whether it is for a built-in endpoint or for a service behind the gateway.
 //!
-//! It answers with a [`Refusal`] or with a [`Permit`]; destinations take a
-//! permit, and only this crate makes one. It knows neither SQL nor how a token
-//! is signed: it looks both up through the traits of `portcullis-model`.
+//! The phases stand in one plain function, `decision/phases.rs`, in the order in which a request passes them. They end
+//! in a [`Permit`], which only this crate makes and without which no destination accepts a request, in a preflight, or
+//! in a [`Refusal`]. The gate knows neither SQL nor how a token is signed: it looks up sessions and tokens through the
+//! traits of `portcullis-model`.
 
-mod arrivals;
-mod asked;
-mod authorise;
-mod body;
-mod careless;
-mod client_address;
+#![warn(missing_docs)]
+
 mod config;
-mod context;
-mod cookies;
-mod cors;
 mod credential;
 mod csrf;
-mod csrf_check;
-mod explain;
-mod finish;
+mod decision;
 mod gate;
-mod head_fault;
 mod limits;
-mod origin;
-mod path;
-mod permit;
-mod phase;
-mod phases;
-mod refusal;
-mod refusals;
-mod request_id;
-mod route_table;
-mod security_headers;
-mod standings;
-mod streams;
-mod subject;
-mod versions;
+mod live_streams;
+mod request;
+mod response;
+mod routes;
 
 #[cfg(test)]
 mod tests;
 
-pub use body::{BodyError, InboundBody};
-pub use client_address::Origination;
-pub use config::{CsrfConfig, CsrfMode, GateConfig};
-pub use context::Context;
-pub use cookies::CookieName;
-pub use cors::Cors;
-pub use credential::{Principal, Via};
-pub use csrf::CsrfTokens;
-pub use explain::{Explanation, Rehearsal, RehearsedCaller, Step};
-pub use gate::{Gate, GateParts, IssuedCsrf, Passage};
-pub use head_fault::HeadFault;
-pub use limits::{Limits, LimitsConfig};
-pub use origin::Origin;
-pub use path::{AmbiguousPath, normalise};
-pub use permit::Permit;
-pub use phase::Phase;
-pub use refusal::{CsrfReason, Malformation, Refusal};
-pub use refusals::RefusalRecord;
-pub use request_id::{RequestId, TraceContext};
-pub use route_table::{Destination, EndpointId, Route, RouteFault, RouteSpec, RouteTable};
-pub use security_headers::{SecurityHeaderOptions, SecurityHeaders};
-pub use standings::{LimitStanding, Whom};
-pub use streams::{LiveStreams, StreamGuard};
-pub use versions::{Version, Versions};
+pub use config::GateConfig;
+pub use credential::{CredentialKind, Principal};
+pub use csrf::check::CsrfReason;
+pub use csrf::config::{CsrfConfig, CsrfMode};
+pub use csrf::tokens::{CsrfTokens, IssuedCsrf};
+pub use decision::context::RequestContext;
+pub use decision::dry_run::{DryRun, DryRunCaller, Explanation, Step};
+pub use decision::permit::Permit;
+pub use decision::phase::Phase;
+pub use decision::refusal::{Malformation, Refusal};
+pub use decision::refusal_log::RefusalRecord;
+pub use decision::verdict::{GateOutcome, Verdict};
+pub use gate::{Gate, GateParts};
+pub use limits::inspection::{RateLimitReset, RateLimitUsage};
+pub use limits::key::RateLimitKey;
+pub use limits::rules::{Limits, LimitsConfig};
+pub use live_streams::{LiveStreams, StreamGuard};
+pub use request::body::{BodyError, InboundBody};
+pub use request::client_address::RequestSource;
+pub use request::cookies::CookieName;
+pub use request::head_fault::HeadFault;
+pub use request::origin::{AllowedOrigins, Origin};
+pub use request::path::{AmbiguousPath, normalise};
+pub use request::request_id::RequestId;
+pub use request::trace_context::TraceContext;
+pub use response::security_headers::{SecurityHeaderOptions, SecurityHeaders};
+pub use routes::route::{Destination, EndpointId, Route, RouteError, RouteSpec};
+pub use routes::table::RouteTable;
+pub use routes::versions::{Version, Versions};

@@ -1,7 +1,6 @@
-//! Tokens and sessions for the tests of this crate: the gate's two questions
-//! answered from memory, with the answers a test sets.
+//! Tokens and sessions for the unit tests of this crate: lookups from memory, with the results that a test sets.
 
-mod spellings;
+mod path_spellings;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -18,6 +17,7 @@ pub(crate) fn policy(auth: AuthRequirement) -> RoutePolicy {
     RoutePolicy::requiring(auth)
 }
 
+/// A session of a new user.
 pub(crate) fn session() -> SessionState {
     let (clock, random) = (Clock::system(), Random::system());
     SessionState {
@@ -39,6 +39,7 @@ pub(crate) fn session() -> SessionState {
     }
 }
 
+/// Verifies the tokens that were issued, and counts the verifications.
 #[derive(Default)]
 pub(crate) struct FakeTokens {
     known: Mutex<HashMap<String, VerifiedToken>>,
@@ -51,6 +52,7 @@ impl FakeTokens {
         Arc::default()
     }
 
+    /// `not_before` and `expires` are in Unix seconds.
     pub(crate) fn issue(&self, token: &str, session: &SessionState, not_before: i64, expires: i64) {
         let verified = VerifiedToken {
             session_id: session.id,
@@ -82,6 +84,7 @@ impl AccessTokenVerifier for FakeTokens {
     }
 }
 
+/// A session cache that holds the sessions that were put into it.
 #[derive(Default)]
 pub(crate) struct FakeSessions {
     live: Mutex<HashMap<SessionId, Arc<SessionState>>>,

@@ -80,7 +80,7 @@ pub(crate) fn for_upstream(
     forwarding: &Forwarding,
     authority: &HeaderValue,
 ) {
-    let (hands_over, believed) = (forwarding.forward_authorization, permit.origination().peer_trusted);
+    let (hands_over, believed) = (forwarding.forward_authorization, permit.source().peer_trusted);
     let reads_csrf = permit.route().policy.csrf != CsrfPolicy::Exempt;
     let left_out = |name: &str| {
         is_hop_by_hop(name)
@@ -183,7 +183,7 @@ fn add_cookies(head: &mut RequestHead, theirs: &HeaderMap) {
 
 /// `X-Forwarded-*`: appended to for a trusted peer, replaced for any other (contract §8).
 fn add_origination(head: &mut RequestHead, theirs: Option<&HeaderMap>, permit: &Permit) {
-    let from = permit.origination();
+    let from = permit.source();
     let chain = theirs.filter(|_| from.peer_trusted).into_iter().flat_map(|theirs| theirs.get_all(&FORWARDED_FOR));
     head.written("x-forwarded-for", |out| {
         for before in chain.filter_map(|value| value.to_str().ok()) {

@@ -1,6 +1,6 @@
 //! Routes that would receive the same requests.
 
-use portcullis_gate::{RouteFault, RouteSpec, RouteTable};
+use portcullis_gate::{RouteError, RouteSpec, RouteTable};
 use portcullis_model::policy::Methods;
 use portcullis_telemetry::{Metrics, MetricsOptions};
 
@@ -30,13 +30,13 @@ pub(crate) fn check(built_in: &[RouteSpec], routes: &[&Route], problems: &mut Pr
     }
 }
 
-fn describe(fault: &RouteFault, route: &Route, accepted: &[&Route]) -> Notice {
+fn describe(fault: &RouteError, route: &Route, accepted: &[&Route]) -> Notice {
     match fault {
-        RouteFault::Template { reason, .. } => {
+        RouteError::Template { reason, .. } => {
             Notice::new(&route.place, format!("{} is not a valid path of a route: {reason}", route.path))
                 .hint("write it as /api/v1/projects/{id} or /api/v1/projects/{*rest}")
         }
-        RouteFault::Collision { first, .. } => match other(first, route, accepted) {
+        RouteError::Collision { first, .. } => match other(first, route, accepted) {
             Some(other) => {
                 let with = match &other.place {
                     Place::File { line, .. } => format!("{} on line {line}", other.path),

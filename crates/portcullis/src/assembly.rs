@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use portcullis_api::{Lifecycle, Services, SharedStatus};
 use portcullis_gate::{
-    Cors, CsrfConfig, CsrfTokens, Gate, GateConfig, GateParts, Limits, RouteTable, SecurityHeaders, Versions,
+    AllowedOrigins, CsrfConfig, CsrfTokens, Gate, GateConfig, GateParts, Limits, RouteTable, SecurityHeaders, Versions,
 };
 use portcullis_identity::{DemoOptions, HashingOptions, Identity, IdentityOptions, IdentityParts};
 use portcullis_jobs::{HousekeepingOptions, Jobs, housekeeping};
@@ -257,8 +257,8 @@ pub(crate) fn gate_config(settings: &Settings, secrets: &Secrets, metrics: &Metr
     Ok(GateConfig {
         routes: RouteTable::build(specs, metrics)?,
         versions: Versions::new(settings.versions.clone()),
-        cors: Cors::new(settings.allowed_origins.clone()),
-        headers: SecurityHeaders::new(&settings.headers).expect("the settings hold valid header values"),
+        allowed_origins: AllowedOrigins::new(settings.allowed_origins.clone()),
+        security_headers: SecurityHeaders::new(&settings.headers).expect("the settings hold valid header values"),
         csrf: CsrfConfig { tokens: CsrfTokens::new(&secrets.csrf), mode: settings.csrf_mode },
         limits: Limits::new(settings.limits.clone()),
         body_timeout: settings.server.body_timeout,

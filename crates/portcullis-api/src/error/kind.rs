@@ -74,8 +74,6 @@ kinds! {
         "This version of the API is past its sunset.";
 
     // Limits and CSRF.
-    PREFLIGHT = NO_CONTENT, "", "cors.preflight",
-        "The gate answers a CORS preflight itself.";
     RATE_LIMITED = TOO_MANY_REQUESTS, "Too many requests", "rate.limited",
         "Too many requests in a short time. Retry-After says when to try again.";
     INVALID_CSRF_TOKEN = FORBIDDEN, "Invalid CSRF token", "csrf.invalid_token",

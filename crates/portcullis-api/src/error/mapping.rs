@@ -23,7 +23,6 @@ impl From<&'static Kind> for ApiError {
 impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
         let kind = match refusal {
-            Refusal::Preflight => Kind::PREFLIGHT,
             Refusal::Malformed(malformation) => return malformed(malformation),
             Refusal::UrlTooLong => Kind::URI_TOO_LONG,
             Refusal::HeadTooLarge => Kind::HEAD_TOO_LARGE,

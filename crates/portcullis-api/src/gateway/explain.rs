@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
-use portcullis_gate::{Explanation as Explained, Rehearsal, RehearsedCaller};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
+use portcullis_gate::{DryRun, DryRunCaller, Explanation as Explained, Verdict as Decided};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -66,7 +66,7 @@ impl Example for ExplanationData {
                 "code": "auth.token_required",
                 "message": "Sign in and send the access token.",
                 "phases": [
-                    { "phase": "authorise", "outcome": "refused", "notes": ["a good credential is needed; USER_VIEW"] },
+                    { "phase": "authorise", "outcome": "refused", "notes": ["a valid credential is needed; USER_VIEW"] },
                 ],
             },
         })
@@ -84,7 +84,7 @@ pub struct Explanation {
     destination: Option<String>,
     version: Option<String>,
     verdict: Verdict,
-    /// The status code of the refusal.
+    /// The status code of the refusal, or 204 for a preflight.
     status: Option<u16>,
     /// The code of the refusal.
     code: Option<&'static str>,
@@ -98,6 +98,8 @@ pub struct Explanation {
 #[schemars(inline)]
 enum Verdict {
     Permitted,
+    // A CORS preflight, which the gate answers itself. A doc comment would turn the schema into a `oneOf`.
+    Preflight,
     Refused,
 }
 
@@ -120,8 +122,13 @@ struct PhaseReport {
 
 impl Explanation {
     /// Writes down what the gate found about `question`. A refusal belongs to the last phase.
-    pub fn new(question: &Rehearsal, explained: &Explained) -> Self {
-        let refusal = explained.verdict.as_ref().err().map(|refusal| ApiError::from(refusal.clone()));
+    pub fn new(question: &DryRun, explained: &Explained) -> Self {
+        let (verdict, refusal) = match &explained.verdict {
+            Decided::Permitted(()) => (Verdict::Permitted, None),
+            Decided::Preflight => (Verdict::Preflight, None),
+            Decided::Refused(refusal) => (Verdict::Refused, Some(ApiError::from(refusal.clone()))),
+        };
+        let preflight_status = matches!(verdict, Verdict::Preflight).then_some(StatusCode::NO_CONTENT.as_u16());
         let last = explained.steps.len().saturating_sub(1);
         let phases = explained.steps.iter().enumerate().map(|(number, step)| {
             let refused = refusal.is_some() && number == last;
@@ -139,8 +146,8 @@ impl Explanation {
             route: route.map(|route| route.template.to_string()),
             destination: route.map(|route| route.destination.to_string()),
             version: explained.version.clone(),
-            verdict: if refusal.is_some() { Verdict::Refused } else { Verdict::Permitted },
-            status: refusal.as_ref().map(|error| error.status().as_u16()),
+            verdict,
+            status: refusal.as_ref().map(|error| error.status().as_u16()).or(preflight_status),
             code: refusal.as_ref().map(ApiError::code),
             message: refusal.as_ref().map(|error| error.message().to_owned()),
             phases: phases.collect(),
@@ -162,9 +169,9 @@ pub(crate) async fn explain(call: Call, Query(query): Query<ExplainQuery>) -> Re
     Ok(EXPLAIN.reply(&ExplanationData { explanation }).private())
 }
 
-async fn caller(call: &Call, user: &str) -> Result<RehearsedCaller, ApiError> {
+async fn caller(call: &Call, user: &str) -> Result<DryRunCaller, ApiError> {
     if user == NOBODY {
-        return Ok(RehearsedCaller::Nobody);
+        return Ok(DryRunCaller::Anonymous);
     }
     let session = call.services.identity.stand_in(user).await?;
     let session = session.ok_or_else(|| {
@@ -172,7 +179,7 @@ async fn caller(call: &Call, user: &str) -> Result<RehearsedCaller, ApiError> {
             "as must be the id or e-mail address of a user that may sign in, or {NOBODY}"
         )])
     })?;
-    Ok(RehearsedCaller::SignedIn(Arc::new(session)))
+    Ok(DryRunCaller::SignedIn(Arc::new(session)))
 }
 
 /// Parses a request as users write it: a method, a path or URL, and headers as `Name: value`. Its caller is whoever the
@@ -180,7 +187,7 @@ async fn caller(call: &Call, user: &str) -> Result<RehearsedCaller, ApiError> {
 ///
 /// # Errors
 /// One sentence for each problem.
-pub fn question(method: &str, url: &str, headers: &[String], peer: IpAddr) -> Result<Rehearsal, Vec<String>> {
+pub fn question(method: &str, url: &str, headers: &[String], peer: IpAddr) -> Result<DryRun, Vec<String>> {
     let mut problems = Vec::new();
     let method = Method::from_bytes(method.as_bytes())
         .inspect_err(|_| problems.push("method must be a method, such as GET".to_owned()));
@@ -205,7 +212,7 @@ pub fn question(method: &str, url: &str, headers: &[String], peer: IpAddr) -> Re
     }
     match (method, uri) {
         (Ok(method), Some(uri)) if problems.is_empty() => {
-            Ok(Rehearsal { method, uri, headers: map, peer, caller: RehearsedCaller::FromHeaders })
+            Ok(DryRun { method, uri, headers: map, peer, caller: DryRunCaller::FromHeaders })
         }
         _ => Err(problems),
     }

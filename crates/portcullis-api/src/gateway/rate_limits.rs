@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use portcullis_gate::{Gate, LimitStanding, Whom};
+use portcullis_gate::{Gate, RateLimitKey, RateLimitReset, RateLimitUsage};
 use portcullis_model::{Limit, SessionId, UserId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -100,16 +100,22 @@ pub struct RateLimitsReset {
     pub everywhere: bool,
 }
 
+impl From<RateLimitReset> for RateLimitsReset {
+    fn from(reset: RateLimitReset) -> Self {
+        Self { limits: reset.limits, everywhere: reset.on_every_replica }
+    }
+}
+
 impl RateLimits {
     /// Reads the limits in force from the gate, and the state of `key`.
-    pub async fn read(gate: &Gate, key: Option<Whom>) -> Self {
+    pub async fn read(gate: &Gate, key: Option<RateLimitKey>) -> Self {
         let config = gate.config();
         let limits = config.limits().iter().map(|(route, limit)| RateLimit::new(route.as_deref(), limit)).collect();
         let standings = match key {
             None => None,
-            Some(key) => Some(gate.standings(key).await.iter().map(RateLimitState::from).collect()),
+            Some(key) => Some(gate.rate_limit_usage(key).await.iter().map(RateLimitState::from).collect()),
         };
-        Self { limits, whom: key.map(|key| key.to_string()), standings }
+        Self { limits, whom: key.map(RateLimitKey::describe), standings }
     }
 }
 
@@ -125,8 +131,8 @@ impl RateLimit {
     }
 }
 
-impl From<&LimitStanding> for RateLimitState {
-    fn from(state: &LimitStanding) -> Self {
+impl From<&RateLimitUsage> for RateLimitState {
+    fn from(state: &RateLimitUsage) -> Self {
         Self {
             name: state.limit.name.to_string(),
             route: state.route.as_deref().map(str::to_owned),
@@ -164,11 +170,11 @@ pub(crate) async fn reset(call: Call, Query(query): Query<ResetQuery>) -> Result
     let ResetQuery { address, user_id, api_key_id, name } = query;
     let key = key(address, user_id, api_key_id)?
         .ok_or_else(|| ApiError::invalid_query(vec!["specify address, userId or apiKeyId".to_owned()]))?;
-    let (limits, everywhere) = call.services.gate.reset_limits(key, name.as_deref()).await;
-    let details = json!({ "whom": key.to_string(), "name": name });
+    let reset = call.services.gate.reset_rate_limits(key, name.as_deref()).await;
+    let details = json!({ "whom": key.describe(), "name": name });
     let by = Some(call.session().user_id);
     call.services.identity.note_operation(LIMITS_RESET, by, details, &call.caller()).await?;
-    Ok(RESET.reply(&RateLimitsReset { limits, everywhere }).private())
+    Ok(RESET.reply(&RateLimitsReset::from(reset)).private())
 }
 
 /// The one key that a query names.
@@ -176,11 +182,11 @@ fn key(
     address: Option<Parsed<IpAddr>>,
     user: Option<Parsed<UserId>>,
     api_key: Option<Parsed<SessionId>>,
-) -> Result<Option<Whom>, ApiError> {
+) -> Result<Option<RateLimitKey>, ApiError> {
     let keys = [
-        address.map(|address| Whom::Address(address.0)),
-        user.map(|user| Whom::User(user.0)),
-        api_key.map(|key| Whom::ApiKey(key.0)),
+        address.map(|address| RateLimitKey::address(address.0)),
+        user.map(|user| RateLimitKey::User(user.0)),
+        api_key.map(|key| RateLimitKey::ApiKey(key.0)),
     ];
     let mut named = keys.into_iter().flatten();
     match (named.next(), named.next()) {

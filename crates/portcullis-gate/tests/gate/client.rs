@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// One request on a connection of its own.
+/// A request on a connection of its own.
 #[derive(Clone)]
 pub(crate) struct Call {
     address: SocketAddr,
@@ -28,6 +28,11 @@ impl Call {
         self
     }
 
+    /// Names a second host, which makes the request ambiguous.
+    pub(crate) fn second_host(self) -> Self {
+        self.header("Host", "elsewhere.example")
+    }
+
     pub(crate) fn bearer(self, token: &str) -> Self {
         self.header("Authorization", &format!("Bearer {token}"))
     }
@@ -42,46 +47,46 @@ impl Call {
         self.header("Content-Type", kind).header("Content-Length", &body.len().to_string())
     }
 
-    pub(crate) async fn send(self) -> Answer {
+    pub(crate) async fn send(self) -> Reply {
         let Self { address, method, target, headers, body } = self;
         let body = body.unwrap_or_default();
         let bytes =
             format!("{method} {target} HTTP/1.1\r\nHost: {address}\r\n{headers}Connection: close\r\n\r\n{body}");
-        Answer::read(raw(address, bytes.as_bytes()).await)
+        Reply::read(raw(address, bytes.as_bytes()).await)
     }
 
-    /// Sends it and gives what the gate said, in one word or more.
-    pub(crate) async fn refusal(self) -> String {
-        self.send().await.refusal().to_owned()
+    /// Sends the request and returns the verdict, in one word or more.
+    pub(crate) async fn verdict(self) -> String {
+        self.send().await.verdict().to_owned()
     }
 }
 
-/// How long a server may keep a connection that it should have closed.
+/// How long a test waits for a connection that the server should have closed.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Writes bytes and reads until the server closes the connection, which it must.
+/// Writes bytes, and reads until the server closes the connection.
 pub(crate) async fn raw(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(address).await.expect("the server listens");
     stream.write_all(bytes).await.expect("the server reads");
-    let mut answer = Vec::new();
-    // A connection that is reset after the answer has still given the answer.
-    let closed = tokio::time::timeout(DEADLINE, stream.read_to_end(&mut answer)).await;
-    assert!(closed.is_ok(), "the connection stayed open after {:?}", String::from_utf8_lossy(&answer));
-    answer
+    let mut response = Vec::new();
+    // The response counts even if the connection is reset after it.
+    let closed = tokio::time::timeout(DEADLINE, stream.read_to_end(&mut response)).await;
+    assert!(closed.is_ok(), "the connection stayed open after {:?}", String::from_utf8_lossy(&response));
+    response
 }
 
-/// An answer as it came.
+/// A response as it was received.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct Reply {
     pub(crate) status: u16,
     headers: Vec<(String, String)>,
     pub(crate) body: String,
 }
 
-impl Answer {
+impl Reply {
     pub(crate) fn read(bytes: Vec<u8>) -> Self {
         let text = String::from_utf8(bytes).expect("UTF-8");
-        let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("an answer: {text:?}"));
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("a response: {text:?}"));
         let mut lines = head.split("\r\n");
         let status = lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|code| code.parse().ok());
         let headers = lines
@@ -95,18 +100,17 @@ impl Answer {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    /// A line that the server wrote about what the gate found.
+    /// Returns a line in which the server describes what the gate found.
     pub(crate) fn line(&self, name: &str) -> &str {
         let found = self.body.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
         found.unwrap_or_else(|| panic!("{name} in {self:?}"))
     }
 
-    /// The refusal, or `permit`.
-    pub(crate) fn refusal(&self) -> &str {
+    /// Returns the refusal, `permit` or `preflight`.
+    pub(crate) fn verdict(&self) -> &str {
         match self.status {
             200 => "permit",
-            // It has no body to say so.
-            204 => "Preflight",
+            204 => "preflight",
             _ => self.line("refusal"),
         }
     }

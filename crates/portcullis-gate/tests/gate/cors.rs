@@ -1,140 +1,166 @@
-//! CORS by exact origin, on every answer (contract §6, requirement 29).
+//! CORS by exact origin, on every response (docs/contract.md, "CORS"; SR-29).
 
-use portcullis_model::policy::{AuthRequirement, CsrfPolicy, Methods};
+use portcullis_model::policy::CsrfPolicy;
 
-use crate::bed::{Bed, Setup, own, route};
-use crate::client::{Answer, Call};
+use crate::client::{Call, Reply};
+use crate::test_gate::{TestConfig, TestGate, by_caller, private_route, route, route_for};
 
 const APP: &str = "https://app.example.com";
+const PARTNER: &str = "https://partner.example";
 
-async fn bed() -> Bed {
-    let private = route("/api/v1/private", |policy| policy.auth = AuthRequirement::Required);
-    let checked = route("/api/v1/checked", |policy| policy.csrf = CsrfPolicy::Checked);
-    let spent = route("/api/v1/spent", |policy| policy.limits = own("1/1h"));
-    let mut get = route("/api/v1/get", |_| {});
-    get.methods = Methods::Only(vec!["GET".to_owned()]);
-    let routes = vec![private, checked, spent, get, route("/api/v1/open", |_| {})];
-    Bed::start(Setup { routes, origins: vec![APP, "http://localhost:3000"], ..Setup::default() }).await
+/// A gate that allows the origin APP, with a route for each kind of refusal.
+async fn gate() -> TestGate {
+    let routes = vec![
+        private_route("/api/v1/private"),
+        route("/api/v1/checked", |policy| policy.csrf = CsrfPolicy::Checked),
+        route("/api/v1/limited", |policy| policy.limits = by_caller("1/1h")),
+        route_for(&["GET"], "/api/v1/get", |_| {}),
+        route("/api/v1/open", |_| {}),
+    ];
+    TestGate::start(TestConfig { routes, origins: vec![APP, "http://localhost:3000"], ..TestConfig::default() }).await
 }
 
-fn is_readable(answer: &Answer, origin: &str) -> bool {
+fn preflight(gate: &TestGate, target: &str, method: &str) -> Call {
+    gate.call("OPTIONS", target).header("Access-Control-Request-Method", method)
+}
+
+#[track_caller]
+fn assert_readable_by(reply: &Reply, origin: &str) {
     let exposed = "X-Request-Id, X-API-Version, RateLimit, RateLimit-Policy, Retry-After, Deprecation, Sunset";
-    answer.header("access-control-allow-origin") == Some(origin)
-        && answer.header("access-control-allow-credentials") == Some("true")
-        && answer.header("access-control-expose-headers") == Some(exposed)
-        && answer.header("vary") == Some("Origin")
+    for (name, value) in [
+        ("access-control-allow-origin", origin),
+        ("access-control-allow-credentials", "true"),
+        ("access-control-expose-headers", exposed),
+        ("vary", "Origin"),
+    ] {
+        assert_eq!(reply.header(name), Some(value), "{name} of {reply:?}");
+    }
 }
 
 #[tokio::test]
-async fn refusals_can_be_read_by_the_page_too() {
-    let bed = bed().await;
-    bed.get("/api/spent").send().await;
-    let ambiguous = bed.post("/api/open").header("Content-Length", "1").header("Transfer-Encoding", "chunked");
+async fn every_verdict_can_be_read_by_an_allowed_origin() {
+    let gate = gate().await;
+    gate.get("/api/limited").send().await;
     for (call, verdict) in [
-        (bed.get("/api/open"), "permit"),
-        (bed.get("/nowhere"), "NotFound"),
-        (bed.post("/api/get"), "MethodNotAllowed"),
-        (bed.get("/a%2fb"), "Malformed"),
-        (ambiguous, "Malformed"),
-        (bed.get("/api/v0/x"), "InvalidVersion"),
-        (bed.get("/api/spent"), "RateLimited"),
-        (bed.post("/api/checked"), "InvalidCsrf"),
-        (bed.get("/api/private"), "CredentialRequired"),
+        (gate.get("/api/open"), "permit"),
+        (gate.get("/nowhere"), "NotFound"),
+        (gate.post("/api/get"), "MethodNotAllowed"),
+        (gate.get("/a%2fb"), "Malformed"),
+        (gate.post("/api/open").second_host(), "Malformed"),
+        (gate.get("/api/v0/x"), "InvalidVersion"),
+        (gate.get("/api/limited"), "RateLimited"),
+        (gate.post("/api/checked"), "InvalidCsrf"),
+        (gate.get("/api/private"), "CredentialRequired"),
     ] {
-        let answer = call.header("Origin", APP).send().await;
-        assert!(answer.refusal().starts_with(verdict), "{answer:?}");
-        assert!(is_readable(&answer, APP), "{answer:?}");
+        let reply = call.header("Origin", APP).send().await;
+        assert!(reply.verdict().starts_with(verdict), "{reply:?}");
+        assert_readable_by(&reply, APP);
     }
 }
 
 #[tokio::test]
 async fn sr_29_another_origin_gets_no_cors_header_and_no_failure() {
-    let bed = bed().await;
+    let gate = gate().await;
     for origin in ["https://evil.example", "null", "https://app.example.com.evil", "http://app.example.com", "*", "é"]
     {
-        for call in [bed.get("/api/open"), bed.get("/nowhere"), preflight(&bed, "/api/open", "POST")] {
-            let answer = call.header("Origin", origin).send().await;
-            assert!(answer.status < 500, "{answer:?}");
-            assert_eq!(answer.header("access-control-allow-origin"), None, "{origin}");
-            assert_eq!(answer.header("access-control-allow-credentials"), None, "{origin}");
-            assert_eq!(answer.header("vary"), Some("Origin"), "a cache must not serve it to an allowed one");
+        for call in [gate.get("/api/open"), gate.get("/nowhere"), preflight(&gate, "/api/open", "POST")] {
+            let reply = call.header("Origin", origin).send().await;
+            assert!(reply.status < 500, "{reply:?}");
+            assert_eq!(reply.header("access-control-allow-origin"), None, "{origin}");
+            assert_eq!(reply.header("access-control-allow-credentials"), None, "{origin}");
+            assert_eq!(reply.header("vary"), Some("Origin"), "a cache must not serve it to an allowed origin");
         }
     }
-}
-
-fn preflight(bed: &Bed, target: &str, method: &str) -> Call {
-    bed.call("OPTIONS", target).header("Access-Control-Request-Method", method)
 }
 
 #[tokio::test]
-async fn a_preflight_is_answered_by_the_gate_without_credentials_tokens_or_limits() {
-    let bed = bed().await;
-    for _ in 0..3 {
-        for target in ["/api/private", "/api/checked", "/api/spent", "/api/open"] {
-            let answer = preflight(&bed, target, "DELETE").header("Origin", APP).send().await;
-            assert_eq!(answer.status, 204, "{target}");
-            assert_eq!(answer.header("access-control-allow-origin"), Some(APP));
-            assert_eq!(
-                answer.header("access-control-allow-methods"),
-                Some("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
-            );
-            let allowed = answer.header("access-control-allow-headers").expect("a list");
-            let contract = "Content-Type, Authorization, X-CSRF-Token, X-Requested-With, X-API-Version, Accept-Version, \
-                            X-API-Key, X-Request-Id, Idempotency-Key, traceparent, tracestate";
-            assert_eq!(allowed, contract);
-            assert_eq!(answer.header("x-ratelimit-limit"), None, "it counts against nothing");
-        }
+async fn a_preflight_needs_neither_credential_nor_csrf_token() {
+    let gate = gate().await;
+    for target in ["/api/private", "/api/checked", "/api/limited", "/api/open"] {
+        let reply = preflight(&gate, target, "DELETE").header("Origin", APP).send().await;
+        assert_eq!(reply.status, 204, "{target}");
+        assert_readable_by(&reply, APP);
+        let methods = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+        assert_eq!(reply.header("access-control-allow-methods"), Some(methods));
+        let headers = "Content-Type, Authorization, X-CSRF-Token, X-Requested-With, X-API-Version, Accept-Version, \
+                       X-API-Key, X-Request-Id, Idempotency-Key, traceparent, tracestate";
+        assert_eq!(reply.header("access-control-allow-headers"), Some(headers));
     }
-    assert_eq!(bed.get("/api/spent").refusal().await, "permit", "the one request is still free");
+}
+
+#[tokio::test]
+async fn a_preflight_counts_against_no_limit() {
+    let gate = gate().await;
+    for _ in 0..3 {
+        let reply = preflight(&gate, "/api/limited", "DELETE").header("Origin", APP).send().await;
+        assert_eq!((reply.status, reply.header("x-ratelimit-limit")), (204, None));
+    }
+    assert_eq!(gate.get("/api/limited").verdict().await, "permit");
+}
+
+#[tokio::test]
+async fn a_preflight_is_not_a_refusal() {
+    let gate = gate().await;
+    assert_eq!(preflight(&gate, "/api/open", "POST").header("Origin", APP).verdict().await, "preflight");
+    assert!(gate.inner.latest_refusals(1).is_empty());
 }
 
 #[tokio::test]
 async fn options_without_a_preflights_headers_goes_to_the_route() {
-    let bed = bed().await;
-    assert_eq!(bed.call("OPTIONS", "/api/open").refusal().await, "permit");
-    assert_eq!(bed.call("OPTIONS", "/api/open").header("Origin", APP).refusal().await, "permit");
-    assert_eq!(bed.call("OPTIONS", "/api/get").refusal().await, "MethodNotAllowed { allow: \"GET, HEAD\" }");
+    let gate = gate().await;
+    assert_eq!(gate.call("OPTIONS", "/api/open").verdict().await, "permit");
+    assert_eq!(gate.call("OPTIONS", "/api/open").header("Origin", APP).verdict().await, "permit");
+    assert_eq!(gate.call("OPTIONS", "/api/get").verdict().await, "MethodNotAllowed { allow: \"GET, HEAD\" }");
 }
 
 #[tokio::test]
-async fn without_allowed_origins_nothing_depends_on_the_origin() {
-    let bed = Bed::start(Setup::default()).await;
-    let answer = bed.get("/api/v1/things/1").header("Origin", APP).send().await;
-    assert_eq!((answer.header("access-control-allow-origin"), answer.header("vary")), (None, None));
+async fn a_preflight_for_an_invalid_method_goes_to_the_route() {
+    let gate = gate().await;
+    for method in ["POST, GET", "", "A B"] {
+        assert_eq!(preflight(&gate, "/api/open", method).header("Origin", APP).verdict().await, "permit", "{method:?}");
+    }
 }
 
 #[tokio::test]
-async fn a_route_may_have_origins_of_its_own() {
-    const PARTNER: &str = "https://partner.example";
+async fn a_preflight_for_an_unknown_method_is_answered() {
+    let gate = gate().await;
+    for method in ["BREW", "get"] {
+        let verdict = preflight(&gate, "/api/open", method).header("Origin", APP).verdict().await;
+        assert_eq!(verdict, "preflight", "{method:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_preflight_that_no_route_matches_is_refused() {
+    let gate = gate().await;
+    assert_eq!(preflight(&gate, "/nowhere", "GET").header("Origin", APP).verdict().await, "NotFound");
+    let refused = preflight(&gate, "/api/get", "DELETE").header("Origin", APP).verdict().await;
+    assert_eq!(refused, "MethodNotAllowed { allow: \"GET, HEAD\" }");
+}
+
+#[tokio::test]
+async fn without_allowed_origins_no_response_depends_on_the_origin() {
+    let gate = TestGate::start(TestConfig::default()).await;
+    let reply = gate.get("/api/v1/things/1").header("Origin", APP).send().await;
+    assert_eq!((reply.header("access-control-allow-origin"), reply.header("vary")), (None, None));
+}
+
+#[tokio::test]
+async fn a_route_may_have_allowed_origins_of_its_own() {
     let partners = route("/api/v1/partners", |policy| policy.allowed_origins = Some(vec![PARTNER.to_owned()]));
-    let nobodys = route("/api/v1/nobodys", |policy| policy.allowed_origins = Some(Vec::new()));
-    let routes = vec![partners, nobodys, route("/api/v1/open", |_| {})];
-    let bed = Bed::start(Setup { routes, origins: vec![APP], ..Setup::default() }).await;
-    for (target, readable_by) in [("/api/partners", Some(PARTNER)), ("/api/nobodys", None), ("/api/open", Some(APP))] {
+    let closed = route("/api/v1/closed", |policy| policy.allowed_origins = Some(Vec::new()));
+    let routes = vec![partners, closed, route("/api/v1/open", |_| {})];
+    let gate = TestGate::start(TestConfig { routes, origins: vec![APP], ..TestConfig::default() }).await;
+    for (target, allowed) in [("/api/partners", Some(PARTNER)), ("/api/closed", None), ("/api/open", Some(APP))] {
         for origin in [APP, PARTNER, "null"] {
-            for call in [bed.get(target), preflight(&bed, target, "POST")] {
-                let answer = call.header("Origin", origin).send().await;
-                let expected = readable_by.filter(|allowed| *allowed == origin);
-                assert_eq!(answer.header("access-control-allow-origin"), expected, "{target} {origin}");
-                assert_eq!(answer.header("access-control-allow-credentials"), expected.map(|_| "true"));
+            for call in [gate.get(target), preflight(&gate, target, "POST")] {
+                let reply = call.header("Origin", origin).send().await;
+                let expected = allowed.filter(|allowed| *allowed == origin);
+                assert_eq!(reply.header("access-control-allow-origin"), expected, "{target} {origin}");
+                assert_eq!(reply.header("access-control-allow-credentials"), expected.map(|_| "true"));
             }
         }
     }
-    let answer = bed.get("/api/nobodys").header("Origin", APP).send().await;
-    assert_eq!(answer.header("vary"), None, "nothing depends on the origin there");
-}
-
-#[tokio::test]
-async fn odd_preflights_are_answered_and_open_nothing() {
-    let bed = bed().await;
-    for (method, status) in [("BREW", 204), ("get", 204), ("POST, GET", 400), ("", 400), ("A B", 400)] {
-        let answer = preflight(&bed, "/api/open", method).header("Origin", APP).send().await;
-        // What is no method is no preflight: the request goes to the route as the OPTIONS that it is.
-        let permitted = answer.status == 200 || answer.status == 204;
-        assert!(permitted, "{method:?} {status}: {answer:?}");
-        assert_eq!(answer.status == 204, status == 204, "{method:?}");
-    }
-    assert_eq!(preflight(&bed, "/nowhere", "GET").header("Origin", APP).refusal().await, "NotFound");
-    let refused = preflight(&bed, "/api/get", "DELETE").header("Origin", APP).send().await;
-    assert_eq!(refused.refusal(), "MethodNotAllowed { allow: \"GET, HEAD\" }");
+    let reply = gate.get("/api/closed").header("Origin", APP).send().await;
+    assert_eq!(reply.header("vary"), None, "no origin is allowed, so none makes a difference");
 }

@@ -1,4 +1,4 @@
-//! Who calls, and what they may do (contract §1; requirements 22, 30, 41).
+//! Who the caller is, and what the role and permissions allow (docs/contract.md, "Identity"; SR-22, SR-35, SR-41).
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -6,160 +6,204 @@ use std::time::Duration;
 use portcullis_model::policy::{AuthRequirement, MethodPermissions};
 use portcullis_model::{Permission, Role};
 
-use crate::bed::{Bed, Setup, route};
+use crate::sessions::session;
+use crate::test_gate::{TestGate, private_route, route};
 
-async fn bed() -> Bed {
-    let auth = |template, auth| route(template, move |policy| policy.auth = auth);
+/// A gate with a route for each requirement.
+async fn gate() -> TestGate {
+    let permission = |name| vec![Permission::parse(name).expect("a permission")];
     let permissions = route("/api/v1/permissions", |policy| {
         policy.auth = AuthRequirement::Required;
-        policy.permissions = MethodPermissions {
-            always: vec![Permission::parse("USER_VIEW").expect("a permission")],
-            by_method: [("PUT".to_owned(), vec![Permission::parse("USER_EDIT").expect("a permission")])].into(),
-        };
+        let by_method = [("PUT".to_owned(), permission("USER_EDIT"))].into();
+        policy.permissions = MethodPermissions { always: permission("USER_VIEW"), by_method };
     });
-    let get_only = route("/api/v1/get-permission", |policy| {
+    let get_permission = route("/api/v1/get-permission", |policy| {
         policy.auth = AuthRequirement::Required;
-        policy.permissions.by_method =
-            [("GET".to_owned(), vec![Permission::parse("USER_EDIT").expect("a permission")])].into();
+        policy.permissions.by_method = [("GET".to_owned(), permission("USER_EDIT"))].into();
     });
     let managers = route("/api/v1/managers", |policy| {
         policy.auth = AuthRequirement::Required;
         policy.minimum_role = Some(Role::Manager);
     });
-    let routes = vec![
-        auth("/api/v1/none", AuthRequirement::None),
-        auth("/api/v1/optional", AuthRequirement::Optional),
-        auth("/api/v1/required", AuthRequirement::Required),
+    let routes = [
+        route("/api/v1/none", |policy| policy.auth = AuthRequirement::None),
+        route("/api/v1/optional", |policy| policy.auth = AuthRequirement::Optional),
+        private_route("/api/v1/required"),
         permissions,
-        get_only,
+        get_permission,
         managers,
     ];
-    Bed::start(Setup { routes, ..Setup::default() }).await
+    TestGate::with_routes(routes).await
+}
+
+/// A gate with one user signed in, whose token is `ada`.
+async fn gate_with_ada() -> TestGate {
+    let gate = gate().await;
+    gate.sign_in("ada", Role::Developer);
+    gate
+}
+
+async fn required_with(gate: &TestGate, authorization: &str) -> String {
+    gate.get("/api/required").header("Authorization", authorization).verdict().await
+}
+
+async fn required_as(gate: &TestGate, token: &str) -> String {
+    gate.get("/api/required").bearer(token).verdict().await
 }
 
 #[tokio::test]
-async fn what_a_route_asks_for_decides_what_a_bad_credential_means() {
-    let bed = bed().await;
-    let ada = bed.sign_in("ada", Role::Developer);
-    for (route, nobody, bad, two) in [
+async fn the_route_decides_on_a_missing_or_invalid_credential() {
+    let gate = gate_with_ada().await;
+    for (route, none, invalid, two) in [
         ("none", "permit", "permit", "permit"),
         ("optional", "permit", "InvalidCredential", "TwoCredentials"),
         ("required", "CredentialRequired", "InvalidCredential", "TwoCredentials"),
     ] {
-        let get = || bed.get(&format!("/api/{route}"));
-        assert_eq!(get().refusal().await, nobody, "{route}");
-        assert_eq!(get().bearer("garbage").refusal().await, bad, "{route}");
-        assert_eq!(get().bearer("ada").header("X-API-Key", "pk_x").refusal().await, two, "{route}");
-        assert_eq!(get().bearer("ada").cookie("portcullis-session", "ada").refusal().await, two, "{route}");
-        let good = get().bearer("ada").send().await;
-        assert_eq!(good.line("principal"), format!("{} Bearer", ada.id), "{route}");
+        let get = || gate.get(&format!("/api/{route}"));
+        assert_eq!(get().verdict().await, none, "{route}");
+        assert_eq!(get().bearer("garbage").verdict().await, invalid, "{route}");
+        assert_eq!(get().bearer("ada").header("X-API-Key", "pk_x").verdict().await, two, "{route}");
+        assert_eq!(get().bearer("ada").cookie("portcullis-session", "ada").verdict().await, two, "{route}");
+    }
+}
+
+#[tokio::test]
+async fn a_valid_credential_gives_the_principal_on_every_route() {
+    let gate = gate().await;
+    let ada = gate.sign_in("ada", Role::Developer);
+    for route in ["none", "optional", "required"] {
+        let get = || gate.get(&format!("/api/{route}"));
+        let by_bearer = get().bearer("ada").send().await;
+        assert_eq!(by_bearer.line("principal"), format!("{} Bearer", ada.id), "{route}");
         let by_cookie = get().cookie("portcullis-session", "ada").send().await;
         assert_eq!(by_cookie.line("principal"), format!("{} Cookie", ada.id), "{route}");
     }
-    let ignored = bed.get("/api/none").bearer("garbage").send().await;
-    assert_eq!(ignored.line("principal"), "nobody");
 }
 
 #[tokio::test]
-async fn a_credential_is_read_in_one_way_only() {
-    let bed = bed().await;
-    bed.sign_in("ada", Role::Developer);
-    let with = |value: &str| bed.get("/api/required").header("Authorization", value);
+async fn an_invalid_credential_is_anonymous_where_none_is_needed() {
+    let reply = gate().await.get("/api/none").bearer("garbage").send().await;
+    assert_eq!(reply.line("principal"), "anonymous");
+}
+
+#[tokio::test]
+async fn the_bearer_scheme_is_read_in_any_case() {
+    let gate = gate_with_ada().await;
     for value in ["Bearer ada", "bearer ada", "BEARER ada", "Bearer  ada"] {
-        assert_eq!(with(value).refusal().await, "permit", "{value}");
+        assert_eq!(required_with(&gate, value).await, "permit", "{value}");
     }
-    for value in ["Basic YWRhOmFkYQ==", "Bearer", "ada", "Bearerada"] {
-        assert_eq!(with(value).refusal().await, "CredentialRequired", "{value}");
-    }
-    for value in ["Bearer ada2", "Bearer ada ada", "Bearer ADA", "Bearer ada,", "Bearer pk_ada"] {
-        assert_eq!(with(value).refusal().await, "InvalidCredential", "{value}");
-    }
-    let twice = with("Bearer ada").header("Authorization", "Bearer ada");
-    assert_eq!(twice.refusal().await, "InvalidCredential", "two headers of one name");
-    let planted = bed.get("/api/required").header("Cookie", "portcullis-session=ada; portcullis-session=ada");
-    assert_eq!(planted.refusal().await, "InvalidCredential", "two cookies of one name");
-    let huge = format!("Bearer {}", "a".repeat(8000));
-    assert_eq!(with(&huge).refusal().await, "InvalidCredential");
-    assert_eq!(bed.get("/api/required?access_token=ada").refusal().await, "CredentialRequired", "never in a URL");
 }
 
 #[tokio::test]
-async fn sr_41_a_hit_in_the_table_of_tokens_is_checked_against_clock_and_session() {
-    let bed = bed().await;
-    let ada = bed.sign_in("ada", Role::Developer);
-    let get = || bed.get("/api/required").bearer("ada").send();
-    for _ in 0..5 {
-        let answer = get().await;
-        assert_eq!((answer.refusal(), answer.header("x-polls")), ("permit", Some("1")), "nothing is awaited");
+async fn another_scheme_is_no_credential() {
+    let gate = gate_with_ada().await;
+    for value in ["Basic YWRhOmFkYQ==", "Bearer", "ada", "Bearerada"] {
+        assert_eq!(required_with(&gate, value).await, "CredentialRequired", "{value}");
     }
-    assert_eq!(bed.tokens.verified.load(Ordering::SeqCst), 1, "one signature check for five requests");
-    bed.clock.advance(Duration::from_secs(3600));
-    assert_eq!(get().await.refusal(), "InvalidCredential", "expired");
-    bed.sign_in("grace", Role::Developer);
-    let grace = || bed.get("/api/required").bearer("grace").refusal();
-    assert_eq!(grace().await, "permit");
-    bed.sessions.end(ada.id);
-    assert_eq!(grace().await, "permit", "somebody else's end is not theirs");
+}
+
+#[tokio::test]
+async fn a_token_is_compared_byte_for_byte() {
+    let gate = gate_with_ada().await;
+    let huge = format!("Bearer {}", "a".repeat(8000));
+    for value in ["Bearer ada2", "Bearer ada ada", "Bearer ADA", "Bearer ada,", "Bearer pk_ada", &huge] {
+        assert_eq!(required_with(&gate, value).await, "InvalidCredential", "{value:.40}");
+    }
+}
+
+#[tokio::test]
+async fn a_credential_that_is_sent_twice_is_invalid() {
+    let gate = gate_with_ada().await;
+    let headers = gate.get("/api/required").bearer("ada").bearer("ada");
+    assert_eq!(headers.verdict().await, "InvalidCredential");
+    let cookies = gate.get("/api/required").header("Cookie", "portcullis-session=ada; portcullis-session=ada");
+    assert_eq!(cookies.verdict().await, "InvalidCredential");
+}
+
+#[tokio::test]
+async fn a_token_in_the_url_is_no_credential() {
+    let gate = gate_with_ada().await;
+    assert_eq!(gate.get("/api/required?access_token=ada").verdict().await, "CredentialRequired");
+}
+
+#[tokio::test]
+async fn sr_41_a_known_token_and_session_cost_one_signature_check() {
+    let gate = gate_with_ada().await;
+    for _ in 0..5 {
+        let reply = gate.get("/api/required").bearer("ada").send().await;
+        assert_eq!((reply.verdict(), reply.header("x-polls")), ("permit", Some("1")), "the gate awaits nothing");
+    }
+    assert_eq!(gate.tokens.verified.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn sr_41_a_remembered_token_expires() {
+    let gate = gate_with_ada().await;
+    assert_eq!(required_as(&gate, "ada").await, "permit");
+    gate.clock.advance(Duration::from_secs(3600));
+    assert_eq!(required_as(&gate, "ada").await, "InvalidCredential");
 }
 
 #[tokio::test]
 async fn sr_22_an_ended_session_takes_its_access_tokens_with_it() {
-    let bed = bed().await;
-    let ada = bed.sign_in("ada", Role::Developer);
-    let get = || bed.get("/api/required").bearer("ada").refusal();
-    assert_eq!(get().await, "permit");
-    bed.sessions.end(ada.id);
-    assert_eq!(get().await, "InvalidCredential");
+    let gate = gate().await;
+    let ada = gate.sign_in("ada", Role::Developer);
+    gate.sign_in("grace", Role::Developer);
+    assert_eq!(required_as(&gate, "ada").await, "permit");
+    gate.sessions.end(ada.id);
+    assert_eq!(required_as(&gate, "ada").await, "InvalidCredential");
+    assert_eq!(required_as(&gate, "grace").await, "permit", "another session goes on");
 }
 
 #[tokio::test]
-async fn sr_35_a_role_that_changed_counts_at_the_next_request() {
-    let bed = bed().await;
-    let ada = bed.sign_in("ada", Role::Manager);
-    let get = || bed.get("/api/managers").bearer("ada").refusal();
-    assert_eq!(get().await, "permit");
-    let mut demoted = crate::people::session(Role::Tester);
-    (demoted.id, demoted.user_id) = (ada.id, ada.user_id);
-    bed.sessions.put(demoted);
-    assert_eq!(get().await, "NotPermitted", "the token is the same, the session decides");
+async fn sr_35_a_changed_role_counts_at_the_next_request() {
+    let gate = gate().await;
+    let ada = gate.sign_in("ada", Role::Manager);
+    let managers = || gate.get("/api/managers").bearer("ada").verdict();
+    assert_eq!(managers().await, "permit");
+    gate.sessions.put(session().id(ada.id).user(ada.user_id).role(Role::Tester).build());
+    assert_eq!(managers().await, "NotPermitted", "the token is the same, but the session decides");
 }
 
 #[tokio::test]
-async fn a_token_and_a_session_that_do_not_belong_together_are_no_credential() {
-    let bed = bed().await;
-    let ada = bed.sign_in("ada", Role::Developer);
-    let mut forged = crate::people::session(Role::Admin);
-    forged.id = ada.id;
-    bed.tokens.issue("anothers", &forged, i64::MAX);
-    assert_eq!(bed.get("/api/required").bearer("anothers").refusal().await, "InvalidCredential", "another user's");
-    let mut demo = crate::people::session(Role::Admin);
-    (demo.id, demo.user_id, demo.demo) = (ada.id, ada.user_id, true);
-    bed.tokens.issue("demo", &demo, i64::MAX);
-    assert_eq!(bed.get("/api/required").bearer("demo").refusal().await, "InvalidCredential", "a demo token");
-    let mut ahead = crate::people::session(Role::Developer);
-    (ahead.id, ahead.user_id, ahead.user_epoch) = (ada.id, ada.user_id, 2);
-    bed.tokens.issue("ahead", &ahead, i64::MAX);
-    assert_eq!(bed.get("/api/required").bearer("ahead").refusal().await, "InvalidCredential", "of a later epoch");
+async fn a_token_that_does_not_belong_to_its_session_is_invalid() {
+    let gate = gate().await;
+    let ada = gate.sign_in("ada", Role::Developer);
+    let of_session = || session().id(ada.id);
+    for (token, forged) in [
+        ("another user's", of_session()),
+        ("a demo token", of_session().user(ada.user_id).demo()),
+        ("of a later epoch", of_session().user(ada.user_id).user_epoch(2)),
+    ] {
+        gate.tokens.issue(token, &forged.build(), i64::MAX);
+        assert_eq!(required_as(&gate, token).await, "InvalidCredential", "{token}");
+    }
 }
 
 #[tokio::test]
-async fn a_session_that_nobody_can_look_up_is_neither_good_nor_bad() {
-    let bed = bed().await;
-    bed.sign_in("ada", Role::Developer);
-    bed.sessions.cold.store(true, Ordering::SeqCst);
-    let answer = bed.get("/api/required").bearer("ada").send().await;
-    assert_eq!((answer.refusal(), answer.header("x-polls")), ("permit", Some("2")), "asked where it is kept");
-    bed.sessions.unreachable.store(true, Ordering::SeqCst);
-    assert_eq!(bed.get("/api/required").bearer("ada").refusal().await, "Unavailable");
-    assert_eq!(bed.get("/api/none").bearer("ada").refusal().await, "permit");
-    assert_eq!(bed.get("/api/required").bearer("garbage").refusal().await, "InvalidCredential");
+async fn a_session_that_is_not_cached_is_loaded() {
+    let gate = gate_with_ada().await;
+    gate.sessions.cold.store(true, Ordering::SeqCst);
+    let reply = gate.get("/api/required").bearer("ada").send().await;
+    assert_eq!((reply.verdict(), reply.header("x-polls")), ("permit", Some("2")));
 }
 
 #[tokio::test]
-async fn roles_and_permissions_are_asked_for_by_method() {
-    let bed = bed().await;
-    for role in [Role::Viewer, Role::Developer, Role::Manager, Role::Admin] {
-        bed.sign_in(role.as_str(), role);
+async fn a_session_that_cannot_be_loaded_is_unavailable() {
+    let gate = gate_with_ada().await;
+    gate.sessions.cold.store(true, Ordering::SeqCst);
+    gate.sessions.unreachable.store(true, Ordering::SeqCst);
+    assert_eq!(required_as(&gate, "ada").await, "Unavailable");
+    assert_eq!(gate.get("/api/none").bearer("ada").verdict().await, "permit");
+    assert_eq!(required_as(&gate, "garbage").await, "InvalidCredential", "its signature alone decides");
+}
+
+#[tokio::test]
+async fn roles_and_permissions_are_required_by_method() {
+    let gate = gate().await;
+    let roles = [Role::Viewer, Role::Developer, Role::Manager, Role::Admin];
+    for role in roles {
+        gate.sign_in(role.as_str(), role);
     }
     for (method, target, lowest) in [
         ("GET", "/api/permissions", Role::Developer),
@@ -167,12 +211,16 @@ async fn roles_and_permissions_are_asked_for_by_method() {
         ("GET", "/api/managers", Role::Manager),
         ("GET", "/api/get-permission", Role::Manager),
     ] {
-        for role in [Role::Viewer, Role::Developer, Role::Manager, Role::Admin] {
-            let verdict = bed.call(method, target).bearer(role.as_str()).refusal().await;
+        for role in roles {
+            let verdict = gate.call(method, target).bearer(role.as_str()).verdict().await;
             let expected = if role >= lowest { "permit" } else { "NotPermitted" };
             assert_eq!(verdict, expected, "{method} {target} as {role}");
         }
     }
-    let head = bed.call("HEAD", "/api/get-permission").bearer("DEVELOPER").send().await;
-    assert_eq!(head.status, 400, "HEAD asks for what GET asks for");
+}
+
+#[tokio::test]
+async fn head_requires_the_permissions_of_get() {
+    let gate = gate_with_ada().await;
+    assert_eq!(gate.call("HEAD", "/api/get-permission").bearer("ada").send().await.status, 400);
 }

@@ -1,39 +1,62 @@
-//! The token pair: what it is bound to, where it is asked for, and how it is handed out (contract §5).
+//! The CSRF token pair: what it is bound to, where it is needed, and how it is issued (docs/contract.md, "CSRF").
 
 use portcullis_gate::{CookieName, CsrfMode};
 use portcullis_model::policy::{AuthRequirement, CsrfPolicy, Environment};
 use portcullis_model::{Role, SessionId};
 
-use crate::bed::{Bed, Setup, csrf_endpoint, route};
-use crate::client::Call;
-use crate::people::session;
+use crate::client::{Call, Reply};
+use crate::sessions::session;
+use crate::test_gate::{TestConfig, TestGate, csrf_endpoint, route};
 
-pub(crate) fn setup() -> Setup {
-    let checked = route("/api/v1/checked", |policy| policy.csrf = CsrfPolicy::Checked);
-    let auth = route("/api/v1/auth/thing", |policy| policy.csrf = CsrfPolicy::ExemptUnlessCookie);
-    let refresh = route("/api/v1/auth/refresh", |policy| policy.csrf = CsrfPolicy::ExemptWithOriginCheck);
-    let waived = route("/api/v1/waived", |policy| policy.csrf = CsrfPolicy::Exempt);
+/// A configuration with a route for each CSRF policy.
+pub(crate) fn config() -> TestConfig {
+    let with = |template, csrf| route(template, move |policy| policy.csrf = csrf);
     let private = route("/api/v1/private", |policy| {
         policy.csrf = CsrfPolicy::Checked;
         policy.auth = AuthRequirement::Required;
     });
-    Setup { routes: vec![checked, auth, refresh, waived, private, csrf_endpoint()], ..Setup::default() }
+    let routes = vec![
+        with("/api/v1/checked", CsrfPolicy::Checked),
+        with("/api/v1/auth/thing", CsrfPolicy::ExemptUnlessCookie),
+        with("/api/v1/auth/refresh", CsrfPolicy::ExemptWithOriginCheck),
+        with("/api/v1/waived", CsrfPolicy::Exempt),
+        private,
+        csrf_endpoint(),
+    ];
+    TestConfig { routes, ..TestConfig::default() }
 }
 
-/// A pair for somebody who has not signed in: the token and the pre-session.
-pub(crate) async fn pair(bed: &Bed) -> (String, String) {
-    let answer = bed.get("/api/csrf-token").send().await;
-    (answer.line("token").to_owned(), answer.line("pre").to_owned())
+async fn gate() -> TestGate {
+    TestGate::start(config()).await
+}
+
+/// A token, and the pre-session that it is bound to.
+pub(crate) struct Pair {
+    pub(crate) token: String,
+    pub(crate) pre: String,
+}
+
+impl Pair {
+    /// Fetches a pair without a session.
+    pub(crate) async fn fetch(gate: &TestGate) -> Self {
+        let reply = gate.get("/api/csrf-token").send().await;
+        Self { token: reply.line("token").to_owned(), pre: reply.line("pre").to_owned() }
+    }
+
+    pub(crate) fn cookies(&self) -> String {
+        format!("portcullis-csrf={}; portcullis-pre={}", self.token, self.pre)
+    }
 }
 
 fn with(call: Call, cookies: &str, token: &str) -> Call {
     call.header("Cookie", cookies).header("X-CSRF-Token", token)
 }
 
+/// Returns the reason of a CSRF refusal, or any other verdict.
 async fn reason(call: Call) -> String {
-    let refusal = call.refusal().await;
-    let reason = refusal.strip_prefix("InvalidCsrf { reason: ").and_then(|rest| rest.split(',').next());
-    reason.map_or(refusal.clone(), str::to_owned)
+    let verdict = call.verdict().await;
+    let reason = verdict.strip_prefix("InvalidCsrf { reason: ").and_then(|rest| rest.split(',').next());
+    reason.map_or(verdict.clone(), str::to_owned)
 }
 
 /// Both computed with Python: `hmac.new(secret, f"{len(id)}!{id}!64!{rnd}".encode(), hashlib.sha256).hexdigest()`.
@@ -42,187 +65,274 @@ const SESSION_MAC: &str = "bbb6d8bfd830261464a47db0fa6cc1b748c824cb9b875fdac8aaa
 const PRE_MAC: &str = "c499f3353e3bfd90dc23d7ef4ec5348a015d37a7e324806cc3977550f3e40c10";
 
 #[tokio::test]
-async fn tokens_made_elsewhere_as_the_contract_says_are_accepted() {
-    let bed = Bed::start(setup()).await;
+async fn a_token_made_elsewhere_for_a_pre_session_is_valid() {
+    let gate = gate().await;
     let (rnd, pre) = ("c0ffee00".repeat(8), "5e".repeat(32));
-    let token = format!("{PRE_MAC}.{rnd}");
-    let cookies = format!("portcullis-csrf={token}; portcullis-pre={pre}");
-    assert_eq!(reason(with(bed.post("/api/checked"), &cookies, &token)).await, "permit");
-    let mut known = session(Role::Developer);
-    known.id = SESSION.parse::<SessionId>().expect("a UUID");
-    let known = bed.sessions.put(known);
-    bed.tokens.issue("browser", &known, i64::MAX);
-    let token = format!("{SESSION_MAC}.{rnd}");
+    let pair = Pair { token: format!("{PRE_MAC}.{rnd}"), pre };
+    assert_eq!(reason(with(gate.post("/api/checked"), &pair.cookies(), &pair.token)).await, "permit");
+}
+
+#[tokio::test]
+async fn a_token_made_elsewhere_for_a_session_is_valid() {
+    let gate = gate().await;
+    gate.sign_in_as("browser", session().id(SESSION.parse::<SessionId>().expect("a UUID")));
+    let token = format!("{SESSION_MAC}.{}", "c0ffee00".repeat(8));
     let cookies = format!("portcullis-csrf={token}; portcullis-session=browser");
-    let call = with(bed.post("/api/checked"), &cookies, &token).header("Origin", &bed.origin());
+    let call = with(gate.post("/api/checked"), &cookies, &token).header("Origin", &gate.origin());
     assert_eq!(reason(call).await, "permit");
 }
 
 #[tokio::test]
 async fn unsafe_methods_need_a_token_and_safe_ones_do_not() {
-    let bed = Bed::start(setup()).await;
+    let gate = gate().await;
     for method in ["POST", "PUT", "PATCH", "DELETE", "PURGE"] {
-        assert_eq!(reason(bed.call(method, "/api/checked")).await, "NoCookie", "{method}");
+        assert_eq!(reason(gate.call(method, "/api/checked")).await, "NoCookie", "{method}");
     }
     for method in ["GET", "OPTIONS"] {
-        assert_eq!(reason(bed.call(method, "/api/checked")).await, "permit", "{method}");
+        assert_eq!(reason(gate.call(method, "/api/checked")).await, "permit", "{method}");
     }
-    assert_eq!(bed.call("HEAD", "/api/checked").send().await.status, 200);
+    assert_eq!(gate.call("HEAD", "/api/checked").send().await.status, 200);
 }
 
 #[tokio::test]
-async fn each_way_a_pair_can_be_wrong_has_its_reason() {
-    let bed = Bed::start(setup()).await;
-    let ((token, pre), (other, other_pre)) = (pair(&bed).await, pair(&bed).await);
-    let csrf = format!("portcullis-csrf={token}");
-    let good = format!("{csrf}; portcullis-pre={pre}");
-    let call = || bed.post("/api/checked");
-    assert_eq!(reason(with(call(), &good, &token)).await, "permit");
-    assert_eq!(reason(call().header("X-CSRF-Token", &token)).await, "NoCookie");
-    assert_eq!(reason(call().header("Cookie", &good)).await, "NoToken");
-    assert_eq!(reason(with(call(), &format!("{good}; {csrf}"), &token)).await, "TwoCookies", "even when equal");
-    assert_eq!(reason(with(call(), &good, &token).header("Cookie", &csrf)).await, "TwoCookies");
-    assert_eq!(reason(with(call(), &good, &other)).await, "Mismatch");
-    assert_eq!(reason(with(call(), &good, "")).await, "Mismatch");
-    assert_eq!(reason(with(call(), &good, &token).header("X-CSRF-Token", &token)).await, "Mismatch", "two headers");
-    assert_eq!(reason(with(call(), &csrf, &token)).await, "Forged", "no pre-session");
-    assert_eq!(reason(with(call(), &format!("{csrf}; portcullis-pre={other_pre}"), &token)).await, "Forged");
-    let planted = format!("{good}; portcullis-pre={pre}");
-    assert_eq!(reason(with(call(), &planted, &token)).await, "Forged", "two pre-sessions");
-    let forged = format!("{}.{}", "0".repeat(64), "0".repeat(64));
-    let cookies = format!("portcullis-csrf={forged}; portcullis-pre={pre}");
-    assert_eq!(reason(with(call(), &cookies, &forged)).await, "Forged");
-    assert_eq!(reason(with(call(), &format!("portcullis-csrf=; portcullis-pre={pre}"), "")).await, "Forged");
+async fn a_valid_pair_is_permitted() {
+    let gate = gate().await;
+    let pair = Pair::fetch(&gate).await;
+    assert_eq!(reason(with(gate.post("/api/checked"), &pair.cookies(), &pair.token)).await, "permit");
 }
 
 #[tokio::test]
-async fn sr_25_a_pair_is_bound_to_the_session_and_a_sign_in_ends_the_old_one() {
-    let bed = Bed::start(setup()).await;
-    let (ada, _) = (bed.sign_in("ada", Role::Developer), bed.sign_in("eve", Role::Developer));
-    let (old, pre) = pair(&bed).await;
-    let by = |session: &str, token: &str| {
-        let cookies = format!("portcullis-csrf={token}; portcullis-pre={pre}; portcullis-session={session}");
-        with(bed.post("/api/private"), &cookies, token).header("Origin", &bed.origin())
-    };
-    assert_eq!(reason(by("ada", &old)).await, "Forged", "the pair from before the sign-in");
-    let answer = bed.get("/api/csrf-token").cookie("portcullis-session", "ada").send().await;
-    let token = answer.line("token");
-    assert_eq!(answer.line("pre"), "", "a session needs no pre-session");
-    assert_eq!(reason(by("ada", token)).await, "permit");
-    assert_eq!(reason(by("eve", token)).await, "Forged", "one person's token is worth nothing to another");
-    bed.sessions.end(ada.id);
-    assert_eq!(reason(by("ada", token)).await, "Forged", "a session that has ended signs nothing");
+async fn half_a_pair_is_refused() {
+    let gate = gate().await;
+    let pair = Pair::fetch(&gate).await;
+    assert_eq!(reason(gate.post("/api/checked").header("X-CSRF-Token", &pair.token)).await, "NoCookie");
+    assert_eq!(reason(gate.post("/api/checked").header("Cookie", &pair.cookies())).await, "NoToken");
 }
 
 #[tokio::test]
-async fn a_page_that_fetched_its_token_before_the_sign_in_uses_it_with_a_bearer_token() {
-    let bed = Bed::start(setup()).await;
-    bed.sign_in("ada", Role::Developer);
-    let (token, pre) = pair(&bed).await;
-    let cookies = format!("portcullis-csrf={token}; portcullis-pre={pre}");
-    let answer = with(bed.post("/api/private"), &cookies, &token).bearer("ada").send().await;
-    assert!(answer.line("principal").ends_with("Bearer"), "{answer:?}");
-    let without = bed.post("/api/private").bearer("ada").send().await;
-    assert!(without.refusal().ends_with("bearer_only: true }"), "the hint is for such clients: {without:?}");
-    let neither = bed.post("/api/private").send().await;
-    assert!(neither.refusal().ends_with("bearer_only: false }"), "{neither:?}");
+async fn two_csrf_cookies_are_refused_even_if_they_are_equal() {
+    let gate = gate().await;
+    let pair = Pair::fetch(&gate).await;
+    let csrf = format!("portcullis-csrf={}", pair.token);
+    let in_one_line = format!("{}; {csrf}", pair.cookies());
+    assert_eq!(reason(with(gate.post("/api/checked"), &in_one_line, &pair.token)).await, "TwoCookies");
+    let in_two_lines = with(gate.post("/api/checked"), &pair.cookies(), &pair.token).header("Cookie", &csrf);
+    assert_eq!(reason(in_two_lines).await, "TwoCookies");
 }
 
 #[tokio::test]
-async fn tabs_share_one_token_while_the_pair_is_good() {
-    let bed = Bed::start(setup()).await;
-    let (token, pre) = pair(&bed).await;
-    let fetch = |cookies: String| bed.get("/api/csrf-token").header("Cookie", &cookies).send();
-    let again = fetch(format!("portcullis-csrf={token}; portcullis-pre={pre}")).await;
-    assert_eq!((again.line("token"), again.line("pre")), (token.as_str(), ""));
-    for spoilt in [
-        format!("portcullis-pre={pre}"),
-        format!("portcullis-csrf={}; portcullis-pre={pre}", "0".repeat(129)),
-        format!("portcullis-csrf={token}; portcullis-csrf={token}; portcullis-pre={pre}"),
+async fn a_token_that_differs_from_the_cookie_is_a_mismatch() {
+    let gate = gate().await;
+    let (pair, other) = (Pair::fetch(&gate).await, Pair::fetch(&gate).await);
+    let call = |token: &str| with(gate.post("/api/checked"), &pair.cookies(), token);
+    assert_eq!(reason(call(&other.token)).await, "Mismatch");
+    assert_eq!(reason(call("")).await, "Mismatch");
+    assert_eq!(reason(call(&pair.token).header("X-CSRF-Token", &pair.token)).await, "Mismatch", "two headers");
+}
+
+#[tokio::test]
+async fn a_token_that_was_not_signed_for_this_client_is_forged() {
+    let gate = gate().await;
+    let (pair, other) = (Pair::fetch(&gate).await, Pair::fetch(&gate).await);
+    let csrf = format!("portcullis-csrf={}", pair.token);
+    let zeros = format!("{}.{}", "0".repeat(64), "0".repeat(64));
+    for (what, cookies, token) in [
+        ("no pre-session", csrf.clone(), pair.token.as_str()),
+        ("another client's pre-session", format!("{csrf}; portcullis-pre={}", other.pre), &pair.token),
+        ("two pre-sessions", format!("{}; portcullis-pre={}", pair.cookies(), pair.pre), &pair.token),
+        ("an invented token", format!("portcullis-csrf={zeros}; portcullis-pre={}", pair.pre), &zeros),
+        ("an empty pair", format!("portcullis-csrf=; portcullis-pre={}", pair.pre), ""),
     ] {
-        let fresh = fetch(spoilt.clone()).await;
-        assert_eq!(fresh.line("pre"), "", "the pre-session stays: {spoilt}");
-        assert_ne!(fresh.line("token"), token, "{spoilt}");
+        assert_eq!(reason(with(gate.post("/api/checked"), &cookies, token)).await, "Forged", "{what}");
     }
-    for strange in ["portcullis-pre=short".to_owned(), format!("portcullis-pre={}", "G".repeat(64)), String::new()] {
-        assert_eq!(fetch(strange.clone()).await.line("pre").len(), 64, "a new one: {strange}");
+}
+
+/// A request by the session cookie, with a pair of that token.
+fn by_session(gate: &TestGate, session: &str, token: &str) -> Call {
+    let cookies = format!("portcullis-csrf={token}; portcullis-session={session}");
+    with(gate.post("/api/private"), &cookies, token).header("Origin", &gate.origin())
+}
+
+async fn session_token(gate: &TestGate, session: &str) -> String {
+    let reply = gate.get("/api/csrf-token").cookie("portcullis-session", session).send().await;
+    assert_eq!(reply.line("pre"), "", "a session needs no pre-session");
+    reply.line("token").to_owned()
+}
+
+#[tokio::test]
+async fn sr_25_a_sign_in_invalidates_the_pair_from_before_it() {
+    let gate = gate().await;
+    gate.sign_in("ada", Role::Developer);
+    let pair = Pair::fetch(&gate).await;
+    let call = by_session(&gate, "ada", &pair.token).header("Cookie", &format!("portcullis-pre={}", pair.pre));
+    assert_eq!(reason(call).await, "Forged");
+}
+
+#[tokio::test]
+async fn sr_25_a_token_is_valid_for_its_own_session_only() {
+    let gate = gate().await;
+    gate.sign_in("ada", Role::Developer);
+    gate.sign_in("eve", Role::Developer);
+    let token = session_token(&gate, "ada").await;
+    assert_eq!(reason(by_session(&gate, "ada", &token)).await, "permit");
+    assert_eq!(reason(by_session(&gate, "eve", &token)).await, "Forged");
+}
+
+#[tokio::test]
+async fn sr_25_the_token_of_an_ended_session_is_forged() {
+    let gate = gate().await;
+    let ada = gate.sign_in("ada", Role::Developer);
+    let token = session_token(&gate, "ada").await;
+    gate.sessions.end(ada.id);
+    assert_eq!(reason(by_session(&gate, "ada", &token)).await, "Forged");
+}
+
+#[tokio::test]
+async fn a_pair_from_before_the_sign_in_works_with_a_bearer_token() {
+    let gate = gate().await;
+    gate.sign_in("ada", Role::Developer);
+    let pair = Pair::fetch(&gate).await;
+    let reply = with(gate.post("/api/private"), &pair.cookies(), &pair.token).bearer("ada").send().await;
+    assert!(reply.line("principal").ends_with("Bearer"), "{reply:?}");
+}
+
+#[tokio::test]
+async fn a_refusal_tells_whether_the_client_sends_only_a_bearer_token() {
+    let gate = gate().await;
+    gate.sign_in("ada", Role::Developer);
+    let with_bearer = gate.post("/api/private").bearer("ada").verdict().await;
+    assert!(with_bearer.ends_with("bearer_only: true }"), "{with_bearer}");
+    let without = gate.post("/api/private").verdict().await;
+    assert!(without.ends_with("bearer_only: false }"), "{without}");
+}
+
+async fn fetch_with(gate: &TestGate, cookies: &str) -> Reply {
+    gate.get("/api/csrf-token").header("Cookie", cookies).send().await
+}
+
+#[tokio::test]
+async fn tabs_share_one_token_while_the_pair_is_valid() {
+    let gate = gate().await;
+    let pair = Pair::fetch(&gate).await;
+    let again = fetch_with(&gate, &pair.cookies()).await;
+    assert_eq!((again.line("token"), again.line("pre")), (pair.token.as_str(), ""));
+}
+
+#[tokio::test]
+async fn an_invalid_token_is_replaced_and_the_pre_session_stays() {
+    let gate = gate().await;
+    let pair = Pair::fetch(&gate).await;
+    for cookies in [
+        format!("portcullis-pre={}", pair.pre),
+        format!("portcullis-csrf={}; portcullis-pre={}", "0".repeat(129), pair.pre),
+        format!("portcullis-csrf={}; {}", pair.token, pair.cookies()),
+    ] {
+        let fresh = fetch_with(&gate, &cookies).await;
+        assert_eq!(fresh.line("pre"), "", "{cookies}");
+        assert_ne!(fresh.line("token"), pair.token, "{cookies}");
     }
 }
 
 #[tokio::test]
-async fn exemptions_hold_for_matched_routes_and_not_for_requests_by_cookie() {
-    let bed = Bed::start(setup()).await;
-    bed.sign_in("ada", Role::Developer);
+async fn an_invalid_pre_session_is_replaced() {
+    let gate = gate().await;
+    for cookies in ["portcullis-pre=short", &format!("portcullis-pre={}", "G".repeat(64)), ""] {
+        assert_eq!(fetch_with(&gate, cookies).await.line("pre").len(), 64, "{cookies}");
+    }
+}
+
+#[tokio::test]
+async fn exempt_routes_need_no_token() {
+    let gate = gate().await;
+    gate.sign_in("ada", Role::Developer);
     for exempt in ["/api/auth/thing", "/api/v1/auth/thing", "/api/auth/refresh", "/api/waived"] {
-        assert_eq!(reason(bed.post(exempt)).await, "permit", "{exempt}");
-        assert_eq!(reason(bed.post(exempt).bearer("ada")).await, "permit", "{exempt}");
+        assert_eq!(reason(gate.post(exempt)).await, "permit", "{exempt}");
+        assert_eq!(reason(gate.post(exempt).bearer("ada")).await, "permit", "{exempt}");
     }
-    let by_cookie = |target: &str| bed.post(target).cookie("portcullis-session", "ada").header("Origin", &bed.origin());
-    assert_eq!(reason(by_cookie("/api/auth/thing")).await, "NoCookie", "a cookie authenticates this one");
-    assert_eq!(reason(by_cookie("/api/auth/refresh")).await, "permit", "refresh apart");
-    assert_eq!(reason(by_cookie("/api/waived")).await, "permit");
-    let stale = bed.post("/api/auth/thing").cookie("portcullis-session", "garbage");
-    assert_eq!(reason(stale).await, "permit", "a cookie that authenticates nobody lifts no exemption");
-    assert_eq!(reason(bed.post("/api/auth/../checked")).await, "NoCookie", "the route counts, not the raw path");
-    assert_eq!(reason(bed.post("/api/checked?/api/auth/thing")).await, "NoCookie");
 }
 
 #[tokio::test]
-async fn in_cookie_mode_only_requests_with_the_session_cookie_need_a_token() {
-    let bed = Bed::start(Setup { csrf_mode: CsrfMode::Cookie, ..setup() }).await;
-    bed.sign_in("ada", Role::Developer);
-    assert_eq!(reason(bed.post("/api/checked")).await, "permit");
-    assert_eq!(reason(bed.post("/api/private").bearer("ada")).await, "permit");
-    let by_cookie = bed.post("/api/private").cookie("portcullis-session", "ada");
-    assert_eq!(reason(by_cookie.header("Origin", &bed.origin())).await, "NoCookie");
-    let stale = bed.post("/api/private").cookie("portcullis-session", "garbage");
-    assert_eq!(reason(stale).await, "NoCookie", "also when the cookie is no longer good");
+async fn a_valid_session_cookie_lifts_the_exemption_of_auth_routes() {
+    let gate = gate().await;
+    gate.sign_in("ada", Role::Developer);
+    for (target, expected) in
+        [("/api/auth/thing", "NoCookie"), ("/api/auth/refresh", "permit"), ("/api/waived", "permit")]
+    {
+        let call = gate.post(target).cookie("portcullis-session", "ada").header("Origin", &gate.origin());
+        assert_eq!(reason(call).await, expected, "{target}");
+    }
+    let invalid = gate.post("/api/auth/thing").cookie("portcullis-session", "garbage");
+    assert_eq!(reason(invalid).await, "permit", "an invalid cookie lifts nothing");
+}
+
+#[tokio::test]
+async fn an_exemption_belongs_to_the_route_and_not_to_the_raw_path() {
+    let gate = gate().await;
+    assert_eq!(reason(gate.post("/api/auth/../checked")).await, "NoCookie");
+    assert_eq!(reason(gate.post("/api/checked?/api/auth/thing")).await, "NoCookie");
+}
+
+#[tokio::test]
+async fn in_cookie_mode_only_the_session_cookie_needs_a_token() {
+    let gate = TestGate::start(TestConfig { csrf_mode: CsrfMode::Cookie, ..config() }).await;
+    gate.sign_in("ada", Role::Developer);
+    assert_eq!(reason(gate.post("/api/checked")).await, "permit");
+    assert_eq!(reason(gate.post("/api/private").bearer("ada")).await, "permit");
+    let by_cookie = gate.post("/api/private").cookie("portcullis-session", "ada").header("Origin", &gate.origin());
+    assert_eq!(reason(by_cookie).await, "NoCookie");
+    let invalid = gate.post("/api/private").cookie("portcullis-session", "garbage");
+    assert_eq!(reason(invalid).await, "NoCookie", "an invalid cookie too");
+}
+
+async fn production() -> TestGate {
+    let (environment, public_url) = (Environment::Production, Some("https://app.example.com"));
+    TestGate::start(TestConfig { environment, public_url, ..config() }).await
 }
 
 #[tokio::test]
 async fn sr_24_in_production_only_cookies_bound_to_the_host_count() {
-    let production =
-        Setup { environment: Environment::Production, public_url: Some("https://app.example.com"), ..setup() };
-    let bed = Bed::start(production).await;
-    assert_eq!(bed.gate.cookie_name(CookieName::Csrf), "__Host-portcullis-csrf");
-    let (token, pre) = pair(&bed).await;
+    let gate = production().await;
+    assert_eq!(gate.inner.cookie_name(CookieName::Csrf), "__Host-portcullis-csrf");
+    let Pair { token, pre } = Pair::fetch(&gate).await;
     let bound = format!("__Host-portcullis-csrf={token}; __Host-portcullis-pre={pre}");
-    assert_eq!(reason(with(bed.post("/api/checked"), &bound, &token)).await, "permit");
-    let loose = format!("portcullis-csrf={token}; portcullis-pre={pre}");
-    assert_eq!(reason(with(bed.post("/api/checked"), &loose, &token)).await, "NoCookie");
-    let planted = format!("{bound}; portcullis-csrf=planted");
-    assert_eq!(reason(with(bed.post("/api/checked"), &planted, &token)).await, "permit", "a neighbour's is not ours");
+    assert_eq!(reason(with(gate.post("/api/checked"), &bound, &token)).await, "permit");
+    let unbound = format!("portcullis-csrf={token}; portcullis-pre={pre}");
+    assert_eq!(reason(with(gate.post("/api/checked"), &unbound, &token)).await, "NoCookie");
+}
+
+#[tokio::test]
+async fn sr_24_in_production_a_planted_cookie_does_not_count() {
+    let gate = production().await;
+    let Pair { token, pre } = Pair::fetch(&gate).await;
+    let planted = format!("__Host-portcullis-csrf={token}; __Host-portcullis-pre={pre}; portcullis-csrf=planted");
+    assert_eq!(reason(with(gate.post("/api/checked"), &planted, &token)).await, "permit");
 }
 
 #[tokio::test]
 async fn refusals_are_counted_by_reason() {
-    let bed = Bed::start(setup()).await;
-    bed.post("/api/checked").send().await;
-    bed.post("/api/checked").cookie("portcullis-csrf", "x").send().await;
-    let page = bed.metrics.render(false);
-    for reason in ["no_cookie", "no_token"] {
-        assert!(page.contains(&format!("csrf_refusals_total{{reason=\"{reason}\"}} 1\n")), "{page}");
-    }
+    let gate = gate().await;
+    gate.post("/api/checked").send().await;
+    gate.post("/api/checked").cookie("portcullis-csrf", "x").send().await;
+    gate.assert_metric("csrf_refusals_total{reason=\"no_cookie\"} 1");
+    gate.assert_metric("csrf_refusals_total{reason=\"no_token\"} 1");
 }
 
 #[tokio::test]
-async fn a_gate_that_only_reports_lets_everything_through_and_counts_it_by_reason() {
-    let bed = Bed::start(Setup { csrf_mode: CsrfMode::Report, ..setup() }).await;
-    assert_eq!(reason(bed.post("/api/checked")).await, "permit");
-    let (token, pre) = pair(&bed).await;
-    let other = format!("{}.{}", "0".repeat(64), "1".repeat(64));
-    assert_eq!(
-        reason(with(bed.post("/api/checked"), &format!("portcullis-pre={pre}; portcullis-csrf={token}"), &other)).await,
-        "permit"
-    );
-    let known = bed.sessions.put(session(Role::Developer));
-    bed.tokens.issue("browser", &known, i64::MAX);
-    let cross =
-        bed.post("/api/checked").header("Cookie", "portcullis-session=browser").header("Sec-Fetch-Site", "cross-site");
-    assert_eq!(reason(cross).await, "permit");
-    let page = bed.metrics.render(false);
-    for (why, times) in [("no_cookie", 2), ("mismatch", 1), ("cross_site", 1)] {
-        assert!(page.contains(&format!("csrf_reports_total{{reason=\"{why}\"}} {times}")), "{why}: {page}");
+async fn report_mode_permits_and_counts_by_reason() {
+    let gate = TestGate::start(TestConfig { csrf_mode: CsrfMode::Report, ..config() }).await;
+    let (pair, other) = (Pair::fetch(&gate).await, format!("{}.{}", "0".repeat(64), "1".repeat(64)));
+    gate.sign_in("browser", Role::Developer);
+    let cross_site = gate.post("/api/checked").cookie("portcullis-session", "browser");
+    for call in [
+        gate.post("/api/checked"),
+        with(gate.post("/api/checked"), &pair.cookies(), &other),
+        cross_site.header("Sec-Fetch-Site", "cross-site"),
+    ] {
+        assert_eq!(reason(call).await, "permit");
     }
-    assert!(!page.contains("csrf_refusals_total{"), "nothing was refused");
+    // The last request lacks both the site and the cookie, so it is counted for each.
+    gate.assert_metric("csrf_reports_total{reason=\"no_cookie\"} 2");
+    gate.assert_metric("csrf_reports_total{reason=\"mismatch\"} 1");
+    gate.assert_metric("csrf_reports_total{reason=\"cross_site\"} 1");
+    assert!(!gate.metrics_page().contains("csrf_refusals_total{"), "nothing was refused");
 }

@@ -1,243 +1,302 @@
-//! Rate limits and what answers say of them (contract §6).
+//! Rate limits, and what responses say of them (docs/contract.md, "Rate limits").
 
 use std::time::Duration;
 
-use portcullis_gate::Whom;
 use portcullis_model::policy::LimitClass;
 use portcullis_model::{ApiKeyScopes, Limit, LimitBy, Multipliers, Role};
 
-use crate::bed::{Bed, Setup, own, rate, route};
 use crate::client::Call;
+use crate::sessions::session;
+use crate::test_gate::{TestConfig, TestGate, by_caller, rate, route};
 
-fn setup() -> Setup {
-    let class = |template, class| route(template, move |policy| policy.limit_class = class);
-    let own = route("/api/v1/own", |policy| policy.limits = own("2/1m"));
-    Setup {
-        routes: vec![
-            class("/api/v1/login", LimitClass::Auth),
-            class("/api/v1/things", LimitClass::Api),
-            class("/api/v1/health", LimitClass::Exempt),
-            own,
-        ],
-        auth_limit: rate("3/1m"),
-        api_limit: rate("10/1m"),
-        ..Setup::default()
-    }
+/// A configuration with a route of each class, and `/api/v1/own` with a limit of its own by caller.
+pub(crate) fn config() -> TestConfig {
+    let of_class = |template, class| route(template, move |policy| policy.limit_class = class);
+    let routes = vec![
+        of_class("/api/v1/login", LimitClass::Auth),
+        of_class("/api/v1/things", LimitClass::Api),
+        of_class("/api/v1/health", LimitClass::Exempt),
+        route("/api/v1/own", |policy| policy.limits = by_caller("2/1m")),
+    ];
+    TestConfig { routes, auth_limit: rate("3/1m"), api_limit: rate("10/1m"), ..TestConfig::default() }
+}
+
+async fn gate() -> TestGate {
+    TestGate::start(config()).await
+}
+
+async fn is_permitted(call: Call) -> bool {
+    let verdict = call.verdict().await;
+    assert!(verdict == "permit" || verdict.starts_with("RateLimited"), "{verdict}");
+    verdict == "permit"
 }
 
 #[tokio::test]
-async fn exactly_the_burst_passes_however_many_come_at_once() {
-    let bed = Bed::start(Setup { api_limit: rate("30/1h"), ..setup() }).await;
+async fn exactly_the_burst_passes_of_many_requests_at_once() {
+    let gate = TestGate::start(TestConfig { api_limit: rate("30/1h"), ..config() }).await;
     // Fewer than a listener's backlog of 128, so that the kernel drops none of them.
-    let calls = (0..100).map(|_| bed.get("/api/things").refusal());
-    let verdicts = futures_util::future::join_all(calls).await;
-    assert_eq!(verdicts.iter().filter(|verdict| *verdict == "permit").count(), 30);
-    assert_eq!(verdicts.iter().filter(|verdict| verdict.starts_with("RateLimited")).count(), 70);
-    let page = bed.metrics.render(false);
-    assert!(page.contains("rate_limited_total{limit=\"api\"} 70\n"), "{page}");
+    let calls = (0..100).map(|_| is_permitted(gate.get("/api/things")));
+    let permitted = futures_util::future::join_all(calls).await;
+    assert_eq!(permitted.iter().filter(|permitted| **permitted).count(), 30);
+    gate.assert_metric("rate_limited_total{limit=\"api\"} 70");
 }
 
 #[tokio::test]
-async fn answers_say_what_is_left_and_when_to_come_back() {
-    let bed = Bed::start(setup()).await;
+async fn responses_tell_how_many_requests_are_left() {
+    let gate = gate().await;
     for left in ["2", "1", "0"] {
-        let answer = bed.get("/api/login").send().await;
-        assert_eq!(answer.refusal(), "permit");
-        assert_eq!(answer.header("ratelimit-policy"), Some("\"auth\";q=3;w=60"));
-        assert_eq!(
-            (answer.header("x-ratelimit-limit"), answer.header("x-ratelimit-remaining")),
-            (Some("3"), Some(left))
-        );
-        assert!(answer.header("ratelimit").is_some_and(|text| text.starts_with(&format!("\"auth\";r={left};t="))));
-        assert_eq!(answer.header("retry-after"), None);
+        let reply = gate.get("/api/login").send().await;
+        assert_eq!((reply.verdict(), reply.header("retry-after")), ("permit", None));
+        assert_eq!(reply.header("ratelimit-policy"), Some("\"auth\";q=3;w=60"));
+        assert_eq!(reply.header("x-ratelimit-limit"), Some("3"));
+        assert_eq!(reply.header("x-ratelimit-remaining"), Some(left));
+        assert!(reply.header("ratelimit").is_some_and(|text| text.starts_with(&format!("\"auth\";r={left};t="))));
     }
-    let now = bed.clock.unix_seconds();
-    let refused = bed.get("/api/login").send().await;
-    assert!(refused.refusal().starts_with("RateLimited"));
-    let wait: u64 = refused.header("retry-after").expect("when").parse().expect("seconds");
-    assert!((1..=20).contains(&wait), "{wait}");
+}
+
+/// A gate at which this address has reached the limit `auth`.
+async fn gate_at_the_limit() -> TestGate {
+    let gate = gate().await;
+    for _ in 0..3 {
+        assert!(is_permitted(gate.get("/api/login")).await);
+    }
+    gate
+}
+
+#[tokio::test]
+async fn a_refusal_tells_when_the_whole_burst_is_free_again() {
+    let gate = gate_at_the_limit().await;
+    let now = gate.clock.unix_seconds();
+    let refused = gate.get("/api/login").send().await;
     let reset: i64 = refused.header("x-ratelimit-reset").expect("when").parse().expect("a Unix time");
     assert!((now + 40..=now + 62).contains(&reset), "{}", reset - now);
-    bed.clock.advance(Duration::from_secs(wait));
-    assert_eq!(bed.get("/api/login").refusal().await, "permit", "who waits as told is let in");
-    assert!(bed.get("/api/login").refusal().await.starts_with("RateLimited"), "and one only");
 }
 
 #[tokio::test]
-async fn each_class_counts_for_itself_and_health_counts_nowhere() {
-    let bed = Bed::start(setup()).await;
-    for _ in 0..4 {
-        bed.get("/api/login").send().await;
-    }
-    assert!(bed.get("/api/v1/login").refusal().await.starts_with("RateLimited"), "an alias is the same route");
-    assert_eq!(bed.get("/api/things").refusal().await, "permit");
-    for _ in 0..20 {
-        let answer = bed.get("/api/health").send().await;
-        assert_eq!((answer.refusal(), answer.header("x-ratelimit-limit")), ("permit", None));
-    }
-    for _ in 0..20 {
-        assert_eq!(bed.get("/nowhere").send().await.header("x-ratelimit-limit"), None);
-    }
+async fn a_client_that_waits_as_told_is_let_in_once() {
+    let gate = gate_at_the_limit().await;
+    let refused = gate.get("/api/login").send().await;
+    let wait: u64 = refused.header("retry-after").expect("when").parse().expect("seconds");
+    assert!((1..=20).contains(&wait), "{wait}");
+    gate.clock.advance(Duration::from_secs(wait));
+    assert!(is_permitted(gate.get("/api/login")).await);
+    assert!(!is_permitted(gate.get("/api/login")).await);
 }
 
 #[tokio::test]
-async fn a_routes_own_limit_counts_by_person_and_without_one_by_address() {
-    let bed = Bed::start(setup()).await;
-    bed.sign_in("ada", Role::Developer);
-    bed.sign_in("grace", Role::Developer);
-    let ada_elsewhere = bed.sign_in("ada-elsewhere", Role::Developer);
-    for token in ["ada", "grace"] {
-        for _ in 0..2 {
-            assert_eq!(bed.get("/api/own").bearer(token).refusal().await, "permit", "{token}");
+async fn an_alias_is_limited_with_its_route() {
+    let gate = gate_at_the_limit().await;
+    assert!(!is_permitted(gate.get("/api/v1/login")).await);
+}
+
+#[tokio::test]
+async fn each_class_is_counted_apart() {
+    let gate = gate_at_the_limit().await;
+    assert!(!is_permitted(gate.get("/api/login")).await);
+    assert!(is_permitted(gate.get("/api/things")).await);
+}
+
+#[tokio::test]
+async fn health_and_unknown_paths_are_not_limited() {
+    let gate = gate().await;
+    for target in ["/api/health", "/nowhere"] {
+        for _ in 0..20 {
+            let reply = gate.get(target).send().await;
+            assert!(!reply.verdict().starts_with("RateLimited"), "{target}");
+            assert_eq!(reply.header("x-ratelimit-limit"), None, "{target}");
         }
-        assert!(bed.get("/api/own").bearer(token).refusal().await.starts_with("RateLimited"), "{token}");
     }
-    assert_eq!(bed.get("/api/own").bearer("ada-elsewhere").refusal().await, "permit", "{}", ada_elsewhere.user_id);
-    assert_eq!(bed.get("/api/own").refusal().await, "permit");
-    assert_eq!(bed.get("/api/own").bearer("garbage").refusal().await, "permit", "counted with the address");
-    let third = bed.get("/api/own").bearer("another garbage").send().await;
-    assert!(third.refusal().starts_with("RateLimited"), "an invented token buys no fresh limit");
+}
+
+#[tokio::test]
+async fn a_limit_by_caller_counts_each_user_apart() {
+    let gate = gate().await;
+    for token in ["ada", "grace"] {
+        gate.sign_in(token, Role::Developer);
+        for permitted in [true, true, false] {
+            assert_eq!(is_permitted(gate.get("/api/own").bearer(token)).await, permitted, "{token}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_limit_by_caller_counts_all_sessions_of_a_user_together() {
+    let gate = gate().await;
+    let first = gate.sign_in("first", Role::Developer);
+    gate.sign_in_as("second", session().user(first.user_id));
+    for (token, permitted) in [("first", true), ("second", true), ("first", false)] {
+        assert_eq!(is_permitted(gate.get("/api/own").bearer(token)).await, permitted, "{token}");
+    }
+}
+
+#[tokio::test]
+async fn a_limit_by_caller_counts_the_address_of_anonymous_ones() {
+    let gate = gate().await;
+    assert!(is_permitted(gate.get("/api/own")).await);
+    assert!(is_permitted(gate.get("/api/own").bearer("garbage")).await);
+    let third = gate.get("/api/own").bearer("other garbage").send().await;
+    assert!(third.verdict().starts_with("RateLimited"), "an invented token gives no fresh count");
     assert_eq!(third.header("ratelimit-policy"), Some("\"route\";q=2;w=60"));
 }
 
-#[tokio::test]
-async fn two_sessions_of_one_person_share_that_persons_limit() {
-    let bed = Bed::start(setup()).await;
-    let first = bed.sign_in("first", Role::Developer);
-    let mut second = crate::people::session(Role::Developer);
-    second.user_id = first.user_id;
-    let second = bed.sessions.put(second);
-    bed.tokens.issue("second", &second, i64::MAX);
-    assert_eq!(bed.get("/api/own").bearer("first").refusal().await, "permit");
-    assert_eq!(bed.get("/api/own").bearer("second").refusal().await, "permit");
-    assert!(bed.get("/api/own").bearer("first").refusal().await.starts_with("RateLimited"));
+/// The verdict on a request to the limit `auth` that a trusted proxy forwards.
+async fn forwarded(gate: &TestGate, client: &str) -> bool {
+    is_permitted(gate.get("/api/login").header("X-Forwarded-For", client)).await
+}
+
+async fn gate_behind_a_proxy() -> TestGate {
+    TestGate::start(TestConfig { trusted_proxies: vec!["127.0.0.1/32"], ..config() }).await
 }
 
 #[tokio::test]
-async fn limits_count_the_client_and_not_the_proxy_before_us() {
-    let bed = Bed::start(Setup { trusted_proxies: vec!["127.0.0.1/32"], ..setup() }).await;
-    let from = |client: &str| bed.get("/api/login").header("X-Forwarded-For", client).refusal();
+async fn limits_count_the_client_behind_a_trusted_proxy() {
+    let gate = gate_behind_a_proxy().await;
     for _ in 0..3 {
-        assert_eq!(from("203.0.113.1").await, "permit");
+        assert!(forwarded(&gate, "203.0.113.1").await);
     }
-    assert!(from("203.0.113.1").await.starts_with("RateLimited"));
-    assert!(from("6.6.6.6, 203.0.113.1").await.starts_with("RateLimited"), "what a client adds changes nothing");
-    assert_eq!(from("203.0.113.2").await, "permit");
+    assert!(!forwarded(&gate, "203.0.113.1").await);
+    assert!(!forwarded(&gate, "6.6.6.6, 203.0.113.1").await, "an address that the client adds changes nothing");
+    assert!(forwarded(&gate, "203.0.113.2").await);
+}
+
+#[tokio::test]
+async fn addresses_of_one_ipv6_network_are_counted_together() {
+    let gate = gate_behind_a_proxy().await;
     for client in ["2001:db8::1", "2001:db8::2", "2001:db8::ffff:ffff:ffff"] {
-        assert_eq!(from(client).await, "permit");
+        assert!(forwarded(&gate, client).await);
     }
-    assert!(from("2001:db8::3").await.starts_with("RateLimited"), "one /64 is one customer");
+    assert!(!forwarded(&gate, "2001:db8::3").await);
 }
 
 #[tokio::test]
-async fn the_tighter_of_two_limits_is_the_one_answers_tell_of() {
-    let bed = Bed::start(setup()).await;
-    let answer = bed.get("/api/own").send().await;
-    assert_eq!(answer.header("x-ratelimit-limit"), Some("2"));
-    let bed = Bed::start(Setup { api_limit: rate("1/1m"), ..setup() }).await;
-    assert_eq!(bed.get("/api/own").send().await.header("x-ratelimit-limit"), Some("1"));
+async fn responses_tell_of_the_tightest_limit() {
+    let gate = gate().await;
+    assert_eq!(gate.get("/api/own").send().await.header("x-ratelimit-limit"), Some("2"));
+    let gate = TestGate::start(TestConfig { api_limit: rate("1/1m"), ..config() }).await;
+    assert_eq!(gate.get("/api/own").send().await.header("x-ratelimit-limit"), Some("1"));
 }
 
 #[tokio::test]
-async fn without_defaults_only_a_routes_own_limit_holds() {
-    let bed = Bed::start(Setup { auth_limit: None, api_limit: None, ..setup() }).await;
+async fn without_the_limits_for_all_routes_a_routes_own_holds() {
+    let gate = TestGate::start(TestConfig { auth_limit: None, api_limit: None, ..config() }).await;
     for _ in 0..20 {
-        assert_eq!(bed.get("/api/login").refusal().await, "permit");
+        assert!(is_permitted(gate.get("/api/login")).await);
     }
-    for _ in 0..2 {
-        assert_eq!(bed.get("/api/own").refusal().await, "permit");
+    for permitted in [true, true, false] {
+        assert_eq!(is_permitted(gate.get("/api/own")).await, permitted);
     }
-    assert!(bed.get("/api/own").refusal().await.starts_with("RateLimited"));
 }
 
-#[tokio::test]
-async fn a_limit_counts_whom_it_says() {
-    let limited = |template, by| {
-        route(template, move |policy| policy.limits = vec![Limit::new("own", rate("1/1h").expect("on"), by)])
-    };
-    let routes = vec![
-        limited("/everybody", LimitBy::Everybody),
-        limited("/role", LimitBy::Role),
-        limited("/header", LimitBy::Header("x-tenant".into())),
-        limited("/key", LimitBy::ApiKey),
-    ];
-    let bed = Bed::start(Setup { routes, trusted_proxies: vec!["127.0.0.1/32"], ..Setup::default() }).await;
+/// A gate with one route, which permits one request an hour for each key.
+async fn gate_counting_by(by: LimitBy) -> TestGate {
+    let limited = route("/limited", |policy| policy.limits = vec![Limit::new("own", rate("1/1h").expect("on"), by)]);
+    let gate = TestGate::start(TestConfig {
+        routes: vec![limited],
+        trusted_proxies: vec!["127.0.0.1/32"],
+        ..TestConfig::default()
+    })
+    .await;
     for (token, role) in [("ada", Role::Developer), ("grace", Role::Developer), ("alan", Role::Viewer)] {
-        bed.sign_in(token, role);
+        gate.sign_in(token, role);
     }
-    let passes = async |call: Call| call.refusal().await == "permit";
-    assert!(passes(bed.get("/everybody")).await);
-    assert!(!passes(bed.get("/everybody").header("X-Forwarded-For", "203.0.113.9")).await, "everybody together");
-    assert!(passes(bed.get("/role").bearer("ada")).await);
-    assert!(!passes(bed.get("/role").bearer("grace")).await, "all of a role together");
-    assert!(passes(bed.get("/role").bearer("alan")).await);
-    assert!(passes(bed.get("/role")).await, "those without a role are one more");
-    assert!(passes(bed.get("/header").header("X-Tenant", "a")).await);
-    assert!(!passes(bed.get("/header").header("X-Tenant", "a").bearer("ada")).await);
-    assert!(passes(bed.get("/header").header("X-Tenant", "b")).await);
-    assert!(passes(bed.get("/header")).await);
-    assert!(!passes(bed.get("/header")).await, "who does not say is counted by address");
-    let (first, second) = (bed.api_key(ApiKeyScopes::All), bed.api_key(ApiKeyScopes::All));
+    gate
+}
+
+#[tokio::test]
+async fn a_limit_for_everybody_counts_all_requests_together() {
+    let gate = gate_counting_by(LimitBy::Everybody).await;
+    assert!(is_permitted(gate.get("/limited")).await);
+    assert!(!is_permitted(gate.get("/limited").header("X-Forwarded-For", "203.0.113.9")).await);
+}
+
+#[tokio::test]
+async fn a_limit_by_role_counts_callers_of_a_role_together() {
+    let gate = gate_counting_by(LimitBy::Role).await;
+    assert!(is_permitted(gate.get("/limited").bearer("ada")).await);
+    assert!(!is_permitted(gate.get("/limited").bearer("grace")).await, "of the same role");
+    assert!(is_permitted(gate.get("/limited").bearer("alan")).await, "of another role");
+    assert!(is_permitted(gate.get("/limited")).await, "without a role");
+}
+
+#[tokio::test]
+async fn a_limit_by_header_counts_by_its_value() {
+    let gate = gate_counting_by(LimitBy::Header("x-tenant".into())).await;
+    assert!(is_permitted(gate.get("/limited").header("X-Tenant", "a")).await);
+    assert!(!is_permitted(gate.get("/limited").header("X-Tenant", "a").bearer("ada")).await);
+    assert!(is_permitted(gate.get("/limited").header("X-Tenant", "b")).await);
+}
+
+#[tokio::test]
+async fn a_limit_by_header_counts_the_address_without_it() {
+    let gate = gate_counting_by(LimitBy::Header("x-tenant".into())).await;
+    assert!(is_permitted(gate.get("/limited")).await);
+    assert!(!is_permitted(gate.get("/limited")).await);
+}
+
+#[tokio::test]
+async fn a_limit_by_api_key_counts_each_key_apart() {
+    let gate = gate_counting_by(LimitBy::ApiKey).await;
+    let (first, second) = (gate.api_key(ApiKeyScopes::All), gate.api_key(ApiKeyScopes::All));
+    for (key, permitted) in [(&first, true), (&first, false), (&second, true)] {
+        assert_eq!(is_permitted(gate.get("/limited").header("X-API-Key", key)).await, permitted);
+    }
+}
+
+#[tokio::test]
+async fn a_limit_by_api_key_does_not_count_other_callers() {
+    let gate = gate_counting_by(LimitBy::ApiKey).await;
     for _ in 0..3 {
-        assert!(passes(bed.get("/key").bearer("ada")).await, "no key is not counted");
+        assert!(is_permitted(gate.get("/limited").bearer("ada")).await);
     }
-    assert!(passes(bed.get("/key").header("X-API-Key", &first)).await);
-    assert!(!passes(bed.get("/key").header("X-API-Key", &first)).await);
-    assert!(passes(bed.get("/key").header("X-API-Key", &second)).await);
+}
+
+/// A limit by caller of two requests an hour, and so many times as many for administrators.
+fn multiplied(name: &str, times: u32) -> Option<Limit> {
+    let limit = Limit::new(name, rate("2/1h").expect("on"), LimitBy::Caller);
+    Some(Limit { multipliers: Multipliers::new([(Role::Admin, times)]), ..limit })
 }
 
 #[tokio::test]
-async fn reads_and_writes_count_apart_and_roles_may_have_more() {
-    let limit = |name, times| Limit {
-        multipliers: Multipliers::new([(Role::Admin, times)]),
-        ..Limit::new(name, rate("2/1h").expect("on"), LimitBy::Caller)
-    };
-    let setup =
-        Setup { reads_limit: Some(limit("reads", 2)), writes_limit: Some(limit("writes", 3)), ..Setup::default() };
-    let bed = Bed::start(setup).await;
-    bed.sign_in("ada", Role::Developer);
-    bed.sign_in("root", Role::Admin);
-    for (token, reads, writes) in [("ada", 2, 2), ("root", 4, 6)] {
-        for (method, most) in [("GET", reads), ("PATCH", writes)] {
-            for left in (0..most).rev() {
-                let answer = bed.call(method, "/api/things/1").bearer(token).send().await;
-                assert_eq!(answer.refusal(), "permit", "{token} {method}");
-                assert_eq!(answer.header("x-ratelimit-remaining"), Some(left.to_string().as_str()));
-                assert_eq!(answer.header("x-ratelimit-limit"), Some(most.to_string().as_str()));
-            }
-            let refused = bed.call(method, "/api/things/1").bearer(token).send().await;
-            let name = if method == "GET" { "reads" } else { "writes" };
-            assert!(refused.refusal().ends_with(&format!("limit: \"{name}\" }}")), "{}", refused.refusal());
-            assert_eq!(refused.header("ratelimit-policy"), Some(&*format!("\"{name}\";q={most};w=3600")));
+async fn reads_and_writes_are_counted_apart_and_multiplied_by_role() {
+    let (reads_limit, writes_limit) = (multiplied("reads", 2), multiplied("writes", 3));
+    let gate = TestGate::start(TestConfig { reads_limit, writes_limit, ..TestConfig::default() }).await;
+    gate.sign_in("ada", Role::Developer);
+    gate.sign_in("root", Role::Admin);
+    for (token, method, name, most) in [
+        ("ada", "GET", "reads", 2),
+        ("ada", "PATCH", "writes", 2),
+        ("root", "GET", "reads", 4),
+        ("root", "PATCH", "writes", 6),
+    ] {
+        for left in (0..most).rev() {
+            let reply = gate.call(method, "/api/things/1").bearer(token).send().await;
+            assert_eq!(reply.verdict(), "permit", "{token} {method}");
+            assert_eq!(reply.header("x-ratelimit-remaining"), Some(left.to_string().as_str()));
+            assert_eq!(reply.header("x-ratelimit-limit"), Some(most.to_string().as_str()));
         }
+        let refused = gate.call(method, "/api/things/1").bearer(token).send().await;
+        assert!(refused.verdict().ends_with(&format!("limit: \"{name}\" }}")), "{}", refused.verdict());
+        assert_eq!(refused.header("ratelimit-policy"), Some(&*format!("\"{name}\";q={most};w=3600")));
     }
-    let health = route("/api/v1/health", |policy| policy.limit_class = LimitClass::Exempt);
-    bed.swap(Setup { routes: vec![health], reads_limit: Some(limit("reads", 1)), ..Setup::default() });
-    assert_eq!(bed.get("/api/health").bearer("ada").send().await.header("x-ratelimit-limit"), None);
 }
 
 #[tokio::test]
-async fn an_operator_sees_how_somebody_stands_and_can_forgive() {
-    let bed = Bed::start(setup()).await;
-    let address = Whom::Address("127.0.0.1".parse().expect("an address"));
-    assert!(bed.gate.standings(address).await.is_empty(), "who has spent nothing stands nowhere");
-    for _ in 0..4 {
-        bed.get("/api/login").send().await;
+async fn an_exempt_route_has_no_limit_for_reads() {
+    let routes = vec![route("/api/v1/health", |policy| policy.limit_class = LimitClass::Exempt)];
+    let reads_limit = multiplied("reads", 1);
+    let gate = TestGate::start(TestConfig { routes, reads_limit, ..TestConfig::default() }).await;
+    assert_eq!(gate.get("/api/health").send().await.header("x-ratelimit-limit"), None);
+}
+
+#[tokio::test]
+async fn a_request_over_the_callers_limit_spares_the_shared_limit() {
+    let own = route("/api/v1/own", |policy| policy.limits = by_caller("1/1h"));
+    let open = route("/api/v1/open", |_| {});
+    let gate =
+        TestGate::start(TestConfig { routes: vec![own, open], api_limit: rate("2/1h"), ..TestConfig::default() }).await;
+    gate.sign_in("ada", Role::Developer);
+    for permitted in [true, false, false, false] {
+        assert_eq!(is_permitted(gate.get("/api/own").bearer("ada")).await, permitted);
     }
-    bed.get("/api/own").send().await;
-    let standings = async || {
-        let of = bed.gate.standings(address).await;
-        of.iter().map(|s| format!("{} {:?} {}", s.limit.name, s.route.as_deref(), s.remaining)).collect::<Vec<_>>()
-    };
-    let spent = ["auth None 0", "api None 9", "route Some(\"/api/v1/own\") 1"];
-    assert_eq!(standings().await, spent);
-    assert_eq!(standings().await, spent, "looking spends nothing");
-    assert_eq!(bed.gate.reset_limits(address, Some("auth")).await, (1, true));
-    assert_eq!(bed.get("/api/login").refusal().await, "permit");
-    assert_eq!(bed.gate.reset_limits(address, None).await, (3, true));
-    assert!(standings().await.is_empty());
-    let ada = bed.sign_in("ada", Role::Developer);
-    bed.get("/api/own").bearer("ada").send().await;
-    let of = bed.gate.standings(Whom::User(ada.user_id)).await;
-    assert_eq!((of.len(), of[0].remaining), (1, 1), "a person is not their address");
+    assert!(is_permitted(gate.get("/api/open")).await, "only one of the two shared requests was counted");
 }

@@ -1,21 +1,23 @@
-//! The whole gate over real connections: what a client can make it do, and what
-//! stands on every answer.
+//! The whole gate over real connections: what a client can make it do, and the headers of every response.
 
-mod answers;
-mod bed;
 mod client;
+mod config_swap;
 mod cors;
 mod credentials;
-mod cross_site;
 mod csrf;
 mod csrf_bodies;
-mod explain;
+mod dry_run;
 mod framing;
 mod limits;
-mod order;
+mod metric_series;
 mod paths;
-mod people;
-mod policy;
-mod series;
-mod swap;
+mod rate_limit_inspection;
+mod refusal_log;
+mod refusal_order;
+mod responses;
+mod route_policy;
+mod same_site;
+mod sessions;
+mod test_gate;
+mod verdict_property;
 mod versions;

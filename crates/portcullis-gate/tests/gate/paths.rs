@@ -1,20 +1,18 @@
-//! Paths on the wire: one spelling is matched, limited, counted and forwarded.
+//! Paths as clients write them: the normalised path is matched, counted and forwarded.
 
-use portcullis_model::policy::AuthRequirement;
+use crate::client::{Reply, raw};
+use crate::test_gate::{TestGate, private_route, route};
 
-use crate::bed::{Bed, Setup, route};
-use crate::client::{Answer, raw};
-
-async fn bed() -> Bed {
-    let admin = route("/api/v1/admin/{*rest}", |policy| policy.auth = AuthRequirement::Required);
-    let routes = vec![admin, route("/api/v1/{*rest}", |_| {}), route("/files/{name}", |_| {})];
-    Bed::start(Setup { routes, ..Setup::default() }).await
+async fn gate() -> TestGate {
+    let routes =
+        [private_route("/api/v1/admin/{*rest}"), route("/api/v1/{*rest}", |_| {}), route("/files/{name}", |_| {})];
+    TestGate::with_routes(routes).await
 }
 
 #[tokio::test]
-async fn the_upstream_gets_the_spelling_that_was_matched() {
-    let bed = bed().await;
-    for (spelled, path) in [
+async fn an_upstream_gets_the_path_that_was_matched() {
+    let gate = gate().await;
+    for (written, path) in [
         ("/api/v1/projects/7", "/api/v1/projects/7"),
         ("/api/projects/7", "/api/v1/projects/7"),
         ("//api//v1/./projects/x/../7", "/api/v1/projects/7"),
@@ -23,15 +21,15 @@ async fn the_upstream_gets_the_spelling_that_was_matched() {
         ("/api/v1/a%20b?q=%2F..%2F", "/api/v1/a%20b"),
         ("/api/../api/projects/", "/api/v1/projects/"),
     ] {
-        let answer = bed.get(spelled).send().await;
-        assert_eq!((answer.refusal(), answer.line("path")), ("permit", path), "{spelled}");
+        let reply = gate.get(written).send().await;
+        assert_eq!((reply.verdict(), reply.line("path")), ("permit", path), "{written}");
     }
 }
 
 #[tokio::test]
-async fn protection_cannot_be_spelled_away() {
-    let bed = bed().await;
-    for spelled in [
+async fn every_spelling_of_a_private_path_needs_a_credential() {
+    let gate = gate().await;
+    for written in [
         "/api/v1/admin/users",
         "/api/admin/users",
         "/api/v1//admin/users",
@@ -42,42 +40,50 @@ async fn protection_cannot_be_spelled_away() {
         "/api/v1/admin",
         "/api/v1/admin/",
     ] {
-        assert_eq!(bed.get(spelled).refusal().await, "CredentialRequired", "{spelled}");
+        assert_eq!(gate.get(written).verdict().await, "CredentialRequired", "{written}");
     }
-    for spelled in ["/api/v1/Admin/users", "/api/v1/admin;x/users", "/api/v1/admin%3bx", "/api/ADMIN/users"] {
-        assert_eq!(bed.get(spelled).refusal().await, "NotFound", "{spelled}");
+}
+
+#[tokio::test]
+async fn a_path_that_a_lenient_server_reads_as_private_is_not_found() {
+    let gate = gate().await;
+    for written in ["/api/v1/Admin/users", "/api/v1/admin;x/users", "/api/v1/admin%3bx", "/api/ADMIN/users"] {
+        assert_eq!(gate.get(written).verdict().await, "NotFound", "{written}");
     }
-    for spelled in [
+}
+
+#[tokio::test]
+async fn an_ambiguous_path_is_malformed() {
+    let gate = gate().await;
+    for written in [
         "/api/v1/x%2f..%2fadmin",
         "/api/v1/x/..;/admin",
         "/api/v1/%2561dmin",
         "/api/v1/x%5c..%5cadmin",
         "/api/%c0%ae/x",
     ] {
-        assert_eq!(bed.get(spelled).refusal().await, "Malformed(Path)", "{spelled}");
+        assert_eq!(gate.get(written).verdict().await, "Malformed(Path)", "{written}");
     }
 }
 
 #[tokio::test]
-async fn bytes_that_are_no_path_never_reach_a_route() {
-    let bed = bed().await;
+async fn bytes_that_are_not_a_path_never_reach_a_route() {
+    let gate = gate().await;
     for target in [&b"/api/v1/a\\b"[..], b"/api/v1/%00", b"/api/v1/%", b"/api/v1/%zz", b"/api/v1/\xff\xfe"] {
         let mut request = b"GET ".to_vec();
         request.extend_from_slice(target);
         request.extend_from_slice(b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
-        let answer = Answer::read(raw(bed.address, &request).await);
-        assert_eq!(answer.status, 400, "{target:?}");
+        let reply = Reply::read(raw(gate.address, &request).await);
+        assert_eq!(reply.status, 400, "{target:?}");
     }
 }
 
 #[tokio::test]
 async fn an_alias_counts_under_its_canonical_template() {
-    let bed = bed().await;
+    let gate = gate().await;
     for target in ["/api/projects/7", "/api/v1/projects/8", "/api//projects/9"] {
-        let answer = bed.get(target).send().await;
-        assert_eq!((answer.line("route"), answer.line("label")), ("/api/v1/{*rest}", "/api/v1/{*rest}"));
+        let reply = gate.get(target).send().await;
+        assert_eq!((reply.line("route"), reply.line("label")), ("/api/v1/{*rest}", "/api/v1/{*rest}"));
     }
-    let page = bed.metrics.render(false);
-    let counted = "http_requests_total{method=\"GET\",route=\"/api/v1/{*rest}\",status_code=\"200\"} 3\n";
-    assert!(page.contains(counted), "{page}");
+    gate.assert_metric("http_requests_total{method=\"GET\",route=\"/api/v1/{*rest}\",status_code=\"200\"} 3");
 }

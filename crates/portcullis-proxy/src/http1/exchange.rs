@@ -177,7 +177,7 @@ mod tests {
 
     fn post() -> Upload {
         let head = RequestHead::new(Vec::new(), &Method::POST, &["/"]);
-        Upload::new(head, InboundBody::gathered(Bytes::from_static(b"body")), false)
+        Upload::new(head, InboundBody::from_bytes(Bytes::from_static(b"body")), false)
     }
 
     #[tokio::test]

@@ -241,7 +241,7 @@ mod tests {
 
     fn upload(body: &[u8], says_empty: bool) -> Upload {
         let head = RequestHead::new(Vec::new(), &Method::POST, &["/x", "?", "y"]);
-        Upload::new(head, InboundBody::gathered(Bytes::copy_from_slice(body)), says_empty)
+        Upload::new(head, InboundBody::from_bytes(Bytes::copy_from_slice(body)), says_empty)
     }
 
     /// What is written to a connection that takes at most so many bytes at once.

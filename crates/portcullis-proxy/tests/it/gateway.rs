@@ -14,8 +14,8 @@ use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use portcullis_gate::{
-    Cors, CsrfConfig, CsrfMode, CsrfTokens, Destination, Gate, GateConfig, GateParts, Limits, Passage, RouteSpec,
-    RouteTable, Versions,
+    AllowedOrigins, CsrfConfig, CsrfMode, CsrfTokens, Destination, Gate, GateConfig, GateOutcome, GateParts, Limits,
+    RouteSpec, RouteTable, Verdict, Versions,
 };
 use portcullis_model::policy::{Environment, Forwarding};
 use portcullis_model::{
@@ -152,8 +152,8 @@ fn config(setup: Setup, metrics: &Metrics) -> GateConfig {
     GateConfig {
         routes: RouteTable::build(vec![route], metrics).expect("one route collides with none"),
         versions: Versions::new(Vec::new()),
-        cors: Cors::default(),
-        headers: portcullis_gate::SecurityHeaders::default(),
+        allowed_origins: AllowedOrigins::default(),
+        security_headers: portcullis_gate::SecurityHeaders::default(),
         csrf: CsrfConfig { tokens: CsrfTokens::new(&SecretString::new("c".repeat(32)).into()), mode: CsrfMode::Cookie },
         limits: Limits::default(),
         body_timeout: Duration::from_secs(30),
@@ -180,10 +180,11 @@ async fn serve(listener: TcpListener, inner: Arc<Inner>) {
 
 impl Inner {
     async fn answer(&self, peer: SocketAddr, request: Request<Incoming>) -> Response<Body> {
-        let Passage { context, verdict } = self.gate.pass(peer, request).await;
+        let GateOutcome { context, verdict } = self.gate.pass(peer, request).await;
         let mut response = match verdict {
-            Err(refusal) => fault(403, format!("{refusal:?}")),
-            Ok((permit, request)) => match self.proxy.carry(&permit, request).await {
+            Verdict::Refused(refusal) => fault(403, format!("{refusal:?}")),
+            Verdict::Preflight => fault(204, String::new()),
+            Verdict::Permitted((permit, request)) => match self.proxy.carry(&permit, request).await {
                 Ok(response) => response.map(BodyExt::boxed_unsync),
                 Err(error) => fault(502, format!("{}: {error:?}", error.proxy_status())),
             },

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use portcullis_gate::{Explanation, Gate, GateParts, Rehearsal};
+use portcullis_gate::{DryRun, Explanation, Gate, GateParts};
 use portcullis_identity::Identity;
 use portcullis_model::{
     AccessTokenVerifier, Clock, Random, SecretRing, SessionId, SessionSource, SessionState, SessionsUnavailable,
@@ -19,7 +19,7 @@ use portcullis_settings::{Secrets, Settings, new_secret};
 pub async fn explain(
     settings: &Settings,
     identity: Option<&Identity>,
-    rehearsal: &Rehearsal,
+    dry_run: &DryRun,
 ) -> Result<Explanation, StartError> {
     let random = Random::system();
     let metrics = Metrics::new(&settings.metrics, env!("CARGO_PKG_VERSION"));
@@ -34,7 +34,7 @@ pub async fn explain(
     };
     let parts = GateParts { tokens, sessions, shared_limits: None, clock: Clock::system(), random, metrics };
     let config = gate_config(settings, &secrets, &parts.metrics)?;
-    Ok(Gate::new(parts, config).explain(rehearsal).await)
+    Ok(Gate::new(parts, config).explain(dry_run).await)
 }
 
 /// The configured secrets, and random ones in place of those that are missing.

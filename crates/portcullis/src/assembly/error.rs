@@ -25,7 +25,7 @@ pub enum StartError {
     Mail(#[from] portcullis_mail::SmtpError),
     /// Two routes collide.
     #[error(transparent)]
-    Routes(#[from] portcullis_gate::RouteFault),
+    Routes(#[from] portcullis_gate::RouteError),
     /// The listener cannot be opened.
     #[error(transparent)]
     Listen(#[from] portcullis_edge::ListenError),

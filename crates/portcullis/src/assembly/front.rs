@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use http::{Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
-use portcullis_api::{ApiError, ErrorContext, Services};
+use portcullis_api::{ApiError, ErrorContext, ReplyBody, Services};
 use portcullis_edge::{Handler, Panic, catch_panic};
-use portcullis_gate::{Context, Destination, Gate, InboundBody, Malformation, Passage, Permit, Refusal};
+use portcullis_gate::{
+    Destination, Gate, GateOutcome, InboundBody, Malformation, Permit, Refusal, RequestContext, Verdict,
+};
 use portcullis_proxy::Proxy;
 
 use super::response_body::FrontBody;
@@ -25,7 +27,12 @@ impl Front {
         error.into_response(context, &self.services.clock).map(FrontBody::BuiltIn)
     }
 
-    async fn respond(&self, permit: Permit, request: Request<InboundBody>, context: &Context) -> Response<FrontBody> {
+    async fn respond(
+        &self,
+        permit: Permit,
+        request: Request<InboundBody>,
+        context: &RequestContext,
+    ) -> Response<FrontBody> {
         match permit.destination() {
             Destination::BuiltIn(id) => {
                 let id = *id;
@@ -54,7 +61,7 @@ impl Front {
     }
 }
 
-fn error_context(context: &Context) -> ErrorContext<'_> {
+fn error_context(context: &RequestContext) -> ErrorContext<'_> {
     ErrorContext {
         path: context.raw_path(),
         request_id: context.request_id().as_str(),
@@ -66,10 +73,11 @@ impl Handler for Front {
     type Body = FrontBody;
 
     async fn handle(&self, client: SocketAddr, request: Request<Incoming>) -> Response<FrontBody> {
-        let Passage { context, verdict } = self.gate.pass(client, request).await;
+        let GateOutcome { context, verdict } = self.gate.pass(client, request).await;
         let mut response = match verdict {
-            Err(refusal) => self.error_response(ApiError::from(refusal), error_context(&context)),
-            Ok((permit, request)) => {
+            Verdict::Refused(refusal) => self.error_response(ApiError::from(refusal), error_context(&context)),
+            Verdict::Preflight => Response::new(FrontBody::BuiltIn(ReplyBody::default())),
+            Verdict::Permitted((permit, request)) => {
                 // Caught here rather than by the edge, so that the 500 gets the route's headers and metrics.
                 match catch_panic(pin!(self.respond(permit, request, &context))).await {
                     Ok(response) => response,
@@ -87,7 +95,7 @@ impl Handler for Front {
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => Refusal::HeadTooLarge,
             _ => Refusal::Malformed(Malformation::Head),
         };
-        let context = self.gate.no_request();
+        let context = self.gate.unparsed_request();
         let error_context =
             ErrorContext { path: "", request_id: context.request_id().as_str(), prefers_problem: false };
         let mut response = self.error_response(ApiError::from(refusal), error_context);
@@ -96,7 +104,7 @@ impl Handler for Front {
     }
 
     fn respond_to_panic(&self, uri: &Uri, panic: &Panic) -> Response<FrontBody> {
-        let context = self.gate.no_request();
+        let context = self.gate.unparsed_request();
         let error_context =
             ErrorContext { path: uri.path(), request_id: context.request_id().as_str(), prefers_problem: false };
         let mut response = self.panic_response(panic, error_context);
@@ -105,6 +113,6 @@ impl Handler for Front {
     }
 
     fn trusts(&self, peer: IpAddr) -> bool {
-        self.gate.trusts(peer)
+        self.gate.is_trusted_proxy(peer)
     }
 }

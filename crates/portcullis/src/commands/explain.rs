@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use portcullis_api::{Explanation, NOBODY, THIS_MACHINE};
-use portcullis_gate::{Rehearsal, RehearsedCaller};
+use portcullis_gate::{DryRun, DryRunCaller};
 use serde_json::Value;
 
 use super::Format;
@@ -36,16 +36,16 @@ pub(super) struct Arguments {
 
 pub(super) fn run(settings: &Settings, arguments: Arguments) -> Result<(), Failure> {
     let Arguments { method, url, user, headers, address, format } = arguments;
-    let mut rehearsal = portcullis_api::question(&method, &url, &headers, address)
+    let mut dry_run = portcullis_api::question(&method, &url, &headers, address)
         .map_err(|problems| Failure::new(problems.join("; ")).hint("portcullis explain GET /api/v1/users"))?;
     if user.as_deref() == Some(NOBODY) {
-        rehearsal.caller = RehearsedCaller::Nobody;
+        dry_run.caller = DryRunCaller::Anonymous;
     }
     let has_credential =
-        ["authorization", "cookie", "x-api-key"].iter().any(|name| rehearsal.headers.contains_key(*name));
+        ["authorization", "cookie", "x-api-key"].iter().any(|name| dry_run.headers.contains_key(*name));
     let document = match user.filter(|user| user != NOBODY) {
-        None if !has_credential || matches!(rehearsal.caller, RehearsedCaller::Nobody) => {
-            without_database(settings, &rehearsal)?
+        None if !has_credential || matches!(dry_run.caller, DryRunCaller::Anonymous) => {
+            without_database(settings, &dry_run)?
         }
         user => {
             let mut document = Value::Null;
@@ -56,11 +56,11 @@ pub(super) fn run(settings: &Settings, arguments: Arguments) -> Result<(), Failu
                         Failure::new(format!("no active user has the id or e-mail address {user:?}"))
                             .hint("`portcullis users list` lists the users")
                     })?;
-                    rehearsal.caller = RehearsedCaller::SignedIn(Arc::new(session));
+                    dry_run.caller = DryRunCaller::SignedIn(Arc::new(session));
                 }
-                let explanation = dry_run::explain(settings, Some(identity), &rehearsal).await;
+                let explanation = dry_run::explain(settings, Some(identity), &dry_run).await;
                 let explanation = explanation.map_err(|error| Failure::of_error(&error).maybe_hint(error.hint()))?;
-                document = to_json(&Explanation::new(&rehearsal, &explanation))?;
+                document = to_json(&Explanation::new(&dry_run, &explanation))?;
                 Ok(())
             })?;
             document
@@ -75,13 +75,13 @@ pub(super) fn run(settings: &Settings, arguments: Arguments) -> Result<(), Failu
 }
 
 /// Judges a request for which no user has to be looked up.
-fn without_database(settings: &Settings, rehearsal: &Rehearsal) -> Result<Value, Failure> {
+fn without_database(settings: &Settings, dry_run: &DryRun) -> Result<Value, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .map_err(|error| Failure::new(format!("the command cannot be run: {error}")))?;
-    let explanation = runtime.block_on(dry_run::explain(settings, None, rehearsal));
+    let explanation = runtime.block_on(dry_run::explain(settings, None, dry_run));
     let explanation = explanation.map_err(|error| Failure::of_error(&error).maybe_hint(error.hint()))?;
-    to_json(&Explanation::new(rehearsal, &explanation))
+    to_json(&Explanation::new(dry_run, &explanation))
 }
 
 fn to_json(explanation: &Explanation) -> Result<Value, Failure> {
@@ -101,7 +101,7 @@ fn text(document: &Value) -> String {
     }
     if document["verdict"] == "permitted" {
         text.push_str(&format!("It would be permitted and go to {}.\n", word("destination")));
-    } else if document["status"] == 204 {
+    } else if document["verdict"] == "preflight" {
         text.push_str("It is a CORS preflight, which the gate answers itself with 204.\n");
     } else {
         let (status, code) = (&document["status"], word("code"));

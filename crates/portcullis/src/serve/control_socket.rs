@@ -19,7 +19,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use portcullis_api::{LIMITS_RESET, RateLimits, RateLimitsReset};
-use portcullis_gate::Whom;
+use portcullis_gate::RateLimitKey;
 use portcullis_identity::Caller;
 use portcullis_model::SessionId;
 use serde_json::{Value, json};
@@ -137,28 +137,28 @@ impl ControlServer {
     async fn reset_limits(&self, query: Option<&str>) -> Result<Value, String> {
         let whom = self.whom(query).await?.ok_or("specify --address, --user or --api-key")?;
         let name = parameter(query, "name");
-        let (limits, everywhere) = self.application.front.gate.reset_limits(whom, name.as_deref()).await;
-        let details = json!({ "whom": whom.to_string(), "name": name });
+        let reset = self.application.front.gate.reset_rate_limits(whom, name.as_deref()).await;
+        let details = json!({ "whom": whom.describe(), "name": name });
         let noted = self.application.identity.note_operation(LIMITS_RESET, None, details, &Caller::shell()).await;
         noted.map_err(|error| format!("the limits were reset, but the audit log could not be written: {error}"))?;
-        to_json(&RateLimitsReset { limits, everywhere })
+        to_json(&RateLimitsReset::from(reset))
     }
 
-    async fn whom(&self, query: Option<&str>) -> Result<Option<Whom>, String> {
+    async fn whom(&self, query: Option<&str>) -> Result<Option<RateLimitKey>, String> {
         if let Some(address) = parameter(query, "address") {
             let address = address.parse::<IpAddr>().map_err(|_| format!("{address:?} is not an IP address"))?;
-            return Ok(Some(Whom::Address(address)));
+            return Ok(Some(RateLimitKey::address(address)));
         }
         if let Some(key) = parameter(query, "api-key") {
             let key = key.parse::<SessionId>().map_err(|_| format!("{key:?} is not the id of an API key"))?;
-            return Ok(Some(Whom::ApiKey(key)));
+            return Ok(Some(RateLimitKey::ApiKey(key)));
         }
         let Some(user) = parameter(query, "user") else { return Ok(None) };
         let found = self.application.identity.id_of(&user).await.map_err(|error| error.to_string())?;
         let id = found.ok_or_else(|| {
             format!("no user has the id or e-mail address {user:?}; hint: portcullis users list shows all users")
         })?;
-        Ok(Some(Whom::User(id)))
+        Ok(Some(RateLimitKey::User(id)))
     }
 }
 

@@ -1,0 +1,87 @@
+//! The last phase: whether the caller may use the route.
+
+use std::net::IpAddr;
+
+use http::Method;
+use portcullis_model::policy::{AuthRequirement, RoutePolicy};
+use portcullis_model::{Permission, SessionState};
+
+use crate::credential::Credential;
+use crate::decision::refusal::Refusal;
+
+/// What the phase needs to know of a request.
+pub(crate) struct Caller<'a> {
+    pub(crate) method: &'a Method,
+    pub(crate) credential: &'a Credential,
+    pub(crate) client: IpAddr,
+    /// The time of the request, in Unix seconds.
+    pub(crate) now: i64,
+    /// Whether the revocations of other replicas are known, up to a moment ago.
+    pub(crate) is_current: bool,
+}
+
+/// Checks the credential first (400, 401), then the network, then role and permissions (403), then the database (503).
+pub(crate) fn authorise(policy: &RoutePolicy, caller: &Caller<'_>) -> Result<(), Refusal> {
+    let session = authenticate(policy, caller)?;
+    if !policy.networks.is_empty() && !policy.networks.iter().any(|net| net.contains(&caller.client)) {
+        return Err(Refusal::NetworkNotAllowed);
+    }
+    if let Some(session) = session {
+        check_rights(policy, caller.method, session)?;
+    }
+    if policy.needs_database && !caller.is_current {
+        return Err(Refusal::Unavailable);
+    }
+    Ok(())
+}
+
+/// Returns the session of the caller, on a route that checks credentials.
+fn authenticate<'c>(policy: &RoutePolicy, caller: &Caller<'c>) -> Result<Option<&'c SessionState>, Refusal> {
+    if policy.auth == AuthRequirement::None {
+        return Ok(None);
+    }
+    let session = match caller.credential {
+        Credential::Ambiguous => return Err(Refusal::TwoCredentials),
+        Credential::Invalid => return Err(Refusal::InvalidCredential),
+        Credential::Undecided => return Err(Refusal::Unavailable),
+        Credential::None if policy.auth == AuthRequirement::Required => return Err(Refusal::CredentialRequired),
+        Credential::None => return Ok(None),
+        Credential::Valid(principal) => &*principal.session,
+    };
+    // An API key never signed in, so it has no age: `check_rights` refuses it.
+    if let Some(most) = policy.max_session_age.filter(|_| session.is_signed_in())
+        && caller.now.saturating_sub(session.authenticated_at) > i64::try_from(most.as_secs()).unwrap_or(i64::MAX)
+    {
+        return Err(Refusal::SignInTooOld { most });
+    }
+    Ok(Some(session))
+}
+
+fn check_rights(policy: &RoutePolicy, method: &Method, session: &SessionState) -> Result<(), Refusal> {
+    if (policy.signed_in_only || policy.max_session_age.is_some()) && !session.is_signed_in() {
+        return Err(Refusal::SignInRequired);
+    }
+    if policy.minimum_role.is_some_and(|minimum| session.role_in_force() < Some(minimum)) {
+        return Err(Refusal::NotPermitted);
+    }
+    if !required_permissions(policy, method).all(|permission| session.permissions.contains(permission)) {
+        return Err(Refusal::NotPermitted);
+    }
+    if policy.verified_email && !session.email_verified {
+        return Err(Refusal::EmailNotVerified);
+    }
+    Ok(())
+}
+
+/// Returns the permissions that a method needs. `HEAD` needs those of `GET` unless it has its own.
+pub(crate) fn required_permissions<'p>(
+    policy: &'p RoutePolicy,
+    method: &Method,
+) -> impl Iterator<Item = &'p Permission> {
+    let name = if *method == Method::HEAD && !policy.permissions.by_method.contains_key("HEAD") {
+        "GET"
+    } else {
+        method.as_str()
+    };
+    policy.permissions.always.iter().chain(policy.permissions.by_method.get(name).into_iter().flatten())
+}

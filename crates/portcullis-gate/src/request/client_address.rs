@@ -1,0 +1,111 @@
+//! The client's address and scheme when proxies stand in front of the gateway (SR-37).
+
+use std::net::IpAddr;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use ipnet::IpNet;
+
+pub(crate) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// The client that sent a request, and the scheme and host that it used.
+#[derive(Clone, Debug)]
+pub struct RequestSource {
+    /// The client's address: the first one from the right that is not a trusted proxy's.
+    pub client: IpAddr,
+    /// The address that connected to us.
+    pub peer: IpAddr,
+    /// Whether the peer is a trusted proxy, whose `X-Forwarded-*` headers are believed.
+    pub peer_trusted: bool,
+    /// Whether the client speaks TLS to the outermost trusted proxy.
+    pub https: bool,
+    /// The host that the client asked for.
+    pub host: Option<HeaderValue>,
+}
+
+impl RequestSource {
+    /// Reads `X-Forwarded-*` from right to left, as far as the hops are trusted.
+    pub(crate) fn find(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Self {
+        let peer = peer.to_canonical();
+        let is_trusted = |address: IpAddr| trusted.iter().any(|net| net.contains(&address));
+        let peer_trusted = !trusted.is_empty() && is_trusted(peer);
+        let own_host = || headers.get(http::header::HOST).cloned();
+        if !peer_trusted {
+            return Self { client: peer, peer, peer_trusted, https: false, host: own_host() };
+        }
+        let mut client = peer;
+        'hops: for value in headers.get_all(FORWARDED_FOR).iter().rev() {
+            let Ok(text) = value.to_str() else { break };
+            for hop in text.rsplit(',') {
+                // A hop that is not an address ends the chain: nothing vouches for the entries to its left.
+                let Some(address) = parse_hop(hop.trim()) else { break 'hops };
+                client = address;
+                if !is_trusted(address) {
+                    break 'hops;
+                }
+            }
+        }
+        let last = |name: HeaderName| headers.get_all(name).iter().next_back();
+        let https = last(FORWARDED_PROTO)
+            .and_then(|value| value.to_str().ok())
+            .is_some_and(|text| text.rsplit(',').next().is_some_and(|word| word.trim().eq_ignore_ascii_case("https")));
+        let host = last(FORWARDED_HOST).cloned().or_else(own_host);
+        Self { client, peer, peer_trusted, https, host }
+    }
+
+    /// Returns `http` or `https`, as the client sees it.
+    pub fn scheme(&self) -> &'static str {
+        if self.https { "https" } else { "http" }
+    }
+}
+
+/// Reads an address, perhaps with a port or in brackets.
+fn parse_hop(text: &str) -> Option<IpAddr> {
+    let address = text
+        .parse::<IpAddr>()
+        .ok()
+        .or_else(|| text.parse::<std::net::SocketAddr>().ok().map(|socket| socket.ip()))
+        .or_else(|| text.strip_prefix('[')?.strip_suffix(']')?.parse().ok())?;
+    Some(address.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn find(peer: &str, chain: &[&str]) -> String {
+        let mut headers = HeaderMap::new();
+        for value in chain {
+            headers.append(FORWARDED_FOR, HeaderValue::from_str(value).expect("a value"));
+        }
+        let trusted = ["10.0.0.0/8".parse().expect("a net"), "fd00::/8".parse().expect("a net")];
+        RequestSource::find(peer.parse().expect("an address"), &headers, &trusted).client.to_string()
+    }
+
+    #[test]
+    fn sr_37_forwarded_addresses_of_an_untrusted_peer_are_ignored() {
+        assert_eq!(find("203.0.113.5", &["1.2.3.4"]), "203.0.113.5");
+    }
+
+    #[test]
+    fn sr_37_forwarded_addresses_are_read_from_the_right() {
+        for (chain, client) in [
+            (&["1.2.3.4"][..], "1.2.3.4"),
+            (&["6.6.6.6, 1.2.3.4"], "1.2.3.4"),
+            (&["6.6.6.6, 1.2.3.4, 10.9.9.9"], "1.2.3.4"),
+            (&["6.6.6.6", "1.2.3.4, 10.9.9.9"], "1.2.3.4"),
+            (&["1.2.3.4, nonsense, 10.9.9.9"], "10.9.9.9"),
+            (&["10.2.2.2, 10.3.3.3"], "10.2.2.2"),
+            (&[], "10.0.0.1"),
+        ] {
+            assert_eq!(find("10.0.0.1", chain), client, "{chain:?}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_compared_in_canonical_form() {
+        assert_eq!(find("::ffff:10.0.0.1", &["1.2.3.4:5678"]), "1.2.3.4");
+        assert_eq!(find("fd00::1", &["[2001:db8::7]:443"]), "2001:db8::7");
+    }
+}

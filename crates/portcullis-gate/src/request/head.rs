@@ -1,0 +1,108 @@
+//! A request's head as the phases read it, and the checks of its framing.
+
+use std::net::IpAddr;
+
+use http::header::{CONTENT_LENGTH, EXPECT, HOST, HeaderMap, ORIGIN, TRANSFER_ENCODING};
+use http::{Method, Uri};
+
+use crate::request::head_fault::HeadFault;
+
+/// The longest request target, in bytes (RFC 9110 §4.1 recommends at least 8000).
+const MAX_TARGET_BYTES: usize = 16 * 1024;
+
+/// The head that the gate decides by.
+pub(crate) struct RequestHead<'a> {
+    /// The address that connected to us, be it a client's or a proxy's.
+    pub(crate) peer: IpAddr,
+    pub(crate) method: &'a Method,
+    pub(crate) uri: &'a Uri,
+    pub(crate) headers: &'a HeaderMap,
+    /// What the edge found wrong with the head's bytes.
+    pub(crate) fault: Option<HeadFault>,
+    /// Whether the request's version of HTTP requires a `Host` header.
+    pub(crate) needs_host: bool,
+}
+
+impl RequestHead<'_> {
+    /// Whether the length, the framing or the host of the request can be read in two ways (SR-39).
+    pub(crate) fn is_ambiguous(&self) -> bool {
+        self.fault == Some(HeadFault::Ambiguous) || !has_one_length(self.headers) || !self.has_one_host()
+    }
+
+    /// Whether path and query together are longer than the gate accepts.
+    pub(crate) fn is_target_too_long(&self) -> bool {
+        self.uri.path_and_query().is_some_and(|target| target.as_str().len() > MAX_TARGET_BYTES)
+    }
+
+    /// Whether the client expects something other than `100-continue` (RFC 9110 §10.1.1).
+    pub(crate) fn has_unknown_expectation(&self) -> bool {
+        self.headers.get(EXPECT).is_some_and(|expected| !expected.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+    }
+
+    /// RFC 9112 §3.2: HTTP/1.1 names a host exactly once, and a host in the target must be the same one.
+    fn has_one_host(&self) -> bool {
+        let mut hosts = self.headers.get_all(HOST).iter();
+        match (hosts.next(), hosts.next(), self.uri.authority()) {
+            (Some(host), None, Some(authority)) => host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()),
+            (Some(_), None, None) => true,
+            (None, ..) => !self.needs_host,
+            (Some(_), Some(_), _) => false,
+        }
+    }
+
+    /// The method that a CORS preflight asks about; `None` for every other request.
+    pub(crate) fn preflight_method(&self) -> Option<Method> {
+        if *self.method != Method::OPTIONS || !self.headers.contains_key(ORIGIN) {
+            return None;
+        }
+        Method::from_bytes(self.headers.get("access-control-request-method")?.as_bytes()).ok()
+    }
+}
+
+/// Whether a method may change something. Every method but `GET`, `HEAD` and `OPTIONS` may, an unknown one too.
+pub(crate) fn is_unsafe(method: &Method) -> bool {
+    !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}
+
+/// The declared length of the body in bytes.
+pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// SR-39 for a parser that keeps both headers. hyper's parser drops one of them without an error; the edge finds those
+/// heads and marks the request with a [`HeadFault`].
+fn has_one_length(headers: &HeaderMap) -> bool {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let has_length = lengths.next().is_some();
+    lengths.next().is_none() && !(has_length && headers.contains_key(TRANSFER_ENCODING))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    fn headers(lengths: &[&'static str], is_chunked: bool) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for length in lengths {
+            headers.append(CONTENT_LENGTH, HeaderValue::from_static(length));
+        }
+        if is_chunked {
+            headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+        headers
+    }
+
+    #[test]
+    fn sr_39_a_second_length_is_ambiguous_even_if_it_is_equal() {
+        assert!(has_one_length(&headers(&[], false)));
+        assert!(has_one_length(&headers(&["5"], false)));
+        assert!(!has_one_length(&headers(&["5", "5"], false)));
+    }
+
+    #[test]
+    fn sr_39_a_length_beside_chunks_is_ambiguous() {
+        assert!(has_one_length(&headers(&[], true)));
+        assert!(!has_one_length(&headers(&["5"], true)));
+    }
+}

@@ -1,0 +1,114 @@
+//! How a lenient server may read a path that the gate has normalised.
+//!
+//! Some servers ignore case, remove path parameters (`/admin;x` is `/admin`), decode escapes before they match, or
+//! ignore a final slash. A path that such a server would read as another route's is refused: otherwise a route with a weaker
+//! policy would be a way around the stricter one.
+
+use std::borrow::Cow;
+
+/// Whether a lenient server may read the path differently.
+pub(crate) fn may_be_read_differently(path: &str) -> bool {
+    let bytes = path.as_bytes();
+    bytes.iter().any(|byte| byte.is_ascii_uppercase() || matches!(byte, b'%' | b';'))
+        || (bytes.len() > 1 && bytes.ends_with(b"/"))
+}
+
+/// Returns the path as a lenient server reads it. `keep_slash` keeps a final slash, for a route whose template has one.
+pub(crate) fn read(path: &str, keep_slash: bool) -> String {
+    let mut out = String::with_capacity(path.len());
+    for (index, segment) in path.split('/').enumerate() {
+        if index > 0 {
+            out.push('/');
+        }
+        let decoded = decode(segment);
+        // A server that decodes before it splits reads the rest as a query or a fragment.
+        let cut = decoded.split(['?', '#']).next().unwrap_or_default();
+        out.push_str(cut.split(';').next().unwrap_or_default());
+        if cut.len() < decoded.len() {
+            break;
+        }
+    }
+    out.make_ascii_lowercase();
+    while !keep_slash && out.len() > 1 && out.ends_with('/') {
+        out.pop();
+    }
+    out
+}
+
+/// Returns a template that lenient readings can be matched against.
+pub(crate) fn read_template(template: &str) -> String {
+    let segments: Vec<String> = template
+        .split('/')
+        .map(|segment| if segment.contains('{') { fold_literals(segment) } else { read(segment, true) })
+        .collect();
+    segments.join("/")
+}
+
+/// Lower-cases a segment, apart from the names of its parameters.
+fn fold_literals(segment: &str) -> String {
+    let mut inside = false;
+    segment
+        .chars()
+        .map(|c| {
+            inside = (inside || c == '{') && c != '}';
+            if inside { c } else { c.to_ascii_lowercase() }
+        })
+        .collect()
+}
+
+/// Decodes escapes of ASCII characters. Braces stay escaped, because they mark parameters in a template.
+fn decode(segment: &str) -> Cow<'_, str> {
+    if !segment.contains('%') {
+        return Cow::Borrowed(segment);
+    }
+    let mut out = String::with_capacity(segment.len());
+    let mut rest = segment;
+    while let Some(index) = rest.find('%') {
+        out.push_str(&rest[..index]);
+        let byte = rest.get(index + 1..index + 3).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        match byte {
+            Some(byte) if byte.is_ascii() && !matches!(byte, b'{' | b'}') => {
+                out.push(char::from(byte));
+                rest = &rest[index + 3..];
+            }
+            _ => {
+                out.push('%');
+                rest = &rest[index + 1..];
+            }
+        }
+    }
+    out.push_str(rest);
+    Cow::Owned(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_leniency_is_applied_at_once() {
+        for (path, expected) in [
+            ("/api/v1/Admin", "/api/v1/admin"),
+            ("/api/v1/admin;x=1/users;y", "/api/v1/admin/users"),
+            ("/api/v1/admin%3Bx", "/api/v1/admin"),
+            ("/api/v1/things%3Adelete", "/api/v1/things:delete"),
+            ("/api/v1/admin%3Fx/y", "/api/v1/admin"),
+            ("/api/v1/admin%23", "/api/v1/admin"),
+            ("/api/v1/admin/", "/api/v1/admin"),
+            ("/%C3%89", "/%c3%89"),
+            ("/", "/"),
+        ] {
+            assert!(may_be_read_differently(path) || path == expected, "{path}");
+            assert_eq!(read(path, false), expected, "{path}");
+        }
+        assert_eq!(read("/a/", true), "/a/");
+        assert!(!may_be_read_differently("/api/v1/projects/7"));
+    }
+
+    #[test]
+    fn templates_are_read_alike_apart_from_parameters() {
+        assert_eq!(read_template("/Api/{userId}/{*Rest}"), "/api/{userId}/{*Rest}");
+        assert_eq!(read_template("/a%20B;v=1/c/"), "/a b/c/");
+        assert_eq!(read_template("/a%7Bid%7D"), "/a%7bid%7d");
+    }
+}

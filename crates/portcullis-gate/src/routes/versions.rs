@@ -1,0 +1,230 @@
+//! The versions of the API (docs/contract.md, "API versions").
+
+use http::HeaderMap;
+use portcullis_model::{Timestamp, user::rfc3339_millis};
+use serde_json::{Map, Value, json};
+
+use crate::request::query::query_value;
+
+/// The versions that this gateway serves, in the order of their numbers.
+#[derive(Clone, Debug)]
+pub struct Versions {
+    served: Vec<Version>,
+}
+
+/// One version and the dates of its life cycle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// The name, such as `v1`.
+    pub name: String,
+    /// When the version was released.
+    pub released_at: Option<Timestamp>,
+    /// The URL of its documentation.
+    pub documentation: Option<String>,
+    /// When the version was or will be deprecated.
+    pub deprecated_at: Option<Timestamp>,
+    /// When the version stops being served.
+    pub sunset_at: Option<Timestamp>,
+    /// The name of the version to use instead.
+    pub successor: Option<String>,
+}
+
+impl Version {
+    /// Returns a version that is neither deprecated nor about to end.
+    pub fn current(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            released_at: None,
+            documentation: (name == "v1").then(|| "/api/docs".to_owned()),
+            deprecated_at: None,
+            sunset_at: None,
+            successor: None,
+        }
+    }
+}
+
+/// A normalised path, split by its version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ApiPath<'a> {
+    /// A path outside `/api/`.
+    Other,
+    /// `/api/<rest>`, which means the version that the request asks for elsewhere, or the default one.
+    Alias { rest: &'a str },
+    /// `/api/v1/<rest>`, whether that version is served or not.
+    Versioned { version: &'a str },
+    /// `/api/v0/…`, which looks like a version and is none.
+    Invalid,
+}
+
+/// Why the version that a request asks for in a header or its query cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum VersionNameError {
+    Invalid,
+    Unsupported,
+}
+
+impl Versions {
+    /// Sorts the versions and adds `v1` if it is missing. The first one is the default.
+    pub fn new(mut served: Vec<Version>) -> Self {
+        if !served.iter().any(|version| version.name == "v1") {
+            served.insert(0, Version::current("v1"));
+        }
+        served.sort_by_key(|version| version.name[1..].parse::<u32>().unwrap_or(u32::MAX));
+        Self { served }
+    }
+
+    pub(crate) fn default_index(&self) -> usize {
+        0
+    }
+
+    pub(crate) fn get(&self, index: usize) -> &Version {
+        &self.served[index]
+    }
+
+    pub(crate) fn find(&self, name: &str) -> Option<usize> {
+        self.served.iter().position(|version| version.name == name)
+    }
+
+    /// Returns the names of all versions, oldest first.
+    pub fn supported(&self) -> Vec<&str> {
+        self.served.iter().map(|version| version.name.as_str()).collect()
+    }
+
+    /// Returns the names of the versions that are not past their sunset, oldest first.
+    pub(crate) fn served_at(&self, now: Timestamp) -> impl Iterator<Item = &str> {
+        let served = move |version: &&Version| version.sunset_at.is_none_or(|at| at > now);
+        self.served.iter().filter(served).map(|version| version.name.as_str())
+    }
+
+    /// Returns the version that a request asks for beside its path: in `Accept-Version`, else in `X-API-Version`, else
+    /// in the query parameter `api_version`.
+    pub(crate) fn requested(
+        &self,
+        headers: &HeaderMap,
+        query: Option<&str>,
+    ) -> Result<Option<usize>, VersionNameError> {
+        for name in ["accept-version", "x-api-version"] {
+            if let Some(value) = headers.get(name) {
+                return self.parse(value.to_str().unwrap_or_default()).map(Some);
+            }
+        }
+        match query.filter(|query| query.contains("api_version")).and_then(|query| query_value(query, "api_version")) {
+            Some(value) => self.parse(&value).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn parse(&self, name: &str) -> Result<usize, VersionNameError> {
+        if !is_version(name) {
+            return Err(VersionNameError::Invalid);
+        }
+        self.find(name).ok_or(VersionNameError::Unsupported)
+    }
+
+    /// Returns the data of `GET /api/versions`.
+    pub fn document(&self, now: Timestamp) -> Value {
+        let status = |version: &Version| match (version.sunset_at, version.deprecated_at) {
+            (Some(at), _) if at <= now => "sunset",
+            (_, Some(at)) if at <= now => "deprecated",
+            _ => "supported",
+        };
+        let with = |word: &str| -> Vec<&str> {
+            self.served.iter().filter(|version| status(version) == word).map(|version| version.name.as_str()).collect()
+        };
+        let details: Map<String, Value> = self
+            .served
+            .iter()
+            .map(|version| {
+                let detail = json!({
+                    "version": version.name,
+                    "status": status(version),
+                    "releaseDate": version.released_at.map(rfc3339_millis),
+                    "deprecationDate": version.deprecated_at.map(rfc3339_millis),
+                    "sunsetDate": version.sunset_at.map(rfc3339_millis),
+                    "documentation": version.documentation,
+                });
+                (version.name.clone(), detail)
+            })
+            .collect();
+        json!({
+            "current": self.get(self.default_index()).name,
+            "supported": self.served_at(now).collect::<Vec<_>>(),
+            "deprecated": with("deprecated"),
+            "sunset": with("sunset"),
+            "details": details,
+        })
+    }
+}
+
+/// Splits a normalised path by its version.
+pub(crate) fn split(path: &str) -> ApiPath<'_> {
+    let Some(rest) = path.strip_prefix("/api/") else { return ApiPath::Other };
+    let (segment, _) = rest.split_once('/').unwrap_or((rest, ""));
+    if is_version(segment) {
+        ApiPath::Versioned { version: segment }
+    } else if looks_like_version(segment) {
+        ApiPath::Invalid
+    } else {
+        ApiPath::Alias { rest }
+    }
+}
+
+/// Whether the text is the name of a version: `v[1-9][0-9]{0,2}`.
+fn is_version(text: &str) -> bool {
+    match text.as_bytes() {
+        [b'v', b'1'..=b'9', rest @ ..] => rest.len() <= 2 && rest.iter().all(u8::is_ascii_digit),
+        _ => false,
+    }
+}
+
+/// Whether the text was meant as a version: a `v` in either case, and any digits.
+fn looks_like_version(text: &str) -> bool {
+    match text.as_bytes() {
+        [b'v' | b'V', rest @ ..] => !rest.is_empty() && rest.iter().all(u8::is_ascii_digit),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    #[test]
+    fn paths_are_split_by_version() {
+        assert_eq!(split("/metrics"), ApiPath::Other);
+        assert_eq!(split("/api/users"), ApiPath::Alias { rest: "users" });
+        assert_eq!(split("/api/versions"), ApiPath::Alias { rest: "versions" });
+        assert_eq!(split("/api/v1/users"), ApiPath::Versioned { version: "v1" });
+        assert_eq!(split("/api/v999/users"), ApiPath::Versioned { version: "v999" });
+        for invalid in ["/api/v0/x", "/api/V1/x", "/api/v01/x", "/api/v1000/x", "/api/v0"] {
+            assert_eq!(split(invalid), ApiPath::Invalid, "{invalid}");
+        }
+    }
+
+    #[test]
+    fn accept_version_counts_before_x_api_version_and_query() {
+        let versions = Versions::new(vec![Version::current("v1"), Version::current("v2")]);
+        let mut headers = HeaderMap::new();
+        assert_eq!(versions.requested(&headers, Some("api_version=v2")), Ok(Some(1)));
+        headers.insert("x-api-version", HeaderValue::from_static("v1"));
+        assert_eq!(versions.requested(&headers, Some("api_version=v2")), Ok(Some(0)));
+        headers.insert("accept-version", HeaderValue::from_static("v9"));
+        assert_eq!(versions.requested(&headers, None), Err(VersionNameError::Unsupported));
+        for invalid in ["", "1", "V1", "v0", "v1000", "../", "v1 "] {
+            headers.insert("accept-version", HeaderValue::from_str(invalid).expect("a value"));
+            assert_eq!(versions.requested(&headers, None), Err(VersionNameError::Invalid), "{invalid:?}");
+        }
+    }
+
+    #[test]
+    fn the_document_names_the_status_of_each_version() {
+        let now = Timestamp::UNIX_EPOCH + std::time::Duration::from_secs(1000);
+        let past = Some(Timestamp::UNIX_EPOCH);
+        let old = Version { deprecated_at: past, successor: Some("v2".to_owned()), ..Version::current("v1") };
+        let document = Versions::new(vec![old, Version::current("v2")]).document(now);
+        assert_eq!(document["deprecated"], json!(["v1"]));
+        assert_eq!(document["supported"], json!(["v1", "v2"]));
+        assert_eq!(document["details"]["v2"]["status"], "supported");
+    }
+}
