@@ -1,6 +1,6 @@
 //! The caller's own API keys (`docs/contract.md`, "Users, audit log and API keys").
 
-use portcullis_identity::{ApiKeyInput, Done};
+use portcullis_identity::{ApiKeyInput, IdempotentOutcome};
 use portcullis_model::{ApiKey, ApiTime, Permission};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -94,7 +94,7 @@ impl Example for ApiKey {
 
 /// `GET /api/v1/api-keys`
 pub(crate) async fn list(call: Call) -> Result<Reply<ApiKeys>, ApiError> {
-    let api_keys = call.services.identity.api_keys(call.session()).await?;
+    let api_keys = call.services.identity.api_keys.list(call.session()).await?;
     Ok(LIST.reply(&ApiKeys { api_keys }).private())
 }
 
@@ -106,12 +106,12 @@ pub(crate) async fn create(
     let CreateApiKeyRequest { name, scopes, expires_at } = request;
     let input = ApiKeyInput { name, scopes, expires_at: expires_at.map(|at| at.0) };
     let (session, key) = (call.session(), call.idempotency_key());
-    let reply = match call.services.identity.create_api_key(session, input, &call.caller(), key).await? {
-        Done::Now(issued) => {
+    let reply = match call.services.identity.api_keys.create(session, input, &call.caller(), key).await? {
+        IdempotentOutcome::Fresh(issued) => {
             let secret = Some(issued.secret.expose().to_owned());
             CREATE.reply(&CreatedApiKey { api_key: Recorded::New(issued.key), secret })
         }
-        Done::Before(key) => {
+        IdempotentOutcome::Replayed(key) => {
             let earlier = CreatedApiKey { api_key: Recorded::Earlier(key), secret: None };
             Reply::enveloped(CREATE.status, CREATED_EARLIER, &earlier).replayed()
         }
@@ -121,6 +121,6 @@ pub(crate) async fn create(
 
 /// `DELETE /api/v1/api-keys/{id}`
 pub(crate) async fn revoke(call: Call, path::ApiKey(id): path::ApiKey) -> Result<Reply<()>, ApiError> {
-    call.services.identity.revoke_api_key(call.session(), id, &call.caller()).await?;
+    call.services.identity.api_keys.revoke(call.session(), id, &call.caller()).await?;
     Ok(REVOKE.done())
 }

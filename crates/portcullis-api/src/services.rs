@@ -17,7 +17,7 @@ pub struct Services {
     /// The gate, for CSRF tokens, versions, refusals, explanations and rate limits.
     pub gate: Arc<Gate>,
     /// The use cases of identity.
-    pub identity: Identity,
+    pub identity: Arc<Identity>,
     /// The data plane, for the state of upstreams.
     pub proxy: Arc<Proxy>,
     /// Storage, for lists that need no use case and for health checks.

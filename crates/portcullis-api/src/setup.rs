@@ -113,7 +113,8 @@ pub(crate) async fn first_administrator(
         request;
     let input =
         portcullis_identity::RegisterInput { email, username, first_name, last_name, password, confirm_password };
-    let registered = call.services.identity.claim_first_administrator(token.expose(), input, &call.caller()).await?;
+    let registered =
+        call.services.identity.registration.claim_first_administrator(token.expose(), input, &call.caller()).await?;
     let tokens = registered.tokens.as_ref().map(Tokens::in_body);
     Ok(FIRST_ADMINISTRATOR.reply(&FirstAdministrator { user: registered.user, tokens }).private())
 }

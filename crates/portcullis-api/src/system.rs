@@ -146,7 +146,7 @@ pub(crate) async fn metrics(call: Call) -> Result<Reply<MetricsText>, ApiError> 
 
 /// `GET /.well-known/jwks.json`
 pub(crate) async fn jwks(call: Call) -> Result<Reply<JwkSet>, ApiError> {
-    let keys = call.services.identity.jwks().to_string();
+    let keys = call.services.identity.signing_keys.jwks().to_string();
     // One minute, so that verifiers know a new key before it signs.
     Ok(Reply::bare("application/json", keys).header(CACHE_CONTROL, HeaderValue::from_static("public, max-age=60")))
 }

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use portcullis_identity::{
     Actor, Caller, DenyList, HashingOptions, Identity, IdentityOptions, IdentityParts, Invitation, LoginInput,
-    NewAccount, PersonInput, Registration, RegistrationMode, SigningAlgorithm,
+    NewAccount, RegistrationMode, RegistrationOptions, SessionLifetimes, SigningAlgorithm, UserProfileInput,
 };
 use portcullis_model::policy::Environment;
+use portcullis_model::session::Transport;
 use portcullis_model::{Clock, Random, Role, RolePermissions, SecretString};
 use portcullis_sessions::{SessionCache, SessionCacheOptions};
 use portcullis_storage::{DatabaseUrl, MigrateMode, Store, StoreOptions};
@@ -38,9 +39,9 @@ async fn main() {
             email: format!("{name}@example.com"),
             password: SecretString::new(password),
             remember_me: false,
-            by_cookie: false,
+            transport: Transport::Token,
         };
-        identity.login(input, caller).await.is_ok()
+        identity.sign_in.login(input, caller).await.is_ok()
     };
     for n in 0..120 {
         login("locked", "not the password", &stranger(n)).await;
@@ -88,10 +89,10 @@ async fn people(identity: &Identity) {
             role: Role::Developer,
             password: SecretString::new(PASSWORD),
         };
-        let user = identity.create_user(account, &Caller::shell()).await.expect("made");
+        let user = identity.administration.create(account, &Caller::shell()).await.expect("made");
         if name == "inactive" {
-            let off = PersonInput { is_active: Some(false), ..PersonInput::default() };
-            identity.edit_person(&Actor::Shell, user.id, off, &Caller::shell()).await.expect("disabled");
+            let off = UserProfileInput { is_active: Some(false), ..UserProfileInput::default() };
+            identity.administration.edit(&Actor::Shell, user.id, off, &Caller::shell()).await.expect("disabled");
         }
     }
     let invitation = Invitation {
@@ -101,7 +102,7 @@ async fn people(identity: &Identity) {
         last_name: "Lovelace".to_owned(),
         role: Role::Developer,
     };
-    identity.invite_user(&invitation, &Actor::Shell, &Caller::shell(), None).await.expect("invited");
+    identity.administration.invite(&invitation, &Actor::Shell, &Caller::shell(), None).await.expect("invited");
 }
 
 async fn open(folder: &std::path::Path, clock: &Clock) -> Identity {
@@ -128,15 +129,12 @@ async fn open(folder: &std::path::Path, clock: &Clock) -> Identity {
         environment: Environment::Development,
         issuer: "bench".to_owned(),
         audience: "bench".to_owned(),
-        access_ttl: DAY,
-        refresh_idle: DAY,
-        absolute: DAY,
-        absolute_remember: DAY,
+        lifetimes: SessionLifetimes { access: DAY, refresh_idle: DAY, absolute: DAY, absolute_remember: DAY },
         grace: Duration::from_secs(10),
         min_password: 8,
         denied_passwords: DenyList::default(),
         throttle: true,
-        registration: Registration {
+        registration: RegistrationOptions {
             mode: RegistrationMode::Closed,
             require_verified_email: false,
             reveal_existing: true,

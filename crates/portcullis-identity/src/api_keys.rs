@@ -1,55 +1,62 @@
-//! API keys: made by somebody who signed in, shown once, kept as a hash.
+//! API keys: created by a signed-in user, shown once, stored as a hash.
 
 use portcullis_model::api_key::{self, ApiKey};
 use portcullis_model::mail::MailKind;
-use portcullis_model::{InvalidInput, Permission, SecretString, SessionId, SessionState, Timestamp};
-use portcullis_storage::{NewApiKey, OnceKey};
+use portcullis_model::{Clock, InvalidInput, Permission, Random, SecretString, SessionId, SessionState, Timestamp};
+use portcullis_storage::{NewApiKey, OnceKey, Store};
 use serde_json::json;
 
 use crate::audit::Caller;
 use crate::error::IdentityError;
-use crate::identity::Identity;
-use crate::once::Done;
+use crate::idempotency::{IdempotentOutcome, IdempotentOutcomes};
 
-/// What somebody asks of a new key.
+/// The form that creates an API key.
 #[derive(Clone, Debug)]
 pub struct ApiKeyInput {
-    /// What they call it.
+    /// A name that tells its owner what the key is for.
     pub name: String,
-    /// What it may do of what they may; `None` for all.
+    /// The permissions of the key among those of its owner; `None` for all.
     pub scopes: Option<Vec<String>>,
-    /// Until when it works.
+    /// When the key expires; `None` for never.
     pub expires_at: Option<Timestamp>,
 }
 
-/// A key that was made: the only time that it is seen whole.
+/// A new API key with its secret, which is shown this once.
 #[derive(Debug)]
 pub struct IssuedApiKey {
-    /// What everybody may see of it.
+    /// The key without its secret.
     pub key: ApiKey,
-    /// The key.
+    /// The secret that authenticates requests.
     pub secret: SecretString,
 }
 
 /// The longest name, in code points.
 const LONGEST_NAME: usize = 100;
-/// The most keys that one person has.
+/// The most keys of one user.
 const MOST: u64 = 100;
 
-impl Identity {
-    /// Makes a key for the caller. Under one `once` it makes one, whose secret is told once.
-    pub async fn create_api_key(
+/// Creates, lists and revokes the caller's API keys.
+pub struct ApiKeys {
+    pub(crate) store: Store,
+    pub(crate) clock: Clock,
+    pub(crate) random: Random,
+    pub(crate) outcomes: IdempotentOutcomes,
+}
+
+impl ApiKeys {
+    /// Creates a key for the caller. A repetition under the same idempotency key creates none and returns no secret.
+    pub async fn create(
         &self,
         session: &SessionState,
         input: ApiKeyInput,
         caller: &Caller,
-        once: Option<&OnceKey>,
-    ) -> Result<Done<IssuedApiKey>, IdentityError> {
+        idempotency_key: Option<&OnceKey>,
+    ) -> Result<IdempotentOutcome<IssuedApiKey>, IdentityError> {
         if session.demo {
             return Err(IdentityError::DemoReadOnly);
         }
-        if let Some(before) = self.done_before(once).await? {
-            return Ok(Done::Before(before));
+        if let Some(before) = self.outcomes.stored(idempotency_key).await? {
+            return Ok(IdempotentOutcome::Replayed(before));
         }
         let now = self.clock.now();
         let (name, scopes) = self.check_key(session, &input, now)?;
@@ -65,8 +72,8 @@ impl Identity {
             created_at: now,
         };
         let mut tx = self.store.begin().await?;
-        if let Some(before) = self.record_outcome(&mut tx, once, &key).await? {
-            return Ok(Done::Before(before));
+        if let Some(before) = self.outcomes.record(&mut tx, idempotency_key, &key).await? {
+            return Ok(IdempotentOutcome::Replayed(before));
         }
         if tx.count_api_keys(session.user_id).await? >= MOST {
             return Err(IdentityError::TooManyKeys);
@@ -77,7 +84,7 @@ impl Identity {
         event.details = Some(json!({ "key": key.id, "prefix": key.prefix }));
         tx.append_audit(&event).await?;
         tx.commit().await?;
-        Ok(Done::Now(IssuedApiKey { key, secret }))
+        Ok(IdempotentOutcome::Fresh(IssuedApiKey { key, secret }))
     }
 
     fn check_key(
@@ -99,7 +106,7 @@ impl Identity {
         for scope in input.scopes.iter().flatten() {
             match Permission::parse(scope) {
                 Ok(scope) if session.permissions.contains(&scope) => scopes.push(scope),
-                Ok(scope) => problems.push(format!("You do not hold {scope}, so that no key of yours can")),
+                Ok(scope) => problems.push(format!("You do not hold {scope}, so your API keys cannot have it")),
                 Err(InvalidInput(problem)) => problems.push(problem),
             }
         }
@@ -112,20 +119,15 @@ impl Identity {
     }
 
     /// The caller's keys, newest first.
-    pub async fn api_keys(&self, session: &SessionState) -> Result<Vec<ApiKey>, IdentityError> {
+    pub async fn list(&self, session: &SessionState) -> Result<Vec<ApiKey>, IdentityError> {
         if session.demo {
             return Ok(Vec::new());
         }
         Ok(self.store.api_keys(session.user_id).await?)
     }
 
-    /// Revokes one of the caller's keys, in force at once.
-    pub async fn revoke_api_key(
-        &self,
-        session: &SessionState,
-        id: SessionId,
-        caller: &Caller,
-    ) -> Result<(), IdentityError> {
+    /// Revokes one of the caller's keys. The key is refused at once.
+    pub async fn revoke(&self, session: &SessionState, id: SessionId, caller: &Caller) -> Result<(), IdentityError> {
         let now = self.clock.now();
         let mut tx = self.store.begin().await?;
         if session.demo || !tx.revoke_api_key(session.user_id, id, now).await? {

@@ -1,4 +1,4 @@
-//! Who asked, and what the audit log says about it (requirement 36).
+//! The caller of a use case, and the audit events about it (SR-36).
 
 use std::net::IpAddr;
 
@@ -6,27 +6,27 @@ use portcullis_model::{SessionId, Timestamp, UserId};
 use portcullis_storage::{AuditEvent, Outcome};
 use serde_json::Value;
 
-/// Where a call comes from.
+/// The client that a use case runs for.
 #[derive(Clone, Debug)]
 pub struct Caller {
     /// The client's address; `None` for the command line.
     pub ip: Option<IpAddr>,
-    /// The `User-Agent`.
+    /// The client's `User-Agent`.
     pub user_agent: Option<String>,
-    /// Our request id.
+    /// The id that we gave the request.
     pub request_id: Option<String>,
 }
 
-/// The longest user agent that is kept, in characters.
+/// The longest stored user agent, in characters.
 const MAX_USER_AGENT: usize = 512;
 
 impl Caller {
-    /// Somebody at the machine's own shell.
+    /// The command line on the machine itself.
     pub fn shell() -> Self {
         Self { ip: None, user_agent: Some("portcullis (command line)".to_owned()), request_id: None }
     }
 
-    /// The user agent, cut, and without anything that could start a new line in a log.
+    /// The user agent, shortened and without control characters, which could forge log lines.
     pub(crate) fn user_agent(&self) -> Option<String> {
         let clean = |text: &String| text.chars().filter(|c| !c.is_control()).take(MAX_USER_AGENT).collect();
         self.user_agent.as_ref().map(clean)
@@ -47,12 +47,12 @@ impl Caller {
         }
     }
 
-    /// Something done to no account in particular, or to many at once.
+    /// A success that concerns no single user.
     pub(crate) fn bulk_event(&self, action: &'static str, at: Timestamp, details: Value) -> AuditEvent {
         AuditEvent { details: Some(details), ..self.event(action, Outcome::Success, at) }
     }
 
-    /// Something done with the keys that sign.
+    /// A success that concerns the signing keys.
     pub(crate) fn key_event(&self, action: &'static str, at: Timestamp, kid: &str) -> AuditEvent {
         let details = Value::from(serde_json::Map::from_iter([("kid".to_owned(), Value::from(kid))]));
         self.bulk_event(action, at, details)

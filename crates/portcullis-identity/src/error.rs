@@ -1,85 +1,87 @@
-//! What can go wrong in a use case. Knows no HTTP.
+//! The errors of use cases and of the start. They do not depend on HTTP.
 
 use portcullis_storage::StoreError;
 
+use crate::hashing::Busy;
+
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
-/// Why a use case did not do what was asked.
+/// Why a use case failed.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
-    /// Values from outside break a rule; one sentence each.
+    /// Input breaks rules; one sentence for each problem.
     #[error("validation failed: {}", .0.join("; "))]
     Validation(Vec<String>),
     /// The password and its confirmation differ.
     #[error("the passwords do not match")]
     PasswordsDoNotMatch,
-    /// Unknown, wrong, inactive or without a password: one answer for all.
+    /// The user is unknown, inactive, locked or without a password, or the password is wrong: one error for all.
     #[error("invalid credentials")]
     InvalidCredentials,
-    /// Not a refresh token that works any more.
+    /// The refresh token is unknown, expired, reused or of an ended session.
     #[error("invalid refresh token")]
     InvalidRefreshToken,
-    /// Not a verification token that works any more.
+    /// The verification token is unknown, expired or used.
     #[error("invalid verification token")]
     InvalidVerificationToken,
-    /// Whoever would change a password does not know the one in force.
+    /// The caller does not know the current password.
     #[error("the current password is incorrect")]
     CurrentPasswordIncorrect,
-    /// Not a link's token that sets a password any more.
+    /// The token of the link is unknown, expired or used.
     #[error("invalid or expired reset token")]
     InvalidResetToken,
-    /// The address or the username is taken.
+    /// Another user has the address or the username.
     #[error("the email or the username is taken")]
     UserExists,
-    /// Nobody may register.
+    /// Registration is not open.
     #[error("registration is closed")]
     RegistrationClosed,
-    /// The address must be confirmed first.
+    /// The user must verify the address first.
     #[error("the email address is not verified")]
     EmailNotVerified,
-    /// The demo account in production.
+    /// The demo account signs in, in production.
     #[error("demo mode is not available in production")]
     DemoInProduction,
     /// The demo account cannot be changed.
     #[error("the demo account cannot be changed")]
     DemoReadOnly,
-    /// There is an administrator, or the link is not good.
-    #[error("the first administrator cannot be made this way")]
+    /// There is an administrator already, or the setup token is invalid.
+    #[error("there is an administrator already, or the setup link is invalid")]
     SetupUnavailable,
-    /// There is no such thing, or it is not the caller's.
+    /// The object does not exist or does not belong to the caller.
     #[error("not found")]
     NotFound,
-    /// Too many attempts have failed; the next one must wait.
-    #[error("too many attempts have failed")]
+    /// Too many attempts failed; the next one must wait.
+    #[error("too many attempts failed")]
     Throttled {
-        /// For so long.
+        /// The remaining wait.
         retry: std::time::Duration,
     },
-    /// Whoever asks may not do this to this account (requirement 43).
+    /// The actor may not do this to this user (SR-43).
     #[error("{0}")]
     NotPermitted(String),
-    /// Nobody would be left to administer.
-    #[error("the last administrator must stay one")]
+    /// The change would leave no active administrator.
+    #[error("the last active administrator must stay one")]
     LastAdministrator,
-    /// The person has as many keys as anybody may.
-    #[error("there are too many API keys")]
+    /// The user has the most API keys that one user may have.
+    #[error("the user has too many API keys")]
     TooManyKeys,
-    /// The client's name for this request is another request's.
+    /// The idempotency key was used for another request.
     #[error("the idempotency key belongs to another request")]
     KeyReused,
-    /// The hashing room's queue is full.
-    #[error("too many passwords are being checked")]
+    /// The hashing queue is full.
+    #[error("too many passwords are waiting to be hashed")]
     Busy,
     /// Storage cannot be reached.
     #[error("storage is unavailable")]
     Unavailable {
-        /// What storage said.
+        /// The error of the database.
         source: Source,
     },
-    /// A defect.
+    /// A defect of this program or corrupt data.
     #[error("internal error")]
     Internal {
-        /// What happened.
+        /// The cause.
         source: Source,
     },
 }
@@ -94,31 +96,37 @@ impl From<StoreError> for IdentityError {
     }
 }
 
+impl From<Busy> for IdentityError {
+    fn from(_: Busy) -> Self {
+        Self::Busy
+    }
+}
+
 /// Why identity could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// Storage.
+    /// The database failed.
     #[error("the signing keys could not be read from the database")]
     Store(#[from] StoreError),
-    /// The sealed keys do not open.
+    /// No ENCRYPTION_KEY opens the stored keys.
     #[error("the signing keys in the database are sealed with another ENCRYPTION_KEY")]
     Sealed,
-    /// A stored key is not a key.
+    /// A stored key is corrupt.
     #[error("the signing key {kid} in the database cannot be read")]
     Key {
-        /// Which.
+        /// The id of the key.
         kid: String,
     },
-    /// `JWT_SECRET` came or went.
-    #[error("JWT_SECRET was set or taken away, which needs a restart")]
+    /// `JWT_SECRET` was set or removed while the process runs.
+    #[error("JWT_SECRET was set or removed, which needs a restart")]
     OtherKind,
-    /// The operating system gives no thread.
+    /// The operating system starts no thread.
     #[error("the threads that hash passwords could not be started")]
     Threads(#[source] std::io::Error),
 }
 
 impl StartError {
-    /// What to do about it.
+    /// What the operator can do about it.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Sealed => Some("start with the ENCRYPTION_KEY that this database was first used with"),

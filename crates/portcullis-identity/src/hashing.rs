@@ -1,6 +1,5 @@
-//! The hashing room: argon2id on its own bounded threads with reused memory,
-//! behind a queue with a length, so that sign-ins never starve the gate
-//! (requirement 6; OWASP Password Storage).
+//! Hashing and comparing passwords: argon2id on a bounded pool of threads with reused memory, behind a bounded queue,
+//! so that sign-ins do not take the processor from other requests (SR-06; OWASP Password Storage).
 
 mod argon2;
 mod bcrypt;
@@ -12,49 +11,48 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use portcullis_model::{Random, SecretString};
+use portcullis_model::{PresentedPassword, Random, SecretString};
 use tokio::sync::oneshot;
 
 use crate::hashing::argon2::{Memory, SALT_BYTES, phc};
 use crate::hashing::stored::StoredHash;
 
-/// How much nicer than the rest of the process these threads are: with all of
-/// them busy, a request for the gate is still scheduled first.
+/// Niceness of the hashing threads: when all of them are busy, other requests are still scheduled first.
 const NICENESS: i32 = 10;
 
-/// How large the room is.
+/// Size of the hashing pool.
 #[derive(Clone, Copy, Debug)]
 pub struct HashingOptions {
-    /// Threads, 19 MiB each once they have hashed.
+    /// Number of threads; each holds 19 MiB of memory after its first hash.
     pub threads: usize,
-    /// Passwords that may wait for a thread.
+    /// The most passwords that wait for a thread.
     pub queue: usize,
 }
 
 impl Default for HashingOptions {
-    /// A thread for each core, 64 waiting.
+    /// One thread per core and 64 waiting passwords.
     fn default() -> Self {
         Self { threads: std::thread::available_parallelism().map_or(1, usize::from), queue: 64 }
     }
 }
 
-/// Hashes and compares passwords.
-pub struct HashingRoom {
+/// The pool that hashes and compares passwords.
+pub struct PasswordHasher {
     jobs: SyncSender<Job>,
     random: Random,
     done: Arc<AtomicU64>,
 }
 
-/// The queue is full.
+/// The hashing queue is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("too many passwords are waiting to be hashed")]
 pub(crate) struct Busy;
 
-/// What comparing a password found.
+/// The result of comparing a password with a stored hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Compared {
     pub(crate) matches: bool,
-    /// The stored hash was made with another algorithm or cost (requirement 7).
+    /// Whether the stored hash has another algorithm or cost than today's (SR-07).
     pub(crate) outdated: bool,
 }
 
@@ -68,8 +66,8 @@ enum Work {
     Compare { stored: Option<SecretString>, salt: [u8; SALT_BYTES], reply: oneshot::Sender<Compared> },
 }
 
-impl HashingRoom {
-    /// Starts the threads. Memory is taken at the first hash, not before.
+impl PasswordHasher {
+    /// Starts the threads. A thread takes its memory at its first hash.
     pub fn start(options: HashingOptions, random: Random) -> std::io::Result<Self> {
         let (jobs, queue) = sync_channel::<Job>(options.queue);
         let queue = Arc::new(Mutex::new(queue));
@@ -81,21 +79,26 @@ impl HashingRoom {
         Ok(Self { jobs, random, done })
     }
 
-    /// The PHC string of a new password.
-    pub(crate) async fn make(&self, password: SecretString) -> Result<SecretString, Busy> {
+    /// Hashes a password at today's cost and returns the PHC string to store.
+    pub(crate) async fn hash(&self, password: SecretString) -> Result<SecretString, Busy> {
         let (reply, answer) = oneshot::channel();
         self.submit(Job { password, work: Work::Make { salt: self.random.bytes(), reply } })?;
         Ok(answer.await.expect("a hashing thread answers every job it takes"))
     }
 
-    /// Compares a password. Without a stored hash it does the same work and finds no match (requirement 10).
-    pub(crate) async fn compare(&self, password: SecretString, stored: Option<SecretString>) -> Result<Compared, Busy> {
+    /// Compares a password with a stored hash. Without a stored hash it does the same work and never matches (SR-10).
+    pub(crate) async fn compare(
+        &self,
+        password: &PresentedPassword,
+        stored: Option<SecretString>,
+    ) -> Result<Compared, Busy> {
         let (reply, answer) = oneshot::channel();
+        let password = SecretString::new(password.expose());
         self.submit(Job { password, work: Work::Compare { stored, salt: self.random.bytes(), reply } })?;
         Ok(answer.await.expect("a hashing thread answers every job it takes"))
     }
 
-    /// How many hashes were computed so far.
+    /// Number of hashes computed since the start.
     pub fn hashes(&self) -> u64 {
         self.done.load(Ordering::Relaxed)
     }
@@ -103,14 +106,14 @@ impl HashingRoom {
     fn submit(&self, job: Job) -> Result<(), Busy> {
         self.jobs.try_send(job).map_err(|error| match error {
             TrySendError::Full(_) => Busy,
-            TrySendError::Disconnected(_) => unreachable!("the threads live as long as the room"),
+            TrySendError::Disconnected(_) => unreachable!("the threads live as long as the pool"),
         })
     }
 }
 
 fn work(queue: &Mutex<Receiver<Job>>, done: &AtomicU64) {
     if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICENESS) {
-        tracing::debug!(%error, "a hashing thread could not be made nicer");
+        tracing::debug!(%error, "the niceness of a hashing thread could not be set");
     }
     let mut memory = Memory::default();
     loop {
@@ -120,7 +123,7 @@ fn work(queue: &Mutex<Receiver<Job>>, done: &AtomicU64) {
             Work::Make { salt, reply } => {
                 let hash = memory.hash(password.expose(), &salt);
                 done.fetch_add(1, Ordering::Relaxed);
-                // A client that went away needs no answer.
+                // The receiver is gone when the client went away.
                 let _ = reply.send(phc(&salt, &hash));
             }
             Work::Compare { stored, salt, reply } => {
@@ -132,7 +135,6 @@ fn work(queue: &Mutex<Receiver<Job>>, done: &AtomicU64) {
     }
 }
 
-/// What is known of a password against a stored hash.
 fn compare(memory: &mut Memory, password: &str, stored: Option<&SecretString>, salt: &[u8]) -> Compared {
     let Some(stored) = stored.and_then(|stored| StoredHash::parse(stored.expose()).ok()) else {
         memory.hash(password, salt);
@@ -145,8 +147,12 @@ fn compare(memory: &mut Memory, password: &str, stored: Option<&SecretString>, s
 mod tests {
     use super::*;
 
-    fn room(queue: usize) -> HashingRoom {
-        HashingRoom::start(HashingOptions { threads: 1, queue }, Random::system()).expect("a thread")
+    fn hasher(queue: usize) -> PasswordHasher {
+        PasswordHasher::start(HashingOptions { threads: 1, queue }, Random::system()).expect("a thread")
+    }
+
+    fn presented(text: &str) -> PresentedPassword {
+        PresentedPassword::new(text)
     }
 
     fn secret(text: &str) -> SecretString {
@@ -154,28 +160,35 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn sr_06_the_stored_string_shows_the_cost_and_matches_its_password_only() {
-        let room = room(64);
-        let stored = room.make(secret("correct horse")).await.expect("room");
+    async fn sr_06_a_hash_states_its_cost_and_matches_one_password() {
+        let hasher = hasher(64);
+        let stored = hasher.hash(secret("correct horse")).await.expect("the queue has room");
         assert!(stored.expose().starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{}", stored.expose());
-        let compared = room.compare(secret("correct horse"), Some(stored.clone())).await.expect("room");
+        let compared =
+            hasher.compare(&presented("correct horse"), Some(stored.clone())).await.expect("the queue has room");
         assert_eq!(compared, Compared { matches: true, outdated: false });
-        assert!(!room.compare(secret("wrong"), Some(stored.clone())).await.expect("room").matches);
-        assert_ne!(room.make(secret("correct horse")).await.expect("room").expose(), stored.expose(), "a salt each");
+        assert!(!hasher.compare(&presented("wrong"), Some(stored.clone())).await.expect("the queue has room").matches);
+        assert_ne!(
+            hasher.hash(secret("correct horse")).await.expect("the queue has room").expose(),
+            stored.expose(),
+            "two hashes share a salt"
+        );
     }
 
     #[tokio::test]
-    async fn without_a_stored_hash_the_work_is_the_same() {
-        let room = room(64);
-        assert!(!room.compare(secret("x"), None).await.expect("room").matches);
-        assert!(!room.compare(secret("x"), Some(secret("not a hash"))).await.expect("room").matches);
-        assert_eq!(room.hashes(), 2);
+    async fn comparing_without_a_stored_hash_costs_one_hash() {
+        let hasher = hasher(64);
+        assert!(!hasher.compare(&presented("x"), None).await.expect("the queue has room").matches);
+        assert!(
+            !hasher.compare(&presented("x"), Some(secret("not a hash"))).await.expect("the queue has room").matches
+        );
+        assert_eq!(hasher.hashes(), 2);
     }
 
     #[tokio::test]
-    async fn past_the_queue_it_is_busy() {
-        let room = room(2);
-        let all = futures_util::future::join_all((0..20).map(|_| room.make(secret("x")))).await;
+    async fn a_full_queue_refuses_passwords() {
+        let hasher = hasher(2);
+        let all = futures_util::future::join_all((0..20).map(|_| hasher.hash(secret("x")))).await;
         assert!(all.iter().any(Result::is_err) && all.iter().any(Result::is_ok));
     }
 }

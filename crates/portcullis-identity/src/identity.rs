@@ -1,192 +1,211 @@
-//! What the use cases work with.
+//! The services of identity, made from their parts in one place.
 
-use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use portcullis_model::policy::Environment;
-use portcullis_model::{AccessTokenVerifier, Clock, Random, SecretRing, SessionSource};
+use portcullis_model::{Clock, Random, SecretRing};
 use portcullis_sessions::SessionCache;
 use portcullis_storage::Store;
 use portcullis_telemetry::Metrics;
 
-use crate::access_token::TokenKeys;
-use crate::demo::{Demo, DemoOptions};
+use crate::administration::Administration;
+use crate::api_keys::ApiKeys;
 use crate::error::StartError;
-use crate::hashing::{HashingOptions, HashingRoom};
+use crate::hashing::{HashingOptions, PasswordHasher};
+use crate::idempotency::IdempotentOutcomes;
+use crate::import::Import;
+use crate::mail_links::MailLinks;
+use crate::mail_requests::MailRequests;
+use crate::mailer::Mailer;
+use crate::one_time_token::OneTimeTokens;
 use crate::password_policy::PasswordPolicy;
 use crate::password_policy::deny_list::DenyList;
+use crate::passwords::Passwords;
 use crate::refresh_token::RefreshTokens;
-use crate::seal::Sealer;
-use crate::signing_keys::{KeySet, SigningAlgorithm};
+use crate::registration::{Registration, RegistrationOptions};
+use crate::sealing::Sealer;
+use crate::session_issuer::{SessionIssuer, SessionLifetimes};
+use crate::sessions::Sessions;
+use crate::sign_in::SignIn;
+use crate::sign_in::demo::{Demo, DemoOptions};
+use crate::signing_keys::access_token::TokenKeys;
+use crate::signing_keys::key_set::{KeySet, SigningAlgorithm};
+use crate::signing_keys::{REFRESH_TOKEN, SigningKeys};
+use crate::throttle::Throttle;
+use crate::users::Users;
 
-/// The use cases of identity. Cheap to clone.
-#[derive(Clone)]
-pub struct Identity(Arc<Parts>);
+/// All services of identity. Each holds only the parts that it uses.
+pub struct Identity {
+    /// Login, refresh and logout.
+    pub sign_in: SignIn,
+    /// Registration, verification of addresses, the first administrator.
+    pub registration: Registration,
+    /// The caller's own sessions.
+    pub sessions: Sessions,
+    /// The caller's own profile.
+    pub users: Users,
+    /// Other users, for administrators and the command line.
+    pub administration: Administration,
+    /// Changing and resetting passwords.
+    pub passwords: Passwords,
+    /// The caller's own API keys.
+    pub api_keys: ApiKeys,
+    /// The keys that sign access tokens.
+    pub signing_keys: SigningKeys,
+    /// The outbox of mails.
+    pub mailer: Mailer,
+    /// Import of users of another program.
+    pub import: Import,
+    /// The pool that hashes passwords.
+    pub password_hasher: Arc<PasswordHasher>,
+}
 
-/// What identity is made of.
+/// The parts of other crates that identity is made from.
 pub struct IdentityParts {
-    /// Where people and sessions are kept.
+    /// The database.
     pub store: Store,
-    /// The sessions this process knows.
+    /// The cache of sessions in this process.
     pub sessions: Arc<SessionCache>,
-    /// The clock.
+    /// The clock of every decision.
     pub clock: Clock,
-    /// Randomness.
+    /// The source of tokens and ids.
     pub random: Random,
-    /// Counts attempts.
+    /// The registry that counts attempts.
     pub metrics: Metrics,
 }
 
-/// How identity behaves.
+/// The settings of identity.
 pub struct IdentityOptions {
     /// Development, production or test.
     pub environment: Environment,
-    /// `iss` of access tokens.
+    /// The claim `iss` of access tokens.
     pub issuer: String,
-    /// `aud` of access tokens.
+    /// The claim `aud` of access tokens.
     pub audience: String,
-    /// How long an access token lives.
-    pub access_ttl: Duration,
-    /// How long a session lives without a refresh.
-    pub refresh_idle: Duration,
-    /// How long a session lives at most.
-    pub absolute: Duration,
-    /// The same with `rememberMe`.
-    pub absolute_remember: Duration,
-    /// How long a rotated refresh token still gets its successor.
+    /// How long tokens and sessions live.
+    pub lifetimes: SessionLifetimes,
+    /// How long after a rotation the old refresh token still gets its successor.
     pub grace: Duration,
     /// The shortest new password, in code points.
     pub min_password: usize,
-    /// Passwords that are not accepted, besides the commonest.
+    /// Refused passwords besides the most used ones.
     pub denied_passwords: DenyList,
-    /// Whether failed sign-ins slow down further ones.
+    /// Whether failed sign-ins slow down further ones (`password.throttle`).
     pub throttle: bool,
     /// Who may register.
-    pub registration: Registration,
-    /// The demo account.
+    pub registration: RegistrationOptions,
+    /// The demo account, when demo mode is enabled.
     pub demo: Option<DemoOptions>,
-    /// What new signing keys sign with.
+    /// The algorithm of new signing keys.
     pub signing_algorithm: SigningAlgorithm,
-    /// HS256 instead of keys in the database; the first signs, all check.
+    /// `JWT_SECRET`: HS256 instead of the keys in the database. The first secret signs, all verify.
     pub jwt_secret: Option<SecretRing>,
-    /// The first seals, all open.
+    /// `ENCRYPTION_KEY`: the first secret seals, all open.
     pub encryption_keys: SecretRing,
-    /// The hashing room.
+    /// The size of the hashing pool.
     pub hashing: HashingOptions,
-    /// Where links in mails lead, without a slash at the end.
+    /// The base of links in mails, without a slash at its end.
     pub public_url: String,
 }
 
-/// Who may register, and what comes after.
-#[derive(Clone, Copy, Debug)]
-pub struct Registration {
-    /// Who may.
-    pub mode: RegistrationMode,
-    /// Whether an address must be confirmed before the first sign-in.
-    pub require_verified_email: bool,
-    /// Whether registering with a known address is answered as such, or like any other.
-    pub reveal_existing: bool,
-}
-
-/// Who may register.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RegistrationMode {
-    /// Everybody.
-    Open,
-    /// Whoever was invited; not by registering.
-    Invite,
-    /// Nobody; accounts are made by administrators.
-    Closed,
-}
-
-pub struct Parts {
-    pub(crate) store: Store,
-    pub(crate) sessions: Arc<SessionCache>,
-    pub(crate) clock: Clock,
-    pub(crate) random: Random,
-    pub(crate) metrics: Metrics,
-    pub(crate) options: IdentityOptions,
-    pub(crate) policy: PasswordPolicy,
-    pub(crate) hashing: HashingRoom,
-    pub(crate) keys: Arc<TokenKeys>,
-    pub(crate) sealer: ArcSwap<Sealer>,
-    pub(crate) refresh_tokens: RefreshTokens,
-    pub(crate) demo: Option<Demo>,
-}
-
 impl Identity {
-    /// Loads the signing keys, or makes the first one.
-    pub async fn start(parts: IdentityParts, mut options: IdentityOptions) -> Result<Self, StartError> {
-        let IdentityParts { store, sessions, clock, random, metrics } = parts;
-        let sealer = Sealer::new(options.encryption_keys.clone(), random.clone());
-        let demo = options.demo.take().map(|demo| Demo::new(demo, options.environment));
+    /// Makes the services, and loads the signing keys or makes the first one.
+    pub async fn start(parts: IdentityParts, options: IdentityOptions) -> Result<Self, StartError> {
+        let IdentityParts { store, sessions: cache, clock, random, metrics } = parts;
+        let sealer = Sealer::new(options.encryption_keys, random.clone());
+        let demo = options.demo.map(|demo| Arc::new(Demo::new(demo, options.environment)));
         let accepts_demo = demo.as_ref().is_some_and(|demo| !demo.is_refused());
-        let keys = TokenKeys::new(options.issuer.clone(), options.audience.clone(), accepts_demo);
-        let refresh_tokens = RefreshTokens::new(sealer.mac_keys("refresh token"), random.clone());
-        let hashing = HashingRoom::start(options.hashing, random.clone()).map_err(StartError::Threads)?;
-        let denied = std::mem::take(&mut options.denied_passwords);
-        let policy = PasswordPolicy::new(options.min_password, denied, &options.public_url);
-        let identity = Self(Arc::new(Parts {
-            store,
-            sessions,
-            clock,
-            random,
-            metrics,
-            options,
-            policy,
-            hashing,
-            keys,
-            sealer: ArcSwap::from_pointee(sealer),
-            refresh_tokens,
-            demo,
-        }));
-        let keys = match &identity.options.jwt_secret {
-            Some(secrets) => KeySet::hmac(secrets, &identity.trust_in()),
-            None => identity.load_keys(&identity.sealer.load()).await?,
+        let keys = TokenKeys::new(options.issuer, options.audience, accepts_demo);
+        let refresh_tokens = Arc::new(RefreshTokens::new(sealer.mac_keys(REFRESH_TOKEN), random.clone()));
+        let hasher = PasswordHasher::start(options.hashing, random.clone()).map_err(StartError::Threads)?;
+        let hasher = Arc::new(hasher);
+        let policy = PasswordPolicy::new(options.min_password, options.denied_passwords, &options.public_url);
+        let policy = Arc::new(policy);
+        let throttle = Throttle { store: store.clone(), clock: clock.clone(), enabled: options.throttle };
+        let issuer = SessionIssuer {
+            clock: clock.clone(),
+            random: random.clone(),
+            keys: Arc::clone(&keys),
+            refresh_tokens: Arc::clone(&refresh_tokens),
+            lifetimes: options.lifetimes,
         };
-        identity.keys.replace(keys);
-        Ok(identity)
-    }
-
-    /// Verifies access tokens, for the gate.
-    pub fn tokens(&self) -> Arc<dyn AccessTokenVerifier> {
-        Arc::clone(&self.keys) as Arc<dyn AccessTokenVerifier>
-    }
-
-    /// Looks sessions up, for the gate.
-    pub fn session_source(&self) -> Arc<dyn SessionSource> {
-        Arc::clone(&self.0.sessions) as Arc<dyn SessionSource>
-    }
-
-    /// The public halves of the signing keys.
-    pub fn jwks(&self) -> serde_json::Value {
-        self.keys.jwks()
-    }
-
-    /// The room where passwords are hashed.
-    pub fn hashing(&self) -> &HashingRoom {
-        &self.0.hashing
-    }
-
-    /// Where people and sessions are kept.
-    pub fn store(&self) -> &Store {
-        &self.0.store
-    }
-}
-
-impl Parts {
-    /// What tokens are good for: differs whenever they must be verified anew.
-    pub(crate) fn trust_in(&self) -> String {
-        format!("{}\n{}", self.options.issuer, self.options.audience)
-    }
-}
-
-impl Deref for Identity {
-    type Target = Parts;
-
-    fn deref(&self) -> &Parts {
-        &self.0
+        let tokens = OneTimeTokens { clock: clock.clone(), random: random.clone() };
+        let links = MailLinks { store: store.clone(), tokens: tokens.clone(), public_url: options.public_url };
+        let mail_requests = MailRequests { store: store.clone(), clock: clock.clone() };
+        let outcomes = IdempotentOutcomes { store: store.clone(), clock: clock.clone() };
+        let signing_keys = SigningKeys {
+            store: store.clone(),
+            clock: clock.clone(),
+            random: random.clone(),
+            keys: Arc::clone(&keys),
+            refresh_tokens,
+            sealer: ArcSwap::from_pointee(sealer),
+            algorithm: options.signing_algorithm,
+            access_ttl: options.lifetimes.access,
+            shared_secret: options.jwt_secret.is_some(),
+        };
+        match &options.jwt_secret {
+            Some(secrets) => keys.replace(KeySet::hmac(secrets, &keys.trust_scope())),
+            None => signing_keys.reload().await?,
+        }
+        Ok(Self {
+            sign_in: SignIn {
+                store: store.clone(),
+                cache: Arc::clone(&cache),
+                clock: clock.clone(),
+                metrics: metrics.clone(),
+                hasher: Arc::clone(&hasher),
+                throttle: throttle.clone(),
+                issuer: issuer.clone(),
+                require_verified_email: options.registration.require_verified_email,
+                grace: options.grace,
+                demo: demo.clone(),
+            },
+            registration: Registration {
+                store: store.clone(),
+                clock: clock.clone(),
+                random: random.clone(),
+                metrics: metrics.clone(),
+                policy: Arc::clone(&policy),
+                hasher: Arc::clone(&hasher),
+                issuer,
+                tokens,
+                mail_requests: mail_requests.clone(),
+                options: options.registration,
+            },
+            sessions: Sessions {
+                store: store.clone(),
+                cache: Arc::clone(&cache),
+                clock: clock.clone(),
+                demo: demo.clone(),
+            },
+            users: Users { store: store.clone(), cache: Arc::clone(&cache), clock: clock.clone(), demo },
+            administration: Administration {
+                store: store.clone(),
+                cache,
+                clock: clock.clone(),
+                random: random.clone(),
+                policy: Arc::clone(&policy),
+                hasher: Arc::clone(&hasher),
+                outcomes: outcomes.clone(),
+            },
+            passwords: Passwords {
+                store: store.clone(),
+                clock: clock.clone(),
+                metrics: metrics.clone(),
+                policy,
+                hasher: Arc::clone(&hasher),
+                throttle,
+                links: links.clone(),
+                mail_requests,
+            },
+            api_keys: ApiKeys { store: store.clone(), clock: clock.clone(), random: random.clone(), outcomes },
+            signing_keys,
+            mailer: Mailer { store: store.clone(), clock: clock.clone(), metrics, links },
+            import: Import { store, clock, random },
+            password_hasher: hasher,
+        })
     }
 }

@@ -1,84 +1,92 @@
-//! Accounts brought from elsewhere: people keep their ids and their passwords. What breaks a rule is told and left out.
+//! Importing users of another program with their ids and password hashes. A row that breaks a rule is reported and
+//! skipped.
 
 use portcullis_model::{
-    Email, InvalidInput, Permission, PermissionSet, ProfileName, Role, SecretString, Timestamp, User, UserId, Username,
+    Clock, Email, InvalidInput, Permission, PermissionSet, ProfileName, Random, Role, SecretString, Timestamp, User,
+    UserId, Username,
 };
-use portcullis_storage::{ImportOutcome, ImportedUser, NewUser};
+use portcullis_storage::{ImportOutcome, ImportedUser, NewUser, Store};
 use serde_json::json;
 
 use crate::audit::Caller;
 use crate::error::IdentityError;
 use crate::hashing::stored::check_stored_hash;
-use crate::identity::Identity;
 
-/// An account as it was written elsewhere, unchecked.
+/// A row of the file or table that is imported, unchecked.
 #[derive(Clone, Debug, Default)]
 pub struct ImportRow {
-    /// Its id; a new one if there is none.
+    /// The id as a UUID; a new one is made when it is missing.
     pub id: Option<String>,
-    /// Its e-mail address.
+    /// E-mail address as written in the source.
     pub email: String,
-    /// Its username.
+    /// Username as written in the source.
     pub username: String,
-    /// First name.
+    /// First name as written in the source.
     pub first_name: String,
-    /// Last name.
+    /// Last name as written in the source.
     pub last_name: String,
-    /// A path or URL of a picture.
+    /// Path or URL of the avatar.
     pub avatar: Option<String>,
-    /// A hash made by argon2, bcrypt, scrypt or PBKDF2; without one the person must reset the password.
+    /// A hash made by argon2, bcrypt, scrypt or PBKDF2. Without one the user must reset the password.
     pub password: Option<SecretString>,
-    /// One of the five roles, in any case; DEVELOPER if there is none.
+    /// One of the five roles in any case; DEVELOPER when it is missing.
     pub role: Option<String>,
-    /// Whether it may sign in; yes, if nothing is said.
+    /// Whether the user may sign in; yes when it is missing.
     pub is_active: Option<bool>,
-    /// Whether its address was confirmed; no, if nothing is said.
+    /// Whether the address was verified; no when it is missing.
     pub is_email_verified: Option<bool>,
-    /// When it was made: RFC 3339, or as PostgreSQL writes it, in UTC; now, if nothing is said.
+    /// When the user was created, in RFC 3339 or in PostgreSQL's format in UTC; now when it is missing.
     pub created_at: Option<String>,
-    /// What it may do beyond its role.
+    /// Permissions beyond those of the role.
     pub permissions: Vec<String>,
 }
 
-/// What became of a row.
+/// The outcome of one row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RowOutcome {
-    /// The account was made.
-    Made,
-    /// It is there already: an earlier attempt made it.
+    /// The user was created.
+    Created,
+    /// The user exists with the same id and address: an earlier import created it.
     AlreadyThere,
-    /// It was left out, for this reason.
+    /// The row was skipped for this reason.
     Refused(String),
 }
 
-impl Identity {
-    /// Makes the accounts that can be made, all in one transaction, and says of each row what became of it, in order.
+/// Imports users of another program.
+pub struct Import {
+    pub(crate) store: Store,
+    pub(crate) clock: Clock,
+    pub(crate) random: Random,
+}
+
+impl Import {
+    /// Creates the users of all valid rows in one transaction and returns the outcome of each row, in order.
     ///
-    /// A `trial` finds out and changes nothing.
-    pub async fn import_people(
+    /// A `dry_run` returns the same outcomes and changes nothing.
+    pub async fn users(
         &self,
         rows: Vec<ImportRow>,
-        trial: bool,
+        dry_run: bool,
         caller: &Caller,
     ) -> Result<Vec<RowOutcome>, IdentityError> {
         let now = self.clock.now();
         let checked: Vec<Result<ImportedUser, String>> = rows.into_iter().map(|row| self.check_row(row, now)).collect();
-        let people: Vec<ImportedUser> = checked.iter().filter_map(|row| row.as_ref().ok()).cloned().collect();
+        let valid: Vec<ImportedUser> = checked.iter().filter_map(|row| row.as_ref().ok()).cloned().collect();
         let mut tx = self.store.begin().await?;
-        let mut outcomes = tx.import_users(&people).await?.into_iter();
+        let mut outcomes = tx.import_users(&valid).await?.into_iter();
         let made = outcomes.as_slice().iter().filter(|outcome| **outcome == ImportOutcome::Made).count();
         if made > 0 {
             tx.append_audit(&caller.bulk_event("user.import", now, json!({ "accounts": made }))).await?;
         }
-        // Without a commit nothing of it stays.
-        if !trial {
+        // Without a commit the transaction is rolled back.
+        if !dry_run {
             tx.commit().await?;
         }
-        let told = |row: Result<ImportedUser, String>| match row {
+        let outcome = |row: Result<ImportedUser, String>| match row {
             Err(reason) => RowOutcome::Refused(reason),
-            Ok(_) => tell(outcomes.next().expect("one for each account that was tried")),
+            Ok(_) => outcome_of(outcomes.next().expect("storage returns an outcome per row")),
         };
-        Ok(checked.into_iter().map(told).collect())
+        Ok(checked.into_iter().map(outcome).collect())
     }
 
     fn check_row(&self, row: ImportRow, now: Timestamp) -> Result<ImportedUser, String> {
@@ -123,7 +131,11 @@ impl Identity {
         }
         let mut made_at = now;
         if let Some(at) = created_at.as_deref().map(str::trim).filter(|at| !at.is_empty()) {
-            keep(read_time(at).map(|at| made_at = at.min(now)).ok_or_else(|| format!("createdAt {at:?} is no time")));
+            keep(
+                read_time(at)
+                    .map(|at| made_at = at.min(now))
+                    .ok_or_else(|| format!("createdAt {at:?} is neither RFC 3339 nor a PostgreSQL timestamp in UTC")),
+            );
         }
         let mut the_avatar = None;
         if let Some(avatar) = avatar.filter(|avatar| !avatar.is_empty()) {
@@ -133,7 +145,7 @@ impl Identity {
         if let Some(hash) = &hash {
             keep(
                 check_stored_hash(hash.expose())
-                    .map_err(|refused| format!("The password cannot be taken over: {refused}")),
+                    .map_err(|refused| format!("The password hash cannot be imported: {refused}")),
             );
         }
         let mut held = PermissionSet::new();
@@ -163,18 +175,18 @@ impl Identity {
     }
 }
 
-fn tell(outcome: ImportOutcome) -> RowOutcome {
+fn outcome_of(outcome: ImportOutcome) -> RowOutcome {
     let refused = |why: &str| RowOutcome::Refused(why.to_owned());
     match outcome {
-        ImportOutcome::Made => RowOutcome::Made,
+        ImportOutcome::Made => RowOutcome::Created,
         ImportOutcome::AlreadyThere => RowOutcome::AlreadyThere,
-        ImportOutcome::IdTaken => refused("another account has this id"),
-        ImportOutcome::EmailTaken => refused("another account has this email address, once both are normalised"),
-        ImportOutcome::UsernameTaken => refused("another account has this username, once both are normalised"),
+        ImportOutcome::IdTaken => refused("another user has this id"),
+        ImportOutcome::EmailTaken => refused("another user has this email address after normalisation"),
+        ImportOutcome::UsernameTaken => refused("another user has this username after normalisation"),
     }
 }
 
-/// RFC 3339, or what PostgreSQL makes of a timestamp in UTC.
+/// Parses RFC 3339, or PostgreSQL's text of a timestamp in UTC.
 fn read_time(text: &str) -> Option<Timestamp> {
     if let Ok(at) = text.parse::<Timestamp>() {
         return Some(at);
@@ -191,7 +203,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_read_as_programs_and_databases_write_them() {
+    fn times_are_read_in_rfc_3339_and_postgresql_format() {
         let expected = "2024-02-29T12:34:56.789Z".parse::<Timestamp>().expect("valid");
         for text in [
             "2024-02-29T12:34:56.789Z",

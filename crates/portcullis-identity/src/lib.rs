@@ -1,57 +1,54 @@
-//! Identity: the use cases of signing up, in and out, as functions that know
-//! neither HTTP nor SQL. A handler calls one of them; it does the whole of it
-//! in one transaction and returns what happened.
+//! Identity: the use cases around users, sessions, passwords and keys. They know neither HTTP nor SQL.
+//!
+//! A caller holds one [`Identity`] and calls a use case of one of its services, such as `identity.sign_in.login(…)`.
+//! A use case does all of its work in one transaction and returns what happened.
+#![warn(missing_docs)]
 
-mod access_token;
-mod account;
-mod administrators;
+mod administration;
 mod api_keys;
 mod audit;
-mod change_password;
-mod demo;
-mod demo_sessions;
 mod error;
 mod hashing;
+mod idempotency;
 mod identity;
 mod import;
-mod invitation;
-mod key_rotation;
-mod login;
-mod logout;
-mod mail;
-mod once;
-mod one_time;
-mod operators;
+mod mail_links;
+mod mail_requests;
+mod mailer;
+mod one_time_token;
 mod password_policy;
-mod people;
-mod refresh;
+mod passwords;
 mod refresh_token;
-mod register;
-mod reset_password;
-mod seal;
+mod registration;
+mod sealing;
+mod session_issuer;
+mod sessions;
+mod sign_in;
 mod signing_keys;
 mod throttle;
-mod tokens;
+mod user_fields;
+mod users;
 
-pub use account::{ProfileInput, SessionView};
-pub use administrators::NewAccount;
-pub use api_keys::{ApiKeyInput, IssuedApiKey};
+pub use administration::{
+    Actor, Administration, Invitation, NewAccount, PermissionChange, UserDetails, UserProfileInput,
+};
+pub use api_keys::{ApiKeyInput, ApiKeys, IssuedApiKey};
 pub use audit::Caller;
-pub use change_password::ChangePasswordInput;
-pub use demo::DemoOptions;
 pub use error::{IdentityError, StartError};
 pub use hashing::stored::{HashRefused, check_stored_hash};
-pub use hashing::{HashingOptions, HashingRoom};
-pub use identity::{Identity, IdentityOptions, IdentityParts, Registration, RegistrationMode};
-pub use import::{ImportRow, RowOutcome};
-pub use invitation::Invitation;
-pub use key_rotation::{KeyPhase, KeyView, RotationError};
-pub use login::{LoginInput, LoginOutcome, SignIn};
-pub use logout::Logout;
-pub use once::Done;
+pub use hashing::{HashingOptions, PasswordHasher};
+pub use idempotency::IdempotentOutcome;
+pub use identity::{Identity, IdentityOptions, IdentityParts};
+pub use import::{Import, ImportRow, RowOutcome};
+pub use mailer::Mailer;
 pub use password_policy::deny_list::{DenyList, DenyListError};
-pub use people::{Actor, PermissionChange, PersonInput, PersonView};
-pub use register::{RegisterInput, RegisterOutcome, Registered};
-pub use reset_password::ResetPasswordInput;
-pub use signing_keys::{SigningAlgorithm, UnknownAlgorithm};
-pub use tokens::IssuedTokens;
+pub use passwords::{ChangePasswordInput, Passwords, ResetPasswordInput};
+pub use registration::{RegisterOutcome, Registered, Registration, RegistrationMode, RegistrationOptions};
+pub use session_issuer::{IssuedTokens, SessionLifetimes};
+pub use sessions::{SessionDetails, Sessions};
+pub use sign_in::demo::DemoOptions;
+pub use sign_in::{LoginInput, LoginOutcome, Logout, SignIn, SignedIn};
+pub use signing_keys::key_set::{SigningAlgorithm, UnknownAlgorithm};
+pub use signing_keys::{KeyDetails, KeyPhase, RotationError, SigningKeys};
+pub use user_fields::{ProfileInput, RegisterInput};
+pub use users::Users;

@@ -1,27 +1,25 @@
-//! What a new password must be, wherever one is set (requirements 1 to 4): long
-//! enough, not among the commonest, not on the operator's list, and not made of
-//! words that anybody would try for this person here.
+//! The rules for new passwords, wherever one is set (SR-01 to SR-04): a least length, none of the most used passwords,
+//! none of the operator's list, and not built from words that a guesser tries for this user and this service.
 
-mod common;
 pub(crate) mod deny_list;
+mod most_used;
 
 use portcullis_model::password::comparable;
 use portcullis_model::{InvalidInput, NewPassword, SecretString, User};
 
 use crate::error::IdentityError;
-use crate::identity::Parts;
-use crate::password_policy::common::is_common;
 use crate::password_policy::deny_list::DenyList;
+use crate::password_policy::most_used::is_most_used;
 
-/// The rules.
+/// The rules in force.
 pub(crate) struct PasswordPolicy {
     min_length: usize,
     denied: DenyList,
-    /// The words of this service, as they compare.
+    /// The words of this service, in the form of [`comparable`].
     service: Vec<String>,
 }
 
-/// Whose password it is: their words do not make a password.
+/// The user whose password is checked: a password must not be built from these words.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct About<'a> {
     pub(crate) email: &'a str,
@@ -30,15 +28,15 @@ pub(crate) struct About<'a> {
     pub(crate) last_name: &'a str,
 }
 
-/// What everybody knows who knows what this is.
+/// The name of the product, which every guesser knows.
 const PRODUCT: &str = "portcullis";
-/// Shorter words are in too many passwords by chance, in characters.
+/// The shortest word that counts, in characters: shorter ones are in too many passwords by chance.
 const LEAST_WORD: usize = 3;
-/// What must be left of a password without the words in it, in characters.
+/// Characters of a password that must lie outside of the words.
 const LEAST_REST: usize = 6;
 
 impl<'a> About<'a> {
-    /// An account that exists.
+    /// The words of an existing user.
     pub(crate) fn user(user: &'a User) -> Self {
         Self {
             email: user.email.as_str(),
@@ -55,26 +53,26 @@ impl<'a> About<'a> {
 }
 
 impl PasswordPolicy {
-    /// `public_url` is where links lead: its host is no secret.
+    /// The host of `public_url` counts as a word of the service.
     pub(crate) fn new(min_length: usize, denied: DenyList, public_url: &str) -> Self {
         let host = public_url.split_once("://").map_or(public_url, |(_, rest)| rest);
         let host = host.split(['/', ':']).next().unwrap_or_default();
         Self { min_length, denied, service: words_of([PRODUCT, host]) }
     }
 
-    /// The password, or the sentence that says how to find a better one.
+    /// Returns the password, or a sentence that says how to find a better one.
     pub(crate) fn check(&self, text: &str, about: &About<'_>) -> Result<NewPassword, InvalidInput> {
         let password = NewPassword::parse(text, self.min_length)?;
         let comparable = comparable(text);
-        let told = |problem: &str| Err(InvalidInput(problem.to_owned()));
-        if is_common(&comparable) {
-            return told(
-                "Password is one of the most used ones, which are tried first: \
-                 choose another, such as several words that have nothing to do with each other",
+        let refused = |problem: &str| Err(InvalidInput(problem.to_owned()));
+        if is_most_used(&comparable) {
+            return refused(
+                "Password is one of the most used ones, which guessers try first: \
+                 choose another, such as several unrelated words",
             );
         }
         if self.denied.holds(&comparable) {
-            return told("Password is on the list of those that are not accepted here: choose another");
+            return refused("Password is on the list of passwords that this service refuses: choose another");
         }
         let words = about.words();
         if !leaves_enough(&comparable, words.iter().chain(&self.service)) {
@@ -85,9 +83,26 @@ impl PasswordPolicy {
         }
         Ok(password)
     }
+
+    /// Checks a new password and its confirmation. A confirmation that differs has an error of its own, reported when
+    /// the password passes the rules.
+    pub(crate) fn new_password(
+        &self,
+        text: &SecretString,
+        confirm: &SecretString,
+        about: &About<'_>,
+    ) -> Result<NewPassword, IdentityError> {
+        let password = self
+            .check(text.expose(), about)
+            .map_err(|InvalidInput(problem)| IdentityError::Validation(vec![problem]))?;
+        if text.expose() != confirm.expose() {
+            return Err(IdentityError::PasswordsDoNotMatch);
+        }
+        Ok(password)
+    }
 }
 
-/// The texts and the parts they are made of, as they compare, without those that are too short to count.
+/// The texts and their parts in the form of [`comparable`], without those shorter than [`LEAST_WORD`].
 fn words_of<'a>(texts: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     let mut words = Vec::new();
     for text in texts {
@@ -99,7 +114,7 @@ fn words_of<'a>(texts: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     words
 }
 
-/// Whether the words, wherever they stand in the password, leave enough of it, or do not stand in it.
+/// Whether the password contains none of the words, or enough other characters.
 fn leaves_enough<'a>(password: &str, words: impl Iterator<Item = &'a String>) -> bool {
     let mut covered = vec![false; password.len()];
     for word in words {
@@ -109,30 +124,6 @@ fn leaves_enough<'a>(password: &str, words: impl Iterator<Item = &'a String>) ->
     }
     let rest = password.char_indices().filter(|(at, _)| !covered[*at]).count();
     rest >= LEAST_REST || !covered.contains(&true)
-}
-
-impl Parts {
-    /// Checks a new password and that it was typed twice alike; a confirmation
-    /// that differs is told by its own name when nothing else is wrong.
-    pub(crate) fn new_password(
-        &self,
-        text: &SecretString,
-        confirm: &SecretString,
-        about: &About<'_>,
-    ) -> Result<NewPassword, IdentityError> {
-        let password = self
-            .check_password(text, about)
-            .map_err(|InvalidInput(problem)| IdentityError::Validation(vec![problem]))?;
-        if text.expose() != confirm.expose() {
-            return Err(IdentityError::PasswordsDoNotMatch);
-        }
-        Ok(password)
-    }
-
-    /// Checks a new password.
-    pub(crate) fn check_password(&self, text: &SecretString, about: &About<'_>) -> Result<NewPassword, InvalidInput> {
-        self.policy.check(text.expose(), about)
-    }
 }
 
 #[cfg(test)]
@@ -148,16 +139,16 @@ mod tests {
     }
 
     #[test]
-    fn sr_04_the_commonest_passwords_are_refused_in_any_case() {
+    fn sr_04_most_used_passwords_are_refused_in_any_case() {
         for common in ["password", "PassWord", "qwertyuiop", "iloveyou", "1q2w3e4r"] {
-            assert!(refusal(common).is_some_and(|told| told.contains("most used")), "{common}");
+            assert!(refusal(common).is_some_and(|problem| problem.contains("most used")), "{common}");
         }
         assert_eq!(refusal("correct horse battery staple"), None);
         assert_eq!(refusal("pass"), Some("Password must be 8 to 128 characters".to_owned()));
     }
 
     #[test]
-    fn sr_04_words_of_the_person_and_the_service_do_not_make_a_password() {
+    fn sr_04_words_of_user_and_service_make_no_password() {
         for bad in [
             "ada.byron",
             "ADA.BYRON@example.org",
@@ -171,12 +162,12 @@ mod tests {
             "gate.acme.example",
             "acmeacme-12",
         ] {
-            assert!(refusal(bad).is_some_and(|told| told.contains("leave them out")), "{bad}");
+            assert!(refusal(bad).is_some_and(|problem| problem.contains("leave them out")), "{bad}");
         }
     }
 
     #[test]
-    fn a_word_within_a_longer_password_is_no_reason_to_refuse_it() {
+    fn a_word_within_a_long_password_is_accepted() {
         for good in ["my cat is called ada", "portcullis over the moat", "the countess of 12 mice", "xadax-9-trains"] {
             assert_eq!(refusal(good), None, "{good}");
         }

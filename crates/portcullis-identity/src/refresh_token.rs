@@ -1,9 +1,7 @@
-//! Refresh tokens: opaque to clients, 256 random bits, known to the database by
-//! their SHA-256 only.
+//! Refresh tokens: opaque to clients, 256 random bits, stored as their SHA-256 only.
 //!
-//! A token names its session and carries a tag of ours, so that one that was
-//! rotated away long ago is still recognised as ours: its use ends the session,
-//! while a forgery ends nothing (RFC 9700 §4.14).
+//! A token names its session and carries an authentication tag of ours. So a token that was rotated away long ago is
+//! still recognised as ours and its reuse ends the session, while a forged token ends nothing (RFC 9700 §4.14).
 
 use std::sync::Arc;
 
@@ -19,18 +17,18 @@ const SESSION: usize = 16;
 const RANDOM: usize = 32;
 const TAG: usize = 16;
 
-/// A refresh token taken apart.
+/// A refresh token that a client presented, decoded.
 #[derive(Debug)]
-pub(crate) struct Presented {
+pub(crate) struct PresentedToken {
     pub(crate) session: SessionId,
     pub(crate) hash: [u8; 32],
-    /// Whether we made it, for this session.
+    /// Whether its tag shows that we made it for this session.
     pub(crate) ours: bool,
 }
 
 /// Makes and reads refresh tokens.
 pub(crate) struct RefreshTokens {
-    /// The first tags, all are known.
+    /// The first key makes tags; all keys verify them.
     keys: ArcSwap<Vec<hmac::Key>>,
     random: Random,
 }
@@ -40,12 +38,12 @@ impl RefreshTokens {
         Self { keys: ArcSwap::from_pointee(keys), random }
     }
 
-    /// Puts other keys in force.
+    /// Replaces the keys.
     pub(crate) fn replace_keys(&self, keys: Vec<hmac::Key>) {
         self.keys.store(Arc::new(keys));
     }
 
-    /// A new token for a session, and its hash.
+    /// A new token for a session, and its SHA-256.
     pub(crate) fn make(&self, session: SessionId) -> (SecretString, [u8; 32]) {
         let mut bytes = Vec::with_capacity(SESSION + RANDOM + TAG);
         bytes.extend_from_slice(session.0.as_bytes());
@@ -57,8 +55,8 @@ impl RefreshTokens {
         (SecretString::new(token), hash)
     }
 
-    /// Takes a presented token apart; `None` when it has not the shape of one.
-    pub(crate) fn read(&self, token: &str) -> Option<Presented> {
+    /// Decodes a presented token; `None` when it does not have the shape of one.
+    pub(crate) fn read(&self, token: &str) -> Option<PresentedToken> {
         if token.len() > 200 {
             return None;
         }
@@ -66,7 +64,7 @@ impl RefreshTokens {
         let (signed, tag) = bytes.split_at(SESSION + RANDOM);
         let ours = self.keys.load().iter().any(|key| constant_time_eq(&hmac::sign(key, signed).as_ref()[..TAG], tag));
         let session = SessionId(Uuid::from_slice(&bytes[..SESSION]).ok()?);
-        Some(Presented { session, hash: sha256(token.as_bytes()), ours })
+        Some(PresentedToken { session, hash: sha256(token.as_bytes()), ours })
     }
 }
 

@@ -1,248 +1,227 @@
-//! The keys that sign access tokens: Ed25519 or P-256 in the database, sealed; or HMAC keys from `JWT_SECRET`.
-//!
-//! A key is known before it signs, and good after it has stopped: replicas and readers of the JWKS have it in time,
-//! and no token that is still good is refused.
+//! The keys that sign access tokens, and their rotation without refusing a valid token.
 
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
-use portcullis_model::secret::sha256;
-use portcullis_model::{SecretBytes, SecretRing, Timestamp};
-use portcullis_storage::SigningKey;
-use serde_json::{Value, json};
+pub(crate) mod access_token;
+pub(crate) mod key_set;
+mod phases;
 
-use crate::error::StartError;
-use crate::seal::Sealer;
+use std::sync::Arc;
+use std::time::Duration;
 
-/// What private keys are sealed for.
-const PURPOSE: &str = "signing key";
+use arc_swap::ArcSwap;
+use portcullis_model::{AccessTokenVerifier, Clock, Random, SecretRing, Timestamp};
+use portcullis_storage::{Store, StoreError};
+use tokio_util::sync::CancellationToken;
 
-/// What new keys sign with.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum SigningAlgorithm {
-    /// Ed25519 (RFC 8037).
-    #[default]
-    EdDsa,
-    /// ECDSA over P-256 with SHA-256 (RFC 7518 §3.4), for readers that have nothing newer.
-    Es256,
+use crate::audit::Caller;
+use crate::error::{IdentityError, StartError};
+use crate::refresh_token::RefreshTokens;
+use crate::sealing::Sealer;
+use crate::signing_keys::access_token::TokenKeys;
+use crate::signing_keys::key_set::{KeySet, SigningAlgorithm, make, reseal};
+use crate::signing_keys::phases::details;
+
+pub use phases::{KeyDetails, KeyPhase};
+
+/// Interval at which replicas read new keys.
+const RELOAD_INTERVAL: Duration = Duration::from_secs(10);
+/// A new key is published this long before it signs, so that every replica and reader of the JWKS has it in time.
+const NOTICE: Duration = Duration::from_secs(60);
+/// The purpose of the keys that authenticate refresh tokens.
+pub(crate) const REFRESH_TOKEN: &str = "refresh token";
+
+/// Rotates, retires and publishes the keys that sign access tokens.
+pub struct SigningKeys {
+    pub(crate) store: Store,
+    pub(crate) clock: Clock,
+    pub(crate) random: Random,
+    pub(crate) keys: Arc<TokenKeys>,
+    pub(crate) refresh_tokens: Arc<RefreshTokens>,
+    pub(crate) sealer: ArcSwap<Sealer>,
+    /// What the first key signs with.
+    pub(crate) algorithm: SigningAlgorithm,
+    /// Lifetime of access tokens.
+    pub(crate) access_ttl: Duration,
+    /// Whether `JWT_SECRET` signs instead of the keys in the database.
+    pub(crate) shared_secret: bool,
 }
 
-impl SigningAlgorithm {
-    /// The name in the database, in settings and in JWT headers.
-    pub fn as_str(self) -> &'static str {
+/// Why a change of the signing keys was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum RotationError {
+    /// `JWT_SECRET` signs, so keys in the database are not used.
+    #[error("access tokens are signed with JWT_SECRET, and the keys in the database are not used")]
+    SharedSecret,
+    /// No key in use has this id.
+    #[error("no key in use is called {0}")]
+    Unknown(String),
+    /// The key signs now.
+    #[error("the key {0} signs access tokens now")]
+    Signing(String),
+    /// Valid tokens would be refused.
+    #[error("tokens that the key {kid} signed may be valid until {until}")]
+    Early {
+        /// The id of the key.
+        kid: String,
+        /// When the last of its tokens expires.
+        until: Timestamp,
+    },
+    /// The keys are sealed with an unknown secret.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The use case failed for another reason.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+}
+
+impl RotationError {
+    /// What the operator can do about it.
+    pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::EdDsa => "EdDSA",
-            Self::Es256 => "ES256",
+            Self::SharedSecret => {
+                Some("put a new secret as the first line of JWT_SECRET and the old one as the second")
+            }
+            Self::Unknown(_) => Some("`portcullis keys list` shows the keys"),
+            Self::Signing(_) => Some("`portcullis keys rotate` makes the next key"),
+            Self::Early { .. } => Some("wait until then, or add --force: users with such a token must sign in again"),
+            Self::Start(error) => error.hint(),
+            Self::Identity(_) => None,
+        }
+    }
+}
+
+impl From<StoreError> for RotationError {
+    fn from(error: StoreError) -> Self {
+        Self::Identity(error.into())
+    }
+}
+
+impl SigningKeys {
+    /// The verifier of access tokens, for the gate.
+    pub fn access_tokens(&self) -> Arc<dyn AccessTokenVerifier> {
+        Arc::clone(&self.keys) as Arc<dyn AccessTokenVerifier>
+    }
+
+    /// The public halves of the keys as a JWK set (RFC 7517).
+    pub fn jwks(&self) -> serde_json::Value {
+        self.keys.jwks()
+    }
+
+    /// Every key, newest first.
+    pub async fn list(&self) -> Result<Vec<KeyDetails>, RotationError> {
+        Ok(details(&self.store.signing_keys().await?, self.clock.now(), self.access_ttl))
+    }
+
+    /// Makes the key that signs next. It is published in the JWKS at once and signs after [`NOTICE`].
+    pub async fn rotate(&self, algorithm: SigningAlgorithm, caller: &Caller) -> Result<KeyDetails, RotationError> {
+        if self.shared_secret {
+            return Err(RotationError::SharedSecret);
+        }
+        let now = self.clock.now();
+        let made = make(algorithm, &self.sealer.load(), now, now + NOTICE);
+        let mut tx = self.store.begin().await?;
+        tx.lock_signing_keys().await?;
+        tx.insert_signing_key(&made).await?;
+        tx.append_audit(&caller.key_event("keys.rotate", now, &made.kid)).await?;
+        tx.commit().await?;
+        self.reload().await?;
+        let keys = self.list().await?;
+        keys.into_iter().find(|key| key.kid == made.kid).ok_or(RotationError::Unknown(made.kid))
+    }
+
+    /// Retires a key: tokens that it signed are refused from now on. `force` retires it even while its tokens may be
+    /// valid.
+    pub async fn retire(&self, kid: &str, force: bool, caller: &Caller) -> Result<(), RotationError> {
+        let now = self.clock.now();
+        let mut tx = self.store.begin().await?;
+        let keys = details(&tx.lock_signing_keys().await?, now, self.access_ttl);
+        let key = keys.iter().find(|key| key.kid == kid && key.phase != KeyPhase::Retired);
+        let key = key.ok_or_else(|| RotationError::Unknown(kid.to_owned()))?;
+        match (key.phase, key.spent_at) {
+            (KeyPhase::Signing, _) => return Err(RotationError::Signing(kid.to_owned())),
+            (KeyPhase::Checking, Some(until)) if !force => {
+                return Err(RotationError::Early { kid: kid.to_owned(), until });
+            }
+            _ => {}
+        }
+        tx.retire_signing_key(kid, now).await?;
+        tx.append_audit(&caller.key_event("keys.retire", now, kid)).await?;
+        tx.commit().await?;
+        self.reload().await?;
+        Ok(())
+    }
+
+    /// Seals every key with the first ENCRYPTION_KEY, so that the others can be removed. Returns the number of keys.
+    pub async fn reseal(&self, caller: &Caller) -> Result<usize, RotationError> {
+        let sealer = self.sealer.load();
+        let mut tx = self.store.begin().await?;
+        let keys = tx.lock_signing_keys().await?;
+        for key in &keys {
+            let sealed = reseal(key, &sealer).ok_or(StartError::Sealed)?;
+            tx.reseal_signing_key(&key.kid, &sealed).await?;
+        }
+        tx.append_audit(&caller.key_event("keys.reseal", self.clock.now(), "all")).await?;
+        tx.commit().await?;
+        Ok(keys.len())
+    }
+
+    /// Reads the keys in the database and uses them from now on.
+    pub async fn reload(&self) -> Result<(), StartError> {
+        if !self.shared_secret {
+            let keys = self.load(&self.sealer.load()).await?;
+            self.keys.replace(keys);
+        }
+        Ok(())
+    }
+
+    /// Reads new keys until `stopping` is cancelled.
+    pub async fn follow(&self, stopping: CancellationToken) {
+        let mut failing = false;
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(RELOAD_INTERVAL) => {}
+                () = stopping.cancelled() => return,
+            }
+            let outcome = self.reload().await;
+            if let Err(error) = &outcome
+                && !failing
+            {
+                tracing::warn!(
+                    error = error as &dyn std::error::Error,
+                    "the signing keys cannot be read; the keys in use stay in use"
+                );
+            }
+            failing = outcome.is_err();
         }
     }
 
-    fn jose(self) -> Algorithm {
-        match self {
-            Self::EdDsa => Algorithm::EdDSA,
-            Self::Es256 => Algorithm::ES256,
-        }
-    }
-}
-
-impl std::str::FromStr for SigningAlgorithm {
-    type Err = UnknownAlgorithm;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        [Self::EdDsa, Self::Es256].into_iter().find(|known| known.as_str() == text).ok_or(UnknownAlgorithm)
-    }
-}
-
-/// The text names no algorithm that keys are made for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("an algorithm is EdDSA or ES256")]
-pub struct UnknownAlgorithm;
-
-/// A key that signs.
-pub(crate) struct Signer {
-    pub(crate) kid: String,
-    pub(crate) algorithm: Algorithm,
-    pub(crate) key: EncodingKey,
-    from: Timestamp,
-}
-
-/// A key that checks, and the one algorithm that it checks.
-pub(crate) struct Verifier {
-    kid: String,
-    pub(crate) algorithm: Algorithm,
-    pub(crate) key: DecodingKey,
-}
-
-/// The keys in force.
-pub(crate) struct KeySet {
-    /// Youngest first.
-    signers: Vec<Signer>,
-    verifiers: Vec<Verifier>,
-    jwks: Value,
-    /// Differs between any two sets of keys, issuer and audience.
-    pub(crate) trust: u64,
-}
-
-impl KeySet {
-    /// The key that signs at `now`: the youngest whose time has come.
-    pub(crate) fn signer(&self, now: Timestamp) -> &Signer {
-        let current = self.signers.iter().find(|signer| signer.from <= now);
-        // Should a clock be behind the one that made the only key.
-        current.or(self.signers.last()).expect("a set of keys has one that signs")
-    }
-
-    /// The key that checks tokens with this `kid`.
-    pub(crate) fn verifier(&self, kid: &str) -> Option<&Verifier> {
-        self.verifiers.iter().find(|verifier| verifier.kid == kid)
-    }
-
-    /// The public halves (RFC 7517).
-    pub(crate) fn jwks(&self) -> &Value {
-        &self.jwks
-    }
-
-    /// No keys, before the first are read.
-    pub(crate) fn none() -> Self {
-        Self { signers: Vec::new(), verifiers: Vec::new(), jwks: json!({ "keys": [] }), trust: 0 }
-    }
-
-    /// HS256 with the operator's secrets: the first signs, all check. They have no public half.
-    pub(crate) fn hmac(secrets: &SecretRing, trust_in: &str) -> Self {
-        let kid = |bytes: &[u8]| format!("hs-{}", hex::encode(&sha256(&sha256(bytes))[..8]));
-        let verifier = |bytes: &[u8]| Verifier {
-            kid: kid(bytes),
-            algorithm: Algorithm::HS256,
-            key: DecodingKey::from_secret(bytes),
+    /// Replaces the secrets without a restart. The first secret of each ring seals and signs, all of them open and
+    /// verify. After an error the old secrets stay in use.
+    pub async fn replace_secrets(&self, encryption: SecretRing, jwt: Option<&SecretRing>) -> Result<(), StartError> {
+        let sealer = Sealer::new(encryption, self.random.clone());
+        let keys = match jwt {
+            Some(secrets) if self.shared_secret => KeySet::hmac(secrets, &self.keys.trust_scope()),
+            None if !self.shared_secret => self.load(&sealer).await?,
+            _ => return Err(StartError::OtherKind),
         };
-        let verifiers: Vec<Verifier> = secrets.iter().map(|secret| verifier(secret.expose().as_bytes())).collect();
-        let current = secrets.current().expose().as_bytes();
-        let signer = Signer {
-            kid: kid(current),
-            algorithm: Algorithm::HS256,
-            key: EncodingKey::from_secret(current),
-            from: Timestamp::UNIX_EPOCH,
-        };
-        let trust = trust_number(&verifiers, trust_in);
-        Self { signers: vec![signer], verifiers, jwks: json!({ "keys": [] }), trust }
+        self.keys.replace(keys);
+        self.refresh_tokens.replace_keys(sealer.mac_keys(REFRESH_TOKEN));
+        self.sealer.store(Arc::new(sealer));
+        Ok(())
     }
 
-    /// The keys of the database that are not retired; `None` when there is none.
-    pub(crate) fn from_stored(
-        stored: &[SigningKey],
-        sealer: &Sealer,
-        trust_in: &str,
-    ) -> Result<Option<Self>, StartError> {
-        let (mut signers, mut verifiers, mut keys) = (Vec::new(), Vec::new(), Vec::new());
-        for key in stored.iter().filter(|key| key.retired_at.is_none()) {
-            // A key of a later version's algorithm is that version's to use.
-            let Ok(algorithm) = key.algorithm.parse::<SigningAlgorithm>() else { continue };
-            let (signer, verifier) = open(key, algorithm, sealer)?;
-            signers.push(signer);
-            verifiers.push(verifier);
-            keys.push(jwk(algorithm, &key.kid, &key.public_key));
+    /// The keys in the database, newest first. The first key is made when there is none.
+    async fn load(&self, sealer: &Sealer) -> Result<KeySet, StartError> {
+        let scope = self.keys.trust_scope();
+        let read = async || KeySet::from_stored(&self.store.signing_keys().await?, sealer, &scope);
+        if let Some(keys) = read().await? {
+            return Ok(keys);
         }
-        if signers.is_empty() {
-            return Ok(None);
-        }
-        let trust = trust_number(&verifiers, trust_in);
-        Ok(Some(Self { signers, verifiers, jwks: json!({ "keys": keys }), trust }))
+        let now = self.clock.now();
+        let made = make(self.algorithm, sealer, now, now);
+        let mut tx = self.store.begin().await?;
+        // Inserts nothing when another replica was first; then that replica's key is read below.
+        tx.insert_first_signing_key(&made).await?;
+        tx.commit().await?;
+        read().await?.ok_or(StartError::Key { kid: made.kid })
     }
-}
-
-fn open(key: &SigningKey, algorithm: SigningAlgorithm, sealer: &Sealer) -> Result<(Signer, Verifier), StartError> {
-    let private: SecretBytes = sealer.open(PURPOSE, &key.sealed_private).ok_or(StartError::Sealed)?;
-    let unreadable = || StartError::Key { kid: key.kid.clone() };
-    let public = match algorithm {
-        SigningAlgorithm::EdDsa => {
-            let pair = Ed25519KeyPair::from_pkcs8(private.expose()).map_err(|_| unreadable())?;
-            pair.public_key().as_ref().to_vec()
-        }
-        SigningAlgorithm::Es256 => {
-            let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, private.expose());
-            pair.map_err(|_| unreadable())?.public_key().as_ref().to_vec()
-        }
-    };
-    if public != key.public_key {
-        return Err(unreadable());
-    }
-    let (signing, checking) = match algorithm {
-        SigningAlgorithm::EdDsa => (EncodingKey::from_ed_der(private.expose()), DecodingKey::from_ed_der(&public)),
-        SigningAlgorithm::Es256 => (EncodingKey::from_ec_der(private.expose()), DecodingKey::from_ec_der(&public)),
-    };
-    let signer = Signer { kid: key.kid.clone(), algorithm: algorithm.jose(), key: signing, from: key.signs_from };
-    Ok((signer, Verifier { kid: key.kid.clone(), algorithm: algorithm.jose(), key: checking }))
-}
-
-/// A new key, which signs from its time on.
-pub(crate) fn make(algorithm: SigningAlgorithm, sealer: &Sealer, now: Timestamp, signs_from: Timestamp) -> SigningKey {
-    const RANDOM: &str = "the operating system's random source does not fail";
-    let (public_key, private) = match algorithm {
-        SigningAlgorithm::EdDsa => {
-            let pair = Ed25519KeyPair::generate().expect(RANDOM);
-            let private = pair.to_pkcs8v1().expect("a fresh key has an encoding");
-            (pair.public_key().as_ref().to_vec(), private.as_ref().to_vec())
-        }
-        SigningAlgorithm::Es256 => {
-            let private = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new());
-            let private = private.expect(RANDOM);
-            let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, private.as_ref());
-            (pair.expect("it was just made").public_key().as_ref().to_vec(), private.as_ref().to_vec())
-        }
-    };
-    let private = SecretBytes::new(private);
-    SigningKey {
-        kid: thumbprint(algorithm, &public_key),
-        algorithm: algorithm.as_str().to_owned(),
-        sealed_private: sealer.seal(PURPOSE, private.expose()),
-        public_key,
-        created_at: now,
-        signs_from,
-        retired_at: None,
-    }
-}
-
-/// The key's private half sealed under the first of today's secrets; `None` when none of them opens it.
-pub(crate) fn reseal(key: &SigningKey, sealer: &Sealer) -> Option<Vec<u8>> {
-    sealer.open(PURPOSE, &key.sealed_private).map(|private| sealer.seal(PURPOSE, private.expose()))
-}
-
-/// The members that a key's thumbprint is taken of, in the order of their names (RFC 7638 §3.2).
-fn thumbprint(algorithm: SigningAlgorithm, public: &[u8]) -> String {
-    let canonical = match algorithm {
-        // RFC 8037 appendix A.3.
-        SigningAlgorithm::EdDsa => {
-            format!("{{\"crv\":\"Ed25519\",\"kty\":\"OKP\",\"x\":\"{}\"}}", URL_SAFE_NO_PAD.encode(public))
-        }
-        SigningAlgorithm::Es256 => {
-            let (x, y) = coordinates(public);
-            format!("{{\"crv\":\"P-256\",\"kty\":\"EC\",\"x\":\"{x}\",\"y\":\"{y}\"}}")
-        }
-    };
-    URL_SAFE_NO_PAD.encode(sha256(canonical.as_bytes()))
-}
-
-/// Both halves of an uncompressed point (SEC 1 §2.3.3): a byte 4, then 32 bytes each.
-fn coordinates(point: &[u8]) -> (String, String) {
-    let (x, y) = point[1..].split_at(32);
-    (URL_SAFE_NO_PAD.encode(x), URL_SAFE_NO_PAD.encode(y))
-}
-
-fn jwk(algorithm: SigningAlgorithm, kid: &str, public: &[u8]) -> Value {
-    match algorithm {
-        SigningAlgorithm::EdDsa => json!({
-            "kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": kid,
-            "x": URL_SAFE_NO_PAD.encode(public),
-        }),
-        SigningAlgorithm::Es256 => {
-            let (x, y) = coordinates(public);
-            json!({ "kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256", "kid": kid, "x": x, "y": y })
-        }
-    }
-}
-
-fn trust_number(verifiers: &[Verifier], trust_in: &str) -> u64 {
-    let kids: Vec<&str> = verifiers.iter().map(|verifier| verifier.kid.as_str()).collect();
-    let digest = sha256(format!("{}\n{trust_in}", kids.join("\n")).as_bytes());
-    u64::from_le_bytes(*digest.first_chunk().expect("32 bytes"))
 }

@@ -1,44 +1,44 @@
-//! Slowing down who guesses passwords (requirement 9; NIST SP 800-63B-4 §3.2.2).
+//! Slowing down password guessing (SR-09; NIST SP 800-63B-4 §3.2.2).
 //!
-//! Failures in a row are counted against the account, against the client, and against both together, for accounts
-//! that do not exist as for those that do. Past a few of them the next attempt must wait, longer with each. Past a
-//! hundred against one account its password no longer works from where its owner was never seen; from a client where
-//! they signed in before, or after a mailed link was followed there, it does: a stranger can lock nobody out.
+//! Consecutive failures are counted per user, per client, and per pair of both; for addresses that belong to no user
+//! as well. After a few failures the next attempt must wait, and each further failure doubles the wait. After a
+//! hundred failures against one user, the user's password works from known clients only: clients where the user
+//! signed in before or followed a mailed link. So a stranger cannot lock a user out.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use portcullis_model::secret::sha256;
-use portcullis_model::{Email, Timestamp};
-use portcullis_storage::{AttemptSubjects, Failures, SignInView};
+use portcullis_model::{Clock, Email, Timestamp};
+use portcullis_storage::{AttemptSubjects, Failures, SignInView, Store};
 
 use crate::audit::Caller;
 use crate::error::IdentityError;
-use crate::identity::Parts;
 
-/// Failures before the first wait, and the longest wait.
-struct Patience {
+/// How waits grow with the number of consecutive failures.
+struct Backoff {
+    /// Failures that cause no wait.
     free: u64,
     longest: Duration,
 }
 
-/// One client against one account.
-const PAIR: Patience = Patience { free: 5, longest: Duration::from_secs(15 * 60) };
-/// One client against any account: an office may stand behind it.
-const CLIENT: Patience = Patience { free: 50, longest: Duration::from_secs(60) };
-/// Clients that the owner was never seen at, together against one account.
-const ACCOUNT: Patience = Patience { free: 10, longest: Duration::from_secs(15 * 60) };
-/// Failures in a row after which an account's password works from known clients only.
-const MOST: u64 = 100;
-/// After so much quiet a client begins anew.
-const QUIET: Duration = Duration::from_secs(15 * 60);
-/// How long a client where a mailed link was followed counts as the owner's.
+/// Failures of one client against one user.
+const PAIR: Backoff = Backoff { free: 5, longest: Duration::from_secs(15 * 60) };
+/// Failures of one client against any user. The limit is high, because an office may share one address.
+const CLIENT: Backoff = Backoff { free: 50, longest: Duration::from_secs(60) };
+/// Failures of all unknown clients together against one user.
+const ACCOUNT: Backoff = Backoff { free: 10, longest: Duration::from_secs(15 * 60) };
+/// Consecutive failures after which a user's password works from known clients only.
+const LOCK_AFTER: u64 = 100;
+/// A client without failures for this long has its count reset.
+const RESET_AFTER: Duration = Duration::from_secs(15 * 60);
+/// How long a client where a mailed link was followed counts as known.
 const TRUST: Duration = Duration::from_secs(30 * 86_400);
-/// What is hashed of a text that is no address, in characters.
+/// Characters of a text that is no address that enter the hash.
 const LONGEST: usize = 320;
 
-impl Patience {
-    /// How long the next attempt must wait still.
+impl Backoff {
+    /// The remaining wait before the next attempt.
     fn wait(&self, failures: &Failures, now: Timestamp) -> Option<Duration> {
         let over = failures.count.checked_sub(self.free)?;
         let pause = Duration::from_secs(1 << over.min(20)).min(self.longest);
@@ -47,7 +47,7 @@ impl Patience {
     }
 }
 
-/// Whom failures of an attempt are counted against.
+/// The keys that failures of an attempt are counted under.
 pub(crate) fn subjects(address: &str, ip: Option<IpAddr>) -> AttemptSubjects {
     let account = match Email::parse(address) {
         Ok(email) => email.to_string(),
@@ -62,7 +62,7 @@ pub(crate) fn subjects(address: &str, ip: Option<IpAddr>) -> AttemptSubjects {
     }
 }
 
-/// An IPv4 address, or the /64 of an IPv6 one: what one customer is given.
+/// An IPv4 address, or the /64 network of an IPv6 address, which is what a provider assigns to one customer.
 fn client(ip: IpAddr) -> String {
     match ip.to_canonical() {
         IpAddr::V4(v4) => v4.to_string(),
@@ -70,20 +70,29 @@ fn client(ip: IpAddr) -> String {
     }
 }
 
-/// Whether even the right password would not do: the same for accounts that do not exist.
-pub(crate) fn is_locked(view: &SignInView, failures: u64) -> bool {
-    failures >= MOST && !view.is_known_client
+/// Whether even the right password is refused. Also applies to addresses that belong to no user.
+fn is_locked(view: &SignInView, failures: u64) -> bool {
+    failures >= LOCK_AFTER && !view.is_known_client
 }
 
-impl Parts {
-    /// Refuses an attempt that comes too early. Costs no hash, and tells nothing of the account.
-    pub(crate) async fn may_try(
+/// Counts failed attempts and refuses attempts that come too early.
+#[derive(Clone)]
+pub(crate) struct Throttle {
+    pub(crate) store: Store,
+    pub(crate) clock: Clock,
+    /// `password.throttle`; nothing is counted or refused when it is `false`.
+    pub(crate) enabled: bool,
+}
+
+impl Throttle {
+    /// Refuses an attempt that comes too early. No password is hashed, and the refusal tells nothing about the user.
+    pub(crate) async fn check(
         &self,
         action: &'static str,
         view: &SignInView,
         caller: &Caller,
     ) -> Result<(), IdentityError> {
-        if !self.options.throttle {
+        if !self.enabled {
             return Ok(());
         }
         let now = self.clock.now();
@@ -95,21 +104,21 @@ impl Parts {
         Err(IdentityError::Throttled { retry })
     }
 
-    /// Whether the account's password works from known clients only, and this is none.
+    /// Whether the user's password works from known clients only and this client is unknown.
     pub(crate) fn locks(&self, view: &SignInView, failures: u64) -> bool {
-        self.options.throttle && is_locked(view, failures)
+        self.enabled && is_locked(view, failures)
     }
 
-    /// Counts a failure.
-    pub(crate) async fn failed(&self, subjects: &AttemptSubjects, now: Timestamp) -> Result<(), IdentityError> {
-        if self.options.throttle {
-            self.store.count_failure(subjects, now, now - QUIET).await?;
+    /// Counts a failed attempt.
+    pub(crate) async fn count_failure(&self, subjects: &AttemptSubjects, now: Timestamp) -> Result<(), IdentityError> {
+        if self.enabled {
+            self.store.count_failure(subjects, now, now - RESET_AFTER).await?;
         }
         Ok(())
     }
 }
 
-/// Until when a client where a mailed link was followed counts as the owner's.
+/// Until when a client where a mailed link is followed `now` counts as known.
 pub(crate) fn trusted_until(now: Timestamp) -> Timestamp {
     now + TRUST
 }
@@ -120,7 +129,7 @@ mod tests {
     use portcullis_model::Clock;
 
     #[test]
-    fn sr_09_waits_grow_to_a_longest_one_and_run_out() {
+    fn sr_09_waits_double_up_to_a_limit_and_expire() {
         let now = Clock::system().now();
         let wait = |count, seconds| {
             let failures = Failures { count, last_at: Some(now - Duration::from_secs(seconds)) };
@@ -129,11 +138,11 @@ mod tests {
         assert_eq!((wait(0, 0), wait(4, 0)), (None, None));
         assert_eq!((wait(5, 0), wait(6, 0), wait(10, 0)), (Some(1), Some(2), Some(32)));
         assert_eq!((wait(10, 31), wait(10, 32), wait(10, 4000)), (Some(1), None, None));
-        assert_eq!((wait(15, 0), wait(u64::MAX, 0)), (Some(900), Some(900)), "never for ever");
+        assert_eq!((wait(15, 0), wait(u64::MAX, 0)), (Some(900), Some(900)), "the longest wait");
     }
 
     #[test]
-    fn one_account_and_one_customer_are_one_subject_however_they_are_spelled() {
+    fn spellings_of_one_user_and_client_share_one_counter() {
         let ip = |text: &str| Some(text.parse().expect("an address"));
         let of = |address: &str, from: &str| subjects(address, ip(from));
         let ada = of("ada@example.com", "2001:db8:1:2::5");

@@ -15,7 +15,9 @@ use portcullis_api::{Lifecycle, Services, SharedStatus};
 use portcullis_gate::{
     AllowedOrigins, CsrfConfig, CsrfTokens, Gate, GateConfig, GateParts, Limits, RouteTable, SecurityHeaders, Versions,
 };
-use portcullis_identity::{DemoOptions, HashingOptions, Identity, IdentityOptions, IdentityParts};
+use portcullis_identity::{
+    DemoOptions, HashingOptions, Identity, IdentityOptions, IdentityParts, RegistrationOptions, SessionLifetimes,
+};
 use portcullis_jobs::{HousekeepingOptions, Jobs, housekeeping};
 use portcullis_model::mail::MailSender;
 use portcullis_model::{Clock, Random, SessionSource};
@@ -34,7 +36,7 @@ pub(crate) use front::Front;
 /// The running gateway's parts.
 pub(crate) struct Application {
     pub(crate) front: Arc<Front>,
-    pub(crate) identity: Identity,
+    pub(crate) identity: Arc<Identity>,
     pub(crate) sessions: Arc<SessionCache>,
     feed: Arc<RevocationFeed>,
     jobs: Arc<Jobs>,
@@ -72,11 +74,11 @@ impl Application {
         let config = gate_config(settings, &secrets, &metrics)?;
         let parts =
             SharedParts { store: &store, sessions: &sessions, clock: &clock, random: &random, metrics: &metrics };
-        let identity = start_identity(settings, secrets, parts, base_url).await?;
+        let identity = Arc::new(start_identity(settings, secrets, parts, base_url).await?);
 
         let gate = Arc::new(Gate::new(
             GateParts {
-                tokens: identity.tokens(),
+                tokens: identity.signing_keys.access_tokens(),
                 sessions: Arc::clone(&sessions) as Arc<dyn SessionSource>,
                 shared_limits: redis.as_ref().map(Redis::limits),
                 clock: clock.clone(),
@@ -93,7 +95,7 @@ impl Application {
         add_gauges(&metrics, &gate);
         let services = Arc::new(Services {
             gate: Arc::clone(&gate),
-            identity: identity.clone(),
+            identity: Arc::clone(&identity),
             proxy: Arc::clone(&proxy),
             store: store.clone(),
             jobs: Arc::clone(&jobs),
@@ -119,7 +121,8 @@ impl Application {
         tasks.spawn(Arc::clone(&self.feed).follow(stopping.clone()));
         tasks.spawn(Arc::clone(&self.sessions).deliver_to_shared_copies(stopping.clone()));
         tasks.spawn(Arc::clone(&self.jobs).run(stopping.clone()));
-        tasks.spawn(self.identity.clone().follow_keys(stopping.clone()));
+        let (identity, stop) = (Arc::clone(&self.identity), stopping.clone());
+        tasks.spawn(async move { identity.signing_keys.follow(stop).await });
         let feed = Arc::clone(&self.feed);
         let notified = move || feed.notify();
         match self.redis.clone() {
@@ -127,7 +130,8 @@ impl Application {
             None => tasks.spawn(self.store.clone().listen(notified, stopping.clone())),
         };
         if let Some(sender) = self.mail.clone() {
-            tasks.spawn(self.identity.clone().run_outbox(sender, stopping.clone()));
+            let (identity, stop) = (Arc::clone(&self.identity), stopping.clone());
+            tasks.spawn(async move { identity.mailer.run(sender, stop).await });
         }
         tasks
     }
@@ -211,15 +215,17 @@ async fn start_identity(
         issuer: session.issuer.clone(),
         audience: session.audience.clone(),
         signing_algorithm: session.signing_algorithm,
-        access_ttl: session.access_ttl,
-        refresh_idle: session.refresh_idle,
-        absolute: session.absolute,
-        absolute_remember: session.absolute_remembered,
+        lifetimes: SessionLifetimes {
+            access: session.access_ttl,
+            refresh_idle: session.refresh_idle,
+            absolute: session.absolute,
+            absolute_remember: session.absolute_remembered,
+        },
         grace: GRACE,
         min_password: settings.password.min_length,
         denied_passwords: settings.password.denied.clone(),
         throttle: settings.password.throttle,
-        registration: portcullis_identity::Registration {
+        registration: RegistrationOptions {
             mode: settings.registration.mode,
             require_verified_email: settings.registration.require_verified_email,
             reveal_existing: settings.registration.reveal_existing,

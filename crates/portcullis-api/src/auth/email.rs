@@ -47,12 +47,12 @@ impl Example for EmailRequest {
 
 /// `POST /api/v1/auth/verify-email`
 pub(crate) async fn verify(call: Call, Body(request): Body<VerifyEmailRequest>) -> Result<Reply<()>, ApiError> {
-    call.services.identity.verify_email(request.token.expose(), &call.caller()).await?;
+    call.services.identity.registration.verify_email(request.token.expose(), &call.caller()).await?;
     Ok(VERIFY.done())
 }
 
 /// `POST /api/v1/auth/resend-verification`
 pub(crate) async fn resend(call: Call, Body(request): Body<EmailRequest>) -> Result<Reply<()>, ApiError> {
-    call.services.identity.resend_verification(&request.email, &call.caller()).await?;
+    call.services.identity.registration.resend_verification(&request.email, &call.caller()).await?;
     Ok(RESEND.done())
 }

@@ -49,7 +49,7 @@ pub(crate) async fn logout(
         return Err(if sent { ErrorKind::INVALID_TOKEN } else { ErrorKind::TOKEN_REQUIRED }.into());
     }
     let logout = Logout { session, refresh_token, all: all.unwrap_or_default() };
-    call.services.identity.logout(logout, &call.caller()).await?;
+    call.services.identity.sign_in.logout(logout, &call.caller()).await?;
     let reply = LOGOUT.done();
     if !call.permit.has_session_cookie() {
         return Ok(reply);

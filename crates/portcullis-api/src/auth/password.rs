@@ -84,13 +84,13 @@ impl Example for ResetPasswordRequest {
 pub(crate) async fn change(call: Call, Body(request): Body<ChangePasswordRequest>) -> Result<Reply<()>, ApiError> {
     let ChangePasswordRequest { current_password: current, new_password: new, confirm_password: confirm } = request;
     let input = ChangePasswordInput { current, new, confirm };
-    call.services.identity.change_password(call.session(), &input, &call.caller()).await?;
+    call.services.identity.passwords.change(call.session(), &input, &call.caller()).await?;
     Ok(CHANGE.done())
 }
 
 /// `POST /api/v1/auth/forgot-password`
 pub(crate) async fn forgot(call: Call, Body(request): Body<EmailRequest>) -> Result<Reply<()>, ApiError> {
-    call.services.identity.forgot_password(&request.email, &call.caller()).await?;
+    call.services.identity.passwords.forgot(&request.email, &call.caller()).await?;
     Ok(FORGOT.done())
 }
 
@@ -98,6 +98,6 @@ pub(crate) async fn forgot(call: Call, Body(request): Body<EmailRequest>) -> Res
 pub(crate) async fn reset(call: Call, Body(request): Body<ResetPasswordRequest>) -> Result<Reply<()>, ApiError> {
     let ResetPasswordRequest { token, new_password: new, confirm_password: confirm } = request;
     let input = ResetPasswordInput { token, new, confirm };
-    call.services.identity.reset_password(&input, &call.caller()).await?;
+    call.services.identity.passwords.reset(&input, &call.caller()).await?;
     Ok(RESET.done())
 }

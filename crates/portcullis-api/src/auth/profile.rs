@@ -47,12 +47,12 @@ impl Example for ProfileRequest {
 
 /// `GET /api/v1/auth/profile`
 pub(crate) async fn show(call: Call) -> Result<Reply<UserData>, ApiError> {
-    let user = call.services.identity.profile(call.session()).await?;
+    let user = call.services.identity.users.profile(call.session()).await?;
     Ok(SHOW.reply(&UserData::from(&*user)).private())
 }
 
 /// `PUT /api/v1/auth/profile`
 pub(crate) async fn update(call: Call, Body(request): Body<ProfileRequest>) -> Result<Reply<UserData>, ApiError> {
-    let user = call.services.identity.update_profile(call.session(), request.into(), &call.caller()).await?;
+    let user = call.services.identity.users.update_profile(call.session(), request.into(), &call.caller()).await?;
     Ok(UPDATE.reply(&UserData { user }).private())
 }

@@ -50,7 +50,7 @@ impl Example for Refreshed {
 /// `POST /api/v1/auth/refresh`
 pub(crate) async fn refresh(call: Call, Body(request): Body<RefreshRequest>) -> Result<Reply<Refreshed>, ApiError> {
     if let Some(presented) = request.refresh_token {
-        let tokens = call.services.identity.refresh(presented.expose(), &call.caller()).await?;
+        let tokens = call.services.identity.sign_in.refresh(presented.expose(), &call.caller()).await?;
         return Ok(REFRESH.reply(&Refreshed { tokens: Tokens::in_body(&tokens) }).private());
     }
     let Some(presented) = call.permit.refresh_cookie().map(SecretString::new) else {
@@ -59,7 +59,7 @@ pub(crate) async fn refresh(call: Call, Body(request): Body<RefreshRequest>) -> 
     if !call.origin_allowed() {
         return Err(ErrorKind::CROSS_SITE.into());
     }
-    let tokens = call.services.identity.refresh(presented.expose(), &call.caller()).await?;
+    let tokens = call.services.identity.sign_in.refresh(presented.expose(), &call.caller()).await?;
     let reply = REFRESH.reply(&Refreshed { tokens: Tokens::in_cookies(&tokens) });
     Ok(cookies::set_session(&call, reply, &tokens).private())
 }

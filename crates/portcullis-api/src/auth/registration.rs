@@ -97,7 +97,7 @@ impl Example for RegistrationReceived {
 
 /// `POST /api/v1/auth/register`
 pub(crate) async fn register(call: Call, Body(request): Body<RegisterRequest>) -> Result<Reply<Registered>, ApiError> {
-    let outcome = call.services.identity.register(request.into(), &call.caller()).await?;
+    let outcome = call.services.identity.registration.register(request.into(), &call.caller()).await?;
     let RegisterOutcome::Registered(registered) = outcome else {
         let received = RegistrationReceived { requires_email_verification: true };
         return Ok(Reply::enveloped(StatusCode::ACCEPTED, RECEIVED, &received).instead_of());

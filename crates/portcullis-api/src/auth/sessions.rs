@@ -1,6 +1,6 @@
 //! The caller's own sessions.
 
-use portcullis_identity::SessionView;
+use portcullis_identity::SessionDetails;
 use portcullis_model::{ApiTime, SessionId};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -38,7 +38,7 @@ struct Session {
 
 impl Sessions {
     /// Lists `views`; `current` is the session of the request.
-    pub(crate) fn new(views: &[SessionView], current: SessionId) -> Self {
+    pub(crate) fn new(views: &[SessionDetails], current: SessionId) -> Self {
         let sessions = views.iter().map(|view| Session {
             id: view.id,
             current: view.id == current,
@@ -71,12 +71,12 @@ impl Example for Sessions {
 /// `GET /api/v1/auth/sessions`
 pub(crate) async fn list(call: Call) -> Result<Reply<Sessions>, ApiError> {
     let session = call.session();
-    let views = call.services.identity.sessions(session).await?;
+    let views = call.services.identity.sessions.list(session).await?;
     Ok(LIST.reply(&Sessions::new(&views, session.id)).private())
 }
 
 /// `DELETE /api/v1/auth/sessions/{id}`
 pub(crate) async fn end(call: Call, path::OwnSession(id): path::OwnSession) -> Result<Reply<()>, ApiError> {
-    call.services.identity.end_session(call.session(), id, &call.caller()).await?;
+    call.services.identity.sessions.end(call.session(), id, &call.caller()).await?;
     Ok(END.done())
 }

@@ -54,12 +54,13 @@ impl Example for SignedIn {
 /// `POST /api/v1/auth/login`
 pub(crate) async fn login(call: Call, Body(request): Body<LoginRequest>) -> Result<Reply<SignedIn>, ApiError> {
     let LoginRequest { email, password, remember_me, transport } = request;
-    let by_cookie = transport == Some(Transport::Cookie);
+    let transport = transport.unwrap_or_default();
+    let by_cookie = transport == Transport::Cookie;
     if by_cookie && !call.origin_allowed() {
         return Err(ErrorKind::CROSS_SITE.into());
     }
-    let input = LoginInput { email, password, remember_me: remember_me.unwrap_or_default(), by_cookie };
-    let LoginOutcome::Complete(sign_in) = call.services.identity.login(input, &call.caller()).await?;
+    let input = LoginInput { email, password, remember_me: remember_me.unwrap_or_default(), transport };
+    let LoginOutcome::Complete(sign_in) = call.services.identity.sign_in.login(input, &call.caller()).await?;
     let (user, tokens) = (sign_in.user, &sign_in.tokens);
     if !by_cookie {
         return Ok(LOGIN.reply(&SignedIn { user, tokens: Tokens::in_body(tokens) }).private());

@@ -173,7 +173,7 @@ async fn caller(call: &Call, user: &str) -> Result<DryRunCaller, ApiError> {
     if user == NOBODY {
         return Ok(DryRunCaller::Anonymous);
     }
-    let session = call.services.identity.stand_in(user).await?;
+    let session = call.services.identity.administration.hypothetical_session(user).await?;
     let session = session.ok_or_else(|| {
         ApiError::invalid_query(vec![format!(
             "as must be the id or e-mail address of a user that may sign in, or {NOBODY}"

@@ -173,7 +173,7 @@ pub(crate) async fn reset(call: Call, Query(query): Query<ResetQuery>) -> Result
     let reset = call.services.gate.reset_rate_limits(key, name.as_deref()).await;
     let details = json!({ "whom": key.describe(), "name": name });
     let by = Some(call.session().user_id);
-    call.services.identity.note_operation(LIMITS_RESET, by, details, &call.caller()).await?;
+    call.services.identity.administration.record_operation(LIMITS_RESET, by, details, &call.caller()).await?;
     Ok(RESET.reply(&RateLimitsReset::from(reset)).private())
 }
 

@@ -1,6 +1,6 @@
 //! One user: details, changes, role, deletion.
 
-use portcullis_identity::PersonInput;
+use portcullis_identity::UserProfileInput;
 use portcullis_model::{Role, User};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -88,7 +88,7 @@ impl Example for SetRoleRequest {
 
 /// `GET /api/v1/users/{id}`
 pub(crate) async fn show(call: Call, path::User(id): path::User) -> Result<Reply<UserWithPermissionsData>, ApiError> {
-    let view = call.services.identity.person_view(id).await?;
+    let view = call.services.identity.administration.user(id).await?;
     let permissions = UserPermissions::from(&view);
     let user = UserWithPermissions { user: view.user, permissions };
     Ok(SHOW.reply(&UserWithPermissionsData { user }).private())
@@ -101,14 +101,14 @@ pub(crate) async fn edit(
 ) -> Result<Reply<UserData>, ApiError> {
     let EditUserRequest { first_name, last_name, avatar, is_active } = request;
     let profile = portcullis_identity::ProfileInput { first_name, last_name, avatar: avatar.into_option() };
-    let input = PersonInput { profile, is_active };
-    let user = call.services.identity.edit_person(&call.actor(), id, input, &call.caller()).await?;
+    let input = UserProfileInput { profile, is_active };
+    let user = call.services.identity.administration.edit(&call.actor(), id, input, &call.caller()).await?;
     Ok(EDIT.reply(&UserData { user }).private())
 }
 
 /// `DELETE /api/v1/users/{id}`
 pub(crate) async fn delete(call: Call, path::User(id): path::User) -> Result<Reply<()>, ApiError> {
-    call.services.identity.delete_person(&call.actor(), id, &call.caller()).await?;
+    call.services.identity.administration.delete(&call.actor(), id, &call.caller()).await?;
     Ok(DELETE.done())
 }
 
@@ -117,6 +117,6 @@ pub(crate) async fn set_role(
     call: Call,
     (path::User(id), Body(request)): (path::User, Body<SetRoleRequest>),
 ) -> Result<Reply<UserData>, ApiError> {
-    let user = call.services.identity.set_role(&call.actor(), id, request.role, &call.caller()).await?;
+    let user = call.services.identity.administration.set_role(&call.actor(), id, request.role, &call.caller()).await?;
     Ok(SET_ROLE.reply(&UserData { user }).private())
 }

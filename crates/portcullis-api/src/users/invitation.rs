@@ -1,6 +1,6 @@
 //! New users by invitation.
 
-use portcullis_identity::{Done, Invitation};
+use portcullis_identity::{IdempotentOutcome, Invitation};
 use portcullis_model::{Role, User};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -67,10 +67,10 @@ pub(crate) async fn invite(call: Call, Body(request): Body<InviteRequest>) -> Re
     let InviteRequest { email, username, first_name, last_name, role } = request;
     let invitation = Invitation { email, username, first_name, last_name, role: role.unwrap_or(Role::Developer) };
     let key = call.idempotency_key();
-    let outcome = call.services.identity.invite_user(&invitation, &call.actor(), &call.caller(), key).await?;
+    let outcome = call.services.identity.administration.invite(&invitation, &call.actor(), &call.caller(), key).await?;
     let reply = match outcome {
-        Done::Now(user) => INVITE.reply(&Invited { user: Recorded::New(user) }),
-        Done::Before(user) => INVITE.reply(&Invited { user: Recorded::Earlier(user) }).replayed(),
+        IdempotentOutcome::Fresh(user) => INVITE.reply(&Invited { user: Recorded::New(user) }),
+        IdempotentOutcome::Replayed(user) => INVITE.reply(&Invited { user: Recorded::Earlier(user) }).replayed(),
     };
     Ok(reply.private())
 }

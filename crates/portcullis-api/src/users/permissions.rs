@@ -1,6 +1,6 @@
 //! The permissions of one user.
 
-use portcullis_identity::{PermissionChange, PersonView};
+use portcullis_identity::{PermissionChange, UserDetails};
 use portcullis_model::{Permission, PermissionSet, UserId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -35,8 +35,8 @@ pub(crate) struct UserPermissions {
     all_permissions: PermissionSet,
 }
 
-impl From<&PersonView> for UserPermissions {
-    fn from(view: &PersonView) -> Self {
+impl From<&UserDetails> for UserPermissions {
+    fn from(view: &UserDetails) -> Self {
         Self {
             role_permissions: (*view.role_permissions).clone(),
             custom_permissions: view.custom_permissions.clone(),
@@ -85,7 +85,7 @@ impl Example for SetPermissionsRequest {
 
 /// `GET /api/v1/users/{id}/permissions`
 pub(crate) async fn show(call: Call, path::User(id): path::User) -> Result<Reply<UserPermissions>, ApiError> {
-    let view = call.services.identity.person_view(id).await?;
+    let view = call.services.identity.administration.user(id).await?;
     Ok(SHOW.reply(&UserPermissions::from(&view)).private())
 }
 
@@ -120,6 +120,7 @@ async fn change(
     id: UserId,
     change: PermissionChange,
 ) -> Result<Reply<UserPermissions>, ApiError> {
-    let view = call.services.identity.change_permissions(&call.actor(), id, change, &call.caller()).await?;
+    let view =
+        call.services.identity.administration.change_permissions(&call.actor(), id, change, &call.caller()).await?;
     Ok(operation.reply(&UserPermissions::from(&view)).private())
 }

@@ -46,7 +46,7 @@ impl Example for RolePermissions {
 
 /// `GET /api/v1/users/permissions/all`
 pub(crate) async fn all_permissions(call: Call) -> Result<Reply<AllPermissions>, ApiError> {
-    let permissions = (**call.services.identity.roles().all()).clone();
+    let permissions = (**call.services.identity.administration.roles().all()).clone();
     Ok(ALL_PERMISSIONS.reply(&AllPermissions { permissions }))
 }
 
@@ -55,6 +55,6 @@ pub(crate) async fn role_permissions(
     call: Call,
     path::Role(role): path::Role,
 ) -> Result<Reply<RolePermissions>, ApiError> {
-    let permissions = (**call.services.identity.roles().of(role)).clone();
+    let permissions = (**call.services.identity.administration.roles().of(role)).clone();
     Ok(ROLE_PERMISSIONS.reply(&RolePermissions { role, permissions }))
 }

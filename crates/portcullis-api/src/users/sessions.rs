@@ -16,13 +16,13 @@ pub(crate) const END: Operation =
 
 /// `GET /api/v1/users/{id}/sessions`
 pub(crate) async fn list(call: Call, path::User(id): path::User) -> Result<Reply<Sessions>, ApiError> {
-    let views = call.services.identity.sessions_of_person(id).await?;
+    let views = call.services.identity.administration.sessions_of(id).await?;
     Ok(LIST.reply(&Sessions::new(&views, call.session().id)).private())
 }
 
 /// `DELETE /api/v1/users/{id}/sessions`
 pub(crate) async fn end_all(call: Call, path::User(id): path::User) -> Result<Reply<()>, ApiError> {
-    call.services.identity.end_sessions_of_person(&call.actor(), id, None, &call.caller()).await?;
+    call.services.identity.administration.end_sessions_of(&call.actor(), id, None, &call.caller()).await?;
     Ok(END_ALL.done())
 }
 
@@ -31,6 +31,6 @@ pub(crate) async fn end(
     call: Call,
     (path::User(id), path::Session(session)): (path::User, path::Session),
 ) -> Result<Reply<()>, ApiError> {
-    call.services.identity.end_sessions_of_person(&call.actor(), id, Some(session), &call.caller()).await?;
+    call.services.identity.administration.end_sessions_of(&call.actor(), id, Some(session), &call.caller()).await?;
     Ok(END.done())
 }

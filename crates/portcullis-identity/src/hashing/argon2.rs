@@ -19,7 +19,7 @@ pub(crate) const SALT_BYTES: usize = 16;
 const HASH_BYTES: usize = 32;
 /// The least salt that argon2 takes (RFC 9106 §3.1).
 const LEAST_SALT: usize = 8;
-/// The most a stored hash may cost (requirement 8): memory in KiB, passes…
+/// The most a stored hash may cost (SR-08): memory in KiB, passes…
 const MAX_MEMORY_KIB: u32 = 1 << 20;
 const MAX_ITERATIONS: u32 = 10;
 /// …and KiB times passes: about two seconds of one core.

@@ -8,7 +8,7 @@ use portcullis_model::secret::constant_time_eq;
 
 use crate::hashing::stored::{HashRefused, decimal};
 
-/// The least and the most of the cost's logarithm (requirement 8): 15 takes about two seconds.
+/// The least and the most of the cost's logarithm (SR-08): 15 takes about two seconds.
 const COSTS: std::ops::RangeInclusive<u32> = 4..=15;
 /// What bcrypt sees of a password, in bytes.
 const KEY_BYTES: usize = 72;

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 
 use crate::hashing::stored::{HashRefused, LEAST_HASH, decimal, parameters};
 
-/// A digest, and how much of it is accepted (requirement 8): a second or two.
+/// A digest, and how much of it is accepted (SR-08): a second or two.
 struct Digest {
     algorithm: Algorithm,
     /// Its output in bytes; a longer hash is made of several blocks.

@@ -7,7 +7,7 @@ use portcullis_model::secret::constant_time_eq;
 
 use crate::hashing::stored::{HashRefused, LEAST_HASH, parameters};
 
-/// The most of N's logarithm (requirement 8).
+/// The most of N's logarithm (SR-08).
 const MAX_LOG_N: u32 = 17;
 /// The most of N·r·p: about a second. Memory, 128·N·r bytes, is then 256 MiB at most.
 const MAX_WORK: u64 = 1 << 21;

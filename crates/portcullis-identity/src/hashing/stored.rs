@@ -1,34 +1,32 @@
-//! Stored password hashes of every format that is understood: our own, and
-//! those that people bring along from elsewhere (requirements 7 and 8).
+//! Stored password hashes in every supported format: our own, and those of imported users (SR-07, SR-08).
 
 use crate::hashing::argon2::{Argon2Hash, Memory};
 use crate::hashing::bcrypt::BcryptHash;
 use crate::hashing::pbkdf2::Pbkdf2Hash;
 use crate::hashing::scrypt::ScryptHash;
 
-/// The longest stored hash that is looked at, in bytes.
+/// The longest stored hash that is parsed, in bytes.
 const LONGEST: usize = 512;
-/// The shortest output of a hash that is taken, in bytes: a shorter one would
-/// match too many passwords, and an empty one all of them.
+/// The shortest accepted output of a hash, in bytes: a shorter one matches too many passwords, an empty one all.
 pub(crate) const LEAST_HASH: usize = 16;
 
-/// Why a stored hash cannot be used.
+/// Why a stored hash is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HashRefused {
-    /// No format that is understood, or not whole.
-    #[error("it is no argon2, bcrypt, scrypt or PBKDF2 hash that can be read")]
+    /// The text is in no supported format, or is incomplete.
+    #[error("it is not a complete argon2, bcrypt, scrypt or PBKDF2 hash")]
     Unknown,
-    /// Comparing a password with it would take too long or too much memory.
-    #[error("comparing a password with it would cost too much")]
+    /// Comparing a password with it would take too much time or memory.
+    #[error("comparing a password with it would take too much time or memory")]
     TooExpensive,
 }
 
-/// Whether passwords can be compared with a hash made elsewhere; for imports.
+/// Checks that passwords can be compared with a hash that another program made.
 pub fn check_stored_hash(stored: &str) -> Result<(), HashRefused> {
     StoredHash::parse(stored).map(|_| ())
 }
 
-/// A stored hash within the cost that is accepted.
+/// A stored hash within the accepted cost.
 pub(crate) enum StoredHash {
     Argon2(Argon2Hash),
     Bcrypt(BcryptHash),
@@ -37,7 +35,7 @@ pub(crate) enum StoredHash {
 }
 
 impl StoredHash {
-    /// Reads a hash by how it begins.
+    /// Parses a hash in the format that its prefix names.
     pub(crate) fn parse(stored: &str) -> Result<Self, HashRefused> {
         let begins = |with: &str| stored.starts_with(with);
         if stored.len() > LONGEST {
@@ -62,7 +60,7 @@ impl StoredHash {
         }
     }
 
-    /// Whether a hash of ours should take its place, now that the password is known.
+    /// Whether the hash should be replaced by one of ours, now that the password is known.
     pub(crate) fn is_outdated_for(&self, password: &str) -> bool {
         match self {
             Self::Argon2(hash) => hash.is_outdated(),
@@ -72,7 +70,7 @@ impl StoredHash {
     }
 }
 
-/// `name=value` pairs between commas, each name known, as numbers.
+/// Parses comma-separated `name=value` pairs with known names and numeric values.
 pub(crate) fn parameters<const N: usize>(text: &str, names: [&str; N]) -> Option<[Option<u32>; N]> {
     let mut found = [None; N];
     for pair in text.split(',') {
@@ -85,7 +83,7 @@ pub(crate) fn parameters<const N: usize>(text: &str, names: [&str; N]) -> Option
     Some(found)
 }
 
-/// A number in digits only.
+/// Parses a number that consists of digits only.
 pub(crate) fn decimal(text: &str) -> Option<u32> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     digits.then(|| text.parse().ok()).flatten()

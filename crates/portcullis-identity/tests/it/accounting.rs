@@ -39,7 +39,7 @@ async fn one_login_moves_its_counter_by_one_and_the_database_histogram_by_its_st
 #[tokio::test]
 async fn sr_36_a_refresh_token_that_is_none_is_written_down_as_a_failure() {
     let house = house().await;
-    let (result, noted) = noted(&house, Box::pin(house.identity.refresh("nonsense", &caller()))).await;
+    let (result, noted) = noted(&house, Box::pin(house.identity.sign_in.refresh("nonsense", &caller()))).await;
     assert!(matches!(result, Err(IdentityError::InvalidRefreshToken)));
     assert_eq!(noted, ["auth.refresh failure"]);
 }
@@ -49,7 +49,8 @@ async fn sr_36_a_refresh_within_the_grace_window_is_written_down_like_the_first(
     let house = house().await;
     let tokens = house.register("ada").await.tokens.expect("signed in");
     for attempt in ["the rotation", "the same token again"] {
-        let (result, noted) = noted(&house, Box::pin(house.identity.refresh(tokens.refresh.expose(), &caller()))).await;
+        let (result, noted) =
+            noted(&house, Box::pin(house.identity.sign_in.refresh(tokens.refresh.expose(), &caller()))).await;
         result.expect("refreshed");
         assert_eq!(noted, ["auth.refresh success"], "{attempt}");
     }
@@ -59,7 +60,7 @@ async fn sr_36_a_refresh_within_the_grace_window_is_written_down_like_the_first(
 async fn sr_36_a_logout_with_a_token_that_is_none_is_written_down_as_a_failure() {
     let house = house().await;
     let logout = Logout { session: None, refresh_token: Some(SecretString::new("nonsense")), all: false };
-    let (result, noted) = noted(&house, Box::pin(house.identity.logout(logout, &caller()))).await;
+    let (result, noted) = noted(&house, Box::pin(house.identity.sign_in.logout(logout, &caller()))).await;
     assert!(matches!(result, Err(IdentityError::InvalidRefreshToken)));
     assert_eq!(noted, ["auth.logout failure"]);
 }
@@ -70,11 +71,12 @@ async fn sr_36_the_demo_account_is_written_down_like_any_other() {
     let (sign_in, events) = noted(&house, Box::pin(house.login("demo@example.com", "a demo password"))).await;
     let sign_in = sign_in.expect("signed in");
     assert_eq!(events, ["auth.login success"]);
-    let (_, events) = noted(&house, Box::pin(house.identity.refresh(sign_in.tokens.refresh.expose(), &caller()))).await;
+    let (_, events) =
+        noted(&house, Box::pin(house.identity.sign_in.refresh(sign_in.tokens.refresh.expose(), &caller()))).await;
     assert_eq!(events, ["auth.refresh success"]);
     let session = house.session(&sign_in.tokens.access).await.expect("live");
     let logout = Logout { session: Some(Arc::clone(&session)), refresh_token: None, all: false };
-    let (_, events) = noted(&house, Box::pin(house.identity.logout(logout, &caller()))).await;
+    let (_, events) = noted(&house, Box::pin(house.identity.sign_in.logout(logout, &caller()))).await;
     assert_eq!(events, ["auth.logout success"]);
     let production = house_with(with_demo(Environment::Production)).await;
     let (refused, events) = noted(&production, Box::pin(production.login("demo@example.com", "a demo password"))).await;

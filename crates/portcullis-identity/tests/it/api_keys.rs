@@ -45,7 +45,7 @@ async fn what_is_wrong_with_a_key_is_told_at_once() {
         scopes: Some(vec!["USER_DELETE".to_owned(), "nonsense".to_owned()]),
         expires_at: Some(house.clock.now()),
     };
-    match house.identity.create_api_key(&session, asked, &caller(), None).await {
+    match house.identity.api_keys.create(&session, asked, &caller(), None).await {
         Err(IdentityError::Validation(problems)) => {
             assert_eq!(problems.len(), 4, "{problems:?}");
             assert!(problems[2].contains("USER_DELETE"), "{problems:?}");
@@ -55,7 +55,7 @@ async fn what_is_wrong_with_a_key_is_told_at_once() {
     for _ in 0..100 {
         house.make_key(&session, input("one of many")).await;
     }
-    let more = house.identity.create_api_key(&session, input("one more"), &caller(), None).await;
+    let more = house.identity.api_keys.create(&session, input("one more"), &caller(), None).await;
     assert!(matches!(more, Err(IdentityError::TooManyKeys)), "{more:?}");
 }
 
@@ -68,7 +68,7 @@ async fn of_keys_made_at_once_none_passes_the_limit() {
     let mut made = 0;
     for _ in 0..26 {
         let four =
-            (0..4).map(async |_| house.identity.create_api_key(&session, input("deploy"), &caller(), None).await);
+            (0..4).map(async |_| house.identity.api_keys.create(&session, input("deploy"), &caller(), None).await);
         made += futures_util::future::join_all(four).await.iter().filter(|one| one.is_ok()).count();
         if made == 96 {
             house.make_key(&session, input("so that the next four are one too many")).await;
@@ -76,7 +76,7 @@ async fn of_keys_made_at_once_none_passes_the_limit() {
         }
     }
     assert_eq!(made, 100);
-    assert_eq!(house.identity.api_keys(&session).await.expect("reads").len(), 100);
+    assert_eq!(house.identity.api_keys.list(&session).await.expect("reads").len(), 100);
 }
 
 #[tokio::test]
@@ -89,13 +89,13 @@ async fn a_revoked_key_is_dead_and_somebody_elses_cannot_be_revoked() {
     let digest = api_key::digest(issued.secret.expose()).expect("well-formed");
     assert!(house.sessions.load_key(digest).await.expect("answers").is_some());
     let id = issued.key.id;
-    let stolen = house.identity.revoke_api_key(&eve, id, &caller()).await;
+    let stolen = house.identity.api_keys.revoke(&eve, id, &caller()).await;
     assert!(matches!(stolen, Err(IdentityError::NotFound)), "{stolen:?}");
-    assert_eq!(house.identity.api_keys(&ada).await.expect("reads").len(), 1);
-    house.identity.revoke_api_key(&ada, id, &caller()).await.expect("revoked");
+    assert_eq!(house.identity.api_keys.list(&ada).await.expect("reads").len(), 1);
+    house.identity.api_keys.revoke(&ada, id, &caller()).await.expect("revoked");
     assert!(house.sessions.cached_key(&digest).is_none(), "a copy outlived it");
     assert!(house.sessions.load_key(digest).await.expect("answers").is_none());
-    assert!(house.identity.api_keys(&ada).await.expect("reads").is_empty());
+    assert!(house.identity.api_keys.list(&ada).await.expect("reads").is_empty());
 }
 
 #[tokio::test]
@@ -103,7 +103,7 @@ async fn the_demo_account_has_no_keys() {
     let house = house_with(with_demo(Environment::Development)).await;
     let tokens = house.login("demo@example.com", "a demo password").await.expect("signed in").tokens;
     let session = house.session(&tokens.access).await.expect("live");
-    let made = house.identity.create_api_key(&session, input("deploy"), &caller(), None).await;
+    let made = house.identity.api_keys.create(&session, input("deploy"), &caller(), None).await;
     assert!(matches!(made, Err(IdentityError::DemoReadOnly)), "{made:?}");
-    assert!(house.identity.api_keys(&session).await.expect("reads").is_empty());
+    assert!(house.identity.api_keys.list(&session).await.expect("reads").is_empty());
 }

@@ -17,7 +17,7 @@ fn input(current: &str, new: &str) -> ChangePasswordInput {
 }
 
 async fn change(house: &House, session: &SessionState, current: &str) -> Result<(), IdentityError> {
-    house.identity.change_password(session, &input(current, NEW), &caller()).await
+    house.identity.passwords.change(session, &input(current, NEW), &caller()).await
 }
 
 #[tokio::test]
@@ -31,14 +31,14 @@ async fn sr_05_a_change_needs_the_current_password() {
     }
     assert!(house.login("ada@example.com", NEW).await.is_err());
     assert_eq!(house.audit().await.iter().filter(|(action, _)| action == "auth.change_password").count(), 3);
-    let hashes = house.identity.hashing().hashes();
+    let hashes = house.identity.password_hasher.hashes();
     let mut differs = input(PASSWORD, NEW);
     differs.confirm = SecretString::new("something else");
-    let result = house.identity.change_password(&session, &differs, &caller()).await;
+    let result = house.identity.passwords.change(&session, &differs, &caller()).await;
     assert!(matches!(result, Err(IdentityError::PasswordsDoNotMatch)), "{result:?}");
-    let result = house.identity.change_password(&session, &input(PASSWORD, "short"), &caller()).await;
+    let result = house.identity.passwords.change(&session, &input(PASSWORD, "short"), &caller()).await;
     assert!(matches!(result, Err(IdentityError::Validation(_))), "{result:?}");
-    assert_eq!(house.identity.hashing().hashes(), hashes, "hashed for values that are refused");
+    assert_eq!(house.identity.password_hasher.hashes(), hashes, "hashed for values that are refused");
 }
 
 #[tokio::test]
@@ -52,8 +52,8 @@ async fn sr_22_a_change_ends_every_session_but_this_one_whose_tokens_go_on() {
     assert!(house.session(&here.access).await.is_some(), "this session's access token died");
     assert!(house.session(&there.access).await.is_none(), "another session's access token lives");
     assert!(house.session(&stranger.access).await.is_some(), "somebody else's session ended");
-    assert!(house.identity.refresh(there.refresh.expose(), &caller()).await.is_err());
-    let fresh = house.identity.refresh(here.refresh.expose(), &caller()).await.expect("this session refreshes");
+    assert!(house.identity.sign_in.refresh(there.refresh.expose(), &caller()).await.is_err());
+    let fresh = house.identity.sign_in.refresh(here.refresh.expose(), &caller()).await.expect("this session refreshes");
     assert!(house.session(&fresh.access).await.is_some());
     assert!(house.login("ada@example.com", PASSWORD).await.is_err(), "the old password works");
     house.login("ada@example.com", NEW).await.expect("the new one works");
@@ -77,7 +77,7 @@ async fn sr_12_a_change_of_the_password_ends_reset_links() {
     let house = house().await;
     let tokens = house.register("ada").await.tokens.expect("signed in");
     house.mails().await;
-    house.identity.forgot_password("ada@example.com", &caller()).await.expect("asked");
+    house.identity.passwords.forgot("ada@example.com", &caller()).await.expect("asked");
     let link = house.mailed_token("reset_password").await;
     let session = house.session(&tokens.access).await.expect("live");
     change(&house, &session, PASSWORD).await.expect("changed");
@@ -99,7 +99,7 @@ async fn sr_22_a_login_under_way_with_the_old_password_does_not_outlive_the_chan
         let logins = (0..4).map(|_| house.login("ada@example.com", &password));
         let caller = caller();
         let (changed, logins) = tokio::join!(
-            house.identity.change_password(&session, &change, &caller),
+            house.identity.passwords.change(&session, &change, &caller),
             futures_util::future::join_all(logins)
         );
         changed.expect("changed");
@@ -118,8 +118,8 @@ async fn of_two_changes_at_once_with_the_same_current_password_one_is_made() {
     let (one, two) = (input(PASSWORD, "the first new one"), input(PASSWORD, "the second new one"));
     let caller = caller();
     let (one, two) = tokio::join!(
-        house.identity.change_password(&session, &one, &caller),
-        house.identity.change_password(&session, &two, &caller)
+        house.identity.passwords.change(&session, &one, &caller),
+        house.identity.passwords.change(&session, &two, &caller)
     );
     assert_eq!(usize::from(one.is_ok()) + usize::from(two.is_ok()), 1, "{one:?} {two:?}");
 }

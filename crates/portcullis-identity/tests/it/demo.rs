@@ -20,16 +20,17 @@ async fn in_development_the_demo_account_is_an_administrator_that_no_table_knows
     assert!(house.store.user_by_id(sign_in.user.id).await.expect("read").is_none());
     let session = house.session(&sign_in.tokens.access).await.expect("live");
     assert!(session.demo);
-    assert_eq!(house.identity.profile(&session).await.expect("profile").email.as_str(), EMAIL);
-    let refreshed = house.identity.refresh(sign_in.tokens.refresh.expose(), &caller()).await.expect("refreshed");
+    assert_eq!(house.identity.users.profile(&session).await.expect("profile").email.as_str(), EMAIL);
+    let refreshed =
+        house.identity.sign_in.refresh(sign_in.tokens.refresh.expose(), &caller()).await.expect("refreshed");
     assert_ne!(refreshed.refresh.expose(), sign_in.tokens.refresh.expose(), "rotated");
     let change = ProfileInput { first_name: Some("Eve".to_owned()), ..Default::default() };
     assert!(matches!(
-        house.identity.update_profile(&session, change, &caller()).await,
+        house.identity.users.update_profile(&session, change, &caller()).await,
         Err(IdentityError::DemoReadOnly)
     ));
     let logout = Logout { session: Some(Arc::clone(&session)), refresh_token: None, all: false };
-    house.identity.logout(logout, &caller()).await.expect("logged out");
+    house.identity.sign_in.logout(logout, &caller()).await.expect("logged out");
     assert!(house.session(&refreshed.access).await.is_none());
     assert!(house.session(&again.tokens.access).await.is_some());
     assert!(matches!(house.login(EMAIL, "wrong").await, Err(IdentityError::InvalidCredentials)));
@@ -56,9 +57,9 @@ async fn a_demo_session_ends_by_its_refresh_token_alone() {
     let house = house_with(with_demo(Environment::Development)).await;
     let tokens = house.login(EMAIL, PASSWORD).await.expect("signed in").tokens;
     let logout = Logout { session: None, refresh_token: Some(tokens.refresh.clone()), all: false };
-    house.identity.logout(logout, &caller()).await.expect("logged out");
+    house.identity.sign_in.logout(logout, &caller()).await.expect("logged out");
     assert!(house.session(&tokens.access).await.is_none());
-    assert!(house.identity.refresh(tokens.refresh.expose(), &caller()).await.is_err());
+    assert!(house.identity.sign_in.refresh(tokens.refresh.expose(), &caller()).await.is_err());
 }
 
 #[tokio::test]
@@ -66,10 +67,13 @@ async fn sr_21_a_demo_session_has_an_idle_and_an_absolute_end() {
     let house = house_with(with_demo(Environment::Development)).await;
     let idle = house.login(EMAIL, PASSWORD).await.expect("signed in").tokens;
     house.clock.advance(7 * DAY + Duration::from_secs(1));
-    assert!(house.identity.refresh(idle.refresh.expose(), &caller()).await.is_err(), "idle for more than seven days");
+    assert!(
+        house.identity.sign_in.refresh(idle.refresh.expose(), &caller()).await.is_err(),
+        "idle for more than seven days"
+    );
     let mut tokens = house.login(EMAIL, PASSWORD).await.expect("signed in").tokens;
     let mut days = 0;
-    while let Ok(next) = house.identity.refresh(tokens.refresh.expose(), &caller()).await {
+    while let Ok(next) = house.identity.sign_in.refresh(tokens.refresh.expose(), &caller()).await {
         assert!(house.session(&next.access).await.is_some(), "refreshed on day {days}, but the session has ended");
         tokens = next;
         house.clock.advance(DAY);
@@ -83,10 +87,11 @@ async fn sr_21_a_demo_session_has_an_idle_and_an_absolute_end() {
 async fn sr_32_two_refreshes_of_one_demo_token_get_one_successor_and_a_later_one_ends_the_session() {
     let house = house_with(with_demo(Environment::Development)).await;
     let first = house.login(EMAIL, PASSWORD).await.expect("signed in").tokens;
-    let second = house.identity.refresh(first.refresh.expose(), &caller()).await.expect("refreshed");
-    let twin = house.identity.refresh(first.refresh.expose(), &caller()).await.expect("within the grace window");
+    let second = house.identity.sign_in.refresh(first.refresh.expose(), &caller()).await.expect("refreshed");
+    let twin =
+        house.identity.sign_in.refresh(first.refresh.expose(), &caller()).await.expect("within the grace window");
     assert_eq!(second.refresh.expose(), twin.refresh.expose());
     house.clock.advance(Duration::from_secs(11));
-    assert!(house.identity.refresh(first.refresh.expose(), &caller()).await.is_err());
+    assert!(house.identity.sign_in.refresh(first.refresh.expose(), &caller()).await.is_err());
     assert!(house.session(&second.access).await.is_none(), "reuse left the session open");
 }

@@ -6,11 +6,12 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use portcullis_identity::{
     ApiKeyInput, Caller, DemoOptions, DenyList, HashingOptions, Identity, IdentityError, IdentityOptions,
-    IdentityParts, IssuedApiKey, LoginInput, LoginOutcome, RegisterInput, RegisterOutcome, Registered, Registration,
-    RegistrationMode, SignIn,
+    IdentityParts, IssuedApiKey, LoginInput, LoginOutcome, RegisterInput, RegisterOutcome, Registered,
+    RegistrationMode, RegistrationOptions, SessionLifetimes, SignedIn,
 };
 use portcullis_model::mail::{MailError, MailSender, OutgoingMail};
 use portcullis_model::policy::Environment;
+use portcullis_model::session::Transport;
 use portcullis_model::{Clock, Random, RolePermissions, SecretString, SessionSource, SessionState};
 use portcullis_sessions::{RevocationFeed, SessionCache, SessionCacheOptions};
 use portcullis_storage::{AuditFilter, DatabaseUrl, MigrateMode, Store, StoreOptions};
@@ -21,7 +22,7 @@ pub(crate) const PASSWORD: &str = "correct horse battery staple";
 pub(crate) const DAY: Duration = Duration::from_secs(86_400);
 
 pub(crate) struct House {
-    pub(crate) identity: Identity,
+    pub(crate) identity: Arc<Identity>,
     pub(crate) store: Store,
     pub(crate) sessions: Arc<SessionCache>,
     pub(crate) clock: Clock,
@@ -34,15 +35,17 @@ pub(crate) fn options() -> IdentityOptions {
         environment: Environment::Development,
         issuer: "portcullis".to_owned(),
         audience: "portcullis".to_owned(),
-        access_ttl: DAY,
-        refresh_idle: 7 * DAY,
-        absolute: 30 * DAY,
-        absolute_remember: 90 * DAY,
+        lifetimes: SessionLifetimes {
+            access: DAY,
+            refresh_idle: 7 * DAY,
+            absolute: 30 * DAY,
+            absolute_remember: 90 * DAY,
+        },
         grace: Duration::from_secs(10),
         min_password: 8,
         denied_passwords: DenyList::default(),
         throttle: true,
-        registration: Registration {
+        registration: RegistrationOptions {
             mode: RegistrationMode::Open,
             require_verified_email: false,
             reveal_existing: true,
@@ -97,7 +100,7 @@ pub(crate) async fn open(folder: TempDir, clock: Clock, options: IdentityOptions
         random,
         metrics: metrics.clone(),
     };
-    let identity = Identity::start(parts, options).await.expect("it starts");
+    let identity = Arc::new(Identity::start(parts, options).await.expect("it starts"));
     House { identity, store, sessions, clock, metrics, folder }
 }
 
@@ -135,18 +138,18 @@ impl House {
     }
 
     pub(crate) async fn make_key(&self, session: &SessionState, input: ApiKeyInput) -> IssuedApiKey {
-        let done = self.identity.create_api_key(session, input, &caller(), None).await.expect("made");
-        done.now().expect("there is no name under which it was made before")
+        let done = self.identity.api_keys.create(session, input, &caller(), None).await.expect("made");
+        done.fresh().expect("there is no name under which it was made before")
     }
 
     pub(crate) async fn register(&self, name: &str) -> Registered {
-        match self.identity.register(person(name), &caller()).await.expect("registered") {
+        match self.identity.registration.register(person(name), &caller()).await.expect("registered") {
             RegisterOutcome::Registered(registered) => *registered,
             RegisterOutcome::Received => panic!("these tests reveal existing accounts"),
         }
     }
 
-    pub(crate) async fn login(&self, email: &str, password: &str) -> Result<SignIn, IdentityError> {
+    pub(crate) async fn login(&self, email: &str, password: &str) -> Result<SignedIn, IdentityError> {
         self.login_for(email, password, false).await
     }
 
@@ -155,12 +158,12 @@ impl House {
         email: &str,
         password: &str,
         remember_me: bool,
-    ) -> Result<SignIn, IdentityError> {
+    ) -> Result<SignedIn, IdentityError> {
         self.login_by(email, password, remember_me, &caller()).await
     }
 
     /// Signs in from an address.
-    pub(crate) async fn login_at(&self, email: &str, password: &str, ip: &str) -> Result<SignIn, IdentityError> {
+    pub(crate) async fn login_at(&self, email: &str, password: &str, ip: &str) -> Result<SignedIn, IdentityError> {
         self.login_by(email, password, false, &caller_at(ip)).await
     }
 
@@ -170,21 +173,21 @@ impl House {
         password: &str,
         remember_me: bool,
         caller: &Caller,
-    ) -> Result<SignIn, IdentityError> {
+    ) -> Result<SignedIn, IdentityError> {
         let input = LoginInput {
             email: email.to_owned(),
             password: SecretString::new(password),
             remember_me,
-            by_cookie: false,
+            transport: Transport::Token,
         };
-        let LoginOutcome::Complete(sign_in) = self.identity.login(input, caller).await?;
+        let LoginOutcome::Complete(sign_in) = self.identity.sign_in.login(input, caller).await?;
         Ok(sign_in)
     }
 
     /// The session an access token opens now, as the gate would find it.
     pub(crate) async fn session(&self, access: &SecretString) -> Option<Arc<SessionState>> {
         let now = self.clock.unix_seconds();
-        let token = self.identity.tokens().verify(access.expose(), now).ok()?;
+        let token = self.identity.signing_keys.access_tokens().verify(access.expose(), now).ok()?;
         let session = match self.sessions.cached(token.session_id) {
             Some(session) => session,
             None => self.sessions.load(token.session_id, token.ver).await.expect("storage answers")?,
@@ -208,7 +211,7 @@ impl House {
             role,
             password: SecretString::new(PASSWORD),
         };
-        self.identity.create_user(account, &Caller::shell()).await.expect("made").id
+        self.identity.administration.create(account, &Caller::shell()).await.expect("made").id
     }
 
     /// The audit log's actions and outcomes, oldest first.
@@ -240,7 +243,7 @@ impl House {
     /// Sends what is due; the texts' names, and the token of the last link that has one.
     pub(crate) async fn mails(&self) -> (Vec<String>, Option<String>) {
         let mailbox = Mailbox::default();
-        self.identity.send_due_mail(&mailbox).await.expect("sent");
+        self.identity.mailer.send_due(&mailbox).await.expect("sent");
         let mails = mailbox.0.into_inner().expect("sound");
         let token = mails.iter().rev().find_map(|mail| mail.link.expose().split_once('#')).map(|(_, token)| token);
         (mails.iter().map(|mail| mail.kind.as_str().to_owned()).collect(), token.map(str::to_owned))

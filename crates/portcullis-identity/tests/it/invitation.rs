@@ -1,6 +1,6 @@
 //! Invited accounts: no password until their owner sets one by the mailed link.
 
-use portcullis_identity::{Actor, IdentityError, IdentityOptions, Invitation, Registration, RegistrationMode};
+use portcullis_identity::{Actor, IdentityError, IdentityOptions, Invitation, RegistrationMode, RegistrationOptions};
 use portcullis_model::{Role, UserId};
 
 use crate::house::{DAY, House, PASSWORD, caller, house_with, options, person};
@@ -10,7 +10,7 @@ const FIRST: &str = "the first secret of mine";
 
 async fn by_invitation_only() -> House {
     let registration =
-        Registration { mode: RegistrationMode::Invite, require_verified_email: true, reveal_existing: true };
+        RegistrationOptions { mode: RegistrationMode::Invite, require_verified_email: true, reveal_existing: true };
     house_with(IdentityOptions { registration, ..options() }).await
 }
 
@@ -25,14 +25,14 @@ fn invitation(name: &str) -> Invitation {
 }
 
 async fn invite(house: &House, name: &str) -> Result<UserId, IdentityError> {
-    let done = house.identity.invite_user(&invitation(name), &Actor::Shell, &caller(), None).await?;
-    Ok(done.now().expect("there is no key to have been used before").id)
+    let done = house.identity.administration.invite(&invitation(name), &Actor::Shell, &caller(), None).await?;
+    Ok(done.fresh().expect("there is no key to have been used before").id)
 }
 
 #[tokio::test]
 async fn sr_17_an_invited_person_sets_the_first_password_themselves_and_once() {
     let house = by_invitation_only().await;
-    let register = house.identity.register(person("ada"), &caller()).await;
+    let register = house.identity.registration.register(person("ada"), &caller()).await;
     assert!(matches!(register, Err(IdentityError::RegistrationClosed)), "{register:?}");
     invite(&house, "grace").await.expect("invited");
     for guess in ["", PASSWORD] {
@@ -61,7 +61,7 @@ async fn sr_12_an_invitation_expires_after_a_week_and_a_reset_takes_its_place() 
     house.clock.advance(7 * DAY + std::time::Duration::from_secs(1));
     let late = reset(&house, &token, FIRST).await;
     assert!(matches!(late, Err(IdentityError::InvalidResetToken)), "{late:?}");
-    house.identity.forgot_password("grace@example.com", &caller()).await.expect("asked");
+    house.identity.passwords.forgot("grace@example.com", &caller()).await.expect("asked");
     let link = house.mailed_token("reset_password").await;
     reset(&house, &link, FIRST).await.expect("reset");
     house.login("grace@example.com", FIRST).await.expect("signed in");
@@ -72,7 +72,7 @@ async fn a_password_set_by_a_reset_ends_the_invitation() {
     let house = by_invitation_only().await;
     invite(&house, "grace").await.expect("invited");
     let invitation = house.mailed_token("invitation").await;
-    house.identity.forgot_password("grace@example.com", &caller()).await.expect("asked");
+    house.identity.passwords.forgot("grace@example.com", &caller()).await.expect("asked");
     let link = house.mailed_token("reset_password").await;
     reset(&house, &link, FIRST).await.expect("reset");
     let late = reset(&house, &invitation, "another secret of mine").await;
@@ -85,7 +85,7 @@ async fn an_invitation_is_checked_like_a_registration() {
     invite(&house, "grace").await.expect("invited");
     assert!(matches!(invite(&house, "grace").await, Err(IdentityError::UserExists)));
     let wrong = Invitation { email: "x".to_owned(), first_name: String::new(), ..invitation("other") };
-    match house.identity.invite_user(&wrong, &Actor::Shell, &caller(), None).await {
+    match house.identity.administration.invite(&wrong, &Actor::Shell, &caller(), None).await {
         Err(IdentityError::Validation(problems)) => assert_eq!(problems.len(), 2, "{problems:?}"),
         other => panic!("{other:?}"),
     }

@@ -29,7 +29,7 @@ async fn token(house: &House) -> SecretString {
 }
 
 fn verify(identity: &Identity, house: &House, token: &SecretString) -> Result<(), TokenError> {
-    identity.tokens().verify(token.expose(), house.clock.unix_seconds()).map(|_| ())
+    identity.signing_keys.access_tokens().verify(token.expose(), house.clock.unix_seconds()).map(|_| ())
 }
 
 /// Another replica on the same database.
@@ -45,7 +45,7 @@ async fn replica(house: &House, options: IdentityOptions) -> Result<Identity, po
 }
 
 async fn phases(house: &House) -> Vec<KeyPhase> {
-    house.identity.keys().await.expect("reads").iter().map(|key| key.phase).collect()
+    house.identity.signing_keys.list().await.expect("reads").iter().map(|key| key.phase).collect()
 }
 
 #[tokio::test]
@@ -55,15 +55,15 @@ async fn a_rotated_key_is_published_before_it_signs_and_the_old_one_checks_until
     let other = replica(&house, options()).await.expect("starts");
     let first = token(&house).await;
     let shell = Caller::shell();
-    let next = house.identity.rotate_keys(SigningAlgorithm::EdDsa, &shell).await.expect("rotated");
+    let next = house.identity.signing_keys.rotate(SigningAlgorithm::EdDsa, &shell).await.expect("rotated");
     assert_eq!(phases(&house).await, [KeyPhase::Next, KeyPhase::Signing]);
-    assert_eq!(house.identity.jwks()["keys"].as_array().map(Vec::len), Some(2), "published at once");
+    assert_eq!(house.identity.signing_keys.jwks()["keys"].as_array().map(Vec::len), Some(2), "published at once");
     let second = token(&house).await;
     assert_eq!(header(&second)["kid"], header(&first)["kid"], "not yet");
-    let early = house.identity.retire_key(header(&first)["kid"].as_str().expect("a kid"), false, &shell).await;
+    let early = house.identity.signing_keys.retire(header(&first)["kid"].as_str().expect("a kid"), false, &shell).await;
     assert!(matches!(early, Err(RotationError::Signing(_))), "{early:?}");
 
-    other.refresh_keys().await.expect("the other replica looks");
+    other.signing_keys.reload().await.expect("the other replica looks");
     house.clock.advance(MINUTE);
     let third = token(&house).await;
     assert_eq!(header(&third)["kid"], json!(next.kid));
@@ -74,14 +74,14 @@ async fn a_rotated_key_is_published_before_it_signs_and_the_old_one_checks_until
     }
     assert_eq!(phases(&house).await, [KeyPhase::Signing, KeyPhase::Checking]);
     let old = header(&first)["kid"].as_str().expect("a kid").to_owned();
-    let early = house.identity.retire_key(&old, false, &shell).await.expect_err("its tokens are good");
+    let early = house.identity.signing_keys.retire(&old, false, &shell).await.expect_err("its tokens are good");
     assert!(matches!(early, RotationError::Early { .. }) && early.hint().is_some(), "{early:?}");
     house.clock.advance(DAY);
     assert_eq!(phases(&house).await, [KeyPhase::Signing, KeyPhase::Spent]);
-    house.identity.retire_key(&old, false, &shell).await.expect("retired");
+    house.identity.signing_keys.retire(&old, false, &shell).await.expect("retired");
     assert_eq!(phases(&house).await, [KeyPhase::Signing, KeyPhase::Retired]);
-    assert_eq!(house.identity.jwks()["keys"].as_array().map(Vec::len), Some(1));
-    let unknown = house.identity.retire_key(&old, false, &shell).await;
+    assert_eq!(house.identity.signing_keys.jwks()["keys"].as_array().map(Vec::len), Some(1));
+    let unknown = house.identity.signing_keys.retire(&old, false, &shell).await;
     assert!(matches!(unknown, Err(RotationError::Unknown(_))), "{unknown:?}");
     let log = house.audit().await;
     for action in ["keys.rotate", "keys.retire"] {
@@ -94,13 +94,13 @@ async fn sr_41_what_a_leaked_key_signed_is_refused_once_it_is_retired_also_when_
     let house = house().await;
     house.register("ada").await;
     let leaked = token(&house).await;
-    let tokens = house.identity.tokens();
+    let tokens = house.identity.signing_keys.access_tokens();
     let trust = tokens.trust();
     let shell = Caller::shell();
-    house.identity.rotate_keys(SigningAlgorithm::EdDsa, &shell).await.expect("rotated");
+    house.identity.signing_keys.rotate(SigningAlgorithm::EdDsa, &shell).await.expect("rotated");
     house.clock.advance(MINUTE);
     let kid = header(&leaked)["kid"].as_str().expect("a kid").to_owned();
-    house.identity.retire_key(&kid, true, &shell).await.expect("by force");
+    house.identity.signing_keys.retire(&kid, true, &shell).await.expect("by force");
     assert_eq!(verify(&house.identity, &house, &leaked), Err(TokenError::Foreign));
     assert_ne!(tokens.trust(), trust, "remembered tokens are verified anew");
     assert_eq!(verify(&house.identity, &house, &token(&house).await), Ok(()));
@@ -113,7 +113,7 @@ async fn sr_30_es256_by_choice_beside_ed25519_and_each_key_checks_its_own_algori
     let first = token(&house).await;
     assert_eq!(header(&first)["alg"], "ES256");
     assert_eq!(verify(&house.identity, &house, &first), Ok(()));
-    let key = house.identity.jwks()["keys"][0].clone();
+    let key = house.identity.signing_keys.jwks()["keys"][0].clone();
     assert_eq!((&key["kty"], &key["crv"], &key["alg"]), (&json!("EC"), &json!("P-256"), &json!("ES256")));
     // Anybody with the JWKS can check it.
     let public =
@@ -122,7 +122,7 @@ async fn sr_30_es256_by_choice_beside_ed25519_and_each_key_checks_its_own_algori
     validation.set_audience(&["portcullis"]);
     jsonwebtoken::decode::<Value>(first.expose(), &public.expect("a point"), &validation).expect("it checks");
 
-    house.identity.rotate_keys(SigningAlgorithm::EdDsa, &Caller::shell()).await.expect("rotated");
+    house.identity.signing_keys.rotate(SigningAlgorithm::EdDsa, &Caller::shell()).await.expect("rotated");
     house.clock.advance(MINUTE);
     let second = token(&house).await;
     assert_eq!(header(&second)["alg"], "EdDSA");
@@ -150,15 +150,17 @@ async fn encryption_keys_are_replaced_by_a_list_and_sealed_anew() {
     house.register("ada").await;
     let before = house.login("ada@example.com", PASSWORD).await.expect("signed in").tokens;
     assert!(replica(&house, with(&[new])).await.is_err(), "it opens nothing");
-    house.identity.replace_secrets(ring(&[new, old]), None).await.expect("read anew");
-    let refreshed = house.identity.refresh(before.refresh.expose(), &caller()).await.expect("made with the old one");
+    house.identity.signing_keys.replace_secrets(ring(&[new, old]), None).await.expect("read anew");
+    let refreshed =
+        house.identity.sign_in.refresh(before.refresh.expose(), &caller()).await.expect("made with the old one");
     assert_eq!(verify(&house.identity, &house, &before.access), Ok(()));
     assert!(replica(&house, with(&[new])).await.is_err(), "the signing key is still sealed with the old one");
-    assert_eq!(house.identity.reseal_keys(&Caller::shell()).await.expect("sealed"), 1);
+    assert_eq!(house.identity.signing_keys.reseal(&Caller::shell()).await.expect("sealed"), 1);
     let alone = replica(&house, with(&[new])).await.expect("the old one can go");
     assert_eq!(verify(&alone, &house, &refreshed.access), Ok(()));
-    alone.refresh(refreshed.refresh.expose(), &caller()).await.expect("made with the new one");
-    let wrong = house.identity.replace_secrets(ring(&["a third key that sealed nothing at all"]), None).await;
+    alone.sign_in.refresh(refreshed.refresh.expose(), &caller()).await.expect("made with the new one");
+    let wrong =
+        house.identity.signing_keys.replace_secrets(ring(&["a third key that sealed nothing at all"]), None).await;
     assert!(wrong.is_err());
     assert_eq!(verify(&house.identity, &house, &token(&house).await), Ok(()), "what was in force stays");
 }
@@ -170,18 +172,18 @@ async fn jwt_secrets_are_replaced_by_a_list_too() {
     house.register("ada").await;
     let before = token(&house).await;
     let encryption = || ring(&["an encryption key of more than 32 bytes"]);
-    house.identity.replace_secrets(encryption(), Some(&ring(&[new, old]))).await.expect("read anew");
+    house.identity.signing_keys.replace_secrets(encryption(), Some(&ring(&[new, old]))).await.expect("read anew");
     let after = token(&house).await;
     assert_ne!(header(&before)["kid"], header(&after)["kid"]);
     for good in [&before, &after] {
         assert_eq!(verify(&house.identity, &house, good), Ok(()));
     }
-    house.identity.replace_secrets(encryption(), Some(&ring(&[new]))).await.expect("read anew");
+    house.identity.signing_keys.replace_secrets(encryption(), Some(&ring(&[new]))).await.expect("read anew");
     assert_eq!(verify(&house.identity, &house, &before), Err(TokenError::Foreign));
-    let gone = house.identity.replace_secrets(encryption(), None).await;
+    let gone = house.identity.signing_keys.replace_secrets(encryption(), None).await;
     assert!(gone.is_err(), "another kind of key needs a restart");
     assert!(matches!(
-        house.identity.rotate_keys(SigningAlgorithm::EdDsa, &Caller::shell()).await,
+        house.identity.signing_keys.rotate(SigningAlgorithm::EdDsa, &Caller::shell()).await,
         Err(RotationError::SharedSecret)
     ));
 }

@@ -37,10 +37,11 @@ async fn sr_10_unknown_wrong_inactive_and_impossible_accounts_cost_and_answer_th
         ("ada\0@example.com", PASSWORD),
         ("", ""),
     ] {
-        let (statements, hashes) = (house.metrics.database_statements(), house.identity.hashing().hashes());
+        let (statements, hashes) = (house.metrics.database_statements(), house.identity.password_hasher.hashes());
         let result = house.login(email, password).await;
         assert!(matches!(result, Err(IdentityError::InvalidCredentials)), "{email:?}");
-        costs.push((house.metrics.database_statements() - statements, house.identity.hashing().hashes() - hashes));
+        costs
+            .push((house.metrics.database_statements() - statements, house.identity.password_hasher.hashes() - hashes));
     }
     assert!(costs.iter().all(|cost| *cost == costs[0] && cost.1 == 1), "{costs:?}");
 }
@@ -52,9 +53,9 @@ async fn sr_22_an_access_token_dies_with_its_session() {
     let login = house.login("ada@example.com", PASSWORD).await.expect("signed in").tokens;
     let session = house.session(&login.access).await.expect("live");
     let logout = Logout { session: Some(Arc::clone(&session)), refresh_token: None, all: false };
-    house.identity.logout(logout, &caller()).await.expect("logged out");
+    house.identity.sign_in.logout(logout, &caller()).await.expect("logged out");
     assert!(house.session(&login.access).await.is_none(), "the access token outlived its session");
-    assert!(house.identity.refresh(login.refresh.expose(), &caller()).await.is_err());
+    assert!(house.identity.sign_in.refresh(login.refresh.expose(), &caller()).await.is_err());
     assert!(house.session(&registered.access).await.is_some(), "another session of the same person");
 }
 
@@ -64,12 +65,12 @@ async fn logout_by_refresh_token_and_everywhere() {
     let one = house.register("ada").await.tokens.expect("signed in");
     let two = house.login("ada@example.com", PASSWORD).await.expect("signed in").tokens;
     let by_refresh = |token: &SecretString, all| Logout { session: None, refresh_token: Some(token.clone()), all };
-    house.identity.logout(by_refresh(&one.refresh, false), &caller()).await.expect("logged out");
+    house.identity.sign_in.logout(by_refresh(&one.refresh, false), &caller()).await.expect("logged out");
     assert!(house.session(&one.access).await.is_none() && house.session(&two.access).await.is_some());
-    let again = house.identity.logout(by_refresh(&one.refresh, false), &caller()).await;
+    let again = house.identity.sign_in.logout(by_refresh(&one.refresh, false), &caller()).await;
     assert!(matches!(again, Err(IdentityError::InvalidRefreshToken)));
     let three = house.login("ada@example.com", PASSWORD).await.expect("signed in").tokens;
-    house.identity.logout(by_refresh(&two.refresh, true), &caller()).await.expect("logged out");
+    house.identity.sign_in.logout(by_refresh(&two.refresh, true), &caller()).await.expect("logged out");
     assert!(house.session(&two.access).await.is_none() && house.session(&three.access).await.is_none());
 }
 
@@ -79,12 +80,15 @@ async fn sr_21_every_session_has_an_idle_and_an_absolute_end() {
     house.register("ada").await;
     let plain = house.login("ada@example.com", PASSWORD).await.expect("signed in").tokens;
     house.clock.advance(7 * DAY + std::time::Duration::from_secs(1));
-    assert!(house.identity.refresh(plain.refresh.expose(), &caller()).await.is_err(), "idle for more than seven days");
+    assert!(
+        house.identity.sign_in.refresh(plain.refresh.expose(), &caller()).await.is_err(),
+        "idle for more than seven days"
+    );
     for (remember, days) in [(false, 30), (true, 90)] {
         let mut tokens = house.login_for("ada@example.com", PASSWORD, remember).await.expect("signed in").tokens;
         let begun = house.clock.now();
         let mut last = 0;
-        while let Ok(next) = house.identity.refresh(tokens.refresh.expose(), &caller()).await {
+        while let Ok(next) = house.identity.sign_in.refresh(tokens.refresh.expose(), &caller()).await {
             tokens = next;
             last = (house.clock.now() - begun).num_days();
             assert!(last <= days, "alive after {last} days");
@@ -100,11 +104,11 @@ async fn sr_36_every_success_and_failure_is_in_the_audit_log_without_secrets_or_
     let tokens = house.register("ada").await.tokens.expect("signed in");
     house.login("ada@example.com", PASSWORD).await.expect("signed in");
     house.login("ada@example.com", "a wrong secret").await.expect_err("wrong");
-    house.identity.refresh(tokens.refresh.expose(), &caller()).await.expect("refreshed");
-    house.identity.refresh("nonsense", &caller()).await.expect_err("no token");
+    house.identity.sign_in.refresh(tokens.refresh.expose(), &caller()).await.expect("refreshed");
+    house.identity.sign_in.refresh("nonsense", &caller()).await.expect_err("no token");
     let session = house.session(&tokens.access).await.expect("live");
     let logout = Logout { session: Some(session), refresh_token: None, all: false };
-    house.identity.logout(logout, &caller()).await.expect("logged out");
+    house.identity.sign_in.logout(logout, &caller()).await.expect("logged out");
     let events = house.audit().await;
     for (action, outcome) in [
         ("auth.register", "success"),
@@ -132,20 +136,20 @@ async fn the_profile_is_changed_by_its_owner_and_sessions_are_ended_by_theirs() 
     let (ada_session, eve_session) = sessions(&house, &ada.access, &eve.access).await;
     let input =
         portcullis_identity::ProfileInput { first_name: Some(" Grace ".to_owned()), last_name: None, avatar: None };
-    let user = house.identity.update_profile(&ada_session, input, &caller()).await.expect("changed");
+    let user = house.identity.users.update_profile(&ada_session, input, &caller()).await.expect("changed");
     assert_eq!((user.first_name.as_str(), user.last_name.as_str()), ("Grace", "Lovelace"));
     let input = portcullis_identity::ProfileInput {
         avatar: Some(Some("javascript:alert(1)".to_owned())),
         ..Default::default()
     };
     assert!(matches!(
-        house.identity.update_profile(&ada_session, input, &caller()).await,
+        house.identity.users.update_profile(&ada_session, input, &caller()).await,
         Err(IdentityError::Validation(_))
     ));
-    let stolen = house.identity.end_session(&eve_session, ada.session_id, &caller()).await;
+    let stolen = house.identity.sessions.end(&eve_session, ada.session_id, &caller()).await;
     assert!(matches!(stolen, Err(IdentityError::NotFound)));
-    assert_eq!(house.identity.sessions(&ada_session).await.expect("listed").len(), 1);
-    house.identity.end_session(&ada_session, ada.session_id, &caller()).await.expect("ended");
+    assert_eq!(house.identity.sessions.list(&ada_session).await.expect("listed").len(), 1);
+    house.identity.sessions.end(&ada_session, ada.session_id, &caller()).await.expect("ended");
     assert!(house.session(&ada.access).await.is_none());
 }
 
@@ -172,7 +176,7 @@ async fn a_cached_session_holds_no_secret() {
 async fn login_during(
     house: &House,
     change: impl AsyncFnOnce(&House),
-) -> Result<portcullis_identity::SignIn, IdentityError> {
+) -> Result<portcullis_identity::SignedIn, IdentityError> {
     let queue = (0..10).map(|_| house.login("nobody@example.com", "keeps the thread busy"));
     let busy = futures_util::future::join_all(queue);
     let during = async {

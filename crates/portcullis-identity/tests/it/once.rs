@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use portcullis_identity::{ApiKeyInput, Done, IdentityError, IssuedApiKey};
+use portcullis_identity::{ApiKeyInput, IdempotentOutcome, IdentityError, IssuedApiKey};
 use portcullis_model::{Role, SessionState};
 use portcullis_storage::OnceKey;
 use serde_json::json;
@@ -18,12 +18,16 @@ fn input() -> ApiKeyInput {
     ApiKeyInput { name: "deploy".to_owned(), scopes: None, expires_at: None }
 }
 
-async fn make(house: &House, session: &SessionState, key: OnceKey) -> Result<Done<IssuedApiKey>, IdentityError> {
-    house.identity.create_api_key(session, input(), &caller(), Some(&key)).await
+async fn make(
+    house: &House,
+    session: &SessionState,
+    key: OnceKey,
+) -> Result<IdempotentOutcome<IssuedApiKey>, IdentityError> {
+    house.identity.api_keys.create(session, input(), &caller(), Some(&key)).await
 }
 
 async fn keys_of(house: &House, session: &SessionState) -> usize {
-    house.identity.api_keys(session).await.expect("reads").len()
+    house.identity.api_keys.list(session).await.expect("reads").len()
 }
 
 #[tokio::test]
@@ -31,10 +35,10 @@ async fn sr_48_what_is_kept_of_a_new_key_is_what_its_owner_may_see_later() {
     let house = house().await;
     house.make("ada", Role::Developer).await;
     let session = house.signed_in("ada").await;
-    let issued = make(&house, &session, KEY).await.expect("made").now().expect("the first time");
+    let issued = make(&house, &session, KEY).await.expect("made").fresh().expect("the first time");
     match make(&house, &session, KEY).await.expect("known") {
-        Done::Before(kept) => assert_eq!(kept, json!(issued.key)),
-        Done::Now(_) => panic!("it was made twice"),
+        IdempotentOutcome::Replayed(kept) => assert_eq!(kept, json!(issued.key)),
+        IdempotentOutcome::Fresh(_) => panic!("it was made twice"),
     }
     let (stored, secret) = (house.stored(), issued.secret.expose().as_bytes());
     let holds = |part: &[u8]| stored.windows(part.len()).any(|window| window == part);
@@ -52,10 +56,10 @@ async fn what_was_fine_then_is_told_although_it_would_be_refused_now() {
     house.make("ada", Role::Developer).await;
     let session = house.signed_in("ada").await;
     let soon = ApiKeyInput { expires_at: Some(house.clock.now() + DAY / 24), ..input() };
-    let create = async |input| house.identity.create_api_key(&session, input, &caller(), Some(&KEY)).await;
-    assert!(matches!(create(soon.clone()).await, Ok(Done::Now(_))));
+    let create = async |input| house.identity.api_keys.create(&session, input, &caller(), Some(&KEY)).await;
+    assert!(matches!(create(soon.clone()).await, Ok(IdempotentOutcome::Fresh(_))));
     house.clock.advance(DAY / 12);
-    assert!(matches!(create(soon).await, Ok(Done::Before(_))));
+    assert!(matches!(create(soon).await, Ok(IdempotentOutcome::Replayed(_))));
 }
 
 #[tokio::test]
@@ -64,9 +68,9 @@ async fn a_key_is_one_requests_and_what_was_refused_may_be_sent_again() {
     house.make("ada", Role::Developer).await;
     let session = house.signed_in("ada").await;
     let nameless = ApiKeyInput { name: String::new(), ..input() };
-    let refused = house.identity.create_api_key(&session, nameless, &caller(), Some(&KEY)).await;
+    let refused = house.identity.api_keys.create(&session, nameless, &caller(), Some(&KEY)).await;
     assert!(matches!(refused, Err(IdentityError::Validation(_))), "{refused:?}");
-    assert!(matches!(make(&house, &session, KEY).await, Ok(Done::Now(_))));
+    assert!(matches!(make(&house, &session, KEY).await, Ok(IdempotentOutcome::Fresh(_))));
     let other = make(&house, &session, OnceKey { request: [3; 32], ..KEY }).await;
     assert!(matches!(other, Err(IdentityError::KeyReused)), "{other:?}");
     // A refusal within the transaction leaves no key behind either.
@@ -76,9 +80,9 @@ async fn a_key_is_one_requests_and_what_was_refused_may_be_sent_again() {
     let late = OnceKey { id: [9; 32], ..KEY };
     let refused = make(&house, &session, late).await;
     assert!(matches!(refused, Err(IdentityError::TooManyKeys)), "{refused:?}");
-    let first = house.identity.api_keys(&session).await.expect("reads")[0].id;
-    house.identity.revoke_api_key(&session, first, &caller()).await.expect("revoked");
-    assert!(matches!(make(&house, &session, late).await, Ok(Done::Now(_))));
+    let first = house.identity.api_keys.list(&session).await.expect("reads")[0].id;
+    house.identity.api_keys.revoke(&session, first, &caller()).await.expect("revoked");
+    assert!(matches!(make(&house, &session, late).await, Ok(IdempotentOutcome::Fresh(_))));
 }
 
 /// What came of `work`, whose caller goes away the `waits`-th time that it has to wait.
@@ -106,8 +110,8 @@ async fn what_a_caller_does_not_wait_for_is_not_done() {
     let left = tokio::time::timeout(Duration::from_millis(100), make(&house, &session, KEY)).await;
     assert!(left.is_err(), "it did not wait: {left:?}");
     drop(another);
-    assert!(matches!(make(&house, &session, KEY).await, Ok(Done::Now(_))));
-    assert!(matches!(make(&house, &session, KEY).await, Ok(Done::Before(_))));
+    assert!(matches!(make(&house, &session, KEY).await, Ok(IdempotentOutcome::Fresh(_))));
+    assert!(matches!(make(&house, &session, KEY).await, Ok(IdempotentOutcome::Replayed(_))));
     assert_eq!(keys_of(&house, &session).await, 1);
 }
 
@@ -125,10 +129,10 @@ async fn whenever_its_caller_goes_away_it_is_done_once() {
             continue;
         }
         match make(&house, &session, key).await.expect("it is done or it is not") {
-            Done::Now(_) => undone += 1,
-            Done::Before(_) => done += 1,
+            IdempotentOutcome::Fresh(_) => undone += 1,
+            IdempotentOutcome::Replayed(_) => done += 1,
         }
-        assert!(matches!(make(&house, &session, key).await, Ok(Done::Before(_))));
+        assert!(matches!(make(&house, &session, key).await, Ok(IdempotentOutcome::Replayed(_))));
     }
     assert_eq!(keys_of(&house, &session).await, 48, "{undone} undone, {done} done when their callers went");
 }

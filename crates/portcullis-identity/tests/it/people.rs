@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use portcullis_identity::{
-    Actor, ApiKeyInput, Caller, IdentityError, Invitation, PermissionChange, PersonInput, ProfileInput,
+    Actor, ApiKeyInput, Caller, IdentityError, Invitation, PermissionChange, ProfileInput, UserProfileInput,
 };
 use portcullis_model::{Permission, PermissionSet, Role, SecretString, SessionState, UserId, api_key};
 
@@ -21,8 +21,8 @@ fn set(names: &[&str]) -> PermissionChange {
     PermissionChange::Set(names.iter().map(|name| permission(name)).collect())
 }
 
-fn active(is_active: bool) -> PersonInput {
-    PersonInput { is_active: Some(is_active), ..PersonInput::default() }
+fn active(is_active: bool) -> UserProfileInput {
+    UserProfileInput { is_active: Some(is_active), ..UserProfileInput::default() }
 }
 
 /// Why it was refused.
@@ -45,11 +45,12 @@ async fn sr_43_nobody_gives_a_role_above_their_own_or_their_own_another() {
     let ada = house.make("ada", Role::Developer).await;
     let root = house.signed_in("root").await;
     let give = PermissionChange::Add(permission("USER_MANAGE_ROLES"));
-    house.identity.change_permissions(&actor(&root), manager, give, &caller()).await.expect("given");
+    house.identity.administration.change_permissions(&actor(&root), manager, give, &caller()).await.expect("given");
     let boss = house.signed_in("manager").await;
 
-    let set_role =
-        async |by: &Arc<SessionState>, whom, role| house.identity.set_role(&actor(by), whom, role, &caller()).await;
+    let set_role = async |by: &Arc<SessionState>, whom, role| {
+        house.identity.administration.set_role(&actor(by), whom, role, &caller()).await
+    };
     assert!(refusal(set_role(&boss, ada, Role::Admin).await).contains("higher than yours"));
     assert!(refusal(set_role(&boss, root.user_id, Role::Viewer).await).contains("ADMIN"));
     assert!(refusal(set_role(&boss, manager, Role::Viewer).await).contains("their own role"));
@@ -66,10 +67,10 @@ async fn sr_43_nobody_gives_a_role_above_their_own_or_their_own_another() {
             last_name: "Comer".to_owned(),
             role,
         };
-        house.identity.invite_user(&invitation, &actor(&boss), &caller(), None).await
+        house.identity.administration.invite(&invitation, &actor(&boss), &caller(), None).await
     };
     assert!(refusal(invite(Role::Admin).await).contains("higher than yours"));
-    assert_eq!(invite(Role::Tester).await.expect("invited").now().map(|user| user.role), Some(Role::Tester));
+    assert_eq!(invite(Role::Tester).await.expect("invited").fresh().map(|user| user.role), Some(Role::Tester));
 }
 
 #[tokio::test]
@@ -81,7 +82,7 @@ async fn sr_43_nobody_gives_what_they_do_not_hold_or_anything_to_themselves() {
     let root = house.signed_in("root").await;
     let identity = &house.identity;
     let change = async |by: &Arc<SessionState>, whom, change| {
-        identity.change_permissions(&actor(by), whom, change, &caller()).await
+        identity.administration.change_permissions(&actor(by), whom, change, &caller()).await
     };
     change(&root, manager, set(&["USER_MANAGE_PERMISSIONS"])).await.expect("given");
     let boss = house.signed_in("manager").await;
@@ -95,7 +96,7 @@ async fn sr_43_nobody_gives_what_they_do_not_hold_or_anything_to_themselves() {
     change(&root, ada, PermissionChange::Add(permission("USER_DELETE"))).await.expect("given");
     change(&boss, ada, set(&["USER_DELETE"])).await.expect("nothing new in it");
     change(&boss, ada, PermissionChange::Remove(permission("USER_DELETE"))).await.expect("taken away");
-    let view = identity.person_view(ada).await.expect("exists");
+    let view = identity.administration.user(ada).await.expect("exists");
     assert!(view.custom_permissions.is_empty() && view.role_permissions.is_empty());
     let unknown = change(&root, ada, PermissionChange::Add(permission("NO_SUCH_THING"))).await;
     assert!(matches!(unknown, Err(IdentityError::Validation(_))), "{unknown:?}");
@@ -114,7 +115,7 @@ async fn sr_43_a_key_gives_no_more_than_its_scopes_and_no_role() {
     let key =
         portcullis_model::SessionSource::load_key(&*house.sessions, digest).await.expect("answers").expect("good");
     let by = Actor::Session(key);
-    let refused = house.identity.change_permissions(&by, ada, set(&["USER_VIEW"]), &caller()).await;
+    let refused = house.identity.administration.change_permissions(&by, ada, set(&["USER_VIEW"]), &caller()).await;
     assert!(refusal(refused).contains("higher"), "a key with scopes has no role, and so no rank");
     let invitation = Invitation {
         email: "new@example.com".to_owned(),
@@ -123,8 +124,8 @@ async fn sr_43_a_key_gives_no_more_than_its_scopes_and_no_role() {
         last_name: "Comer".to_owned(),
         role: Role::Viewer,
     };
-    refusal(house.identity.invite_user(&invitation, &by, &caller(), None).await);
-    refusal(house.identity.set_role(&by, ada, Role::Tester, &caller()).await);
+    refusal(house.identity.administration.invite(&invitation, &by, &caller(), None).await);
+    refusal(house.identity.administration.set_role(&by, ada, Role::Tester, &caller()).await);
 }
 
 #[tokio::test]
@@ -139,12 +140,17 @@ async fn sr_43_a_key_changes_nothing_about_its_owner_and_recovering_tells_them()
     let key =
         portcullis_model::SessionSource::load_key(&*house.sessions, digest).await.expect("answers").expect("good");
     let by = Actor::Session(key);
-    refusal(house.identity.edit_person(&by, root, active(false), &caller()).await);
-    refusal(house.identity.delete_person(&by, root, &caller()).await);
-    refusal(house.identity.end_sessions_of_person(&by, root, None, &caller()).await);
+    refusal(house.identity.administration.edit(&by, root, active(false), &caller()).await);
+    refusal(house.identity.administration.delete(&by, root, &caller()).await);
+    refusal(house.identity.administration.end_sessions_of(&by, root, None, &caller()).await);
     house.mails().await;
     let new = SecretString::new("a quite different secret");
-    house.identity.recover_administrator("root@example.com", &new, &Caller::shell()).await.expect("recovered");
+    house
+        .identity
+        .administration
+        .recover_administrator("root@example.com", &new, &Caller::shell())
+        .await
+        .expect("recovered");
     assert_eq!(house.mails().await.0, ["password_changed"], "requirement 18");
 }
 
@@ -155,14 +161,14 @@ async fn the_last_administrator_can_be_neither_deleted_nor_demoted_nor_disabled(
     let session = house.signed_in("root").await;
     let by = actor(&session);
     for result in [
-        house.identity.delete_person(&by, root, &caller()).await,
-        house.identity.edit_person(&by, root, active(false), &caller()).await.map(|_| ()),
-        house.identity.set_role(&Actor::Shell, root, Role::Viewer, &Caller::shell()).await.map(|_| ()),
+        house.identity.administration.delete(&by, root, &caller()).await,
+        house.identity.administration.edit(&by, root, active(false), &caller()).await.map(|_| ()),
+        house.identity.administration.set_role(&Actor::Shell, root, Role::Viewer, &Caller::shell()).await.map(|_| ()),
     ] {
         assert!(matches!(result, Err(IdentityError::LastAdministrator)), "{result:?}");
     }
     house.make("second", Role::Admin).await;
-    house.identity.edit_person(&by, root, active(false), &caller()).await.expect("another one is left");
+    house.identity.administration.edit(&by, root, active(false), &caller()).await.expect("another one is left");
 }
 
 #[tokio::test]
@@ -178,9 +184,9 @@ async fn of_administrators_who_remove_each_other_at_once_one_is_left() {
         let (house, by) = (&house, actor(by));
         async move {
             match n % 3 {
-                0 => house.identity.delete_person(&by, victim, &caller()).await,
-                1 => house.identity.set_role(&by, victim, Role::Viewer, &caller()).await.map(|_| ()),
-                _ => house.identity.edit_person(&by, victim, active(false), &caller()).await.map(|_| ()),
+                0 => house.identity.administration.delete(&by, victim, &caller()).await,
+                1 => house.identity.administration.set_role(&by, victim, Role::Viewer, &caller()).await.map(|_| ()),
+                _ => house.identity.administration.edit(&by, victim, active(false), &caller()).await.map(|_| ()),
             }
         }
     });
@@ -197,15 +203,15 @@ async fn sr_22_disabling_and_deleting_by_an_administrator_ends_everything_at_onc
     let tokens = ada.tokens.expect("signed in");
     let by = actor(&house.signed_in("root").await);
     assert!(house.session(&tokens.access).await.is_some());
-    house.identity.edit_person(&by, ada.user.id, active(false), &caller()).await.expect("disabled");
+    house.identity.administration.edit(&by, ada.user.id, active(false), &caller()).await.expect("disabled");
     assert!(house.session(&tokens.access).await.is_none(), "an access token outlived its account");
     assert!(house.login("ada@example.com", PASSWORD).await.is_err());
-    let enabled = house.identity.edit_person(&by, ada.user.id, active(true), &caller()).await.expect("enabled");
+    let enabled = house.identity.administration.edit(&by, ada.user.id, active(true), &caller()).await.expect("enabled");
     assert!(enabled.is_active && house.session(&tokens.access).await.is_none(), "the old session is back");
     let again = house.login("ada@example.com", PASSWORD).await.expect("signed in").tokens;
-    house.identity.delete_person(&by, ada.user.id, &caller()).await.expect("deleted");
+    house.identity.administration.delete(&by, ada.user.id, &caller()).await.expect("deleted");
     assert!(house.session(&again.access).await.is_none());
-    let gone = house.identity.person_view(ada.user.id).await;
+    let gone = house.identity.administration.user(ada.user.id).await;
     assert!(matches!(gone, Err(IdentityError::NotFound)), "{gone:?}");
     let log = house.audit().await;
     for action in ["user.disable", "user.enable", "user.delete"] {
@@ -221,9 +227,9 @@ async fn sr_23_an_administrator_lists_and_ends_somebodys_sessions() {
     let tokens = ada.tokens.expect("signed in");
     let other = house.login("ada@example.com", PASSWORD).await.expect("signed in").tokens;
     let by = actor(&house.signed_in("root").await);
-    let listed = house.identity.sessions_of_person(ada.user.id).await.expect("known");
+    let listed = house.identity.administration.sessions_of(ada.user.id).await.expect("known");
     assert_eq!(listed.len(), 2);
-    let end = async |session| house.identity.end_sessions_of_person(&by, ada.user.id, session, &caller()).await;
+    let end = async |session| house.identity.administration.end_sessions_of(&by, ada.user.id, session, &caller()).await;
     end(Some(other.session_id)).await.expect("ended");
     assert!(matches!(end(Some(other.session_id)).await, Err(IdentityError::NotFound)), "once");
     assert!(house.session(&other.access).await.is_none() && house.session(&tokens.access).await.is_some());
@@ -237,21 +243,21 @@ async fn names_are_changed_and_what_is_wrong_is_told_before_anything_changes() {
     house.make("root", Role::Admin).await;
     let ada = house.make("ada", Role::Viewer).await;
     let by = actor(&house.signed_in("root").await);
-    let input = PersonInput {
+    let input = UserProfileInput {
         profile: ProfileInput { first_name: Some("Augusta".to_owned()), ..ProfileInput::default() },
         is_active: Some(false),
     };
-    let edited = house.identity.edit_person(&by, ada, input, &caller()).await.expect("edited");
+    let edited = house.identity.administration.edit(&by, ada, input, &caller()).await.expect("edited");
     assert_eq!((edited.first_name.as_str(), edited.is_active), ("Augusta", false));
-    let wrong = PersonInput {
+    let wrong = UserProfileInput {
         profile: ProfileInput { first_name: Some(String::new()), ..ProfileInput::default() },
         is_active: Some(true),
     };
-    let refused = house.identity.edit_person(&by, ada, wrong, &caller()).await;
+    let refused = house.identity.administration.edit(&by, ada, wrong, &caller()).await;
     assert!(matches!(refused, Err(IdentityError::Validation(_))), "{refused:?}");
     assert!(!house.store.user_by_id(ada).await.expect("reads").expect("exists").is_active);
     let nobody = UserId::new(&house.clock, &portcullis_model::Random::system());
-    let unknown = house.identity.edit_person(&by, nobody, active(true), &caller()).await;
+    let unknown = house.identity.administration.edit(&by, nobody, active(true), &caller()).await;
     assert!(matches!(unknown, Err(IdentityError::NotFound)), "{unknown:?}");
 }
 
@@ -262,10 +268,15 @@ async fn sr_35_who_loses_a_power_while_waiting_does_not_use_it() {
     let manager = house.make("manager", Role::Manager).await;
     let ada = house.make("ada", Role::Viewer).await;
     let stale = actor(&house.signed_in("manager").await);
-    house.identity.set_role(&Actor::Shell, manager, Role::Viewer, &Caller::shell()).await.expect("demoted");
-    let refused = house.identity.edit_person(&stale, ada, active(false), &caller()).await;
+    house
+        .identity
+        .administration
+        .set_role(&Actor::Shell, manager, Role::Viewer, &Caller::shell())
+        .await
+        .expect("demoted");
+    let refused = house.identity.administration.edit(&stale, ada, active(false), &caller()).await;
     assert!(refusal(refused).contains("USER_EDIT"));
-    house.identity.delete_person(&Actor::Shell, manager, &Caller::shell()).await.expect("deleted");
-    let refused = house.identity.edit_person(&stale, ada, active(false), &caller()).await;
-    assert!(refusal(refused).contains("any more"));
+    house.identity.administration.delete(&Actor::Shell, manager, &Caller::shell()).await.expect("deleted");
+    let refused = house.identity.administration.edit(&stale, ada, active(false), &caller()).await;
+    assert!(refusal(refused).contains("disabled or deleted"));
 }

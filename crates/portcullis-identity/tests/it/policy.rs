@@ -27,7 +27,7 @@ fn with(name: &str, password: &str) -> RegisterInput {
 async fn reset(house: &House, token: &str, new: &str) -> Result<(), IdentityError> {
     let (token, new) = (SecretString::new(token), SecretString::new(new));
     let input = ResetPasswordInput { token, confirm: new.clone(), new };
-    house.identity.reset_password(&input, &caller()).await
+    house.identity.passwords.reset(&input, &caller()).await
 }
 
 #[tokio::test]
@@ -36,17 +36,17 @@ async fn sr_04_registering_changing_and_resetting_hold_to_the_policy() {
     let tokens = house.register("ada").await.tokens.expect("signed in");
     house.mails().await;
     let session = house.session(&tokens.access).await.expect("live");
-    house.identity.forgot_password("ada@example.com", &caller()).await.expect("asked");
+    house.identity.passwords.forgot("ada@example.com", &caller()).await.expect("asked");
     let token = house.mailed_token("reset_password").await;
-    let hashes = house.identity.hashing().hashes();
+    let hashes = house.identity.password_hasher.hashes();
     for bad in BAD {
-        refused(house.identity.register(with("other", bad), &caller()).await, "register");
+        refused(house.identity.registration.register(with("other", bad), &caller()).await, "register");
         let new = SecretString::new(bad);
         let change = ChangePasswordInput { current: SecretString::new(PASSWORD), confirm: new.clone(), new };
-        refused(house.identity.change_password(&session, &change, &caller()).await, "change");
+        refused(house.identity.passwords.change(&session, &change, &caller()).await, "change");
         refused(reset(&house, &token, bad).await, "reset");
     }
-    assert_eq!(house.identity.hashing().hashes(), hashes, "hashed what is refused");
+    assert_eq!(house.identity.password_hasher.hashes(), hashes, "hashed what is refused");
 }
 
 #[tokio::test]
@@ -59,18 +59,20 @@ async fn sr_04_invited_people_and_administrators_hold_to_the_policy() {
         last_name: "Lovelace".to_owned(),
         role: Role::Manager,
     };
-    house.identity.invite_user(&invitation, &Actor::Shell, &caller(), None).await.expect("invited");
+    house.identity.administration.invite(&invitation, &Actor::Shell, &caller(), None).await.expect("invited");
     let token = house.mailed_token("invitation").await;
-    let setup = house.identity.first_administrator_token().await.expect("storage").expect("none yet");
+    let setup = house.identity.registration.first_administrator_token().await.expect("storage").expect("none yet");
     for bad in BAD {
         refused(reset(&house, &token, bad).await, "invitation");
-        let claim = house.identity.claim_first_administrator(setup.expose(), with("root", bad), &caller()).await;
+        let claim =
+            house.identity.registration.claim_first_administrator(setup.expose(), with("root", bad), &caller()).await;
         refused(claim, "first administrator");
         let RegisterInput { email, username, first_name, last_name, password, .. } = with("shell", bad);
         let account = NewAccount { email, username, first_name, last_name, role: Role::Admin, password };
-        refused(house.identity.create_user(account, &caller()).await, "users create");
+        refused(house.identity.administration.create(account, &caller()).await, "users create");
         let recovery = SecretString::new(bad);
-        let recovered = house.identity.recover_administrator("lovelace@example.com", &recovery, &caller()).await;
+        let recovered =
+            house.identity.administration.recover_administrator("lovelace@example.com", &recovery, &caller()).await;
         refused(recovered, "users recover-admin");
     }
 }

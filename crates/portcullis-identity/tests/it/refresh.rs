@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -9,15 +11,15 @@ use crate::house::{PASSWORD, caller, house};
 async fn sr_32_a_refresh_rotates_and_an_old_token_ends_the_session() {
     let house = house().await;
     let first = house.register("ada").await.tokens.expect("signed in");
-    let second = house.identity.refresh(first.refresh.expose(), &caller()).await.expect("refreshed");
+    let second = house.identity.sign_in.refresh(first.refresh.expose(), &caller()).await.expect("refreshed");
     assert_ne!(first.refresh.expose(), second.refresh.expose());
     assert_eq!(first.session_id, second.session_id);
     assert!(house.session(&second.access).await.is_some());
     // Past the grace window the old token is a copy in other hands.
     house.clock.advance(Duration::from_secs(11));
-    let reuse = house.identity.refresh(first.refresh.expose(), &caller()).await;
+    let reuse = house.identity.sign_in.refresh(first.refresh.expose(), &caller()).await;
     assert!(matches!(reuse, Err(IdentityError::InvalidRefreshToken)));
-    assert!(house.identity.refresh(second.refresh.expose(), &caller()).await.is_err(), "the session lived on");
+    assert!(house.identity.sign_in.refresh(second.refresh.expose(), &caller()).await.is_err(), "the session lived on");
     assert!(house.session(&second.access).await.is_none(), "its access token lived on");
     assert!(house.audit().await.contains(&("auth.refresh_reuse".to_owned(), "failure".to_owned())));
 }
@@ -27,8 +29,10 @@ async fn sr_32_within_the_grace_window_everybody_gets_the_same_successor() {
     let house = house().await;
     let first = house.register("ada").await.tokens.expect("signed in");
     let callers = (0..6).map(|_| {
-        let (identity, token) = (house.identity.clone(), first.refresh.clone());
-        tokio::spawn(async move { identity.refresh(token.expose(), &caller()).await.expect("refreshed").refresh })
+        let (identity, token) = (Arc::clone(&house.identity), first.refresh.clone());
+        tokio::spawn(
+            async move { identity.sign_in.refresh(token.expose(), &caller()).await.expect("refreshed").refresh },
+        )
     });
     let mut successors = HashSet::new();
     for task in callers.collect::<Vec<_>>() {
@@ -36,11 +40,12 @@ async fn sr_32_within_the_grace_window_everybody_gets_the_same_successor() {
     }
     assert_eq!(successors.len(), 1, "two callers got two successors");
     house.clock.advance(Duration::from_secs(9));
-    let late = house.identity.refresh(first.refresh.expose(), &caller()).await.expect("still in the window");
+    let late = house.identity.sign_in.refresh(first.refresh.expose(), &caller()).await.expect("still in the window");
     assert!(successors.contains(late.refresh.expose()));
     // A tab that lags one rotation behind is no thief.
-    let next = house.identity.refresh(late.refresh.expose(), &caller()).await.expect("rotated again");
-    let lagging = house.identity.refresh(first.refresh.expose(), &caller()).await.expect("still in its own window");
+    let next = house.identity.sign_in.refresh(late.refresh.expose(), &caller()).await.expect("rotated again");
+    let lagging =
+        house.identity.sign_in.refresh(first.refresh.expose(), &caller()).await.expect("still in its own window");
     assert_eq!(lagging.refresh.expose(), late.refresh.expose());
     assert!(house.session(&next.access).await.is_some());
 }
@@ -49,7 +54,7 @@ async fn sr_32_within_the_grace_window_everybody_gets_the_same_successor() {
 async fn the_successor_is_sealed_and_erased() {
     let house = house().await;
     let first = house.register("ada").await.tokens.expect("signed in");
-    let second = house.identity.refresh(first.refresh.expose(), &caller()).await.expect("refreshed");
+    let second = house.identity.sign_in.refresh(first.refresh.expose(), &caller()).await.expect("refreshed");
     for file in ["test.db", "test.db-wal"] {
         let bytes = std::fs::read(house.folder.path().join(file)).unwrap_or_default();
         for token in [&first.refresh, &second.refresh] {
@@ -73,7 +78,7 @@ async fn a_forged_token_ends_nothing() {
     forged.replace_range(40..41, if &forged[40..41] == "A" { "B" } else { "A" });
     forged.replace_range(forged.len() - 2..forged.len() - 1, last);
     for bad in [forged.as_str(), "", "nonsense", tokens.access.expose()] {
-        let result = house.identity.refresh(bad, &caller()).await;
+        let result = house.identity.sign_in.refresh(bad, &caller()).await;
         assert!(matches!(result, Err(IdentityError::InvalidRefreshToken)), "{bad:.30}");
     }
     assert!(house.session(&tokens.access).await.is_some(), "a stranger ended somebody's session");
@@ -87,7 +92,7 @@ async fn a_disabled_account_refreshes_no_more() {
     let mut tx = house.store.begin().await.expect("tx");
     tx.set_active(registered.user.id, false, house.clock.now()).await.expect("set");
     tx.commit().await.expect("committed");
-    assert!(house.identity.refresh(tokens.refresh.expose(), &caller()).await.is_err());
+    assert!(house.identity.sign_in.refresh(tokens.refresh.expose(), &caller()).await.is_err());
     assert!(house.session(&tokens.access).await.is_none());
     assert!(house.login("ada@example.com", PASSWORD).await.is_err());
 }
@@ -98,7 +103,7 @@ async fn sr_32_callers_who_waited_for_the_database_are_no_thieves() {
     let first = house.register("ada").await.tokens.expect("signed in");
     let writer = house.store.begin().await.expect("the only writer");
     let before = house.metrics.database_statements();
-    let refresh = || async { house.identity.refresh(first.refresh.expose(), &caller()).await };
+    let refresh = || async { house.identity.sign_in.refresh(first.refresh.expose(), &caller()).await };
     let release = async {
         // Both have read the session and wait to write.
         while house.metrics.database_statements() < before + 2 {

@@ -1,4 +1,6 @@
-use portcullis_identity::{IdentityError, IdentityOptions, RegisterOutcome, Registration, RegistrationMode};
+use std::sync::Arc;
+
+use portcullis_identity::{IdentityError, IdentityOptions, RegisterOutcome, RegistrationMode, RegistrationOptions};
 use portcullis_model::{Email, Role, SecretString};
 
 use crate::house::{Mailbox, PASSWORD, caller, house, house_with, options, person};
@@ -9,7 +11,7 @@ async fn a_registration_makes_a_developer_with_normalised_names_and_a_session() 
     let mut input = person("ada");
     input.email = " Ada@EXAMPLE.com ".to_owned();
     input.username = " Ada ".to_owned();
-    let outcome = house.identity.register(input, &caller()).await.expect("registered");
+    let outcome = house.identity.registration.register(input, &caller()).await.expect("registered");
     let RegisterOutcome::Registered(registered) = outcome else { panic!("existing accounts are revealed here") };
     assert_eq!(registered.user.role, Role::Developer);
     assert_eq!(registered.user.email.as_str(), "ada@example.com");
@@ -44,10 +46,10 @@ async fn a_taken_email_or_username_is_refused_in_any_spelling() {
     house.register("ada").await;
     let mut email = person("other");
     email.email = "ADA@example.com".to_owned();
-    assert!(matches!(house.identity.register(email, &caller()).await, Err(IdentityError::UserExists)));
+    assert!(matches!(house.identity.registration.register(email, &caller()).await, Err(IdentityError::UserExists)));
     let mut username = person("other");
     username.username = "ADA".to_owned();
-    assert!(matches!(house.identity.register(username, &caller()).await, Err(IdentityError::UserExists)));
+    assert!(matches!(house.identity.registration.register(username, &caller()).await, Err(IdentityError::UserExists)));
     assert!(house.audit().await.contains(&("auth.register".to_owned(), "failure".to_owned())));
 }
 
@@ -56,27 +58,31 @@ async fn differing_passwords_are_told_by_name_and_problems_all_at_once() {
     let house = house().await;
     let mut input = person("ada");
     input.confirm_password = SecretString::new("something else");
-    assert!(matches!(house.identity.register(input, &caller()).await, Err(IdentityError::PasswordsDoNotMatch)));
+    assert!(matches!(
+        house.identity.registration.register(input, &caller()).await,
+        Err(IdentityError::PasswordsDoNotMatch)
+    ));
     let mut input = person("ada");
     (input.email, input.username, input.password) = ("x".to_owned(), "!".to_owned(), SecretString::new("short"));
-    match house.identity.register(input, &caller()).await {
+    match house.identity.registration.register(input, &caller()).await {
         Err(IdentityError::Validation(problems)) => assert_eq!(problems.len(), 3, "{problems:?}"),
         other => panic!("{other:?}"),
     }
-    assert_eq!(house.identity.hashing().hashes(), 0, "nothing was hashed for values that are refused");
+    assert_eq!(house.identity.password_hasher.hashes(), 0, "nothing was hashed for values that are refused");
 }
 
 #[tokio::test]
 async fn with_nothing_revealed_a_known_address_is_answered_like_a_new_one_and_its_owner_is_told() {
-    let quiet = Registration { mode: RegistrationMode::Open, require_verified_email: false, reveal_existing: false };
+    let quiet =
+        RegistrationOptions { mode: RegistrationMode::Open, require_verified_email: false, reveal_existing: false };
     let house = house_with(IdentityOptions { registration: quiet, ..options() }).await;
     for _ in 0..2 {
-        let outcome = house.identity.register(person("ada"), &caller()).await;
+        let outcome = house.identity.registration.register(person("ada"), &caller()).await;
         assert!(matches!(outcome, Ok(RegisterOutcome::Received)), "{outcome:?}");
     }
     assert!(house.login("ada@example.com", PASSWORD).await.is_ok(), "the first one made the account");
     let mailbox = Mailbox::default();
-    house.identity.send_due_mail(&mailbox).await.expect("sent");
+    house.identity.mailer.send_due(&mailbox).await.expect("sent");
     let mut templates: Vec<_> = mailbox.0.lock().expect("sound").iter().map(|mail| mail.kind.as_str()).collect();
     templates.sort_unstable();
     assert_eq!(templates, ["already_registered", "verify_email"]);
@@ -87,8 +93,8 @@ async fn sr_12_the_verification_token_is_made_for_the_mail_kept_as_a_hash_and_wo
     let house = house().await;
     let registered = house.register("ada").await;
     let mailbox = Mailbox::default();
-    assert_eq!(house.identity.send_due_mail(&mailbox).await.expect("sent"), 1);
-    assert_eq!(house.identity.send_due_mail(&mailbox).await.expect("sent"), 0, "each mail goes once");
+    assert_eq!(house.identity.mailer.send_due(&mailbox).await.expect("sent"), 1);
+    assert_eq!(house.identity.mailer.send_due(&mailbox).await.expect("sent"), 0, "each mail goes once");
     let mail = mailbox.0.lock().expect("sound").pop().expect("a mail");
     assert_eq!(mail.to.as_str(), "ada@example.com");
     let token = mail.link.expose().split('#').nth(1).expect("in the fragment").to_owned();
@@ -97,12 +103,12 @@ async fn sr_12_the_verification_token_is_made_for_the_mail_kept_as_a_hash_and_wo
     assert!(holds("ada@example.com"), "looked in the wrong place");
     assert!(!holds(&token), "the token itself is in the database");
     assert!(matches!(
-        house.identity.verify_email("nonsense", &caller()).await,
+        house.identity.registration.verify_email("nonsense", &caller()).await,
         Err(IdentityError::InvalidVerificationToken)
     ));
-    house.identity.verify_email(&token, &caller()).await.expect("verified");
+    house.identity.registration.verify_email(&token, &caller()).await.expect("verified");
     assert!(house.store.user_by_id(registered.user.id).await.expect("read").expect("known").is_email_verified());
-    let again = house.identity.verify_email(&token, &caller()).await;
+    let again = house.identity.registration.verify_email(&token, &caller()).await;
     assert!(matches!(again, Err(IdentityError::InvalidVerificationToken)), "{again:?}");
 }
 
@@ -111,22 +117,27 @@ async fn a_verification_link_expires() {
     let house = house().await;
     house.register("ada").await;
     let mailbox = Mailbox::default();
-    house.identity.send_due_mail(&mailbox).await.expect("sent");
+    house.identity.mailer.send_due(&mailbox).await.expect("sent");
     let mail = mailbox.0.lock().expect("sound").pop().expect("a mail");
     let token = mail.link.expose().split('#').nth(1).expect("in the fragment").to_owned();
     house.clock.advance(std::time::Duration::from_secs(24 * 3600 + 1));
     assert!(matches!(
-        house.identity.verify_email(&token, &caller()).await,
+        house.identity.registration.verify_email(&token, &caller()).await,
         Err(IdentityError::InvalidVerificationToken)
     ));
 }
 
 #[tokio::test]
 async fn closed_registration_and_required_verification_hold() {
-    let closed = Registration { mode: RegistrationMode::Closed, require_verified_email: false, reveal_existing: true };
+    let closed =
+        RegistrationOptions { mode: RegistrationMode::Closed, require_verified_email: false, reveal_existing: true };
     let house = house_with(IdentityOptions { registration: closed, ..options() }).await;
-    assert!(matches!(house.identity.register(person("ada"), &caller()).await, Err(IdentityError::RegistrationClosed)));
-    let strict = Registration { mode: RegistrationMode::Open, require_verified_email: true, reveal_existing: true };
+    assert!(matches!(
+        house.identity.registration.register(person("ada"), &caller()).await,
+        Err(IdentityError::RegistrationClosed)
+    ));
+    let strict =
+        RegistrationOptions { mode: RegistrationMode::Open, require_verified_email: true, reveal_existing: true };
     let house = house_with(IdentityOptions { registration: strict, ..options() }).await;
     assert!(house.register("ada").await.tokens.is_none());
     assert!(matches!(house.login("ada@example.com", PASSWORD).await, Err(IdentityError::EmailNotVerified)));
@@ -135,11 +146,13 @@ async fn closed_registration_and_required_verification_hold() {
 #[tokio::test]
 async fn sr_45_the_first_administrators_link_works_once_and_only_while_there_is_none() {
     let house = house().await;
-    let old = house.identity.first_administrator_token().await.expect("storage").expect("no administrator yet");
-    let token = house.identity.first_administrator_token().await.expect("storage").expect("no administrator yet");
+    let old =
+        house.identity.registration.first_administrator_token().await.expect("storage").expect("no administrator yet");
+    let token =
+        house.identity.registration.first_administrator_token().await.expect("storage").expect("no administrator yet");
     let claim = |token: String, name: &'static str| {
-        let identity = house.identity.clone();
-        async move { identity.claim_first_administrator(&token, person(name), &caller()).await }
+        let identity = Arc::clone(&house.identity);
+        async move { identity.registration.claim_first_administrator(&token, person(name), &caller()).await }
     };
     assert!(matches!(claim("nonsense".to_owned(), "root").await, Err(IdentityError::SetupUnavailable)));
     assert!(
@@ -150,28 +163,36 @@ async fn sr_45_the_first_administrators_link_works_once_and_only_while_there_is_
     let (first, second) =
         tokio::join!(claim(token.expose().to_owned(), "root1"), claim(token.expose().to_owned(), "root2"));
     assert_eq!(usize::from(first.is_ok()) + usize::from(second.is_ok()), 1);
-    assert!(house.identity.first_administrator_token().await.expect("storage").is_none());
+    assert!(house.identity.registration.first_administrator_token().await.expect("storage").is_none());
     assert_eq!(house.store.count_active_admins().await.expect("storage"), 1);
 }
 
 #[tokio::test]
 async fn the_first_administrators_link_expires_after_half_an_hour() {
     let house = house().await;
-    let token = house.identity.first_administrator_token().await.expect("storage").expect("no administrator yet");
+    let token =
+        house.identity.registration.first_administrator_token().await.expect("storage").expect("no administrator yet");
     house.clock.advance(std::time::Duration::from_secs(30 * 60 + 1));
-    let result = house.identity.claim_first_administrator(token.expose(), person("root"), &caller()).await;
+    let result = house.identity.registration.claim_first_administrator(token.expose(), person("root"), &caller()).await;
     assert!(matches!(result, Err(IdentityError::SetupUnavailable)));
 }
 
 #[tokio::test]
 async fn sr_45_once_there_is_an_administrator_the_setup_costs_no_hash() {
     let house = house().await;
-    let token = house.identity.first_administrator_token().await.expect("storage").expect("no administrator yet");
-    house.identity.claim_first_administrator(token.expose(), person("root"), &caller()).await.expect("claimed");
-    let hashes = house.identity.hashing().hashes();
-    let again = house.identity.claim_first_administrator(token.expose(), person("mallory"), &caller()).await;
+    let token =
+        house.identity.registration.first_administrator_token().await.expect("storage").expect("no administrator yet");
+    house
+        .identity
+        .registration
+        .claim_first_administrator(token.expose(), person("root"), &caller())
+        .await
+        .expect("claimed");
+    let hashes = house.identity.password_hasher.hashes();
+    let again =
+        house.identity.registration.claim_first_administrator(token.expose(), person("mallory"), &caller()).await;
     assert!(matches!(again, Err(IdentityError::SetupUnavailable)), "{again:?}");
-    assert_eq!(house.identity.hashing().hashes(), hashes, "anybody can keep the hashing room busy");
+    assert_eq!(house.identity.password_hasher.hashes(), hashes, "anybody can keep the hashing room busy");
 }
 
 #[tokio::test]

@@ -46,9 +46,9 @@ async fn sr_07_a_login_replaces_a_hash_of_another_cost_and_leaves_one_of_todays_
     house.login("ada@example.com", PASSWORD).await.expect("signed in");
     let replaced = stored_hash(&house).await;
     assert!(replaced.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{replaced}");
-    let hashes = house.identity.hashing().hashes();
+    let hashes = house.identity.password_hasher.hashes();
     house.login("ada@example.com", PASSWORD).await.expect("signed in with the replaced hash");
-    assert_eq!(house.identity.hashing().hashes() - hashes, 1, "hashed again without need");
+    assert_eq!(house.identity.password_hasher.hashes() - hashes, 1, "hashed again without need");
     assert_eq!(stored_hash(&house).await, replaced);
 }
 
@@ -84,7 +84,7 @@ async fn sr_22_a_login_that_compared_the_old_password_begins_no_session_after_th
     let change = ChangePasswordInput { current: SecretString::new(PASSWORD), confirm: new.clone(), new };
     let caller = caller();
     let (changed, login) = tokio::join!(
-        house.identity.change_password(&session, &change, &caller),
+        house.identity.passwords.change(&session, &change, &caller),
         house.login("ada@example.com", PASSWORD)
     );
     changed.expect("changed");
@@ -128,10 +128,11 @@ async fn sr_10_a_passwordless_account_and_an_unreadable_hash_cost_what_a_wrong_p
     set_hash(&house, unreadable.id, "$2b$12$not.a.hash.that.this.room.reads").await;
     let mut costs = Vec::new();
     for email in ["ada@example.com", "invited@example.com", "import@example.com", "nobody@example.com"] {
-        let (statements, hashes) = (house.metrics.database_statements(), house.identity.hashing().hashes());
+        let (statements, hashes) = (house.metrics.database_statements(), house.identity.password_hasher.hashes());
         let result = house.login(email, "a wrong password").await;
         assert!(matches!(result, Err(IdentityError::InvalidCredentials)), "{email}: {result:?}");
-        costs.push((house.metrics.database_statements() - statements, house.identity.hashing().hashes() - hashes));
+        costs
+            .push((house.metrics.database_statements() - statements, house.identity.password_hasher.hashes() - hashes));
     }
     assert!(costs.iter().all(|cost| *cost == costs[0] && cost.1 == 1), "{costs:?}");
 }

@@ -13,11 +13,11 @@ pub(crate) async fn reset(house: &House, token: &str, new: &str) -> Result<(), I
         new: SecretString::new(new),
         confirm: SecretString::new(new),
     };
-    house.identity.reset_password(&input, &caller()).await
+    house.identity.passwords.reset(&input, &caller()).await
 }
 
 async fn forgot(house: &House, email: &str) {
-    house.identity.forgot_password(email, &caller()).await.expect("the same answer for everybody");
+    house.identity.passwords.forgot(email, &caller()).await.expect("the same answer for everybody");
 }
 
 /// A house with one person, whose first mail has been read.
@@ -43,7 +43,7 @@ async fn sr_12_a_reset_link_sets_the_password_once_and_signs_nobody_in() {
     assert!(house.session(&before.access).await.is_some(), "asking alone ends nothing");
     reset(&house, &token, NEW).await.expect("reset");
     assert!(house.session(&before.access).await.is_none(), "an access token outlived the reset");
-    assert!(house.identity.refresh(before.refresh.expose(), &caller()).await.is_err());
+    assert!(house.identity.sign_in.refresh(before.refresh.expose(), &caller()).await.is_err());
     let email = portcullis_model::Email::parse("ada@example.com").expect("valid");
     let ada = house.store.credentials_by_email(&email).await.expect("read").expect("known").user;
     assert!(ada.is_email_verified(), "the mail arrived, so the address is right");
@@ -71,18 +71,19 @@ async fn sr_12_a_reset_link_expires_after_half_an_hour() {
 #[tokio::test]
 async fn sr_12_a_token_of_another_purpose_or_none_sets_no_password_and_costs_no_hash() {
     let house = with_ada().await;
-    house.identity.resend_verification("ada@example.com", &caller()).await.expect("asked");
+    house.identity.registration.resend_verification("ada@example.com", &caller()).await.expect("asked");
     let verification = house.mailed_token("verify_email").await;
-    let first_admin = house.identity.first_administrator_token().await.expect("storage").expect("none yet");
-    let hashes = house.identity.hashing().hashes();
+    let first_admin =
+        house.identity.registration.first_administrator_token().await.expect("storage").expect("none yet");
+    let hashes = house.identity.password_hasher.hashes();
     for token in [&verification, first_admin.expose(), "nonsense", "", "\0"] {
         assert!(refused(&house, token).await, "{token:?}");
     }
-    assert_eq!(house.identity.hashing().hashes(), hashes, "anybody can keep the hashing room busy");
-    house.identity.verify_email(&verification, &caller()).await.expect("it still confirms the address");
+    assert_eq!(house.identity.password_hasher.hashes(), hashes, "anybody can keep the hashing room busy");
+    house.identity.registration.verify_email(&verification, &caller()).await.expect("it still confirms the address");
     forgot(&house, "ada@example.com").await;
     let link = house.mailed_token("reset_password").await;
-    let result = house.identity.verify_email(&link, &caller()).await;
+    let result = house.identity.registration.verify_email(&link, &caller()).await;
     assert!(matches!(result, Err(IdentityError::InvalidVerificationToken)), "{result:?}");
 }
 
@@ -97,7 +98,7 @@ async fn a_refused_password_leaves_the_link_for_another_try() {
         new: SecretString::new(NEW),
         confirm: SecretString::new("something else"),
     };
-    let result = house.identity.reset_password(&input, &caller()).await;
+    let result = house.identity.passwords.reset(&input, &caller()).await;
     assert!(matches!(result, Err(IdentityError::PasswordsDoNotMatch)), "{result:?}");
     reset(&house, &token, NEW).await.expect("reset");
 }
@@ -137,23 +138,23 @@ async fn sr_10_asking_for_a_mail_answers_and_costs_the_same_for_every_address() 
     house.mails().await;
     let known = ["ada@example.com", "confirmed@example.com", "sleeper@example.com"];
     let unknown = ["nobody@example.com", "ada@example.org"];
-    let hashes = house.identity.hashing().hashes();
+    let hashes = house.identity.password_hasher.hashes();
     let mut costs = Vec::new();
     for email in known.into_iter().chain(unknown) {
         let before = house.metrics.database_statements();
-        house.identity.forgot_password(email, &caller()).await.expect("asked");
+        house.identity.passwords.forgot(email, &caller()).await.expect("asked");
         let between = house.metrics.database_statements();
-        house.identity.resend_verification(email, &caller()).await.expect("asked");
+        house.identity.registration.resend_verification(email, &caller()).await.expect("asked");
         costs.push((between - before, house.metrics.database_statements() - between));
     }
     assert!(costs.iter().all(|cost| *cost == (4, 4)), "{costs:?}");
-    assert_eq!(house.identity.hashing().hashes(), hashes);
+    assert_eq!(house.identity.password_hasher.hashes(), hashes);
     let (mut templates, _) = house.mails().await;
     templates.sort_unstable();
     assert_eq!(templates, ["reset_password", "reset_password", "verify_email"]);
     let noted = house.audit().await.len();
     for no_address in ["not an address", "ada\0@example.com", "", &"a".repeat(300)] {
-        let result = house.identity.forgot_password(no_address, &caller()).await;
+        let result = house.identity.passwords.forgot(no_address, &caller()).await;
         assert!(matches!(result, Err(IdentityError::Validation(_))), "{result:?}");
     }
     assert_eq!(house.audit().await.len(), noted, "stored something for a text that is no address");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use portcullis_identity::{
-    Actor, Caller, IdentityError, IdentityOptions, Invitation, PersonInput, ResetPasswordInput, SignIn,
+    Actor, Caller, IdentityError, IdentityOptions, Invitation, ResetPasswordInput, SignedIn, UserProfileInput,
 };
 use portcullis_model::{Role, SecretString};
 
@@ -11,12 +11,12 @@ use crate::house::{House, PASSWORD, caller_at, house, house_with, options};
 
 const HOME: &str = "192.0.2.1";
 
-fn is_wrong(result: &Result<SignIn, IdentityError>) -> bool {
+fn is_wrong(result: &Result<SignedIn, IdentityError>) -> bool {
     matches!(result, Err(IdentityError::InvalidCredentials))
 }
 
 /// How long a refused attempt must wait.
-fn wait(result: &Result<SignIn, IdentityError>) -> Option<Duration> {
+fn wait(result: &Result<SignedIn, IdentityError>) -> Option<Duration> {
     match result {
         Err(IdentityError::Throttled { retry }) => Some(*retry),
         _ => None,
@@ -48,10 +48,10 @@ async fn sr_09_waits_grow_with_failures_alike_for_known_and_unknown_accounts() {
             assert!(is_wrong(&house.login(email, "a guess").await));
         }
         for _ in 0..4 {
-            let hashes = house.identity.hashing().hashes();
+            let hashes = house.identity.password_hasher.hashes();
             let refused = house.login(email, "a guess").await;
             let retry = wait(&refused).expect("it must wait");
-            assert_eq!(house.identity.hashing().hashes(), hashes, "hashed what must wait");
+            assert_eq!(house.identity.password_hasher.hashes(), hashes, "hashed what must wait");
             waits.push(retry.as_secs_f64().round());
             house.clock.advance(retry);
             assert!(is_wrong(&house.login(email, "a guess").await), "after the wait it is tried");
@@ -116,7 +116,7 @@ async fn sr_09_a_mailed_link_opens_the_account_where_it_is_followed() {
     let new_place = "198.51.100.7";
     assert!(is_wrong(&house.login_at(email, PASSWORD, new_place).await));
     house.mails().await;
-    house.identity.forgot_password(email, &caller_at(new_place)).await.expect("asked");
+    house.identity.passwords.forgot(email, &caller_at(new_place)).await.expect("asked");
     let link = house.mailed_token("reset_password").await;
     let new = "a quite different secret";
     let input = ResetPasswordInput {
@@ -124,7 +124,7 @@ async fn sr_09_a_mailed_link_opens_the_account_where_it_is_followed() {
         new: SecretString::new(new),
         confirm: SecretString::new(new),
     };
-    house.identity.reset_password(&input, &caller_at(new_place)).await.expect("reset");
+    house.identity.passwords.reset(&input, &caller_at(new_place)).await.expect("reset");
     storm(&house, email, 100).await;
     house.clock.advance(Duration::from_secs(3600));
     assert!(house.login_at(email, new, new_place).await.is_ok(), "the storm goes on, and the owner is let in");
@@ -141,7 +141,7 @@ async fn sr_09_guessing_the_current_password_of_a_stolen_session_is_slowed_down_
             new: SecretString::new("a quite different secret"),
             confirm: SecretString::new("a quite different secret"),
         };
-        house.identity.change_password(&session, &input, &crate::house::caller()).await
+        house.identity.passwords.change(&session, &input, &crate::house::caller()).await
     };
     for _ in 0..5 {
         assert!(matches!(change().await, Err(IdentityError::CurrentPasswordIncorrect)));
@@ -172,20 +172,20 @@ async fn sr_10_unknown_wrong_inactive_locked_and_passwordless_answer_and_cost_th
         last_name: "Password".to_owned(),
         role: Role::Viewer,
     };
-    house.identity.invite_user(&invitation, &Actor::Shell, &Caller::shell(), None).await.expect("invited");
+    house.identity.administration.invite(&invitation, &Actor::Shell, &Caller::shell(), None).await.expect("invited");
     let inactive = house.signed_in("inactive").await.user_id;
-    let off = PersonInput { is_active: Some(false), ..PersonInput::default() };
-    house.identity.edit_person(&Actor::Shell, inactive, off, &Caller::shell()).await.expect("disabled");
+    let off = UserProfileInput { is_active: Some(false), ..UserProfileInput::default() };
+    house.identity.administration.edit(&Actor::Shell, inactive, off, &Caller::shell()).await.expect("disabled");
     storm(&house, "locked@example.com", 100).await;
     house.clock.advance(Duration::from_secs(3600));
 
     let mut costs = Vec::new();
     for class in ["unknown", "wrong", "inactive", "locked", "passwordless"] {
         let password = if class == "wrong" { "a guess" } else { PASSWORD };
-        let before = (house.metrics.database_statements(), house.identity.hashing().hashes());
+        let before = (house.metrics.database_statements(), house.identity.password_hasher.hashes());
         let result = house.login_at(&format!("{class}@example.com"), password, "198.51.100.7").await;
         assert!(is_wrong(&result), "{class}: {result:?}");
-        let after = (house.metrics.database_statements(), house.identity.hashing().hashes());
+        let after = (house.metrics.database_statements(), house.identity.password_hasher.hashes());
         costs.push((class, after.0 - before.0, after.1 - before.1));
     }
     // The account with its failures, the count of this one, the line of the audit log.

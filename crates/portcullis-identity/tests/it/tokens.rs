@@ -23,7 +23,7 @@ fn encode(value: &Value) -> String {
 }
 
 fn verify(house: &House, token: &str) -> Result<(), TokenError> {
-    house.identity.tokens().verify(token, house.clock.unix_seconds()).map(|_| ())
+    house.identity.signing_keys.access_tokens().verify(token, house.clock.unix_seconds()).map(|_| ())
 }
 
 #[tokio::test]
@@ -37,7 +37,7 @@ async fn a_token_has_the_claims_of_the_contract() {
     }
     assert_eq!((&claims["amr"], &claims["role"]), (&json!(["pwd"]), &json!("DEVELOPER")));
     assert!(claims["demo"].is_null());
-    let keys = house.identity.jwks();
+    let keys = house.identity.signing_keys.jwks();
     assert_eq!(keys["keys"][0]["kid"], header["kid"]);
     assert!(keys["keys"][0]["d"].is_null());
 }
@@ -73,7 +73,7 @@ async fn sr_30_cut_swapped_and_unsigned_tokens_are_refused() {
 async fn sr_30_hs256_over_the_public_key_is_refused() {
     let house = house().await;
     let good = token(&house).await;
-    let public = house.identity.jwks()["keys"][0]["x"].as_str().expect("a key").to_owned();
+    let public = house.identity.signing_keys.jwks()["keys"][0]["x"].as_str().expect("a key").to_owned();
     let raw = B64.decode(&public).expect("base64url");
     for secret in [raw.as_slice(), public.as_bytes()] {
         let mut header = Header::new(Algorithm::HS256);
@@ -143,7 +143,10 @@ async fn sr_31_another_type_issuer_audience_or_claim_is_refused() {
     ] {
         assert!(verify(&house, &sign("at+jwt", wrong.clone())).is_err(), "{wrong}");
     }
-    assert!(house.identity.jwks()["keys"].as_array().is_some_and(Vec::is_empty), "an HMAC key has no public half");
+    assert!(
+        house.identity.signing_keys.jwks()["keys"].as_array().is_some_and(Vec::is_empty),
+        "an HMAC key has no public half"
+    );
 }
 
 #[tokio::test]
@@ -152,7 +155,7 @@ async fn sr_30_a_token_lives_from_nbf_until_exp_to_the_second() {
     let good = token(&house).await;
     let claims = part(&good, 1);
     let (nbf, exp) = (claims["nbf"].as_i64().expect("nbf"), claims["exp"].as_i64().expect("exp"));
-    let at = |now: i64| house.identity.tokens().verify(&good, now).map(|_| ());
+    let at = |now: i64| house.identity.signing_keys.access_tokens().verify(&good, now).map(|_| ());
     assert_eq!(at(nbf), Ok(()));
     assert_eq!(at(nbf - 1), Err(TokenError::Lifetime), "from the future");
     assert_eq!(at(exp - 1), Ok(()));

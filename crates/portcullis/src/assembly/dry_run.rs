@@ -29,7 +29,7 @@ pub async fn explain(
         None => temporary_secrets(settings, &random),
     };
     let (tokens, sessions): (Arc<dyn AccessTokenVerifier>, Arc<dyn SessionSource>) = match identity {
-        Some(identity) => (identity.tokens(), identity.session_source()),
+        Some(identity) => (identity.signing_keys.access_tokens(), identity.sessions.source()),
         None => (Arc::new(NoCredentials), Arc::new(NoCredentials)),
     };
     let parts = GateParts { tokens, sessions, shared_limits: None, clock: Clock::system(), random, metrics };

@@ -11,15 +11,16 @@ use portcullis_telemetry::Metrics;
 use super::{SharedParts, StartError, session_cache, start_identity, store_options};
 use portcullis_settings::Settings;
 
-/// Opens identity over the configured database.
-pub async fn open_identity(settings: &Settings) -> Result<Identity, StartError> {
+/// Opens the configured database and identity over it.
+pub async fn open_identity(settings: &Settings) -> Result<(Identity, Store), StartError> {
     let (clock, random) = (Clock::system(), Random::system());
     let secrets = settings.keep_secrets(&random)?;
     let metrics = Metrics::new(&settings.metrics, env!("CARGO_PKG_VERSION"));
     let store = Box::pin(Store::open(store_options(settings, &clock, &random, &metrics))).await?;
     let sessions = session_cache(settings, &store, None);
     let parts = SharedParts { store: &store, sessions: &sessions, clock: &clock, random: &random, metrics: &metrics };
-    start_identity(settings, secrets, parts, &settings.base_url()).await
+    let identity = start_identity(settings, secrets, parts, &settings.base_url()).await?;
+    Ok((identity, store))
 }
 
 /// Connects to the configured database to read or change its schema.

@@ -4,9 +4,8 @@ use std::io::Write as _;
 
 use clap::Subcommand;
 use portcullis_api::AuditEntry;
-use portcullis_identity::Identity;
 use portcullis_model::{Timestamp, UserId};
-use portcullis_storage::{AuditFilter, Outcome};
+use portcullis_storage::{AuditFilter, Outcome, Store};
 
 use super::identity::with_identity;
 use super::output::Failure;
@@ -48,17 +47,16 @@ const PAGE: u64 = 1000;
 
 pub(super) fn run(settings: &Settings, command: Command) -> Result<(), Failure> {
     let Command::Export(arguments) = command;
-    with_identity(settings, async |identity| export(identity, arguments).await)
+    with_identity(settings, async |_, store| export(store, arguments).await)
 }
 
-async fn export(identity: &Identity, arguments: Export) -> Result<(), Failure> {
+async fn export(store: &Store, arguments: Export) -> Result<(), Failure> {
     let Export { from, to, user, action, outcome } = arguments;
     let filter = AuditFilter { user, action, outcome, from, to };
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     let mut last = None;
     loop {
-        let page =
-            identity.store().audit_after(&filter, last, PAGE).await.map_err(|error| Failure::of_error(&error))?;
+        let page = store.audit_after(&filter, last, PAGE).await.map_err(|error| Failure::of_error(&error))?;
         let Some(end) = page.last() else { break };
         last = Some((end.at, end.id));
         for record in page {

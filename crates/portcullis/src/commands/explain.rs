@@ -49,9 +49,13 @@ pub(super) fn run(settings: &Settings, arguments: Arguments) -> Result<(), Failu
         }
         user => {
             let mut document = Value::Null;
-            with_identity(settings, async |identity| {
+            with_identity(settings, async |identity, _| {
                 if let Some(user) = &user {
-                    let known = identity.stand_in(user).await.map_err(|error| Failure::of_error(&error))?;
+                    let known = identity
+                        .administration
+                        .hypothetical_session(user)
+                        .await
+                        .map_err(|error| Failure::of_error(&error))?;
                     let session = known.ok_or_else(|| {
                         Failure::new(format!("no active user has the id or e-mail address {user:?}"))
                             .hint("`portcullis users list` lists the users")

@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
-use portcullis_identity::{Caller, Identity, KeyPhase, KeyView, RotationError, SigningAlgorithm};
+use portcullis_identity::{Caller, Identity, KeyDetails, KeyPhase, RotationError, SigningAlgorithm};
 use portcullis_model::Random;
 use portcullis_model::user::rfc3339_millis;
 use serde_json::{Value, json};
@@ -96,14 +96,14 @@ pub(super) struct Retire {
 
 /// Runs a command that needs the database.
 pub(super) fn run(settings: &Settings, command: Command) -> Result<(), Failure> {
-    with_identity(settings, async |identity| {
+    with_identity(settings, async |identity, _| {
         let caller = Caller::shell();
         match command {
             Command::Init(arguments) => init(arguments),
             Command::List(format) => list(identity, format).await,
             Command::Rotate(Rotate { algorithm, format }) => {
                 let algorithm = algorithm.unwrap_or(settings.session.signing_algorithm);
-                let made = identity.rotate_keys(algorithm, &caller).await.map_err(|error| describe(&error))?;
+                let made = identity.signing_keys.rotate(algorithm, &caller).await.map_err(|error| describe(&error))?;
                 if format.json {
                     print_json(&json!({ "key": key_json(&made) }));
                 } else {
@@ -113,7 +113,7 @@ pub(super) fn run(settings: &Settings, command: Command) -> Result<(), Failure> 
                 Ok(())
             }
             Command::Retire(Retire { kid, force, format }) => {
-                identity.retire_key(&kid, force, &caller).await.map_err(|error| describe(&error))?;
+                identity.signing_keys.retire(&kid, force, &caller).await.map_err(|error| describe(&error))?;
                 if format.json {
                     print_json(&json!({ "retired": kid }));
                 } else {
@@ -122,7 +122,7 @@ pub(super) fn run(settings: &Settings, command: Command) -> Result<(), Failure> 
                 Ok(())
             }
             Command::Reseal(format) => {
-                let count = identity.reseal_keys(&caller).await.map_err(|error| describe(&error))?;
+                let count = identity.signing_keys.reseal(&caller).await.map_err(|error| describe(&error))?;
                 if format.json {
                     print_json(&json!({ "resealed": count }));
                 } else {
@@ -135,12 +135,12 @@ pub(super) fn run(settings: &Settings, command: Command) -> Result<(), Failure> 
 }
 
 async fn list(identity: &Identity, format: Format) -> Result<(), Failure> {
-    let keys = identity.keys().await.map_err(|error| describe(&error))?;
+    let keys = identity.signing_keys.list().await.map_err(|error| describe(&error))?;
     if format.json {
         print_json(&json!({ "keys": keys.iter().map(key_json).collect::<Vec<_>>() }));
         return Ok(());
     }
-    let row = |key: &KeyView| {
+    let row = |key: &KeyDetails| {
         let until = match key.phase {
             KeyPhase::Checking => key.spent_at.map(rfc3339_millis).unwrap_or_default(),
             _ => String::new(),
@@ -158,7 +158,7 @@ async fn list(identity: &Identity, format: Format) -> Result<(), Failure> {
     Ok(())
 }
 
-fn key_json(key: &KeyView) -> Value {
+fn key_json(key: &KeyDetails) -> Value {
     json!({
         "kid": key.kid,
         "algorithm": key.algorithm,

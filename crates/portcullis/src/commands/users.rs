@@ -142,42 +142,42 @@ pub(super) fn run(settings: &Settings, command: Command) -> Result<(), Failure> 
     match command {
         Command::Create(arguments) => {
             let password = password_input::read(std::io::stdin().lock())?;
-            with_identity(settings, async |identity| create(identity, arguments, password).await)
+            with_identity(settings, async |identity, _| create(identity, arguments, password).await)
         }
         Command::RecoverAdmin(arguments) => {
             let password = password_input::read(std::io::stdin().lock())?;
-            with_identity(settings, async |identity| recover(identity, &arguments, &password).await)
+            with_identity(settings, async |identity, _| recover(identity, &arguments, &password).await)
         }
-        Command::List(arguments) => with_identity(settings, async |identity| list::run(identity, &arguments).await),
+        Command::List(arguments) => with_identity(settings, async |_, store| list::run(store, &arguments).await),
         Command::Disable(user) => {
-            with_identity(settings, async |identity| change::set_active(identity, &user, false).await)
+            with_identity(settings, async |identity, _| change::set_active(identity, &user, false).await)
         }
         Command::Enable(user) => {
-            with_identity(settings, async |identity| change::set_active(identity, &user, true).await)
+            with_identity(settings, async |identity, _| change::set_active(identity, &user, true).await)
         }
         Command::SetRole(arguments) => {
-            with_identity(settings, async |identity| change::set_role(identity, &arguments).await)
+            with_identity(settings, async |identity, _| change::set_role(identity, &arguments).await)
         }
         Command::Reset(arguments) => {
-            with_identity(settings, async |identity| change::reset(identity, &arguments).await)
+            with_identity(settings, async |identity, _| change::reset(identity, &arguments).await)
         }
         Command::Import(arguments) => {
-            with_identity(settings, async |identity| import::run(identity, settings, arguments).await)
+            with_identity(settings, async |identity, _| import::run(identity, settings, arguments).await)
         }
-        Command::Export(arguments) => with_identity(settings, async |identity| export::run(identity, &arguments).await),
+        Command::Export(arguments) => with_identity(settings, async |_, store| export::run(store, &arguments).await),
     }
 }
 
 async fn create(identity: &Identity, arguments: Create, password: SecretString) -> Result<(), Failure> {
     let Create { email, username, first_name, last_name, role, format, .. } = arguments;
     let account = NewAccount { email, username, first_name, last_name, role, password };
-    let user = identity.create_user(account, &Caller::shell()).await.map_err(|error| describe(&error))?;
+    let user = identity.administration.create(account, &Caller::shell()).await.map_err(|error| describe(&error))?;
     show(&user, format, "Created");
     Ok(())
 }
 
 async fn recover(identity: &Identity, arguments: &RecoverAdmin, password: &SecretString) -> Result<(), Failure> {
-    let recovered = identity.recover_administrator(&arguments.email, password, &Caller::shell()).await;
+    let recovered = identity.administration.recover_administrator(&arguments.email, password, &Caller::shell()).await;
     let user = recovered.map_err(|error| match error {
         IdentityError::NotFound => Failure::new(format!("no user has the e-mail address {}", arguments.email)).hint(
             "list the users with `portcullis users list`, or create one with `portcullis users create --role ADMIN`",

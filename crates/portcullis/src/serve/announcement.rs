@@ -24,7 +24,7 @@ pub(super) async fn print(
     // The link is a secret: it may be printed on a terminal, but not into logs that are collected (SR-45).
     let may_print_link = settings.environment != Environment::Production && settings.log.format != LogFormat::Json;
     if may_print_link {
-        let token = identity.first_administrator_token().await.map_err(StartError::FirstAdministrator)?;
+        let token = identity.registration.first_administrator_token().await.map_err(StartError::FirstAdministrator)?;
         if let Some(token) = token {
             text.push_str(&format!(
                 "make the first administrator (once, within 30 minutes): {base_url}/setup#{}\n",

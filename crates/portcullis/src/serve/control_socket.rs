@@ -139,7 +139,12 @@ impl ControlServer {
         let name = parameter(query, "name");
         let reset = self.application.front.gate.reset_rate_limits(whom, name.as_deref()).await;
         let details = json!({ "whom": whom.describe(), "name": name });
-        let noted = self.application.identity.note_operation(LIMITS_RESET, None, details, &Caller::shell()).await;
+        let noted = self
+            .application
+            .identity
+            .administration
+            .record_operation(LIMITS_RESET, None, details, &Caller::shell())
+            .await;
         noted.map_err(|error| format!("the limits were reset, but the audit log could not be written: {error}"))?;
         to_json(&RateLimitsReset::from(reset))
     }
@@ -154,11 +159,11 @@ impl ControlServer {
             return Ok(Some(RateLimitKey::ApiKey(key)));
         }
         let Some(user) = parameter(query, "user") else { return Ok(None) };
-        let found = self.application.identity.id_of(&user).await.map_err(|error| error.to_string())?;
-        let id = found.ok_or_else(|| {
+        let found = self.application.identity.administration.find(&user).await.map_err(|error| error.to_string())?;
+        let user = found.ok_or_else(|| {
             format!("no user has the id or e-mail address {user:?}; hint: portcullis users list shows all users")
         })?;
-        Ok(Some(RateLimitKey::User(id)))
+        Ok(Some(RateLimitKey::User(user.id)))
     }
 }
 

@@ -98,7 +98,8 @@ impl Reloader {
         let settings = self.settings.reloaded(new);
         let secrets = settings.keep_secrets(&self.random).map_err(|error| error.to_string())?;
         let config = gate_config(&settings, &secrets, &self.application.metrics).map_err(|error| error.to_string())?;
-        let replaced = self.application.identity.replace_secrets(secrets.encryption, secrets.jwt.as_ref()).await;
+        let replaced =
+            self.application.identity.signing_keys.replace_secrets(secrets.encryption, secrets.jwt.as_ref()).await;
         replaced.map_err(|error| match error.hint() {
             Some(hint) => format!("{error}; {hint}"),
             None => error.to_string(),

@@ -49,12 +49,12 @@ fn a_csv_is_read_by_its_names_and_bad_rows_are_refused() {
         assert!(code == Some(1) && err.contains("6 users were refused") && err.contains("hint:"), "{err}");
         let report = std::fs::read_to_string(shell.path("refused.ndjson")).expect("written");
         for (line, reason) in [
-            (3, "email address, once both are normalised"),
-            (4, "username, once both are normalised"),
+            (3, "another user has this email address after normalisation"),
+            (4, "another user has this username after normalisation"),
             (5, "no argon2, bcrypt, scrypt or PBKDF2 hash"),
-            (6, "would cost too much"),
+            (6, "would take too much time or memory"),
             (7, "isActive must be true or false"),
-            (8, "another account has this id"),
+            (8, "another user has this id"),
         ] {
             let found = report.lines().find(|text| text.contains(&format!("\"line\":{line},")));
             assert!(found.is_some_and(|text| text.contains(reason)), "{line} {reason}: {report}");

@@ -1,7 +1,7 @@
 //! `portcullis users disable`, `enable`, `set-role` and `reset`.
 
-use portcullis_identity::{Actor, Caller, Identity, PersonInput};
-use portcullis_model::{Email, Role, User, UserId};
+use portcullis_identity::{Actor, Caller, Identity, UserProfileInput};
+use portcullis_model::{Role, User};
 use serde_json::json;
 
 use super::{describe, parse_role, show};
@@ -40,15 +40,15 @@ pub(crate) struct Reset {
 
 pub(crate) async fn set_active(identity: &Identity, arguments: &UserArgument, active: bool) -> Result<(), Failure> {
     let user = find(identity, &arguments.user).await?;
-    let input = PersonInput { is_active: Some(active), ..PersonInput::default() };
-    let changed = identity.edit_person(&Actor::Shell, user.id, input, &Caller::shell()).await;
+    let input = UserProfileInput { is_active: Some(active), ..UserProfileInput::default() };
+    let changed = identity.administration.edit(&Actor::Shell, user.id, input, &Caller::shell()).await;
     show(&changed.map_err(|error| describe(&error))?, arguments.format, if active { "Enabled" } else { "Disabled" });
     Ok(())
 }
 
 pub(crate) async fn set_role(identity: &Identity, arguments: &SetRole) -> Result<(), Failure> {
     let user = find(identity, &arguments.user).await?;
-    let changed = identity.set_role(&Actor::Shell, user.id, arguments.role, &Caller::shell()).await;
+    let changed = identity.administration.set_role(&Actor::Shell, user.id, arguments.role, &Caller::shell()).await;
     show(&changed.map_err(|error| describe(&error))?, arguments.format, "Changed");
     Ok(())
 }
@@ -56,7 +56,7 @@ pub(crate) async fn set_role(identity: &Identity, arguments: &SetRole) -> Result
 pub(crate) async fn reset(identity: &Identity, arguments: &Reset) -> Result<(), Failure> {
     let user = find(identity, &arguments.user).await?;
     if arguments.print_link {
-        let link = identity.reset_link(user.id, &Caller::shell()).await.map_err(|error| describe(&error))?;
+        let link = identity.passwords.reset_link(user.id, &Caller::shell()).await.map_err(|error| describe(&error))?;
         if arguments.format.json {
             print_json(&json!({ "link": link.expose() }));
         } else {
@@ -64,19 +64,13 @@ pub(crate) async fn reset(identity: &Identity, arguments: &Reset) -> Result<(), 
         }
         return Ok(());
     }
-    identity.start_reset(user.id, &Caller::shell()).await.map_err(|error| describe(&error))?;
+    identity.passwords.mail_reset_link(user.id, &Caller::shell()).await.map_err(|error| describe(&error))?;
     show(&user, arguments.format, "Sent a link to set a new password to");
     Ok(())
 }
 
 async fn find(identity: &Identity, name: &str) -> Result<User, Failure> {
-    let store = identity.store();
-    let found = match (name.parse::<UserId>(), Email::parse(name)) {
-        (Ok(id), _) => store.user_by_id(id).await,
-        (_, Ok(email)) => store.credentials_by_email(&email).await.map(|known| known.map(|known| known.user)),
-        _ => Ok(None),
-    };
-    let found = found.map_err(|error| Failure::of_error(&error))?;
+    let found = identity.administration.find(name).await.map_err(|error| describe(&error))?;
     found.ok_or_else(|| {
         Failure::new(format!("no user has the e-mail address or id {name}"))
             .hint("find users by a part of their e-mail address or username with `portcullis users list --search`")

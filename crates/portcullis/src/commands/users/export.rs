@@ -2,10 +2,9 @@
 
 use std::io::Write as _;
 
-use portcullis_identity::Identity;
 use portcullis_model::user::rfc3339_millis;
 use portcullis_model::{Permission, SecretString};
-use portcullis_storage::Credentials;
+use portcullis_storage::{Credentials, Store};
 use serde_json::{Value, json};
 
 use super::import::{COLUMNS, FileFormat};
@@ -24,7 +23,7 @@ pub(crate) struct Export {
 /// The most users that are read at a time.
 const PAGE: u64 = 1000;
 
-pub(crate) async fn run(identity: &Identity, arguments: &Export) -> Result<(), Failure> {
+pub(crate) async fn run(store: &Store, arguments: &Export) -> Result<(), Failure> {
     let failed = |error: std::io::Error| Failure::new(format!("the users cannot be written: {error}"));
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     let mut csv = csv::Writer::from_writer(Vec::new());
@@ -33,7 +32,7 @@ pub(crate) async fn run(identity: &Identity, arguments: &Export) -> Result<(), F
     }
     let mut last = None;
     loop {
-        let page = identity.store().credentials_after(last, PAGE).await.map_err(|error| Failure::of_error(&error))?;
+        let page = store.credentials_after(last, PAGE).await.map_err(|error| Failure::of_error(&error))?;
         let Some(end) = page.last() else { break };
         last = Some(end.user.id);
         for known in &page {

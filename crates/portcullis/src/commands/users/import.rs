@@ -144,13 +144,13 @@ impl<'a> ImportRun<'a> {
         }
         let names: Vec<(u64, String)> = rows.iter().map(|(place, row)| (*place, row.email.clone())).collect();
         let rows = rows.into_iter().map(|(_, row)| row).collect();
-        let outcomes = self.identity.import_people(rows, self.dry_run, &Caller::shell()).await;
+        let outcomes = self.identity.import.users(rows, self.dry_run, &Caller::shell()).await;
         let outcomes = outcomes.map_err(|error| {
             describe(&error).hint("remove the cause and run the command again: users that were imported are skipped")
         })?;
         for ((place, email), outcome) in names.into_iter().zip(outcomes) {
             match outcome {
-                RowOutcome::Made => self.made += 1,
+                RowOutcome::Created => self.made += 1,
                 RowOutcome::AlreadyThere => self.existing += 1,
                 RowOutcome::Refused(reason) => self.refuse(place, &email, &reason)?,
             }

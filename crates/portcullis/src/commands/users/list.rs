@@ -1,9 +1,8 @@
 //! `portcullis users list`: lists users by role, text or state.
 
-use portcullis_identity::Identity;
 use portcullis_model::user::rfc3339_millis;
 use portcullis_model::{Role, User};
-use portcullis_storage::UserFilter;
+use portcullis_storage::{Store, UserFilter};
 use serde_json::json;
 
 use super::parse_role;
@@ -28,7 +27,7 @@ pub(crate) struct List {
 /// The most users that are read at a time.
 const PAGE: u64 = 1000;
 
-pub(crate) async fn run(identity: &Identity, arguments: &List) -> Result<(), Failure> {
+pub(crate) async fn run(store: &Store, arguments: &List) -> Result<(), Failure> {
     let filter = UserFilter {
         role: arguments.role,
         search: arguments.search.clone(),
@@ -37,7 +36,7 @@ pub(crate) async fn run(identity: &Identity, arguments: &List) -> Result<(), Fai
     let mut users: Vec<User> = Vec::new();
     loop {
         let offset = u64::try_from(users.len()).expect("there are far fewer users than 2^64");
-        let page = identity.store().list_users(&filter, PAGE, offset).await;
+        let page = store.list_users(&filter, PAGE, offset).await;
         let page = page.map_err(|error| Failure::of_error(&error))?.users;
         if page.is_empty() {
             break;

@@ -1,24 +1,24 @@
-//! Rotating refresh tokens (contract §3, requirement 32).
+//! Rotating refresh tokens (`docs/contract.md`, "Tokens and sessions"; SR-32).
 
 use portcullis_model::{SecretString, Timestamp};
 use portcullis_storage::{EndReason, RefreshView, Rotation};
 
 use crate::audit::Caller;
 use crate::error::IdentityError;
-use crate::identity::Identity;
-use crate::refresh_token::Presented;
-use crate::seal::{open_with, seal_with};
-use crate::tokens::{IssuedTokens, Subject};
+use crate::refresh_token::PresentedToken;
+use crate::sealing::{open_with, seal_with};
+use crate::session_issuer::{IssuedTokens, TokenSubject};
+use crate::sign_in::SignIn;
 
-/// What the successor is sealed for, under the presented token.
+/// The purpose for which a successor is sealed under a key derived from the presented token.
 const SUCCESSOR: &str = "refresh successor";
 
-impl Identity {
+impl SignIn {
     /// Exchanges a refresh token for a new pair.
     ///
-    /// The current token is rotated by compare-and-set. A token rotated within
-    /// the grace window gets the successor that the first caller got. An older
-    /// one of ours is a copy in other hands: the session ends.
+    /// The current token is rotated by compare-and-set. A token that was rotated within the grace window gets the
+    /// successor that the first caller got. The reuse of an older token of ours ends the session, because somebody
+    /// else has a copy of it (RFC 9700 §4.14).
     pub async fn refresh(&self, presented: &str, caller: &Caller) -> Result<IssuedTokens, IdentityError> {
         let result = self.try_refresh(presented, caller).await;
         self.metrics.auth_attempt("refresh", result.is_ok());
@@ -26,7 +26,7 @@ impl Identity {
     }
 
     async fn try_refresh(&self, text: &str, caller: &Caller) -> Result<IssuedTokens, IdentityError> {
-        let Some(presented) = self.refresh_tokens.read(text) else {
+        let Some(presented) = self.issuer.refresh_tokens.read(text) else {
             let event = caller.failure("auth.refresh", self.clock.now(), None, "not a refresh token");
             self.store.append_audit(&event).await?;
             return Err(IdentityError::InvalidRefreshToken);
@@ -39,14 +39,14 @@ impl Identity {
         let Some(mut view) = self.live_view(&presented).await? else {
             return self.refuse(&presented, None, caller).await;
         };
-        // Whatever it then waits for, a token is judged by when it was presented:
-        // one that was current, or within its grace window, is nobody's loot.
+        // A token is judged by the time it was presented, however long the database then takes: a token that was
+        // current, or within its grace window, is not a reused one.
         let (presented_at, was_current) = (view.now, view.refresh_hash == presented.hash);
         if was_current {
             if let Some(tokens) = self.rotate(text, &presented, &view, caller).await? {
                 return Ok(tokens);
             }
-            // Somebody else was first.
+            // Another request rotated it first.
             match self.live_view(&presented).await? {
                 Some(now) => view = now,
                 None => return self.refuse(&presented, None, caller).await,
@@ -60,28 +60,28 @@ impl Identity {
         self.refuse(&presented, (!was_current).then_some(&view), caller).await
     }
 
-    async fn live_view(&self, presented: &Presented) -> Result<Option<RefreshView>, IdentityError> {
+    async fn live_view(&self, presented: &PresentedToken) -> Result<Option<RefreshView>, IdentityError> {
         let view = self.store.refresh_view(presented.session).await?;
         Ok(view.filter(|view| view.session.is_live(view.now) && view.user.is_active))
     }
 
-    /// Rotates the current token; `None` if somebody else was first.
+    /// Rotates the current token; `None` when another request rotated it first.
     async fn rotate(
         &self,
         text: &str,
-        presented: &Presented,
+        presented: &PresentedToken,
         view: &RefreshView,
         caller: &Caller,
     ) -> Result<Option<IssuedTokens>, IdentityError> {
-        let (successor, new_hash) = self.refresh_tokens.make(presented.session);
-        let sealed = seal_with(text.as_bytes(), SUCCESSOR, successor.expose().as_bytes(), &self.random);
+        let (successor, new_hash) = self.issuer.refresh_tokens.make(presented.session);
+        let sealed = seal_with(text.as_bytes(), SUCCESSOR, successor.expose().as_bytes(), &self.issuer.random);
         let rotation = Rotation {
             session_id: presented.session,
             presented_hash: presented.hash,
             new_hash,
             sealed_successor: &sealed,
             now: view.now,
-            idle_expires_at: view.now + self.options.refresh_idle,
+            idle_expires_at: view.now + self.issuer.lifetimes.refresh_idle,
         };
         let mut tx = self.store.begin().await?;
         if !tx.rotate_refresh(&rotation).await? {
@@ -96,23 +96,23 @@ impl Identity {
     async fn successor(
         &self,
         text: &str,
-        presented: &Presented,
+        presented: &PresentedToken,
         presented_at: Timestamp,
     ) -> Result<Option<SecretString>, IdentityError> {
         let grace = self.store.refresh_grace(&presented.hash).await?;
         let Some(grace) = grace.filter(|grace| grace.session_id == presented.session) else { return Ok(None) };
         let age = (presented_at - grace.rotated_at).to_std().unwrap_or_default();
-        if age > self.options.grace {
+        if age > self.grace {
             return Ok(None);
         }
         let opened = open_with(text.as_bytes(), SUCCESSOR, &grace.sealed_successor);
         Ok(opened.and_then(|bytes| std::str::from_utf8(bytes.expose()).ok().map(SecretString::new)))
     }
 
-    /// Refuses, and ends the session (`view`, while it lives) if the token was one of ours.
+    /// Refuses the token. A token of ours for a live session (`view`) was reused, which ends the session.
     async fn refuse(
         &self,
-        presented: &Presented,
+        presented: &PresentedToken,
         view: Option<&RefreshView>,
         caller: &Caller,
     ) -> Result<IssuedTokens, IdentityError> {
@@ -126,7 +126,7 @@ impl Identity {
             tx.end_session(presented.session, EndReason::RefreshReuse, now).await?;
             tx.append_audit(&event).await?;
             tx.commit().await?;
-            tracing::warn!(%user, session = %presented.session, "a rotated refresh token was used again; its session was ended");
+            tracing::warn!(%user, session = %presented.session, "a rotated refresh token was used again; the session was ended");
         } else {
             self.store.append_audit(&caller.failure("auth.refresh", now, user, "not a live session's token")).await?;
         }
@@ -134,14 +134,13 @@ impl Identity {
     }
 
     fn tokens_for(&self, view: &RefreshView, refresh: SecretString) -> IssuedTokens {
-        let subject = Subject {
+        let subject = TokenSubject {
             user: &view.user,
-            role: view.user.role,
             session: view.session.id,
-            ver: view.user_epoch,
+            epoch: view.user_epoch,
             amr: &view.session.amr,
             demo: false,
         };
-        self.issue(&subject, refresh)
+        self.issuer.tokens(&subject, refresh)
     }
 }

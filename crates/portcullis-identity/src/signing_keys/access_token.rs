@@ -1,5 +1,4 @@
-//! Access tokens: JWTs of their own type (RFC 9068), signed with one algorithm
-//! at a time (requirements 30 and 31).
+//! Access tokens: JWTs of type `at+jwt` (RFC 9068), signed with one algorithm at a time (SR-30, SR-31).
 
 use std::sync::Arc;
 
@@ -8,12 +7,12 @@ use jsonwebtoken::{Header, Validation};
 use portcullis_model::{AccessTokenVerifier, SecretString, SessionId, Timestamp, TokenError, UserId, VerifiedToken};
 use serde::{Deserialize, Serialize};
 
-use crate::signing_keys::KeySet;
+use crate::signing_keys::key_set::KeySet;
 
 /// The `typ` of access tokens (RFC 9068 §2.1).
 const TYPE: &str = "at+jwt";
 
-/// The claims (contract §3).
+/// The claims of an access token (`docs/contract.md`, "Tokens and sessions").
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Claims {
     pub(crate) iss: String,
@@ -34,7 +33,7 @@ pub(crate) struct Claims {
     pub(crate) demo: bool,
 }
 
-/// Signs and verifies with the keys in force.
+/// Signs and verifies access tokens with the keys in use.
 pub(crate) struct TokenKeys {
     keys: ArcSwap<KeySet>,
     issuer: String,
@@ -44,7 +43,7 @@ pub(crate) struct TokenKeys {
 }
 
 impl TokenKeys {
-    /// Without keys yet: nothing is good, and nothing may be signed.
+    /// Starts without keys: every token is refused, and nothing may be signed until [`replace`](Self::replace).
     pub(crate) fn new(issuer: String, audience: String, demo: bool) -> Arc<Self> {
         Arc::new(Self { keys: ArcSwap::from_pointee(KeySet::none()), issuer, audience, demo })
     }
@@ -57,9 +56,14 @@ impl TokenKeys {
         &self.audience
     }
 
-    /// Puts other keys in force.
+    /// Replaces the keys.
     pub(crate) fn replace(&self, keys: KeySet) {
         self.keys.store(Arc::new(keys));
+    }
+
+    /// Text that differs whenever tokens must be verified again because the issuer or the audience changed.
+    pub(crate) fn trust_scope(&self) -> String {
+        format!("{}\n{}", self.issuer, self.audience)
     }
 
     pub(crate) fn sign(&self, claims: &Claims, now: Timestamp) -> SecretString {
@@ -80,8 +84,8 @@ impl AccessTokenVerifier for TokenKeys {
     fn verify(&self, token: &str, now: i64) -> Result<VerifiedToken, TokenError> {
         let keys = self.keys.load();
         let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Malformed)?;
-        // The algorithm is the key's own; the header only has to agree.
-        // `jku`, `x5u` and `jwk` are never looked at: the key is ours by `kid`.
+        // The key determines the algorithm, and the header must agree. The headers `jku`, `x5u` and `jwk` are ignored:
+        // only a key of ours, found by `kid`, verifies.
         let verifier = header.kid.as_deref().and_then(|kid| keys.verifier(kid)).ok_or(TokenError::Foreign)?;
         if header.alg != verifier.algorithm || header.typ.as_deref() != Some(TYPE) {
             return Err(TokenError::Foreign);
@@ -90,7 +94,7 @@ impl AccessTokenVerifier for TokenKeys {
         validation.set_issuer(&[&self.issuer]);
         validation.set_audience(&[&self.audience]);
         validation.set_required_spec_claims(&["exp", "nbf", "iss", "aud", "sub"]);
-        // The clock is a parameter, and there is no leeway: issuer and verifier share it.
+        // Checked below against the clock of this process, without leeway.
         validation.validate_exp = false;
         validation.validate_nbf = false;
         let claims = jsonwebtoken::decode::<Claims>(token, &verifier.key, &validation)

@@ -1,4 +1,4 @@
-//! Signing out: of one session, or of all.
+//! Signing out of one session or of all sessions.
 
 use std::sync::Arc;
 
@@ -7,22 +7,21 @@ use portcullis_storage::EndReason;
 
 use crate::audit::Caller;
 use crate::error::IdentityError;
-use crate::identity::Identity;
+use crate::sign_in::SignIn;
 
-/// What somebody signs out with: the session of a good access token, a refresh
-/// token, or both.
+/// The credentials of a logout: the session of a valid access token, a refresh token, or both.
 #[derive(Clone, Debug)]
 pub struct Logout {
-    /// The session of the access token.
+    /// The session of the request's access token.
     pub session: Option<Arc<SessionState>>,
-    /// A refresh token.
+    /// The refresh token of the request.
     pub refresh_token: Option<SecretString>,
-    /// Every session of the user, not only this one.
+    /// Whether every session of the user ends, not only this one.
     pub all: bool,
 }
 
-impl Identity {
-    /// Ends the session, so that its access tokens die at once (requirement 22).
+impl SignIn {
+    /// Ends the session. Its access tokens are refused at once (SR-22).
     pub async fn logout(&self, logout: Logout, caller: &Caller) -> Result<(), IdentityError> {
         let result = self.try_logout(&logout, caller).await;
         self.metrics.auth_attempt("logout", result.is_ok());
@@ -62,13 +61,13 @@ impl Identity {
         Err(IdentityError::InvalidRefreshToken)
     }
 
-    /// The live session that a refresh token opens, or opened a moment ago;
-    /// without a user when it is one of the demo account's.
+    /// The live session of a refresh token that is current or within its grace window; without a user when it is a
+    /// session of the demo account.
     async fn session_of_refresh_token(
         &self,
         token: &str,
     ) -> Result<Option<(Option<UserId>, SessionId)>, IdentityError> {
-        let Some(presented) = self.refresh_tokens.read(token) else { return Ok(None) };
+        let Some(presented) = self.issuer.refresh_tokens.read(token) else { return Ok(None) };
         if let Some(demo) = &self.demo
             && self.demo_session_of(demo, &presented)
         {

@@ -1,46 +1,47 @@
 //! Changing one's own password.
 
 use portcullis_model::mail::MailKind;
-use portcullis_model::{SecretString, SessionState, UserId};
-use portcullis_storage::{AuditEvent, Credentials, EndReason, TokenPurpose, Tx};
+use portcullis_model::{PresentedPassword, SecretString, SessionState};
+use portcullis_storage::{AuditEvent, Credentials, EndReason};
 
 use crate::audit::Caller;
 use crate::error::IdentityError;
-use crate::identity::Identity;
+use crate::one_time_token::discard_password_links;
 use crate::password_policy::About;
+use crate::passwords::Passwords;
 use crate::throttle;
 
-/// What somebody typed to change their password.
+/// The form that changes a password.
 #[derive(Clone, Debug)]
 pub struct ChangePasswordInput {
-    /// The password in force; any text.
+    /// The current password as typed; any text is accepted.
     pub current: SecretString,
-    /// The new one.
+    /// The new password as typed.
     pub new: SecretString,
-    /// The new one once more.
+    /// The new password, typed a second time.
     pub confirm: SecretString,
 }
 
-/// What the audit log calls it.
+/// The action in the audit log.
 const ACTION: &str = "auth.change_password";
-/// Attempts, when the hash is replaced by a stronger one of the same password between its reading and its change.
+/// Attempts to change the password. A sign-in may replace the hash with a stronger one between reading and writing it.
 const ATTEMPTS: usize = 3;
 
-impl Identity {
-    /// Changes the password of whoever knows the current one. The session
-    /// that asks stays; every other ends, and reset links die.
-    pub async fn change_password(
+impl Passwords {
+    /// Changes the caller's password. The caller must know the current one (SR-05). The caller's session stays, every
+    /// other session ends, and links that set the password stop working.
+    pub async fn change(
         &self,
         session: &SessionState,
         input: &ChangePasswordInput,
         caller: &Caller,
     ) -> Result<(), IdentityError> {
-        let result = self.try_change_password(session, input, caller).await;
+        let result = self.try_change(session, input, caller).await;
         self.metrics.auth_attempt("change_password", result.is_ok());
         result
     }
 
-    async fn try_change_password(
+    async fn try_change(
         &self,
         session: &SessionState,
         input: &ChangePasswordInput,
@@ -51,9 +52,9 @@ impl Identity {
         }
         let subjects = throttle::subjects(session.email.as_str(), caller.ip);
         let view = self.store.proof_view(session.user_id, &subjects, caller.ip).await?;
-        self.may_try(ACTION, &view, caller).await?;
+        self.throttle.check(ACTION, &view, caller).await?;
         let mut known = view.credentials.ok_or(IdentityError::NotFound)?;
-        let password = self.new_password(&input.new, &input.confirm, &About::user(&known.user))?;
+        let password = self.policy.new_password(&input.new, &input.confirm, &About::user(&known.user))?;
         let mut hash = None;
         for _ in 0..ATTEMPTS {
             if !self.is_current(&known, &input.current).await? {
@@ -61,14 +62,14 @@ impl Identity {
             }
             let new = match &hash {
                 Some(new) => new,
-                None => hash.insert(self.hash(&password).await?),
+                None => hash.insert(self.hasher.hash(SecretString::new(password.expose())).await?),
             };
             if self.store_change(session, &known, new, caller).await? {
                 return Ok(());
             }
             known = self.store.credentials_by_id(session.user_id).await?.ok_or(IdentityError::NotFound)?;
         }
-        self.failed(&subjects, self.clock.now()).await?;
+        self.throttle.count_failure(&subjects, self.clock.now()).await?;
         let failure = caller.failure(ACTION, self.clock.now(), Some(session.user_id), "wrong password");
         let event = AuditEvent { actor_id: Some(session.user_id), session_id: Some(session.id), ..failure };
         self.store.append_audit(&event).await?;
@@ -76,11 +77,12 @@ impl Identity {
     }
 
     async fn is_current(&self, known: &Credentials, presented: &SecretString) -> Result<bool, IdentityError> {
-        let compared = self.compare(presented, known.password_hash.clone()).await?;
+        let presented = PresentedPassword::new(presented.expose());
+        let compared = self.hasher.compare(&presented, known.password_hash.clone()).await?;
         Ok(compared.matches)
     }
 
-    /// `false` when the hash is no longer the one that was compared.
+    /// Stores the new hash; `false` when the stored hash is no longer the one that was compared.
     async fn store_change(
         &self,
         session: &SessionState,
@@ -100,15 +102,4 @@ impl Identity {
         tx.commit().await?;
         Ok(true)
     }
-}
-
-/// Forgets every link that sets this person's password.
-///
-/// Tokens come before the account in every transaction: a link being spent
-/// holds its token and waits for the account.
-pub(crate) async fn discard_password_links(tx: &mut Tx, user: UserId) -> Result<(), IdentityError> {
-    for purpose in [TokenPurpose::ResetPassword, TokenPurpose::Invitation] {
-        tx.discard_one_time_tokens(purpose, Some(user)).await?;
-    }
-    Ok(())
 }

@@ -1,6 +1,6 @@
 //! Sessions of the demo account, kept in memory under the rules of stored ones:
-//! an idle and an absolute end (requirement 21), rotation with a grace window
-//! (requirement 32).
+//! an idle and an absolute end (SR-21), rotation with a grace window
+//! (SR-32).
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use portcullis_model::{SecretString, SessionId, Timestamp};
 
-use crate::refresh_token::{Presented, RefreshTokens};
+use crate::refresh_token::{PresentedToken, RefreshTokens};
 
 /// The live ones.
 #[derive(Default)]
@@ -52,7 +52,7 @@ impl Live {
     }
 
     /// Whether a token is in force, or was within the grace window.
-    pub(crate) fn knows(&self, presented: &Presented, now: Timestamp, grace: Duration) -> bool {
+    pub(crate) fn knows(&self, presented: &PresentedToken, now: Timestamp, grace: Duration) -> bool {
         let lately = |old: &Rotated| old.hash == presented.hash && now <= old.at + grace;
         self.refresh_hash == presented.hash || self.rotated.iter().any(lately)
     }
@@ -72,7 +72,7 @@ impl DemoSessions {
 /// Exchanges a presented token for its successor.
 pub(crate) fn exchange(
     session: &mut Live,
-    presented: &Presented,
+    presented: &PresentedToken,
     tokens: &RefreshTokens,
     now: Timestamp,
     (idle, grace): (Duration, Duration),

@@ -1,12 +1,11 @@
-//! Sealing secrets that must be stored: AES-256-GCM under keys derived by
-//! HKDF-SHA256 (RFC 5869), one for each purpose.
+//! Sealing stored secrets: AES-256-GCM under keys derived by HKDF-SHA256 (RFC 5869), one key for each purpose.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
 use aws_lc_rs::hmac;
 use portcullis_model::{Random, SecretBytes, SecretRing};
 
-/// Seals with the first secret, opens with any.
+/// Seals with the first secret and opens with any of them.
 #[derive(Clone)]
 pub(crate) struct Sealer {
     secrets: SecretRing,
@@ -18,17 +17,17 @@ impl Sealer {
         Self { secrets, random }
     }
 
-    /// Nonce, ciphertext and tag.
+    /// Returns nonce, ciphertext and tag.
     pub(crate) fn seal(&self, purpose: &str, plain: &[u8]) -> Vec<u8> {
         seal_under(&derive(self.secrets.current().expose().as_bytes(), purpose), plain, &self.random)
     }
 
-    /// What was sealed for the same purpose, or `None`.
+    /// Opens what was sealed for the same purpose; `None` when no secret opens it.
     pub(crate) fn open(&self, purpose: &str, sealed: &[u8]) -> Option<SecretBytes> {
         self.secrets.iter().find_map(|secret| open_under(&derive(secret.expose().as_bytes(), purpose), sealed))
     }
 
-    /// The keys of a message authentication code, newest first.
+    /// Keys for message authentication codes, one of each secret, newest first.
     pub(crate) fn mac_keys(&self, purpose: &str) -> Vec<hmac::Key> {
         self.secrets
             .iter()
@@ -42,7 +41,7 @@ impl Sealer {
     }
 }
 
-/// Seals under a key derived from `secret` alone: only its holder can open it.
+/// Seals under a key derived from `secret` alone, so that only a holder of it can open.
 pub(crate) fn seal_with(secret: &[u8], purpose: &str, plain: &[u8], random: &Random) -> Vec<u8> {
     seal_under(&derive(secret, purpose), plain, random)
 }
@@ -84,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sealed_opens_for_its_purpose_and_key_only() {
+    fn a_seal_opens_for_its_purpose_and_key_only() {
         let old = sealer(&["an old key of at least 32 bytes....."]);
         let sealed = old.seal("keys", b"secret");
         assert_eq!(old.open("keys", &sealed).expect("opens").expose(), b"secret");

@@ -1,17 +1,17 @@
-//! The passwords that people use most, which guessers try first (requirement 4).
+//! The most used passwords, which guessers try first (SR-04).
 
 use std::cmp::Ordering;
 
-/// In lower case, one a line, in the order of their bytes; those of at least 8
-/// characters. `common_passwords.licence.txt` says where they come from.
-static LIST: &str = include_str!("common_passwords.txt");
+/// One password per line in lower case, of at least 8 characters, sorted by bytes.
+/// `most_used_passwords.licence.txt` names the source.
+static LIST: &str = include_str!("most_used_passwords.txt");
 
-/// Whether this, in lower case, is one of them.
-pub(crate) fn is_common(lower: &str) -> bool {
+/// Whether a password, given in lower case, is on the list.
+pub(crate) fn is_most_used(lower: &str) -> bool {
     holds_line(LIST, lower)
 }
 
-/// Whether one of the sorted lines is this.
+/// Whether one of the sorted lines equals `wanted`.
 fn holds_line(lines: &str, wanted: &str) -> bool {
     let bytes = lines.as_bytes();
     let (mut low, mut high) = (0, bytes.len());
@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sr_04_the_list_is_sorted_in_lower_case_and_holds_ten_thousand_that_are_long_enough() {
+    fn sr_04_the_list_has_ten_thousand_sorted_passwords() {
         let lines: Vec<&str> = LIST.lines().collect();
         assert!(lines.len() >= 10_000, "{}", lines.len());
         assert!(lines.is_sorted_by(|one, next| one.as_bytes() < next.as_bytes()));
@@ -43,13 +43,13 @@ mod tests {
     }
 
     #[test]
-    fn every_line_is_found_and_nothing_else() {
+    fn every_line_is_found_and_no_other_text() {
         for line in LIST.lines() {
-            assert!(is_common(line), "{line}");
+            assert!(is_most_used(line), "{line}");
         }
         for other in ["", "\n", "passwor", "password\n", "correct horse battery staple", "~~~~~~~~~~~~~", "\u{10ffff}"]
         {
-            assert!(!is_common(other), "{other:?}");
+            assert!(!is_most_used(other), "{other:?}");
         }
         for lines in ["", "b", "b\n", "b\nd", "b\nd\n"] {
             for word in ["a", "b", "c", "d", "e", ""] {

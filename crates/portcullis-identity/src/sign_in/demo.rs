@@ -11,15 +11,12 @@ use portcullis_model::{
 };
 use uuid::Uuid;
 
-use crate::account::SessionView;
 use crate::audit::Caller;
-use crate::demo_sessions::{DemoSessions, Exchange, Live, exchange};
 use crate::error::IdentityError;
-use crate::identity::Identity;
-use crate::login::{LoginInput, SignIn};
-use crate::refresh_token::Presented;
-use crate::register::BY_PASSWORD;
-use crate::tokens::{IssuedTokens, Subject};
+use crate::refresh_token::PresentedToken;
+use crate::session_issuer::{IssuedTokens, PASSWORD_METHOD, TokenSubject};
+use crate::sign_in::demo_sessions::{DemoSessions, Exchange, Live, exchange};
+use crate::sign_in::{LoginInput, SignIn, SignedIn};
 
 /// The demo account's id, the same everywhere.
 const DEMO_USER: Uuid = Uuid::from_u128(0x00000000_0000_7000_8000_00000000de40);
@@ -61,7 +58,7 @@ impl Demo {
         self.sessions.live(now).contains_key(&session)
     }
 
-    fn user(&self, now: Timestamp) -> User {
+    pub(crate) fn user(&self, now: Timestamp) -> User {
         let name = |text: &str| ProfileName::from_stored(text.to_owned());
         User {
             id: UserId(DEMO_USER),
@@ -80,8 +77,8 @@ impl Demo {
     }
 }
 
-impl Identity {
-    pub(crate) async fn demo_login(&self, demo: &Demo, caller: &Caller) -> Result<SignIn, IdentityError> {
+impl SignIn {
+    pub(crate) async fn demo_login(&self, demo: &Demo, caller: &Caller) -> Result<SignedIn, IdentityError> {
         let now = self.clock.now();
         if demo.is_refused() {
             let event = caller.failure("auth.login", now, None, "the demo account in production");
@@ -89,13 +86,13 @@ impl Identity {
             return Err(IdentityError::DemoInProduction);
         }
         let user = demo.user(now);
-        let id = SessionId::new(&self.clock, &self.random);
-        let (refresh, refresh_hash) = self.refresh_tokens.make(id);
+        let id = SessionId::new(&self.clock, &self.issuer.random);
+        let (refresh, refresh_hash) = self.issuer.refresh_tokens.make(id);
         let live = Live {
             refresh_hash,
             began: now,
-            idle_until: now + self.options.refresh_idle,
-            until: now + self.options.absolute,
+            idle_until: now + self.issuer.lifetimes.refresh_idle,
+            until: now + self.issuer.lifetimes.absolute,
             rotated: Vec::new(),
         };
         self.store.append_audit(&caller.success("auth.login", now, user.id, Some(id))).await?;
@@ -104,28 +101,28 @@ impl Identity {
         sessions.insert(id, live);
         drop(sessions);
         let tokens = self.demo_tokens(&user, id, refresh);
-        Ok(SignIn { user, tokens })
+        Ok(SignedIn { user, tokens })
     }
 
     pub(crate) async fn demo_refresh(
         &self,
         demo: &Demo,
-        presented: &Presented,
+        presented: &PresentedToken,
         caller: &Caller,
     ) -> Result<IssuedTokens, IdentityError> {
         let (id, now) = (presented.session, self.clock.now());
         let user = demo.user(now);
-        let limits = (self.options.refresh_idle, self.options.grace);
+        let limits = (self.issuer.lifetimes.refresh_idle, self.grace);
         let exchanged = {
             let mut sessions = demo.sessions.live(now);
             let exchanged = sessions
                 .get_mut(&id)
-                .map_or(Exchange::Unknown, |live| exchange(live, presented, &self.refresh_tokens, now, limits));
+                .map_or(Exchange::Unknown, |live| exchange(live, presented, &self.issuer.refresh_tokens, now, limits));
             match (&exchanged, sessions.get(&id)) {
                 (Exchange::Successor(_), Some(live)) => self.show_demo_session(&user, id, live),
                 (Exchange::Reused, _) => {
                     sessions.remove(&id);
-                    self.sessions.remove_demo(id);
+                    self.cache.remove_demo(id);
                 }
                 _ => {}
             }
@@ -162,7 +159,7 @@ impl Identity {
         demo.sessions.live(now).retain(|other, _| {
             let stays = !all && *other != id;
             if !stays {
-                self.sessions.remove_demo(*other);
+                self.cache.remove_demo(*other);
             }
             stays
         });
@@ -172,22 +169,22 @@ impl Identity {
     }
 
     /// Whether the token opens a live demo session, or opened it a moment ago.
-    pub(crate) fn demo_session_of(&self, demo: &Demo, presented: &Presented) -> bool {
+    pub(crate) fn demo_session_of(&self, demo: &Demo, presented: &PresentedToken) -> bool {
         let now = self.clock.now();
         let sessions = demo.sessions.live(now);
-        sessions.get(&presented.session).is_some_and(|live| live.knows(presented, now, self.options.grace))
+        sessions.get(&presented.session).is_some_and(|live| live.knows(presented, now, self.grace))
     }
 
     /// Lets the gate find the session, with the end it has now.
     fn show_demo_session(&self, user: &User, id: SessionId, live: &Live) {
-        self.sessions.insert_demo(SessionState {
+        self.cache.insert_demo(SessionState {
             id,
             user_id: user.id,
             role: user.role,
-            permissions: Arc::clone(self.sessions.roles().of(user.role)),
+            permissions: Arc::clone(self.cache.roles().of(user.role)),
             email: user.email.clone(),
             email_verified: true,
-            amr: Arc::from([BY_PASSWORD.to_owned()]),
+            amr: Arc::from([PASSWORD_METHOD.to_owned()]),
             authenticated_at: live.began.timestamp(),
             session_epoch: DEMO_EPOCH,
             user_epoch: DEMO_EPOCH,
@@ -200,25 +197,8 @@ impl Identity {
     }
 
     fn demo_tokens(&self, user: &User, session: SessionId, refresh: SecretString) -> IssuedTokens {
-        let amr = [BY_PASSWORD.to_owned()];
-        let subject = Subject { user, role: user.role, session, ver: DEMO_EPOCH, amr: &amr, demo: true };
-        self.issue(&subject, refresh)
-    }
-
-    pub(crate) fn demo_user(&self) -> Result<User, IdentityError> {
-        let demo = self.demo.as_ref().ok_or(IdentityError::NotFound)?;
-        Ok(demo.user(self.clock.now()))
-    }
-
-    pub(crate) fn demo_sessions(&self, session: &SessionState) -> Vec<SessionView> {
-        let at = |seconds: i64| Timestamp::from_timestamp(seconds, 0).unwrap_or(Timestamp::UNIX_EPOCH);
-        vec![SessionView {
-            id: session.id,
-            created_at: at(session.authenticated_at),
-            last_seen_at: self.clock.now(),
-            expires_at: at(session.expires_at),
-            ip: None,
-            user_agent: None,
-        }]
+        let amr = [PASSWORD_METHOD.to_owned()];
+        let subject = TokenSubject { user, session, epoch: DEMO_EPOCH, amr: &amr, demo: true };
+        self.issuer.tokens(&subject, refresh)
     }
 }

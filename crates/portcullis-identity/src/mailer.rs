@@ -1,5 +1,5 @@
-//! Sending what the outbox holds. A link's token is minted as its mail is sent,
-//! so that the database never holds one that works (requirement 11).
+//! Sending the mails of the outbox. The token of a link is minted when its mail is sent, so that the database never
+//! holds a link that works (SR-11).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,33 +7,36 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use portcullis_model::mail::{MailError, MailKind, MailSender, OutgoingMail};
-use portcullis_model::{SecretString, Timestamp, User};
-use portcullis_storage::{DueMail, TokenPurpose};
+use portcullis_model::{Clock, Timestamp};
+use portcullis_storage::{DueMail, Store, TokenPurpose};
+use portcullis_telemetry::Metrics;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::IdentityError;
-use crate::identity::{Identity, Parts};
+use crate::mail_links::MailLinks;
 
-/// How often the outbox is looked into.
+/// Interval between two readings of the outbox.
 const POLL: Duration = Duration::from_secs(1);
-/// How long a claimed mail is hidden from other replicas.
+/// How long a claimed mail stays hidden from other replicas.
 const LEASE: Duration = Duration::from_secs(60);
-/// Mails claimed and sent at once: each must be done well before its claim runs out.
+/// Mails claimed and sent at once. Each must be sent well before its lease expires.
 const BATCH: u64 = 4;
-/// How long a link to confirm an address works.
-const VERIFICATION_LIFETIME: Duration = Duration::from_secs(24 * 3600);
-/// How long a link to set a new password works.
-const RESET_LIFETIME: Duration = Duration::from_secs(30 * 60);
-/// How long a link to set the first password works.
-const INVITATION_LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The longest pause between two attempts.
 const MAX_BACKOFF: Duration = Duration::from_secs(3600);
-/// How long a mail is tried.
-const PATIENCE: Duration = Duration::from_secs(3 * 86_400);
+/// A mail is given up after this long.
+const GIVE_UP_AFTER: Duration = Duration::from_secs(3 * 86_400);
 
-impl Identity {
+/// Sends queued mails.
+pub struct Mailer {
+    pub(crate) store: Store,
+    pub(crate) clock: Clock,
+    pub(crate) metrics: Metrics,
+    pub(crate) links: MailLinks,
+}
+
+impl Mailer {
     /// Sends due mails until `stopping` is cancelled.
-    pub async fn run_outbox(self, sender: Arc<dyn MailSender>, stopping: CancellationToken) {
+    pub async fn run(&self, sender: Arc<dyn MailSender>, stopping: CancellationToken) {
         let (mut failing, mut more) = (false, false);
         loop {
             if !more {
@@ -44,21 +47,21 @@ impl Identity {
             }
             let outcome = tokio::select! {
                 outcome = self.send_batch(&*sender) => outcome,
-                // What was under way is due again when its claim has run out.
+                // An unfinished mail is due again when its lease expires.
                 () = stopping.cancelled() => return,
             };
             if let Err(error) = &outcome
                 && !failing
             {
-                tracing::warn!(error = error as &dyn std::error::Error, "the mail outbox cannot be read");
+                tracing::warn!(error = error as &dyn std::error::Error, "the mail outbox cannot be read; mails wait");
             }
             failing = outcome.is_err();
             more = outcome.is_ok_and(|claimed| claimed == BATCH);
         }
     }
 
-    /// Sends everything that is due now, and says how many mails were tried.
-    pub async fn send_due_mail(&self, sender: &dyn MailSender) -> Result<u64, IdentityError> {
+    /// Sends all due mails and returns the number of attempts.
+    pub async fn send_due(&self, sender: &dyn MailSender) -> Result<u64, IdentityError> {
         let mut tried = 0;
         loop {
             let claimed = self.send_batch(sender).await?;
@@ -69,7 +72,7 @@ impl Identity {
         }
     }
 
-    /// Sends a few mails that are due, and says how many were claimed.
+    /// Sends at most [`BATCH`] due mails and returns how many were claimed.
     async fn send_batch(&self, sender: &dyn MailSender) -> Result<u64, IdentityError> {
         let now = self.clock.now();
         let due = self.store.claim_due_mail(now, LEASE, BATCH).await?;
@@ -91,13 +94,13 @@ impl Identity {
                 self.store.mark_mail_sent(mail.id, self.clock.now()).await?;
                 "sent"
             }
-            Err(MailError::Temporary(reason)) if now < mail.created_at + PATIENCE => {
-                tracing::warn!(mail = %mail.id, attempt = mail.attempts, %reason, "a mail was not sent; it is tried again");
+            Err(MailError::Temporary(reason)) if now < mail.created_at + GIVE_UP_AFTER => {
+                tracing::warn!(mail = %mail.id, attempt = mail.attempts, %reason, "a mail could not be sent; it will be tried again");
                 self.store.mark_mail_failed(mail.id, &reason, next_attempt(now, mail.attempts)).await?;
                 "delayed"
             }
             Err(MailError::Temporary(reason) | MailError::Permanent(reason)) => {
-                tracing::error!(mail = %mail.id, attempt = mail.attempts, %reason, "a mail was given up");
+                tracing::error!(mail = %mail.id, attempt = mail.attempts, %reason, "a mail was given up and will not be sent");
                 self.store.give_up_mail(mail.id, &reason, now).await?;
                 "given_up"
             }
@@ -107,24 +110,21 @@ impl Identity {
     }
 
     async fn compose(&self, mail: &DueMail) -> Result<OutgoingMail, MailError> {
-        if self.clock.now() > mail.created_at + PATIENCE {
-            return Err(MailError::Permanent("it has waited for too long to be of use".to_owned()));
+        if self.clock.now() > mail.created_at + GIVE_UP_AFTER {
+            return Err(MailError::Permanent("it was queued more than three days ago".to_owned()));
         }
         let later = |error: IdentityError| MailError::Temporary(error.to_string());
         let user = self.store.user_by_id(mail.user_id).await.map_err(|error| later(error.into()))?;
-        let user = user.ok_or_else(|| MailError::Permanent("the account is gone".to_owned()))?;
+        let user = user.ok_or_else(|| MailError::Permanent("the user was deleted".to_owned()))?;
         let kind = MailKind::from_name(&mail.template)
-            .ok_or_else(|| MailError::Temporary(format!("this version knows no mail called {:?}", mail.template)))?;
+            .ok_or_else(|| MailError::Temporary(format!("this version has no template {:?}", mail.template)))?;
+        let link = async |purpose| self.links.mint(&user, purpose).await.map_err(later);
         let (link, works_for) = match kind {
-            MailKind::VerifyEmail => {
-                (self.link(&user, TokenPurpose::VerifyEmail).await.map_err(later)?, Some("24 hours"))
-            }
-            MailKind::ResetPassword => {
-                (self.link(&user, TokenPurpose::ResetPassword).await.map_err(later)?, Some("30 minutes"))
-            }
-            MailKind::Invitation => (self.link(&user, TokenPurpose::Invitation).await.map_err(later)?, Some("7 days")),
+            MailKind::VerifyEmail => (link(TokenPurpose::VerifyEmail).await?, Some("24 hours")),
+            MailKind::ResetPassword => (link(TokenPurpose::ResetPassword).await?, Some("30 minutes")),
+            MailKind::Invitation => (link(TokenPurpose::Invitation).await?, Some("7 days")),
             MailKind::AlreadyRegistered | MailKind::PasswordChanged | MailKind::ApiKeyCreated => {
-                (SecretString::new(self.options.public_url.clone()), None)
+                (self.links.home(), None)
             }
         };
         let (to, name) = (user.email, user.first_name);
@@ -132,23 +132,7 @@ impl Identity {
     }
 }
 
-impl Parts {
-    /// A link with a new token in its fragment, which browsers send to no server.
-    pub(crate) async fn link(&self, user: &User, purpose: TokenPurpose) -> Result<SecretString, IdentityError> {
-        let (page, lifetime) = match purpose {
-            TokenPurpose::VerifyEmail => ("verify-email", VERIFICATION_LIFETIME),
-            TokenPurpose::ResetPassword => ("reset-password", RESET_LIFETIME),
-            TokenPurpose::Invitation => ("reset-password", INVITATION_LIFETIME),
-            TokenPurpose::FirstAdmin => unreachable!("the first administrator's link is printed, never mailed"),
-        };
-        let mut tx = self.store.begin().await?;
-        let token = self.mint(&mut tx, purpose, Some(user.id), lifetime).await?;
-        tx.commit().await?;
-        Ok(SecretString::new(format!("{}/{page}#{}", self.options.public_url, token.expose())))
-    }
-}
-
-/// Doubles with each attempt, from ten seconds to an hour.
+/// The time of the next attempt. The wait doubles with each attempt, from ten seconds to [`MAX_BACKOFF`].
 fn next_attempt(now: Timestamp, attempts: i64) -> Timestamp {
     let doubled = Duration::from_secs(10 << attempts.clamp(0, 10));
     now + doubled.min(MAX_BACKOFF)

@@ -1,0 +1,105 @@
+//! Signing in and out, and refreshing the tokens of a session.
+//!
+//! A login has three steps: [`verify`] checks the password, [`challenge`] decides which further factors are asked,
+//! [`complete`] starts the session. A second factor adds a challenge and leaves the password step as it is.
+
+mod challenge;
+mod complete;
+pub(crate) mod demo;
+mod demo_sessions;
+mod logout;
+mod refresh;
+mod verify;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use portcullis_model::session::Transport;
+use portcullis_model::{Clock, SecretString, User};
+use portcullis_sessions::SessionCache;
+use portcullis_storage::Store;
+use portcullis_telemetry::Metrics;
+
+use crate::audit::Caller;
+use crate::error::IdentityError;
+use crate::hashing::PasswordHasher;
+use crate::session_issuer::{IssuedTokens, SessionIssuer};
+use crate::sign_in::challenge::Challenge;
+use crate::sign_in::demo::Demo;
+use crate::throttle::Throttle;
+
+pub use logout::Logout;
+
+/// Login, refresh and logout.
+pub struct SignIn {
+    pub(crate) store: Store,
+    pub(crate) cache: Arc<SessionCache>,
+    pub(crate) clock: Clock,
+    pub(crate) metrics: Metrics,
+    pub(crate) hasher: Arc<PasswordHasher>,
+    pub(crate) throttle: Throttle,
+    pub(crate) issuer: SessionIssuer,
+    /// `registration.require_verified_email`.
+    pub(crate) require_verified_email: bool,
+    /// How long after a rotation the old refresh token still gets its successor.
+    pub(crate) grace: Duration,
+    pub(crate) demo: Option<Arc<Demo>>,
+}
+
+/// The sign-in form.
+#[derive(Clone, Debug)]
+pub struct LoginInput {
+    /// E-mail address as typed; any text is accepted.
+    pub email: String,
+    /// Password as typed; any text is accepted.
+    pub password: SecretString,
+    /// Whether the session gets the longer absolute limit.
+    pub remember_me: bool,
+    /// Whether the client keeps the tokens in cookies.
+    pub transport: Transport,
+}
+
+/// The state of a sign-in after a step. A second factor adds a variant.
+#[derive(Debug)]
+pub enum LoginOutcome {
+    /// A session has started.
+    Complete(SignedIn),
+}
+
+/// A session that a sign-in started.
+#[derive(Debug)]
+pub struct SignedIn {
+    /// The user as of this sign-in.
+    pub user: User,
+    /// The tokens of the new session.
+    pub tokens: IssuedTokens,
+}
+
+impl SignIn {
+    /// Checks a password and starts a session.
+    ///
+    /// An unknown user, a wrong password, an inactive user, a locked user and a user without a password get the same
+    /// error after the same work: one query, one hash, one count, one audit event (SR-10).
+    pub async fn login(&self, input: LoginInput, caller: &Caller) -> Result<LoginOutcome, IdentityError> {
+        let result = self.try_login(&input, caller).await;
+        self.metrics.auth_attempt("login", result.is_ok());
+        result
+    }
+
+    async fn try_login(&self, input: &LoginInput, caller: &Caller) -> Result<LoginOutcome, IdentityError> {
+        if let Some(demo) = &self.demo
+            && demo.is_for(input)
+        {
+            return self.demo_login(demo, caller).await.map(LoginOutcome::Complete);
+        }
+        let verified = self.verify(input, caller).await?;
+        let Challenge::Passed(authenticated) = self.challenge(&verified);
+        match self.complete(&verified, &authenticated, input, caller).await? {
+            Some(signed_in) => Ok(LoginOutcome::Complete(signed_in)),
+            None => {
+                let user = Some(verified.credentials.user.id);
+                self.reject(&verified.subjects, user, "account changed meanwhile", verified.at, caller).await
+            }
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! The caller's own profile.
+
+use std::sync::Arc;
+
+use portcullis_model::{Clock, SessionState, User};
+use portcullis_sessions::SessionCache;
+use portcullis_storage::Store;
+
+use crate::audit::Caller;
+use crate::error::IdentityError;
+use crate::sign_in::demo::Demo;
+use crate::user_fields::ProfileInput;
+
+/// Reads and changes the caller's own profile.
+pub struct Users {
+    pub(crate) store: Store,
+    pub(crate) cache: Arc<SessionCache>,
+    pub(crate) clock: Clock,
+    pub(crate) demo: Option<Arc<Demo>>,
+}
+
+impl Users {
+    /// The caller's profile.
+    pub async fn profile(&self, session: &SessionState) -> Result<Arc<User>, IdentityError> {
+        if session.demo {
+            let demo = self.demo.as_ref().ok_or(IdentityError::NotFound)?;
+            return Ok(Arc::new(demo.user(self.clock.now())));
+        }
+        self.cache.user(session).await?.ok_or(IdentityError::NotFound)
+    }
+
+    /// Changes the caller's names and avatar.
+    pub async fn update_profile(
+        &self,
+        session: &SessionState,
+        input: ProfileInput,
+        caller: &Caller,
+    ) -> Result<User, IdentityError> {
+        if session.demo {
+            return Err(IdentityError::DemoReadOnly);
+        }
+        let change = input.check()?;
+        let now = self.clock.now();
+        let mut tx = self.store.begin().await?;
+        let user = tx.update_profile(session.user_id, &change, now).await?.ok_or(IdentityError::NotFound)?;
+        tx.append_audit(&caller.success("profile.update", now, user.id, Some(session.id))).await?;
+        tx.commit().await?;
+        Ok(user)
+    }
+}
