@@ -1,6 +1,5 @@
-//! The form of API keys: `pk_`, 43 random characters of base62 (256 bits), six of a checksum. By the checksum a key
-//! that was cut or mistyped is told without a look-up, and programs that search for leaked secrets know one from any
-//! other text.
+//! The form of API keys: `pk_`, 43 random characters of base62 (256 bits), and a checksum of six characters. With the
+//! checksum a cut or mistyped key is refused without a look-up, and scanners for leaked secrets recognise a key.
 
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
@@ -8,38 +7,38 @@ use serde::{Serialize, Serializer};
 use crate::secret::sha256;
 use crate::{ApiTime, Permission, Random, SecretString, SessionId, Timestamp};
 
-/// How every key begins.
+/// The first characters of every key.
 pub const PREFIX: &str = "pk_";
-/// Random characters: 62^43 is more than 2^256.
+/// The number of random characters: 62^43 is more than 2^256.
 const SECRET: usize = 43;
-/// Characters of the checksum, CRC-32 (ISO 3309) in base62.
+/// The number of characters of the checksum, a CRC-32 (ISO 3309) in base62.
 const CHECKSUM: usize = 6;
-/// How much of a key is kept to recognise it by, in characters.
-const SHOWN: usize = PREFIX.len() + 8;
+/// The number of first characters of a key that its owner sees in lists.
+const VISIBLE: usize = PREFIX.len() + 8;
 
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-/// A key as its owner sees it, in the shape of the API: neither the key nor its hash.
+/// An API key as its owner sees it. It contains neither the key itself nor its hash.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ApiKey {
-    /// Its id; in tables and logs of sessions it stands for the session's.
+    /// The id of the key. Where sessions are kept and logged, it takes the place of a session id.
     pub id: SessionId,
-    /// What its owner calls it.
+    /// The name that its owner gave it.
     pub name: String,
-    /// How it begins, to recognise it by.
+    /// The first characters of the key, by which its owner recognises it.
     pub prefix: String,
-    /// What it may do of what its owner may; `None` for all.
+    /// The permissions of its owner that the key has; `None` for all of them.
     pub scopes: Option<Vec<Permission>>,
-    /// Until when it works; `None` for as long as its owner wants.
+    /// The time at which the key expires; `None` if it never does.
     #[serde(serialize_with = "maybe_millis")]
     #[schemars(with = "Option<ApiTime>")]
     pub expires_at: Option<Timestamp>,
-    /// When it was last used, about a minute late.
+    /// The latest use of the key. It may be a minute old, because uses are written in batches.
     #[serde(serialize_with = "maybe_millis")]
     #[schemars(with = "Option<ApiTime>")]
     pub last_used_at: Option<Timestamp>,
-    /// When it was made.
+    /// The time at which the key was created.
     #[serde(serialize_with = "millis")]
     #[schemars(with = "ApiTime")]
     pub created_at: Timestamp,
@@ -53,12 +52,12 @@ fn maybe_millis<S: Serializer>(at: &Option<Timestamp>, to: S) -> Result<S::Ok, S
     at.map(ApiTime).serialize(to)
 }
 
-/// A new key.
+/// Generates a new random key.
 pub fn generate(random: &Random) -> SecretString {
     let mut key = String::from(PREFIX);
     while key.len() < PREFIX.len() + SECRET {
         for byte in random.bytes::<64>() {
-            // Of 256 values 248 are four times the alphabet: others would make some characters likelier.
+            // 248 is four times the alphabet. The bytes above it would make some characters more likely than others.
             if byte < 248 && key.len() < PREFIX.len() + SECRET {
                 key.push(char::from(ALPHABET[usize::from(byte % 62)]));
             }
@@ -68,12 +67,12 @@ pub fn generate(random: &Random) -> SecretString {
     SecretString::new(key)
 }
 
-/// What is kept of a key to recognise it by.
+/// The first characters of a key, which lists show.
 pub fn visible_prefix(key: &str) -> &str {
-    key.get(..SHOWN).unwrap_or_default()
+    key.get(..VISIBLE).unwrap_or_default()
 }
 
-/// The SHA-256 under which a key is kept; `None` when the text cannot be a key.
+/// The SHA-256 digest that a key is stored and looked up by; `None` if the text is not a well-formed key.
 pub fn digest(key: &str) -> Option<[u8; 32]> {
     let well_formed = key.len() == PREFIX.len() + SECRET + CHECKSUM
         && key.starts_with(PREFIX)
@@ -92,7 +91,7 @@ fn checksum(text: &str) -> String {
     digits.iter().map(|digit| char::from(*digit)).collect()
 }
 
-/// CRC-32 bit by bit: fifty bytes are not worth a table.
+/// CRC-32, bit by bit: fifty bytes are not worth a table.
 fn crc32(bytes: &[u8]) -> u32 {
     let step = |crc: u32| if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 };
     !bytes.iter().fold(u32::MAX, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), |crc, _| step(crc)))
@@ -103,12 +102,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_checksum_is_the_one_that_everybody_calls_crc_32() {
+    fn the_checksum_is_standard_crc_32() {
         assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
     }
 
     #[test]
-    fn sr_20_a_key_has_256_random_bits_and_is_told_from_anything_else() {
+    fn sr_20_a_key_has_256_random_bits_and_a_checked_form() {
         let random = Random::system();
         let (key, other) = (generate(&random), generate(&random));
         assert_ne!(key.expose(), other.expose());

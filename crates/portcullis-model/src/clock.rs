@@ -1,8 +1,7 @@
 //! Time as a parameter.
 //!
-//! Every part of Portcullis that needs the time is handed a [`Clock`], so that
-//! a test sets the time instead of sleeping. `clippy.toml` bans the system
-//! clock everywhere else.
+//! Every part of Portcullis that needs the time is given a [`Clock`], so that a test sets the time instead of sleeping.
+//! `clippy.toml` bans the system clock everywhere else.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -20,7 +19,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// The machine's clock.
+    /// The clock of the machine.
     pub fn system() -> Self {
         Self { offset: None }
     }
@@ -38,12 +37,12 @@ impl Clock {
         }
     }
 
-    /// How far this clock is ahead of the machine's, in microseconds.
+    /// The number of microseconds that this clock is ahead of the machine's.
     pub fn offset_micros(&self) -> i64 {
         self.offset.as_ref().map_or(0, |offset| offset.load(Ordering::SeqCst))
     }
 
-    /// Now, truncated to the microsecond.
+    /// The current time, truncated to the microsecond.
     pub fn now(&self) -> Timestamp {
         let micros = self.unix_micros();
         DateTime::from_timestamp_micros(micros).unwrap_or(DateTime::UNIX_EPOCH)
@@ -69,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_adjustable_clock_moves_by_what_it_is_told() {
+    fn an_adjustable_clock_advances_by_the_given_time() {
         let clock = Clock::adjustable();
         let before = clock.unix_seconds();
         clock.advance(std::time::Duration::from_secs(3600));

@@ -23,10 +23,10 @@ pub fn parse_duration(text: &str) -> Result<Duration, InvalidInput> {
     seconds.map(Duration::from_secs).ok_or_else(|| InvalidInput::because("a duration is at most 36500d"))
 }
 
-/// A century: long enough for any setting, short enough that no date overflows.
+/// The longest duration of a setting, a century: no date overflows by adding it.
 const MAX_SECONDS: u64 = 36_500 * 86_400;
 
-/// For `#[serde(deserialize_with)]`: a duration as text, or as a number of seconds.
+/// Deserialises a duration from text or from a number of seconds, for `#[serde(deserialize_with)]`.
 pub fn deserialize<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     struct Visitor;
     impl serde::de::Visitor<'_> for Visitor {
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_in_seconds_minutes_hours_days_and_plain() {
+    fn durations_have_units_or_are_plain_seconds() {
         for (text, seconds) in [("45s", 45), ("15m", 900), ("24h", 86_400), ("7d", 604_800), ("3600", 3600), ("0", 0)] {
             assert_eq!(parse_duration(text), Ok(Duration::from_secs(seconds)), "{text}");
         }

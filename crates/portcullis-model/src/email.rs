@@ -7,9 +7,8 @@ use unicode_normalization::UnicodeNormalization;
 
 use crate::InvalidInput;
 
-/// A normalised e-mail address: trimmed, local part in NFC with ASCII letters
-/// lower-cased, domain as its A-label (RFC 5890), exactly one `@`, at most
-/// 254 bytes (RFC 5321 §4.5.3.1.3 less the angle brackets).
+/// A normalised e-mail address: trimmed, the local part in NFC with ASCII letters in lower case, the domain as its A-label
+/// (RFC 5890), exactly one `@`, at most 254 bytes (RFC 5321 §4.5.3.1.3 without the angle brackets).
 #[derive(Clone, PartialEq, Eq, Hash, Serialize)]
 #[serde(transparent)]
 pub struct Email(String);
@@ -20,7 +19,7 @@ const MAX_BYTES: usize = 254;
 const MAX_LOCAL_BYTES: usize = 64;
 
 impl Email {
-    /// Normalises and checks an address.
+    /// Normalises and checks an address that a user typed.
     pub fn parse(text: &str) -> Result<Self, InvalidInput> {
         let reject = || InvalidInput::because("Email must be a valid email address");
         let trimmed = text.trim();
@@ -43,12 +42,12 @@ impl Email {
         Ok(Self(normalised))
     }
 
-    /// An address as it stands in the database, where only parsed ones are written.
+    /// Takes an address from the database, which holds normalised addresses only.
     pub fn from_stored(text: String) -> Self {
         Self(text)
     }
 
-    /// The normalised address.
+    /// The normalised address as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -66,8 +65,8 @@ impl fmt::Debug for Email {
     }
 }
 
-/// The dot-atom of RFC 5322 §3.2.3 with the non-ASCII letters of RFC 6531:
-/// quoted strings and comments are refused, as nearly every mailbox provider does.
+/// Accepts the dot-atom of RFC 5322 §3.2.3 with the non-ASCII letters of RFC 6531. Quoted strings and comments are
+/// refused, as nearly every mailbox provider does.
 fn valid_local(local: &str) -> bool {
     local.split('.').all(|atom| {
         !atom.is_empty()
@@ -81,7 +80,7 @@ fn valid_local(local: &str) -> bool {
     })
 }
 
-/// Characters that show nothing and only serve to make two addresses look alike.
+/// Whether a character is invisible: it would make two different addresses look alike.
 fn invisible(c: char) -> bool {
     matches!(c, '\u{00ad}' | '\u{061c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff0}'..='\u{fffb}')
 }

@@ -1,4 +1,4 @@
-//! Identifiers: UUIDv7 (RFC 9562 §5.7), so that new rows lie side by side in an index.
+//! Identifiers: UUIDv7 (RFC 9562 §5.7), so that new rows are neighbours in an index.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::{Clock, Random};
 
-/// A new UUIDv7 from the given clock and random source.
+/// Makes a UUIDv7 from the given clock and random source.
 pub fn new_uuid(clock: &Clock, random: &Random) -> Uuid {
     let millis = u64::try_from(clock.unix_micros() / 1000).unwrap_or(0);
     uuid::Builder::from_unix_timestamp_millis(millis, &random.bytes()).into_uuid()
@@ -23,7 +23,7 @@ macro_rules! id {
         pub struct $name(pub Uuid);
 
         impl $name {
-            /// A new identifier.
+            /// Makes a new identifier.
             pub fn new(clock: &Clock, random: &Random) -> Self {
                 Self(new_uuid(clock, random))
             }
@@ -66,10 +66,10 @@ macro_rules! id {
 }
 
 id!(
-    /// A person's account.
+    /// The id of a user. It never changes, not even by an import.
     UserId
 );
 id!(
-    /// One sign-in of one person on one device.
+    /// The id of a session: one sign-in of one user on one device.
     SessionId
 );

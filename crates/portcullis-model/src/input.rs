@@ -1,9 +1,8 @@
-//! Why a value from outside was not accepted.
+//! Reasons why a value from outside is refused.
 
-/// A readable reason, written for the person who typed the value.
+/// The reason why a value is refused, written for the user or operator who typed it.
 ///
-/// Shown to clients in `details.body` of a 400 (`Validation failed`), so it
-/// never repeats the value itself.
+/// Clients see it in `details.body` of a 400 (`Validation failed`), so it never repeats the value itself.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidInput(pub String);
@@ -14,7 +13,7 @@ impl InvalidInput {
     }
 }
 
-/// The known name closest to an unknown one, if it is close enough to be a typing slip.
+/// The known name that is closest to an unknown one, if the difference may be a typing error.
 pub fn did_you_mean<'a>(unknown: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     known
         .into_iter()
@@ -29,7 +28,7 @@ mod tests {
     use super::did_you_mean;
 
     #[test]
-    fn a_slip_is_recognised_and_a_different_word_is_not() {
+    fn a_typing_error_is_recognised_and_another_word_is_not() {
         let known = ["listen", "trusted_proxies", "max_body"];
         assert_eq!(did_you_mean("trusted_proxys", known), Some("trusted_proxies"));
         assert_eq!(did_you_mean("lisen", known), Some("listen"));

@@ -1,6 +1,7 @@
-//! Types and rules shared by every room: what a user, a session, a route and a
-//! policy are. Nothing here reads a file, a socket or the system clock other
-//! than through [`Clock`].
+//! The types and rules that every crate shares: users, sessions, routes, policies, limits. Nothing here reads a file or a
+//! socket, and only [`Clock`] reads the system's time.
+
+#![warn(missing_docs)]
 
 pub mod api_key;
 pub mod api_time;

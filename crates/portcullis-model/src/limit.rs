@@ -1,82 +1,82 @@
-//! Limits: how often whom, and what holds while replicas cannot count together.
+//! Rate limits: how many requests, counted per what, and what happens while Redis is away.
 
 use std::fmt;
 use std::sync::Arc;
 
 use crate::{Rate, Role};
 
-/// One limit.
+/// A rate limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limit {
-    /// What headers and metrics call it.
+    /// The name in response headers and metrics.
     pub name: Arc<str>,
-    /// How often.
+    /// The number of requests in a period.
     pub rate: Rate,
-    /// Whom it counts.
+    /// What requests are counted by: each address, each caller and so on has the whole rate.
     pub by: LimitBy,
-    /// How many times as often callers of a role may call. A role that is not named: once.
+    /// Factors of the rate for callers of some roles. Other roles have the rate itself.
     pub multipliers: Multipliers,
-    /// What holds while the place where replicas count together is away.
+    /// What happens while the replicas' shared counters cannot be reached.
     pub without_redis: WithoutRedis,
 }
 
-/// Whom a limit counts.
+/// What a limit counts requests by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LimitBy {
-    /// The client's address; of IPv6 the /64.
+    /// The client's address. An IPv6 address counts as its /64 network.
     Address,
-    /// The person or API key that calls, else the address.
+    /// The authenticated user or API key; without one, the address.
     Caller,
-    /// The API key; other requests are not counted.
+    /// The API key. Requests without one are not counted.
     ApiKey,
-    /// Everybody of the caller's role together; who has none, together too.
+    /// The caller's role: all callers of a role share one rate, and so do all callers without a role.
     Role,
-    /// Everybody together.
+    /// Nothing: all requests share one rate.
     Everybody,
-    /// What a request header says; without it the address. The name in lower case.
+    /// The value of a request header (its name in lower case); without that header, the address.
     Header(Box<str>),
 }
 
-/// What a limit does while replicas cannot count together.
+/// What a limit does while Redis, where replicas count together, cannot be reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WithoutRedis {
-    /// Each replica counts for itself.
+    /// Each replica counts its own requests.
     #[default]
     Local,
-    /// Nothing is counted, everything passes.
+    /// No request is counted or refused.
     Open,
-    /// Nothing passes.
+    /// Every request is refused.
     Closed,
 }
 
-/// How many times a rate holds for each role.
+/// Factors of a rate for roles.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Multipliers(Box<[(Role, u32)]>);
 
 impl Multipliers {
-    /// Of the named roles.
-    pub fn new(of: impl IntoIterator<Item = (Role, u32)>) -> Self {
-        Self(of.into_iter().collect())
+    /// Takes a factor for each of these roles.
+    pub fn new(factors: impl IntoIterator<Item = (Role, u32)>) -> Self {
+        Self(factors.into_iter().collect())
     }
 
-    /// The roles that have one.
+    /// The roles that have a factor, with it.
     pub fn iter(&self) -> impl Iterator<Item = (Role, u32)> {
         self.0.iter().copied()
     }
 
-    /// Whether no role has one.
+    /// Whether no role has a factor.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
 impl Limit {
-    /// A limit by address with nothing special about it.
+    /// A limit by address, without factors for roles.
     pub fn by_address(name: &str, rate: Rate) -> Self {
         Self::new(name, rate, LimitBy::Address)
     }
 
-    /// A limit without multipliers, which each replica counts for itself when it must.
+    /// A limit without factors for roles. While Redis is away, each replica counts its own requests.
     pub fn new(name: &str, rate: Rate, by: LimitBy) -> Self {
         Self {
             name: name.into(),
@@ -96,13 +96,13 @@ impl Limit {
         }
     }
 
-    /// Whether it must be known who calls before it can be counted.
+    /// Whether the limit can be counted only once the caller is authenticated.
     pub fn needs_caller(&self) -> bool {
         matches!(self.by, LimitBy::Caller | LimitBy::ApiKey | LimitBy::Role) || !self.multipliers.is_empty()
     }
 }
 
-/// `address`, `caller`, `api_key`, `role`, `everybody`, `header:<name>`.
+/// Writes the word of the settings: `address`, `caller`, `api_key`, `role`, `everybody` or `header:<name>`.
 impl fmt::Display for LimitBy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -122,7 +122,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn a_role_may_call_several_times_as_often() {
+    fn a_role_may_have_a_multiple_of_the_rate() {
         let rate = Rate { limit: 10, period: Duration::from_secs(60) };
         let mut limit = Limit::by_address("x", rate);
         assert!(!limit.needs_caller());

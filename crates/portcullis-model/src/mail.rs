@@ -1,29 +1,29 @@
-//! Mails on their way: what identity hands over, and whoever carries it.
+//! Mails between identity, which writes them to the outbox, and the sender.
 
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
 use crate::{Email, ProfileName, SecretString, Timestamp};
 
-/// Which text a mail has.
+/// The kind of a mail. It decides the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MailKind {
-    /// Asks to confirm an address.
+    /// Asks the user to confirm an e-mail address.
     VerifyEmail,
-    /// Tells somebody who registered again that they have an account.
+    /// Tells a user who registered again that the account exists already.
     AlreadyRegistered,
-    /// With which somebody sets a new password.
+    /// Carries the link with which a user sets a new password.
     ResetPassword,
-    /// With which somebody who was invited sets the first password.
+    /// Carries the link with which an invited user sets the first password.
     Invitation,
-    /// Tells that the password is another now.
+    /// Tells the user that the password was changed.
     PasswordChanged,
-    /// Tells that a key to the account was made.
+    /// Tells the user that an API key was created.
     ApiKeyCreated,
 }
 
 impl MailKind {
-    /// Every kind.
+    /// All kinds of mails.
     pub const ALL: [Self; 6] = [
         Self::VerifyEmail,
         Self::AlreadyRegistered,
@@ -33,7 +33,7 @@ impl MailKind {
         Self::ApiKeyCreated,
     ];
 
-    /// The name in the outbox.
+    /// The kind's name in the outbox table.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::VerifyEmail => "verify_email",
@@ -45,45 +45,45 @@ impl MailKind {
         }
     }
 
-    /// The kind of this name, if there is one.
+    /// The kind with this name in the outbox table. `None` for a name that only a newer version knows.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == name)
     }
 }
 
-/// A mail ready to go.
+/// A mail that is ready to be sent.
 #[derive(Debug)]
 pub struct OutgoingMail {
-    /// Its id, the same at each attempt.
+    /// The mail's id, which is the same at each attempt.
     pub id: Uuid,
-    /// When it was asked for.
+    /// The time at which the mail was put into the outbox.
     pub created_at: Timestamp,
-    /// To whom: always the stored address.
+    /// The recipient: always the address in the database.
     pub to: Email,
-    /// What the person is called.
+    /// The recipient's name.
     pub name: ProfileName,
-    /// Which text.
+    /// The kind, which decides the text.
     pub kind: MailKind,
-    /// Where it leads: a single-use link with its token in the fragment, or the service itself.
+    /// The link in the mail: with a one-time token in its fragment, or to the service itself.
     pub link: SecretString,
-    /// How long the link works, in words; `None` when it is no single-use one.
+    /// The lifetime of the one-time token, in words; `None` if the link has no token.
     pub works_for: Option<&'static str>,
 }
 
-/// Why a mail has not left.
+/// The reason why a mail was not sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MailError {
-    /// It may leave later.
+    /// A later attempt may succeed.
     #[error("{0}")]
     Temporary(String),
-    /// This mail to this address never will.
+    /// Every further attempt would fail too.
     #[error("{0}")]
     Permanent(String),
 }
 
-/// Carries mails away.
+/// Sends mails, for example over SMTP.
 pub trait MailSender: Send + Sync + 'static {
-    /// Sends one.
+    /// Sends one mail, or says whether a later attempt may succeed.
     fn send(&self, mail: OutgoingMail) -> BoxFuture<'_, Result<(), MailError>>;
 }
 

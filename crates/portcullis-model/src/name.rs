@@ -4,13 +4,13 @@ use serde::Serialize;
 
 use crate::InvalidInput;
 
-/// A first or last name, trimmed.
+/// A user's first or last name, trimmed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct ProfileName(String);
 
 impl ProfileName {
-    /// Checks a name; `label` begins the sentence when it is refused ("First name").
+    /// Checks a name. `label` ("First name") begins the sentence of the refusal.
     pub fn parse(label: &str, text: &str) -> Result<Self, InvalidInput> {
         let name = text.trim();
         if name.chars().any(char::is_control) {
@@ -22,18 +22,18 @@ impl ProfileName {
         }
     }
 
-    /// A name as it stands in the database.
+    /// Takes a name from the database, which holds checked names only.
     pub fn from_stored(text: String) -> Self {
         Self(text)
     }
 
-    /// The name.
+    /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// Checks an avatar: an `https`/`http` URL or a path of at most 2048 bytes.
+/// Checks the address of an avatar: an `https` or `http` URL, or a path, of at most 2048 bytes.
 pub fn parse_avatar(text: &str) -> Result<String, InvalidInput> {
     let avatar = text.trim();
     let shape = avatar.starts_with("https://")
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn avatars_are_links_and_never_scripts() {
+    fn an_avatar_is_a_link_and_never_a_script() {
         assert!(parse_avatar("https://example.com/a.png").is_ok());
         assert!(parse_avatar("/avatars/a.png").is_ok());
         for bad in ["javascript:alert(1)", "//evil.example", "data:text/html,x", ""] {

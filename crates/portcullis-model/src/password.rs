@@ -1,26 +1,25 @@
-//! Passwords: what a new one must be, and what a presented one is.
+//! Passwords: new ones, which must follow the policy, and presented ones, which are only compared.
 
 use unicode_normalization::UnicodeNormalization;
 
 use crate::{InvalidInput, SecretString};
 
-/// A password that passed the policy, in NFC, never trimmed or cut.
+/// A new password that follows the policy, in NFC, neither trimmed nor cut.
 #[derive(Clone, Debug)]
 pub struct NewPassword(SecretString);
 
 /// The longest password, in code points (NIST SP 800-63B-4 asks for at least 64).
 pub const MAX_LENGTH: usize = 128;
-/// The floor under which the minimum length cannot be set.
+/// The lowest minimum length that the settings may ask for, in code points.
 pub const MIN_LENGTH_FLOOR: usize = 8;
 
-/// The form in which passwords are compared with lists of those that are not
-/// accepted: NFC in lower case.
+/// The form in which passwords are compared with deny lists: NFC in lower case.
 pub fn comparable(text: &str) -> String {
     text.nfc().collect::<String>().to_lowercase()
 }
 
 impl NewPassword {
-    /// Checks a new password against the length policy; `min` is the configured minimum.
+    /// Checks the length of a new password in code points. `min` is the configured minimum.
     pub fn parse(text: &str, min: usize) -> Result<Self, InvalidInput> {
         let min = min.max(MIN_LENGTH_FLOOR);
         let normal: String = text.nfc().collect();
@@ -35,24 +34,24 @@ impl NewPassword {
         }
     }
 
-    /// The password, for hashing.
+    /// The password itself, for hashing only.
     pub fn expose(&self) -> &str {
         self.0.expose()
     }
 }
 
-/// Whatever was typed at a sign-in: any text at all, in NFC. It is compared, never judged.
+/// The password that a user typed to sign in: any text, in NFC. It is compared and never held against the policy.
 #[derive(Clone, Debug)]
 pub struct PresentedPassword(SecretString);
 
 impl PresentedPassword {
-    /// Takes what was typed. A text longer than any password could be is cut to a
-    /// length that still cannot match, so that hashing it stays cheap.
+    /// Takes the typed text. A text that is longer than any password is cut to a length that no password has, so that
+    /// hashing it stays cheap and it matches nothing.
     pub fn new(text: &str) -> Self {
         Self(SecretString::new(text.nfc().take(MAX_LENGTH + 1).collect::<String>()))
     }
 
-    /// The password, for comparing.
+    /// The password itself, for comparing only.
     pub fn expose(&self) -> &str {
         self.0.expose()
     }
@@ -63,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sr_02_from_8_to_128_code_points_spaces_and_unicode_and_never_cut() {
+    fn sr_02_8_to_128_code_points_of_any_kind_never_cut() {
         assert!(NewPassword::parse("1234567", 8).is_err());
         assert!(NewPassword::parse("12345678", 8).is_ok());
         assert!(NewPassword::parse(&"é".repeat(128), 8).is_ok());

@@ -1,4 +1,4 @@
-//! Permissions: names such as `USER_VIEW`; operators define more.
+//! Permissions: names such as `USER_VIEW`. Operators may define further ones.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -74,16 +74,16 @@ built_in! {
     GATEWAY_EXPLAIN,
 }
 
-/// A permission's name, `[A-Z][A-Z0-9_]{2,63}`.
+/// The name of a permission, `[A-Z][A-Z0-9_]{2,63}`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct Permission(Arc<str>);
 
-/// What somebody may do.
+/// The permissions of a role, a user or a request.
 pub type PermissionSet = BTreeSet<Permission>;
 
 impl Permission {
-    /// Checks a name.
+    /// Checks the form of a permission's name.
     pub fn parse(text: &str) -> Result<Self, InvalidInput> {
         let mut bytes = text.bytes();
         let valid = (3..=64).contains(&text.len())
@@ -98,7 +98,7 @@ impl Permission {
         }
     }
 
-    /// The name.
+    /// The permission's name.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn built_in_names_follow_the_rule_that_others_must_follow() {
+    fn built_in_names_follow_the_rule_for_names() {
         for name in BUILT_IN {
             assert!(Permission::parse(name).is_ok(), "{name}");
         }

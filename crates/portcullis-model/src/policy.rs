@@ -1,4 +1,4 @@
-//! What a route asks of a request, whether a built-in endpoint or a proxied one.
+//! The policy of a route: what it requires of a request, for built-in endpoints and proxied routes alike.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,15 +7,15 @@ use ipnet::IpNet;
 
 use crate::{Limit, Permission, Role};
 
-/// Who may call a route.
+/// Which credential a route requires.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AuthRequirement {
-    /// Anyone; a bad or expired credential is ignored.
+    /// No credential. A bad or expired one is ignored.
     None,
-    /// Anyone; but a credential that is sent must be good.
+    /// No credential, but one that is sent must be valid.
     Optional,
-    /// Only a good credential. The default, so that a forgotten key closes a route.
+    /// A valid credential. This is the default, so that a route without the setting is closed.
     #[default]
     Required,
 }
@@ -23,19 +23,19 @@ pub enum AuthRequirement {
 /// The largest request body, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyLimit {
-    /// At most this many bytes.
+    /// The body may have at most this many bytes.
     Bytes(u64),
-    /// No limit (`max_body = 0`).
+    /// The body may have any length (`max_body = 0`).
     Unlimited,
 }
 
 impl BodyLimit {
-    /// `0` means no limit.
+    /// Reads the value of a setting, where `0` means that there is no limit.
     pub fn from_setting(bytes: u64) -> Self {
         if bytes == 0 { Self::Unlimited } else { Self::Bytes(bytes) }
     }
 
-    /// Whether a body of this many bytes is too large.
+    /// Whether a body of this many bytes is larger than the limit.
     pub fn exceeded_by(self, bytes: u64) -> bool {
         matches!(self, Self::Bytes(limit) if bytes > limit)
     }
@@ -50,73 +50,74 @@ impl std::fmt::Display for BodyLimit {
     }
 }
 
-/// The methods a route answers.
+/// The methods that a route accepts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Methods {
-    /// Every method.
+    /// Every method is accepted.
     Any,
-    /// These, upper-case. `GET` implies `HEAD`.
+    /// These methods are accepted, written in upper case. `GET` includes `HEAD`.
     Only(Vec<String>),
 }
 
-/// Permissions a caller must hold, all of them.
+/// The permissions that a caller must have: all of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MethodPermissions {
-    /// For every method.
+    /// Permissions that every method needs.
     pub always: Vec<Permission>,
-    /// On top, by method (upper-case).
+    /// Permissions that a method needs besides, by its name in upper case.
     pub by_method: BTreeMap<String, Vec<Permission>>,
 }
 
-/// Which of the two default limits covers a route (contract §6).
+/// Which of the two default limits covers a route (`docs/contract.md`, "Rate limits").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LimitClass {
-    /// `limits.auth`: sign-in, registration and the like.
+    /// `limits.auth` covers sign-in, registration and the like.
     Auth,
-    /// `limits.api`: everything else.
+    /// `limits.api` covers everything else.
     Api,
-    /// Health and metrics: none.
+    /// No default limit covers health checks and metrics.
     Exempt,
 }
 
-/// Everything the gate asks of a request on a route. [`RoutePolicy::requiring`] gives one that asks for nothing else.
+/// Everything that the gate requires of a request on a route. [`RoutePolicy::requiring`] makes one to start from.
 #[derive(Clone, Debug)]
 pub struct RoutePolicy {
-    /// Who may call.
+    /// The credential that is required.
     pub auth: AuthRequirement,
-    /// Whether only somebody who signed in may call: an API key makes no keys and no sessions, and changes no account
-    /// of its owner (requirement 43).
+    /// Whether an API key is refused: a key creates no keys and no sessions, and does not change its owner's account
+    /// (SR-43).
     pub signed_in_only: bool,
-    /// At least this role.
+    /// The lowest role that may call.
     pub minimum_role: Option<Role>,
-    /// Permissions needed.
+    /// The permissions that the caller must have.
     pub permissions: MethodPermissions,
-    /// Whether the caller's address must have been confirmed.
+    /// Whether the caller's e-mail address must be confirmed.
     pub verified_email: bool,
-    /// How long ago the caller may have signed in at most (RFC 9470).
+    /// The longest time since the caller signed in (RFC 9470).
     pub max_session_age: Option<Duration>,
-    /// The networks that clients may call from; empty for all.
+    /// The networks that clients may call from. Empty means all networks.
     pub networks: Vec<IpNet>,
-    /// Whether it is refused while the database cannot be reached: what was revoked since may not be known here.
+    /// Whether requests are refused while the database cannot be reached, because revocations since then may not be known
+    /// here.
     pub needs_database: bool,
-    /// Whether unsafe methods need a CSRF token.
+    /// How unsafe methods are protected against CSRF.
     pub csrf: CsrfPolicy,
-    /// The route's own limits.
+    /// The rate limits that the route has besides the default one.
     pub limits: Vec<Limit>,
-    /// Which default limit applies.
+    /// The default rate limit that covers the route.
     pub limit_class: LimitClass,
-    /// The largest body.
+    /// The largest request body that is accepted.
     pub max_body: BodyLimit,
-    /// The origins whose pages may read answers, in place of the ones that hold everywhere.
+    /// The origins whose pages may read responses (CORS), in place of the gateway's own list.
     pub allowed_origins: Option<Vec<String>>,
-    /// Whether answers get the headers that tell browsers to be careful.
+    /// Whether responses get security headers (CSP, `X-Frame-Options` and the like).
     pub security_headers: bool,
-    /// How long the destination may take to begin its answer.
+    /// The longest time until the destination begins its response.
     pub timeout: Duration,
 }
 
 impl RoutePolicy {
-    /// Asks for a credential, or for none, and for nothing else; CSRF is checked.
+    /// A policy that requires this credential and nothing else, except that CSRF is checked.
     pub fn requiring(auth: AuthRequirement) -> Self {
         Self {
             auth,
@@ -138,34 +139,34 @@ impl RoutePolicy {
     }
 }
 
-/// How CSRF applies to a route (contract §5).
+/// How a route is protected against CSRF (`docs/contract.md`, "CSRF").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CsrfPolicy {
-    /// Unsafe methods need the token pair.
+    /// Unsafe methods need the CSRF cookie and the same token in the request.
     Checked,
-    /// `/api/auth/*`: exempt, unless the request is authenticated by cookie.
+    /// Exempt unless a cookie authenticates the request, as for `/api/auth/*`.
     ExemptUnlessCookie,
-    /// `/api/auth/refresh`: exempt even by cookie; the handler checks Origin and content type.
+    /// Exempt even by cookie, as for `/api/auth/refresh`: the handler checks the origin and the content type.
     ExemptWithOriginCheck,
-    /// Never checked.
+    /// Exempt in every case.
     Exempt,
 }
 
-/// Where the process runs; it decides defaults and what is allowed.
+/// The environment that the process runs in. It decides defaults and what is allowed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Environment {
-    /// A person's machine. The default: nothing listens beyond loopback.
+    /// A developer's machine. This is the default: the gateway listens on loopback only.
     #[default]
     Development,
-    /// In front of people.
+    /// A deployment that users reach.
     Production,
-    /// Automated tests of whatever stands behind.
+    /// Automated tests of the services behind the gateway.
     Test,
 }
 
 impl Environment {
-    /// The word used in settings and answers.
+    /// The word in settings and responses.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Development => "development",
@@ -175,13 +176,13 @@ impl Environment {
     }
 }
 
-/// How a proxied route is carried on.
+/// How requests of a proxied route are forwarded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Forwarding {
-    /// The upstream's name.
+    /// The name of the upstream in the settings.
     pub upstream: std::sync::Arc<str>,
-    /// Taken off the front of the path before the upstream sees it.
+    /// A prefix that is removed from the path before the upstream sees it.
     pub strip_prefix: Option<Box<str>>,
-    /// Whether the upstream gets the client's credentials too.
+    /// Whether the upstream gets the client's credentials.
     pub forward_authorization: bool,
 }

@@ -1,4 +1,4 @@
-//! Randomness as a parameter: one source, the operating system's, by way of AWS-LC.
+//! Randomness as a parameter. The one source is the operating system's, through AWS-LC.
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 
@@ -9,12 +9,12 @@ pub struct Random {
 }
 
 impl Random {
-    /// The operating system's generator.
+    /// The random generator of the operating system.
     pub fn system() -> Self {
         Self::default()
     }
 
-    /// Fresh random bytes.
+    /// Returns `N` new random bytes.
     pub fn bytes<const N: usize>(&self) -> [u8; N] {
         let mut out = [0u8; N];
         self.fill(&mut out);
@@ -26,7 +26,7 @@ impl Random {
         self.source.fill(out).expect("the operating system's random source does not fail once the kernel has booted");
     }
 
-    /// `N` random bytes in lower-case hexadecimal, 2·N characters.
+    /// Returns `N` new random bytes in lower-case hexadecimal, which are 2·N characters.
     pub fn hex<const N: usize>(&self) -> String {
         hex::encode(self.bytes::<N>())
     }

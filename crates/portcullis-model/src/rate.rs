@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use crate::{InvalidInput, duration};
 
-/// `limit` requests in any `period`, with a burst of `limit` (GCRA).
+/// At most `limit` requests in any `period`, and at most `limit` at once (GCRA).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Rate {
-    /// Requests, at least 1.
+    /// The number of requests, at least 1.
     pub limit: u32,
-    /// The window, at least a second.
+    /// The period, at least a second.
     pub period: Duration,
 }
 
 impl Rate {
-    /// Parses `"N/duration"`; `"off"` is `None`.
+    /// Parses `"N/duration"`. `"off"` gives `None`.
     pub fn parse(text: &str) -> Result<Option<Self>, InvalidInput> {
         if text == "off" {
             return Ok(None);
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rate_is_a_number_and_a_window() {
+    fn a_rate_is_a_number_and_a_period() {
         assert_eq!(Rate::parse("60/1m"), Ok(Some(Rate { limit: 60, period: Duration::from_secs(60) })));
         assert_eq!(Rate::parse("off"), Ok(None));
         for bad in ["", "60", "60/", "/1m", "0/1m", "60/0s", "-1/1m", "60/1m/2", "60 / 1m", "Off"] {

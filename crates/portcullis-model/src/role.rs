@@ -1,4 +1,4 @@
-//! The five roles and the permissions each stands for.
+//! The five roles and the permissions of each.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,27 +10,27 @@ use serde::{Deserialize, Serialize};
 
 use crate::permission::{self, BuiltInPermission, Permission, PermissionSet};
 
-/// Roles from low to high; the order is the rank.
+/// The roles from low to high. Their order is their rank.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Role {
-    /// May look at what is open to everyone who is signed in.
+    /// May use what every signed-in user may use.
     Viewer,
-    /// May also see users.
+    /// May see users, by default.
     Tester,
-    /// What a new account gets.
+    /// The role of a new account.
     Developer,
-    /// May also create and edit users.
+    /// May see, create and edit users, by default.
     Manager,
-    /// May do everything, operator-defined permissions included.
+    /// Has every permission, those that operators define included.
     Admin,
 }
 
 impl Role {
-    /// Every role, lowest first.
+    /// All roles, the lowest first.
     pub const ALL: [Self; 5] = [Self::Viewer, Self::Tester, Self::Developer, Self::Manager, Self::Admin];
 
-    /// The name used in the API, the database and settings.
+    /// The role's name in the API, the database and the settings.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Viewer => "VIEWER",
@@ -72,15 +72,15 @@ impl FromStr for Role {
     }
 }
 
-/// Which permissions each role holds: the contract's defaults plus what settings add.
+/// The permissions of each role: the defaults and what the settings add.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RolePermissions {
     by_role: BTreeMap<Role, Arc<PermissionSet>>,
 }
 
 impl RolePermissions {
-    /// The defaults, with operator-defined permissions `granted` to roles on top.
-    /// `ADMIN` holds every permission named anywhere.
+    /// The default permissions, and those that the settings grant to roles. `ADMIN` has every permission that is named
+    /// anywhere.
     pub fn with_grants(granted: &BTreeMap<Role, Vec<Permission>>) -> Self {
         let mut by_role = BTreeMap::new();
         for role in Role::ALL {
@@ -95,12 +95,12 @@ impl RolePermissions {
         Self { by_role }
     }
 
-    /// What a role holds.
+    /// The permissions of one role.
     pub fn of(&self, role: Role) -> &Arc<PermissionSet> {
         self.by_role.get(&role).expect("every role was inserted by the constructor")
     }
 
-    /// Every permission that exists: what `ADMIN` holds.
+    /// Every permission that exists, which is what `ADMIN` has.
     pub fn all(&self) -> &Arc<PermissionSet> {
         self.of(Role::Admin)
     }
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn the_administrator_holds_operator_defined_permissions_too() {
+    fn an_admin_has_operator_defined_permissions_too() {
         let custom = Permission::parse("PROJECT_VIEW").expect("valid");
         let roles = RolePermissions::with_grants(&BTreeMap::from([(Role::Developer, vec![custom.clone()])]));
         assert!(roles.of(Role::Developer).contains(&custom));

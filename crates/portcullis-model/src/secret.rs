@@ -1,20 +1,20 @@
-//! Secrets whose `Debug` redacts and whose memory is wiped when dropped.
+//! Secrets. Their `Debug` output is redacted, and their memory is wiped when they are dropped.
 
 use std::fmt;
 
 use zeroize::Zeroizing;
 
-/// A secret text.
+/// A text that is never printed and is wiped from memory when it is dropped.
 #[derive(Clone, Default)]
 pub struct SecretString(Zeroizing<String>);
 
 impl SecretString {
-    /// Takes a text into care.
+    /// Takes ownership of a secret text.
     pub fn new(text: impl Into<String>) -> Self {
         Self(Zeroizing::new(text.into()))
     }
 
-    /// The text itself. Every call is a place where the secret leaves its wrapper.
+    /// The text itself. Each caller must make sure that it is not logged or stored.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -32,17 +32,17 @@ impl<'de> serde::Deserialize<'de> for SecretString {
     }
 }
 
-/// Secret bytes.
+/// Bytes that are never printed and are wiped from memory when they are dropped.
 #[derive(Clone, Default)]
 pub struct SecretBytes(Zeroizing<Vec<u8>>);
 
 impl SecretBytes {
-    /// Takes bytes into care.
+    /// Takes ownership of secret bytes.
     pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
         Self(Zeroizing::new(bytes.into()))
     }
 
-    /// The bytes themselves.
+    /// The bytes themselves. Each caller must make sure that they are not logged or stored.
     pub fn expose(&self) -> &[u8] {
         &self.0
     }
@@ -54,19 +54,19 @@ impl fmt::Debug for SecretBytes {
     }
 }
 
-/// Compares two secrets in a time that depends on their lengths only.
+/// Compares two secrets in a time that depends on their lengths only, so that it does not leak their content.
 pub fn constant_time_eq(a: &[u8], b: &[u8]) -> bool {
     aws_lc_rs::constant_time::verify_slices_are_equal(a, b).is_ok()
 }
 
-/// SHA-256, under which bearer secrets are stored and looked up.
+/// The SHA-256 digest. Bearer secrets are stored and looked up by it.
 pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
     digest.as_ref().try_into().expect("SHA-256 is 32 bytes")
 }
 
-/// Secrets of one purpose: the first signs or seals, all check or open. So one is replaced by another while what the
-/// old one made is still good.
+/// The secrets of one purpose. The current one signs or seals; the former ones still verify or open what they made, so
+/// that a secret can be replaced without breaking anything.
 #[derive(Clone, Debug)]
 pub struct SecretRing {
     current: SecretString,
@@ -74,18 +74,18 @@ pub struct SecretRing {
 }
 
 impl SecretRing {
-    /// The first is the current one; `None` when there is none.
+    /// Takes the secrets, the current one first. `None` if there are none.
     pub fn new(secrets: Vec<SecretString>) -> Option<Self> {
         let mut secrets = secrets.into_iter();
         Some(Self { current: secrets.next()?, former: secrets.collect() })
     }
 
-    /// The one that signs or seals.
+    /// The secret that signs or seals.
     pub fn current(&self) -> &SecretString {
         &self.current
     }
 
-    /// All of them, the current one first.
+    /// All secrets, the current one first.
     pub fn iter(&self) -> impl Iterator<Item = &SecretString> {
         std::iter::once(&self.current).chain(&self.former)
     }

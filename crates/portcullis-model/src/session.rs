@@ -1,4 +1,4 @@
-//! Sessions as the gate sees them, and the log that ends them.
+//! Sessions as the gate sees them, and the revocation log, which ends them.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -10,67 +10,67 @@ use serde::Deserialize;
 
 use crate::{Email, Permission, PermissionSet, Role, SessionId, UserId};
 
-/// What the gate must know of a live session. Holds no secret.
+/// The state of a live session, or of an API key, that the gate decides by. It holds no secret.
 #[derive(Debug)]
 pub struct SessionState {
-    /// The session.
+    /// The id of the session or of the API key.
     pub id: SessionId,
-    /// Whose it is.
+    /// The user that it belongs to.
     pub user_id: UserId,
-    /// The role in force now.
+    /// The user's role now.
     pub role: Role,
-    /// What the role and the user's own grants allow now.
+    /// The permissions that the role and the user's own grants give now.
     pub permissions: Arc<PermissionSet>,
-    /// The account's address, for the identity headers of upstreams.
+    /// The user's e-mail address, for the identity headers that upstreams get.
     pub email: Email,
-    /// Whether the address was confirmed.
+    /// Whether the e-mail address is confirmed.
     pub email_verified: bool,
-    /// How the person proved who they are (RFC 8176), in order.
+    /// The authentication methods of the sign-in (`amr`, RFC 8176), in their order.
     pub amr: Arc<[String]>,
-    /// When the person last signed in for this session, Unix seconds.
+    /// The latest sign-in for this session, in Unix seconds.
     pub authenticated_at: i64,
-    /// Raised when the session ends. A stale copy carries a lower one.
+    /// The session's epoch. It rises when the session ends, so that a stale copy has a lower one.
     pub session_epoch: i64,
-    /// Raised by every change to the user that caches must see.
+    /// The user's epoch. It rises with every change of the user that caches must see.
     pub user_epoch: i64,
-    /// Access tokens made in an earlier user epoch than this one are dead.
+    /// The lowest user epoch whose access tokens are still valid.
     pub token_epoch: i64,
-    /// When the session ends whatever happens: the earlier of its idle and absolute limit, Unix seconds.
+    /// The end of the session: the earlier of its idle timeout and its absolute limit, in Unix seconds.
     pub expires_at: i64,
     /// Whether this is a demo session, which no table knows.
     pub demo: bool,
-    /// Set when this is no sign-in but an API key: what it may do of what its owner may.
+    /// The scopes of the API key, if this is a key and not a session.
     pub api_key: Option<ApiKeyScopes>,
-    /// When a request last used it, Unix seconds; written to SQL in batches.
+    /// The latest use by a request, in Unix seconds. It is written to SQL in batches.
     pub last_seen: AtomicI64,
 }
 
-/// What an API key may do of what its owner may.
+/// The part of its owner's permissions that an API key has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ApiKeyScopes {
-    /// Everything.
+    /// The key has all permissions and the role of its owner.
     All,
-    /// Only these permissions, and nothing that asks for a role.
+    /// The key has only these permissions, and no role.
     Only(Arc<[Permission]>),
 }
 
 impl SessionState {
-    /// Whether somebody signed in to it, which an API key does not.
+    /// Whether this is a session of a user who signed in, and not an API key.
     pub fn is_signed_in(&self) -> bool {
         self.api_key.is_none()
     }
 
-    /// The role that counts: a key that is held to scopes has none.
+    /// The role that routes may ask for. An API key with scopes has none.
     pub fn role_in_force(&self) -> Option<Role> {
         (!matches!(self.api_key, Some(ApiKeyScopes::Only(_)))).then_some(self.role)
     }
 
-    /// Whether an access token made in epoch `ver` may use this session at `now` (Unix seconds).
+    /// Whether an access token of user epoch `ver` may use this session at `now` (Unix seconds).
     pub fn admits(&self, ver: i64, now: i64) -> bool {
         ver >= self.token_epoch && ver <= self.user_epoch && now < self.expires_at
     }
 
-    /// Notes a use of the session.
+    /// Records a use of the session at `now` (Unix seconds).
     pub fn touch(&self, now: i64) {
         if self.last_seen.load(Ordering::Relaxed) < now {
             self.last_seen.store(now, Ordering::Relaxed);
@@ -78,20 +78,20 @@ impl SessionState {
     }
 }
 
-/// How a sign-in hands out its tokens (contract §3).
+/// How a client gets its tokens (`docs/contract.md`, "Tokens and sessions").
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
 pub enum Transport {
-    /// In the response's body.
+    /// Tokens are in the response's body.
     #[default]
     Token,
-    /// In cookies.
+    /// Tokens are in cookies.
     Cookie,
 }
 
 impl Transport {
-    /// The name used in the API and the database.
+    /// The transport's name in the API and the database.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Token => "token",
@@ -117,58 +117,57 @@ impl FromStr for Transport {
     }
 }
 
-/// SQL cannot be reached and the session is not known well enough to go on without it.
+/// The database cannot be reached, and this process has no copy of the session that is recent enough.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("the session store cannot be reached")]
 pub struct SessionsUnavailable;
 
-/// Where the gate looks sessions up.
+/// The place where the gate looks sessions up.
 pub trait SessionSource: Send + Sync + 'static {
-    /// Whether every revocation of more than a moment ago is known here. A source that cannot fall behind always is.
+    /// Whether every revocation older than a moment is known here. A source that cannot fall behind returns `true`.
     fn is_current(&self) -> bool {
         true
     }
 
-    /// The session if this process already holds it: no I/O, no waiting.
-    /// `None` means unknown here, not ended.
+    /// The session if this process has a copy, without I/O and without waiting. `None` means that it is not known here,
+    /// not that it has ended.
     fn cached(&self, id: SessionId) -> Option<Arc<SessionState>>;
 
-    /// The session from wherever it is kept; `None` when it has ended or never was. A copy of an earlier user epoch
-    /// than `user_epoch`, that of the token presented, is stale and not given while a younger one can be had.
+    /// Loads the session. `None` if it has ended or never existed. `user_epoch` is that of the presented token: a copy of
+    /// an earlier epoch is stale, and is not returned while a newer one can be loaded.
     fn load(
         &self,
         id: SessionId,
         user_epoch: i64,
     ) -> BoxFuture<'_, Result<Option<Arc<SessionState>>, SessionsUnavailable>>;
 
-    /// The API key with this SHA-256, if this process already holds it. A source without keys knows none.
+    /// The API key with this SHA-256 digest, if this process has a copy.
     fn cached_key(&self, _digest: &[u8; 32]) -> Option<Arc<SessionState>> {
         None
     }
 
-    /// The API key with this SHA-256 from wherever it is kept; `None` when it was revoked or never was.
+    /// Loads the API key with this SHA-256 digest. `None` if it was revoked or never existed.
     fn load_key(&self, _digest: [u8; 32]) -> BoxFuture<'_, Result<Option<Arc<SessionState>>, SessionsUnavailable>> {
         Box::pin(std::future::ready(Ok(None)))
     }
 }
 
-/// One entry of the revocation log.
+/// An entry of the revocation log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Revocation {
-    /// Whom it concerns.
+    /// The user that it concerns.
     pub user_id: UserId,
-    /// The session that ended, or `None` when the user changed and all copies of
-    /// all their sessions are stale.
+    /// The session that ended. `None` if the user changed, which makes the copies of all their sessions stale.
     pub session_id: Option<SessionId>,
-    /// The epoch after the change: of the session if there is one, else of the user.
+    /// The epoch after the change: the session's if there is one, else the user's.
     pub epoch: i64,
-    /// Whether the session, or every session of the user, has ended, so that its
-    /// streams must close; `false` when copies are merely stale.
+    /// Whether the session, or every session of the user, has ended, so that its streams must be closed. `false` if
+    /// copies are only stale.
     pub ends: bool,
 }
 
-/// Told of every revocation, as soon as this process knows of it, possibly more than once.
+/// Is told of every revocation that this process learns of, possibly more than once.
 pub trait RevocationListener: Send + Sync + 'static {
-    /// Applies it. Must not block.
+    /// Applies a revocation. It must not block.
     fn revoked(&self, revocation: &Revocation);
 }

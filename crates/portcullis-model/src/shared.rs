@@ -1,6 +1,5 @@
-//! What replicas share beside SQL. All of it only makes things faster or limits
-//! exact: SQL and its revocation log stay the truth, and every caller goes on
-//! without when it is away.
+//! What replicas share besides the database. It makes look-ups faster and rate limits exact. The database and its
+//! revocation log remain the source of truth, and every caller goes on without the shared part when it is away.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
@@ -12,45 +11,44 @@ use crate::{
     ApiKeyScopes, Email, Permission, Rate, Revocation, Role, RolePermissions, SessionId, SessionState, UserId,
 };
 
-/// What replicas share cannot be reached at the moment; the caller goes on without it.
+/// The shared part cannot be reached at the moment. The caller goes on without it.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("what replicas share cannot be reached")]
+#[error("the store that replicas share cannot be reached")]
 pub struct SharedUnavailable;
 
 /// Rate limits that replicas count together (GCRA).
 pub trait SharedLimits: Send + Sync + 'static {
-    /// Counts one request of `subject` against `rate`. `subject` names the limit and whom it counts, the same on
-    /// every replica.
-    fn take<'a>(&'a self, subject: &'a str, rate: Rate) -> BoxFuture<'a, Result<GcraOutcome, SharedUnavailable>>;
+    /// Counts one request against `rate`. `key` names the limit and what it counts by, the same on every replica.
+    fn take<'a>(&'a self, key: &'a str, rate: Rate) -> BoxFuture<'a, Result<GcraOutcome, SharedUnavailable>>;
 
-    /// What [`take`](Self::take) would say, without counting.
-    fn peek<'a>(&'a self, subject: &'a str, rate: Rate) -> BoxFuture<'a, Result<GcraOutcome, SharedUnavailable>>;
+    /// Returns what [`take`](Self::take) would return, and counts nothing.
+    fn peek<'a>(&'a self, key: &'a str, rate: Rate) -> BoxFuture<'a, Result<GcraOutcome, SharedUnavailable>>;
 
-    /// Takes back one request that [`take`](Self::take) has counted: something else refused it.
-    fn give_back<'a>(&'a self, subject: &'a str, rate: Rate) -> BoxFuture<'a, Result<(), SharedUnavailable>>;
+    /// Takes back one request that [`take`](Self::take) has counted, because another limit refused it.
+    fn give_back<'a>(&'a self, key: &'a str, rate: Rate) -> BoxFuture<'a, Result<(), SharedUnavailable>>;
 
-    /// Forgets what a subject has spent.
-    fn reset<'a>(&'a self, subject: &'a str) -> BoxFuture<'a, Result<(), SharedUnavailable>>;
+    /// Forgets the requests that were counted for a key.
+    fn reset<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), SharedUnavailable>>;
 }
 
-/// How one request fared against a shared limit.
+/// The outcome of one request against a rate limit (GCRA).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GcraOutcome {
-    /// How far the theoretical arrival time is ahead of now: after this request if it was admitted, else as it was.
+    /// The time by which the theoretical arrival time is ahead of now: with this request if it was admitted, else without.
     pub ahead: Duration,
-    /// `None` when the request was admitted, else until the next one is.
+    /// The time until a request is admitted again; `None` if this one was admitted.
     pub retry: Option<Duration>,
 }
 
-/// Copies of sessions that replicas share.
+/// The copies of sessions that replicas share.
 pub trait SharedSessions: Send + Sync + 'static {
-    /// A copy that no revocation known there has overtaken. `None` when there is none, or it cannot be reached.
+    /// Returns a copy, unless a revocation that is known there has made it stale. `None` also if it cannot be reached.
     fn fetch(&self, id: SessionId) -> BoxFuture<'_, Option<SessionCopy>>;
 
-    /// Offers a copy that was just read from SQL. Does not wait, and may be lost.
+    /// Offers a copy that was just read from the database. It does not wait, and the copy may be lost.
     fn offer(&self, copy: SessionCopy);
 
-    /// Makes every copy that these revocations overtake unusable. Idempotent; order does not matter.
+    /// Makes every copy unusable that these revocations make stale. It is idempotent, and the order does not matter.
     fn revoke<'a>(&'a self, entries: &'a [Revocation]) -> BoxFuture<'a, Result<(), SharedUnavailable>>;
 }
 
@@ -60,42 +58,42 @@ pub trait ReplicaNotifier: Send + Sync + 'static {
     fn notify(&self);
 }
 
-/// A session as replicas hand it to each other: no secret, and no permission that follows from the role, because
-/// replicas may differ for a while in what roles hold.
+/// A session as replicas share it. It has no secret. It has no permission that follows from the role either, because
+/// replicas may have different settings for a while.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionCopy {
-    /// The session.
+    /// The id of the session.
     pub id: SessionId,
-    /// Whose it is.
+    /// The user that it belongs to.
     pub user_id: UserId,
-    /// The account's role.
+    /// The user's role.
     pub role: Role,
-    /// What the person may do beyond the role.
+    /// The permissions that the user has besides those of the role.
     pub extra_permissions: Vec<Permission>,
-    /// The account's address.
+    /// The user's e-mail address.
     pub email: Email,
-    /// Whether the address was confirmed.
+    /// Whether the e-mail address is confirmed.
     pub email_verified: bool,
-    /// How the person proved who they are, in order.
+    /// The authentication methods of the sign-in (`amr`, RFC 8176), in their order.
     pub amr: Vec<String>,
-    /// When the person last signed in for this session, Unix seconds.
+    /// The latest sign-in for this session, in Unix seconds.
     pub authenticated_at: i64,
-    /// The session's epoch.
+    /// The session's epoch, which rises when the session ends.
     pub session_epoch: i64,
-    /// The user's epoch.
+    /// The user's epoch, which rises with every change that caches must see.
     pub user_epoch: i64,
-    /// Access tokens of an earlier user epoch are dead.
+    /// The lowest user epoch whose access tokens are still valid.
     pub token_epoch: i64,
-    /// When the session ends whatever happens, Unix seconds.
+    /// The end of the session, in Unix seconds.
     pub expires_at: i64,
-    /// When it was last used as far as SQL knows, Unix seconds.
+    /// The latest use that the database knows of, in Unix seconds.
     pub last_seen: i64,
-    /// Set when it is an API key. Replicas do not share copies of those.
+    /// The scopes of the API key, if this is a key. Replicas do not share copies of keys.
     pub api_key: Option<ApiKeyScopes>,
 }
 
 impl SessionCopy {
-    /// The session as the gate needs it, with what its role holds now.
+    /// The session as the gate needs it, with the permissions that its role has now.
     pub fn into_state(self, roles: &RolePermissions) -> SessionState {
         let of_role = roles.of(self.role);
         let permissions = match &self.api_key {

@@ -2,8 +2,7 @@
 
 use crate::InvalidInput;
 
-/// Parses a size into bytes. `KB`, `MB` and `GB` are powers of 1024, as every
-/// body limit in common gateways counts them.
+/// Parses a size into bytes. `KB`, `MB` and `GB` are powers of 1024, as in the body limits of common gateways.
 pub fn parse_size(text: &str) -> Result<u64, InvalidInput> {
     let (digits, unit) = match text {
         _ if text.ends_with("KB") => (&text[..text.len() - 2], 1u64 << 10),
@@ -26,7 +25,7 @@ mod tests {
     use super::parse_size;
 
     #[test]
-    fn sizes_in_bytes_and_in_powers_of_1024() {
+    fn sizes_are_bytes_or_have_units_of_1024() {
         for (text, bytes) in
             [("0", 0), ("1000", 1000), ("64KB", 65_536), ("100MB", 104_857_600), ("1GB", 1_073_741_824)]
         {

@@ -2,51 +2,51 @@
 
 use crate::{SessionId, UserId};
 
-/// The claims of an access token whose signature, issuer, audience and type were checked.
+/// The claims of an access token whose signature, issuer, audience and type are valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedToken {
-    /// `sid`.
+    /// The session of the token (`sid`).
     pub session_id: SessionId,
-    /// `sub`.
+    /// The user of the token (`sub`).
     pub user_id: UserId,
-    /// `ver`: the user's epoch when the token was made.
+    /// The user's epoch when the token was made (`ver`).
     pub ver: i64,
-    /// `nbf`, Unix seconds.
+    /// The earliest time of use (`nbf`), in Unix seconds.
     pub not_before: i64,
-    /// `exp`, Unix seconds.
+    /// The expiry (`exp`), in Unix seconds.
     pub expires: i64,
-    /// The `demo` claim.
+    /// Whether this is a token of the demo account (`demo`).
     pub demo: bool,
-    /// Under which trust it was verified, see [`AccessTokenVerifier::trust`].
+    /// The [`AccessTokenVerifier::trust`] at the time of verification.
     pub trust: u64,
 }
 
-/// Why a token is not accepted. Clients see one answer for all of them.
+/// The reason why an access token is refused. Clients see the same error for all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
-    /// Not a JWS in compact form, or its parts do not decode.
+    /// It is not a JWS in compact form, or a part cannot be decoded.
     #[error("malformed")]
     Malformed,
-    /// The header's `typ` or `alg` is not one we issue, or no active key has its `kid`.
+    /// Its `typ` or `alg` is not one that we issue, or no active key has its `kid`.
     #[error("not one of our tokens")]
     Foreign,
-    /// The signature is wrong.
+    /// Its signature is invalid.
     #[error("bad signature")]
     Signature,
-    /// Issuer, audience or a claim's type is wrong.
+    /// Its issuer, its audience or the type of a claim is wrong.
     #[error("wrong claims")]
     Claims,
-    /// Past `exp` or before `nbf`.
+    /// The time is past `exp` or before `nbf`.
     #[error("outside its lifetime")]
     Lifetime,
 }
 
-/// Verifies access tokens. Costs a signature check, so the gate remembers the answer.
+/// Verifies access tokens. Each call checks a signature, so the gate caches the result.
 pub trait AccessTokenVerifier: Send + Sync + 'static {
-    /// Checks everything about a token but its session; `now` in Unix seconds.
+    /// Checks everything about a token except its session. `now` is in Unix seconds.
     fn verify(&self, token: &str, now: i64) -> Result<VerifiedToken, TokenError>;
 
-    /// A number that changes whenever the active keys, the issuer or the audience
-    /// change: a remembered token whose number differs must be verified again.
+    /// A number that changes whenever the active keys, the issuer or the audience change. A cached token with another
+    /// number must be verified again.
     fn trust(&self) -> u64;
 }

@@ -1,47 +1,47 @@
-//! A person's account, as the API shows it: never a hash, never a token.
+//! Users as the API shows them: without password hashes and tokens.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 
 use crate::{ApiTime, Email, ProfileName, Role, Timestamp, UserId, Username};
 
-/// An account without its credentials.
+/// A user without credentials.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
-    /// Never changes, also across an import.
+    /// The user's id. It never changes, not even by an import.
     pub id: UserId,
-    /// Normalised, unique.
+    /// The normalised e-mail address. No two users share one.
     pub email: Email,
-    /// Normalised, unique.
+    /// The normalised username. No two users share one.
     pub username: Username,
-    /// First name.
+    /// The user's first name.
     pub first_name: ProfileName,
-    /// Last name.
+    /// The user's last name.
     pub last_name: ProfileName,
-    /// A URL or a path.
+    /// The avatar's URL or path.
     pub avatar: Option<String>,
-    /// The role in force.
+    /// The user's role now.
     pub role: Role,
-    /// Whether this account may sign in.
+    /// Whether the user may sign in.
     pub is_active: bool,
-    /// When the address was confirmed; `None` while it is not.
+    /// The time at which the e-mail address was confirmed; `None` while it is not.
     pub email_verified_at: Option<Timestamp>,
-    /// The latest sign-in.
+    /// The time of the latest sign-in.
     pub last_login_at: Option<Timestamp>,
-    /// When the account was made.
+    /// The time at which the user was created.
     pub created_at: Timestamp,
-    /// When its data last changed.
+    /// The time of the latest change.
     pub updated_at: Timestamp,
 }
 
 impl User {
-    /// Whether the address was confirmed.
+    /// Whether the e-mail address is confirmed.
     pub fn is_email_verified(&self) -> bool {
         self.email_verified_at.is_some()
     }
 }
 
-/// RFC 3339 in UTC with milliseconds, the only date format on the wire.
+/// Formats a time as RFC 3339 in UTC with milliseconds, the only date format of the API.
 pub fn rfc3339_millis(at: Timestamp) -> String {
     at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
 }

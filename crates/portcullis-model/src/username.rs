@@ -6,13 +6,13 @@ use serde::Serialize;
 
 use crate::InvalidInput;
 
-/// A normalised username.
+/// A normalised username. It is unique in an installation.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize)]
 #[serde(transparent)]
 pub struct Username(String);
 
 impl Username {
-    /// Normalises and checks a username.
+    /// Normalises and checks a username that a user typed.
     pub fn parse(text: &str) -> Result<Self, InvalidInput> {
         let name = text.trim().to_ascii_lowercase();
         let valid =
@@ -24,12 +24,12 @@ impl Username {
         }
     }
 
-    /// A username as it stands in the database.
+    /// Takes a username from the database, which holds normalised ones only.
     pub fn from_stored(text: String) -> Self {
         Self(text)
     }
 
-    /// The normalised username.
+    /// The normalised username as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
