@@ -1,5 +1,7 @@
-//! Mails: their texts, and how they leave over SMTP (RFC 5321). Knows neither accounts nor the outbox: it is given a
-//! mail and says whether it left, may leave later, or never will.
+//! Mails: their texts, and sending them over SMTP (RFC 5321). This crate knows neither users nor the outbox: it gets a mail
+//! and says whether it was sent, may be sent later, or never will be.
+
+#![warn(missing_docs)]
 
 mod smtp;
 mod templates;

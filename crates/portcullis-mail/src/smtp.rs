@@ -1,4 +1,4 @@
-//! Handing mails to a server.
+//! Sending mails to an SMTP server.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,45 +17,45 @@ use portcullis_model::mail::{MailError, MailSender, OutgoingMail};
 use crate::templates::texts;
 use crate::url::{Security, SmtpUrl};
 
-/// How mails are handed over.
+/// How mails are sent.
 #[derive(Clone, Debug)]
 pub struct SmtpOptions {
-    /// The server.
+    /// The address of the SMTP server (`SMTP_URL`).
     pub url: SmtpUrl,
-    /// Whom they are from.
+    /// The sender of every mail (`MAIL_FROM`).
     pub from: Mailbox,
-    /// What the service is called in them: its public host.
+    /// The name of the service in the mails: its public host.
     pub service: String,
-    /// The authorities that vouch for the server, as PEM; the system's when absent.
+    /// A PEM file with the certificate authorities of the server. `None` uses those of the system.
     pub authorities: Option<PathBuf>,
-    /// How long one mail may take, from connecting to the server's last word.
+    /// The longest time for one mail, from connecting to the server's last response.
     pub timeout: Duration,
 }
 
-/// Why mails cannot be handed over at all.
+/// The reason why no mail can be sent at all.
 #[derive(Debug, thiserror::Error)]
 pub enum SmtpError {
-    /// The authorities.
-    #[error("the authorities of mail.authorities cannot be read from {}", path.display())]
+    /// The file of certificate authorities cannot be used.
+    #[error("the certificate authorities in {} (mail.authorities) cannot be read", path.display())]
     Authorities {
-        /// The file.
+        /// The file that `mail.authorities` names.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// TLS.
+    /// The TLS library refuses the configuration.
     #[error("TLS to the mail server cannot be set up")]
     Tls(#[source] lettre::transport::smtp::Error),
 }
 
-/// Reads whom mails are from: an address, or a name with one in angle brackets.
+/// Reads the sender of mails: an address, or a name with an address in angle brackets.
 pub fn parse_from(text: &str) -> Result<Mailbox, InvalidInput> {
     text.parse::<Mailbox>()
-        .map_err(|_| InvalidInput("write an address, as in gate@example.com or Acme <gate@example.com>".to_owned()))
+        .map_err(|_| InvalidInput("write an address, such as gate@example.com or Acme <gate@example.com>".to_owned()))
 }
 
-/// Sends each mail over a connection of its own: after a failure half-way nothing of it is left in a pool.
+/// Sends each mail over a connection of its own, so that a failure half-way cannot affect the next mail.
 pub struct SmtpSender {
     transport: AsyncSmtpTransport<Tokio1Executor>,
     from: Mailbox,
@@ -64,7 +64,7 @@ pub struct SmtpSender {
 }
 
 impl SmtpSender {
-    /// Connects to nothing yet.
+    /// Reads the certificate authorities. It does not connect yet.
     pub fn new(options: SmtpOptions) -> Result<Self, SmtpError> {
         let SmtpOptions { url, from, service, authorities, timeout } = options;
         let tls = match url.security {
@@ -84,15 +84,15 @@ impl SmtpSender {
     }
 
     fn message(&self, mail: &OutgoingMail) -> Result<Message, MailError> {
-        let never = |error: &dyn std::error::Error| MailError::Permanent(error.to_string());
-        let address = mail.to.as_str().parse().map_err(|error: lettre::address::AddressError| never(&error))?;
+        let permanent = |error: &dyn std::error::Error| MailError::Permanent(error.to_string());
+        let address = mail.to.as_str().parse().map_err(|error: lettre::address::AddressError| permanent(&error))?;
         let texts = texts(mail, &self.service);
         let automatic = HeaderValue::new(HeaderName::new_from_ascii_str("Auto-Submitted"), "auto-generated".to_owned());
         Message::builder()
             .from(self.from.clone())
             .to(Mailbox::new(Some(mail.name.as_str().to_owned()), address))
             .subject(texts.subject)
-            // The same at each attempt, so that a mail that arrives twice can be told to be one.
+            // The same id at each attempt, so that a mail that arrives twice can be recognised.
             .message_id(Some(format!("<{}@{}>", mail.id, self.service)))
             .date(mail.created_at.into())
             .raw_header(automatic)
@@ -101,7 +101,7 @@ impl SmtpSender {
                     .singlepart(SinglePart::builder().header(ContentType::TEXT_PLAIN).body(texts.text))
                     .singlepart(SinglePart::builder().header(ContentType::TEXT_HTML).body(texts.html)),
             )
-            .map_err(|error| never(&error))
+            .map_err(|error| permanent(&error))
     }
 }
 
@@ -110,10 +110,10 @@ impl MailSender for SmtpSender {
         async move {
             let message = self.message(&mail)?;
             match tokio::time::timeout(self.timeout, self.transport.send(message)).await {
-                Ok(Ok(_taken)) => Ok(()),
-                Ok(Err(error)) => Err(judge(&error)),
+                Ok(Ok(_response)) => Ok(()),
+                Ok(Err(error)) => Err(classify(&error)),
                 Err(_elapsed) => Err(MailError::Temporary(format!(
-                    "the mail server did not take it within {} s",
+                    "the mail server did not accept the mail within {} s",
                     self.timeout.as_secs()
                 ))),
             }
@@ -122,25 +122,25 @@ impl MailSender for SmtpSender {
     }
 }
 
-/// Whether another attempt makes sense. Only what a server says of the address itself is final: refused credentials,
-/// policies and full disks are mended by somebody.
-fn judge(error: &lettre::transport::smtp::Error) -> MailError {
-    let mut told = error.to_string();
+/// Decides whether another attempt makes sense. Only a refusal of the address itself is permanent: refused credentials,
+/// policies and full disks can be fixed by an operator.
+fn classify(error: &lettre::transport::smtp::Error) -> MailError {
+    let mut text = error.to_string();
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
-        let text = cause.to_string();
-        if !told.contains(&text) {
-            told = format!("{told}: {text}");
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
         }
         source = cause.source();
     }
     match error.status().map(u16::from) {
-        Some(501 | 550 | 551 | 553) => MailError::Permanent(told),
-        _ => MailError::Temporary(told),
+        Some(501 | 550 | 551 | 553) => MailError::Permanent(text),
+        _ => MailError::Temporary(text),
     }
 }
 
-/// How we introduce ourselves (RFC 5321 §4.1.1.1).
+/// The name in our `EHLO` (RFC 5321 §4.1.1.1).
 fn hello(service: &str) -> ClientId {
     match service.parse::<std::net::IpAddr>() {
         Ok(std::net::IpAddr::V4(v4)) => ClientId::Ipv4(v4),
@@ -156,9 +156,9 @@ fn parameters(host: &str, authorities: Option<PathBuf>) -> Result<TlsParameters,
     if let Some(path) = authorities {
         let failed = |source| SmtpError::Authorities { path: path.clone(), source };
         let pem = std::fs::read(&path).map_err(|error| failed(error.into()))?;
-        // What holds no certificate would be taken for a list of none.
+        // The library reads a file without certificates as an empty list.
         if !pem.windows(BEGIN.len()).any(|window| window == BEGIN) {
-            return Err(failed("there is no certificate in it".into()));
+            return Err(failed("the file has no certificate in PEM".into()));
         }
         let certificate = Certificate::from_pem(&pem).map_err(|error| failed(error.into()))?;
         builder = builder

@@ -10,8 +10,8 @@ pub(crate) struct Texts {
     pub(crate) html: String,
 }
 
-/// What the texts are made of.
-struct Words<'a> {
+/// The values in the texts.
+struct Values<'a> {
     name: &'a str,
     service: &'a str,
     link: &'a str,
@@ -21,7 +21,7 @@ struct Words<'a> {
 macro_rules! texts {
     ($($kind:ident $text:literal $html:literal $subject:literal),* $(,)?) => {
         pub(crate) fn texts(mail: &OutgoingMail, service: &str) -> Texts {
-            let words = Words {
+            let values = Values {
                 name: mail.name.as_str(),
                 service,
                 link: mail.link.expose(),
@@ -31,15 +31,15 @@ macro_rules! texts {
                 $(MailKind::$kind => {
                     #[derive(Template)]
                     #[template(path = $text)]
-                    struct Text<'a> { mail: &'a Words<'a> }
+                    struct Text<'a> { mail: &'a Values<'a> }
                     #[derive(Template)]
                     #[template(path = $html)]
-                    struct Html<'a> { mail: &'a Words<'a> }
+                    struct Html<'a> { mail: &'a Values<'a> }
                     let written = "writing to a String cannot fail";
                     Texts {
                         subject: $subject.replace("{service}", service),
-                        text: Text { mail: &words }.render().expect(written),
-                        html: Html { mail: &words }.render().expect(written),
+                        text: Text { mail: &values }.render().expect(written),
+                        html: Html { mail: &values }.render().expect(written),
                     }
                 })*
             }
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn each_text_greets_leads_and_says_for_how_long() {
+    fn each_mail_has_name_link_and_lifetime() {
         for kind in MailKind::ALL {
             let Texts { subject, text, html } = texts(&mail(kind), "gate.example");
             assert!(subject.contains("gate.example") && !subject.contains('{'), "{subject}");
@@ -89,7 +89,7 @@ mod tests {
             let single_use = matches!(kind, MailKind::VerifyEmail | MailKind::ResetPassword | MailKind::Invitation);
             assert_eq!(text.contains("half an hour"), single_use, "{kind:?}");
             assert_eq!(html.contains("half an hour"), single_use, "{kind:?}");
-            // No picture, script or font from anywhere: opening a mail tells nobody.
+            // No image, script or font is loaded, so that opening a mail is not reported to anybody.
             for outside in ["<img", "<script", "<link", "url(", "src="] {
                 assert!(!html.contains(outside), "{kind:?}: {outside}");
             }

@@ -1,31 +1,31 @@
-//! `SMTP_URL`: where mails are handed over.
+//! `SMTP_URL`: the address of the SMTP server.
 
 use std::fmt;
 
 use percent_encoding::percent_decode_str;
 use portcullis_model::{InvalidInput, SecretString};
 
-/// How the connection is kept from others' eyes.
+/// How the connection is encrypted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Security {
-    /// It is not: for a server on this machine or in a network of its own.
+    /// Not at all: for a server on this machine or in a private network.
     None,
-    /// By STARTTLS, without which nothing is sent (RFC 3207).
+    /// With STARTTLS (RFC 3207). Nothing is sent if the server does not offer it.
     StartTls,
-    /// By TLS from the first byte (RFC 8314).
+    /// With TLS from the first byte (RFC 8314).
     Tls,
 }
 
-/// A server that takes mails.
+/// The address of an SMTP server, with credentials.
 #[derive(Clone, Debug)]
 pub struct SmtpUrl {
-    /// How the connection is kept from others' eyes.
+    /// How the connection is encrypted.
     pub security: Security,
-    /// The server.
+    /// The server's name or IP address.
     pub host: String,
-    /// Its port.
+    /// The server's port.
     pub port: u16,
-    /// User and password.
+    /// User and password, if the server asks for them.
     pub credentials: Option<(String, SecretString)>,
 }
 
@@ -33,7 +33,7 @@ const FORM: &str = "write smtps://user:password@host:465, smtp+starttls://user:p
                     characters such as @ : / in user or password are percent-encoded";
 
 impl SmtpUrl {
-    /// Reads an address. The error never repeats it, because there may be a password in it.
+    /// Reads an address. The error never repeats the text, which may contain a password.
     pub fn parse(text: &str) -> Result<Self, InvalidInput> {
         let reject = || InvalidInput(FORM.to_owned());
         let parsed = ::url::Url::parse(text).map_err(|_| reject())?;
@@ -51,19 +51,19 @@ impl SmtpUrl {
         let credentials = match (user.is_empty(), parsed.password()) {
             (true, None) => None,
             (false, Some(password)) => Some((user, SecretString::new(decoded(password).ok_or_else(reject)?))),
-            _ => return Err(InvalidInput("give both a user and a password, or neither".to_owned())),
+            _ => return Err(InvalidInput("give both user and password, or neither".to_owned())),
         };
         Ok(Self { security, host, port: parsed.port().unwrap_or(port), credentials })
     }
 
-    /// Whether a password would go over a network that others may listen to.
+    /// Whether a password would be sent over a network without encryption.
     pub fn sends_password_in_clear(&self) -> bool {
         let here = self.host == "localhost" || self.host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
         self.security == Security::None && self.credentials.is_some() && !here
     }
 }
 
-/// Without user and password.
+/// Writes the address without user and password.
 impl fmt::Display for SmtpUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = match self.security {
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_says_how_where_and_as_whom() {
+    fn an_address_has_scheme_host_port_and_credentials() {
         let url = SmtpUrl::parse("smtp+starttls://ada%40example.com:p%40ss%3Aword@mail.example.com").expect("valid");
         assert_eq!((url.security, url.host.as_str(), url.port), (Security::StartTls, "mail.example.com", 587));
         let (user, password) = url.credentials.as_ref().expect("both");

@@ -1,4 +1,4 @@
-//! Mails over a real server: taken, put off, refused, hung up on.
+//! Mails over a real server, which accepts, defers or refuses them, or closes the connection.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -34,13 +34,13 @@ fn mail(to: &str) -> OutgoingMail {
     }
 }
 
-/// Quoted-printable soft breaks taken out.
+/// A mail without the soft line breaks of quoted-printable.
 fn plain(mail: &str) -> String {
     mail.replace("=\r\n", "").replace("=3D", "=")
 }
 
 #[tokio::test]
-async fn a_mail_arrives_with_both_texts_and_says_that_it_is_automatic() {
+async fn a_mail_arrives_with_both_texts() {
     let server = PrivateSmtp::start();
     let sender = sender(&format!("smtp://127.0.0.1:{}", server.port()), None);
     let first = mail("ada@example.com");
@@ -68,7 +68,7 @@ async fn a_mail_arrives_with_both_texts_and_says_that_it_is_automatic() {
 }
 
 #[tokio::test]
-async fn over_starttls_and_tls_it_is_encrypted_and_somebody_signs_in() {
+async fn starttls_and_tls_encrypt_and_authenticate() {
     let server = PrivateSmtp::start_with_tls();
     for url in [
         format!("smtp+starttls://{USER}@127.0.0.1:{}", server.port()),
@@ -83,16 +83,16 @@ async fn over_starttls_and_tls_it_is_encrypted_and_somebody_signs_in() {
 }
 
 #[tokio::test]
-async fn nothing_is_sent_unless_the_connection_is_what_the_address_says() {
+async fn no_mail_is_sent_over_a_weaker_connection() {
     let (plain, secured) = (PrivateSmtp::start(), PrivateSmtp::start_with_tls());
     for (url, authorities) in [
-        // It offers no STARTTLS.
+        // The server offers no STARTTLS.
         (format!("smtp+starttls://127.0.0.1:{}", plain.port()), None),
         (format!("smtps://127.0.0.1:{}", plain.port()), None),
-        // Nobody vouches for it.
+        // Its certificate authority is not trusted.
         (format!("smtps://127.0.0.1:{}", secured.tls_port()), None),
         (format!("smtp+starttls://127.0.0.1:{}", secured.port()), None),
-        // The certificate is another name's.
+        // The certificate is for another name.
         (format!("smtps://localhost:{}", secured.tls_port()), Some(secured.authority())),
     ] {
         let told = sender(&url, authorities).send(mail("ada@example.com")).await.expect_err("not sent");
@@ -102,7 +102,7 @@ async fn nothing_is_sent_unless_the_connection_is_what_the_address_says() {
 }
 
 #[tokio::test]
-async fn what_may_pass_is_told_from_what_never_will() {
+async fn temporary_failures_differ_from_permanent_ones() {
     let server = PrivateSmtp::start();
     let url = format!("smtp://127.0.0.1:{}", server.port());
     let attempt = async |url: &str| sender(url, None).send(mail("ada@example.com")).await;
@@ -116,7 +116,7 @@ async fn what_may_pass_is_told_from_what_never_will() {
     assert!(matches!(&error, MailError::Permanent(why) if why.contains("550")), "{error:?}");
     server.will("take");
     let wrong = attempt(&format!("smtp://ada:wrong@127.0.0.1:{}", server.port())).await.expect_err("not signed in");
-    assert!(matches!(&wrong, MailError::Temporary(_)), "a wrong password is mended by somebody: {wrong:?}");
+    assert!(matches!(&wrong, MailError::Temporary(_)), "an operator can fix a wrong password: {wrong:?}");
     let nobody = attempt(&format!("smtp://127.0.0.1:{}", free_port())).await.expect_err("nobody listens");
     assert!(matches!(nobody, MailError::Temporary(_)), "{nobody:?}");
     assert!(server.mails().is_empty());
@@ -125,7 +125,7 @@ async fn what_may_pass_is_told_from_what_never_will() {
 }
 
 #[test]
-fn authorities_that_are_none_are_told_by_name() {
+fn an_unusable_file_of_authorities_is_named() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("authority.pem");
     for text in [None, Some("no certificate")] {
