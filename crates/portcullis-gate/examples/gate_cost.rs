@@ -228,7 +228,8 @@ async fn answer(
         return Response::new(Empty::new());
     }
     let begun = Instant::now();
-    let GateOutcome { context, verdict } = gate.pass(peer, request).await;
+    let (id, _) = gate.identify(request.headers());
+    let GateOutcome { context, verdict } = gate.pass(peer, id, request).await;
     let passed = begun.elapsed();
     assert!(matches!(verdict, Verdict::Permitted(_)), "the measured request is one that is permitted");
     let mut response = Response::new(Empty::new());

@@ -4,13 +4,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use http::header::HeaderName;
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Response, Version};
 use hyper::body::Incoming;
 use portcullis_model::policy::Environment;
 use portcullis_model::{AccessTokenVerifier, Clock, Random, SessionSource, SharedLimits, Timestamp};
-use portcullis_telemetry::Metrics;
+use portcullis_telemetry::{Metrics, RequestScope};
 
 use crate::config::GateConfig;
 use crate::credential::classifier::Classifier;
@@ -31,11 +31,12 @@ use crate::live_streams::LiveStreams;
 use crate::request::cookies::CookieName;
 use crate::request::head::RequestHead;
 use crate::request::head_fault::HeadFault;
-use crate::request::request_id::RequestIds;
+use crate::request::request_id::{RequestId, RequestIds};
 use crate::request::trace_context::TraceContext;
 use crate::request::untrusted_forwarder::UntrustedForwarder;
 
-// A constant, because a name given as text is parsed at every look-up.
+// Constants, because a name given as text is parsed at every look-up.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// The gate that every request passes.
@@ -93,13 +94,20 @@ impl Gate {
         }
     }
 
+    /// Gives a request its id, and the scope that puts this id and the client's own one on the log lines of all work for
+    /// the request.
+    pub fn identify(&self, headers: &HeaderMap) -> (RequestId, RequestScope) {
+        let id = self.ids.next();
+        (id, RequestScope::new(id.as_bytes(), headers.get(REQUEST_ID).map(HeaderValue::as_bytes)))
+    }
+
     /// Takes a request through all phases.
     ///
     /// It awaits nothing when the session is in the session cache, the CSRF token is not in the body, and this process
     /// counts the limits itself.
-    pub async fn pass(&self, peer: SocketAddr, request: Request<Incoming>) -> GateOutcome {
+    pub async fn pass(&self, peer: SocketAddr, id: RequestId, request: Request<Incoming>) -> GateOutcome {
         let (parts, body) = request.into_parts();
-        let mut context = RequestContext::new(self.ids.next(), &parts, self.config.load_full());
+        let mut context = RequestContext::new(id, &parts, self.config.load_full());
         let head = RequestHead {
             peer: peer.ip(),
             method: &parts.method,

@@ -12,6 +12,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use portcullis_model::{PresentedPassword, Random, SecretString};
+use portcullis_telemetry::RequestScope;
 use tokio::sync::oneshot;
 
 use crate::hashing::argon2::{Memory, SALT_BYTES, phc};
@@ -57,6 +58,7 @@ pub(crate) struct Compared {
 }
 
 struct Job {
+    scope: RequestScope,
     password: SecretString,
     work: Work,
 }
@@ -82,7 +84,11 @@ impl PasswordHasher {
     /// Hashes a password at today's cost and returns the PHC string to store.
     pub(crate) async fn hash(&self, password: SecretString) -> Result<SecretString, Busy> {
         let (reply, answer) = oneshot::channel();
-        self.submit(Job { password, work: Work::Make { salt: self.random.bytes(), reply } })?;
+        self.submit(Job {
+            scope: RequestScope::current(),
+            password,
+            work: Work::Make { salt: self.random.bytes(), reply },
+        })?;
         Ok(answer.await.expect("a hashing thread answers every job it takes"))
     }
 
@@ -94,7 +100,8 @@ impl PasswordHasher {
     ) -> Result<Compared, Busy> {
         let (reply, answer) = oneshot::channel();
         let password = SecretString::new(password.expose());
-        self.submit(Job { password, work: Work::Compare { stored, salt: self.random.bytes(), reply } })?;
+        let work = Work::Compare { stored, salt: self.random.bytes(), reply };
+        self.submit(Job { scope: RequestScope::current(), password, work })?;
         Ok(answer.await.expect("a hashing thread answers every job it takes"))
     }
 
@@ -118,7 +125,8 @@ fn work(queue: &Mutex<Receiver<Job>>, done: &AtomicU64) {
     let mut memory = Memory::default();
     loop {
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(Job { password, work }) = job else { return };
+        let Ok(Job { scope, password, work }) = job else { return };
+        let _entered = scope.enter();
         match work {
             Work::Make { salt, reply } => {
                 let hash = memory.hash(password.expose(), &salt);

@@ -34,7 +34,6 @@ pub use load::load;
 pub use sections::database::Database;
 pub use sections::demo::Demo;
 pub use sections::listen::reachable;
-pub use sections::log::{Log, LogFormat};
 pub use sections::mail::Mail;
 pub use sections::password::Password;
 pub use sections::redis::Redis;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use portcullis_gate::{CsrfMode, LimitsConfig, Origin, RouteSpec, SecurityHeaderOptions, Version};
 use portcullis_model::policy::Environment;
 use portcullis_model::{Random, RolePermissions};
-use portcullis_telemetry::MetricsOptions;
+use portcullis_telemetry::{LogOptions, MetricsOptions};
 
 use crate::data_folder::{self, DataFolderError, Secrets};
 use crate::engine::changed_keys::SetKeys;
@@ -14,7 +14,6 @@ use crate::engine::notice::Notice;
 use crate::sections::database::Database;
 use crate::sections::demo::Demo;
 use crate::sections::listen::reachable;
-use crate::sections::log::Log;
 use crate::sections::mail::Mail;
 use crate::sections::password::Password;
 use crate::sections::redis::Redis;
@@ -67,7 +66,7 @@ pub struct Settings {
     /// The section `[metrics]`.
     pub metrics: MetricsOptions,
     /// The section `[log]`.
-    pub log: Log,
+    pub log: LogOptions,
     /// The permissions of each role: the built-in ones and those of the section `[roles]`.
     pub roles: RolePermissions,
     /// The sections `[upstreams.<name>]`.

@@ -1,12 +1,12 @@
-//! Metric families (contract §7) and the functions that record them.
+//! Metrics (`docs/contract.md`, "Metrics") and logs (`docs/logging.md`).
 //!
-//! No label ever takes a value that a client chose: routes are templates,
-//! methods are the nine standard ones or `_OTHER`, the rest are words of ours.
+//! No metric label takes a value that a client chose: routes are templates, methods are the nine standard ones or
+//! `_OTHER`, and the other labels have values from fixed lists.
 
-mod families;
-mod process;
-mod route;
-mod text;
+#![warn(missing_docs)]
 
-pub use families::{CacheType, Metrics, MetricsOptions};
-pub use route::{InFlight, RouteMetrics};
+pub mod logs;
+mod metrics;
+
+pub use logs::{LogFormat, LogOptions, RequestScope};
+pub use metrics::{CacheType, InFlight, Metrics, MetricsOptions, RouteMetrics};

@@ -2,7 +2,6 @@
 
 mod announcement;
 mod control_socket;
-mod logging;
 mod reload;
 mod shutdown;
 
@@ -28,7 +27,8 @@ use shutdown::{Running, StopSignals};
 /// # Errors
 /// When a part cannot start.
 pub async fn run(settings: Settings, sources: Sources) -> Result<(), StartError> {
-    logging::start(&settings.log);
+    // Dropped last, so that the lines of the shutdown are written too.
+    let _logs = portcullis_telemetry::logs::start(&settings.log);
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::header::{ACCEPT, HeaderName, HeaderValue};
+use http::header::{ACCEPT, HeaderValue};
 use http::request::Parts;
 use http::{Response, Uri};
 use portcullis_model::UserId;
@@ -15,14 +15,10 @@ use crate::request::request_id::RequestId;
 use crate::response::plan::ResponsePlan;
 use crate::routes::requested_path::is_api;
 
-// A constant, because a name given as text is parsed at every look-up.
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
 /// What is known of a request, whether it is permitted or not.
 pub struct RequestContext {
     pub(crate) config: Arc<GateConfig>,
     pub(crate) request_id: RequestId,
-    pub(crate) client_request_id: Option<HeaderValue>,
     pub(crate) uri: Uri,
     pub(crate) accept: Option<HeaderValue>,
     /// Counts the request as in progress, from the moment its route is known.
@@ -36,10 +32,8 @@ pub struct RequestContext {
 
 impl RequestContext {
     pub(crate) fn new(request_id: RequestId, parts: &Parts, config: Arc<GateConfig>) -> Self {
-        let headers = &parts.headers;
         let mut context = Self::of_target(request_id, parts.uri.clone(), config);
-        context.client_request_id = headers.get(REQUEST_ID).filter(|id| is_client_request_id(id)).cloned();
-        context.accept = headers.get(ACCEPT).cloned();
+        context.accept = parts.headers.get(ACCEPT).cloned();
         context.response.close_connection = parts.extensions.get::<HeadFault>().is_some();
         context
     }
@@ -58,7 +52,6 @@ impl RequestContext {
         let version = is_api(uri.path()).then(|| config.versions.default_index());
         Self {
             request_id,
-            client_request_id: None,
             uri,
             accept: None,
             in_flight: None,
@@ -92,11 +85,6 @@ impl RequestContext {
         &self.request_id
     }
 
-    /// Returns the client's own id for the request, if it can be logged.
-    pub fn client_request_id(&self) -> Option<&str> {
-        self.client_request_id.as_ref().and_then(|value| value.to_str().ok())
-    }
-
     /// Returns the route's template, or `unmatched`.
     pub fn route(&self) -> &str {
         self.in_flight.as_ref().map_or("unmatched", InFlight::template)
@@ -118,30 +106,5 @@ impl RequestContext {
         };
         let problem = quality("application/problem+json");
         problem > 0.0 && problem >= quality("application/json")
-    }
-}
-
-/// Whether a client's own request id can be logged (docs/contract.md, "Envelope and errors").
-pub(crate) fn is_client_request_id(value: &HeaderValue) -> bool {
-    let bytes = value.as_bytes();
-    (1..=64).contains(&bytes.len()) && bytes.iter().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(b))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_client_request_id_is_kept_only_if_it_can_be_logged() {
-        for (id, is_kept) in [
-            ("abc-1.2_3", true),
-            ("", false),
-            ("a b", false),
-            ("a\tb", false),
-            (&"x".repeat(64), true),
-            (&"x".repeat(65), false),
-        ] {
-            assert_eq!(is_client_request_id(&HeaderValue::from_str(id).expect("a value")), is_kept, "{id:?}");
-        }
     }
 }

@@ -16,7 +16,6 @@ use crate::decision::phase::Phase;
 use crate::decision::verdict::Verdict;
 use crate::limits::limiter::Counting;
 use crate::request::client_address::RequestSource;
-use crate::request::request_id::RequestId;
 use crate::routes::route::Route;
 
 /// A request to explain. It has no body.
@@ -115,5 +114,5 @@ impl Effects for DryRunEffects {
 
     fn session_used(&mut self, _session: &SessionState, _now: i64) {}
 
-    fn csrf_reported(&mut self, _request_id: &RequestId, _route: &str, _reason: &'static str) {}
+    fn csrf_reported(&mut self, _route: &str, _reason: &'static str) {}
 }

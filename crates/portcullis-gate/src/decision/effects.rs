@@ -9,7 +9,6 @@ use portcullis_telemetry::{InFlight, Metrics, RouteMetrics};
 use crate::decision::phase::Phase;
 use crate::limits::limiter::Counting;
 use crate::request::client_address::RequestSource;
-use crate::request::request_id::RequestId;
 use crate::request::untrusted_forwarder::UntrustedForwarder;
 use crate::routes::route::Route;
 
@@ -37,7 +36,7 @@ pub(crate) trait Effects {
     fn session_used(&mut self, session: &SessionState, now: i64);
 
     /// Counts and logs a request that `csrf.mode = "report"` lets pass.
-    fn csrf_reported(&mut self, request_id: &RequestId, route: &str, reason: &'static str);
+    fn csrf_reported(&mut self, route: &str, reason: &'static str);
 }
 
 /// The effects of a request that is served.
@@ -73,9 +72,8 @@ impl Effects for LiveEffects<'_> {
         session.touch(now);
     }
 
-    fn csrf_reported(&mut self, request_id: &RequestId, route: &str, reason: &'static str) {
+    fn csrf_reported(&mut self, route: &str, reason: &'static str) {
         self.metrics.csrf_report(reason);
-        let request_id = request_id.as_str();
-        tracing::info!(request_id, route, reason, "csrf.mode = \"always\" would refuse this request");
+        tracing::info!(route, reason, "csrf.mode = \"always\" would refuse this request");
     }
 }

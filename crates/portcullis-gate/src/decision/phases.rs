@@ -280,6 +280,6 @@ fn refuse_for_csrf<E: Effects>(
     if mode != CsrfMode::Report {
         return Err(refusal);
     }
-    effects.csrf_reported(&context.request_id, context.route(), refusal.csrf_reason().unwrap_or("other"));
+    effects.csrf_reported(context.route(), refusal.csrf_reason().unwrap_or("other"));
     Ok(())
 }

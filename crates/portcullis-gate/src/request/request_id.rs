@@ -11,6 +11,11 @@ use portcullis_model::Random;
 pub struct RequestId(pub(crate) [u8; 32]);
 
 impl RequestId {
+    /// The 32 digits as ASCII.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// Returns the 32 hexadecimal digits.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).expect("hexadecimal digits are ASCII")

@@ -222,7 +222,8 @@ async fn connection(stream: TcpStream, peer: SocketAddr, gate: Arc<Gate>, head_f
 
 async fn respond(gate: &Gate, peer: SocketAddr, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let mut polls = 0u64;
-    let mut passing = pin!(gate.pass(peer, request));
+    let (id, scope) = gate.identify(request.headers());
+    let mut passing = pin!(gate.pass(peer, id, request));
     let GateOutcome { context, verdict } = poll_fn(|cx| {
         polls += 1;
         passing.as_mut().poll(cx)
@@ -235,7 +236,7 @@ async fn respond(gate: &Gate, peer: SocketAddr, request: Request<Incoming>) -> R
     };
     let text = format!(
         "{text}\nclient-request-id: {:?}\nlabel: {}\nprefers-problem: {}",
-        context.client_request_id(),
+        scope.client_request_id(),
         context.route(),
         context.prefers_problem()
     );

@@ -180,7 +180,8 @@ async fn serve(listener: TcpListener, inner: Arc<Inner>) {
 
 impl Inner {
     async fn answer(&self, peer: SocketAddr, request: Request<Incoming>) -> Response<Body> {
-        let GateOutcome { context, verdict } = self.gate.pass(peer, request).await;
+        let (id, _) = self.gate.identify(request.headers());
+        let GateOutcome { context, verdict } = self.gate.pass(peer, id, request).await;
         let mut response = match verdict {
             Verdict::Refused(refusal) => fault(403, format!("{refusal:?}")),
             Verdict::Preflight => fault(204, String::new()),

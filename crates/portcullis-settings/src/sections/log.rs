@@ -1,30 +1,13 @@
 //! `[log]`: the level and the format of log lines.
 
 use portcullis_model::{InvalidInput, policy::Environment};
+use portcullis_telemetry::{LogFormat, LogOptions};
 
 use crate::engine::key::{DefaultValue, Key, Section};
 use crate::engine::notice::Problems;
 use crate::engine::reader::{Reader, unknown_hint};
 use crate::engine::tree::Table;
 use crate::engine::values::one_of;
-
-/// The section `[log]`.
-#[derive(Clone, Debug)]
-pub struct Log {
-    /// A level, or pairs `target=level`, as `tracing_subscriber::EnvFilter` takes them.
-    pub filter: String,
-    /// The form of a line.
-    pub format: LogFormat,
-}
-
-/// The form of a log line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// Text for a terminal.
-    Pretty,
-    /// One JSON object a line.
-    Json,
-}
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
@@ -45,12 +28,12 @@ static FORMAT: Key = Key::restart(
 
 pub(crate) static SECTION: Section = Section { name: "log", about: "", keys: &[&LEVEL, &FORMAT] };
 
-pub(crate) fn read(tree: &Table, environment: Environment, problems: &mut Problems) -> Log {
+pub(crate) fn read(tree: &Table, environment: Environment, problems: &mut Problems) -> LogOptions {
     let mut section = Reader::open(tree, &SECTION, problems);
     let by_default = if environment == Environment::Production { LogFormat::Json } else { LogFormat::Pretty };
     let format =
         section.optional(&FORMAT, |text| one_of(text, &[("pretty", LogFormat::Pretty), ("json", LogFormat::Json)]));
-    Log { filter: section.value(&LEVEL, parse_filter), format: format.unwrap_or(by_default) }
+    LogOptions { filter: section.value(&LEVEL, parse_filter), format: format.unwrap_or(by_default) }
 }
 
 fn parse_filter(text: &str) -> Result<String, InvalidInput> {

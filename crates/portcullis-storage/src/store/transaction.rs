@@ -1,6 +1,7 @@
 //! A transaction: its statements, its locks, and the revocations that its commit writes.
 
 use portcullis_model::{Revocation, SessionId, UserId};
+use portcullis_telemetry::RequestScope;
 use tokio::sync::Mutex;
 
 use super::{Access, Shared, Store, Tx};
@@ -69,10 +70,10 @@ impl Drop for InTransaction {
         let runner = self.store.shared().pools.runner.clone();
         // Without a runtime, or if this fails, the pool finds the transaction open and closes the connection.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
+            runtime.spawn(RequestScope::current().wrap(async move {
                 let undone = runner.script(&mut lease.connection, "ROLLBACK", "transaction", "ROLLBACK").await;
                 lease.connection.in_transaction = undone.is_err();
-            });
+            }));
         }
     }
 }

@@ -9,9 +9,10 @@ use hyper::body::Incoming;
 use portcullis_api::{ApiError, ErrorContext, ReplyBody, Services};
 use portcullis_edge::{Handler, Panic, catch_panic};
 use portcullis_gate::{
-    Destination, Gate, GateOutcome, InboundBody, Malformation, Permit, Refusal, RequestContext, Verdict,
+    Destination, Gate, GateOutcome, InboundBody, Malformation, Permit, Refusal, RequestContext, RequestId, Verdict,
 };
 use portcullis_proxy::Proxy;
+use portcullis_telemetry::RequestScope;
 
 use super::response_body::FrontBody;
 
@@ -48,11 +49,33 @@ impl Front {
         }
     }
 
+    /// Passes a request through the gate to its destination.
+    async fn handle_identified(
+        &self,
+        client: SocketAddr,
+        id: RequestId,
+        request: Request<Incoming>,
+    ) -> Response<FrontBody> {
+        let GateOutcome { context, verdict } = self.gate.pass(client, id, request).await;
+        let mut response = match verdict {
+            Verdict::Refused(refusal) => self.error_response(ApiError::from(refusal), error_context(&context)),
+            Verdict::Preflight => Response::new(FrontBody::BuiltIn(ReplyBody::default())),
+            Verdict::Permitted((permit, request)) => {
+                // Caught here rather than by the edge, so that the 500 gets the route's headers and metrics.
+                match catch_panic(pin!(self.respond(permit, request, &context))).await {
+                    Ok(response) => response,
+                    Err(panic) => self.panic_response(&panic, error_context(&context)),
+                }
+            }
+        };
+        self.gate.finish(context, &mut response);
+        response
+    }
+
     /// Counts and logs a panic, and returns the 500 that the client gets.
     fn panic_response(&self, panic: &Panic, context: ErrorContext<'_>) -> Response<FrontBody> {
         self.services.metrics.panic();
         tracing::error!(
-            request_id = context.request_id,
             path = context.path,
             panic = panic.message(),
             "handling a request panicked; its client got a 500, other requests go on"
@@ -72,21 +95,14 @@ fn error_context(context: &RequestContext) -> ErrorContext<'_> {
 impl Handler for Front {
     type Body = FrontBody;
 
-    async fn handle(&self, client: SocketAddr, request: Request<Incoming>) -> Response<FrontBody> {
-        let GateOutcome { context, verdict } = self.gate.pass(client, request).await;
-        let mut response = match verdict {
-            Verdict::Refused(refusal) => self.error_response(ApiError::from(refusal), error_context(&context)),
-            Verdict::Preflight => Response::new(FrontBody::BuiltIn(ReplyBody::default())),
-            Verdict::Permitted((permit, request)) => {
-                // Caught here rather than by the edge, so that the 500 gets the route's headers and metrics.
-                match catch_panic(pin!(self.respond(permit, request, &context))).await {
-                    Ok(response) => response,
-                    Err(panic) => self.panic_response(&panic, error_context(&context)),
-                }
-            }
-        };
-        self.gate.finish(context, &mut response);
-        response
+    /// Every log line that is written while the request is handled carries its id.
+    fn handle(
+        &self,
+        client: SocketAddr,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Response<FrontBody>> + Send {
+        let (id, scope) = self.gate.identify(request.headers());
+        scope.wrap(self.handle_identified(client, id, request))
     }
 
     fn respond_to_parse_error(&self, status: StatusCode) -> Response<FrontBody> {
@@ -107,7 +123,8 @@ impl Handler for Front {
         let context = self.gate.unparsed_request();
         let error_context =
             ErrorContext { path: uri.path(), request_id: context.request_id().as_str(), prefers_problem: false };
-        let mut response = self.panic_response(panic, error_context);
+        let scope = RequestScope::new(context.request_id().as_bytes(), None);
+        let mut response = scope.run(|| self.panic_response(panic, error_context));
         self.gate.finish(context, &mut response);
         response
     }

@@ -11,7 +11,7 @@ use portcullis_api::ReplyBody;
 use portcullis_edge::Panic;
 use portcullis_gate::RequestId;
 use portcullis_proxy::ProxyBody;
-use portcullis_telemetry::Metrics;
+use portcullis_telemetry::{Metrics, RequestScope};
 
 pub(crate) enum FrontBody {
     BuiltIn(ReplyBody),
@@ -37,8 +37,8 @@ impl Body for FrontBody {
                     Ok(polled) => polled.map_err(Into::into),
                     Err(payload) => {
                         metrics.panic();
+                        let _entered = RequestScope::new(request_id.as_bytes(), None).enter();
                         tracing::error!(
-                            request_id = request_id.as_str(),
                             panic = Panic::from_payload(&*payload).message(),
                             "streaming a response panicked; the response was cut off, other requests go on"
                         );

@@ -7,7 +7,8 @@ use portcullis_identity::Identity;
 use portcullis_model::policy::Environment;
 
 use crate::assembly::StartError;
-use portcullis_settings::{LogFormat, Settings};
+use portcullis_settings::Settings;
+use portcullis_telemetry::LogFormat;
 
 /// Prints the address and, while there is no administrator, a link that makes the first one.
 pub(super) async fn print(

@@ -16,6 +16,7 @@ mod http2;
 mod http2_limits;
 mod identity;
 mod load;
+mod logging;
 mod mails;
 mod metrics;
 mod migrating;

@@ -1,69 +1,28 @@
-//! What the registry's own encoder leaves out: families without samples, gauges
-//! read at scrape time, and the older text format.
+//! Samples that are read at each scrape, and the older text format of Prometheus.
 
 use std::fmt::Write as _;
 
-/// Every labelled family: OpenMetrics name, type, help.
-const FAMILIES: [(&str, &str, &str); 17] = [
-    (
-        "http_request_duration_seconds",
-        "histogram",
-        "Time from a request's head to the end of its answer's head, in seconds",
-    ),
-    ("http_requests", "counter", "Requests answered, refused and malformed ones included"),
-    ("http_requests_in_progress", "gauge", "Requests being answered now"),
-    ("auth_attempts", "counter", "Attempts to prove an identity, by outcome and kind"),
-    ("database_query_duration_seconds", "histogram", "Time a statement took, in seconds"),
-    ("database_errors", "counter", "Statements that failed"),
-    ("cache_hits", "counter", "Sessions found in a cache"),
-    ("cache_misses", "counter", "Sessions not found in a cache"),
-    ("csrf_refusals", "counter", "Requests refused by the CSRF check, by reason"),
-    ("rate_limited", "counter", "Requests refused by a rate limit"),
-    ("upstream_requests", "counter", "Requests carried to an upstream, by outcome"),
-    ("redis_errors", "counter", "Commands to Redis that failed"),
-    ("csrf_reports", "counter", "Requests that the CSRF check would have refused, by reason (csrf.mode = \"report\")"),
-    ("mails", "counter", "Mails that were sent, delayed or given up"),
-    ("settings_reloads", "counter", "Times the settings were read anew, by outcome"),
-    ("panics", "counter", "Requests whose handling panicked; each got a 500"),
-    ("jobs", "counter", "Runs of periodic jobs, by job and result"),
-];
-
-pub(crate) fn name(index: usize) -> &'static str {
-    FAMILIES[index].0
-}
-
-/// The help text without its final full stop, which the registry adds.
-pub(crate) fn help(index: usize) -> &'static str {
-    FAMILIES[index].2
-}
-
-/// Families appear with HELP and TYPE from the start, with or without samples.
-pub(crate) fn add_empty_families(page: &mut String) {
-    for (name, kind, help) in FAMILIES {
-        if !page.contains(&format!("# TYPE {name} ")) {
-            let _ = writeln!(page, "# HELP {name} {help}.\n# TYPE {name} {kind}");
-        }
-    }
-}
-
-pub(crate) fn gauge(page: &mut String, name: &str, help: &str, value: f64) {
+pub(super) fn gauge(page: &mut String, name: &str, help: &str, value: f64) {
+    let help = help.trim_end_matches('.');
     let _ = writeln!(page, "# HELP {name} {help}.\n# TYPE {name} gauge\n{name} {value}");
 }
 
-pub(crate) fn labelled_gauge(page: &mut String, name: &str, help: &str, label: &str, values: &[(String, f64)]) {
+pub(super) fn labelled_gauge(page: &mut String, name: &str, help: &str, label: &str, values: &[(String, f64)]) {
+    let help = help.trim_end_matches('.');
     let _ = writeln!(page, "# HELP {name} {help}.\n# TYPE {name} gauge");
     for (word, value) in values {
         let _ = writeln!(page, "{name}{{{label}=\"{word}\"}} {value}");
     }
 }
 
-pub(crate) fn counter(page: &mut String, name: &str, help: &str, value: f64) {
+pub(super) fn counter(page: &mut String, name: &str, help: &str, value: f64) {
+    let help = help.trim_end_matches('.');
     let _ = writeln!(page, "# HELP {name} {help}.\n# TYPE {name} counter\n{name}_total {value}");
 }
 
-/// Turns OpenMetrics into text format 0.0.4, where a counter's metadata carries
-/// the `_total` of its samples and neither `info` nor units exist.
-pub(crate) fn to_prometheus(page: &str) -> String {
+/// Turns OpenMetrics into text format 0.0.4: there a counter's metadata carries the `_total` of its samples, and there
+/// is neither `info` nor `unit`.
+pub(super) fn to_prometheus(page: &str) -> String {
     let mut counters: Vec<&str> = Vec::new();
     let mut infos: Vec<&str> = Vec::new();
     for line in page.lines() {
@@ -106,7 +65,7 @@ mod tests {
     use crate::{CacheType, Metrics, MetricsOptions};
 
     #[test]
-    fn every_family_shows_its_metadata_before_its_first_sample() {
+    fn a_family_shows_its_metadata_before_its_first_sample() {
         let page = Metrics::new(&MetricsOptions::default(), "1.2.3").render(false);
         for (name, kind) in [
             ("http_request_duration_seconds", "histogram"),
@@ -117,6 +76,7 @@ mod tests {
             ("database_errors_total", "counter"),
             ("cache_hits_total", "counter"),
             ("cache_misses_total", "counter"),
+            ("log_lines_dropped_total", "counter"),
             ("process_start_time_seconds", "gauge"),
             ("process_cpu_seconds_total", "counter"),
             ("portcullis_build_info", "gauge"),
@@ -129,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn samples_move_by_what_happened() {
+    fn a_recorded_event_moves_its_sample() {
         let metrics = Metrics::new(&MetricsOptions::default(), "1");
         metrics.auth_attempt("login", true);
         metrics.database_query("SELECT", "users", Duration::from_millis(20));
@@ -152,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn openmetrics_ends_as_it_must() {
+    fn openmetrics_ends_with_eof() {
         let page = Metrics::new(&MetricsOptions::default(), "1").render(true);
         assert!(page.ends_with("# EOF\n"));
         assert!(page.contains("# TYPE http_requests counter\n"));

@@ -1,17 +1,15 @@
-//! The `process_*` families, read from `/proc` when somebody scrapes. Where
-//! there is no `/proc` they are left out.
+//! The `process_*` families, read from `/proc` at each scrape. They are left out where there is no `/proc`.
 
 use std::fs;
 
-use crate::text;
+use super::text_format as text;
 
-/// Clock ticks a second and bytes a page, as the kernel's ABI fixes them for
-/// every architecture Portcullis is built for.
+/// Clock ticks in a second. The kernel's ABI fixes the number on every architecture that Portcullis is built for.
 const TICKS: f64 = 100.0;
 
-pub(crate) fn append(page: &mut String) {
+pub(super) fn append(page: &mut String) {
     let Some(stat) = fs::read_to_string("/proc/self/stat").ok() else { return };
-    // The command's name is in parentheses and may hold spaces: count from the last one.
+    // The command's name is in parentheses and may contain spaces and parentheses: fields count from the last one.
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
     let number = |index: usize| fields.get(index).and_then(|text| text.parse::<f64>().ok());
     if let (Some(user), Some(system)) = (number(11), number(12)) {

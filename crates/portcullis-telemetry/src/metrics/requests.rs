@@ -1,29 +1,63 @@
-//! A route's handles, resolved once, so that a request looks up no family.
+//! Requests. The handles of each route are resolved once, so that a request looks up no family.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use http::Method;
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 
-use crate::families::{HttpFamilies, InProgressLabels, RequestLabels};
+use super::catalogue::{Buckets, Catalogue};
 
-/// The nine standard methods (RFC 9110, RFC 5789) and the label for all others.
+/// The nine standard methods (RFC 9110, RFC 5789), and the label of all others.
 const METHODS: [&str; 10] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE", "_OTHER"];
 
-/// The statuses with a handle of their own; others are looked up, as they are rare.
+/// The statuses with a handle of their own. Others are rare and are looked up each time.
 const STATUSES: [u16; 16] = [200, 201, 204, 206, 301, 302, 304, 400, 401, 403, 404, 409, 429, 500, 502, 504];
 
-/// The status counted for a request whose client went away before its answer began.
+/// The status that is counted when a client goes away before its response begins (nginx's number).
 const CLIENT_CLOSED_REQUEST: u16 = 499;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    method: &'static str,
+    route: Arc<str>,
+    status_code: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct InProgressLabels {
+    method: &'static str,
+    route: Arc<str>,
+}
+
+#[derive(Clone)]
+pub(super) struct RequestFamilies {
+    seconds: Family<RequestLabels, Histogram, Buckets>,
+    requests: Family<RequestLabels, Counter>,
+    in_progress: Family<InProgressLabels, Gauge>,
+}
+
+impl RequestFamilies {
+    pub(super) fn register(catalogue: &mut Catalogue, bounds: &[f64]) -> Self {
+        let seconds = "Time from the end of a request's head to the end of its response's head, in seconds";
+        let requests = "Requests that got a response, refused and malformed ones included";
+        Self {
+            seconds: catalogue.histogram("http_request_duration_seconds", seconds, bounds),
+            requests: catalogue.counter("http_requests", requests),
+            in_progress: catalogue.gauge("http_requests_in_progress", "Requests without a response yet"),
+        }
+    }
+}
 
 /// The metrics of one route template.
 pub struct RouteMetrics {
     route: Arc<str>,
-    families: HttpFamilies,
+    families: RequestFamilies,
     methods: [OnceLock<MethodMetrics>; METHODS.len()],
 }
 
@@ -39,16 +73,16 @@ struct StatusMetrics {
 }
 
 impl RouteMetrics {
-    pub(crate) fn new(template: &str, families: HttpFamilies) -> Self {
+    pub(super) fn new(template: &str, families: RequestFamilies) -> Self {
         Self { route: template.into(), families, methods: std::array::from_fn(|_| OnceLock::new()) }
     }
 
-    /// The template, which is the `route` label.
+    /// The route's template, which is the `route` label.
     pub fn template(&self) -> &str {
         &self.route
     }
 
-    /// Counts a request as in progress until the value is finished or dropped.
+    /// Counts a request as in progress until the returned value is finished or dropped.
     pub fn begin(self: &Arc<Self>, method: &Method) -> InFlight {
         let method = method_index(method);
         self.method(method).in_progress.inc();
@@ -94,7 +128,7 @@ impl fmt::Debug for RouteMetrics {
     }
 }
 
-/// A request being answered.
+/// A request that has no response yet. It is counted as in progress until it is finished or dropped.
 #[derive(Debug)]
 pub struct InFlight {
     route: Arc<RouteMetrics>,
@@ -104,17 +138,17 @@ pub struct InFlight {
 }
 
 impl InFlight {
-    /// Counts the answer.
+    /// Counts the request with its response's status.
     pub fn finish(mut self, status: u16) {
         self.close(status);
     }
 
-    /// The `route` label.
+    /// The route's template, which is the `route` label.
     pub fn template(&self) -> &str {
         self.route.template()
     }
 
-    /// When the request began.
+    /// The moment that the request began.
     pub fn begun(&self) -> Instant {
         self.begun
     }
@@ -144,7 +178,7 @@ mod tests {
     use crate::{Metrics, MetricsOptions};
 
     #[test]
-    fn a_request_is_in_progress_until_it_is_answered() {
+    fn a_request_is_in_progress_until_it_is_finished() {
         let metrics = Metrics::new(&MetricsOptions::default(), "1");
         let route = metrics.route("/api/v1/users/{id}");
         let flight = route.begin(&Method::GET);

@@ -1,0 +1,241 @@
+//! The ids of the request that a thread is working on. Every log line written meanwhile carries them.
+//!
+//! A `tracing` span for each request would cost an allocation and several locks. A request scope is 98 bytes that are
+//! copied into a thread-local each time the request's future is polled.
+
+use std::cell::Cell;
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use pin_project_lite::pin_project;
+
+/// Bytes of our own request id: 32 hexadecimal digits.
+pub const REQUEST_ID_BYTES: usize = 32;
+/// The longest client request id that is logged, in bytes (`docs/contract.md`, "Envelope and errors").
+pub const MAX_CLIENT_REQUEST_ID_BYTES: usize = 64;
+
+thread_local! {
+    static CURRENT: Cell<RequestScope> = const { Cell::new(RequestScope::OUTSIDE) };
+}
+
+/// The ids that log lines carry while a request is handled, or none outside of a request.
+///
+/// Work that outlives the request's own future (a spawned task, a job in a queue, a streamed body) takes
+/// [`RequestScope::current`] along and enters it again, or its log lines carry no id.
+#[derive(Clone, Copy)]
+pub struct RequestScope(Option<RequestIds>);
+
+#[derive(Clone, Copy)]
+struct RequestIds {
+    request_id: [u8; REQUEST_ID_BYTES],
+    client_request_id: [u8; MAX_CLIENT_REQUEST_ID_BYTES],
+    /// Zero when the client sent no id that can be logged.
+    client_request_id_bytes: u8,
+}
+
+impl RequestScope {
+    /// The scope of work that belongs to no request.
+    pub const OUTSIDE: Self = Self(None);
+
+    /// The scope of one request. A client's own id is left out of the log unless it matches `[A-Za-z0-9._-]{1,64}`.
+    pub fn new(request_id: &[u8; REQUEST_ID_BYTES], client_request_id: Option<&[u8]>) -> Self {
+        let mut ids = RequestIds {
+            request_id: *request_id,
+            client_request_id: [0; MAX_CLIENT_REQUEST_ID_BYTES],
+            client_request_id_bytes: 0,
+        };
+        if let Some(id) = client_request_id.filter(|id| can_be_logged(id)) {
+            ids.client_request_id[..id.len()].copy_from_slice(id);
+            ids.client_request_id_bytes = u8::try_from(id.len()).expect("it has at most 64 bytes");
+        }
+        Self(Some(ids))
+    }
+
+    /// The scope that this thread is in now.
+    pub fn current() -> Self {
+        CURRENT.get()
+    }
+
+    /// Puts this thread into the scope until the returned value is dropped. Do not hold that across an `await`: use
+    /// [`wrap`](Self::wrap) for futures.
+    #[must_use = "the scope ends when this value is dropped"]
+    pub fn enter(&self) -> EnteredScope {
+        EnteredScope { previous: CURRENT.replace(*self), on_this_thread: PhantomData }
+    }
+
+    /// Runs a function in the scope.
+    pub fn run<T>(&self, work: impl FnOnce() -> T) -> T {
+        let _entered = self.enter();
+        work()
+    }
+
+    /// A future that is polled, and dropped, in the scope.
+    pub fn wrap<F: Future>(&self, future: F) -> ScopedFuture<F> {
+        ScopedFuture { future: Some(future), scope: *self }
+    }
+
+    /// The id that the response's `X-Request-Id` shows.
+    pub fn request_id(&self) -> Option<&str> {
+        self.0.as_ref().and_then(|ids| std::str::from_utf8(&ids.request_id).ok())
+    }
+
+    /// The id that the client sent as `X-Request-Id`, if it can be logged.
+    pub fn client_request_id(&self) -> Option<&str> {
+        let ids = self.0.as_ref()?;
+        let id = &ids.client_request_id[..usize::from(ids.client_request_id_bytes)];
+        std::str::from_utf8(id).ok().filter(|id| !id.is_empty())
+    }
+}
+
+impl fmt::Debug for RequestScope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestScope")
+            .field("request_id", &self.request_id())
+            .field("client_request_id", &self.client_request_id())
+            .finish()
+    }
+}
+
+/// Whether a client's request id has a form that cannot be mistaken for another part of a log line.
+fn can_be_logged(id: &[u8]) -> bool {
+    (1..=MAX_CLIENT_REQUEST_ID_BYTES).contains(&id.len())
+        && id.iter().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(byte))
+}
+
+/// Restores the thread's previous scope when it is dropped.
+#[derive(Debug)]
+pub struct EnteredScope {
+    previous: RequestScope,
+    /// Makes the value stay on its thread.
+    on_this_thread: PhantomData<*const ()>,
+}
+
+impl Drop for EnteredScope {
+    fn drop(&mut self) {
+        CURRENT.set(self.previous);
+    }
+}
+
+pin_project! {
+    /// A future in a [`RequestScope`].
+    #[derive(Debug)]
+    pub struct ScopedFuture<F> {
+        #[pin]
+        future: Option<F>,
+        scope: RequestScope,
+    }
+
+    impl<F> PinnedDrop for ScopedFuture<F> {
+        fn drop(this: Pin<&mut Self>) {
+            let mut this = this.project();
+            if this.future.is_some() {
+                let _entered = this.scope.enter();
+                this.future.set(None);
+            }
+        }
+    }
+}
+
+impl<F: Future> Future for ScopedFuture<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let mut this = self.project();
+        let _entered = this.scope.enter();
+        let future = this.future.as_mut().as_pin_mut().expect("a future is not polled after it was ready");
+        let output = ready!(future.poll(cx));
+        this.future.set(None);
+        Poll::Ready(output)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    const ID: &[u8; 32] = b"0123456789abcdef0123456789abcdef";
+
+    fn scope() -> RequestScope {
+        RequestScope::new(ID, Some(b"order-17"))
+    }
+
+    fn current_id() -> Option<String> {
+        RequestScope::current().request_id().map(str::to_owned)
+    }
+
+    #[test]
+    fn a_client_id_is_kept_only_if_it_can_be_logged() {
+        let longest = "x".repeat(64);
+        for (id, kept) in [
+            ("abc-1.2_3", true),
+            (longest.as_str(), true),
+            ("", false),
+            ("a b", false),
+            ("a\nb", false),
+            ("\u{1b}[31m", false),
+            (&"x".repeat(65), false),
+        ] {
+            let scope = RequestScope::new(ID, Some(id.as_bytes()));
+            assert_eq!(scope.client_request_id(), kept.then_some(id), "{id:?}");
+        }
+        assert_eq!(RequestScope::new(ID, None).client_request_id(), None);
+    }
+
+    #[test]
+    fn a_scope_ends_with_its_guard_and_restores_the_outer_one() {
+        let inner = RequestScope::new(b"ffffffffffffffffffffffffffffffff", None);
+        scope().run(|| {
+            inner.run(|| assert_eq!(current_id().as_deref(), Some("ffffffffffffffffffffffffffffffff")));
+            assert_eq!(RequestScope::current().client_request_id(), Some("order-17"));
+        });
+        assert_eq!(current_id(), None);
+    }
+
+    #[test]
+    fn a_scope_ends_also_by_a_panic() {
+        let panicked = std::panic::catch_unwind(|| scope().run(|| panic!("on purpose")));
+        assert!(panicked.is_err());
+        assert_eq!(current_id(), None);
+    }
+
+    #[test]
+    fn a_future_is_in_its_scope_at_each_poll_and_not_between() {
+        let mut polls = 0;
+        let mut future = std::pin::pin!(scope().wrap(std::future::poll_fn(|_| {
+            polls += 1;
+            assert!(current_id().is_some());
+            if polls == 3 { Poll::Ready(current_id()) } else { Poll::Pending }
+        })));
+        let mut context = Context::from_waker(Waker::noop());
+        for _ in 0..2 {
+            assert!(future.as_mut().poll(&mut context).is_pending());
+            assert_eq!(current_id(), None);
+        }
+        assert_eq!(
+            future.as_mut().poll(&mut context),
+            Poll::Ready(Some("0123456789abcdef0123456789abcdef".to_owned()))
+        );
+    }
+
+    #[test]
+    fn what_a_cancelled_future_drops_is_dropped_in_its_scope() {
+        struct NotesScope<'a>(&'a Cell<bool>);
+        impl Drop for NotesScope<'_> {
+            fn drop(&mut self) {
+                self.0.set(current_id().is_some());
+            }
+        }
+        let was_in_scope = Cell::new(false);
+        let held = NotesScope(&was_in_scope);
+        drop(scope().wrap(async move {
+            let _held = held;
+            std::future::pending::<()>().await;
+        }));
+        assert!(was_in_scope.get());
+    }
+}

@@ -1,0 +1,33 @@
+//! Attempts to authenticate.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+
+use super::Metrics;
+use super::catalogue::Catalogue;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AttemptLabels {
+    status: &'static str,
+    r#type: &'static str,
+}
+
+pub(super) struct AuthenticationFamilies {
+    attempts: Family<AttemptLabels, Counter>,
+}
+
+impl AuthenticationFamilies {
+    pub(super) fn register(catalogue: &mut Catalogue) -> Self {
+        let help = "Logins, registrations, token refreshes and similar attempts, by status and type";
+        Self { attempts: catalogue.counter("auth_attempts", help) }
+    }
+}
+
+impl Metrics {
+    /// Counts an attempt to authenticate. `kind` is `login`, `register`, `refresh` and so on.
+    pub fn auth_attempt(&self, kind: &'static str, success: bool) {
+        let status = if success { "success" } else { "failure" };
+        self.0.authentication.attempts.get_or_create(&AttemptLabels { status, r#type: kind }).inc();
+    }
+}

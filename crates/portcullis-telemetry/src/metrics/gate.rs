@@ -1,0 +1,52 @@
+//! Requests that the gate refused.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+
+use super::Metrics;
+use super::catalogue::Catalogue;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabels {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitLabels {
+    limit: String,
+}
+
+pub(super) struct GateFamilies {
+    csrf_refusals: Family<ReasonLabels, Counter>,
+    rate_limited: Family<LimitLabels, Counter>,
+    csrf_reports: Family<ReasonLabels, Counter>,
+}
+
+impl GateFamilies {
+    pub(super) fn register(catalogue: &mut Catalogue) -> Self {
+        let reports = "Requests that the CSRF check would have refused, by reason (csrf.mode = \"report\")";
+        Self {
+            csrf_refusals: catalogue.counter("csrf_refusals", "Requests refused by the CSRF check, by reason"),
+            rate_limited: catalogue.counter("rate_limited", "Requests refused by a rate limit, by limit"),
+            csrf_reports: catalogue.counter("csrf_reports", reports),
+        }
+    }
+}
+
+impl Metrics {
+    /// Counts a request that the CSRF check refused.
+    pub fn csrf_refusal(&self, reason: &'static str) {
+        self.0.gate.csrf_refusals.get_or_create(&ReasonLabels { reason }).inc();
+    }
+
+    /// Counts a request that the CSRF check would have refused, had `csrf.mode` not been `report`.
+    pub fn csrf_report(&self, reason: &'static str) {
+        self.0.gate.csrf_reports.get_or_create(&ReasonLabels { reason }).inc();
+    }
+
+    /// Counts a request that a rate limit refused. `limit` is the limit's name in the settings.
+    pub fn rate_limited(&self, limit: &str) {
+        self.0.gate.rate_limited.get_or_create_owned(&LimitLabels { limit: limit.to_owned() }).inc();
+    }
+}

@@ -1,0 +1,71 @@
+//! What operators watch besides requests: Redis, mails, reloads of the settings, panics and periodic jobs.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+
+use super::Metrics;
+use super::catalogue::Catalogue;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OperationLabels {
+    operation: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResultLabels {
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct JobLabels {
+    job: &'static str,
+    result: &'static str,
+}
+
+pub(super) struct OperationFamilies {
+    redis_errors: Family<OperationLabels, Counter>,
+    mails: Family<ResultLabels, Counter>,
+    reloads: Family<ResultLabels, Counter>,
+    panics: Counter,
+    jobs: Family<JobLabels, Counter>,
+}
+
+impl OperationFamilies {
+    pub(super) fn register(catalogue: &mut Catalogue) -> Self {
+        Self {
+            redis_errors: catalogue.counter("redis_errors", "Redis commands that failed, by operation"),
+            mails: catalogue.counter("mails", "Mails that were sent, delayed or given up, by result"),
+            reloads: catalogue.counter("settings_reloads", "Reloads of the settings, by result"),
+            jobs: catalogue.counter("jobs", "Runs of periodic jobs, by job and result"),
+            panics: catalogue.counter_without_labels("panics", "Requests whose handling panicked; each got a 500"),
+        }
+    }
+}
+
+impl Metrics {
+    /// Counts a Redis command that failed.
+    pub fn redis_error(&self, operation: &'static str) {
+        self.0.operations.redis_errors.get_or_create(&OperationLabels { operation }).inc();
+    }
+
+    /// Counts a mail that was sent, delayed or given up.
+    pub fn mail(&self, result: &'static str) {
+        self.0.operations.mails.get_or_create(&ResultLabels { result }).inc();
+    }
+
+    /// Counts a reload of the settings. `result` is `applied` or `refused`.
+    pub fn reload(&self, result: &'static str) {
+        self.0.operations.reloads.get_or_create(&ResultLabels { result }).inc();
+    }
+
+    /// Counts a run of a job. `result` is `success`, `failure` or `stopped`.
+    pub fn job(&self, job: &'static str, result: &'static str) {
+        self.0.operations.jobs.get_or_create(&JobLabels { job, result }).inc();
+    }
+
+    /// Counts a request whose handling panicked.
+    pub fn panic(&self) {
+        self.0.operations.panics.inc();
+    }
+}
