@@ -1,4 +1,4 @@
-//! Connecting, and why it may fail in a way that only a person can mend.
+//! Connecting, and the failures that only an operator can fix.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,203 +21,203 @@ use tokio_util::sync::CancellationToken;
 
 use crate::limits::Limits;
 use crate::link::Link;
-use crate::notifier::{self, Ringing};
+use crate::notifier::{self, Publisher};
 use crate::sessions::Sessions;
 use crate::url::RedisUrl;
 
-/// The oldest Redis this works on. Valkey counts as 7.2.
+/// The oldest major version that works. Valkey counts as 7.2.
 const OLDEST: u32 = 7;
-/// A connection that owes an answer for this long is closed and made anew.
+/// A connection that has not answered for this long is closed and opened again.
 const UNRESPONSIVE: Duration = Duration::from_secs(2);
-const LOOKED_AT_EVERY: Duration = Duration::from_millis(500);
-/// How long taking leave may take.
-const LEAVING: Duration = Duration::from_millis(500);
-/// Between two attempts to connect, doubling.
+const UNRESPONSIVE_CHECK_INTERVAL: Duration = Duration::from_millis(500);
+/// The longest time that closing a connection may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
+/// The pause between two attempts to connect, in milliseconds. It doubles up to the longest one.
 const FIRST_PAUSE: u32 = 100;
 const LONGEST_PAUSE: u32 = 1_000;
 
-/// How to connect.
+/// How to connect to Redis.
 pub struct RedisOptions {
-    /// Where.
+    /// The address (`REDIS_URL`).
     pub url: RedisUrl,
-    /// What every key and channel begins with.
+    /// The prefix of every key and channel (`redis.prefix`).
     pub prefix: String,
-    /// How long a command may take before replicas do without.
+    /// The longest time that a command may take. After that all commands fail until Redis answers a probe.
     pub command_timeout: Duration,
-    /// How long connecting may take.
+    /// The longest time that connecting may take (`redis.connect_timeout`).
     pub connect_timeout: Duration,
-    /// The authorities that vouch for the server, as PEM; the system's when absent.
+    /// A PEM file with the certificate authorities of the server. `None` uses those of the system.
     pub authorities: Option<PathBuf>,
-    /// For how long copies live.
+    /// The clock that the lifetime of session copies is computed with.
     pub clock: Clock,
-    /// Names this replica.
+    /// The source of this replica's random name.
     pub random: Random,
-    /// Where availability, errors, hits and misses are counted.
+    /// Counts errors, cache hits and misses, and shows whether Redis answers.
     pub metrics: Metrics,
 }
 
-/// Why Redis cannot be used until somebody changes something: one sentence, and a [`hint`](Self::hint).
+/// A failure to connect that an operator has to fix. It has one sentence and a [`hint`](Self::hint).
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// User or password is wrong, or the user may not do what is needed.
+    /// User or password is wrong, or the user lacks a permission.
     #[error("Redis at {address} refuses the user or the password")]
     Refused {
-        /// Where, without user and password.
+        /// The address without user and password.
         address: String,
-        /// What Redis said.
+        /// The error that Redis returned.
         #[source]
         source: Error,
     },
-    /// The connection cannot be encrypted as asked.
-    #[error("Redis at {address} cannot be spoken to over TLS")]
+    /// A TLS connection could not be made.
+    #[error("no TLS connection to Redis at {address} could be made")]
     Tls {
-        /// Where.
+        /// The address without user and password.
         address: String,
-        /// What the TLS library said.
+        /// The error of the TLS library.
         #[source]
         source: Error,
     },
-    /// The file of authorities.
-    #[error("the authorities in {} cannot be read", path.display())]
+    /// The file of certificate authorities cannot be read.
+    #[error("the certificate authorities in {} cannot be read", path.display())]
     Authorities {
-        /// The file.
+        /// The file that `redis.authorities` names.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         #[source]
         source: rustls::pki_types::pem::Error,
     },
     /// The server is too old.
     #[error("Redis at {address} is version {found}; {OLDEST} or newer is needed")]
     TooOld {
-        /// Where.
+        /// The address without user and password.
         address: String,
-        /// Its version.
+        /// The server's version.
         found: String,
     },
-    /// A cluster was addressed as a single server, or the other way round.
-    #[error("Redis at {address} {}", if *.is_cluster { "is a cluster" } else { "is not a cluster" })]
+    /// The address is for a single server and the server is part of a cluster, or the other way round.
+    #[error("Redis at {address} {} a cluster", if *.is_cluster { "is" } else { "is not" })]
     Layout {
-        /// Where.
+        /// The address without user and password.
         address: String,
-        /// What it is.
+        /// Whether the server is part of a cluster.
         is_cluster: bool,
     },
-    /// Something else answers there.
-    #[error("what answers at {address} is not Redis")]
+    /// The server does not speak the Redis protocol.
+    #[error("the server at {address} is not Redis")]
     NotRedis {
-        /// Where.
+        /// The address without user and password.
         address: String,
-        /// What went wrong.
+        /// The protocol error.
         #[source]
         source: Error,
     },
 }
 
 impl ConnectError {
-    /// What to do about it.
+    /// Tells the operator how to fix it.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Refused { .. } => {
-                "check user and password in REDIS_URL; docs/redis.md shows the rights that the user needs".into()
+                "check user and password in REDIS_URL; docs/redis.md lists the permissions that the user needs".into()
             }
-            Self::Tls { .. } => "rediss:// needs a server that offers TLS with a certificate for this host; \
-                 redis.authorities names the authority that vouches for it, when it is not a public one"
+            Self::Tls { .. } => "rediss:// needs a server with TLS and a certificate for this host; \
+                 set redis.authorities to its certificate authority if that is not a public one"
                 .into(),
-            Self::Authorities { .. } => "redis.authorities must hold certificates as PEM".into(),
-            Self::TooOld { .. } => "use a newer Redis, or Valkey".into(),
+            Self::Authorities { .. } => "redis.authorities must name a file of certificates in PEM".into(),
+            Self::TooOld { .. } => "use Redis 7 or newer, or Valkey".into(),
             Self::Layout { is_cluster: true, .. } => {
                 "begin REDIS_URL with redis-cluster:// or rediss-cluster://".into()
             }
             Self::Layout { .. } => "begin REDIS_URL with redis:// or rediss://".into(),
-            Self::NotRedis { .. } => "are host and port of REDIS_URL right?".into(),
+            Self::NotRedis { .. } => "check host and port in REDIS_URL".into(),
         })
     }
 }
 
-/// Redis as replicas share it. Cheap to clone.
+/// The Redis that replicas share. Cheap to clone.
 #[derive(Clone)]
 pub struct Redis {
     link: Arc<Link>,
     builder: Builder,
     limits: Arc<Limits>,
     sessions: Arc<Sessions>,
-    ringing: Arc<Ringing>,
+    publisher: Arc<Publisher>,
     replica: String,
     stop: CancellationToken,
 }
 
 impl Redis {
-    /// Connects. A Redis that is away is no error: it is connected to once it is there, and every call says so until
-    /// then.
+    /// Connects. If Redis is away, this succeeds too: the client keeps trying, and every call fails until it is connected.
     ///
     /// # Errors
-    /// What only a person can mend.
+    /// Failures that an operator has to fix, such as a wrong password.
     pub async fn connect(options: RedisOptions) -> Result<Self, ConnectError> {
         let address = options.url.to_string();
         let builder = builder(&options)?;
-        let found = look(&builder, options.connect_timeout).await;
-        let there = match found {
-            Ok(answer) => judge(&address, &answer, &builder).map(|()| true)?,
-            Err(error) => match fatal(&address, error) {
-                Some(fatal) => return Err(fatal),
+        let found = server_info(&builder, options.connect_timeout).await;
+        let answers = match found {
+            Ok(info) => check_server(&address, &info, &builder).map(|()| true)?,
+            Err(error) => match permanent_failure(&address, error) {
+                Some(failure) => return Err(failure),
                 None => false,
             },
         };
-        let client = builder.build().expect("the same was built to look");
-        // Ends with the client.
+        let client = builder.build().expect("a client with the same settings was built before");
+        // The task ends with the client.
         drop(client.connect());
         let link = Link::new(client, options.prefix, options.command_timeout, options.metrics.clone());
-        if there && tokio::time::timeout(options.connect_timeout, link.client.wait_for_connect()).await.is_ok() {
-            link.found(false);
+        if answers && tokio::time::timeout(options.connect_timeout, link.client.wait_for_connect()).await.is_ok() {
+            link.mark_available(false);
         } else {
-            tracing::warn!(%address, "Redis is not available: replicas go on without it until it is");
+            tracing::warn!(%address, "Redis is not available; this replica goes on without it until it is");
         }
-        tokio::spawn(Link::look_after(Arc::downgrade(&link)));
+        tokio::spawn(Link::probe_while_away(Arc::downgrade(&link)));
         let replica = options.random.hex::<8>();
-        let (ringing, stop) = (Ringing::new(), CancellationToken::new());
-        tokio::spawn(Arc::clone(&ringing).run(Arc::clone(&link), replica.clone(), stop.clone()));
+        let (publisher, stop) = (Publisher::new(), CancellationToken::new());
+        tokio::spawn(Arc::clone(&publisher).run(Arc::clone(&link), replica.clone(), stop.clone()));
         Ok(Self {
             limits: Arc::new(Limits::new(Arc::clone(&link))),
             sessions: Arc::new(Sessions::new(Arc::clone(&link), options.clock, options.metrics)),
             link,
             builder,
-            ringing,
+            publisher,
             replica,
             stop,
         })
     }
 
-    /// Limits that replicas count together.
+    /// The rate limits that replicas count together.
     pub fn limits(&self) -> Arc<dyn SharedLimits> {
         Arc::clone(&self.limits) as Arc<dyn SharedLimits>
     }
 
-    /// Copies of sessions that replicas share.
+    /// The copies of sessions that replicas share.
     pub fn sessions(&self) -> Arc<dyn SharedSessions> {
         Arc::clone(&self.sessions) as Arc<dyn SharedSessions>
     }
 
-    /// Rings at the other replicas.
+    /// Sends notices to the other replicas.
     pub fn notifier(&self) -> Arc<dyn ReplicaNotifier> {
-        Arc::clone(&self.ringing) as Arc<dyn ReplicaNotifier>
+        Arc::clone(&self.publisher) as Arc<dyn ReplicaNotifier>
     }
 
-    /// Calls `rung` whenever another replica rings, and after each connecting, because rings may have been lost
-    /// meanwhile; until cancelled.
-    pub async fn listen(self, rung: Arc<dyn Fn() + Send + Sync>, stop: CancellationToken) {
-        let subscriber = self.builder.build_subscriber_client().expect("the same was built to look");
-        notifier::listen(subscriber, &self.link.prefix, &self.replica, rung, stop).await;
+    /// Calls `on_notice` for each notice of another replica, until cancelled. It is also called after each connection,
+    /// because notices may have been lost before.
+    pub async fn listen(self, on_notice: Arc<dyn Fn() + Send + Sync>, stop: CancellationToken) {
+        let subscriber =
+            self.builder.build_subscriber_client().expect("a client with the same settings was built before");
+        notifier::listen(subscriber, &self.link.prefix, &self.replica, on_notice, stop).await;
     }
 
-    /// Whether the last command reached Redis.
+    /// Whether Redis answered the latest command.
     pub fn is_available(&self) -> bool {
         self.link.is_available()
     }
 
-    /// Takes leave.
+    /// Closes the connections.
     pub async fn close(&self) {
         self.stop.cancel();
-        leave(&self.link.client).await;
+        close(&self.link.client).await;
     }
 }
 
@@ -235,17 +235,17 @@ fn builder(options: &RedisOptions) -> Result<Builder, ConnectError> {
         .set_connection_config(ConnectionConfig {
             connection_timeout: options.connect_timeout,
             internal_command_timeout: options.connect_timeout,
-            // A command that was under way when the connection broke is not sent again: nobody waits for it.
+            // A command is not sent again after its connection broke: nobody waits for its result any more.
             max_command_attempts: 1,
             reconnect_on_auth_error: true,
-            unresponsive: UnresponsiveConfig { max_timeout: Some(UNRESPONSIVE), interval: LOOKED_AT_EVERY },
+            unresponsive: UnresponsiveConfig { max_timeout: Some(UNRESPONSIVE), interval: UNRESPONSIVE_CHECK_INTERVAL },
             tcp: TcpConfig { nodelay: Some(true), ..TcpConfig::default() },
             ..ConnectionConfig::default()
         });
     Ok(builder)
 }
 
-/// rustls over AWS-LC by name, because a process may hold several providers.
+/// The provider is named, because a process may have several.
 fn tls(options: &RedisOptions) -> Result<TlsConfig, ConnectError> {
     let mut roots = RootCertStore::empty();
     match &options.authorities {
@@ -265,30 +265,31 @@ fn tls(options: &RedisOptions) -> Result<TlsConfig, ConnectError> {
         .expect("AWS-LC speaks TLS 1.2 and 1.3")
         .with_root_certificates(roots)
         .with_no_client_auth();
-    // The nodes of a cluster name each other by address; their certificates carry the name that was asked for.
+    // Nodes of a cluster refer to each other by address; their certificates have the name of the configured host.
     Ok(TlsConfig { hostnames: TlsHostMapping::DefaultHost, ..TlsConfig::from(config) })
 }
 
-/// What a first, short-lived connection finds.
-async fn look(builder: &Builder, limit: Duration) -> Result<String, Error> {
+/// The server's `INFO`, over a connection of its own.
+async fn server_info(builder: &Builder, limit: Duration) -> Result<String, Error> {
     let mut builder = builder.clone();
     builder.with_config(|config: &mut Config| config.fail_fast = true);
     let client: Client = builder.build()?;
-    let asked = async {
+    let info = async {
         client.init().await?;
         client.info::<String>(Some(InfoKind::All)).await
     };
-    let answer = tokio::time::timeout(limit, asked).await;
-    leave(&client).await;
-    answer.unwrap_or_else(|_| Err(Error::new(ErrorKind::Timeout, "it did not answer in time")))
+    let answer = tokio::time::timeout(limit, info).await;
+    close(&client).await;
+    answer.unwrap_or_else(|_| Err(Error::new(ErrorKind::Timeout, "Redis did not answer in time")))
 }
 
-/// Takes leave, without waiting for one who does not answer.
-pub(crate) async fn leave(client: &impl ClientLike) {
-    let _ = tokio::time::timeout(LEAVING, client.quit()).await;
+/// Closes a client's connections. It does not wait for a server that does not answer.
+pub(crate) async fn close(client: &impl ClientLike) {
+    let _ = tokio::time::timeout(CLOSE_TIMEOUT, client.quit()).await;
 }
 
-fn judge(address: &str, info: &str, builder: &Builder) -> Result<(), ConnectError> {
+/// Checks the server's version and layout.
+fn check_server(address: &str, info: &str, builder: &Builder) -> Result<(), ConnectError> {
     let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
     let version = field("redis_version").unwrap_or_default();
     let major: u32 = version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0);
@@ -296,20 +297,20 @@ fn judge(address: &str, info: &str, builder: &Builder) -> Result<(), ConnectErro
         return Err(ConnectError::TooOld { address: address.to_owned(), found: version.to_owned() });
     }
     let is_cluster = field("cluster_enabled") == Some("1");
-    let asked_for_cluster =
+    let wants_cluster =
         builder.get_config().is_some_and(|config| matches!(config.server, ServerConfig::Clustered { .. }));
-    if is_cluster == asked_for_cluster {
+    if is_cluster == wants_cluster {
         Ok(())
     } else {
         Err(ConnectError::Layout { address: address.to_owned(), is_cluster })
     }
 }
 
-/// Which errors no waiting mends.
-fn fatal(address: &str, source: Error) -> Option<ConnectError> {
+/// The failure for an error that does not go away by waiting.
+fn permanent_failure(address: &str, source: Error) -> Option<ConnectError> {
     let address = address.to_owned();
-    let said = source.details();
-    let says = |words: &[&str]| words.iter().any(|word| said.contains(word));
+    let details = source.details();
+    let says = |words: &[&str]| words.iter().any(|word| details.contains(word));
     if matches!(source.kind(), ErrorKind::Auth) || says(&["WRONGPASS", "NOAUTH", "NOPERM", "invalid password"]) {
         return Some(ConnectError::Refused { address, source });
     }

@@ -1,7 +1,9 @@
-//! Limits, session copies and wake-ups shared by replicas over Redis or Valkey: the only Redis.
+//! Rate limits, session copies and notices that replicas share over Redis or Valkey. No other crate knows Redis.
 //!
-//! Nothing here is the truth, and nothing here is waited for long: while Redis is away, every call says so at once,
-//! and the replicas go on with SQL and with limits of their own.
+//! The database remains the source of truth, and no call waits long: while Redis is away, every call fails at once, and
+//! the replicas go on with the database and with limits of their own.
+
+#![warn(missing_docs)]
 
 mod connect;
 mod limits;

@@ -1,5 +1,5 @@
-//! Limits that replicas count together: the generic cell rate algorithm in one script and one round trip, on one key,
-//! by Redis's own clock. The arithmetic is that of the gate's own limiter.
+//! Rate limits that replicas count together: the generic cell rate algorithm (GCRA) in one script on one key, in one round
+//! trip, by Redis's clock. The arithmetic is that of the gate's own limiter.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,9 +13,10 @@ use portcullis_model::{GcraOutcome, Rate, SharedLimits, SharedUnavailable};
 use crate::link::Link;
 use crate::script::Script;
 
-/// Times in whole microseconds, which a Lua number holds exactly for centuries. The key holds the theoretical arrival
-/// time and vanishes with it. Gives whether the request is admitted, how far the arrival time is ahead, and how long
-/// to wait. The third argument is 1 to count the request, 0 to look only and -1 to take back one that was counted.
+/// Times are whole microseconds, which a Lua number represents exactly for centuries. The key's value is the theoretical
+/// arrival time, and the key expires at that time. Returns whether the request is admitted, how far the arrival time is
+/// ahead, and how long to wait. The third argument is 1 to count the request, 0 to only look, -1 to take back one that
+/// was counted.
 const GCRA: &str = "\
 local interval, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
 local time = redis.call('TIME')
@@ -36,7 +37,7 @@ if spent > burst then return {0, arrival - now, spent - burst} end
 if ARGV[3] == '1' then keep(spent) end
 return {1, spent, 0}";
 
-/// Counts over a link.
+/// Counts requests in Redis.
 pub(crate) struct Limits {
     link: Arc<Link>,
     script: Script,
@@ -47,39 +48,39 @@ impl Limits {
         Self { link, script: Script::new(GCRA) }
     }
 
-    fn key(&self, subject: &str) -> String {
-        format!("{}:limit:{subject}", self.link.prefix)
+    fn redis_key(&self, key: &str) -> String {
+        format!("{}:limit:{key}", self.link.prefix)
     }
 
-    async fn ask(&self, subject: &str, rate: Rate, count: i64) -> Result<GcraOutcome, SharedUnavailable> {
+    async fn run(&self, key: &str, rate: Rate, count: i64) -> Result<GcraOutcome, SharedUnavailable> {
         let interval = interval(rate);
         let burst = interval.saturating_mul(i64::from(rate.limit));
         let values = vec![Value::from(interval), Value::from(burst), Value::from(count)];
-        let run = self.script.run::<(i64, i64, i64)>(&self.link.client, self.key(subject), values);
+        let run = self.script.run::<(i64, i64, i64)>(&self.link.client, self.redis_key(key), values);
         let (admitted, ahead, wait) = self.link.run("limit", run).await?;
         Ok(GcraOutcome { ahead: micros(ahead), retry: (admitted == 0).then(|| micros(wait)) })
     }
 }
 
 impl SharedLimits for Limits {
-    fn take<'a>(&'a self, subject: &'a str, rate: Rate) -> BoxFuture<'a, Result<GcraOutcome, SharedUnavailable>> {
-        self.ask(subject, rate, 1).boxed()
+    fn take<'a>(&'a self, key: &'a str, rate: Rate) -> BoxFuture<'a, Result<GcraOutcome, SharedUnavailable>> {
+        self.run(key, rate, 1).boxed()
     }
 
-    fn peek<'a>(&'a self, subject: &'a str, rate: Rate) -> BoxFuture<'a, Result<GcraOutcome, SharedUnavailable>> {
-        self.ask(subject, rate, 0).boxed()
+    fn peek<'a>(&'a self, key: &'a str, rate: Rate) -> BoxFuture<'a, Result<GcraOutcome, SharedUnavailable>> {
+        self.run(key, rate, 0).boxed()
     }
 
-    fn give_back<'a>(&'a self, subject: &'a str, rate: Rate) -> BoxFuture<'a, Result<(), SharedUnavailable>> {
-        self.ask(subject, rate, -1).map(|given| given.map(drop)).boxed()
+    fn give_back<'a>(&'a self, key: &'a str, rate: Rate) -> BoxFuture<'a, Result<(), SharedUnavailable>> {
+        self.run(key, rate, -1).map(|outcome| outcome.map(drop)).boxed()
     }
 
-    fn reset<'a>(&'a self, subject: &'a str) -> BoxFuture<'a, Result<(), SharedUnavailable>> {
-        self.link.run("limit", self.link.client.del::<(), _>(self.key(subject))).boxed()
+    fn reset<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), SharedUnavailable>> {
+        self.link.run("limit", self.link.client.del::<(), _>(self.redis_key(key))).boxed()
     }
 }
 
-/// Between two requests at the rate, in microseconds.
+/// The time between two requests at the rate, in microseconds.
 fn interval(rate: Rate) -> i64 {
     let period = i64::try_from(rate.period.as_micros()).unwrap_or(i64::MAX);
     (period / i64::from(rate.limit)).max(1)

@@ -1,4 +1,4 @@
-//! The connection, and whether it can be relied on: after a loss every call fails at once until Redis has answered.
+//! The connection and its state: after a failure every call fails at once until Redis answers again.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -10,10 +10,10 @@ use fred::interfaces::ClientLike;
 use portcullis_model::SharedUnavailable;
 use portcullis_telemetry::Metrics;
 
-/// How often a lost Redis is asked whether it is back.
+/// The time between two probes of a Redis that is away.
 const PROBE: Duration = Duration::from_millis(250);
 
-/// A client, and what is known of it.
+/// A client and whether Redis answers it.
 pub(crate) struct Link {
     pub(crate) client: Client,
     pub(crate) prefix: String,
@@ -27,7 +27,7 @@ impl Link {
         let link = Arc::new(Self { client, prefix, available: AtomicBool::new(false), command_timeout, metrics });
         let watched = Arc::downgrade(&link);
         let up = move || watched.upgrade().map_or(0.0, |link| f64::from(u8::from(link.is_available())));
-        link.metrics.gauge_fn("redis_up", "Whether Redis answers.", Box::new(up));
+        link.metrics.gauge_fn("redis_up", "Whether Redis answers: 1 or 0", Box::new(up));
         link
     }
 
@@ -35,7 +35,7 @@ impl Link {
         self.available.load(Ordering::Acquire)
     }
 
-    /// Runs a command within its time. One that fails for want of Redis makes all others fail at once from then on.
+    /// Runs a command with a time limit. After a failure all commands fail at once until a probe is answered.
     pub(crate) async fn run<T>(
         &self,
         operation: &'static str,
@@ -48,34 +48,34 @@ impl Link {
         let error = match outcome {
             Ok(Ok(value)) => return Ok(value),
             Ok(Err(error)) => error,
-            Err(_) => Error::new(ErrorKind::Timeout, "it did not answer in time"),
+            Err(_) => Error::new(ErrorKind::Timeout, "Redis did not answer in time"),
         };
         self.metrics.redis_error(operation);
         if self.available.swap(false, Ordering::AcqRel) {
             tracing::warn!(
                 operation,
                 error = &error as &dyn std::error::Error,
-                "Redis is not available: replicas go on without it"
+                "Redis is not available; this replica goes on without it"
             );
         }
         Err(SharedUnavailable)
     }
 
-    /// Asks for a sign of life.
+    /// Sends a probe.
     pub(crate) async fn ping(&self) -> Result<(), Error> {
         let answer = tokio::time::timeout(self.command_timeout, self.client.ping::<()>(None)).await;
-        answer.unwrap_or_else(|_| Err(Error::new(ErrorKind::Timeout, "it did not answer in time")))
+        answer.unwrap_or_else(|_| Err(Error::new(ErrorKind::Timeout, "Redis did not answer in time")))
     }
 
-    /// Notes that Redis has answered.
-    pub(crate) fn found(&self, again: bool) {
-        if !self.available.swap(true, Ordering::AcqRel) && again {
+    /// Records that Redis answers. A return is logged, the first connection is not.
+    pub(crate) fn mark_available(&self, is_return: bool) {
+        if !self.available.swap(true, Ordering::AcqRel) && is_return {
             tracing::info!("Redis is available again");
         }
     }
 
-    /// Looks after a lost Redis until the link is dropped.
-    pub(crate) async fn look_after(link: Weak<Self>) {
+    /// Probes Redis while it is away, until the link is dropped.
+    pub(crate) async fn probe_while_away(link: Weak<Self>) {
         loop {
             tokio::time::sleep(PROBE).await;
             let Some(link) = link.upgrade() else { return };
@@ -83,8 +83,8 @@ impl Link {
                 continue;
             }
             match link.ping().await {
-                Ok(()) => link.found(true),
-                // The connection stands and nobody answers on it: packets are dropped. A new one may get through.
+                Ok(()) => link.mark_available(true),
+                // The connection is open and nobody answers: packets are dropped. A new connection may get through.
                 Err(error) if matches!(error.kind(), ErrorKind::Timeout) => {
                     let _ = link.client.force_reconnection().await;
                 }

@@ -1,4 +1,4 @@
-//! The notifier between replicas: a message on a channel, which says who rang and nothing else.
+//! Notices between replicas: a message on a channel whose only content is the sender's name.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,50 +10,50 @@ use tokio::sync::Notify;
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
-use crate::connect::leave;
+use crate::connect::close;
 use crate::link::Link;
 
-/// How often a subscription is asked for a sign of life: a network that drops packets says nothing.
-const SIGN_OF_LIFE_EVERY: Duration = Duration::from_secs(2);
-const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
+/// The time between two probes of a subscription. Without them a network that drops packets would go unnoticed.
+const PROBE_INTERVAL: Duration = Duration::from_secs(2);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Rings over a link.
-pub(crate) struct Ringing {
-    wanted: Notify,
+/// Publishes a notice for the other replicas.
+pub(crate) struct Publisher {
+    requested: Notify,
 }
 
-impl Ringing {
+impl Publisher {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { wanted: Notify::new() })
+        Arc::new(Self { requested: Notify::new() })
     }
 
-    /// Sends what is wanted; what is wanted while it sends is sent once more.
+    /// Publishes a notice for each request. Requests during a publication share the next one.
     pub(crate) async fn run(self: Arc<Self>, link: Arc<Link>, replica: String, stop: CancellationToken) {
         let channel = channel(&link.prefix);
         loop {
             tokio::select! {
-                () = self.wanted.notified() => {}
+                () = self.requested.notified() => {}
                 () = stop.cancelled() => return,
             }
-            let ring = link.client.publish::<(), _, _>(channel.as_str(), replica.as_str());
-            // Unheard, the readings of the log bring the news.
-            let _ = link.run("ring", ring).await;
+            let publish = link.client.publish::<(), _, _>(channel.as_str(), replica.as_str());
+            // A lost notice is no harm: every replica reads the revocation log at a fixed interval.
+            let _ = link.run("publish", publish).await;
         }
     }
 }
 
-impl ReplicaNotifier for Ringing {
+impl ReplicaNotifier for Publisher {
     fn notify(&self) {
-        self.wanted.notify_one();
+        self.requested.notify_one();
     }
 }
 
-/// Calls `rung` for each message of another replica and after each connecting, until cancelled.
+/// Calls `on_notice` for each notice of another replica and after each connection, until cancelled.
 pub(crate) async fn listen(
     subscriber: SubscriberClient,
     prefix: &str,
     replica: &str,
-    rung: Arc<dyn Fn() + Send + Sync>,
+    on_notice: Arc<dyn Fn() + Send + Sync>,
     stop: CancellationToken,
 ) {
     let mut messages = subscriber.message_rx();
@@ -62,31 +62,31 @@ pub(crate) async fn listen(
     let connecting = subscriber.connect();
     let subscribe = subscriber.subscribe(channel(prefix));
     tokio::select! {
-        // Waits until Redis is there; from then on the library subscribes anew after each loss.
-        _ = subscribe => rung(),
+        // Waits until Redis answers. From then on the library subscribes again after each loss.
+        _ = subscribe => on_notice(),
         () = stop.cancelled() => {}
     }
-    let mut pulse = tokio::time::interval(SIGN_OF_LIFE_EVERY);
-    pulse.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut probes = tokio::time::interval(PROBE_INTERVAL);
+    probes.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while !stop.is_cancelled() {
         tokio::select! {
             message = messages.recv() => match message {
                 Ok(message) if message.value.as_str().is_some_and(|who| who == replica) => {}
-                Ok(_) | Err(RecvError::Lagged(_)) => rung(),
+                Ok(_) | Err(RecvError::Lagged(_)) => on_notice(),
                 Err(RecvError::Closed) => break,
             },
-            _ = connected.recv() => rung(),
-            _ = pulse.tick() => {
-                let alive = tokio::time::timeout(SIGN_OF_LIFE, subscriber.ping::<()>(None)).await;
+            _ = connected.recv() => on_notice(),
+            _ = probes.tick() => {
+                let alive = tokio::time::timeout(PROBE_TIMEOUT, subscriber.ping::<()>(None)).await;
                 if !matches!(alive, Ok(Ok(()))) {
-                    // Does nothing while it is connecting already.
+                    // This does nothing while the client is connecting already.
                     let _ = subscriber.force_reconnection().await;
                 }
             }
             () = stop.cancelled() => break,
         }
     }
-    leave(&subscriber).await;
+    close(&subscriber).await;
     managing.abort();
     connecting.abort();
 }

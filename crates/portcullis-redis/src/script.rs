@@ -1,4 +1,4 @@
-//! Scripts that run in Redis, sent whole only when it does not know them yet.
+//! Lua scripts that run in Redis. A script's text is sent only if Redis does not know the script yet.
 
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use fred::clients::Client;
@@ -6,19 +6,19 @@ use fred::error::Error;
 use fred::interfaces::LuaInterface;
 use fred::types::{FromValue, Value};
 
-/// A script of one key.
+/// A script that works on one key.
 pub(crate) struct Script {
     text: &'static str,
     digest: String,
 }
 
 impl Script {
-    /// SHA-1 is how Redis names scripts; nothing rests on it.
+    /// Redis names scripts by their SHA-1. Security does not depend on it.
     pub(crate) fn new(text: &'static str) -> Self {
         Self { text, digest: hex::encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes())) }
     }
 
-    /// Runs it in one round trip, but for the first time after Redis has started or failed over.
+    /// Runs the script in one round trip, or in two the first time after Redis was started or failed over.
     pub(crate) async fn run<T: FromValue>(&self, on: &Client, key: String, values: Vec<Value>) -> Result<T, Error> {
         match on.evalsha(self.digest.as_str(), key.as_str(), values.clone()).await {
             Err(error) if error.details().starts_with("NOSCRIPT") => on.eval(self.text, key, values).await,

@@ -1,7 +1,7 @@
-//! Copies of sessions that replicas share, and the floors below which a copy is stale.
+//! The copies of sessions that replicas share, and their floors: the lowest epochs that are not stale.
 //!
-//! A copy is held against its floors when it is read, not when it is written: whoever writes a stale one late has
-//! changed nothing. Floors outlive every copy that they could concern.
+//! A copy is compared with its floors when it is read, not when it is written, so that a stale copy that is written late
+//! does no harm. A floor lives longer than every copy that it applies to.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use futures_util::future::BoxFuture;
 use portcullis_model::{
     Clock, Email, Permission, Revocation, Role, SessionCopy, SessionId, SharedSessions, SharedUnavailable, UserId,
 };
-use portcullis_telemetry::{CacheType, Metrics};
+use portcullis_telemetry::{CacheType, Metrics, RequestScope};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
@@ -21,25 +21,25 @@ use uuid::Uuid;
 use crate::link::Link;
 use crate::script::Script;
 
-/// How long a copy lives at most.
+/// The longest lifetime of a copy.
 const COPY_LIFE: Duration = Duration::from_secs(300);
-/// How long a floor is kept: longer than any copy that was read before it.
+/// The lifetime of a floor. It is longer than that of every copy that was read before the floor was raised.
 const FLOOR_LIFE: Duration = Duration::from_secs(900);
-/// Copies written at the same time; more are not written.
+/// The most copies that are written at the same time. Further ones are not written.
 const OFFERS: usize = 64;
-/// Floors raised at the same time.
+/// The most floors that are raised at the same time.
 const RAISES: usize = 64;
-/// The form of a copy. A replica of another version that writes another form reads ours as none.
+/// The version of a copy's form. A replica that writes another version ignores copies of this one.
 const FORM: u8 = 1;
 
-/// Raises a number, never lowers it.
+/// Raises a floor, and never lowers it.
 const RAISE: &str = "\
 local known = redis.call('GET', KEYS[1])
 if known and tonumber(known) >= tonumber(ARGV[1]) then redis.call('PEXPIRE', KEYS[1], ARGV[2])
 else redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
 return 1";
 
-/// Copies over a link.
+/// Reads and writes copies of sessions in Redis.
 pub(crate) struct Sessions {
     link: Arc<Link>,
     clock: Clock,
@@ -48,7 +48,7 @@ pub(crate) struct Sessions {
     offers: Arc<Semaphore>,
 }
 
-/// A copy as it is written.
+/// A copy as it is stored.
 #[derive(Deserialize, Serialize)]
 struct Written {
     form: u8,
@@ -71,7 +71,7 @@ impl Sessions {
         Self { link, clock, metrics, raise: Script::new(RAISE), offers: Arc::new(Semaphore::new(OFFERS)) }
     }
 
-    // The braces keep a session's two keys in one part of a cluster, so that they are read together.
+    // The braces put a session's two keys into one slot of a cluster, so that one command reads both.
     fn copy_key(&self, id: SessionId) -> String {
         format!("{}:session:{{{id}}}", self.link.prefix)
     }
@@ -130,18 +130,17 @@ impl SharedSessions for Sessions {
         }
         let Ok(permit) = Arc::clone(&self.offers).try_acquire_owned() else { return };
         let (link, key) = (Arc::clone(&self.link), self.copy_key(copy.id));
-        tokio::spawn(async move {
+        tokio::spawn(RequestScope::current().wrap(async move {
             let text = serde_json::to_string(&write(copy)).expect("texts and numbers have a JSON form");
             let expires = Some(Expiration::EX(i64::try_from(life.as_secs()).unwrap_or(i64::MAX)));
             let written = link.run("offer", link.client.set::<(), _, _>(key, text, expires, None, false)).await;
             drop((written, permit));
-        });
+        }));
     }
 
     fn revoke<'a>(&'a self, entries: &'a [Revocation]) -> BoxFuture<'a, Result<(), SharedUnavailable>> {
         async move {
-            // Commands on one connection go out together and are answered in order, so that a batch is about one
-            // round trip.
+            // Commands on one connection are sent together and answered in order: a batch takes about one round trip.
             for batch in entries.chunks(RAISES) {
                 futures_util::future::try_join_all(batch.iter().map(|entry| self.revoke_one(entry))).await?;
             }
@@ -169,7 +168,7 @@ fn write(copy: SessionCopy) -> Written {
     }
 }
 
-/// `None` for anything that this version would not have written.
+/// Reads a stored copy. `None` for everything that this version would not have written.
 fn parse(id: SessionId, text: &str) -> Option<SessionCopy> {
     let written: Written = serde_json::from_str(text).ok()?;
     if written.form != FORM {

@@ -1,11 +1,11 @@
-//! `REDIS_URL`: where, and how it is laid out.
+//! `REDIS_URL`: the address and layout (one server, Sentinel or cluster).
 
 use std::fmt;
 
 use fred::types::config::{Config, Server, ServerConfig};
 use portcullis_model::{InvalidInput, SecretString};
 
-/// Where Redis is. Printing it never shows user and password.
+/// The address of Redis. Its `Display` and `Debug` output never shows user and password.
 #[derive(Clone)]
 pub struct RedisUrl {
     whole: SecretString,
@@ -20,7 +20,7 @@ impl RedisUrl {
     /// Reads an address.
     ///
     /// # Errors
-    /// With the forms that there are, never with what was given: it may hold a password.
+    /// The error names the valid forms. It never repeats the text, which may contain a password.
     pub fn parse(text: &str) -> Result<Self, InvalidInput> {
         let scheme = text.split_once("://").map_or("", |(scheme, _)| scheme);
         let known = ["redis", "valkey", "rediss", "valkeys"];
@@ -37,7 +37,7 @@ impl RedisUrl {
         Ok(Self { whole: SecretString::new(text), shown: format!("{scheme}://{hosts}") })
     }
 
-    /// What the client library takes.
+    /// The address as the client library takes it.
     pub(crate) fn config(&self) -> Config {
         Config::from_url(self.whole.expose()).expect("it was parsed before")
     }
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn other_addresses_are_refused_with_the_forms_and_without_themselves() {
+    fn a_bad_address_is_refused_without_repeating_it() {
         for bad in [
             "",
             "cache:6379",

@@ -3,7 +3,7 @@ use std::time::Duration;
 use portcullis_redis::{ConnectError, Redis};
 use portcullis_testkit::{PrivatePostgres, PrivateRedis};
 
-use crate::bed::{Rung, connect, copy, ended, options, rate, refusal, until};
+use crate::connection::{Notices, connect, copy, ended, options, rate, refusal, until};
 
 fn told(refusal: &ConnectError) -> String {
     let said = format!("{refusal} {refusal:?} {:?}", refusal.hint());
@@ -13,7 +13,7 @@ fn told(refusal: &ConnectError) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_wrong_password_is_refused_at_the_start_without_showing_it() {
+async fn a_wrong_password_is_refused_without_showing_it() {
     let server = PrivateRedis::start_with(&["--requirepass", "only-for-tests"]);
     for user in ["", ":hunter2@", "ada:hunter2@"] {
         let refusal = refusal(options(&format!("redis://{user}127.0.0.1:{}", server.port()))).await;
@@ -24,7 +24,7 @@ async fn a_wrong_password_is_refused_at_the_start_without_showing_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_user_with_only_the_rights_that_the_page_names_is_enough() {
+async fn the_documented_permissions_of_a_user_are_enough() {
     let page = include_str!("../../../../docs/redis.md");
     let line = page.lines().find(|line| line.starts_with("ACL SETUSER")).expect("the page has the line");
     let rights: Vec<&str> = line.split_whitespace().collect();
@@ -36,13 +36,13 @@ async fn a_user_with_only_the_rights_that_the_page_names_is_enough() {
     there.prefix = "portcullis".to_owned();
     let here = Redis::connect(here).await.expect("connects");
     let there = Redis::connect(there).await.expect("connects");
-    here.limits().take("a", rate("9/1h")).await.expect("is counted");
+    here.limits().take("a", rate("9/1h")).await.expect("it is counted");
     let (first, second) = (copy(), copy());
     here.sessions().offer(first.clone());
-    until("the copy is there", async || there.sessions().fetch(first.id).await.is_some()).await;
-    here.sessions().revoke(&[ended(&second)]).await.expect("is noted");
-    let (far, stop) = (Rung::default(), tokio_util::sync::CancellationToken::new());
-    let _listening = far.on(&there, &stop);
+    until("the copy is stored", async || there.sessions().fetch(first.id).await.is_some()).await;
+    here.sessions().revoke(&[ended(&second)]).await.expect("it is applied");
+    let (far, stop) = (Notices::default(), tokio_util::sync::CancellationToken::new());
+    let _listening = far.count_on(&there, &stop);
     far.reaches(1).await;
     let before = far.times();
     portcullis_model::ReplicaNotifier::notify(&*here.notifier());
@@ -51,18 +51,18 @@ async fn a_user_with_only_the_rights_that_the_page_names_is_enough() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn tls_is_used_and_checked() {
+async fn tls_certificates_are_verified() {
     let (server, authority) = PrivateRedis::start_with_tls();
     let url = format!("rediss://127.0.0.1:{}", server.port());
     let mut checked = options(&url);
     checked.authorities = Some(authority.clone());
     let redis = Redis::connect(checked).await.expect("connects");
-    redis.limits().take("a", rate("1/1h")).await.expect("is counted");
-    // Nobody vouches for it.
+    redis.limits().take("a", rate("1/1h")).await.expect("it is counted");
+    // Its certificate authority is not trusted.
     let unknown = refusal(options(&url)).await;
     assert!(matches!(unknown, ConnectError::Tls { .. }), "{unknown:?}");
     told(&unknown);
-    // Under another name than the certificate's it is somebody else.
+    // The certificate is for another name.
     let mut elsewhere = options(&format!("rediss://localhost:{}", server.port()));
     elsewhere.authorities = Some(authority);
     let refused = refusal(elsewhere).await;
@@ -73,11 +73,11 @@ async fn tls_is_used_and_checked() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_without_tls_is_never_spoken_to_in_the_clear_when_tls_is_asked_for() {
+async fn a_tls_address_never_falls_back_to_plain_text() {
     let server = PrivateRedis::start();
     let mut options = options(&format!("rediss://:hunter2@127.0.0.1:{}", server.port()));
     options.connect_timeout = Duration::from_secs(1);
-    // It waits for the rest of what it takes for a command, as one that is starting would.
+    // The server takes the TLS handshake for the beginning of a command and waits for the rest.
     match Redis::connect(options).await {
         Ok(redis) => assert!(!redis.is_available()),
         Err(refused) => drop(told(&refused)),
@@ -86,11 +86,11 @@ async fn a_server_without_tls_is_never_spoken_to_in_the_clear_when_tls_is_asked_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_not_redis_is_named() {
+async fn another_kind_of_server_is_not_available() {
     let postgres = PrivatePostgres::shared();
     let mut options = options(&format!("redis://127.0.0.1:{}", postgres.port()));
     options.connect_timeout = Duration::from_secs(2);
-    // PostgreSQL closes the connection; that it is not Redis cannot be told from a Redis that is starting.
+    // PostgreSQL closes the connection, as a Redis that is starting may do.
     match Redis::connect(options).await {
         Ok(redis) => assert!(!redis.is_available()),
         Err(refused) => drop(told(&refused)),

@@ -5,37 +5,37 @@ use portcullis_testkit::{PrivateCluster, PrivateRedis, PrivateSentinel};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::bed::{Rung, changed, connect, copy, ended, options, rate, refusal, until};
+use crate::connection::{Notices, changed, connect, copy, ended, options, rate, refusal, until};
 
-async fn everything_works(url: &str) {
+async fn check_all_functions(url: &str) {
     let (here, there) = (connect(url).await, connect(url).await);
-    let mut asking = JoinSet::new();
+    let mut requests = JoinSet::new();
     for redis in [&here, &there] {
         for _ in 0..30 {
             let limits = redis.limits();
-            asking.spawn(async move { limits.take("exact", rate("25/1h")).await.expect("is counted") });
+            requests.spawn(async move { limits.take("exact", rate("25/1h")).await.expect("it is counted") });
         }
     }
-    let takes = asking.join_all().await;
+    let takes = requests.join_all().await;
     assert_eq!(takes.iter().filter(|take| take.retry.is_none()).count(), 25);
     // Many, so that they lie in every part of a cluster.
     for _ in 0..20 {
         let copy = copy();
         here.sessions().offer(copy.clone());
-        until("the copy is there", async || there.sessions().fetch(copy.id).await.is_some()).await;
+        until("the copy is stored", async || there.sessions().fetch(copy.id).await.is_some()).await;
         let revocation = if copy.id.0.as_u128().is_multiple_of(2) { ended(&copy) } else { changed(&copy) };
-        here.sessions().revoke(&[revocation]).await.expect("is noted");
+        here.sessions().revoke(&[revocation]).await.expect("it is applied");
         assert!(there.sessions().fetch(copy.id).await.is_none());
     }
-    hears(&here, &there).await;
+    check_notices(&here, &there).await;
 }
 
-async fn hears(here: &Redis, there: &Redis) {
-    let (far, stop) = (Rung::default(), CancellationToken::new());
-    let _listening = far.on(there, &stop);
+async fn check_notices(here: &Redis, there: &Redis) {
+    let (far, stop) = (Notices::default(), CancellationToken::new());
+    let _listening = far.count_on(there, &stop);
     far.reaches(1).await;
     let before = far.times();
-    until("a ring is heard", async || {
+    until("a notice arrives", async || {
         here.notifier().notify();
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         far.times() > before
@@ -45,28 +45,28 @@ async fn hears(here: &Redis, there: &Redis) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn on_a_cluster_of_six_nodes() {
+async fn everything_works_on_a_cluster_of_six_nodes() {
     let cluster = PrivateCluster::start();
-    everything_works(&cluster.url()).await;
+    check_all_functions(&cluster.url()).await;
     let single = refusal(options(&cluster.nodes()[0].url())).await;
     assert!(matches!(single, ConnectError::Layout { is_cluster: true, .. }), "{single:?}");
     assert!(single.hint().is_some_and(|hint| hint.contains("redis-cluster://")));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_single_server_addressed_as_a_cluster_is_named() {
+async fn a_cluster_address_of_a_single_server_is_refused() {
     let server = PrivateRedis::start();
     let refused = refusal(options(&format!("redis-cluster://127.0.0.1:{}", server.port()))).await;
     assert!(matches!(refused, ConnectError::Layout { is_cluster: false, .. }), "{refused:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn behind_sentinel_before_and_after_a_fail_over() {
+async fn everything_works_behind_sentinel_and_after_fail_over() {
     let sentinel = PrivateSentinel::start();
-    everything_works(&sentinel.url()).await;
+    check_all_functions(&sentinel.url()).await;
     let (here, there) = (connect(&sentinel.url()).await, connect(&sentinel.url()).await);
-    let (far, stop) = (Rung::default(), CancellationToken::new());
-    let _listening = far.on(&there, &stop);
+    let (far, stop) = (Notices::default(), CancellationToken::new());
+    let _listening = far.count_on(&there, &stop);
     far.reaches(1).await;
     sentinel.fail_over();
     let took = until("limits are counted again", async || here.limits().take("b", rate("9/1h")).await.is_ok()).await;
@@ -79,7 +79,7 @@ async fn behind_sentinel_before_and_after_a_fail_over() {
     })
     .await;
     let before = far.times();
-    until("a ring is heard again", async || {
+    until("a notice arrives again", async || {
         here.notifier().notify();
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         far.times() > before

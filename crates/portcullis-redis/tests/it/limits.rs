@@ -4,28 +4,29 @@ use portcullis_model::GcraOutcome;
 use portcullis_testkit::PrivateRedis;
 use tokio::task::JoinSet;
 
-use crate::bed::{connect, options, rate};
+use crate::connection::{connect, options, rate};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn three_replicas_with_twenty_requests_each_let_through_exactly_the_limit() {
+async fn three_replicas_together_admit_exactly_the_limit() {
     let server = PrivateRedis::start();
-    let mut asking = JoinSet::new();
+    let mut requests = JoinSet::new();
     for _ in 0..3 {
         let limits = connect(&server.url()).await.limits();
         for _ in 0..20 {
             let limits = limits.clone();
-            asking.spawn(async move { limits.take("api:1:203.0.113.5", rate("17/1h")).await.expect("is counted") });
+            requests
+                .spawn(async move { limits.take("api:1:203.0.113.5", rate("17/1h")).await.expect("it is counted") });
         }
     }
-    let takes = asking.join_all().await;
+    let takes = requests.join_all().await;
     assert_eq!(takes.iter().filter(|take| take.retry.is_none()).count(), 17);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_burst_passes_the_next_waits_its_interval_and_subjects_do_not_share() {
+async fn a_burst_passes_and_keys_do_not_share() {
     let server = PrivateRedis::start();
     let limits = connect(&server.url()).await.limits();
-    let take = async |subject: &str| limits.take(subject, rate("3/3s")).await.expect("is counted");
+    let take = async |subject: &str| limits.take(subject, rate("3/3s")).await.expect("it is counted");
     for spent in 1..=3_u64 {
         let GcraOutcome { ahead, retry } = take("a").await;
         assert_eq!(retry, None);
@@ -41,10 +42,10 @@ async fn a_burst_passes_the_next_waits_its_interval_and_subjects_do_not_share() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_given_back_can_be_spent_again_and_no_more_than_that() {
+async fn a_request_given_back_can_be_taken_once_more() {
     let server = PrivateRedis::start();
     let limits = connect(&server.url()).await.limits();
-    let admitted = async || limits.take("a", rate("2/1h")).await.expect("is counted").retry.is_none();
+    let admitted = async || limits.take("a", rate("2/1h")).await.expect("it is counted").retry.is_none();
     let give_back = async || limits.give_back("a", rate("2/1h")).await.expect("is given back");
     give_back().await;
     assert_eq!(server.command(&["exists", "test:limit:a"]).trim(), "0", "there was nothing to give back");
@@ -56,31 +57,31 @@ async fn what_is_given_back_can_be_spent_again_and_no_more_than_that() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_counted_is_forgotten_when_nothing_is_owed_any_more() {
+async fn a_key_expires_when_its_whole_burst_is_free() {
     let server = PrivateRedis::start();
     let limits = connect(&server.url()).await.limits();
-    limits.take("a", rate("10/1s")).await.expect("is counted");
+    limits.take("a", rate("10/1s")).await.expect("it is counted");
     let left: i64 = server.command(&["pttl", "test:limit:a"]).trim().parse().expect("a number");
     assert!((1..=100).contains(&left), "{left} ms");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_limit_that_was_raised_counts_from_the_next_request_on() {
+async fn a_raised_limit_holds_from_the_next_request_on() {
     let server = PrivateRedis::start();
     let limits = connect(&server.url()).await.limits();
-    assert_eq!(limits.take("a", rate("1/1h")).await.expect("is counted").retry, None);
-    assert!(limits.take("a", rate("1/1h")).await.expect("is counted").retry.is_some());
-    let retry = limits.take("a", rate("1000/1s")).await.expect("is counted").retry.unwrap_or_default();
+    assert_eq!(limits.take("a", rate("1/1h")).await.expect("it is counted").retry, None);
+    assert!(limits.take("a", rate("1/1h")).await.expect("it is counted").retry.is_some());
+    let retry = limits.take("a", rate("1000/1s")).await.expect("it is counted").retry.unwrap_or_default();
     assert!(retry <= Duration::from_millis(1), "{retry:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_has_forgotten_the_script_is_told_again() {
+async fn a_server_without_the_script_gets_it_again() {
     let server = PrivateRedis::start();
     let limits = connect(&server.url()).await.limits();
-    limits.take("a", rate("10/1h")).await.expect("is counted");
+    limits.take("a", rate("10/1h")).await.expect("it is counted");
     server.command(&["script", "flush"]);
-    limits.take("a", rate("10/1h")).await.expect("is counted");
+    limits.take("a", rate("10/1h")).await.expect("it is counted");
     let calls = server.command(&["info", "commandstats"]);
     assert!(calls.contains("cmdstat_eval:calls=2,"), "{calls}");
 }
@@ -103,7 +104,7 @@ impl Model {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_script_decides_as_the_gates_own_limiter_does() {
+async fn the_script_decides_like_the_limiter_in_process() {
     let server = PrivateRedis::start();
     let redis = connect(&server.url()).await;
     let limits = redis.limits();
@@ -119,7 +120,7 @@ async fn the_script_decides_as_the_gates_own_limiter_does() {
             let [pause] = random.bytes::<1>();
             tokio::time::sleep(Duration::from_millis(u64::from(pause) / 8)).await;
             let before = now(&server);
-            let take = limits.take(&subject, rate).await.expect("is counted");
+            let take = limits.take(&subject, rate).await.expect("it is counted");
             let after = now(&server);
             // What is stored and what is answered tell by which instant the script decided.
             let ahead = i64::try_from(take.ahead.as_micros()).expect("small");
@@ -140,16 +141,16 @@ fn now(server: &PrivateRedis) -> i64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn looking_spends_nothing_and_what_was_spent_can_be_forgiven() {
+async fn peeking_counts_nothing_and_a_reset_frees_the_burst() {
     let server = PrivateRedis::start();
     let (here, there) = (connect(&server.url()).await.limits(), connect(&server.url()).await.limits());
     for _ in 0..5 {
         assert_eq!(here.peek("a", rate("2/1h")).await.expect("is asked").retry, None);
     }
     for _ in 0..2 {
-        assert_eq!(here.take("a", rate("2/1h")).await.expect("is counted").retry, None);
+        assert_eq!(here.take("a", rate("2/1h")).await.expect("it is counted").retry, None);
     }
     assert!(there.peek("a", rate("2/1h")).await.expect("is asked").retry.is_some());
     there.reset("a").await.expect("is forgotten");
-    assert_eq!(here.take("a", rate("2/1h")).await.expect("is counted").retry, None, "on every replica");
+    assert_eq!(here.take("a", rate("2/1h")).await.expect("it is counted").retry, None, "on every replica");
 }

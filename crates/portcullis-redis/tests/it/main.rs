@@ -1,7 +1,7 @@
-//! What replicas share, on real servers: alone, over TLS, behind Sentinel, as a cluster; and with each of them gone.
+//! The shared store on real servers: one server, TLS, Sentinel and a cluster, and with each of them away.
 
-mod bed;
 mod connecting;
+mod connection;
 mod layouts;
 mod limits;
 mod notifier;

@@ -2,15 +2,15 @@ use portcullis_model::Revocation;
 use portcullis_redis::Redis;
 use portcullis_testkit::PrivateRedis;
 
-use crate::bed::{changed, connect, copy, ended, options, until};
+use crate::connection::{changed, connect, copy, ended, options, until};
 
 async fn offer(redis: &Redis, copy: &portcullis_model::SessionCopy) {
     redis.sessions().offer(copy.clone());
-    until("the copy is there", async || redis.sessions().fetch(copy.id).await.is_some()).await;
+    until("the copy is stored", async || redis.sessions().fetch(copy.id).await.is_some()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_copy_comes_back_on_another_replica_as_it_was_and_holds_no_secret() {
+async fn a_copy_is_the_same_on_another_replica_and_has_no_secret() {
     let server = PrivateRedis::start();
     let (here, there) = (connect(&server.url()).await, connect(&server.url()).await);
     let copy = copy();
@@ -54,14 +54,14 @@ async fn a_copy_never_outlives_its_session() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sr_22_a_revoked_copy_is_not_given_whether_it_was_written_before_or_after() {
+async fn sr_22_a_revoked_copy_is_never_returned() {
     let server = PrivateRedis::start();
     let redis = connect(&server.url()).await;
     let sessions = redis.sessions();
     for revocation in [ended, changed] {
         let (before, after) = (copy(), copy());
         offer(&redis, &before).await;
-        sessions.revoke(&[revocation(&before), revocation(&after)]).await.expect("is noted");
+        sessions.revoke(&[revocation(&before), revocation(&after)]).await.expect("it is applied");
         assert_eq!(sessions.fetch(before.id).await, None);
         sessions.offer(after.clone());
         until("the stale copy is written", async || {
@@ -73,13 +73,13 @@ async fn sr_22_a_revoked_copy_is_not_given_whether_it_was_written_before_or_afte
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sr_35_a_copy_read_after_the_change_is_given_and_floors_never_sink() {
+async fn sr_35_a_newer_copy_is_returned_and_floors_never_sink() {
     let server = PrivateRedis::start();
     let redis = connect(&server.url()).await;
     let sessions = redis.sessions();
     let old = copy();
     let later = Revocation { epoch: old.user_epoch + 5, ..changed(&old) };
-    sessions.revoke(&[later, changed(&old)]).await.expect("is noted");
+    sessions.revoke(&[later, changed(&old)]).await.expect("it is applied");
     let mut young = old.clone();
     young.user_epoch += 4;
     sessions.offer(young.clone());
@@ -93,17 +93,17 @@ async fn sr_35_a_copy_read_after_the_change_is_given_and_floors_never_sink() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn thousands_of_revocations_at_once_are_all_noted() {
+async fn thousands_of_revocations_at_once_are_all_applied() {
     let server = PrivateRedis::start();
     let redis = connect(&server.url()).await;
     let copies: Vec<_> = (0..5_000).map(|_| copy()).collect();
     let entries: Vec<_> = copies.iter().map(ended).collect();
-    redis.sessions().revoke(&entries).await.expect("is noted");
+    redis.sessions().revoke(&entries).await.expect("it is applied");
     assert_eq!(server.command(&["dbsize"]).trim(), "5000");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_another_version_wrote_or_nobody_can_read_is_no_copy() {
+async fn a_copy_in_an_unknown_form_is_ignored() {
     let server = PrivateRedis::start();
     let redis = connect(&server.url()).await;
     let copy = copy();
@@ -120,7 +120,7 @@ async fn what_another_version_wrote_or_nobody_can_read_is_no_copy() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn hits_and_misses_are_counted_as_redis() {
+async fn cache_hits_and_misses_are_counted_for_redis() {
     let server = PrivateRedis::start();
     let options = options(&server.url());
     let metrics = options.metrics.clone();

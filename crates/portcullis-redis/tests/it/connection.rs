@@ -1,4 +1,4 @@
-//! What a test lies on.
+//! Connections and values that the tests start from.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,7 +9,7 @@ use portcullis_redis::{ConnectError, Redis, RedisOptions, RedisUrl};
 use portcullis_telemetry::{Metrics, MetricsOptions};
 use tokio_util::sync::CancellationToken;
 
-/// Within this everything works again once Redis is back, and more.
+/// The longest time that a test waits for an event.
 pub(crate) const RECOVERY: Duration = Duration::from_secs(10);
 
 pub(crate) fn options(url: &str) -> RedisOptions {
@@ -25,7 +25,7 @@ pub(crate) fn options(url: &str) -> RedisOptions {
     }
 }
 
-/// A replica.
+/// Connects as one replica.
 pub(crate) async fn connect(url: &str) -> Redis {
     Redis::connect(options(url)).await.expect("connects")
 }
@@ -69,7 +69,7 @@ pub(crate) fn changed(copy: &SessionCopy) -> Revocation {
     Revocation { user_id: copy.user_id, session_id: None, epoch: copy.user_epoch + 1, ends: false }
 }
 
-/// Tries until it succeeds.
+/// Tries until it succeeds, and returns how long that took.
 pub(crate) async fn until(what: &str, mut attempt: impl AsyncFnMut() -> bool) -> Duration {
     let begun = Instant::now();
     while !attempt().await {
@@ -79,17 +79,17 @@ pub(crate) async fn until(what: &str, mut attempt: impl AsyncFnMut() -> bool) ->
     begun.elapsed()
 }
 
-/// Counts how often it is rung.
+/// Counts the notices that a replica receives.
 #[derive(Clone, Default)]
-pub(crate) struct Rung(Arc<AtomicUsize>);
+pub(crate) struct Notices(Arc<AtomicUsize>);
 
-impl Rung {
-    pub(crate) fn on(&self, redis: &Redis, stop: &CancellationToken) -> tokio::task::JoinHandle<()> {
+impl Notices {
+    pub(crate) fn count_on(&self, redis: &Redis, stop: &CancellationToken) -> tokio::task::JoinHandle<()> {
         let count = Arc::clone(&self.0);
-        let rung = move || {
+        let on_notice = move || {
             count.fetch_add(1, Ordering::AcqRel);
         };
-        tokio::spawn(redis.clone().listen(Arc::new(rung), stop.clone()))
+        tokio::spawn(redis.clone().listen(Arc::new(on_notice), stop.clone()))
     }
 
     pub(crate) fn times(&self) -> usize {
@@ -97,6 +97,6 @@ impl Rung {
     }
 
     pub(crate) async fn reaches(&self, times: usize) {
-        until("it is rung", async || self.times() >= times).await;
+        until("a notice arrives", async || self.times() >= times).await;
     }
 }
