@@ -1,5 +1,4 @@
-//! An answer's body on its way back: streamed, while its connection is driven
-//! by whoever reads it.
+//! The body of an upstream's response. The client's connection polls it, and so drives the connection to the upstream.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -9,43 +8,47 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use portcullis_gate::StreamGuard;
+use portcullis_telemetry::RequestScope;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::error::ProxyError;
 use crate::http1::{Exchange, Framing};
-use crate::upstream::Target;
+use crate::upstreams::Target;
 
-/// An upstream's body.
+/// The body of an upstream's response, streamed to the client.
 pub struct ProxyBody {
     source: Source,
-    live: Option<Live>,
+    /// Ends the body when its session ends.
+    session: Option<LiveStream>,
     /// Ends an event stream when the process stops.
     stopping: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
 }
 
 enum Source {
-    /// Nothing, or nothing more.
-    Over,
-    /// All of it.
+    /// The body is empty or complete.
+    Complete,
+    /// The whole body, which arrived with the response's head.
     Whole(Bytes),
-    /// What has yet to come.
-    Coming(Box<Coming>),
+    /// The rest of the body is read from the upstream.
+    Streaming(Box<Streaming>),
 }
 
-/// The rest of a body, and the connection that it comes from.
-struct Coming {
+/// The rest of a body, and the exchange that it is read from.
+struct Streaming {
     exchange: Exchange,
     framing: Framing,
     target: Arc<Target>,
+    /// The server reads the body after the request's own future has ended.
+    scope: RequestScope,
 }
 
-/// A registered stream: it ends with its session.
-pub(crate) struct Live {
+/// A registered stream, which ends with its session.
+pub(crate) struct LiveStream {
     closed: Pin<Box<WaitForCancellationFutureOwned>>,
     _guard: StreamGuard,
 }
 
-impl Live {
+impl LiveStream {
     pub(crate) fn new(guard: StreamGuard) -> Self {
         Self { closed: Box::pin(guard.closed()), _guard: guard }
     }
@@ -56,37 +59,39 @@ impl Live {
 }
 
 impl ProxyBody {
-    /// No body: an upgrade's answer.
+    /// The empty body of a response that switches protocols.
     pub(crate) fn empty() -> Self {
-        Self { source: Source::Over, live: None, stopping: None }
+        Self { source: Source::Complete, session: None, stopping: None }
     }
 
-    /// The body behind an answer's head.
+    /// The body of a response whose head was read.
     pub(crate) fn new(mut exchange: Exchange, mut framing: Framing, target: Arc<Target>) -> Self {
         let source = match exchange.whole(&mut framing) {
             Some(body) => {
                 give_back(exchange, &target);
-                if body.is_empty() { Source::Over } else { Source::Whole(body) }
+                if body.is_empty() { Source::Complete } else { Source::Whole(body) }
             }
-            None => Source::Coming(Box::new(Coming { exchange, framing, target })),
+            None => {
+                Source::Streaming(Box::new(Streaming { exchange, framing, target, scope: RequestScope::current() }))
+            }
         };
-        Self { source, live: None, stopping: None }
+        Self { source, session: None, stopping: None }
     }
 
-    /// Ends the body when its session ends. If another registration of that session does so already, that is enough.
-    pub(crate) fn end_with(&mut self, live: Live) {
-        self.live.get_or_insert(live);
+    /// Ends the body when its session ends. A second registration of the same session changes nothing.
+    pub(crate) fn end_with_session(&mut self, session: LiveStream) {
+        self.session.get_or_insert(session);
     }
 
-    /// Ends the body, as if it were complete, when the process stops.
-    pub(crate) fn end_at(&mut self, stopping: CancellationToken) {
+    /// Ends the body as if it were complete when the process stops.
+    pub(crate) fn end_at_stop(&mut self, stopping: CancellationToken) {
         self.stopping = Some(Box::pin(stopping.cancelled_owned()));
     }
 
-    /// A body that has ended needs its connection no longer.
+    /// Ends the body and gives its connection back to the pool.
     fn end(&mut self) {
-        if let Source::Coming(coming) = std::mem::replace(&mut self.source, Source::Over) {
-            let Coming { exchange, target, .. } = *coming;
+        if let Source::Streaming(streaming) = std::mem::replace(&mut self.source, Source::Complete) {
+            let Streaming { exchange, target, .. } = *streaming;
             give_back(exchange, &target);
         }
     }
@@ -104,36 +109,38 @@ impl Body for ProxyBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ProxyError>>> {
         let this = self.get_mut();
-        if let Some(live) = &mut this.live
-            && live.poll_closed(cx).is_ready()
+        if let Some(session) = &mut this.session
+            && session.poll_closed(cx).is_ready()
         {
-            this.source = Source::Over;
+            this.source = Source::Complete;
             return Poll::Ready(Some(Err(ProxyError::SessionEnded)));
         }
         if let Some(stopping) = &mut this.stopping
             && stopping.as_mut().poll(cx).is_ready()
         {
-            // It looks complete, so that a page connects again (HTML §9.2.3).
-            this.source = Source::Over;
+            // The stream looks complete, so that a page connects again (HTML §9.2.3).
+            this.source = Source::Complete;
         }
-        let coming = match &mut this.source {
-            Source::Over => return Poll::Ready(None),
+        let streaming = match &mut this.source {
+            Source::Complete => return Poll::Ready(None),
             Source::Whole(body) => {
                 let body = std::mem::take(body);
-                this.source = Source::Over;
+                this.source = Source::Complete;
                 return Poll::Ready(Some(Ok(Frame::data(body))));
             }
-            Source::Coming(coming) => coming,
+            Source::Streaming(streaming) => streaming,
         };
-        match std::task::ready!(coming.exchange.poll_body(&mut coming.framing, cx)) {
+        let _entered = streaming.scope.enter();
+        match std::task::ready!(streaming.exchange.poll_body(&mut streaming.framing, cx)) {
             Some(Ok(data)) => {
-                if coming.framing.left() == Some(0) {
+                if streaming.framing.left() == Some(0) {
                     this.end();
                 }
                 Poll::Ready(Some(Ok(Frame::data(data))))
             }
             Some(Err(error)) => {
-                this.source = Source::Over;
+                tracing::debug!(error = &error as &dyn std::error::Error, "a response was cut off");
+                this.source = Source::Complete;
                 Poll::Ready(Some(Err(error)))
             }
             None => {
@@ -144,14 +151,14 @@ impl Body for ProxyBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self.source, Source::Over)
+        matches!(self.source, Source::Complete)
     }
 
     fn size_hint(&self) -> SizeHint {
         let left = match &self.source {
-            Source::Over => Some(0),
+            Source::Complete => Some(0),
             Source::Whole(body) => Some(body.len() as u64),
-            Source::Coming(coming) => coming.framing.left(),
+            Source::Streaming(streaming) => streaming.framing.left(),
         };
         left.map_or_else(SizeHint::default, SizeHint::with_exact)
     }

@@ -1,42 +1,66 @@
-//! Why an upstream gave no answer. Knows no HTTP status.
+//! The failures of a request to an upstream. They know no HTTP status: the API maps them.
 
 use portcullis_gate::BodyError;
 
-use crate::http1::Broken;
-
-/// What went wrong between us and an upstream.
+/// The reason why a request got no response from its upstream.
 #[derive(Debug, thiserror::Error)]
 pub enum ProxyError {
-    /// The route names an upstream that the data plane does not have.
+    /// The route names an upstream that is not in the settings.
     #[error("there is no upstream {0:?}")]
     UnknownUpstream(String),
     /// No target accepts connections.
     #[error("no target of the upstream accepts connections")]
     Connect(#[source] std::io::Error),
-    /// The answer did not begin in the route's time.
-    #[error("the upstream did not answer in time")]
+    /// The response did not begin within the route's timeout.
+    #[error("the upstream did not respond in time")]
     Timeout,
-    /// The upstream broke off or spoke something that is not HTTP.
+    /// The upstream broke the connection or the rules of HTTP/1.1.
     #[error("the upstream broke the connection")]
     Broken(#[from] Broken),
     /// The upstream switched protocols without being asked to.
     #[error("the upstream switched protocols without being asked to")]
     UnexpectedUpgrade,
-    /// The request's target cannot be written for an upstream.
+    /// The request's path or query has a character that a request line cannot have.
     #[error("the request target is not valid for the upstream")]
     Target,
     /// The client's body is larger than the route allows.
     #[error("the request body is larger than the route allows")]
     BodyTooLarge,
-    /// The client paused for too long within its body.
-    #[error("the request body did not come in time")]
+    /// The client paused for too long while it sent its body.
+    #[error("the request body did not arrive in time")]
     BodyTooSlow,
-    /// The client's body broke off.
-    #[error("the request body was cut")]
+    /// The client's body ended early.
+    #[error("the request body was cut off")]
     ClientBody,
-    /// The session ended while the request was under way.
+    /// The session ended while the request was being forwarded.
     #[error("the session ended")]
     SessionEnded,
+}
+
+/// The way in which an upstream broke HTTP/1.1 or its connection.
+#[derive(Debug, thiserror::Error)]
+pub enum Broken {
+    /// The connection ended before the response did.
+    #[error("it closed the connection before its response was complete")]
+    Closed,
+    /// Reading from or writing to the connection failed.
+    #[error("the connection to it failed")]
+    Connection(#[source] std::io::Error),
+    /// The response's head is not HTTP/1.1.
+    #[error("its response does not begin with an HTTP/1.1 head")]
+    Head(#[source] httparse::Error),
+    /// The response's head is larger than 64 KiB.
+    #[error("its response's head is too large")]
+    HeadTooLarge,
+    /// A header field has an invalid name or value.
+    #[error("its response has an invalid header field")]
+    Field,
+    /// The end of the body is ambiguous, which would allow response smuggling.
+    #[error("the end of its response is ambiguous: {0}")]
+    Framing(&'static str),
+    /// The chunked transfer coding is malformed.
+    #[error("its response's chunks cannot be read")]
+    Chunk,
 }
 
 impl From<BodyError> for ProxyError {
@@ -63,7 +87,7 @@ impl ProxyError {
         }
     }
 
-    /// The outcome's name in metrics.
+    /// The outcome under which metrics count this failure.
     pub(crate) fn outcome(&self) -> Outcome {
         match self {
             Self::UnknownUpstream(_) | Self::Connect(_) => Outcome::Unreachable,
@@ -76,7 +100,7 @@ impl ProxyError {
     }
 }
 
-/// How an exchange with an upstream ended.
+/// How a request to an upstream ended, as metrics count it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Answered,

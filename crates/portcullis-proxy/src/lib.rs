@@ -1,19 +1,18 @@
-//! The data plane: carries permitted requests to upstreams and their answers
-//! back. Knows neither SQL nor identity nor settings files.
+//! The data plane: forwards permitted requests to upstreams and their responses to clients. It knows neither SQL nor
+//! identity nor the settings file.
+
+#![warn(missing_docs)]
 
 mod body;
-mod carry;
 mod error;
+mod forward;
 mod headers;
 mod http1;
-mod pool;
-mod target;
+mod request_target;
 mod tunnel;
-mod upstream;
-mod websocket;
+mod upstreams;
 
 pub use body::ProxyBody;
-pub use carry::{Proxy, ProxyParts};
-pub use error::ProxyError;
-pub use http1::Broken;
-pub use upstream::{Upstream, Upstreams};
+pub use error::{Broken, ProxyError};
+pub use forward::{Proxy, ProxyParts};
+pub use upstreams::{Upstream, Upstreams};

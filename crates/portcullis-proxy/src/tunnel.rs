@@ -1,5 +1,7 @@
-//! Upgraded connections (WebSocket, RFC 6455): bytes both ways once the
-//! upstream has agreed, and not a byte before (requirement 38).
+//! Upgraded connections (WebSocket, RFC 6455). Bytes are copied both ways once the upstream has switched protocols, and not
+//! one before (SR-38).
+
+mod frames;
 
 use std::io::{self, Cursor};
 use std::pin::pin;
@@ -12,51 +14,52 @@ use http::request::Parts;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use portcullis_gate::StreamGuard;
+use portcullis_telemetry::RequestScope;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
 use crate::body::ProxyBody;
-use crate::http1::{Answer, Exchange, RequestHead};
-use crate::websocket::{Close, Frames};
+use crate::http1::{Exchange, RequestHead, ResponseHead};
+use frames::{CloseReason, Frames};
 
-/// Bytes that are copied at once.
+/// The most bytes that are copied at once.
 const BUFFER: usize = 8 * 1024;
-/// How long an ended tunnel may take for its last frame. Short, because a session that ended must reach nobody.
-const LAST_WORDS: Duration = Duration::from_millis(500);
+/// The longest time until an ended tunnel has sent its last frame. It is short, because an ended session must not go on.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// The only protocol that is switched to.
+/// The only protocol that a connection may switch to.
 const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
 
-/// The client's connection, once it may be switched, if a request wants it to become a WebSocket.
-pub(crate) fn wanted(parts: &mut Parts) -> Option<OnUpgrade> {
+/// Takes the client's upgrade, if the request asks to switch to WebSocket.
+pub(crate) fn take_upgrade(parts: &mut Parts) -> Option<OnUpgrade> {
     let asks = |value: &HeaderValue| {
         value.to_str().is_ok_and(|text| text.split(',').any(|token| token.trim().eq_ignore_ascii_case("upgrade")))
     };
     let protocol = parts.headers.get(UPGRADE)?;
-    let wanted = protocol.as_bytes().eq_ignore_ascii_case(WEBSOCKET.as_bytes())
+    let is_requested = protocol.as_bytes().eq_ignore_ascii_case(WEBSOCKET.as_bytes())
         && parts.headers.get_all(CONNECTION).iter().any(asks);
-    if wanted { parts.extensions.remove::<OnUpgrade>() } else { None }
+    if is_requested { parts.extensions.remove::<OnUpgrade>() } else { None }
 }
 
-/// Asks an upstream to switch.
-pub(crate) fn ask(head: &mut RequestHead) {
+/// Adds the fields that ask the upstream to switch.
+pub(crate) fn add_upgrade_fields(head: &mut RequestHead) {
     head.field(&CONNECTION, &HeaderValue::from_static("upgrade"));
     head.field(&UPGRADE, &WEBSOCKET);
 }
 
-/// Joins the client's connection with the upstream's, once that has agreed to switch; its answer.
-pub(crate) fn open(exchange: Exchange, answer: Answer, client: OnUpgrade, ending: Ending) -> Response<ProxyBody> {
+/// Opens the tunnel after the upstream has switched, and returns the response for the client.
+pub(crate) fn open(exchange: Exchange, head: ResponseHead, client: OnUpgrade, end: TunnelEnd) -> Response<ProxyBody> {
     let mut response = Response::new(ProxyBody::empty());
-    *response.status_mut() = answer.status;
-    *response.headers_mut() = answer.headers;
+    *response.status_mut() = head.status;
+    *response.headers_mut() = head.headers;
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
-    response.headers_mut().insert(UPGRADE, answer.upgrade.unwrap_or(WEBSOCKET));
-    tokio::spawn(join(client, exchange, ending));
+    response.headers_mut().insert(UPGRADE, head.upgrade.unwrap_or(WEBSOCKET));
+    tokio::spawn(RequestScope::current().wrap(run(client, exchange, end)));
     response
 }
 
-/// Copies both ways until one side ends, or the gateway does: then each side is told so by a close frame.
-async fn join(client: OnUpgrade, upstream: Exchange, ending: Ending) {
+/// Copies both ways until one side ends. If the gateway ends the tunnel, each side gets a close frame.
+async fn run(client: OnUpgrade, upstream: Exchange, end: TunnelEnd) {
     let client = match client.await {
         Ok(client) => client,
         Err(error) => {
@@ -67,24 +70,24 @@ async fn join(client: OnUpgrade, upstream: Exchange, ending: Ending) {
     let (upstream, early) = upstream.into_stream();
     let (from_client, to_client) = tokio::io::split(TokioIo::new(client));
     let (from_upstream, to_upstream) = upstream.into_split();
-    // Told once, to both directions.
-    let ended = ending.ended().shared();
+    // Both directions wait for the same event.
+    let ended = end.reached().shared();
     let from_upstream = Cursor::new(early).chain(from_upstream);
-    let down = pump(from_upstream, to_client, ended.clone(), |close| close.to_client().to_vec());
-    let up = pump(from_client, to_upstream, ended, |close| close.to_upstream().to_vec());
+    let down = copy(from_upstream, to_client, ended.clone(), |reason| reason.to_client().to_vec());
+    let up = copy(from_client, to_upstream, ended, |reason| reason.to_upstream().to_vec());
     if let Err(error) = tokio::try_join!(down, up) {
-        tracing::debug!(%error, "a tunnel was cut");
+        tracing::debug!(%error, "a tunnel was cut off");
     }
 }
 
-/// When the gateway ends a tunnel, and why.
-pub(crate) struct Ending {
+/// The events at which the gateway ends a tunnel.
+pub(crate) struct TunnelEnd {
     pub(crate) session: Option<StreamGuard>,
     pub(crate) stopping: CancellationToken,
 }
 
-impl Ending {
-    async fn ended(self) -> Close {
+impl TunnelEnd {
+    async fn reached(self) -> CloseReason {
         let session = async {
             match &self.session {
                 Some(guard) => guard.closed().await,
@@ -92,26 +95,26 @@ impl Ending {
             }
         };
         tokio::select! {
-            () = session => Close::PolicyViolation,
-            () = self.stopping.cancelled() => Close::GoingAway,
+            () = session => CloseReason::PolicyViolation,
+            () = self.stopping.cancelled() => CloseReason::GoingAway,
         }
     }
 }
 
-/// Copies one way. At the gateway's end it goes on to the end of the frame under way, but not for long.
-async fn pump(
+/// Copies one way. If the gateway ends the tunnel, it finishes the current frame and sends a close frame.
+async fn copy(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
-    ended: impl Future<Output = Close>,
-    last_words: impl FnOnce(Close) -> Vec<u8>,
+    ended: impl Future<Output = CloseReason>,
+    close_frame: impl FnOnce(CloseReason) -> Vec<u8>,
 ) -> io::Result<()> {
     let mut ended = pin!(ended);
     let mut frames = Frames::default();
     let mut buffer = vec![0; BUFFER];
-    let close = loop {
+    let reason = loop {
         tokio::select! {
             biased;
-            close = ended.as_mut() => break close,
+            reason = ended.as_mut() => break reason,
             read = from.read(&mut buffer) => {
                 let read = read?;
                 if read == 0 {
@@ -132,11 +135,11 @@ async fn pump(
             frames.follow(&buffer[..read]);
         }
         if frames.may_close() {
-            to.write_all(&last_words(close)).await?;
+            to.write_all(&close_frame(reason)).await?;
         }
         to.shutdown().await
     };
-    // A peer that never ends its frame, or does not read, is cut.
-    let _ = tokio::time::timeout(LAST_WORDS, finishing).await;
+    // A peer that never ends its frame, or does not read, is cut off.
+    let _ = tokio::time::timeout(CLOSE_TIMEOUT, finishing).await;
     Ok(())
 }

@@ -1,41 +1,41 @@
-//! The chunked transfer coding (RFC 9112 §7.1), as it is read.
+//! Decoding the chunked transfer coding (RFC 9112 §7.1).
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::Broken;
+use crate::error::Broken;
 
-/// The longest line of a chunk's size, extensions included, and of a trailer section, in bytes.
+/// The longest line with a chunk's size and extensions, and the largest trailer section, in bytes.
 const MAX_LINE: usize = 16 * 1024;
 
-/// How far a chunked body has been read.
+/// The state of a chunked body that is being read.
 #[derive(Debug, Default)]
 pub(super) enum Chunks {
-    /// Before the line of a chunk's size.
+    /// The line with a chunk's size comes next.
     #[default]
     Size,
-    /// In a chunk, with so many bytes to come.
+    /// This many bytes of the chunk are still to come.
     Data(u64),
-    /// Before the line break behind a chunk.
+    /// The line break after a chunk comes next.
     Break,
-    /// Behind the last chunk, with so many bytes of trailers seen. They are left out: `Trailer` is not passed on either.
+    /// The trailer section, of which this many bytes were read. Trailers are dropped, as `Trailer` is.
     Trailers(usize),
-    /// Behind it all.
-    Over,
+    /// The body is complete.
+    Complete,
 }
 
-/// What the bytes at hand give.
+/// The next part of a body.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
-    /// A piece of the body.
+    /// A part of the body's data.
     Data(Bytes),
-    /// More bytes are needed first.
+    /// More bytes have to be read first.
     More,
-    /// The body is over.
+    /// The body is complete.
     End,
 }
 
 impl Chunks {
-    /// Takes what it can from the bytes at hand.
+    /// Takes the next part from the bytes that were read.
     pub(super) fn next(&mut self, read: &mut BytesMut) -> Result<Next, Broken> {
         loop {
             match self {
@@ -67,23 +67,23 @@ impl Chunks {
                     let Some(line) = line(read, MAX_LINE.saturating_sub(*seen))? else { return Ok(Next::More) };
                     *seen += line.len() + 2;
                     if line.is_empty() {
-                        *self = Self::Over;
+                        *self = Self::Complete;
                     }
                 }
-                Self::Over => return Ok(Next::End),
+                Self::Complete => return Ok(Next::End),
             }
         }
     }
 }
 
-/// A line without its break, once all of it is there.
+/// Takes a line without its line break. `None` until all of it has arrived.
 fn line(read: &mut BytesMut, longest: usize) -> Result<Option<BytesMut>, Broken> {
     let seen = &read[..read.len().min(longest)];
     let Some(end) = seen.iter().position(|byte| *byte == b'\n') else {
         return if read.len() < longest { Ok(None) } else { Err(Broken::Chunk) };
     };
     let mut line = read.split_to(end + 1);
-    // A bare LF ends a line for some and not for others.
+    // Only some implementations end a line at a bare LF.
     if !line.ends_with(b"\r\n") {
         return Err(Broken::Chunk);
     }
@@ -91,11 +91,11 @@ fn line(read: &mut BytesMut, longest: usize) -> Result<Option<BytesMut>, Broken>
     Ok(Some(line))
 }
 
-/// The size before the extensions, which mean nothing to us.
+/// Reads the size of a chunk. Extensions are ignored.
 fn size(line: &[u8]) -> Result<u64, Broken> {
     let end = line.iter().position(|byte| matches!(byte, b';' | b' ' | b'\t')).unwrap_or(line.len());
     let digits = std::str::from_utf8(&line[..end]).map_err(|_| Broken::Chunk)?;
-    // `from_str_radix` would take a sign.
+    // `from_str_radix` would accept a sign.
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err(Broken::Chunk);
     }
@@ -108,7 +108,7 @@ mod tests {
 
     use super::*;
 
-    /// What comes of a body that arrives in these pieces, and what is left behind it.
+    /// The body that arrives in these pieces, and the bytes after it.
     fn read(pieces: &[&[u8]]) -> Result<(Vec<u8>, Vec<u8>), Broken> {
         let (mut chunks, mut buffer, mut body) = (Chunks::default(), BytesMut::new(), Vec::new());
         for piece in pieces {
@@ -125,14 +125,14 @@ mod tests {
     }
 
     #[test]
-    fn sizes_extensions_and_trailers_are_read_and_what_follows_stays() {
+    fn extensions_and_trailers_are_dropped_and_the_rest_stays() {
         let body = b"4;name=\"value\"\r\nWiki\r\n00A \r\n0123456789\r\n0\r\nExpires: never\r\n\r\nHTTP/1.1";
         let (body, rest) = read(&[body]).expect("it is whole");
         assert_eq!((&*body, &*rest), (&b"Wiki0123456789"[..], &b"HTTP/1.1"[..]));
     }
 
     #[test]
-    fn what_is_no_chunk_is_refused() {
+    fn a_malformed_chunk_is_refused() {
         let long = [b"1;".as_slice(), &vec![b'x'; MAX_LINE], b"\r\n"].concat();
         let trailers = [b"0\r\n".as_slice(), &b"a: b\r\n".repeat(MAX_LINE / 6 + 1)].concat();
         for bytes in [
@@ -156,7 +156,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_body_is_the_same_however_it_arrives(
+        fn a_body_is_the_same_in_pieces_of_any_size(
             chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..300), 0..6),
             cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..20),
         ) {

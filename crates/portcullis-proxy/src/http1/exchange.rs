@@ -1,4 +1,4 @@
-//! One request and its answer on a connection.
+//! One request and its response on a connection.
 
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
@@ -8,43 +8,43 @@ use http::Method;
 use tokio::net::TcpStream;
 
 use super::chunked::Next;
-use super::upload::UploadFault;
-use super::{Answer, Broken, Framing, Upload};
-use crate::error::ProxyError;
-use crate::pool::Connection;
+use super::upload::UploadError;
+use super::{Framing, ResponseHead, Upload};
+use crate::error::{Broken, ProxyError};
+use crate::upstreams::Connection;
 
-/// A request under way.
+/// A request that was sent or is being sent, and the response to it.
 pub(crate) struct Exchange {
     connection: Connection,
     upload: Upload,
     method: Method,
-    /// Whether anything was read.
-    heard: bool,
-    /// Whether the upstream takes no more of the request.
-    deaf: bool,
-    /// Whether the answer lets the connection carry another request.
+    /// Whether a byte of the response was read.
+    has_read: bool,
+    /// Whether writing failed. The upstream may still have sent its response before.
+    write_failed: bool,
+    /// Whether the response allows another request on the connection.
     keeps_alive: bool,
 }
 
 impl Exchange {
     pub(crate) fn new(connection: Connection, upload: Upload, method: Method) -> Self {
-        Self { connection, upload, method, heard: false, deaf: false, keeps_alive: false }
+        Self { connection, upload, method, has_read: false, write_failed: false, keeps_alive: false }
     }
 
-    /// Writes the request until the answer's head is read.
-    pub(crate) async fn answer(&mut self) -> Result<Answer, ProxyError> {
-        poll_fn(|cx| self.poll_answer(cx)).await
+    /// Writes the request until the response's head is read.
+    pub(crate) async fn response(&mut self) -> Result<ResponseHead, ProxyError> {
+        poll_fn(|cx| self.poll_response(cx)).await
     }
 
-    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<Answer, ProxyError>> {
+    fn poll_response(&mut self, cx: &mut Context<'_>) -> Poll<Result<ResponseHead, ProxyError>> {
         self.write(cx)?;
         loop {
             if !self.connection.read.is_empty() {
-                match Answer::take(&mut self.connection.read, &self.method)? {
-                    Some(answer) if answer.is_interim() => continue,
-                    Some(answer) => {
-                        self.keeps_alive = answer.keeps_alive;
-                        return Poll::Ready(Ok(answer));
+                match ResponseHead::take(&mut self.connection.read, &self.method)? {
+                    Some(head) if head.is_interim() => continue,
+                    Some(head) => {
+                        self.keeps_alive = head.keeps_alive;
+                        return Poll::Ready(Ok(head));
                     }
                     None => {}
                 }
@@ -52,33 +52,33 @@ impl Exchange {
             if ready!(self.connection.poll_read(cx))? == 0 {
                 return Poll::Ready(Err(Broken::Closed.into()));
             }
-            self.heard = true;
+            self.has_read = true;
         }
     }
 
-    /// Whether the request may be written once more, on another connection: this one was kept from before, and its
-    /// upstream, which may have closed it just as we wrote, has done nothing yet, or nothing that matters.
+    /// Whether the request may be written again on another connection. That is so if this one was reused, so that the
+    /// upstream may have closed it at the same moment, and if the upstream has not seen the request or may see it twice.
     pub(crate) fn may_repeat(&mut self, idempotent: bool) -> bool {
-        self.connection.reused && !self.heard && self.upload.rewind(idempotent)
+        self.connection.reused && !self.has_read && self.upload.rewind(idempotent)
     }
 
-    /// Begins once more, on another connection.
+    /// Begins again on another connection.
     pub(crate) fn repeat_on(&mut self, connection: Connection) {
         self.connection = connection;
-        self.deaf = false;
+        self.write_failed = false;
     }
 
-    /// Whether all of the request is written.
+    /// Whether the whole request was written.
     pub(crate) fn is_written(&self) -> bool {
         self.upload.is_done()
     }
 
-    /// The whole body, if all of it has come with its head.
+    /// The whole body if it arrived together with its head.
     pub(crate) fn whole(&mut self, framing: &mut Framing) -> Option<Bytes> {
         framing.whole(&mut self.connection.read)
     }
 
-    /// The next piece of the answer's body, while what is left of the request is written.
+    /// The next part of the response's body. The rest of the request is written meanwhile.
     pub(crate) fn poll_body(
         &mut self,
         framing: &mut Framing,
@@ -98,38 +98,38 @@ impl Exchange {
         }
     }
 
-    /// Whatever the answer says, the connection carries no other request.
+    /// Rules out another request on the connection, whatever the response says.
     pub(crate) fn keep_no_connection(&mut self) {
         self.keeps_alive = false;
     }
 
-    /// The connection, once the answer is over, if it may carry another request.
+    /// The connection after the response, if it may be used for another request.
     pub(crate) fn into_reusable(self) -> Option<Connection> {
-        let Self { mut connection, upload, keeps_alive, deaf, .. } = self;
-        // What came beyond the answer belongs to no request of ours.
-        let usable = keeps_alive && !deaf && upload.is_done() && connection.read.is_empty();
+        let Self { mut connection, upload, keeps_alive, write_failed, .. } = self;
+        // Bytes after the response belong to no request of ours.
+        let usable = keeps_alive && !write_failed && upload.is_done() && connection.read.is_empty();
         usable.then(|| {
             connection.write = upload.into_buffer();
             connection
         })
     }
 
-    /// The stream and what was read from it beyond the answer's head: it speaks another protocol from here on.
+    /// The stream, and the bytes that were read after the response's head. They belong to the protocol that was switched to.
     pub(crate) fn into_stream(self) -> (TcpStream, BytesMut) {
         (self.connection.stream, self.connection.read)
     }
 
-    /// Writes what it can.
+    /// Writes as much of the request as the connection accepts now.
     fn write(&mut self, cx: &mut Context<'_>) -> Result<(), ProxyError> {
-        if self.deaf {
+        if self.write_failed {
             return Ok(());
         }
         match self.upload.poll(&mut self.connection.stream, cx) {
-            Poll::Ready(Err(UploadFault::Body(error))) => Err(error),
-            Poll::Ready(Err(UploadFault::Connection(error))) => {
-                // It may have answered before it stopped reading.
-                tracing::debug!(%error, "an upstream takes no more of a request");
-                self.deaf = true;
+            Poll::Ready(Err(UploadError::Body(error))) => Err(error),
+            Poll::Ready(Err(UploadError::Connection(error))) => {
+                // The upstream may have responded before it stopped reading.
+                tracing::debug!(%error, "an upstream stopped reading a request");
+                self.write_failed = true;
                 Ok(())
             }
             Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
@@ -148,27 +148,20 @@ mod tests {
 
     use super::super::RequestHead;
     use super::*;
-    use crate::pool::Pool;
-    use crate::upstream::Target;
+    use crate::upstreams::Target;
 
-    /// A connection to an upstream that has said this, and has torn the connection down.
-    async fn torn_down_after(said: &[u8]) -> Connection {
+    /// A connection whose upstream has sent these bytes and has then reset it.
+    async fn reset_after(sent: &[u8]) -> Connection {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let target = Target {
-            host: "127.0.0.1".to_owned(),
-            port: listener.local_addr().expect("an address").port(),
-            authority: http::HeaderValue::from_static("upstream"),
-            connect_timeout: Duration::from_secs(5),
-            pool: Pool::default(),
-        };
-        let mut connection = Connection::open(&target).await.expect("it listens");
+        let port = listener.local_addr().expect("an address").port();
+        let mut connection = Target::on_loopback(port).connect().await.expect("it listens");
         let (mut upstream, _) = listener.accept().await.expect("a connection");
-        // Closing with something unread resets the connection.
+        // Closing with unread bytes resets the connection.
         connection.stream.write_all(b"unread").await.expect("it is open");
         upstream.readable().await.expect("it has come");
-        upstream.write_all(said).await.expect("it is open");
+        upstream.write_all(sent).await.expect("it is open");
         drop(upstream);
-        // Until the reset is here, so that not a byte can be written any more.
+        // Waits until the reset has arrived, so that no byte can be written any more.
         while connection.stream.try_write(b"x").map_or_else(|error| error.kind() == ErrorKind::WouldBlock, |_| true) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
@@ -181,24 +174,24 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_has_answered_need_not_read_on() {
-        let connection = torn_down_after(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno").await;
+    async fn a_response_before_a_reset_is_read() {
+        let connection = reset_after(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno").await;
         let mut exchange = Exchange::new(connection, post(), Method::POST);
-        let mut answer = exchange.answer().await.expect("it was there before the end");
-        assert_eq!(answer.status, 413);
-        assert_eq!(exchange.whole(&mut answer.framing).expect("it is short"), "no");
+        let mut head = exchange.response().await.expect("it was sent before the reset");
+        assert_eq!(head.status, 413);
+        assert_eq!(exchange.whole(&mut head.framing).expect("it is short"), "no");
         assert!(exchange.into_reusable().is_none());
     }
 
     #[tokio::test]
-    async fn what_nobody_has_seen_of_a_request_is_written_once_more_whatever_its_method() {
-        let mut exchange = Exchange::new(torn_down_after(b"").await, post(), Method::POST);
-        assert!(matches!(exchange.answer().await, Err(ProxyError::Broken(_))));
+    async fn an_unseen_request_is_repeated_whatever_its_method() {
+        let mut exchange = Exchange::new(reset_after(b"").await, post(), Method::POST);
+        assert!(matches!(exchange.response().await, Err(ProxyError::Broken(_))));
         assert!(!exchange.may_repeat(false), "its connection was new");
-        let mut connection = torn_down_after(b"").await;
+        let mut connection = reset_after(b"").await;
         connection.reused = true;
         let mut exchange = Exchange::new(connection, post(), Method::POST);
-        assert!(matches!(exchange.answer().await, Err(ProxyError::Broken(_))));
+        assert!(matches!(exchange.response().await, Err(ProxyError::Broken(_))));
         assert!(exchange.may_repeat(false));
     }
 }

@@ -1,11 +1,11 @@
-//! Where an answer's body ends (RFC 9112 §6.3).
+//! The end of a response's body (RFC 9112 §6.3).
 
 use bytes::{Bytes, BytesMut};
 
-use super::Broken;
 use super::chunked::{Chunks, Next};
+use crate::error::Broken;
 
-/// How an answer's body is delimited, and how much of it is left.
+/// How a response's body is delimited, and how much of it is left.
 #[derive(Debug)]
 pub(crate) struct Framing(Kind);
 
@@ -17,31 +17,31 @@ enum Kind {
 }
 
 impl Framing {
-    /// No body.
+    /// A response without a body.
     pub(super) fn nothing() -> Self {
         Self::length(0)
     }
 
-    /// So many bytes.
+    /// A body of this many bytes.
     pub(super) fn length(bytes: u64) -> Self {
         Self(Kind::Length(bytes))
     }
 
-    /// In chunks.
+    /// A body in the chunked transfer coding.
     pub(super) fn chunked() -> Self {
         Self(Kind::Chunked(Chunks::default()))
     }
 
-    /// Whatever comes until the connection ends.
+    /// A body that lasts until the connection ends.
     pub(super) fn until_close() -> Self {
         Self(Kind::UntilClose)
     }
 
-    /// How many bytes are left, where that is known.
+    /// The number of bytes that are left, if it is known.
     pub(crate) fn left(&self) -> Option<u64> {
         match &self.0 {
             Kind::Length(left) => Some(*left),
-            Kind::Chunked(Chunks::Over) => Some(0),
+            Kind::Chunked(Chunks::Complete) => Some(0),
             Kind::Chunked(_) | Kind::UntilClose => None,
         }
     }
@@ -51,7 +51,7 @@ impl Framing {
         matches!(self.0, Kind::UntilClose)
     }
 
-    /// Takes what it can from the bytes at hand.
+    /// Takes the next part from the bytes that were read.
     pub(super) fn next(&mut self, read: &mut BytesMut) -> Result<Next, Broken> {
         match &mut self.0 {
             Kind::Chunked(chunks) => chunks.next(read),
@@ -66,7 +66,7 @@ impl Framing {
         }
     }
 
-    /// The whole body, if all of it is at hand.
+    /// Takes the whole body if all of it was read already.
     pub(super) fn whole(&mut self, read: &mut BytesMut) -> Option<Bytes> {
         let Kind::Length(left) = &mut self.0 else { return None };
         let length = usize::try_from(*left).ok().filter(|length| *length <= read.len())?;

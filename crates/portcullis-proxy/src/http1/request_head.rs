@@ -3,11 +3,11 @@
 use http::Method;
 use http::header::{HeaderName, HeaderValue};
 
-/// A head under construction, as the bytes that go over the wire.
+/// The head of a request, written as the bytes that are sent.
 pub(crate) struct RequestHead(Vec<u8>);
 
 impl RequestHead {
-    /// Begins with the request line, in a buffer that is empty. The target's bytes are the caller's to answer for.
+    /// Writes the request line into an empty buffer. The caller has checked that the target has no spaces or line breaks.
     pub(crate) fn new(mut buffer: Vec<u8>, method: &Method, target: &[&str]) -> Self {
         buffer.extend_from_slice(method.as_str().as_bytes());
         buffer.push(b' ');
@@ -18,19 +18,19 @@ impl RequestHead {
         Self(buffer)
     }
 
-    /// A field.
+    /// Adds a field.
     pub(crate) fn field(&mut self, name: &HeaderName, value: &HeaderValue) {
         self.line(name.as_str(), value.as_bytes());
     }
 
-    /// A field whose value consists of parts of our own making: letters, digits, punctuation.
-    pub(crate) fn ours(&mut self, name: &'static str, value: &str) {
+    /// Adds a field with a value that we made ourselves: printable ASCII only.
+    pub(crate) fn own_field(&mut self, name: &'static str, value: &str) {
         debug_assert!(value.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{name}: {value:?}");
         self.line(name, value.as_bytes());
     }
 
-    /// A field whose value `write` appends.
-    pub(crate) fn written(&mut self, name: &'static str, write: impl FnOnce(&mut Vec<u8>)) {
+    /// Adds a field whose value is appended by `write`.
+    pub(crate) fn field_with(&mut self, name: &'static str, write: impl FnOnce(&mut Vec<u8>)) {
         self.0.extend_from_slice(name.as_bytes());
         self.0.extend_from_slice(b": ");
         write(&mut self.0);
@@ -38,15 +38,15 @@ impl RequestHead {
     }
 
     fn line(&mut self, name: &str, value: &[u8]) {
-        // Once for the whole line, instead of for each of its parts.
+        // One reservation for the whole line instead of one for each part.
         self.0.reserve(name.len() + value.len() + 4);
         for part in [name.as_bytes(), b": ", value, b"\r\n"] {
             self.0.extend_from_slice(part);
         }
     }
 
-    /// The whole head.
-    pub(crate) fn end(mut self) -> Vec<u8> {
+    /// Ends the head and returns its bytes.
+    pub(crate) fn finish(mut self) -> Vec<u8> {
         self.0.extend_from_slice(b"\r\n");
         self.0
     }

@@ -1,4 +1,4 @@
-//! Writing a request: its head, and its body as it comes (RFC 9112 §6, §7.1).
+//! Writing a request: its head, and its body as it arrives from the client (RFC 9112 §6, §7.1).
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -12,23 +12,23 @@ use tokio::io::AsyncWrite;
 use super::RequestHead;
 use crate::error::ProxyError;
 
-/// Pieces of a body up to this size are copied behind what is to be written anyway, so that both go out at once.
-const COPIED: usize = 4 * 1024;
+/// Pieces of a body up to this size, in bytes, are copied into the output buffer, so that one write sends both.
+const MAX_COPIED: usize = 4 * 1024;
 
-/// A request, and how much of it is written.
+/// A request that is being written.
 pub(crate) struct Upload {
-    /// The head; later what frames the body, and its small pieces.
+    /// The output buffer: the head, later the framing of the body and its small pieces.
     out: Vec<u8>,
-    /// How much of `out` is written.
+    /// The number of bytes of `out` that are written.
     written: usize,
-    /// A large piece of the body, which comes behind `out`.
+    /// A large piece of the body, which is written after `out` without copying it.
     piece: Bytes,
-    /// What comes behind `piece`.
-    behind: &'static [u8],
-    /// Until its end was met.
+    /// The framing after `piece`.
+    after_piece: &'static [u8],
+    /// The rest of the body; `None` after its end.
     body: Option<InboundBody>,
     framing: BodyFraming,
-    /// Whether a byte of it was written ever.
+    /// Whether any byte was written, on this connection or on an earlier one.
     begun: bool,
 }
 
@@ -39,18 +39,18 @@ enum BodyFraming {
     Chunked,
 }
 
-/// Why a request could not be written.
-pub(super) enum UploadFault {
-    /// The client's body.
+/// The reason why a request could not be written.
+pub(super) enum UploadError {
+    /// Reading the client's body failed.
     Body(ProxyError),
-    /// The connection.
+    /// Writing to the upstream failed.
     Connection(io::Error),
 }
 
 impl Upload {
-    /// A request with this head, and whatever body comes with it. The fields that frame the body are added here and
-    /// nowhere else; `says_empty` asks for one even where there is no body.
-    pub(crate) fn new(mut head: RequestHead, body: InboundBody, says_empty: bool) -> Self {
+    /// A request with this head and body. The fields that frame the body are added here and nowhere else.
+    /// `announces_empty` asks for `Content-Length: 0` if there is no body.
+    pub(crate) fn new(mut head: RequestHead, body: InboundBody, announces_empty: bool) -> Self {
         let framing = match body.size_hint().exact() {
             _ if body.is_end_stream() => BodyFraming::Nothing,
             Some(0) => BodyFraming::Nothing,
@@ -58,72 +58,73 @@ impl Upload {
             None => BodyFraming::Chunked,
         };
         match framing {
-            BodyFraming::Nothing if says_empty => head.ours("content-length", "0"),
+            BodyFraming::Nothing if announces_empty => head.own_field("content-length", "0"),
             BodyFraming::Nothing => {}
-            BodyFraming::Length(length) => head.ours("content-length", &length.to_string()),
-            BodyFraming::Chunked => head.ours("transfer-encoding", "chunked"),
+            BodyFraming::Length(length) => head.own_field("content-length", &length.to_string()),
+            BodyFraming::Chunked => head.own_field("transfer-encoding", "chunked"),
         }
         let body = if matches!(framing, BodyFraming::Nothing) { None } else { Some(body) };
-        Self { out: head.end(), written: 0, piece: Bytes::new(), behind: b"", body, framing, begun: false }
+        Self { out: head.finish(), written: 0, piece: Bytes::new(), after_piece: b"", body, framing, begun: false }
     }
 
-    /// Writes what it can; ready once all of it is written.
+    /// Writes as much as the connection accepts. It is ready once the whole request is written.
     pub(super) fn poll(
         &mut self,
         stream: &mut (impl AsyncWrite + Unpin),
         cx: &mut Context<'_>,
-    ) -> Poll<Result<(), UploadFault>> {
+    ) -> Poll<Result<(), UploadError>> {
         loop {
-            let mut waits = false;
-            if !self.has_piece() && self.pending() < COPIED {
+            let mut waits_for_client = false;
+            if !self.has_piece() && self.pending() < MAX_COPIED {
                 match self.fetch(cx) {
-                    Poll::Ready(result) => result.map_err(UploadFault::Body)?,
-                    Poll::Pending => waits = true,
+                    Poll::Ready(result) => result.map_err(UploadError::Body)?,
+                    Poll::Pending => waits_for_client = true,
                 }
             }
             if self.pending() == 0 && !self.has_piece() {
-                return if waits { Poll::Pending } else { Poll::Ready(Ok(())) };
+                return if waits_for_client { Poll::Pending } else { Poll::Ready(Ok(())) };
             }
-            ready!(self.write(stream, cx)).map_err(UploadFault::Connection)?;
+            ready!(self.write(stream, cx)).map_err(UploadError::Connection)?;
         }
     }
 
-    /// Whether all of it is written.
+    /// Whether the whole request is written.
     pub(super) fn is_done(&self) -> bool {
         self.body.is_none() && self.pending() == 0 && !self.has_piece()
     }
 
-    /// Whether it could be written once more from its beginning: it was not begun, or has no body and may be repeated.
+    /// Goes back to the beginning, if the request may be written again: no byte was written, or it has no body and is
+    /// `repeatable`. Returns whether it did.
     pub(super) fn rewind(&mut self, repeatable: bool) -> bool {
-        let again = !self.begun || (repeatable && matches!(self.framing, BodyFraming::Nothing));
-        if again {
+        let can_repeat = !self.begun || (repeatable && matches!(self.framing, BodyFraming::Nothing));
+        if can_repeat {
             self.written = 0;
         }
-        again
+        can_repeat
     }
 
-    /// The buffer, for another request's head.
+    /// The empty output buffer, for the head of another request.
     pub(super) fn into_buffer(mut self) -> Vec<u8> {
         self.out.clear();
         self.out
     }
 
-    /// How much of `out` is not written.
+    /// The number of bytes of `out` that are not written.
     fn pending(&self) -> usize {
         self.out.len() - self.written
     }
 
-    /// Whether a large piece, or what comes behind it, is not written.
+    /// Whether a large piece or the framing after it is not written.
     fn has_piece(&self) -> bool {
-        !self.piece.is_empty() || !self.behind.is_empty()
+        !self.piece.is_empty() || !self.after_piece.is_empty()
     }
 
-    /// Takes the next piece of the body, framed.
+    /// Takes the next piece of the body and adds its framing.
     fn fetch(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ProxyError>> {
         let Some(body) = &mut self.body else { return Poll::Ready(Ok(())) };
         let data = loop {
             match ready!(Pin::new(&mut *body).poll_frame(cx)) {
-                // Trailers are left out: `Trailer` is not passed on either.
+                // Trailers are dropped, as `Trailer` is.
                 Some(frame) => match frame?.into_data() {
                     Ok(data) if !data.is_empty() => break Some(data),
                     Ok(_) | Err(_) => {}
@@ -153,21 +154,21 @@ impl Upload {
         Poll::Ready(Ok(()))
     }
 
-    fn append(&mut self, data: Bytes, behind: &'static [u8]) {
-        if data.len() <= COPIED {
+    fn append(&mut self, data: Bytes, after: &'static [u8]) {
+        if data.len() <= MAX_COPIED {
             self.out.extend_from_slice(&data);
-            self.out.extend_from_slice(behind);
+            self.out.extend_from_slice(after);
         } else {
-            (self.piece, self.behind) = (data, behind);
+            (self.piece, self.after_piece) = (data, after);
         }
     }
 
-    /// The body is over.
+    /// Ends the body.
     fn end(&mut self) -> Result<(), ProxyError> {
         self.body = None;
         match self.framing {
             BodyFraming::Chunked => self.out.extend_from_slice(b"0\r\n\r\n"),
-            // An upstream would wait for the rest.
+            // The upstream would wait for the rest.
             BodyFraming::Length(left) if left > 0 => return Err(ProxyError::ClientBody),
             BodyFraming::Length(_) | BodyFraming::Nothing => {}
         }
@@ -177,7 +178,7 @@ impl Upload {
     fn write(&mut self, stream: &mut (impl AsyncWrite + Unpin), cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let out = &self.out[self.written..];
         let written = if self.has_piece() {
-            let parts = [IoSlice::new(out), IoSlice::new(&self.piece), IoSlice::new(self.behind)];
+            let parts = [IoSlice::new(out), IoSlice::new(&self.piece), IoSlice::new(self.after_piece)];
             ready!(Pin::new(stream).poll_write_vectored(cx, &parts))?
         } else {
             ready!(Pin::new(stream).poll_write(cx, out))?
@@ -190,7 +191,7 @@ impl Upload {
         self.written += of_out;
         let of_piece = (written - of_out).min(self.piece.len());
         self.piece.advance(of_piece);
-        self.behind = &self.behind[written - of_out - of_piece..];
+        self.after_piece = &self.after_piece[written - of_out - of_piece..];
         Poll::Ready(Ok(()))
     }
 }
@@ -203,14 +204,14 @@ mod tests {
 
     use super::*;
 
-    /// Takes a few bytes at a time, and every other time none.
-    struct Narrow {
+    /// A connection that accepts a few bytes at a time, and none every other time.
+    struct SlowWriter {
         taken: Vec<u8>,
         most: usize,
         open: bool,
     }
 
-    impl AsyncWrite for Narrow {
+    impl AsyncWrite for SlowWriter {
         fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
             self.open = !self.open;
             if !self.open {
@@ -239,14 +240,14 @@ mod tests {
         }
     }
 
-    fn upload(body: &[u8], says_empty: bool) -> Upload {
+    fn upload(body: &[u8], announces_empty: bool) -> Upload {
         let head = RequestHead::new(Vec::new(), &Method::POST, &["/x", "?", "y"]);
-        Upload::new(head, InboundBody::from_bytes(Bytes::copy_from_slice(body)), says_empty)
+        Upload::new(head, InboundBody::from_bytes(Bytes::copy_from_slice(body)), announces_empty)
     }
 
-    /// What is written to a connection that takes at most so many bytes at once.
+    /// The bytes that are written to a connection that accepts at most `most` at once.
     fn written(mut upload: Upload, most: usize) -> Vec<u8> {
-        let mut stream = Narrow { taken: Vec::new(), most, open: false };
+        let mut stream = SlowWriter { taken: Vec::new(), most, open: false };
         let mut cx = Context::from_waker(Waker::noop());
         loop {
             assert!(stream.taken.len() < 1 << 20, "it has no end");
@@ -261,8 +262,8 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_written_whole_however_little_is_taken_at_once() {
-        for length in [1, 10, COPIED, COPIED + 1, 5 * COPIED] {
+    fn a_request_is_written_in_pieces_of_any_size() {
+        for length in [1, 10, MAX_COPIED, MAX_COPIED + 1, 5 * MAX_COPIED] {
             let body: Vec<u8> = (0..length).map(|n| (n % 251) as u8).collect();
             let wanted = [format!("POST /x?y HTTP/1.1\r\ncontent-length: {length}\r\n\r\n").as_bytes(), &body].concat();
             for most in [1, 7, 4096, usize::MAX] {
@@ -272,29 +273,29 @@ mod tests {
     }
 
     #[test]
-    fn that_there_is_no_body_is_said_where_one_is_expected() {
-        let nothing = |says_empty| {
+    fn an_empty_body_is_announced_if_one_is_expected() {
+        let nothing = |announces_empty| {
             let head = RequestHead::new(Vec::new(), &Method::POST, &["/x"]);
-            String::from_utf8(written(Upload::new(head, InboundBody::default(), says_empty), 7)).expect("text")
+            String::from_utf8(written(Upload::new(head, InboundBody::default(), announces_empty), 7)).expect("text")
         };
         assert_eq!(nothing(true), "POST /x HTTP/1.1\r\ncontent-length: 0\r\n\r\n");
         assert_eq!(nothing(false), "POST /x HTTP/1.1\r\n\r\n");
     }
 
     #[test]
-    fn only_what_did_not_begin_or_has_no_body_is_written_again() {
+    fn only_an_unwritten_or_bodiless_request_is_repeated() {
         let mut cx = Context::from_waker(Waker::noop());
         let mut begun = |mut upload: Upload| {
-            let mut stream = Narrow { taken: Vec::new(), most: 5, open: false };
+            let mut stream = SlowWriter { taken: Vec::new(), most: 5, open: false };
             let _ = upload.poll(&mut stream, &mut cx);
             assert_eq!(stream.taken, b"POST ");
             upload
         };
-        assert!(upload(b"body", false).rewind(false), "nobody has seen it");
+        assert!(upload(b"body", false).rewind(false), "no byte was written");
         assert!(!begun(upload(b"body", false)).rewind(true));
         assert!(!begun(upload(b"", true)).rewind(false));
         let mut again = begun(upload(b"", true));
         assert!(again.rewind(true));
-        assert!(written(again, 100).starts_with(b"POST /x"), "from its beginning");
+        assert!(written(again, 100).starts_with(b"POST /x"), "it starts at its beginning");
     }
 }

@@ -185,7 +185,7 @@ impl Inner {
         let mut response = match verdict {
             Verdict::Refused(refusal) => fault(403, format!("{refusal:?}")),
             Verdict::Preflight => fault(204, String::new()),
-            Verdict::Permitted((permit, request)) => match self.proxy.carry(&permit, request).await {
+            Verdict::Permitted((permit, request)) => match self.proxy.forward(&permit, request).await {
                 Ok(response) => response.map(BodyExt::boxed_unsync),
                 Err(error) => fault(502, format!("{}: {error:?}", error.proxy_status())),
             },

@@ -40,7 +40,7 @@ impl Front {
                 let error_context = error_context(context);
                 portcullis_api::answer(&self.services, id, permit, request, error_context).await.map(FrontBody::BuiltIn)
             }
-            Destination::Upstream(_) => match self.proxy.carry(&permit, request).await {
+            Destination::Upstream(_) => match self.proxy.forward(&permit, request).await {
                 Ok(response) => {
                     response.map(|body| FrontBody::upstream(body, *context.request_id(), &self.services.metrics))
                 }

@@ -1,4 +1,4 @@
-//! Carrying a permitted request to its upstream and the answer back.
+//! Forwarding a permitted request to its upstream, and the response back.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -13,50 +13,49 @@ use http_body::Body;
 use portcullis_gate::{Destination, InboundBody, LiveStreams, Permit, StreamGuard};
 use portcullis_telemetry::Metrics;
 
-use crate::body::{Live, ProxyBody};
+use crate::body::{LiveStream, ProxyBody};
 use crate::error::{Outcome, ProxyError};
-use crate::http1::{Answer, Exchange, RequestHead, Upload};
-use crate::pool::Connection;
-use crate::target::target;
-use crate::tunnel::Ending;
-use crate::upstream::{Service, Target, Upstream, Upstreams};
-use crate::{headers, tunnel};
+use crate::headers::to_upstream;
+use crate::http1::{Exchange, RequestHead, ResponseHead, Upload};
+use crate::request_target::request_target;
+use crate::tunnel::{self, TunnelEnd};
+use crate::upstreams::{ActiveUpstream, Connection, Target, Upstream, Upstreams};
 
-/// Uploads from this size on, and those of unknown size, are live streams.
+/// Uploads above this size, in bytes, and those of unknown size end with their session.
 const LONG_UPLOAD: u64 = 1 << 20;
 
-/// The data plane.
+/// The data plane: forwards requests to upstreams.
 pub struct Proxy {
     upstreams: ArcSwap<Upstreams>,
     streams: Arc<LiveStreams>,
 }
 
-/// What the data plane is made of.
+/// The parts of the data plane.
 pub struct ProxyParts {
-    /// The registry of live streams.
+    /// The registry of live streams, which end with their sessions.
     pub streams: Arc<LiveStreams>,
-    /// The services behind the gateway.
+    /// The upstreams of the settings.
     pub upstreams: Upstreams,
 }
 
 impl Proxy {
-    /// A data plane for these upstreams.
+    /// Makes a data plane for these upstreams.
     pub fn new(parts: ProxyParts) -> Self {
         Self { upstreams: ArcSwap::from_pointee(parts.upstreams), streams: parts.streams }
     }
 
-    /// Uses other upstreams from the next request on. Those that did not change keep their connections.
+    /// Replaces the upstreams from the next request on. Those that did not change keep their connections.
     pub fn swap(&self, upstreams: Vec<Upstream>, metrics: &Metrics) {
-        self.upstreams.store(Arc::new(self.upstreams.load().succeeded_by(upstreams, metrics)));
+        self.upstreams.store(Arc::new(self.upstreams.load().replaced_by(upstreams, metrics)));
     }
 
-    /// Each upstream's name and how it answered last.
+    /// The name of each upstream, and `healthy`, `unhealthy` or `unknown` by its latest request.
     pub fn status(&self) -> Vec<(String, &'static str)> {
         self.upstreams.load().status()
     }
 
-    /// Carries a request. Nothing is gathered: both bodies stream.
-    pub async fn carry(
+    /// Forwards a request. Both bodies are streamed.
+    pub async fn forward(
         &self,
         permit: &Permit,
         request: Request<InboundBody>,
@@ -64,18 +63,18 @@ impl Proxy {
         let Destination::Upstream(forwarding) = permit.destination() else {
             return Err(ProxyError::UnknownUpstream("a built-in endpoint".to_owned()));
         };
-        let service = {
+        let upstream = {
             let upstreams = self.upstreams.load();
             upstreams.find(&forwarding.upstream).cloned()
         };
-        let service = service.ok_or_else(|| ProxyError::UnknownUpstream(forwarding.upstream.to_string()))?;
+        let upstream = upstream.ok_or_else(|| ProxyError::UnknownUpstream(forwarding.upstream.to_string()))?;
         let mut upload = self.register_upload(permit, &request);
         let mut result = {
-            let mut exchange = pin!(self.exchange(permit, &service, request));
+            let mut exchange = pin!(self.exchange(permit, &upstream, request));
             let mut timeout = pin!(tokio::time::sleep(permit.route().policy.timeout));
             poll_fn(|cx| {
-                if let Some(live) = &mut upload
-                    && live.poll_closed(cx).is_ready()
+                if let Some(session) = &mut upload
+                    && session.poll_closed(cx).is_ready()
                 {
                     return Poll::Ready(Err(ProxyError::SessionEnded));
                 }
@@ -86,10 +85,10 @@ impl Proxy {
             })
             .await
         };
-        service.record(result.as_ref().map_or_else(ProxyError::outcome, |_| Outcome::Answered));
+        upstream.record(result.as_ref().map_or_else(ProxyError::outcome, |_| Outcome::Answered));
         if let (Ok(response), Some(upload)) = (&mut result, upload) {
-            // The answer may have begun before the upload was through.
-            response.body_mut().end_with(upload);
+            // The response may have begun before the upload was complete.
+            response.body_mut().end_with_session(upload);
         }
         result
     }
@@ -97,71 +96,71 @@ impl Proxy {
     async fn exchange(
         &self,
         permit: &Permit,
-        service: &Service,
+        upstream: &ActiveUpstream,
         request: Request<InboundBody>,
     ) -> Result<Response<ProxyBody>, ProxyError> {
         let Destination::Upstream(forwarding) = permit.destination() else {
-            unreachable!("carry found an upstream");
+            unreachable!("forward found an upstream");
         };
         let (mut parts, body) = request.into_parts();
-        let switching = tunnel::wanted(&mut parts);
-        let (mut connection, target) = connect(service, switching.is_some()).await?;
+        let upgrade = tunnel::take_upgrade(&mut parts);
+        let (mut connection, target) = connect(upstream, upgrade.is_some()).await?;
         let buffer = std::mem::take(&mut connection.write);
-        let mut head = RequestHead::new(buffer, &parts.method, &self::target(permit, forwarding, &parts.uri)?);
-        headers::for_upstream(&mut head, &parts.headers, permit, forwarding, &target.authority);
-        if switching.is_some() {
-            tunnel::ask(&mut head);
+        let mut head = RequestHead::new(buffer, &parts.method, &request_target(permit, forwarding, &parts.uri)?);
+        to_upstream::write_headers(&mut head, &parts.headers, permit, forwarding, &target.authority);
+        if upgrade.is_some() {
+            tunnel::add_upgrade_fields(&mut head);
         }
-        let upload = Upload::new(head, body, says_empty(&parts));
+        let upload = Upload::new(head, body, announces_empty_body(&parts));
         let idempotent = is_idempotent(&parts.method);
         let mut exchange = Exchange::new(connection, upload, parts.method);
-        let mut answer = exchange.answer().await;
-        // Should the target have closed the connection just as we wrote, it is asked once more.
-        if matches!(answer, Err(ProxyError::Broken(_))) && exchange.may_repeat(idempotent) {
-            exchange.repeat_on(Connection::open(&target).await?);
-            answer = exchange.answer().await;
+        let mut response = exchange.response().await;
+        // The target may have closed a reused connection just as we wrote. Then the request is sent once more.
+        if matches!(response, Err(ProxyError::Broken(_))) && exchange.may_repeat(idempotent) {
+            exchange.repeat_on(target.connect().await?);
+            response = exchange.response().await;
         }
-        let answer = answer?;
+        let head = response?;
         let live = || permit.principal().map(|principal| self.streams.register(&principal.session));
-        match (switching, answer.status == StatusCode::SWITCHING_PROTOCOLS) {
-            (None, false) => Ok(self.plain(answer, exchange, target, live)),
+        match (upgrade, head.status == StatusCode::SWITCHING_PROTOCOLS) {
+            (None, false) => Ok(self.response(head, exchange, target, live)),
             (None, true) => Err(ProxyError::UnexpectedUpgrade),
-            // What is left of a body would be read as the new protocol.
+            // The rest of a body would be read as the new protocol.
             (Some(_), true) if !exchange.is_written() => Err(ProxyError::UnexpectedUpgrade),
             (Some(client), true) => {
-                let ending = Ending { session: live(), stopping: self.streams.stopping().clone() };
-                Ok(tunnel::open(exchange, answer, client, ending))
+                let end = TunnelEnd { session: live(), stopping: self.streams.stopping().clone() };
+                Ok(tunnel::open(exchange, head, client, end))
             }
-            // It ends with the session, however short: or asking for an upgrade would hide a stream. What the upstream
-            // makes of its connection from here on is not for us to guess.
+            // The response ends with the session even if it is short, or a refused upgrade would hide a stream. The
+            // connection is not used again, because the upstream may have switched all the same.
             (Some(_), false) => {
                 exchange.keep_no_connection();
-                let mut response = self.plain(answer, exchange, target, || None);
+                let mut response = self.response(head, exchange, target, || None);
                 if let Some(session) = live() {
-                    response.body_mut().end_with(Live::new(session));
+                    response.body_mut().end_with_session(LiveStream::new(session));
                 }
                 Ok(response)
             }
         }
     }
 
-    /// An answer in plain HTTP. One of unknown length may go on for hours: it ends with what `live` registers.
-    fn plain(
+    /// The response without a switch of protocols. One of unknown length may go on for hours, so it ends with its session.
+    fn response(
         &self,
-        answer: Answer,
+        head: ResponseHead,
         exchange: Exchange,
         target: Arc<Target>,
         live: impl FnOnce() -> Option<StreamGuard>,
     ) -> Response<ProxyBody> {
-        let Answer { status, reason, headers, framing, .. } = answer;
+        let ResponseHead { status, reason, headers, framing, .. } = head;
         let endless = framing.left().is_none();
         let mut body = ProxyBody::new(exchange, framing, target);
         if endless && let Some(session) = live() {
-            body.end_with(Live::new(session));
+            body.end_with_session(LiveStream::new(session));
         }
-        // A page follows it for as long as it is open: when the process stops it is told to ask elsewhere.
+        // An event stream stays open as long as its page. When the process stops, the page must connect elsewhere.
         if endless && is_event_stream(&headers) {
-            body.end_at(self.streams.stopping().clone());
+            body.end_at_stop(self.streams.stopping().clone());
         }
         let mut response = Response::new(body);
         *response.status_mut() = status;
@@ -172,22 +171,22 @@ impl Proxy {
         response
     }
 
-    fn register_upload(&self, permit: &Permit, request: &Request<InboundBody>) -> Option<Live> {
+    fn register_upload(&self, permit: &Permit, request: &Request<InboundBody>) -> Option<LiveStream> {
         let long = request.body().size_hint().exact().is_none_or(|bytes| bytes > LONG_UPLOAD);
         let principal = permit.principal().filter(|_| long)?;
-        Some(Live::new(self.streams.register(&principal.session)))
+        Some(LiveStream::new(self.streams.register(&principal.session)))
     }
 }
 
-/// A connection to the first target that has one: an idle one if it can be had.
-async fn connect(service: &Service, fresh: bool) -> Result<(Connection, Arc<Target>), ProxyError> {
+/// A connection to the first target that accepts one. An idle connection is used unless `fresh` asks for a new one.
+async fn connect(upstream: &ActiveUpstream, fresh: bool) -> Result<(Connection, Arc<Target>), ProxyError> {
     let mut failed = None;
-    for target in service.in_turn() {
+    for target in upstream.round_robin() {
         if let Some(connection) = if fresh { None } else { target.pool.take() } {
             return Ok((connection, Arc::clone(target)));
         }
         // Nothing was sent yet, so the next target may be tried.
-        match Connection::open(target).await {
+        match target.connect().await {
             Ok(connection) => return Ok((connection, Arc::clone(target))),
             Err(error) => failed = Some(error),
         }
@@ -195,8 +194,8 @@ async fn connect(service: &Service, fresh: bool) -> Result<(Connection, Arc<Targ
     Err(failed.unwrap_or_else(|| ProxyError::Connect(std::io::Error::other("the upstream has no targets"))))
 }
 
-/// Whether a request without a body says so: where one is expected, and where the client did.
-fn says_empty(parts: &Parts) -> bool {
+/// Whether a request without a body needs `Content-Length: 0`: its method expects a body, or the client sent the field.
+fn announces_empty_body(parts: &Parts) -> bool {
     matches!(parts.method, Method::POST | Method::PUT | Method::PATCH) || parts.headers.contains_key(CONTENT_LENGTH)
 }
 
@@ -205,7 +204,7 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
     kind.is_some_and(|kind| kind.get(..17).is_some_and(|kind| kind.eq_ignore_ascii_case("text/event-stream")))
 }
 
-/// Methods whose repetition changes nothing (RFC 9110 §9.2.2).
+/// Whether repeating the request changes nothing (RFC 9110 §9.2.2).
 fn is_idempotent(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE | Method::TRACE)
 }

@@ -1,4 +1,4 @@
-//! The request target an upstream sees.
+//! The request target that an upstream gets (RFC 9112 §3.2).
 
 use http::Uri;
 use portcullis_gate::Permit;
@@ -6,14 +6,14 @@ use portcullis_model::policy::Forwarding;
 
 use crate::error::ProxyError;
 
-/// The gate's path without the route's prefix, and the query without `_csrf`: the parts that make up the target.
-pub(crate) fn target<'a>(
+/// The parts of the target: the canonical path without the route's prefix, and the query without `_csrf`.
+pub(crate) fn request_target<'a>(
     permit: &'a Permit,
     forwarding: &Forwarding,
     original: &'a Uri,
 ) -> Result<[&'a str; 3], ProxyError> {
     let path = stripped(permit.path(), forwarding.strip_prefix.as_deref());
-    // Nearly always nothing changed: then it has been looked at already.
+    // Nearly always nothing changed. Then the target was checked already.
     if let Some(same) = original.path_and_query()
         && same.path() == path
         && same.query() == permit.query()
@@ -24,12 +24,12 @@ pub(crate) fn target<'a>(
         Some(query) if !query.is_empty() => [path, "?", query],
         _ => [path, "", ""],
     };
-    // It goes over the wire as it is, so nothing in it may end the request line or begin a fragment.
+    // The parts are sent as they are: nothing in them may end the request line or begin a fragment.
     let is_plain = |part: &str| part.bytes().all(|byte| byte > b' ' && byte != b'#' && byte != 0x7f);
     if parts.into_iter().all(is_plain) { Ok(parts) } else { Err(ProxyError::Target) }
 }
 
-/// Takes a prefix off at a segment's border; what is left always begins with `/`.
+/// Removes a prefix of whole segments. The rest always begins with `/`.
 fn stripped<'a>(path: &'a str, prefix: Option<&str>) -> &'a str {
     let rest = prefix.and_then(|prefix| path.strip_prefix(prefix.trim_end_matches('/')));
     match rest {
@@ -44,7 +44,7 @@ mod tests {
     use super::stripped;
 
     #[test]
-    fn a_prefix_is_taken_off_whole_segments_only() {
+    fn a_prefix_is_removed_in_whole_segments_only() {
         assert_eq!(stripped("/api/v1/projects/7", Some("/api/v1")), "/projects/7");
         assert_eq!(stripped("/api/v1/projects/7", Some("/api/v1/")), "/projects/7");
         assert_eq!(stripped("/api/v1", Some("/api/v1")), "/");

@@ -1,4 +1,4 @@
-//! Reading an answer's head (RFC 9112 §4 to §6).
+//! Reading a response's head (RFC 9112 §4 to §6).
 
 use std::mem::MaybeUninit;
 
@@ -8,49 +8,50 @@ use http::{Method, StatusCode};
 use httparse::{ParserConfig, Status};
 use hyper::ext::ReasonPhrase;
 
-use super::{Broken, Framing};
-use crate::headers;
+use super::Framing;
+use crate::error::Broken;
+use crate::headers::to_client;
 
-/// The largest head that is read, in bytes.
+/// The largest head that is accepted, in bytes.
 pub(super) const MAX_HEAD: usize = 64 * 1024;
-/// The most header fields of an answer.
+/// The most header fields of a response.
 const MAX_FIELDS: usize = 100;
-/// Room for what the gate adds to an answer, so that the map need not grow.
-const ADDED: usize = 16;
+/// Capacity for the fields that the gate adds to a response, so that the map does not grow.
+const ADDED_FIELDS: usize = 16;
 
-/// What an upstream answered, without what concerns its connection alone.
+/// The head of an upstream's response, without the fields that concern only its connection.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct ResponseHead {
     pub(crate) status: StatusCode,
-    /// What it says beside the status, where that is not what everybody says.
+    /// The reason phrase, if it is not the standard one of the status.
     pub(crate) reason: Option<ReasonPhrase>,
     pub(crate) headers: HeaderMap,
-    /// The protocol that it switches to.
+    /// The value of `Upgrade`: the protocol that the upstream switches to.
     pub(crate) upgrade: Option<HeaderValue>,
     pub(crate) framing: Framing,
-    /// Whether the connection may carry another request after this.
+    /// Whether the connection may be used for another request.
     pub(super) keeps_alive: bool,
 }
 
-/// Where a field stands in the head's bytes.
+/// The positions of a field's name and value in the head's bytes.
 #[derive(Clone, Copy, Default)]
-struct Place {
+struct FieldPosition {
     name: (u32, u32),
     value: (u32, u32),
 }
 
-/// What the fields say about the connection and the body.
+/// The fields that decide on the connection and on the body's end.
 #[derive(Default)]
-struct Said {
+struct FramingFields {
     length: Option<u64>,
     chunked: bool,
     connection: Vec<HeaderValue>,
 }
 
-impl Answer {
-    /// Takes the head at the beginning of `read`, once all of it is there. `method` is the request's.
+impl ResponseHead {
+    /// Takes the head from the beginning of `read`. `None` until all of it has arrived. `method` is the request's.
     pub(super) fn take(read: &mut BytesMut, method: &Method) -> Result<Option<Self>, Broken> {
-        let mut places = [Place::default(); MAX_FIELDS];
+        let mut positions = [FieldPosition::default(); MAX_FIELDS];
         let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
         let mut head = httparse::Response::new(&mut []);
         let parsed = ParserConfig::default().parse_response_with_uninit_headers(&mut head, read, &mut fields);
@@ -61,38 +62,40 @@ impl Answer {
         };
         let status =
             StatusCode::from_u16(head.code.unwrap_or_default()).map_err(|_| Broken::Head(httparse::Error::Status))?;
-        let is_newest = head.version == Some(1);
+        let is_http11 = head.version == Some(1);
         let reason = head.reason.filter(|reason| Some(*reason) != status.canonical_reason() && !reason.is_empty());
         let reason = reason.and_then(|reason| ReasonPhrase::try_from(reason.as_bytes()).ok());
         let start = read.as_ptr().addr();
-        let place = |part: &[u8]| {
-            let at = part.as_ptr().addr() - start;
-            // A head is no longer than what was read of it.
-            (at as u32, (at + part.len()) as u32)
+        let position = |part: &[u8]| {
+            let begin = part.as_ptr().addr() - start;
+            // It fits: a head has at most `MAX_HEAD` bytes.
+            (begin as u32, (begin + part.len()) as u32)
         };
         let count = head.headers.len();
-        for (known, field) in places.iter_mut().zip(head.headers.iter()) {
-            *known = Place { name: place(field.name.as_bytes()), value: place(field.value) };
+        for (slot, field) in positions.iter_mut().zip(head.headers.iter()) {
+            *slot = FieldPosition { name: position(field.name.as_bytes()), value: position(field.value) };
         }
-        let (mut said, mut headers) = (Said::default(), HeaderMap::with_capacity(count + ADDED));
+        let (mut framing, mut headers) = (FramingFields::default(), HeaderMap::with_capacity(count + ADDED_FIELDS));
         let mut upgrade = None;
         let bytes = read.split_to(length).freeze();
-        for place in &places[..count] {
-            let name = HeaderName::from_bytes(&bytes[range(place.name)]).map_err(|_| Broken::Field)?;
-            let value = HeaderValue::from_maybe_shared(bytes.slice(range(place.value))).map_err(|_| Broken::Field)?;
+        for field in &positions[..count] {
+            let name = HeaderName::from_bytes(&bytes[range(field.name)]).map_err(|_| Broken::Field)?;
+            let value = HeaderValue::from_maybe_shared(bytes.slice(range(field.value))).map_err(|_| Broken::Field)?;
             if name == UPGRADE {
                 upgrade = Some(value);
-            } else if said.hears(&name, &value)? && headers::is_for_client(&name, &value) {
+            } else if framing.read(&name, &value)? && to_client::is_passed_on(&name, &value) {
                 headers.append(name, value);
             }
         }
-        headers::remove_named(&mut headers, said.connection.iter());
-        let (framing, framed) = said.framing(status, method, is_newest)?;
-        let keeps_alive = framed && is_newest && !said.closes();
+        to_client::remove_named(&mut headers, framing.connection.iter());
+        let keeps_alive = is_http11 && !framing.closes();
+        let framing = framing.body(status, method, is_http11)?;
+        // Without a known end the body lasts until the connection ends.
+        let keeps_alive = keeps_alive && !framing.ends_with_connection();
         Ok(Some(Self { status, reason, headers, upgrade, framing, keeps_alive }))
     }
 
-    /// Whether another answer follows to the same request (RFC 9110 §15.2).
+    /// Whether another response to the same request follows (RFC 9110 §15.2).
     pub(super) fn is_interim(&self) -> bool {
         self.status.is_informational() && self.status != StatusCode::SWITCHING_PROTOCOLS
     }
@@ -102,16 +105,16 @@ fn range((start, end): (u32, u32)) -> std::ops::Range<usize> {
     start as usize..end as usize
 }
 
-impl Said {
-    /// Takes notice of a field; whether it may be passed on.
-    fn hears(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<bool, Broken> {
+impl FramingFields {
+    /// Reads a field. Returns whether the field may be passed on.
+    fn read(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<bool, Broken> {
         if *name == CONTENT_LENGTH {
-            let length = decimal(value.as_bytes()).ok_or(Broken::Framing("its length is no number"))?;
+            let length = decimal(value.as_bytes()).ok_or(Broken::Framing("its length is not a number"))?;
             if self.length.replace(length).is_some() {
                 return Err(Broken::Framing("it has two lengths"));
             }
         } else if *name == TRANSFER_ENCODING {
-            // No other was asked for (`TE`), and what it would have done to the body cannot be undone here.
+            // We request no other coding (`TE`), and could not decode one.
             if self.chunked || !value.as_bytes().eq_ignore_ascii_case(b"chunked") {
                 return Err(Broken::Framing("its transfer coding is not known"));
             }
@@ -129,25 +132,25 @@ impl Said {
         tokens.into_iter().any(|token| token.trim_ascii().eq_ignore_ascii_case(b"close"))
     }
 
-    /// Where the body ends, and whether the next answer can be told from it for certain.
-    fn framing(&self, status: StatusCode, method: &Method, is_newest: bool) -> Result<(Framing, bool), Broken> {
+    /// How the body is delimited.
+    fn body(&self, status: StatusCode, method: &Method, is_http11: bool) -> Result<Framing, Broken> {
         let bodiless = *method == Method::HEAD
             || status.is_informational()
             || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         Ok(match (self.chunked, self.length) {
-            _ if bodiless => (Framing::nothing(), true),
-            // Who read the length would see another end (RFC 9112 §6.3).
+            _ if bodiless => Framing::nothing(),
+            // A reader that goes by the length would see another end (RFC 9112 §6.3).
             (true, Some(_)) => return Err(Broken::Framing("it has a length and chunks")),
-            (true, None) if !is_newest => return Err(Broken::Framing("HTTP/1.0 has no chunks")),
-            (true, None) => (Framing::chunked(), true),
-            (false, Some(length)) => (Framing::length(length), true),
-            (false, None) => (Framing::until_close(), false),
+            (true, None) if !is_http11 => return Err(Broken::Framing("HTTP/1.0 has no chunks")),
+            (true, None) => Framing::chunked(),
+            (false, Some(length)) => Framing::length(length),
+            (false, None) => Framing::until_close(),
         })
     }
 }
 
 fn decimal(digits: &[u8]) -> Option<u64> {
-    // `parse` would take a sign.
+    // `parse` would accept a sign.
     let text = std::str::from_utf8(digits).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?;
     text.parse().ok()
 }
@@ -159,33 +162,33 @@ mod tests {
     use super::super::chunked::Next;
     use super::*;
 
-    /// All that comes of a connection's bytes in these pieces: the head, the body, and whether another request may follow.
-    fn heard(pieces: &[&[u8]]) -> Result<(u16, Vec<u8>, bool), String> {
+    /// The status, the body and the reuse of a connection whose bytes arrive in these pieces.
+    fn outcome(pieces: &[&[u8]]) -> Result<(u16, Vec<u8>, bool), String> {
         let (mut read, mut pieces) = (BytesMut::new(), pieces.iter());
-        let mut answer = loop {
-            match Answer::take(&mut read, &Method::GET).map_err(|broken| format!("{broken:?}"))? {
-                Some(answer) if answer.is_interim() => {}
-                Some(answer) => break answer,
+        let mut head = loop {
+            match ResponseHead::take(&mut read, &Method::GET).map_err(|broken| format!("{broken:?}"))? {
+                Some(head) if head.is_interim() => {}
+                Some(head) => break head,
                 None => read.extend_from_slice(pieces.next().ok_or("the head ends early")?),
             }
         };
         let mut body = Vec::new();
         loop {
-            match answer.framing.next(&mut read).map_err(|broken| format!("{broken:?}"))? {
+            match head.framing.next(&mut read).map_err(|broken| format!("{broken:?}"))? {
                 Next::Data(data) => body.extend_from_slice(&data),
                 Next::End => break,
                 Next::More => match pieces.next() {
                     Some(piece) => read.extend_from_slice(piece),
-                    None if answer.framing.ends_with_connection() => break,
+                    None if head.framing.ends_with_connection() => break,
                     None => return Err("the body ends early".to_owned()),
                 },
             }
         }
         let nothing_left = read.is_empty() && pieces.all(|piece| piece.is_empty());
-        Ok((answer.status.as_u16(), body, answer.keeps_alive && nothing_left))
+        Ok((head.status.as_u16(), body, head.keeps_alive && nothing_left))
     }
 
-    /// What upstreams write, and what they had better not.
+    /// Lines that upstreams write, valid and invalid ones.
     fn line() -> impl Strategy<Value = String> {
         prop::sample::select(vec![
             "Content-Length: 5",
@@ -227,7 +230,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_answer_means_the_same_however_it_arrives(
+        fn a_response_means_the_same_in_pieces_of_any_size(
             wire in wire(),
             cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..8),
         ) {
@@ -236,23 +239,23 @@ mod tests {
             ends.sort_unstable();
             let pieces: Vec<&[u8]> = ends.windows(2).map(|pair| &wire[pair[0]..pair[1]]).collect();
             let bytes: Vec<&[u8]> = wire.chunks(1).collect();
-            prop_assert_eq!(heard(&pieces), heard(&[&wire]));
-            prop_assert_eq!(heard(&bytes), heard(&[&wire]));
+            prop_assert_eq!(outcome(&pieces), outcome(&[&wire]));
+            prop_assert_eq!(outcome(&bytes), outcome(&[&wire]));
         }
     }
 
-    fn take(text: &str) -> Result<Answer, Broken> {
+    fn take(text: &str) -> Result<ResponseHead, Broken> {
         take_for(&Method::GET, text)
     }
 
-    fn take_for(method: &Method, text: &str) -> Result<Answer, Broken> {
-        Answer::take(&mut BytesMut::from(text), method).map(|answer| answer.expect("the head is whole"))
+    fn take_for(method: &Method, text: &str) -> Result<ResponseHead, Broken> {
+        ResponseHead::take(&mut BytesMut::from(text), method).map(|head| head.expect("the head is whole"))
     }
 
-    /// How much of a body is awaited and whether the connection is kept.
-    fn framed(answer: Result<Answer, Broken>) -> (Option<u64>, bool) {
-        let answer = answer.expect("an answer");
-        (answer.framing.left(), answer.keeps_alive)
+    /// The bytes of the body, if known, and whether the connection is kept.
+    fn framed(head: Result<ResponseHead, Broken>) -> (Option<u64>, bool) {
+        let head = head.expect("a head");
+        (head.framing.left(), head.keeps_alive)
     }
 
     #[test]
@@ -278,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_that_can_be_read_in_two_ways_is_refused() {
+    fn an_ambiguous_end_of_the_body_is_refused() {
         for fields in [
             "Content-Length: 3\r\nContent-Length: 3\r\n",
             "Content-Length: 3, 3\r\n",
@@ -294,15 +297,15 @@ mod tests {
             "Transfer-Encoding: identity\r\n",
             "Transfer-Encoding: chunked, identity\r\n",
         ] {
-            let answer = take(&format!("HTTP/1.1 200 OK\r\n{fields}\r\n"));
-            assert!(matches!(answer, Err(Broken::Framing(_))), "{fields:?}: {answer:?}");
+            let head = take(&format!("HTTP/1.1 200 OK\r\n{fields}\r\n"));
+            assert!(matches!(head, Err(Broken::Framing(_))), "{fields:?}: {head:?}");
         }
         let old = take("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
         assert!(matches!(old, Err(Broken::Framing(_))), "{old:?}");
     }
 
     #[test]
-    fn what_is_no_head_is_refused() {
+    fn a_malformed_head_is_refused() {
         for head in [
             "SSH-2.0-OpenSSH_9.2\r\n\r\n",
             "HTTP/2 200\r\n\r\n",
@@ -315,8 +318,8 @@ mod tests {
             "HTTP/1.1 200 OK\r\nname: va\0lue\r\n\r\n",
             "HTTP/1.1 200 OK\r\nname: va\rlue\r\n\r\n",
         ] {
-            let answer = take(head);
-            assert!(matches!(answer, Err(Broken::Head(_) | Broken::Field)), "{head:?}: {answer:?}");
+            let taken = take(head);
+            assert!(matches!(taken, Err(Broken::Head(_) | Broken::Field)), "{head:?}: {taken:?}");
         }
         let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(MAX_FIELDS + 1));
         assert!(matches!(take(&many), Err(Broken::Head(httparse::Error::TooManyHeaders))));
@@ -326,26 +329,26 @@ mod tests {
     }
 
     #[test]
-    fn nothing_of_this_hop_is_passed_on_and_what_follows_stays() {
+    fn hop_by_hop_fields_are_left_out_and_the_body_stays() {
         let mut read = BytesMut::from(
             "HTTP/1.1 201 Made\r\nConnection: x-own, keep-alive\r\nX-Own: 1\r\nKeep-Alive: timeout=5\r\nUpgrade: h2c\r\n\
              Trailer: x\r\nContent-Length: 2\r\nX-Two: a\r\nx-two: b\r\n\r\nhi",
         );
-        let answer = Answer::take(&mut read, &Method::GET).expect("a head").expect("whole");
-        let mut fields: Vec<_> = answer.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+        let head = ResponseHead::take(&mut read, &Method::GET).expect("a head").expect("whole");
+        let mut fields: Vec<_> = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
         fields.sort_unstable();
         assert_eq!(fields, [("content-length", &b"2"[..]), ("x-two", b"a"), ("x-two", b"b")]);
-        assert_eq!(answer.reason.as_ref().map(ReasonPhrase::as_bytes), Some(&b"Made"[..]));
-        assert_eq!(answer.upgrade.expect("it names one"), "h2c");
+        assert_eq!(head.reason.as_ref().map(ReasonPhrase::as_bytes), Some(&b"Made"[..]));
+        assert_eq!(head.upgrade.expect("it names one"), "h2c");
         assert_eq!(read, "hi");
     }
 
     #[test]
-    fn a_head_is_taken_once_all_of_it_is_there() {
+    fn a_head_is_taken_once_it_is_complete() {
         let head = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n";
         for end in 1..head.len() {
             let mut read = BytesMut::from(&head[..end]);
-            assert!(Answer::take(&mut read, &Method::GET).expect("nothing wrong yet").is_none(), "{end}");
+            assert!(ResponseHead::take(&mut read, &Method::GET).expect("nothing wrong yet").is_none(), "{end}");
             assert_eq!(read, head[..end], "nothing of it is lost");
         }
     }

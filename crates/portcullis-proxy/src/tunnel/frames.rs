@@ -1,30 +1,29 @@
-//! WebSocket frames (RFC 6455), as far as a tunnel must know them: where one ends, so that a close frame can be put
-//! between two when the gateway ends the conversation.
+//! WebSocket frames (RFC 6455). A tunnel follows them to know where a frame ends, so that it can insert a close frame there.
 
-/// Why the gateway ends a conversation: the status code of its close frame (RFC 6455 §7.4.1).
+/// The reason why the gateway ends a tunnel, as the status code of its close frame (RFC 6455 §7.4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Close {
-    /// The process stops: a client connects again, to another one.
+pub(crate) enum CloseReason {
+    /// The process stops. A client connects again, to another process.
     GoingAway = 1001,
-    /// The session ended: a client that connects again is refused.
+    /// The session ended. A client that connects again is refused.
     PolicyViolation = 1008,
 }
 
-impl Close {
-    /// As a server sends it.
+impl CloseReason {
+    /// The close frame of a server.
     pub(crate) fn to_client(self) -> [u8; 4] {
         let [high, low] = (self as u16).to_be_bytes();
         [FINAL_CLOSE, 2, high, low]
     }
 
-    /// As a client sends it, masked. There is nothing to hide in it, so the mask is zero.
+    /// The close frame of a client. It must be masked, and the mask may be zero.
     pub(crate) fn to_upstream(self) -> [u8; 8] {
         let [high, low] = (self as u16).to_be_bytes();
         [FINAL_CLOSE, MASKED | 2, 0, 0, 0, 0, high, low]
     }
 }
 
-/// The final fragment, opcode 8.
+/// A final fragment with opcode 8 (close).
 const FINAL_CLOSE: u8 = 0x88;
 const MASKED: u8 = 0x80;
 
@@ -32,47 +31,47 @@ const MASKED: u8 = 0x80;
 #[derive(Debug, Default)]
 pub(crate) struct Frames {
     header: [u8; 14],
-    /// Bytes of the header that are there.
-    have: usize,
-    /// Bytes of the payload that are still to come.
-    left: u64,
-    /// Whether this side has said its last word.
+    /// The number of bytes of the header that were seen.
+    header_bytes: usize,
+    /// The number of bytes of the payload that are still to come.
+    payload_left: u64,
+    /// Whether a close frame was seen, after which no frame may follow.
     closed: bool,
 }
 
 impl Frames {
-    /// Takes in what was sent.
+    /// Follows the bytes that were sent.
     pub(crate) fn follow(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
-            if self.left > 0 {
-                let now = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len());
-                self.left -= now as u64;
+            if self.payload_left > 0 {
+                let now = usize::try_from(self.payload_left).unwrap_or(usize::MAX).min(bytes.len());
+                self.payload_left -= now as u64;
                 bytes = &bytes[now..];
                 continue;
             }
-            self.header[self.have] = bytes[0];
-            self.have += 1;
+            self.header[self.header_bytes] = bytes[0];
+            self.header_bytes += 1;
             bytes = &bytes[1..];
-            if self.have == self.header_length() {
+            if self.header_bytes == self.header_length() {
                 self.closed |= self.header[0] & 0x0f == 8;
-                self.left = self.payload_length();
-                self.have = 0;
+                self.payload_left = self.payload_length();
+                self.header_bytes = 0;
             }
         }
     }
 
-    /// Whether another frame may be put here: between two, and not after the last.
+    /// Whether a close frame may be sent now: the last frame is complete and was not a close frame.
     pub(crate) fn may_close(&self) -> bool {
         self.is_between() && !self.closed
     }
 
-    /// Whether the last frame is whole.
+    /// Whether the last frame is complete.
     pub(crate) fn is_between(&self) -> bool {
-        self.have == 0 && self.left == 0
+        self.header_bytes == 0 && self.payload_left == 0
     }
 
     fn header_length(&self) -> usize {
-        if self.have < 2 {
+        if self.header_bytes < 2 {
             return 2;
         }
         let extended = match self.header[1] & 0x7f {
@@ -120,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_end_where_they_end_however_they_arrive() {
+    fn the_end_of_a_frame_is_found_in_pieces_of_any_size() {
         let whole: Vec<Vec<u8>> = [(1, 0, true), (2, 5, false), (1, 125, true), (1, 126, false), (2, 70_000, true)]
             .into_iter()
             .map(|(opcode, payload, masked)| frame(opcode, payload, masked))
@@ -145,14 +144,14 @@ mod tests {
     }
 
     #[test]
-    fn after_a_close_frame_there_is_no_other() {
+    fn no_frame_follows_a_close_frame() {
         let mut frames = Frames::default();
         assert!(frames.may_close());
-        frames.follow(&Close::GoingAway.to_client());
+        frames.follow(&CloseReason::GoingAway.to_client());
         assert!(frames.is_between() && !frames.may_close());
         let mut frames = Frames::default();
-        frames.follow(&Close::PolicyViolation.to_upstream());
-        assert!(frames.is_between() && !frames.may_close(), "a masked one is one too");
-        assert_eq!(Close::GoingAway.to_client(), [0x88, 2, 0x03, 0xe9]);
+        frames.follow(&CloseReason::PolicyViolation.to_upstream());
+        assert!(frames.is_between() && !frames.may_close(), "a masked one counts too");
+        assert_eq!(CloseReason::GoingAway.to_client(), [0x88, 2, 0x03, 0xe9]);
     }
 }

@@ -1,0 +1,81 @@
+//! A connection to a target of an upstream.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::BytesMut;
+use tokio::net::TcpStream;
+use tokio_util::io::poll_read_buf;
+
+use crate::error::Broken;
+
+/// The size of the first reads, in bytes: enough for heads and small bodies.
+const MIN_READ: usize = 8 * 1024;
+/// The size of reads from a target that sends much, in bytes.
+const MAX_READ: usize = 64 * 1024;
+
+/// A connection, owned by whoever uses it.
+pub(crate) struct Connection {
+    pub(crate) stream: TcpStream,
+    /// Bytes that were read and not used yet.
+    pub(crate) read: BytesMut,
+    /// The buffer for the next request's head.
+    pub(crate) write: Vec<u8>,
+    /// The size of the next read, in bytes.
+    read_size: usize,
+    /// Whether it was used for a request before. Then the target may have closed it just as we write.
+    pub(crate) reused: bool,
+}
+
+impl Connection {
+    pub(super) fn new(stream: TcpStream) -> Self {
+        Self { stream, read: BytesMut::new(), write: Vec::new(), read_size: MIN_READ, reused: false }
+    }
+
+    /// Reads and appends to [`read`](Self::read). Returns 0 at the end of the connection.
+    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Broken>> {
+        self.read.reserve(self.read_size);
+        let read = ready!(poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.read)).map_err(Broken::Connection)?;
+        if read >= self.read_size {
+            self.read_size = (2 * self.read_size).min(MAX_READ);
+        }
+        Poll::Ready(Ok(read))
+    }
+
+    /// Whether the target has neither closed the connection nor sent bytes that no request asked for. It costs no system
+    /// call as long as that is so.
+    pub(super) fn is_quiet(&self) -> bool {
+        let read = self.stream.try_read(&mut [0]);
+        read.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Frees buffers that only a large head or body needed.
+    pub(super) fn shrink_buffers(&mut self) {
+        if self.read_size > MIN_READ {
+            (self.read, self.read_size) = (BytesMut::new(), MIN_READ);
+        }
+        if self.write.capacity() > MIN_READ {
+            self.write = Vec::new();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_large_exchange_leaves_no_large_buffers() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let mut connection = Connection::new(TcpStream::connect(address).await.expect("it listens"));
+        (connection.read_size, connection.read) = (MAX_READ, BytesMut::with_capacity(MAX_READ));
+        connection.write = Vec::with_capacity(MAX_READ);
+        connection.shrink_buffers();
+        assert!(connection.read.capacity() <= MIN_READ && connection.write.capacity() <= MIN_READ);
+        assert_eq!(connection.read_size, MIN_READ);
+    }
+}
