@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn a_presented_password_that_is_too_long_never_equals_its_beginning() {
+    fn an_overlong_password_never_matches_its_beginning() {
         let stored = NewPassword::parse(&"a".repeat(128), 8).expect("valid");
         assert_ne!(PresentedPassword::new(&"a".repeat(1_000_000)).expose(), stored.expose());
     }

@@ -1,11 +1,14 @@
-//! Private servers for tests. Everything listens on loopback, lives in a
-//! temporary folder and ends with the test.
+//! What several test suites share: private servers (on loopback, in temporary folders, stopped with the test), and builders
+//! of the data that tests start from.
+
+#![warn(missing_docs)]
 #![expect(clippy::print_stderr, reason = "the test runner shows what a failed test printed")]
 
 mod app;
 mod engine;
 mod postgres;
 mod redis;
+mod session;
 mod smtp;
 mod wire;
 
@@ -13,5 +16,6 @@ pub use app::{PASSWORD, TestApp, TestAppBuilder, free_port, person, wait_until_o
 pub use engine::{database_of, dump_of};
 pub use postgres::PrivatePostgres;
 pub use redis::{PrivateCluster, PrivateRedis, PrivateSentinel};
+pub use session::{KnownSessions, SessionBuilder, session};
 pub use smtp::PrivateSmtp;
 pub use wire::Wire;

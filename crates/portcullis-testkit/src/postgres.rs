@@ -1,4 +1,4 @@
-//! A private PostgreSQL: in a temporary folder, on a free loopback port, gone when the last test that uses it is.
+//! A private PostgreSQL in a temporary folder on a free loopback port. It stops after the last test that uses it.
 
 use std::fs::File;
 use std::os::unix::net::UnixStream;
@@ -11,12 +11,12 @@ use crate::app::free_port;
 const USER: &str = "portcullis";
 const PASSWORD: &str = "only-for-tests";
 
-/// Nothing here outlives a test run, so nothing needs to reach the disk; but it must outlive a stopped server.
+/// Data must survive a stopped server, but not the machine: nothing is forced to the disk.
 const SETTINGS: &str = "fsync=off\nfull_page_writes=off\nmax_connections=200\n\
     shared_buffers=32MB\nautovacuum=off\nlisten_addresses='127.0.0.1'\n";
 
-/// Stops the server once no process holds the lock any more, in whatever way the last one ended. Waits a moment
-/// for the next test of a run in which each test is a process; whoever comes later starts a new server.
+/// Stops the server once no process holds the lock any more, however the last one ended. It waits a moment for the next test,
+/// because each test may be a process of its own. A later test starts a new server.
 const WATCHER: &str = r#"
     use Fcntl qw(:flock);
     my ($lock, $folder, @stop) = @ARGV;
@@ -53,7 +53,7 @@ impl PrivatePostgres {
         let name = format!("portcullis-test-postgres-{}", run("id", &["-u"]).trim());
         let home = std::env::temp_dir().join(name);
         make_folder(&home);
-        // One test at a time looks whether the server runs, and starts it if not.
+        // Only one test at a time checks whether the server runs, and starts it if not.
         let starting = lock_file(&home.join("start.lock"));
         starting.lock().expect("the lock can be waited for");
         let used = lock_file(&home.join("used.lock"));
@@ -63,10 +63,10 @@ impl PrivatePostgres {
         Self { folder, port, _used: used }
     }
 
-    /// A server for one test alone.
+    /// Starts a server for one test alone.
     pub fn start() -> Self {
         let home = tempfile::Builder::new().prefix("portcullis-postgres-").tempdir().expect("a folder can be made");
-        // The watcher removes it.
+        // The watcher removes the folder.
         let home = home.keep();
         open_to_all(&home);
         let lock = home.join("used.lock");
@@ -77,8 +77,8 @@ impl PrivatePostgres {
         Self { folder, port, _used: used }
     }
 
-    /// A server for one test alone that also speaks TLS, as `127.0.0.1`, and the file of the authority that
-    /// vouches for it.
+    /// Starts a server for one test alone that accepts TLS too, as `127.0.0.1`. Returns also the file of its certificate
+    /// authority.
     pub fn start_with_tls() -> (Self, PathBuf) {
         let server = Self::start();
         let certified =
@@ -99,7 +99,7 @@ impl PrivatePostgres {
         (server, authority)
     }
 
-    /// A new, empty database; gives its address.
+    /// Creates an empty database and returns its address.
     pub fn database(&self) -> String {
         let count = DATABASES.fetch_add(1, Ordering::Relaxed);
         let name = format!("test_{}_{count}", std::process::id());
@@ -109,17 +109,17 @@ impl PrivatePostgres {
         self.url(&name)
     }
 
-    /// The address of a database by this name, whether it exists or not.
+    /// The address of a database with this name, whether it exists or not.
     pub fn url(&self, database: &str) -> String {
         format!("postgres://{USER}:{PASSWORD}@127.0.0.1:{}/{database}", self.port)
     }
 
-    /// Where it listens, on 127.0.0.1.
+    /// The port that it listens on, on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Cuts every connection and stops the server, as a crash would.
+    /// Closes every connection and stops the server at once, as a crash would.
     pub fn stop(&self) {
         pg_ctl(&self.folder, &["stop", "-m", "immediate", "-w"]);
     }
@@ -129,18 +129,18 @@ impl PrivatePostgres {
         start_server(&self.folder);
     }
 
-    /// Stops its processes where they are (SIGSTOP): connections stay open and nothing answers.
+    /// Freezes its processes (SIGSTOP): connections stay open and it does not respond.
     pub fn freeze(&self) {
         self.signal("STOP");
     }
 
-    /// Lets its processes go on.
+    /// Lets frozen processes go on.
     pub fn thaw(&self) {
         self.signal("CONT");
     }
 
-    /// A standby that follows this server over streaming replication. From here on this server acknowledges a commit
-    /// only once the standby has it, so that a fail-over loses nothing.
+    /// Starts a standby with streaming replication. From then on this server acknowledges a commit only once the standby has
+    /// it, so that a fail-over loses nothing.
     pub fn standby(&self) -> Self {
         let home = tempfile::Builder::new().prefix("portcullis-postgres-").tempdir().expect("a folder can be made");
         let home = home.keep();
@@ -158,7 +158,7 @@ impl PrivatePostgres {
         succeed(copy);
         let port = free_port();
         let configuration = data.join("postgresql.auto.conf");
-        // Later lines win over those of the copied server.
+        // Later lines override those of the copied server.
         let mut settings = std::fs::read_to_string(&configuration).expect("the copy has settings");
         settings.push_str(&format!("port={port}\nunix_socket_directories='{}'\n", folder.display()));
         std::fs::write(&configuration, settings).expect("the folder is writable");
@@ -170,7 +170,7 @@ impl PrivatePostgres {
         Self { folder, port, _used: used }
     }
 
-    /// Makes a standby the primary.
+    /// Promotes a standby to primary.
     pub fn promote(&self) {
         pg_ctl(&self.folder, &["promote", "-w"]);
     }
@@ -189,11 +189,11 @@ impl PrivatePostgres {
         String::from_utf8(succeed(psql).stdout).expect("psql prints text").trim().to_owned()
     }
 
-    /// A signal to every process of the server.
+    /// Sends a signal to every process of the server.
     fn signal(&self, name: &str) {
         let pid = std::fs::read_to_string(self.folder.join("data/postmaster.pid")).expect("the server runs");
         let pid = pid.lines().next().expect("its first line is the process id").to_owned();
-        // The parent goes first when stopping and last when going on, so that it misses no child.
+        // The parent is stopped first and continued last, so that it misses no child.
         let parent = || run("kill", &[&format!("-{name}"), &pid]);
         let children = || {
             let _ = Command::new("pkill").args([&format!("-{name}"), "-P", &pid]).status();

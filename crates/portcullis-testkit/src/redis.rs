@@ -1,5 +1,5 @@
-//! Private Redis servers: alone, behind Sentinel, as a cluster. On free loopback ports, in temporary folders, gone
-//! with the test.
+//! Private Redis servers: one server, Sentinel or a cluster. They use free loopback ports and temporary folders, and stop with
+//! the test.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -16,13 +16,13 @@ const LEASH: &str = r#""$@" >/dev/null 2>&1 & server=$!; echo $server; cat >/dev
 /// How long a server, a cluster or a fail-over may take, on a busy machine.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// A Redis server.
+/// A Redis server. It stops when it is dropped.
 pub struct PrivateRedis {
     folder: TempDir,
     port: u16,
     arguments: Vec<String>,
     running: Mutex<Option<Running>>,
-    /// What it proves itself with.
+    /// The folder with its TLS certificate.
     certificates: Option<TempDir>,
 }
 
@@ -32,17 +32,17 @@ struct Running {
 }
 
 impl PrivateRedis {
-    /// A server that anybody on this machine may use.
+    /// Starts a server without a password.
     pub fn start() -> Self {
         Self::start_with(&[])
     }
 
-    /// A server with options of `redis-server`, such as `["--requirepass", "secret"]`.
+    /// Starts a server with options of `redis-server`, such as `["--requirepass", "secret"]`.
     pub fn start_with(options: &[&str]) -> Self {
         Self::start_as("redis-server", options)
     }
 
-    /// A server that speaks TLS only, as `127.0.0.1`, and the file of the authority that vouches for it.
+    /// Starts a server that accepts TLS only, as `127.0.0.1`. Returns also the file of its certificate authority.
     pub fn start_with_tls() -> (Self, PathBuf) {
         let certified =
             rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).expect("a certificate is made");
@@ -81,7 +81,7 @@ impl PrivateRedis {
         let port = given("--tls-port").or_else(|| given("--port")).unwrap_or_else(free_port);
         let mut arguments = vec![program.to_owned()];
         if program == "redis-sentinel" {
-            // It rewrites its own file.
+            // Sentinel rewrites its own configuration file.
             let file = folder.path().join("sentinel.conf");
             std::fs::write(&file, options.join("\n")).expect("the folder is writable");
             arguments.push(file.display().to_string());
@@ -98,12 +98,12 @@ impl PrivateRedis {
         server
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     pub fn address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
-    /// Its port on 127.0.0.1.
+    /// The port that it listens on, on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -121,7 +121,7 @@ impl PrivateRedis {
         }
     }
 
-    /// Starts it again after [`stop`](Self::stop), on the same port, with nothing in it.
+    /// Starts it again after [`stop`](Self::stop), on the same port and empty.
     pub fn start_again(&self) {
         let mut command = Command::new("sh");
         command.args(["-c", LEASH, "sh"]).args(&self.arguments).current_dir(self.folder.path());
@@ -132,17 +132,17 @@ impl PrivateRedis {
         wait_until_open(self.address());
     }
 
-    /// Stops it where it is (SIGSTOP): connections stay open and nothing answers.
+    /// Freezes it (SIGSTOP): connections stay open and it does not respond.
     pub fn freeze(&self) {
         self.signal("-STOP");
     }
 
-    /// Lets it go on.
+    /// Lets a frozen server go on.
     pub fn thaw(&self) {
         self.signal("-CONT");
     }
 
-    /// Runs a command by `redis-cli`.
+    /// Runs a command with `redis-cli` and returns its output.
     pub fn command(&self, arguments: &[&str]) -> String {
         cli(self.port, arguments)
     }
@@ -168,7 +168,7 @@ impl Running {
     }
 }
 
-/// A primary, a replica of it, and a Sentinel that makes the replica the primary when the primary is gone.
+/// A primary, its replica, and a Sentinel that promotes the replica when the primary is gone.
 pub struct PrivateSentinel {
     primary: PrivateRedis,
     replica: PrivateRedis,
@@ -176,7 +176,7 @@ pub struct PrivateSentinel {
 }
 
 impl PrivateSentinel {
-    /// Starts all three and waits until the Sentinel knows both.
+    /// Starts all three and waits until the Sentinel knows both servers.
     pub fn start() -> Self {
         let primary = PrivateRedis::start();
         let replica = PrivateRedis::start_with(&["--replicaof", "127.0.0.1", &primary.port.to_string()]);
@@ -192,7 +192,7 @@ impl PrivateSentinel {
         Self { primary, replica, sentinel }
     }
 
-    /// Where to ask for the primary.
+    /// The address for `REDIS_URL`.
     pub fn url(&self) -> String {
         format!("redis-sentinel://127.0.0.1:{}?sentinelServiceName=main", self.sentinel.port)
     }
@@ -204,13 +204,13 @@ impl PrivateSentinel {
     }
 }
 
-/// Six nodes, three of them primaries.
+/// A cluster of six nodes, three of them primaries.
 pub struct PrivateCluster {
     nodes: Vec<PrivateRedis>,
 }
 
 impl PrivateCluster {
-    /// Starts them and waits until every slot is served.
+    /// Starts the nodes and waits until every slot is served.
     pub fn start() -> Self {
         let start = || PrivateRedis::start_with(&["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"]);
         let nodes: Vec<PrivateRedis> = (0..6).map(|_| start()).collect();
@@ -225,12 +225,12 @@ impl PrivateCluster {
         Self { nodes }
     }
 
-    /// The address of one node; it knows the others.
+    /// The address of one node, which knows the others.
     pub fn url(&self) -> String {
         format!("redis-cluster://127.0.0.1:{}", self.nodes[0].port)
     }
 
-    /// The nodes.
+    /// The nodes of the cluster.
     pub fn nodes(&self) -> &[PrivateRedis] {
         &self.nodes
     }

@@ -1,4 +1,4 @@
-//! A real mail server on a port of its own (aiosmtpd), which does to mails what a test wants.
+//! A private mail server (aiosmtpd) that accepts, defers or refuses mails as a test wants.
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-/// A mail server. Gone when it is dropped.
+/// A mail server. It stops when it is dropped.
 pub struct PrivateSmtp {
     process: Child,
     folder: TempDir,
@@ -15,12 +15,12 @@ pub struct PrivateSmtp {
 }
 
 impl PrivateSmtp {
-    /// Without TLS.
+    /// Starts a server without TLS.
     pub fn start() -> Self {
         Self::start_in(tempfile::tempdir().expect("a folder"))
     }
 
-    /// With STARTTLS on one port and TLS on another, by a certificate that only itself vouches for.
+    /// Starts a server with STARTTLS on one port and TLS on another, with a self-signed certificate.
     pub fn start_with_tls() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).expect("a certificate is made");
@@ -30,7 +30,7 @@ impl PrivateSmtp {
         Self::start_in(folder)
     }
 
-    /// The authority that vouches for it.
+    /// The file with its certificate, which is its own authority.
     pub fn authority(&self) -> PathBuf {
         self.folder.path().join("cert.pem")
     }
@@ -38,7 +38,7 @@ impl PrivateSmtp {
     fn start_in(folder: TempDir) -> Self {
         let script = folder.path().join("smtp.py");
         std::fs::write(&script, include_str!("smtp.py")).expect("the folder is writable");
-        // Debian's own interpreter: there its packages are.
+        // Debian's own interpreter has Debian's packages.
         let python = if std::path::Path::new("/usr/bin/python3").exists() { "/usr/bin/python3" } else { "python3" };
         let mut process = Command::new(python)
             .arg(&script)
@@ -65,13 +65,13 @@ impl PrivateSmtp {
         self.ports[1]
     }
 
-    /// What it does with the mails that come now: `take`, `busy`, `reject`, `die` or `sleep`.
+    /// Sets what it does with further mails: `take`, `busy`, `reject`, `die` or `sleep`.
     pub fn will(&self, behaviour: &str) {
         let (file, new) = (self.folder.path().join("behaviour"), self.folder.path().join("behaviour.new"));
         std::fs::write(&new, behaviour).and_then(|()| std::fs::rename(new, file)).expect("the folder is writable");
     }
 
-    /// The mails that arrived, in order.
+    /// The mails that arrived, in their order.
     pub fn mails(&self) -> Vec<String> {
         let mut files: Vec<PathBuf> = std::fs::read_dir(self.folder.path())
             .expect("the folder is there")
@@ -86,9 +86,9 @@ impl PrivateSmtp {
         files.iter().map(|file| String::from_utf8_lossy(&std::fs::read(file).expect("readable")).into_owned()).collect()
     }
 
-    /// Waits until so many have arrived.
+    /// Waits until this many mails have arrived.
     pub fn wait_for(&self, count: usize) -> Vec<String> {
-        // Longer than a mail is claimed for by a process that was killed with it in hand.
+        // A killed process holds a claim on its mail for a while; this is longer.
         let deadline = Instant::now() + Duration::from_secs(90);
         loop {
             let mails = self.mails();

@@ -1,4 +1,4 @@
-//! A wire to a server that a test can cut, as networks do it: by a close, or by dropping packets.
+//! A connection to a server that a test can disturb as networks do: by closing it or by dropping packets.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -10,9 +10,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
-/// Listens on a free loopback port and carries bytes to and from a server.
-///
-/// It runs on threads of its own, so that it works whatever runtime the test has.
+/// A relay on a free loopback port that copies bytes to and from a server. It has a thread of its own, so that it works
+/// with every runtime of a test.
 pub struct Wire {
     address: SocketAddr,
     target: Arc<Mutex<SocketAddr>>,
@@ -23,19 +22,18 @@ pub struct Wire {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct State {
-    /// Bytes of connections with a lower number stay where they are, and nobody is told: what dropped packets look
-    /// like from above.
+    /// Bytes of connections with a lower number are held back, which looks like dropped packets.
     frozen_below: u64,
-    /// The next connection's number.
+    /// The number of the next connection.
     next: u64,
-    /// Connections are refused.
+    /// New connections are refused.
     down: bool,
     /// Connections of an earlier era are closed.
     era: u64,
 }
 
 impl Wire {
-    /// A wire to `target`.
+    /// Starts a relay to `target`.
     pub fn to(target: SocketAddr) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports");
         listener.set_nonblocking(true).expect("a socket can be made non-blocking");
@@ -58,38 +56,38 @@ impl Wire {
                     number = state.next;
                     state.next += 1;
                 });
-                tokio::spawn(carry(client, target, number, Arc::clone(&clients), watched.clone()));
+                tokio::spawn(relay(client, target, number, Arc::clone(&clients), watched.clone()));
             }
         });
         Self { address, target, state, sent, runtime: Some(runtime) }
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Its port on 127.0.0.1.
+    /// The port that it listens on, on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.address.port()
     }
 
-    /// How many times clients have sent something: as many as their requests, where each waits for its answer.
+    /// The number of times that clients sent something: the number of requests if each waits for its response.
     pub fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
     }
 
-    /// Drops every packet from now on: connections stay open and say nothing, new ones are accepted and say nothing.
+    /// Drops every packet from now on. Connections stay open, new ones are accepted, and none delivers bytes.
     pub fn freeze(&self) {
         self.state.send_modify(|state| state.frozen_below = u64::MAX);
     }
 
-    /// Drops every packet of the connections that are open now; new ones work.
+    /// Drops every packet of the connections that are open now. New connections work.
     pub fn freeze_open(&self) {
         self.state.send_modify(|state| state.frozen_below = state.next);
     }
 
-    /// Carries again, held-back bytes first.
+    /// Delivers bytes again, those that were held back first.
     pub fn thaw(&self) {
         self.state.send_modify(|state| state.frozen_below = 0);
     }
@@ -102,12 +100,12 @@ impl Wire {
         });
     }
 
-    /// Takes connections again after [`cut`](Self::cut).
+    /// Accepts connections again after [`cut`](Self::cut).
     pub fn mend(&self) {
         self.state.send_modify(|state| state.down = false);
     }
 
-    /// Leads to another server from now on; open connections are left as they are.
+    /// Connects new clients to another server. Open connections stay.
     pub fn lead_to(&self, target: SocketAddr) {
         *self.target.lock().expect("not poisoned") = target;
     }
@@ -121,7 +119,7 @@ impl Drop for Wire {
     }
 }
 
-async fn carry(
+async fn relay(
     client: TcpStream,
     target: SocketAddr,
     number: u64,
@@ -138,15 +136,15 @@ async fn carry(
     let Ok(server) = TcpStream::connect(target).await else { return };
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    let there = pump(from_client, to_server, number, sent, state.clone());
-    let back = pump(from_server, to_client, number, Arc::default(), state.clone());
+    let there = copy(from_client, to_server, number, sent, state.clone());
+    let back = copy(from_server, to_client, number, Arc::default(), state.clone());
     tokio::select! {
         _ = async { tokio::join!(there, back) } => {}
         _ = state.wait_for(|now| now.era != born.era) => {}
     }
 }
 
-async fn pump(
+async fn copy(
     mut from: tokio::net::tcp::OwnedReadHalf,
     mut to: tokio::net::tcp::OwnedWriteHalf,
     number: u64,

@@ -1,4 +1,4 @@
-//! Connections to upstreams: kept, given up, made anew.
+//! Connections to upstreams: when they are kept, closed and opened again.
 
 use std::time::Duration;
 
@@ -26,14 +26,14 @@ async fn body(peer: &mut Peer, head: &str) -> String {
 }
 
 #[tokio::test]
-async fn answers_of_every_framing_leave_the_connection_for_the_next_request() {
+async fn a_connection_is_reused_after_every_kind_of_framing() {
     let (upstream, gateway, mut client) = start().await;
     client.write(GET).await;
     let mut service = upstream.accept().await;
     service.head().await;
     service.write("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi").await;
     client.until("\r\n\r\nhi").await;
-    // Each further request arrives on the first connection, or `head` waits in vain.
+    // `head` returns only if each further request arrives on the first connection.
     client.write(GET).await;
     service.head().await;
     service.write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n").await;
@@ -73,7 +73,7 @@ async fn two_requests_at_once_use_two_connections() {
 }
 
 #[tokio::test]
-async fn a_connection_that_the_upstream_closes_is_not_used_again() {
+async fn a_connection_that_the_upstream_closed_is_not_reused() {
     let (upstream, _gateway, mut client) = start().await;
     client.write(GET).await;
     let mut service = upstream.accept().await;
@@ -89,7 +89,7 @@ async fn a_connection_that_the_upstream_closes_is_not_used_again() {
 }
 
 #[tokio::test]
-async fn bytes_that_nobody_asked_for_are_no_answer_to_the_next_request() {
+async fn unrequested_bytes_are_no_response_to_a_request() {
     let (upstream, _gateway, mut client) = start().await;
     client.write(GET).await;
     let mut service = upstream.accept().await;
@@ -103,7 +103,7 @@ async fn bytes_that_nobody_asked_for_are_no_answer_to_the_next_request() {
     client.until("\r\n\r\nright").await;
 }
 
-/// A client whose next request goes out on a connection that the upstream is about to close.
+/// A client whose next request is sent on a connection that the upstream is about to close.
 async fn kept_alive() -> (Upstream, Gateway, Peer, Peer) {
     let (upstream, gateway, mut client) = start().await;
     client.write(GET).await;
@@ -115,7 +115,7 @@ async fn kept_alive() -> (Upstream, Gateway, Peer, Peer) {
 }
 
 #[tokio::test]
-async fn an_idempotent_request_is_repeated_once_when_the_kept_connection_closes_under_it() {
+async fn an_idempotent_request_is_repeated_once() {
     let (upstream, gateway, mut client, mut service) = kept_alive().await;
     client.write(GET).await;
     service.head().await;
@@ -142,7 +142,7 @@ async fn a_request_is_not_repeated_twice() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_not_idempotent_is_never_repeated_once_it_was_written() {
+async fn a_written_request_is_repeated_only_if_idempotent() {
     for request in [POST, "POST /api/v1/things HTTP/1.1\r\nHost: gate\r\nContent-Length: 0\r\n\r\n"] {
         let (upstream, _gateway, mut client, mut service) = kept_alive().await;
         client.write(request).await;
@@ -164,7 +164,7 @@ async fn a_body_is_never_repeated() {
 }
 
 #[tokio::test]
-async fn a_fresh_connection_that_breaks_is_not_tried_again() {
+async fn a_request_on_a_new_connection_is_not_repeated() {
     let (upstream, _gateway, mut client) = start().await;
     client.write(GET).await;
     let mut service = upstream.accept().await;
@@ -175,7 +175,7 @@ async fn a_fresh_connection_that_breaks_is_not_tried_again() {
 }
 
 #[tokio::test]
-async fn an_answer_that_breaks_off_is_not_ended_as_if_it_were_whole() {
+async fn a_response_that_breaks_off_never_looks_complete() {
     let (upstream, _gateway, mut client) = start().await;
     client.write(GET).await;
     let mut service = upstream.accept().await;
@@ -187,7 +187,7 @@ async fn an_answer_that_breaks_off_is_not_ended_as_if_it_were_whole() {
 }
 
 #[tokio::test]
-async fn a_target_that_refuses_is_passed_over() {
+async fn a_target_that_refuses_connections_is_skipped() {
     let closed = Upstream::listen().await.address();
     let upstream = Upstream::listen().await;
     let gateway = Gateway::start(Setup::to([closed, upstream.address()])).await;
@@ -200,7 +200,7 @@ async fn a_target_that_refuses_is_passed_over() {
 }
 
 #[tokio::test]
-async fn requests_go_to_the_targets_in_turn() {
+async fn requests_are_balanced_round_robin() {
     let (first, second) = (Upstream::listen().await, Upstream::listen().await);
     let gateway = Gateway::start(Setup::to([first.address(), second.address()])).await;
     let mut client = gateway.connect().await;
@@ -214,7 +214,7 @@ async fn requests_go_to_the_targets_in_turn() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_cannot_be_reached_is_told_apart() {
+async fn an_unreachable_upstream_has_its_own_error() {
     let gateway = Gateway::start(Setup::to([Upstream::listen().await.address()])).await;
     assert_eq!(gateway.status(), "unknown");
     let mut client = gateway.connect().await;
@@ -226,7 +226,7 @@ async fn an_upstream_that_cannot_be_reached_is_told_apart() {
 }
 
 #[tokio::test]
-async fn an_answer_that_does_not_begin_in_the_routes_time_is_given_up() {
+async fn a_response_must_begin_within_the_routes_timeout() {
     let upstream = Upstream::listen().await;
     let setup = Setup { timeout: Duration::from_millis(50), ..Setup::to([upstream.address()]) };
     let gateway = Gateway::start(setup).await;

@@ -1,10 +1,7 @@
 //! A gateway as `serve` builds it, without SQL: sessions and tokens from memory.
 
-use std::collections::HashMap;
 use std::convert::Infallible;
-use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,21 +16,21 @@ use portcullis_gate::{
 };
 use portcullis_model::policy::{Environment, Forwarding};
 use portcullis_model::{
-    AccessTokenVerifier, AuthRequirement, BodyLimit, Clock, Email, Methods, Random, Revocation, RevocationListener,
-    Role, RolePermissions, RoutePolicy, SecretString, SessionId, SessionSource, SessionState, SessionsUnavailable,
-    TokenError, UserId, VerifiedToken,
+    AccessTokenVerifier, AuthRequirement, BodyLimit, Clock, Methods, Random, Revocation, RevocationListener, Role,
+    RoutePolicy, SecretString, SessionSource, SessionState,
 };
 use portcullis_proxy::{Proxy, ProxyError, ProxyParts, Upstream, Upstreams};
 use portcullis_telemetry::{Metrics, MetricsOptions};
+use portcullis_testkit::{KnownSessions, session};
 use tokio::net::TcpListener;
 
 use crate::peer::Peer;
 
-/// Bearer tokens of two people.
+/// The access tokens of two users.
 pub(crate) const ADA: &str = "ada-token";
 pub(crate) const BOB: &str = "bob-token";
 
-/// What a test changes about the one route, `/api/v1/things/{*rest}`.
+/// The settings of the one route, `/api/v1/things/{*rest}`.
 pub(crate) struct Setup {
     pub(crate) targets: Vec<SocketAddr>,
     pub(crate) timeout: Duration,
@@ -60,7 +57,7 @@ impl Setup {
 pub(crate) struct Gateway {
     address: SocketAddr,
     inner: Arc<Inner>,
-    people: Arc<People>,
+    sessions: Arc<KnownSessions>,
     metrics: Metrics,
 }
 
@@ -74,10 +71,10 @@ type Body = UnsyncBoxBody<Bytes, ProxyError>;
 impl Gateway {
     pub(crate) async fn start(setup: Setup) -> Self {
         let metrics = Metrics::new(&MetricsOptions::default(), "test");
-        let people = Arc::new(People::new());
+        let sessions = Arc::new(KnownSessions::new([(ADA, session()), (BOB, session().role(Role::Viewer))]));
         let parts = GateParts {
-            tokens: Arc::clone(&people) as Arc<dyn AccessTokenVerifier>,
-            sessions: Arc::clone(&people) as Arc<dyn SessionSource>,
+            tokens: Arc::clone(&sessions) as Arc<dyn AccessTokenVerifier>,
+            sessions: Arc::clone(&sessions) as Arc<dyn SessionSource>,
             shared_limits: None,
             clock: Clock::system(),
             random: Random::system(),
@@ -95,7 +92,7 @@ impl Gateway {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
         tokio::spawn(serve(listener, Arc::clone(&inner)));
-        Self { address, inner, people, metrics }
+        Self { address, inner, sessions, metrics }
     }
 
     pub(crate) async fn connect(&self) -> Peer {
@@ -111,7 +108,7 @@ impl Gateway {
     }
 
     pub(crate) fn session(&self, token: &str) -> &SessionState {
-        &self.people.0[token]
+        self.sessions.of(token)
     }
 
     /// Ends the session of a token, as the revocation log tells it.
@@ -121,12 +118,12 @@ impl Gateway {
         self.inner.gate.streams().revoked(&end);
     }
 
-    /// The process begins to stop.
+    /// Begins to stop, as the process does at SIGTERM.
     pub(crate) fn stop(&self) {
         self.inner.gate.streams().stopping().cancel();
     }
 
-    /// How many exchanges ended so.
+    /// The number of requests with this outcome.
     pub(crate) fn outcomes(&self, outcome: &'static str) -> u64 {
         self.metrics.upstream_requests("things", outcome).get()
     }
@@ -150,7 +147,7 @@ fn config(setup: Setup, metrics: &Metrics) -> GateConfig {
         destination: Destination::Upstream(Arc::new(forwarding)),
     };
     GateConfig {
-        routes: RouteTable::build(vec![route], metrics).expect("one route collides with none"),
+        routes: RouteTable::build(vec![route], metrics).expect("a single route has no conflict"),
         versions: Versions::new(Vec::new()),
         allowed_origins: AllowedOrigins::default(),
         security_headers: portcullis_gate::SecurityHeaders::default(),
@@ -172,7 +169,7 @@ async fn serve(listener: TcpListener, inner: Arc<Inner>) {
                 async move { Ok::<_, Infallible>(inner.answer(peer, request).await) }
             });
             let http = hyper::server::conn::http1::Builder::new();
-            // A test that hangs up is an error to hyper and none to the test.
+            // A test may close its connection early, which hyper reports as an error.
             let _ = http.serve_connection(TokioIo::new(stream), service).with_upgrades().await;
         });
     }
@@ -197,70 +194,5 @@ impl Inner {
 
 fn fault(status: u16, text: String) -> Response<Body> {
     let body = Full::new(Bytes::from(text)).map_err(|never| match never {}).boxed_unsync();
-    Response::builder().status(status).body(body).expect("a status and nothing else")
-}
-
-/// Who has signed in, by bearer token.
-struct People(HashMap<&'static str, Arc<SessionState>>);
-
-impl People {
-    fn new() -> Self {
-        Self(HashMap::from([(ADA, Arc::new(session(Role::Developer))), (BOB, Arc::new(session(Role::Viewer)))]))
-    }
-
-    fn find(&self, id: SessionId) -> Option<Arc<SessionState>> {
-        self.0.values().find(|session| session.id == id).cloned()
-    }
-}
-
-fn session(role: Role) -> SessionState {
-    let (clock, random) = (Clock::system(), Random::system());
-    SessionState {
-        id: SessionId::new(&clock, &random),
-        user_id: UserId::new(&clock, &random),
-        role,
-        permissions: Arc::clone(RolePermissions::default().of(role)),
-        email: Email::parse("someone@example.com").expect("valid"),
-        email_verified: true,
-        amr: Arc::from(["pwd".to_owned()]),
-        authenticated_at: 0,
-        session_epoch: 1,
-        user_epoch: 1,
-        token_epoch: 1,
-        expires_at: i64::MAX,
-        demo: false,
-        api_key: None,
-        last_seen: 0.into(),
-    }
-}
-
-impl AccessTokenVerifier for People {
-    fn verify(&self, token: &str, _now: i64) -> Result<VerifiedToken, TokenError> {
-        let session = self.0.get(token).ok_or(TokenError::Signature)?;
-        Ok(VerifiedToken {
-            session_id: session.id,
-            user_id: session.user_id,
-            ver: session.user_epoch,
-            not_before: 0,
-            expires: i64::MAX,
-            demo: false,
-            trust: 0,
-        })
-    }
-
-    fn trust(&self) -> u64 {
-        0
-    }
-}
-
-type Loaded = Result<Option<Arc<SessionState>>, SessionsUnavailable>;
-
-impl SessionSource for People {
-    fn cached(&self, id: SessionId) -> Option<Arc<SessionState>> {
-        self.find(id)
-    }
-
-    fn load(&self, id: SessionId, _user_epoch: i64) -> Pin<Box<dyn Future<Output = Loaded> + Send + '_>> {
-        Box::pin(async move { Ok(self.find(id)) })
-    }
+    Response::builder().status(status).body(body).expect("the status is valid")
 }

@@ -1,4 +1,4 @@
-//! What an upstream is told, and what a client is told of an upstream.
+//! The header fields that upstreams and clients get.
 
 use crate::gateway::{ADA, Gateway, Setup};
 use crate::peer::Upstream;
@@ -126,7 +126,7 @@ async fn sr_42_an_upstream_cannot_set_our_cookies() {
 }
 
 #[tokio::test]
-async fn the_upstream_gets_its_own_host_and_the_canonical_target_without_the_prefix() {
+async fn an_upstream_gets_its_host_and_the_canonical_target() {
     let request = "GET /api/things/%7ea/../b HTTP/1.1\r\nHost: gate\r\nX-Request-Id: mine\r\nX_Request_Id: mine\r\n\
          traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n\r\n";
     let (head, _gateway, upstream) =

@@ -1,10 +1,10 @@
 //! The data plane between a real client and real upstreams, behind a real gate.
 
-mod answers;
 mod connections;
 mod gateway;
 mod headers;
 mod peer;
+mod responses;
 mod sessions;
 mod streaming;
 mod tunnels;

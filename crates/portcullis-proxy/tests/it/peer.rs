@@ -1,5 +1,4 @@
-//! One end of a TCP connection that speaks HTTP/1.1 by hand, so that a test
-//! decides which byte is sent when, on either side of the gateway.
+//! One end of a TCP connection on either side of the gateway. The test decides which byte is sent when.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -8,16 +7,16 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
-/// Longer than anything here takes; only a failing test waits for it.
+/// The longest wait for anything. Only a failing test waits for so long.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// One end.
+/// One end of a connection.
 pub(crate) struct Peer {
     stream: TcpStream,
     unread: Vec<u8>,
 }
 
-/// A service behind the gateway whose answers the test writes.
+/// An upstream whose responses the test writes.
 pub(crate) struct Upstream {
     listener: TcpListener,
 }
@@ -36,8 +35,8 @@ impl Upstream {
         Peer::new(accepted.expect("a connection").0)
     }
 
-    /// Whether nobody has connected since the last `accept`. Asks the kernel, which
-    /// queues a connection before the one who makes it knows.
+    /// Whether no connection was made since the last `accept`. The kernel queues a connection before its client knows that
+    /// it is open.
     pub(crate) fn stays_alone(self) -> bool {
         let listener = self.listener.into_std().expect("a listener leaves the runtime");
         listener.accept().is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
@@ -61,12 +60,12 @@ impl Peer {
         self.stream.write_all(bytes).await.expect("the other end reads");
     }
 
-    /// Writes as much as the other end takes before it closes.
+    /// Writes as much as the other end reads before it closes.
     pub(crate) async fn write_while_read(&mut self, bytes: &[u8]) {
         let _ = self.stream.write_all(bytes).await;
     }
 
-    /// A head, lower-cased, with its empty line.
+    /// Reads a head with its empty line, and returns it in lower case.
     pub(crate) async fn head(&mut self) -> String {
         loop {
             if let Some(end) = find(&self.unread, b"\r\n\r\n") {
@@ -78,7 +77,7 @@ impl Peer {
         }
     }
 
-    /// Reads up to and including `text`; what came before it is given back too.
+    /// Reads up to and including `text`, and returns all of it.
     pub(crate) async fn until(&mut self, text: &str) -> String {
         loop {
             if let Some(start) = find(&self.unread, text.as_bytes()) {
@@ -90,9 +89,9 @@ impl Peer {
         }
     }
 
-    /// The same as bytes.
+    /// Reads up to and including `end`, and returns all of it as bytes.
     pub(crate) async fn until_bytes(&mut self, end: &[u8]) -> Vec<u8> {
-        // Only what is new can end it: looking at all of it each time would take long.
+        // Only new bytes can contain the end. Searching all of them each time would take long.
         let mut looked = 0;
         loop {
             let from = looked;
@@ -104,7 +103,7 @@ impl Peer {
         }
     }
 
-    /// So many bytes.
+    /// Reads this many bytes.
     pub(crate) async fn bytes(&mut self, count: usize) -> Vec<u8> {
         while self.unread.len() < count {
             assert!(self.read_more().await, "the connection closed");
@@ -112,18 +111,18 @@ impl Peer {
         self.unread.drain(..count).collect()
     }
 
-    /// Everything up to the end of the connection, however it ends.
+    /// Reads until the connection ends, in whatever way.
     pub(crate) async fn rest(&mut self) -> String {
         String::from_utf8(self.rest_bytes().await).expect("ASCII")
     }
 
-    /// The same as bytes.
+    /// Reads until the connection ends, and returns all of it as bytes.
     pub(crate) async fn rest_bytes(&mut self) -> Vec<u8> {
         while self.read_more().await {}
         std::mem::take(&mut self.unread)
     }
 
-    /// Whatever arrives next, at least a byte.
+    /// Reads the bytes that arrive next, at least one.
     pub(crate) async fn any(&mut self) -> String {
         if self.unread.is_empty() {
             assert!(self.read_more().await, "the connection closed");
@@ -134,7 +133,7 @@ impl Peer {
     async fn read_more(&mut self) -> bool {
         let mut chunk = [0u8; 4096];
         let read = timeout(PATIENCE, self.stream.read(&mut chunk)).await.expect("nothing arrived");
-        // A reset is an end like any other here.
+        // A reset counts as the end.
         let count = read.unwrap_or(0);
         self.unread.extend_from_slice(&chunk[..count]);
         count > 0

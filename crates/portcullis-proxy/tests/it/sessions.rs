@@ -1,4 +1,4 @@
-//! A session that ends takes its streams along, and nobody else's (requirement 22).
+//! The end of a session ends its streams, and no others (SR-22).
 
 use crate::gateway::{ADA, BOB, Gateway, Setup};
 use crate::peer::{Peer, Upstream};
@@ -30,7 +30,7 @@ async fn events(client: &mut Peer, service: &mut Peer) {
 }
 
 #[tokio::test]
-async fn sr_22_ending_a_session_cuts_its_event_streams_and_nobody_elses() {
+async fn sr_22_ending_a_session_cuts_only_its_event_streams() {
     let (upstream, gateway) = start().await;
     let (mut ada, mut ada_service) = open(&gateway, &upstream, "GET", ADA, "").await;
     events(&mut ada, &mut ada_service).await;
@@ -70,7 +70,7 @@ async fn sr_22_ending_a_session_cuts_an_upload_whose_answer_has_begun() {
 }
 
 #[tokio::test]
-async fn sr_22_asking_for_an_upgrade_that_is_refused_does_not_hide_a_stream() {
+async fn sr_22_a_refused_upgrade_does_not_hide_a_stream() {
     let (upstream, gateway) = start().await;
     let asks = "Connection: upgrade\r\nUpgrade: websocket\r\n";
     let (mut client, mut service) = open(&gateway, &upstream, "GET", ADA, asks).await;
@@ -88,13 +88,13 @@ async fn sr_22_ending_a_session_cuts_its_tunnels() {
     service.write("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\nhello").await;
     client.until("hello").await;
     gateway.end_session(ADA);
-    // What was begun was no whole frame, so the client gets none either.
+    // The upstream had not sent a complete frame, so the client gets none.
     assert_eq!(client.rest().await, "");
     assert_eq!(service.rest_bytes().await, [0x88, 0x82, 0, 0, 0, 0, 0x03, 0xf0]);
 }
 
 #[tokio::test]
-async fn an_answer_that_has_ended_is_no_live_stream() {
+async fn a_complete_response_is_no_live_stream() {
     let (upstream, gateway) = start().await;
     let (mut client, mut service) = open(&gateway, &upstream, "GET", ADA, "").await;
     events(&mut client, &mut service).await;
@@ -105,7 +105,7 @@ async fn an_answer_that_has_ended_is_no_live_stream() {
     assert_eq!(gateway.open_streams(), 0);
 }
 
-/// A tunnel through which a text frame went each way.
+/// An open tunnel, after one text frame in each direction.
 async fn tunnel(gateway: &Gateway, upstream: &Upstream, token: &str) -> (Peer, Peer) {
     let asks = "Connection: upgrade\r\nUpgrade: websocket\r\n";
     let (mut client, mut service) = open(gateway, upstream, "GET", token, asks).await;
@@ -119,14 +119,14 @@ async fn tunnel(gateway: &Gateway, upstream: &Upstream, token: &str) -> (Peer, P
 }
 
 #[tokio::test]
-async fn an_ended_session_is_told_by_a_close_frame_and_a_stop_by_another() {
+async fn a_close_frame_tells_an_ended_session_from_a_stop() {
     let (upstream, gateway) = start().await;
     let (mut ada, mut ada_service) = tunnel(&gateway, &upstream, ADA).await;
     let (mut bob, mut bob_service) = tunnel(&gateway, &upstream, BOB).await;
     gateway.end_session(ADA);
     assert_eq!(ada.rest_bytes().await, [0x88, 2, 0x03, 0xf0], "1008");
     assert_eq!(ada_service.rest_bytes().await, [0x88, 0x82, 0, 0, 0, 0, 0x03, 0xf0], "masked, as a client must");
-    // In the middle of a frame: the close frame waits for its end.
+    // The close frame waits for the end of the frame that was begun.
     bob_service.write_bytes(b"\x81\x05he").await;
     bob.until("he").await;
     gateway.stop();
@@ -136,7 +136,7 @@ async fn an_ended_session_is_told_by_a_close_frame_and_a_stop_by_another() {
 }
 
 #[tokio::test]
-async fn a_frame_that_never_ends_does_not_hold_a_session_open() {
+async fn a_frame_without_end_does_not_keep_a_session_open() {
     let (upstream, gateway) = start().await;
     let (mut client, mut service) = tunnel(&gateway, &upstream, ADA).await;
     service.write_bytes(b"\x81\x7d begun").await;
@@ -146,7 +146,7 @@ async fn a_frame_that_never_ends_does_not_hold_a_session_open() {
 }
 
 #[tokio::test]
-async fn at_a_stop_an_event_stream_ends_as_if_complete_and_a_download_goes_on() {
+async fn a_stop_ends_event_streams_and_not_downloads() {
     let (upstream, gateway) = start().await;
     let (mut events_client, mut events_service) = open(&gateway, &upstream, "GET", BOB, "").await;
     events(&mut events_client, &mut events_service).await;

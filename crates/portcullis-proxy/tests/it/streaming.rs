@@ -1,4 +1,4 @@
-//! Bodies are streamed both ways and never gathered.
+//! Bodies are streamed both ways and never collected.
 
 use portcullis_model::BodyLimit;
 
@@ -15,7 +15,7 @@ async fn start(max_body: BodyLimit) -> (Upstream, Gateway, Peer) {
 }
 
 #[tokio::test]
-async fn an_upload_reaches_the_upstream_while_it_is_still_being_sent() {
+async fn an_upload_reaches_the_upstream_while_it_is_sent() {
     let (upstream, _gateway, mut client) = start(BodyLimit::Unlimited).await;
     client.write("POST /api/v1/things HTTP/1.1\r\nHost: gate\r\nContent-Length: 8\r\n\r\nhalf").await;
     let mut service = upstream.accept().await;
@@ -28,7 +28,7 @@ async fn an_upload_reaches_the_upstream_while_it_is_still_being_sent() {
 }
 
 #[tokio::test]
-async fn an_answer_reaches_the_client_while_it_is_still_being_written() {
+async fn a_response_reaches_the_client_while_it_is_written() {
     let (upstream, _gateway, mut client) = start(BodyLimit::Unlimited).await;
     client.write("GET /api/v1/things HTTP/1.1\r\nHost: gate\r\n\r\n").await;
     let mut service = upstream.accept().await;
@@ -44,7 +44,7 @@ async fn an_answer_reaches_the_client_while_it_is_still_being_written() {
 }
 
 #[tokio::test]
-async fn an_upload_goes_on_while_an_early_answer_is_read() {
+async fn an_upload_goes_on_while_its_response_is_read() {
     let (upstream, _gateway, mut client) = start(BodyLimit::Unlimited).await;
     client.write(CHUNKED_POST).await;
     client.write("3\r\none\r\n").await;
@@ -60,13 +60,13 @@ async fn an_upload_goes_on_while_an_early_answer_is_read() {
     service.until("0\r\n\r\n").await;
     service.write("0\r\n\r\n").await;
     client.until("0\r\n\r\n").await;
-    // Both directions ended well, so the connection serves again.
+    // Both directions are complete, so the connection is used again.
     client.write("GET /api/v1/things HTTP/1.1\r\nHost: gate\r\n\r\n").await;
     service.head().await;
 }
 
 #[tokio::test]
-async fn a_chunked_body_is_carried_whatever_the_method() {
+async fn a_chunked_body_is_forwarded_for_every_method() {
     for method in ["GET", "DELETE"] {
         let (upstream, _gateway, mut client) = start(BodyLimit::Unlimited).await;
         client.write(&CHUNKED_POST.replace("POST", method)).await;
@@ -78,7 +78,7 @@ async fn a_chunked_body_is_carried_whatever_the_method() {
 }
 
 #[tokio::test]
-async fn a_length_that_connection_names_does_not_unframe_the_body() {
+async fn a_length_named_by_connection_still_frames_the_body() {
     let (upstream, _gateway, mut client) = start(BodyLimit::Unlimited).await;
     client
         .write(
@@ -101,12 +101,12 @@ async fn sr_40_a_streamed_body_is_cut_at_the_routes_limit() {
     client.until("BodyTooLarge").await;
     let rest = service.rest().await;
     assert!(!rest.contains("more") && !rest.contains("0\r\n\r\n"), "{rest:?}");
-    assert_eq!(gateway.outcomes("client"), 1, "the upstream is not to blame");
+    assert_eq!(gateway.outcomes("client"), 1, "it is the client's failure");
     assert_eq!(gateway.status(), "unknown");
 }
 
 #[tokio::test]
-async fn an_upload_that_breaks_off_is_not_ended_as_if_it_were_whole() {
+async fn an_upload_that_breaks_off_never_looks_complete() {
     let (upstream, _gateway, mut client) = start(BodyLimit::Unlimited).await;
     client.write(CHUNKED_POST).await;
     client.write("4\r\nfour\r\n").await;
@@ -117,7 +117,7 @@ async fn an_upload_that_breaks_off_is_not_ended_as_if_it_were_whole() {
 }
 
 #[tokio::test]
-async fn a_client_that_goes_away_takes_the_exchange_along() {
+async fn a_client_that_leaves_ends_the_upstream_request() {
     let (upstream, _gateway, mut client) = start(BodyLimit::Unlimited).await;
     client.write("GET /api/v1/things HTTP/1.1\r\nHost: gate\r\n\r\n").await;
     let mut service = upstream.accept().await;

@@ -16,7 +16,7 @@ async fn start() -> (Upstream, Gateway, Peer) {
 }
 
 #[tokio::test]
-async fn bytes_go_both_ways_once_the_upstream_has_agreed() {
+async fn bytes_pass_both_ways_after_the_upgrade() {
     let (upstream, _gateway, mut client) = start().await;
     client.write(ASKS).await;
     let mut service = upstream.accept().await;
@@ -46,21 +46,21 @@ async fn a_tunnel_takes_one_connection() {
 }
 
 #[tokio::test]
-async fn sr_38_nothing_is_tunnelled_before_the_upstream_has_agreed() {
+async fn sr_38_nothing_is_tunnelled_before_the_upgrade() {
     let (upstream, _gateway, mut client) = start().await;
     client.write(&format!("{ASKS}GET /internal HTTP/1.1\r\nHost: x\r\n\r\n")).await;
     let mut service = upstream.accept().await;
     service.head().await;
     service.write("HTTP/1.1 403 Forbidden\r\ncontent-length: 2\r\n\r\nno").await;
     client.until("\r\n\r\nno").await;
-    // What came early is the client's next request, and meets the gate as one.
+    // The early bytes are the client's next request, and pass the gate as one.
     assert!(client.until("NotFound").await.starts_with("HTTP/1.1 403"), "the gate refuses it");
     drop(client);
     assert_eq!(service.rest().await, "");
 }
 
 #[tokio::test]
-async fn sr_38_what_came_early_is_held_until_the_upstream_has_agreed() {
+async fn sr_38_early_bytes_wait_for_the_upgrade() {
     let (upstream, _gateway, mut client) = start().await;
     client.write(&format!("{ASKS}early")).await;
     let mut service = upstream.accept().await;
@@ -71,7 +71,7 @@ async fn sr_38_what_came_early_is_held_until_the_upstream_has_agreed() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_switches_unasked_gets_nothing() {
+async fn an_upgrade_that_was_not_requested_is_refused() {
     let (upstream, gateway, mut client) = start().await;
     client.write("GET /api/v1/things HTTP/1.1\r\nHost: gate\r\n\r\n").await;
     let mut service = upstream.accept().await;

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use portcullis_model::{Clock, Email, Random, Rate, Revocation, Role, SessionCopy, SessionId, UserId};
+use portcullis_model::{Clock, Random, Rate, Revocation, Role, SessionCopy};
 use portcullis_redis::{ConnectError, Redis, RedisOptions, RedisUrl};
 use portcullis_telemetry::{Metrics, MetricsOptions};
+use portcullis_testkit::session;
 use tokio_util::sync::CancellationToken;
 
 /// The longest time that a test waits for an event.
@@ -41,24 +42,10 @@ pub(crate) fn rate(text: &str) -> Rate {
     Rate::parse(text).expect("valid").expect("on")
 }
 
+/// A copy with a value of its own in every field.
 pub(crate) fn copy() -> SessionCopy {
-    let (clock, random) = (Clock::system(), Random::system());
-    SessionCopy {
-        id: SessionId::new(&clock, &random),
-        user_id: UserId::new(&clock, &random),
-        role: Role::Manager,
-        extra_permissions: vec![portcullis_model::Permission::parse("PROJECT_VIEW").expect("valid")],
-        email: Email::parse("ada@example.com").expect("valid"),
-        email_verified: true,
-        amr: vec!["pwd".to_owned(), "otp".to_owned()],
-        authenticated_at: clock.unix_seconds(),
-        session_epoch: 3,
-        user_epoch: 5,
-        token_epoch: 4,
-        expires_at: clock.unix_seconds() + 600,
-        last_seen: clock.unix_seconds(),
-        api_key: None,
-    }
+    let copy = session().role(Role::Manager).permission("PROJECT_VIEW").epochs(3, 5).copy();
+    SessionCopy { amr: vec!["pwd".to_owned(), "otp".to_owned()], token_epoch: 4, ..copy }
 }
 
 pub(crate) fn ended(copy: &SessionCopy) -> Revocation {

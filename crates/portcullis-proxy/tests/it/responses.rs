@@ -1,4 +1,4 @@
-//! What upstreams answer, as it should be and as it should not.
+//! Valid and invalid responses of upstreams.
 
 use portcullis_model::BodyLimit;
 
@@ -16,8 +16,8 @@ async fn start() -> (Upstream, Gateway, Peer) {
     (upstream, gateway, client)
 }
 
-/// The client's request has reached the service.
-async fn asked(request: &str) -> (Upstream, Gateway, Peer, Peer) {
+/// Sends a request, which the upstream has received on return.
+async fn received(request: &str) -> (Upstream, Gateway, Peer, Peer) {
     let (upstream, gateway, mut client) = start().await;
     client.write(request).await;
     let mut service = upstream.accept().await;
@@ -26,7 +26,7 @@ async fn asked(request: &str) -> (Upstream, Gateway, Peer, Peer) {
 }
 
 #[tokio::test]
-async fn sr_39_an_answer_that_can_be_read_in_two_ways_is_not_passed_on() {
+async fn sr_39_an_ambiguous_response_is_not_passed_on() {
     for answer in [
         "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 5\r\n\r\nhi",
         "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
@@ -35,19 +35,19 @@ async fn sr_39_an_answer_that_can_be_read_in_two_ways_is_not_passed_on() {
         "220 mail.example ESMTP\r\n\r\n",
         "\0\0\0\0",
     ] {
-        let (_upstream, gateway, mut client, mut service) = asked(GET).await;
+        let (_upstream, gateway, mut client, mut service) = received(GET).await;
         service.write(answer).await;
         let told = client.until("connection_terminated: Broken").await;
         assert!(told.starts_with("HTTP/1.1 502") && !told.contains("hi"), "{answer:?}: {told}");
-        assert_eq!(service.rest().await, "", "nothing more is said to it");
+        assert_eq!(service.rest().await, "", "the upstream gets nothing more");
         assert_eq!((gateway.outcomes("broken"), gateway.status()), (1, "unhealthy"), "{answer:?}");
     }
 }
 
 #[tokio::test]
-async fn chunks_that_are_none_cut_the_answer_off() {
+async fn malformed_chunks_cut_the_response_off() {
     for chunks in ["zz\r\nhi\r\n", "2\r\nhi!\r\n", "-2\r\nhi\r\n"] {
-        let (_upstream, _gateway, mut client, mut service) = asked(GET).await;
+        let (_upstream, _gateway, mut client, mut service) = received(GET).await;
         service.write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n").await;
         client.until("first").await;
         service.write(chunks).await;
@@ -57,8 +57,8 @@ async fn chunks_that_are_none_cut_the_answer_off() {
 }
 
 #[tokio::test]
-async fn a_length_that_is_not_reached_cuts_the_answer_off() {
-    let (_upstream, _gateway, mut client, mut service) = asked(GET).await;
+async fn a_body_shorter_than_its_length_is_cut_off() {
+    let (_upstream, _gateway, mut client, mut service) = received(GET).await;
     service.write("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf").await;
     client.until("half").await;
     drop(service);
@@ -66,8 +66,8 @@ async fn a_length_that_is_not_reached_cuts_the_answer_off() {
 }
 
 #[tokio::test]
-async fn what_announces_an_answer_is_no_answer() {
-    let (_upstream, _gateway, mut client, mut service) = asked(GET).await;
+async fn an_interim_response_is_dropped() {
+    let (_upstream, _gateway, mut client, mut service) = received(GET).await;
     service.write("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n").await;
     service.write("HTTP/1.1 200 Fine\r\ncontent-length: 2\r\n\r\nhi").await;
     let told = client.until("\r\n\r\nhi").await;
@@ -77,8 +77,8 @@ async fn what_announces_an_answer_is_no_answer() {
 }
 
 #[tokio::test]
-async fn an_answer_may_come_byte_by_byte() {
-    let (_upstream, _gateway, mut client, mut service) = asked(GET).await;
+async fn a_response_may_arrive_byte_by_byte() {
+    let (_upstream, _gateway, mut client, mut service) = received(GET).await;
     let answer = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4;x=y\r\nbyte\r\n3\r\n by\r\n0\r\na: b\r\n\r\n";
     for byte in answer.bytes() {
         service.write_bytes(&[byte]).await;
@@ -92,8 +92,8 @@ async fn an_answer_may_come_byte_by_byte() {
 }
 
 #[tokio::test]
-async fn an_answer_that_ends_with_its_connection_is_whole() {
-    let (upstream, _gateway, mut client, mut service) = asked(GET).await;
+async fn a_response_may_end_with_its_connection() {
+    let (upstream, _gateway, mut client, mut service) = received(GET).await;
     service.write("HTTP/1.0 200 OK\r\n\r\nuntil ").await;
     client.until("until ").await;
     service.write("the end").await;
@@ -108,9 +108,9 @@ async fn an_answer_that_ends_with_its_connection_is_whole() {
 }
 
 #[tokio::test]
-async fn an_answer_without_a_body_is_over_at_its_head() {
+async fn a_response_without_a_body_ends_with_its_head() {
     let (_upstream, _gateway, mut client, mut service) =
-        asked("HEAD /api/v1/things HTTP/1.1\r\nHost: gate\r\n\r\n").await;
+        received("HEAD /api/v1/things HTTP/1.1\r\nHost: gate\r\n\r\n").await;
     service.write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await;
     assert!(client.head().await.starts_with("http/1.1 200"));
     for head in ["HTTP/1.1 304 Not Modified\r\ncontent-length: 9\r\n\r\n", "HTTP/1.1 204 No Content\r\n\r\n"] {
@@ -122,18 +122,18 @@ async fn an_answer_without_a_body_is_over_at_its_head() {
 }
 
 #[tokio::test]
-async fn an_upload_that_is_refused_early_gets_its_answer() {
+async fn an_upload_that_is_refused_early_gets_a_response() {
     let (_upstream, _gateway, mut client, mut service) =
-        asked("POST /api/v1/things HTTP/1.1\r\nHost: gate\r\nContent-Length: 100000000\r\n\r\n").await;
+        received("POST /api/v1/things HTTP/1.1\r\nHost: gate\r\nContent-Length: 100000000\r\n\r\n").await;
     service.write("HTTP/1.1 413 Too Large\r\ncontent-length: 2\r\n\r\nno").await;
-    // The rest of the upload meets a closed connection.
+    // The rest of the upload is written to a closed connection.
     drop(service);
     client.write_while_read(&[b'x'; 100_000]).await;
     assert!(client.until("\r\n\r\nno").await.starts_with("HTTP/1.1 413"));
 }
 
 #[tokio::test]
-async fn an_empty_post_says_that_it_is_empty() {
+async fn an_empty_post_has_a_length_of_zero() {
     let (upstream, _gateway, mut client) = start().await;
     client.write("POST /api/v1/things HTTP/1.1\r\nHost: gate\r\n\r\n").await;
     let mut service = upstream.accept().await;
@@ -141,10 +141,10 @@ async fn an_empty_post_says_that_it_is_empty() {
     service.write(EMPTY).await;
     client.head().await;
     client.write(GET).await;
-    assert!(!service.head().await.contains("content-length"), "nobody expects a body of a GET");
+    assert!(!service.head().await.contains("content-length"), "a GET has no body");
 }
 
-/// Bytes by which a piece that is lost, doubled or moved is noticed.
+/// Bytes that show whether a piece was lost, doubled or moved.
 fn pattern(length: usize) -> Vec<u8> {
     (0..length).map(|n| (n % 251) as u8).collect()
 }
@@ -179,7 +179,7 @@ fn unchunked(mut wire: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn large_bodies_arrive_as_they_were_sent_both_ways() {
+async fn large_bodies_arrive_unchanged_both_ways() {
     const LENGTH: usize = 3_000_000;
     let body = pattern(LENGTH);
     for upload_chunked in [false, true] {

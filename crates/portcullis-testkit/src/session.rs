@@ -1,0 +1,160 @@
+//! Builders of sessions, and sessions in memory for tests of the gate and the data plane.
+
+use std::collections::HashMap;
+use std::future::ready;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use portcullis_model::{
+    AccessTokenVerifier, ApiKeyScopes, Clock, Email, Permission, Random, Role, RolePermissions, SessionCopy, SessionId,
+    SessionSource, SessionState, SessionsUnavailable, TokenError, UserId, VerifiedToken,
+};
+
+/// Begins a session of a new user: a developer with a confirmed address, signed in by password a moment ago, for an hour.
+pub fn session() -> SessionBuilder {
+    let (clock, random) = (Clock::system(), Random::system());
+    let now = clock.unix_seconds();
+    SessionBuilder {
+        copy: SessionCopy {
+            id: SessionId::new(&clock, &random),
+            user_id: UserId::new(&clock, &random),
+            role: Role::Developer,
+            extra_permissions: Vec::new(),
+            email: Email::parse("ada@example.com").expect("it is valid"),
+            email_verified: true,
+            amr: vec!["pwd".to_owned()],
+            authenticated_at: now,
+            session_epoch: 1,
+            user_epoch: 1,
+            token_epoch: 1,
+            expires_at: now + 3600,
+            last_seen: now,
+            api_key: None,
+        },
+    }
+}
+
+/// A session that a test changes before it is built.
+#[derive(Clone, Debug)]
+pub struct SessionBuilder {
+    copy: SessionCopy,
+}
+
+impl SessionBuilder {
+    /// Sets the user's role, and with it the permissions.
+    pub fn role(mut self, role: Role) -> Self {
+        self.copy.role = role;
+        self
+    }
+
+    /// Adds a permission that the role does not give.
+    pub fn permission(mut self, name: &str) -> Self {
+        self.copy.extra_permissions.push(Permission::parse(name).expect("it is valid"));
+        self
+    }
+
+    /// Makes it a session of this user.
+    pub fn user(mut self, user: UserId) -> Self {
+        self.copy.user_id = user;
+        self
+    }
+
+    /// Sets the end of the session, in Unix seconds.
+    pub fn expires_at(mut self, seconds: i64) -> Self {
+        self.copy.expires_at = seconds;
+        self
+    }
+
+    /// Makes it a session that has ended by its idle timeout.
+    pub fn expired(self) -> Self {
+        self.expires_at(0)
+    }
+
+    /// Sets the time of the sign-in, in Unix seconds.
+    pub fn authenticated_at(mut self, seconds: i64) -> Self {
+        self.copy.authenticated_at = seconds;
+        self
+    }
+
+    /// Makes the user's e-mail address an unconfirmed one.
+    pub fn unconfirmed_email(mut self) -> Self {
+        self.copy.email_verified = false;
+        self
+    }
+
+    /// Makes it an API key with these scopes.
+    pub fn api_key(mut self, scopes: ApiKeyScopes) -> Self {
+        self.copy.api_key = Some(scopes);
+        self
+    }
+
+    /// Sets the epochs of the session and of its user.
+    pub fn epochs(mut self, session: i64, user: i64) -> Self {
+        (self.copy.session_epoch, self.copy.user_epoch) = (session, user);
+        self
+    }
+
+    /// The session as replicas share it.
+    pub fn copy(self) -> SessionCopy {
+        self.copy
+    }
+
+    /// The session as the gate sees it, with the default permissions of its role.
+    pub fn build(self) -> SessionState {
+        self.copy.into_state(&RolePermissions::default())
+    }
+}
+
+/// Sessions in memory, each with one access token. It verifies the tokens and finds the sessions.
+#[derive(Debug, Default)]
+pub struct KnownSessions(HashMap<String, Arc<SessionState>>);
+
+impl KnownSessions {
+    /// Takes the sessions by their access tokens.
+    pub fn new<const N: usize>(sessions: [(&str, SessionBuilder); N]) -> Self {
+        let built = sessions.into_iter().map(|(token, session)| (token.to_owned(), Arc::new(session.build())));
+        Self(built.collect())
+    }
+
+    /// The session of an access token that was given to [`new`](Self::new).
+    pub fn of(&self, token: &str) -> &Arc<SessionState> {
+        &self.0[token]
+    }
+
+    fn find(&self, id: SessionId) -> Option<Arc<SessionState>> {
+        self.0.values().find(|session| session.id == id).cloned()
+    }
+}
+
+impl AccessTokenVerifier for KnownSessions {
+    fn verify(&self, token: &str, _now: i64) -> Result<VerifiedToken, TokenError> {
+        let session = self.0.get(token).ok_or(TokenError::Signature)?;
+        Ok(VerifiedToken {
+            session_id: session.id,
+            user_id: session.user_id,
+            ver: session.user_epoch,
+            not_before: 0,
+            expires: i64::MAX,
+            demo: false,
+            trust: 0,
+        })
+    }
+
+    fn trust(&self) -> u64 {
+        0
+    }
+}
+
+impl SessionSource for KnownSessions {
+    fn cached(&self, id: SessionId) -> Option<Arc<SessionState>> {
+        self.find(id)
+    }
+
+    fn load(
+        &self,
+        id: SessionId,
+        _user_epoch: i64,
+    ) -> BoxFuture<'_, Result<Option<Arc<SessionState>>, SessionsUnavailable>> {
+        Box::pin(ready(Ok(self.find(id))))
+    }
+}
