@@ -17,7 +17,7 @@ fn goes_up_and_down(url: Option<&str>, engine: &str) {
     assert!(up.out.starts_with("applied 0001 initial in "), "{}", up.out);
     assert_eq!(shell.run(&["migrate", "up"]).ok().out, "nothing to do: the database has schema 4\n");
     let status = shell.run(&["migrate", "status", "--json"]).ok().json();
-    assert_eq!((&status["engine"], &status["schema"], &status["known"]), (&engine.into(), &3.into(), &3.into()));
+    assert_eq!((&status["engine"], &status["schema"], &status["known"]), (&engine.into(), &4.into(), &4.into()));
     assert_eq!((&status["serves"], &status["pending"]), (&true.into(), &serde_json::json!([])));
     assert_eq!(status["applied"][0]["appliedBy"], env!("CARGO_PKG_VERSION"));
     let table = shell.run(&["migrate", "status"]).ok().out;
@@ -33,7 +33,7 @@ fn goes_up_and_down(url: Option<&str>, engine: &str) {
         "{}",
         down.out
     );
-    assert_eq!(down.out.contains(".before-0003-"), engine == "sqlite", "{}", down.out);
+    assert_eq!(down.out.contains(".before-0004-"), engine == "sqlite", "{}", down.out);
     assert_eq!(shell.run(&["migrate", "status", "--json"]).ok().json()["schema"], 0);
     let plan = shell.run(&["migrate", "plan"]).ok().out;
     assert!(plan.contains("-- step 0001 initial\nBEGIN;\n") && plan.contains("CREATE TABLE users"), "{plan}");
