@@ -1,4 +1,4 @@
-//! Mails from the outbox over a real server: each is sent once, or again, never lost.
+//! Mails from the outbox over a real server: no mail is lost, whatever fails.
 
 use std::time::{Duration, Instant};
 
@@ -12,14 +12,14 @@ fn with(smtp: u16) -> TestAppBuilder {
     app().env("SMTP_URL", format!("smtp://127.0.0.1:{smtp}")).env("MAIL_FROM", "Gate <gate@example.com>")
 }
 
-/// The token of a mail's link.
+/// The token in the link of a mail.
 fn token(mail: &str) -> String {
     let text = mail.replace("=\r\n", "").replace("=3D", "=");
     let link = text.split('#').nth(1).expect("a link with a token");
     link.split(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_').next().expect("a token").to_owned()
 }
 
-/// Waits until so many attempts have ended so, by the metrics.
+/// Waits until the metrics count this many attempts with this result.
 async fn wait_for(app: &TestApp, result: &str, count: u64) {
     let sample = format!("mails_total{{result=\"{result}\"}} ");
     for _ in 0..600 {
@@ -30,7 +30,7 @@ async fn wait_for(app: &TestApp, result: &str, count: u64) {
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    panic!("{count} attempts were not {result}");
+    panic!("fewer than {count} attempts ended as {result}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -49,7 +49,7 @@ async fn sr_11_a_link_leaves_by_mail_and_works() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mail_outlives_a_server_that_is_down_busy_or_hangs_up_and_a_gateway_that_is_killed() {
+async fn a_mail_outlives_failures_of_server_and_gateway() {
     let smtp = PrivateSmtp::start();
     smtp.will("die");
     let mut app = with(smtp.port()).start();
@@ -57,8 +57,8 @@ async fn a_mail_outlives_a_server_that_is_down_busy_or_hangs_up_and_a_gateway_th
     let slow = Instant::now();
     let forgot = post(&app, "/api/v1/auth/forgot-password", &json!({ "email": account.email })).await;
     assert_eq!(forgot.status, 200);
-    assert!(slow.elapsed() < Duration::from_secs(5), "the answer waited for the mail server");
-    // Both mails wait: one on its way when the process is killed would be claimed for another minute.
+    assert!(slow.elapsed() < Duration::from_secs(5), "the response waited for the mail server");
+    // Both mails wait. A mail that is being sent when the process is killed stays claimed for a minute.
     wait_for(&app, "delayed", 2).await;
     smtp.will("busy");
     app.crash_and_restart();
@@ -71,7 +71,7 @@ async fn a_mail_outlives_a_server_that_is_down_busy_or_hangs_up_and_a_gateway_th
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mail_that_no_server_takes_disturbs_nobody() {
+async fn a_mail_that_cannot_be_sent_delays_no_request() {
     let app = with(free_port()).start();
     let account = register(&app).await;
     wait_for(&app, "delayed", 1).await;
@@ -80,7 +80,7 @@ async fn a_mail_that_no_server_takes_disturbs_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mail_whose_address_is_refused_is_given_up_and_the_next_one_sent() {
+async fn a_refused_address_is_given_up_and_the_next_mail_sent() {
     let smtp = PrivateSmtp::start();
     smtp.will("reject");
     let app = with(smtp.port()).start();

@@ -15,6 +15,7 @@ mod gateway;
 mod http2;
 mod http2_limits;
 mod identity;
+mod jobs;
 mod load;
 mod logging;
 mod mails;

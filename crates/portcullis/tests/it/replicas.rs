@@ -1,4 +1,4 @@
-//! Three replicas over one PostgreSQL, with and without Redis: what one of them does, the others know.
+//! Three replicas over one PostgreSQL, with and without Redis: a change on one is in force on all.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,10 +14,10 @@ use tokio::task::JoinSet;
 use crate::client::{Account, app, call, client, get, register};
 use crate::proxied::upstream;
 
-/// A revocation reaches every replica within this (requirement 22).
+/// A revocation reaches every replica within this time (SR-22).
 const REVOKED: Duration = Duration::from_secs(1);
 
-/// Replicas with the same secrets, started at the same moment.
+/// Three replicas with the same secrets, started at the same moment.
 pub(crate) struct Replicas {
     pub(crate) apps: Vec<TestApp>,
     database: String,
@@ -52,7 +52,7 @@ impl Replicas {
         Self { apps: starting.join_all().await, database, server }
     }
 
-    /// Commits what a logout commits, as a writer would that never says a word to anybody.
+    /// Commits the statements of a logout, like a writer that dies before it notifies anybody.
     fn end_in_sql(&self, user: &UserId) {
         let ended = format!(
             "WITH ended AS (UPDATE sessions SET ended_at = now(), end_reason = 'logout', epoch = epoch + 1 \
@@ -68,7 +68,7 @@ impl Replicas {
         self.server.run_sql_in(name, statement);
     }
 
-    /// A store of the test's own on the same database: one more replica.
+    /// A store on the same database: one more replica.
     async fn store(&self) -> Store {
         let options = StoreOptions {
             url: DatabaseUrl::parse(&self.database).expect("the test kit gives an address"),
@@ -92,13 +92,19 @@ async fn status(client: &Client, app: &TestApp, path: &str, access: &str) -> u16
     client.get(app.url(path)).bearer_auth(access).send().await.expect("it answers").status().as_u16()
 }
 
-/// How long after `begun` every replica gives this answer.
-async fn all_answer(replicas: &Replicas, path: &str, access: &str, wanted: u16, begun: Instant) -> Vec<Duration> {
+/// Waits until every replica responds with this status, and returns the times since `begun`.
+async fn times_until_all_respond(
+    replicas: &Replicas,
+    path: &str,
+    access: &str,
+    wanted: u16,
+    begun: Instant,
+) -> Vec<Duration> {
     let client = client();
     let mut took = Vec::new();
     for app in &replicas.apps {
         while status(&client, app, path, access).await != wanted {
-            assert!(begun.elapsed() < Duration::from_secs(10), "a replica never answered {wanted}");
+            assert!(begun.elapsed() < Duration::from_secs(10), "a replica never responded with {wanted}");
         }
         took.push(begun.elapsed());
     }
@@ -122,13 +128,15 @@ pub(crate) async fn logouts_reach_all(replicas: &Replicas, rounds: usize) -> Vec
         let out =
             call(&replicas.apps[(round + 1) % 3], Method::POST, "/api/v1/auth/logout", &account.access, None).await;
         assert_eq!(out.status, 200, "{}", out.body);
-        took.extend(all_answer(replicas, "/api/v1/projects/list", &account.access, 401, Instant::now()).await);
+        took.extend(
+            times_until_all_respond(replicas, "/api/v1/projects/list", &account.access, 401, Instant::now()).await,
+        );
     }
     took
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sr_22_three_replicas_start_at_once_and_a_logout_on_one_is_one_on_all() {
+async fn sr_22_a_logout_on_one_replica_is_one_on_all() {
     let replicas = Replicas::start(&[]).await;
     for app in &replicas.apps {
         assert_eq!(get(app, "/api/v1/health/ready").await.status, 200);
@@ -141,7 +149,7 @@ async fn sr_22_three_replicas_start_at_once_and_a_logout_on_one_is_one_on_all() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sr_22_over_redis_a_logout_on_one_replica_is_one_on_all_and_sessions_are_shared() {
+async fn sr_22_over_redis_a_logout_is_in_force_on_all_replicas() {
     let redis = PrivateRedis::start();
     let replicas = Replicas::start(&[("REDIS_URL", &redis.url())]).await;
     let took = logouts_reach_all(&replicas, 30).await;
@@ -154,7 +162,7 @@ async fn sr_22_over_redis_a_logout_on_one_replica_is_one_on_all_and_sessions_are
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sr_22_a_bus_whose_packets_are_dropped_delays_a_revocation_by_less_than_a_second() {
+async fn sr_22_without_packets_from_redis_a_logout_takes_a_second() {
     let redis = PrivateRedis::start();
     let wire = Wire::to(redis.address());
     let replicas = Replicas::start(&[("REDIS_URL", &format!("redis://127.0.0.1:{}", wire.port()))]).await;
@@ -166,7 +174,7 @@ async fn sr_22_a_bus_whose_packets_are_dropped_delays_a_revocation_by_less_than_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sr_22_a_replica_that_starts_after_a_revocation_believes_no_shared_copy_from_before_it() {
+async fn sr_22_a_new_replica_uses_no_copy_from_before_a_logout() {
     let redis = PrivateRedis::start();
     let mut replicas = Replicas::start(&[("REDIS_URL", &redis.url())]).await;
     let account = register(&replicas.apps[0]).await;
@@ -174,20 +182,20 @@ async fn sr_22_a_replica_that_starts_after_a_revocation_believes_no_shared_copy_
     for app in &replicas.apps {
         assert_eq!(status(&client, app, "/api/v1/projects/list", &account.access).await, 200);
     }
-    // Nobody is left who could tell Redis of what is committed now.
+    // No replica is left that could pass the next revocation on to Redis.
     for app in &mut replicas.apps {
         app.stop();
     }
     let user = user_of(&account);
     replicas.end_in_sql(&user);
-    // Longer ago than any reading of the log looks back by itself.
+    // Longer ago than a reading of the log looks back by itself.
     replicas.sql("UPDATE revocations SET at = at - INTERVAL '60 s'");
     replicas.apps[0].start_again();
     assert_eq!(status(&client, &replicas.apps[0], "/api/v1/projects/list", &account.access).await, 401);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_limit_is_one_limit_over_three_replicas() {
+async fn a_rate_limit_counts_over_all_replicas() {
     let redis = PrivateRedis::start();
     let limits = [
         ("REDIS_URL", redis.url()),
@@ -202,13 +210,13 @@ async fn a_limit_is_one_limit_over_three_replicas() {
         asking.spawn(async move { get(&replicas.apps[number % 3], "/api/v1/projects/list").await.status });
     }
     let answers = asking.join_all().await;
-    // Those whom the limit lets through are told that they have no token.
+    // A request within the limit is refused for its missing token.
     assert_eq!(answers.iter().filter(|status| **status == 401).count(), 37, "{answers:?}");
     assert_eq!(answers.iter().filter(|status| **status == 429).count(), 23, "{answers:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sr_35_a_change_of_role_is_in_force_on_every_replica_within_a_second() {
+async fn sr_35_a_new_role_is_in_force_on_all_within_a_second() {
     let replicas = Replicas::start(&[]).await;
     let account = register(&replicas.apps[0]).await;
     let user = user_of(&account);
@@ -220,13 +228,13 @@ async fn sr_35_a_change_of_role_is_in_force_on_every_replica_within_a_second() {
     let mut tx = store.begin().await.expect("begins");
     tx.set_role(user, Role::Manager, store.clock().now()).await.expect("runs");
     tx.commit().await.expect("commits");
-    let took = all_answer(&replicas, "/api/v1/managers/list", &account.access, 200, Instant::now()).await;
+    let took = times_until_all_respond(&replicas, "/api/v1/managers/list", &account.access, 200, Instant::now()).await;
     assert!(took.iter().all(|took| *took < REVOKED), "{took:?}");
     distribution("a new role was in force on every replica after", took);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_revocation_whose_writer_dies_right_after_its_commit_reaches_all_within_a_second() {
+async fn sr_22_a_logout_whose_writer_dies_reaches_all_replicas() {
     let replicas = Replicas::start(&[]).await;
     let accounts = [register(&replicas.apps[0]).await, register(&replicas.apps[1]).await];
     let client = client();
@@ -236,7 +244,8 @@ async fn a_revocation_whose_writer_dies_right_after_its_commit_reaches_all_withi
         }
     }
     replicas.end_in_sql(&user_of(&accounts[0]));
-    let took = all_answer(&replicas, "/api/v1/projects/list", &accounts[0].access, 401, Instant::now()).await;
+    let took =
+        times_until_all_respond(&replicas, "/api/v1/projects/list", &accounts[0].access, 401, Instant::now()).await;
     assert!(took.iter().all(|took| *took < REVOKED), "{took:?}");
     distribution("a revocation that nobody announced was refused on every replica after", took);
     for app in &replicas.apps {
@@ -245,7 +254,7 @@ async fn a_revocation_whose_writer_dies_right_after_its_commit_reaches_all_withi
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_many_who_register_one_address_on_all_replicas_at_once_one_succeeds_and_the_rest_are_told() {
+async fn one_of_many_registrations_of_an_address_succeeds() {
     let replicas = Arc::new(Replicas::start(&[]).await);
     let mut racing = JoinSet::new();
     for number in 0..12 {
@@ -262,7 +271,7 @@ async fn of_many_who_register_one_address_on_all_replicas_at_once_one_succeeds_a
     assert_eq!((answers[0], &answers[1..]), (201, [conflict; 11].as_slice()));
 }
 
-/// Whose access token it is.
+/// The user of an access token.
 fn user_of(account: &Account) -> UserId {
     let claims = account.access.split('.').nth(1).expect("a JWT has three parts");
     let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(claims).expect("base64url");
@@ -270,9 +279,8 @@ fn user_of(account: &Account) -> UserId {
     UserId(claims["sub"].as_str().expect("a subject").parse().expect("a UUID"))
 }
 
-/// What a limit does while Redis is away is each limit's own choice.
 #[tokio::test]
-async fn without_redis_a_limit_counts_here_lets_all_through_or_nothing() {
+async fn each_limit_says_what_it_does_without_redis() {
     let redis = PrivateRedis::start();
     let (upstream, _) = upstream().await;
     let route = |name: &str| {
@@ -299,16 +307,16 @@ async fn without_redis_a_limit_counts_here_lets_all_through_or_nothing() {
         assert_eq!(statuses(name).await, [200, 200, 429], "{name}, counted together");
     }
     drop(redis);
-    assert_eq!(statuses("local").await, [200, 200, 429], "counted anew, here");
+    assert_eq!(statuses("local").await, [200, 200, 429], "counted anew, in this process");
     assert_eq!(statuses("open").await, [200, 200, 200]);
     assert_eq!(statuses("closed").await, [503, 503, 503]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_request_that_one_limit_refuses_spends_nothing_of_the_others() {
+async fn a_request_refused_by_one_limit_counts_against_no_other() {
     let redis = PrivateRedis::start();
     let (upstream, _) = upstream().await;
-    // Counted together with everybody's, before it is known who calls, and afterwards.
+    // One limit before the caller is known, one afterwards, and one that all callers share.
     let address = "{ rate = \"2/1h\", by = \"address\", name = \"own\" }";
     let caller = "{ rate = \"2/1h\", by = \"caller\", name = \"own\" }";
     let everybody = "{ rate = \"4/1h\", by = \"everybody\", name = \"all\" }";
@@ -337,12 +345,20 @@ async fn a_request_that_one_limit_refuses_spends_nothing_of_the_others() {
                 assert_eq!(status("203.0.113.1").await, 200);
             }
             for _ in 0..10 {
-                assert_eq!(status("203.0.113.1").await, 429, "it has had its own");
+                assert_eq!(status("203.0.113.1").await, 429, "its own limit is used up");
             }
             for from in ["203.0.113.2", "203.0.113.3"] {
-                assert_eq!(status(from).await, 200, "{path}, with Redis: {with_redis}: what is everybody's is left");
+                assert_eq!(
+                    status(from).await,
+                    200,
+                    "{path}, with Redis: {with_redis}: the shared limit is not used up"
+                );
             }
-            assert_eq!(status("203.0.113.4").await, 429, "{path}, with Redis: {with_redis}: and no more than that");
+            assert_eq!(
+                status("203.0.113.4").await,
+                429,
+                "{path}, with Redis: {with_redis}: the shared limit is used up"
+            );
         }
     }
 }
