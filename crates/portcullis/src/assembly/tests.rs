@@ -8,6 +8,7 @@ use std::time::Duration;
 use portcullis_edge::{ConnectionLimit, ConnectionTimeouts, Server};
 use portcullis_model::Random;
 use portcullis_settings::{Flags, Sources};
+use portcullis_telemetry::RequestScope;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -104,14 +105,16 @@ async fn a_panic_is_counted_with_its_route() {
     assert!(page.contains(sample), "{page}");
 }
 
-/// Collects the log lines of the current thread.
+/// Collects the log lines of the current thread, each followed by the request id of its scope.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
-        Ok(bytes.len())
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let mut log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        log.extend_from_slice(line.trim_ascii_end());
+        writeln!(log, " requestId={:?}", RequestScope::current().request_id())?;
+        Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -138,5 +141,5 @@ async fn a_panic_is_logged_at_error_with_its_request_id() {
     let id = body["requestId"].as_str().expect("a request id");
     let log = String::from_utf8(log.0.lock().expect("no panic while locked").clone()).expect("UTF-8");
     let line = log.lines().find(|line| line.contains(PANIC)).unwrap_or_else(|| panic!("no such line: {log}"));
-    assert!(line.contains("ERROR") && line.contains(id), "{line}");
+    assert!(line.contains("ERROR") && line.ends_with(&format!("requestId=Some({id:?})")), "{line}");
 }
