@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use futures_util::future::BoxFuture;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
 use crate::{Email, Permission, PermissionSet, Role, SessionId, UserId};
@@ -79,9 +79,8 @@ impl SessionState {
 }
 
 /// How a client gets its tokens (`docs/contract.md`, "Tokens and sessions").
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[schemars(inline)]
 pub enum Transport {
     /// Tokens are in the response's body.
     #[default]
@@ -97,6 +96,20 @@ impl Transport {
             Self::Token => "token",
             Self::Cookie => "cookie",
         }
+    }
+}
+
+impl JsonSchema for Transport {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Transport".into()
+    }
+
+    fn json_schema(_generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "enum": [Self::Token.as_str(), Self::Cookie.as_str()] })
     }
 }
 

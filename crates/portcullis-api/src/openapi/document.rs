@@ -2,8 +2,9 @@
 
 use http::{Method, StatusCode};
 use portcullis_model::policy::CsrfPolicy;
-use schemars::SchemaGenerator;
 use schemars::generate::{Contract, SchemaSettings};
+use schemars::transform::RecursiveTransform;
+use schemars::{Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use super::operation::{OtherResponse, Tag, enveloped};
@@ -46,6 +47,18 @@ pub(super) fn document() -> Value {
     })
 }
 
+/// Takes the widths of Rust's numbers out of a schema: they are no promise to clients. Writes "any value" as `{}`.
+fn plain_numbers(schema: &mut Schema) {
+    let object = schema.ensure_object();
+    // An optional number has the types "integer" and "null".
+    let kind = object.get("type").map(|kind| kind.get(0).unwrap_or(kind));
+    let number = kind.is_some_and(|kind| kind == "integer" || kind == "number");
+    if number && object.remove("format").is_some() {
+        object.remove("minimum");
+        object.remove("maximum");
+    }
+}
+
 /// The schemas of requests and of responses. A field with a default may be absent from the first and never is from the
 /// second, so each has a generator of its own.
 struct Schemas {
@@ -61,6 +74,7 @@ impl Schemas {
                 settings.meta_schema = None;
                 settings.contract = contract;
             });
+            let settings = settings.with_transform(RecursiveTransform(plain_numbers));
             settings.into_generator()
         };
         Self { read: generator(Contract::Deserialize), written: generator(Contract::Serialize) }

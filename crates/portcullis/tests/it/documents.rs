@@ -1,4 +1,5 @@
-//! The commands of README.md, docs/csrf.md and docs/identity.md, as a newcomer pastes them.
+//! Runs the commands of README.md, docs/csrf.md and docs/identity.md as a reader pastes them, and holds docs/security.md
+//! and docs/gate.md against the code.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// The shell blocks of a page that are marked with `<!-- test: name -->`, in order.
+/// Returns the shell blocks of a page that are marked with `<!-- test: name -->`, in order.
 fn commands(page: &str, name: &str) -> String {
     let text = std::fs::read_to_string(repository().join(page)).expect("the page exists");
     let marker = format!("<!-- test: {name} -->\n```sh\n");
@@ -21,8 +22,8 @@ fn commands(page: &str, name: &str) -> String {
     blocks.concat()
 }
 
-/// Runs a script line by line in one shell, with the test's ports and binaries in
-/// place of the page's, and returns what each line printed.
+/// Runs a script line by line in one shell and returns what each line printed. The test's ports and binaries replace the
+/// page's.
 fn paste(app: &TestAppBuilder, script: &str, port: u16, upstream: u16) -> Vec<(String, String)> {
     let binary = env!("CARGO_BIN_EXE_portcullis");
     let script = script
@@ -51,25 +52,25 @@ fn paste(app: &TestAppBuilder, script: &str, port: u16, upstream: u16) -> Vec<(S
         .stdin(Stdio::null())
         .output()
         .expect("bash runs");
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
     let errors = String::from_utf8_lossy(&output.stderr);
-    let answers: Vec<&str> = said.split("\n@@@ ").collect();
+    let outputs: Vec<&str> = printed.split("\n@@@ ").collect();
     let results: Vec<(String, String)> = script
         .lines()
-        .zip(&answers)
-        .map(|(line, answer)| (line.to_owned(), answer.split_once('\n').map_or(*answer, |(_, text)| text).to_owned()))
+        .zip(&outputs)
+        .map(|(line, output)| (line.to_owned(), output.split_once('\n').map_or(*output, |(_, text)| text).to_owned()))
         .collect();
-    for (index, answer) in answers.iter().enumerate().skip(1) {
+    for (index, output) in outputs.iter().enumerate().skip(1) {
         assert!(
-            answer.starts_with('0'),
-            "line {index} failed: {}\n{said}\n{errors}",
+            output.starts_with('0'),
+            "line {index} failed: {}\n{printed}\n{errors}",
             script.lines().nth(index - 1).unwrap_or("")
         );
     }
     results
 }
 
-/// The example upstream, built beside the tests.
+/// Returns the path of the example upstream, and builds it if need be.
 fn example() -> PathBuf {
     let binary = PathBuf::from(env!("CARGO_BIN_EXE_portcullis"));
     let example = binary.with_file_name("examples").join("upstream");
@@ -118,7 +119,7 @@ fn the_csrf_page_works_line_by_line() {
 }
 
 #[test]
-fn the_page_about_accounts_works_line_by_line() {
+fn the_identity_page_works_line_by_line() {
     let builder = app();
     let results = paste(&builder, &commands("docs/identity.md", "identity"), free_port(), free_port());
     let said = |part: &str| {
@@ -170,7 +171,7 @@ fn the_page_about_accounts_works_line_by_line() {
     }
 }
 
-/// The tests named for each security requirement, by its number.
+/// Finds the tests named for each security requirement, by its number.
 fn tests_by_requirement() -> BTreeMap<u32, BTreeSet<String>> {
     fn walk(folder: &Path, found: &mut BTreeMap<u32, BTreeSet<String>>) {
         for entry in std::fs::read_dir(folder).expect("a folder of the repository").flatten() {
@@ -196,7 +197,7 @@ fn tests_by_requirement() -> BTreeMap<u32, BTreeSet<String>> {
 }
 
 #[test]
-fn the_page_about_security_names_every_test_of_every_requirement() {
+fn the_security_page_names_every_test() {
     let file = repository().join("docs/security.md");
     let page = std::fs::read_to_string(&file).expect("the page exists");
     let mut tests = tests_by_requirement();
@@ -227,7 +228,7 @@ fn the_page_about_security_names_every_test_of_every_requirement() {
 }
 
 #[test]
-fn the_page_about_the_gate_lists_every_phase_in_its_order() {
+fn the_gate_page_lists_every_phase_in_its_order() {
     let page = include_str!("../../../../docs/gate.md");
     let rows =
         page.lines().skip_while(|line| !line.starts_with("|---")).skip(1).take_while(|line| line.starts_with('|'));

@@ -8,6 +8,7 @@ use crate::input::Patch;
 use crate::input::members::{of_json, of_query};
 
 #[derive(Debug, Deserialize)]
+#[expect(dead_code, reason = "some fields are only there to be refused")]
 #[serde(rename_all = "camelCase")]
 struct Form {
     email: String,
