@@ -8,8 +8,7 @@ use std::path::{Path, PathBuf};
 use portcullis_model::{Random, SecretRing, SecretString};
 use portcullis_storage::DatabaseUrl;
 
-use crate::Settings;
-use crate::sections::secrets::{MIN_SECRET_BYTES, parse_secrets};
+use crate::sections::secrets::{ConfiguredSecrets, MIN_SECRET_BYTES, parse_secrets};
 
 /// The secrets in force, configured or read from the data folder.
 #[derive(Clone, Debug)]
@@ -84,11 +83,14 @@ const ENCRYPTION_FILE: &str = "encryption-key";
 const LOCK_FILE: &str = ".lock";
 
 /// Returns the configured secrets, and in place of missing ones those in the data folder.
-pub(crate) fn keep_secrets(settings: &Settings, random: &Random) -> Result<Secrets, DataFolderError> {
-    let configured = &settings.secrets;
-    let folder = settings.data_dir.as_path();
+pub(crate) fn keep_secrets(
+    configured: &ConfiguredSecrets,
+    folder: &Path,
+    database: &DatabaseUrl,
+    random: &Random,
+) -> Result<Secrets, DataFolderError> {
     let complete = configured.csrf.is_some() && configured.encryption.is_some();
-    let holds_database = matches!(&settings.database.url, DatabaseUrl::Sqlite { path } if path.starts_with(folder));
+    let holds_database = matches!(database, DatabaseUrl::Sqlite { path } if path.starts_with(folder));
     if !complete || holds_database {
         DirBuilder::new()
             .recursive(true)
@@ -174,8 +176,8 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
-    use crate::Flags;
     use crate::testing::{PRODUCTION, load_in};
+    use crate::{Flags, Settings};
 
     fn in_folder(folder: &Path) -> Settings {
         load_in(folder, Flags::default(), &[]).expect("good settings")

@@ -11,6 +11,7 @@ mod migrate;
 mod output;
 mod password_input;
 mod routes;
+mod runtime;
 mod table;
 mod transfer;
 mod users;
@@ -235,10 +236,10 @@ impl Common {
 fn serve(sources: Sources) -> Result<(), Failure> {
     let settings = portcullis_settings::load(&sources, &portcullis_api::route_specs())
         .map_err(|problems| Failure::of_settings(&problems))?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::new(format!("threads cannot be started: {error}")))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| {
+        Failure::new(format!("the threads of the server cannot be started: {error}"))
+            .hint("raise the limits of open files and processes of this user (ulimit -n, ulimit -u)")
+    })?;
     let served = runtime.block_on(crate::serve::run(settings, sources));
     served.map_err(|error| Failure::of_error(&error).maybe_hint(error.hint()))
 }

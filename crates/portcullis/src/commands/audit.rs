@@ -5,11 +5,11 @@ use std::io::Write as _;
 use clap::Subcommand;
 use portcullis_api::AuditEntry;
 use portcullis_model::{Timestamp, UserId};
+use portcullis_settings::Settings;
 use portcullis_storage::{AuditFilter, Outcome, Store};
 
 use super::identity::with_identity;
 use super::output::Failure;
-use portcullis_settings::Settings;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {

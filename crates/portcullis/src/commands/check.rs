@@ -1,10 +1,10 @@
 //! `portcullis check`: checks all settings without starting anything.
 
+use portcullis_settings::{Settings, Sources};
 use serde_json::json;
 
 use super::Format;
 use super::output::{Failure, print, print_json, print_notice};
-use portcullis_settings::{Settings, Sources};
 
 pub(super) fn run(sources: &Sources, format: Format) -> Result<(), Failure> {
     match portcullis_settings::load(sources, &portcullis_api::route_specs()) {

@@ -6,13 +6,13 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use portcullis_settings::Settings;
 use serde_json::Value;
 
 use super::Format;
 use super::output::{Failure, print, print_json};
 use super::table;
 use crate::serve::Reloaded;
-use portcullis_settings::Settings;
 
 /// How long the gateway may take to respond.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -188,8 +188,10 @@ fn ask(settings: &Settings, method: &str, target: &str) -> Result<Value, Failure
             .hint("check that it runs with the same settings and as this user; --data-dir and server.control_socket name the socket")
     })?;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
-    let value: Value = serde_json::from_str(body)
-        .map_err(|_| Failure::new(format!("the process that answers at {} is not a gateway", path.display())))?;
+    let value: Value = serde_json::from_str(body).map_err(|_| {
+        Failure::new(format!("the process that answers at {} is not a gateway", path.display()))
+            .hint("set server.control_socket to the socket of the gateway")
+    })?;
     if head.starts_with("HTTP/1.1 200") {
         return Ok(value);
     }

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use clap::Args;
 use portcullis_api::{Explanation, NOBODY, THIS_MACHINE};
 use portcullis_gate::{DryRun, DryRunCaller};
+use portcullis_settings::Settings;
 use serde_json::Value;
 
-use super::Format;
 use super::identity::with_identity;
 use super::output::{Failure, print, print_json};
+use super::{Format, runtime};
 use crate::assembly::dry_run;
-use portcullis_settings::Settings;
 
 #[derive(Args, Debug)]
 pub(super) struct Arguments {
@@ -80,9 +80,7 @@ pub(super) fn run(settings: &Settings, arguments: Arguments) -> Result<(), Failu
 
 /// Judges a request for which no user has to be looked up.
 fn without_database(settings: &Settings, dry_run: &DryRun) -> Result<Value, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .map_err(|error| Failure::new(format!("the command cannot be run: {error}")))?;
+    let runtime = runtime::start()?;
     let explanation = runtime.block_on(dry_run::explain(settings, None, dry_run));
     let explanation = explanation.map_err(|error| Failure::of_error(&error).maybe_hint(error.hint()))?;
     to_json(&Explanation::new(dry_run, &explanation))

@@ -5,11 +5,11 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use clap::Args;
+use portcullis_settings::{Settings, reachable};
 use serde_json::json;
 
 use super::output::{Failure, print, print_json};
 use super::{Format, Listen};
-use portcullis_settings::{Settings, reachable};
 
 /// How long the gateway may take to respond.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);

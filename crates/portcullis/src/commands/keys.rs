@@ -9,12 +9,12 @@ use clap::Subcommand;
 use portcullis_identity::{Caller, Identity, KeyDetails, KeyPhase, RotationError, SigningAlgorithm};
 use portcullis_model::Random;
 use portcullis_model::user::rfc3339_millis;
+use portcullis_settings::{Settings, new_secret};
 use serde_json::{Value, json};
 
 use super::identity::with_identity;
 use super::output::{Failure, print, print_error, print_json};
 use super::{Format, table};
-use portcullis_settings::{Settings, new_secret};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {

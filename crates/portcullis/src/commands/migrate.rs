@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use portcullis_model::Random;
 use portcullis_model::user::rfc3339_millis;
+use portcullis_settings::Settings;
 use portcullis_storage::{DatabaseUrl, MigrationStatus, Migrator, OpenError, Step};
 use serde_json::{Value, json};
 
 use super::output::{Failure, print, print_error, print_json};
-use super::{Format, table};
-use portcullis_settings::Settings;
+use super::{Format, runtime, table};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -63,10 +63,7 @@ pub(super) struct Down {
 }
 
 pub(super) fn run(settings: &Settings, command: Command) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::new(format!("the command cannot be run: {error}")))?;
+    let runtime = runtime::start()?;
     match (&settings.database.url, &command) {
         // Opening the database creates the file, which only `up` may do.
         (DatabaseUrl::Sqlite { path }, Command::Status(_) | Command::Plan(_) | Command::Down(_)) if !path.exists() => {

@@ -3,9 +3,8 @@
 use std::error::Error;
 use std::io::{self, IsTerminal, Write};
 
-use serde::Serialize;
-
 use portcullis_settings::{Notice, Problems};
+use serde::Serialize;
 
 /// The failure of a command: what happened, why, and how to fix it.
 #[derive(Debug)]

@@ -3,12 +3,12 @@
 use portcullis_gate::{Destination, RouteSpec};
 use portcullis_model::policy::{BodyLimit, CsrfPolicy, MethodPermissions, Methods};
 use portcullis_model::{AuthRequirement, Limit, LimitBy, Permission};
+use portcullis_settings::Settings;
 use serde_json::{Value, json};
 
 use super::Format;
 use super::output::{Failure, print, print_json};
 use super::table;
-use portcullis_settings::Settings;
 
 pub(super) fn run(settings: &Settings, format: Format) -> Result<(), Failure> {
     let mut routes = portcullis_api::route_specs();

@@ -6,12 +6,12 @@ use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use portcullis_model::SecretString;
+use portcullis_settings::Settings;
 use portcullis_storage::{DatabaseUrl, TransferProgress, TransferredTable};
 use serde_json::{Value, json};
 
 use super::output::{Failure, print, print_error, print_json};
-use super::{Format, table};
-use portcullis_settings::Settings;
+use super::{Format, runtime, table};
 
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
@@ -41,10 +41,7 @@ fn parse(flag: &str, text: &SecretString) -> Result<DatabaseUrl, Failure> {
 
 pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Failure> {
     let (from, to) = (parse("--from", &arguments.from)?, parse("--to", &arguments.to)?);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::new(format!("the command cannot be run: {error}")))?;
+    let runtime = runtime::start()?;
     let mut progress = Progress::new(arguments.format);
     let begun = Instant::now();
     let moving = crate::assembly::offline::transfer(settings, &from, &to, arguments.restart, &mut progress);

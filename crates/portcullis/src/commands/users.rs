@@ -8,12 +8,12 @@ mod list;
 use clap::Subcommand;
 use portcullis_identity::{Caller, Identity, IdentityError, NewAccount};
 use portcullis_model::{Role, SecretString, User};
+use portcullis_settings::Settings;
 use serde_json::json;
 
 use super::identity::with_identity;
 use super::output::{Failure, print, print_json};
 use super::{Format, password_input};
-use portcullis_settings::Settings;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {

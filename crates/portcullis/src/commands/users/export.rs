@@ -24,7 +24,10 @@ pub(crate) struct Export {
 const PAGE: u64 = 1000;
 
 pub(crate) async fn run(store: &Store, arguments: &Export) -> Result<(), Failure> {
-    let failed = |error: std::io::Error| Failure::new(format!("the users cannot be written: {error}"));
+    let failed = |error: std::io::Error| {
+        Failure::new(format!("the users cannot be written: {error}"))
+            .hint("free space on the disk, or choose another file")
+    };
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     let mut csv = csv::Writer::from_writer(Vec::new());
     if arguments.format == FileFormat::Csv {

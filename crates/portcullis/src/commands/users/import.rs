@@ -8,13 +8,13 @@ use std::time::Instant;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use portcullis_identity::{Caller, Identity, ImportRow, RowOutcome};
 use portcullis_model::SecretString;
+use portcullis_settings::Settings;
 use portcullis_storage::{DatabaseUrl, ForeignUser, ForeignUsers};
 use serde_json::{Map, Value, json};
 
 use super::describe;
 use crate::commands::Format;
 use crate::commands::output::{Failure, print, print_error, print_json};
-use portcullis_settings::Settings;
 
 /// The names of columns of CSV and members of JSON, as the API spells them.
 pub(super) const COLUMNS: [&str; 12] = [
@@ -69,13 +69,13 @@ pub(crate) struct Import {
 }
 
 pub(crate) async fn run(identity: &Identity, settings: &Settings, arguments: Import) -> Result<(), Failure> {
-    let report =
-        match &arguments.report {
-            Some(path) => Some(BufWriter::new(File::create(path).map_err(|error| {
-                Failure::new(format!("the report cannot be written to {}: {error}", path.display()))
-            })?)),
-            None => None,
-        };
+    let report = match &arguments.report {
+        Some(path) => Some(BufWriter::new(File::create(path).map_err(|error| {
+            Failure::new(format!("the report cannot be written to {}: {error}", path.display()))
+                .hint("name a file in a folder that you can write to")
+        })?)),
+        None => None,
+    };
     let mut run = ImportRun::new(identity, &arguments, report);
     if arguments.source.starts_with("postgres://") || arguments.source.starts_with("postgresql://") {
         from_postgres(settings, &arguments, &mut run).await?;
@@ -165,8 +165,7 @@ impl<'a> ImportRun<'a> {
         self.refused += 1;
         if let Some(report) = &mut self.report {
             let line = json!({ "line": place, "email": email, "reason": reason });
-            writeln!(report, "{line}")
-                .map_err(|error| Failure::new(format!("the report cannot be written: {error}")))?;
+            writeln!(report, "{line}").map_err(|error| report_failure(&error))?;
         }
         if self.refused <= MAX_PRINTED && !self.format.json {
             let line = format!("refused, line {place}, {email}: {reason}\n");
@@ -184,7 +183,7 @@ impl<'a> ImportRun<'a> {
             bar.finish_and_clear();
         }
         if let Some(mut report) = self.report.take() {
-            report.flush().map_err(|error| Failure::new(format!("the report cannot be written: {error}")))?;
+            report.flush().map_err(|error| report_failure(&error))?;
         }
         let seconds = self.begun.elapsed().as_secs_f64();
         let Self { made, existing, refused, dry_run, .. } = self;
@@ -204,6 +203,11 @@ impl<'a> ImportRun<'a> {
             )),
         }
     }
+}
+
+fn report_failure(error: &std::io::Error) -> Failure {
+    Failure::new(format!("the report cannot be written: {error}"))
+        .hint("free space on the disk, or name another file with --report")
 }
 
 async fn from_postgres(settings: &Settings, arguments: &Import, run: &mut ImportRun<'_>) -> Result<(), Failure> {
@@ -258,7 +262,10 @@ async fn from_file(arguments: &Import, run: &mut ImportRun<'_>) -> Result<(), Fa
     })?;
     let file: Box<dyn Read> = match source {
         "-" => Box::new(std::io::stdin()),
-        path => Box::new(File::open(path).map_err(|error| Failure::new(format!("{path} cannot be read: {error}")))?),
+        path => Box::new(File::open(path).map_err(|error| {
+            Failure::new(format!("{path} cannot be read: {error}"))
+                .hint("name a readable file, or - for standard input")
+        })?),
     };
     match format {
         FileFormat::Csv => from_csv(file, run).await,
@@ -267,7 +274,10 @@ async fn from_file(arguments: &Import, run: &mut ImportRun<'_>) -> Result<(), Fa
 }
 
 async fn from_csv(file: Box<dyn Read>, run: &mut ImportRun<'_>) -> Result<(), Failure> {
-    let unreadable = |error: &csv::Error| Failure::new(format!("the file cannot be read: {error}"));
+    let unreadable = |error: &csv::Error| {
+        Failure::new(format!("the file cannot be read: {error}"))
+            .hint("check that it is a CSV file (RFC 4180) in UTF-8")
+    };
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(BufReader::new(file));
     let names: Vec<Option<&str>> =
         reader.headers().map_err(|error| unreadable(&error))?.iter().map(known_name).collect();
@@ -310,7 +320,11 @@ async fn from_ndjson(file: Box<dyn Read>, run: &mut ImportRun<'_>) -> Result<(),
     for line in 1.. {
         bytes.clear();
         let read = reader.read_until(b'\n', &mut bytes);
-        if read.map_err(|error| Failure::new(format!("the file cannot be read: {error}")))? == 0 {
+        let failed = |error: std::io::Error| {
+            Failure::new(format!("the file cannot be read: {error}"))
+                .hint("name a readable file, or - for standard input")
+        };
+        if read.map_err(failed)? == 0 {
             break;
         }
         if bytes.trim_ascii().is_empty() {
