@@ -132,7 +132,11 @@ impl Identity {
             lifetimes: options.lifetimes,
         };
         let tokens = OneTimeTokens { clock: clock.clone(), random: random.clone() };
-        let links = MailLinks { store: store.clone(), tokens: tokens.clone(), public_url: options.public_url };
+        let links = MailLinks {
+            store: store.clone(),
+            tokens: tokens.clone(),
+            public_url: Arc::new(ArcSwap::from_pointee(options.public_url)),
+        };
         let mail_requests = MailRequests { store: store.clone(), clock: clock.clone() };
         let outcomes = IdempotentOutcomes { store: store.clone(), clock: clock.clone() };
         let signing_keys = SigningKeys {

@@ -1,7 +1,9 @@
 //! Links in mails. A link holds a new one-time token in its fragment, which browsers do not send to servers.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use portcullis_model::{SecretString, User};
 use portcullis_storage::{Store, TokenPurpose};
 
@@ -20,8 +22,8 @@ const INVITATION_LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
 pub(crate) struct MailLinks {
     pub(crate) store: Store,
     pub(crate) tokens: OneTimeTokens,
-    /// The public URL without a slash at its end.
-    pub(crate) public_url: String,
+    /// The public URL without a slash at its end. A reload may change it; clones share it.
+    pub(crate) public_url: Arc<ArcSwap<String>>,
 }
 
 impl MailLinks {
@@ -36,11 +38,11 @@ impl MailLinks {
         let mut tx = self.store.begin().await?;
         let token = self.tokens.mint(&mut tx, purpose, Some(user.id), lifetime).await?;
         tx.commit().await?;
-        Ok(SecretString::new(format!("{}/{page}#{}", self.public_url, token.expose())))
+        Ok(SecretString::new(format!("{}/{page}#{}", self.public_url.load(), token.expose())))
     }
 
     /// The address of the service itself, for mails without a link to a page.
     pub(crate) fn home(&self) -> SecretString {
-        SecretString::new(self.public_url.clone())
+        SecretString::new(self.public_url.load().as_str())
     }
 }

@@ -35,6 +35,11 @@ pub struct Mailer {
 }
 
 impl Mailer {
+    /// Changes the public URL in links of mails that are sent from now on; it has no slash at its end.
+    pub fn set_public_url(&self, url: String) {
+        self.links.public_url.store(Arc::new(url));
+    }
+
     /// Sends due mails until `stopping` is cancelled.
     pub async fn run(&self, sender: Arc<dyn MailSender>, stopping: CancellationToken) {
         let (mut failing, mut more) = (false, false);

@@ -109,6 +109,9 @@ impl Reloader {
         if settings.roles != self.settings.roles {
             self.application.sessions.set_roles(settings.roles.clone());
         }
+        if settings.server.public_url != self.settings.server.public_url {
+            self.application.identity.mailer.set_public_url(settings.base_url());
+        }
         self.application.front.proxy.swap(upstreams(&settings), &self.application.metrics);
         self.application.front.gate.swap(config);
         let reloaded = Reloaded {

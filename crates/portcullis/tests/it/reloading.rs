@@ -12,7 +12,7 @@ use portcullis_testkit::TestApp;
 use serde_json::Value;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::client::{app, client, get};
+use crate::client::{app, client, get, register};
 use crate::proxied;
 
 /// Settings with a route `/api/v1/{name}/…` for each name.
@@ -116,6 +116,16 @@ async fn live_keys_are_not_listed_as_waiting_for_a_restart() {
     write(app.folder(), &with_server("body_timeout = \"7s\"\npublic_url = \"https://gate.example.com\""));
     let reloaded: Value = serde_json::from_str(&app.run(&["reload", "--json"], "")).expect("JSON");
     assert_eq!(reloaded["waitingForRestart"], serde_json::json!([]));
+}
+
+#[tokio::test]
+async fn mails_link_to_the_public_url_of_the_last_reload() {
+    let app = app().settings("").start();
+    write(app.folder(), "[server]\npublic_url = \"https://gate.example.com\"\n");
+    app.run(&["reload"], "");
+    register(&app).await;
+    let mail = app.line_with("mail to");
+    assert!(mail.contains("https://gate.example.com/verify-email#"), "{mail}");
 }
 
 #[tokio::test]
