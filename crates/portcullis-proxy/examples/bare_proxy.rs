@@ -1,8 +1,8 @@
-//! The least that carries a request with hyper: no gate, no route, no header touched, no metric, no timer, one
-//! connection to the upstream for each client's. The bench holds the gateway against it, so that what the gate and the
-//! proxy's care cost can be told from what hyper costs.
+//! The smallest proxy that hyper makes: no gate, no route, no changed header, no metric, no timer, and one connection to the
+//! upstream for each client. The benchmark compares the gateway with it, to separate the gateway's own cost from hyper's.
+//!
 //! `cargo run --release -p portcullis-proxy --example bare_proxy LISTEN-PORT UPSTREAM-PORT`
-#![expect(clippy::print_stdout, reason = "it says where it listens")]
+#![expect(clippy::print_stdout, reason = "it prints its address")]
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -37,12 +37,12 @@ async fn serve(client: TcpStream, upstream: u16) -> Result<(), Failure> {
     let (sender, driver) = handshake(TokioIo::new(stream)).await?;
     tokio::spawn(driver);
     let sender = Arc::new(Mutex::new(sender));
-    let service = service_fn(move |request| carry(request, Arc::clone(&sender)));
+    let service = service_fn(move |request| forward(request, Arc::clone(&sender)));
     hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(client), service).await?;
     Ok(())
 }
 
-async fn carry(
+async fn forward(
     request: Request<Incoming>,
     upstream: Arc<Mutex<SendRequest<Incoming>>>,
 ) -> Result<Response<Incoming>, Failure> {

@@ -1,6 +1,7 @@
-//! A small service to put behind the gateway: it answers every request with
-//! what it saw of it, as JSON. `cargo run -p portcullis-proxy --example upstream [port]`
-#![expect(clippy::print_stdout, reason = "it says where it listens")]
+//! A small service to put behind the gateway. Its response describes the request as JSON.
+//!
+//! `cargo run -p portcullis-proxy --example upstream [port]`
+#![expect(clippy::print_stdout, reason = "it prints its address")]
 
 use std::convert::Infallible;
 use std::net::Ipv4Addr;

@@ -247,7 +247,7 @@ fn start_in(folder: &Path, lock: &Path) -> u16 {
     give_to_server(&configuration);
     start_server(folder);
     watch(folder, lock);
-    // Last, because its presence says that the server runs and is watched.
+    // The file is written last: it shows that the server runs and is watched.
     std::fs::write(folder.join("port"), port.to_string()).expect("the folder is writable");
     port
 }
@@ -257,7 +257,7 @@ fn start_server(folder: &Path) {
     pg_ctl(folder, &["start", "-w", "-t", "60", "-l", &log]);
 }
 
-/// Starts the process that stops the server when nobody uses it any more.
+/// Starts the process that stops the server after its last use.
 fn watch(folder: &Path, lock: &Path) {
     let mut stop = as_server(tool("pg_ctl"));
     stop.args(["stop", "-m", "immediate", "-w", "-D"]).arg(folder.join("data"));

@@ -86,7 +86,7 @@ async fn a_server_without_the_script_gets_it_again() {
     assert!(calls.contains("cmdstat_eval:calls=2,"), "{calls}");
 }
 
-/// What the gate's own limiter would say, one request after the other.
+/// The gate's own limiter, for one request after the other.
 struct Model {
     arrival: i64,
 }
@@ -122,7 +122,7 @@ async fn the_script_decides_like_the_limiter_in_process() {
             let before = now(&server);
             let take = limits.take(&subject, rate).await.expect("it is counted");
             let after = now(&server);
-            // What is stored and what is answered tell by which instant the script decided.
+            // The stored and the returned time give the instant at which the script decided.
             let ahead = i64::try_from(take.ahead.as_micros()).expect("small");
             let stored = server.command(&["get", &format!("test:limit:{subject}")]);
             let stored: i64 = stored.trim().parse().unwrap_or(model.arrival);
