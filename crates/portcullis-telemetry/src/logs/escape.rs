@@ -49,23 +49,29 @@ fn must_be_escaped(character: char) -> bool {
     character.is_control() || matches!(character, '\u{2028}' | '\u{2029}')
 }
 
-/// An error with its sources, as `what: why: why`.
+/// An error with its sources, as `what: why: why`. A source is left out if the text before names it already.
 pub(super) struct WithSources<'a>(pub(super) &'a (dyn std::error::Error + 'static));
 
 impl fmt::Display for WithSources<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
+        let mut text = self.0.to_string();
         let mut source = self.0.source();
         while let Some(error) = source {
-            write!(f, ": {error}")?;
+            let reason = error.to_string();
+            if !text.contains(&reason) {
+                text.push_str(": ");
+                text.push_str(&reason);
+            }
             source = error.source();
         }
-        Ok(())
+        f.write_str(&text)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
 
     const HOSTILE: &str = "a\nb\r\u{1b}[2J\u{9b}31m\u{7f}\u{2028}\"\\";
@@ -98,9 +104,22 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_written_with_its_sources() {
-        let inner = std::io::Error::other("reset by peer");
-        let outer = std::io::Error::other(format!("broken: {inner}"));
-        assert_eq!(WithSources(&outer).to_string(), "broken: reset by peer");
+    fn each_source_of_an_error_is_written_once() {
+        #[derive(Debug)]
+        struct Outer(&'static str, io::Error);
+        impl fmt::Display for Outer {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.0)
+            }
+        }
+        impl std::error::Error for Outer {
+            fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+                Some(&self.1)
+            }
+        }
+        for text in ["broken", "broken: reset by peer"] {
+            let error = Outer(text, io::Error::other("reset by peer"));
+            assert_eq!(WithSources(&error).to_string(), "broken: reset by peer");
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc::{Sender, channel};
 
 use portcullis_testkit::{PASSWORD, PrivatePostgres, TestApp, TestAppBuilder, free_port};
 use serde_json::{Value, json};
@@ -16,18 +17,19 @@ fn gateway(upstream: SocketAddr) -> TestAppBuilder {
     ))
 }
 
-/// An upstream that gives each connection these bytes once a request head has come, and then closes it.
-fn upstream_that_sends(response: &'static str) -> SocketAddr {
+/// An upstream that sends these bytes after the head of its only request, and closes the connection once the returned
+/// sender is dropped.
+fn upstream_that_sends(response: &'static str) -> (SocketAddr, Sender<()>) {
+    let (open, closed) = channel::<()>();
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("an address");
     std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.expect("a connection");
-            read_head(&mut stream);
-            stream.write_all(response.as_bytes()).expect("the gateway reads");
-        }
+        let (mut stream, _) = listener.accept().expect("a connection");
+        read_head(&mut stream);
+        stream.write_all(response.as_bytes()).expect("the gateway reads");
+        let _ = closed.recv();
     });
-    address
+    (address, open)
 }
 
 fn read_head(stream: &mut TcpStream) -> String {
@@ -49,6 +51,18 @@ fn line_of(app: &TestApp, request_id: &str) -> Value {
     serde_json::from_str(&app.log_line_with(request_id)).expect("each line is a JSON object")
 }
 
+/// Signs in under the name `order-17`, and asserts that the failed response and a log line show the same request id.
+async fn assert_failed_login_is_logged(app: &TestApp, status: u16) {
+    let login = json!({ "email": "ada@example.com", "password": PASSWORD });
+    let request = client().post(app.url("/api/v1/auth/login")).header("x-request-id", "order-17").json(&login);
+    let answer = send(request).await;
+    assert_eq!(answer.status, status, "{}", answer.body);
+    let id = answer.body["requestId"].as_str().expect("an id");
+    assert_eq!(answer.header("x-request-id"), id);
+    let line = line_of(app, id);
+    assert_eq!((line["requestId"].as_str(), line["clientRequestId"].as_str()), (Some(id), Some("order-17")), "{line}");
+}
+
 async fn dropped_lines(app: &TestApp) -> f64 {
     let page = client().get(app.url("/metrics")).send().await.expect("it answers").text().await.expect("text");
     let sample = page.lines().find_map(|line| line.strip_prefix("log_lines_dropped_total "));
@@ -56,22 +70,21 @@ async fn dropped_lines(app: &TestApp) -> f64 {
 }
 
 #[tokio::test]
+async fn a_500_and_its_log_line_show_the_same_request_id() {
+    let server = PrivatePostgres::shared();
+    let url = server.database();
+    let app = app().env("DATABASE_URL", &url).env("LOG_FORMAT", "json").start();
+    let database = url.rsplit('/').next().expect("the name of the database");
+    server.run_sql_in(database, "ALTER TABLE users RENAME TO taken_away");
+    assert_failed_login_is_logged(&app, 500).await;
+}
+
+#[tokio::test]
 async fn a_503_and_its_log_line_show_the_same_request_id() {
-    let database = PrivatePostgres::start();
-    let app = app()
-        .env("DATABASE_URL", database.database())
-        .env("LOG_FORMAT", "json")
-        .env("PORTCULLIS__DATABASE__STATEMENT_TIMEOUT", "2s")
-        .start();
-    database.stop();
-    let login = json!({ "email": "ada@example.com", "password": PASSWORD });
-    let request = client().post(app.url("/api/v1/auth/login")).header("x-request-id", "order-17").json(&login);
-    let answer = send(request).await;
-    assert_eq!(answer.status, 503, "{}", answer.body);
-    let id = answer.body["requestId"].as_str().expect("an id");
-    assert_eq!(answer.header("x-request-id"), id);
-    let line = line_of(&app, id);
-    assert_eq!((line["requestId"].as_str(), line["clientRequestId"].as_str()), (Some(id), Some("order-17")), "{line}");
+    let server = PrivatePostgres::start();
+    let app = app().env("DATABASE_URL", server.database()).env("LOG_FORMAT", "json").env("LOG_LEVEL", "debug").start();
+    server.stop();
+    assert_failed_login_is_logged(&app, 503).await;
 }
 
 #[tokio::test]
@@ -93,19 +106,21 @@ async fn a_client_id_that_cannot_be_logged_is_left_out() {
 
 #[tokio::test]
 async fn a_response_that_is_cut_off_is_logged_with_the_request_id() {
-    let app = gateway(upstream_that_sends("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nbegun")).start();
+    let (upstream, open) = upstream_that_sends("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nbegun");
+    let app = gateway(upstream).start();
     let response = client().get(app.url("/api/v1/projects/x")).send().await.expect("a head");
     let id = response.headers()["x-request-id"].to_str().expect("ASCII").to_owned();
+    drop(open);
     assert!(response.bytes().await.is_err());
     assert_eq!(line_of(&app, &id)["requestId"].as_str(), Some(id.as_str()));
 }
 
 #[tokio::test]
 async fn a_tunnel_that_is_cut_is_logged_with_the_request_id() {
-    let app = gateway(upstream_that_sends(
+    let (upstream, _open) = upstream_that_sends(
         "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\nnever read",
-    ))
-    .start();
+    );
+    let app = gateway(upstream).start();
     let mut stream = TcpStream::connect(app.address()).expect("the server listens");
     let request = "GET /api/v1/projects/x HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
     stream.write_all(request.as_bytes()).expect("the server reads");
