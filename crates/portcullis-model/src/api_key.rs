@@ -28,9 +28,9 @@ pub struct ApiKey {
     pub name: String,
     /// The first characters of the key, by which its owner recognises it.
     pub prefix: String,
-    /// The permissions of its owner that the key has; `None` for all of them.
+    /// The permissions of its owner that the key has; `null` for all of them.
     pub scopes: Option<Vec<Permission>>,
-    /// The time at which the key expires; `None` if it never does.
+    /// The time at which the key expires; `null` if it never does.
     #[serde(serialize_with = "maybe_millis")]
     #[schemars(with = "Option<ApiTime>")]
     pub expires_at: Option<Timestamp>,
