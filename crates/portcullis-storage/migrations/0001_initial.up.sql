@@ -1,8 +1,8 @@
--- People, sessions, the revocation log, keys, audit and outbox.
--- Words in braces are column types and kinds of tables; dialect.rs says what each engine calls them.
--- Names of unique constraints are what StoreError::Conflict reports.
+-- Users, sessions, the revocation log, keys, the audit log and the outbox.
+-- Words in braces are column types and kinds of tables; engine/dialect.rs translates them for each engine.
+-- StoreError::Conflict reports the names of unique constraints.
 
--- users: People. `epoch` rises with every change that copies of their sessions must see; access tokens of an epoch below `token_epoch` are dead.
+-- users: Users. `epoch` rises with every change that cached sessions must notice. Access tokens of an epoch below `token_epoch` are invalid.
 CREATE TABLE users (
   id {uuid} NOT NULL CONSTRAINT users_id PRIMARY KEY,
   email {text} NOT NULL,
@@ -25,14 +25,14 @@ CREATE UNIQUE INDEX users_username ON users (username);
 CREATE INDEX users_newest ON users (created_at, id);
 CREATE INDEX users_active_admins ON users (id) WHERE role = 'ADMIN' AND is_active;
 
--- user_permissions: What a person may do beyond what the role allows.
+-- user_permissions: Permissions of users beyond those of their role.
 CREATE TABLE user_permissions (
   user_id {uuid} NOT NULL REFERENCES users (id) ON DELETE CASCADE,
   permission {text} NOT NULL,
   CONSTRAINT user_permissions_permission PRIMARY KEY (user_id, permission)
 ){strict};
 
--- sessions: Sign-ins: one for each device. `refresh_hash` is SHA-256 of the refresh token that works now.
+-- sessions: Sessions, one for each sign-in. `refresh_hash` is the SHA-256 of the current refresh token.
 CREATE TABLE sessions (
   id {uuid} NOT NULL CONSTRAINT sessions_id PRIMARY KEY,
   user_id {uuid} NOT NULL REFERENCES users (id) ON DELETE CASCADE,
@@ -54,7 +54,7 @@ CREATE TABLE sessions (
 CREATE INDEX sessions_user ON sessions (user_id);
 CREATE INDEX sessions_absolute_expiry ON sessions (absolute_expires_at);
 
--- refresh_grace: For ten seconds after a rotation the successor of a refresh token, sealed under a key derived from the old one.
+-- refresh_grace: The successors of rotated refresh tokens during the grace window, each sealed under a key derived from the old token.
 CREATE TABLE refresh_grace (
   token_hash {bytes} NOT NULL CONSTRAINT refresh_grace_token_hash PRIMARY KEY,
   session_id {uuid} NOT NULL REFERENCES sessions (id) ON DELETE CASCADE,
@@ -64,7 +64,7 @@ CREATE TABLE refresh_grace (
 CREATE INDEX refresh_grace_session ON refresh_grace (session_id);
 CREATE INDEX refresh_grace_rotated_at ON refresh_grace (rotated_at);
 
--- revocations: The log of what has ended or changed: each replica reads it. No foreign keys: an entry outlives the rows it speaks of.
+-- revocations: The revocation log, which each replica reads. It has no foreign keys, because an entry outlives the rows that it names.
 CREATE TABLE revocations (
   seq {sequence},
   at {timestamp} NOT NULL,
@@ -75,7 +75,7 @@ CREATE TABLE revocations (
 ){strict};
 CREATE INDEX revocations_at ON revocations (at);
 
--- one_time_tokens: Single-use links, by SHA-256 of their token.
+-- one_time_tokens: Tokens of mailed links, stored as SHA-256. Each works once.
 CREATE TABLE one_time_tokens (
   hash {bytes} NOT NULL CONSTRAINT one_time_tokens_hash PRIMARY KEY,
   purpose {text} NOT NULL,
@@ -87,7 +87,7 @@ CREATE TABLE one_time_tokens (
 CREATE INDEX one_time_tokens_user ON one_time_tokens (user_id, purpose);
 CREATE INDEX one_time_tokens_expiry ON one_time_tokens (expires_at);
 
--- signing_keys: Keys of access tokens; the private half is sealed under ENCRYPTION_KEY.
+-- signing_keys: Keys that sign access tokens. The private half is sealed under ENCRYPTION_KEY.
 CREATE TABLE signing_keys (
   kid {text} NOT NULL CONSTRAINT signing_keys_kid PRIMARY KEY,
   algorithm {text} NOT NULL,
@@ -97,7 +97,7 @@ CREATE TABLE signing_keys (
   retired_at {timestamp}
 ){strict};
 
--- audit_log: Who did what, to whom, from where. No foreign keys: the log outlives the people in it.
+-- audit_log: Who did what to whom, and from where. It has no foreign keys, because the log outlives the users in it.
 CREATE TABLE audit_log (
   id {uuid} NOT NULL CONSTRAINT audit_log_id PRIMARY KEY,
   at {timestamp} NOT NULL,
@@ -113,7 +113,7 @@ CREATE TABLE audit_log (
 ){strict};
 CREATE INDEX audit_log_at ON audit_log (at, id);
 
--- mail_outbox: Mails to be sent. A link is made when its mail is sent, and never stands here.
+-- mail_outbox: Mails to be sent. A mail's link is created when it is sent, and is never stored.
 CREATE TABLE mail_outbox (
   id {uuid} NOT NULL CONSTRAINT mail_outbox_id PRIMARY KEY,
   template {text} NOT NULL,
@@ -127,7 +127,7 @@ CREATE TABLE mail_outbox (
 CREATE INDEX mail_outbox_user ON mail_outbox (user_id);
 CREATE INDEX mail_outbox_due ON mail_outbox (next_attempt_at) WHERE sent_at IS NULL;
 
--- instance: Facts about the installation, shared by its replicas.
+-- instance: Facts about the installation, which all its replicas share.
 CREATE TABLE instance (
   key {text} NOT NULL CONSTRAINT instance_key PRIMARY KEY,
   value {text} NOT NULL

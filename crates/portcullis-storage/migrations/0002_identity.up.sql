@@ -1,7 +1,7 @@
--- API keys, throttled sign-ins, an audit log that gathers repetitions, mails that were given up, keys that begin to sign later.
--- Only adds: the version before runs on this schema. A step is one transaction, so that its indices cannot be built concurrently.
+-- API keys, throttled sign-ins, repetitions in the audit log, mails that were given up, keys that begin to sign later.
+-- Only adds: programs of the previous schema run on this one. A migration is one transaction, so its indices cannot be built concurrently.
 
--- api_keys: Keys for programs. `hash` is SHA-256 of the whole key; `scopes` a JSON list, NULL for all that the owner may do.
+-- api_keys: API keys. `hash` is the SHA-256 of the whole key. `scopes` is a JSON list of permissions; NULL stands for all that the user has.
 CREATE TABLE api_keys (
   id {uuid} NOT NULL CONSTRAINT api_keys_id PRIMARY KEY,
   user_id {uuid} NOT NULL REFERENCES users (id) ON DELETE CASCADE,
@@ -18,7 +18,7 @@ CREATE TABLE api_keys (
 CREATE UNIQUE INDEX api_keys_hash ON api_keys (hash);
 CREATE INDEX api_keys_user ON api_keys (user_id);
 
--- sign_in_attempts: Failed sign-ins in a row, by account, by client and by both. `subject` is a SHA-256, of unknown accounts too.
+-- sign_in_attempts: Failed sign-ins in a row, by account, by client and by both. `subject` is a SHA-256; accounts that do not exist are counted too.
 CREATE TABLE sign_in_attempts (
   subject {bytes} NOT NULL CONSTRAINT sign_in_attempts_subject PRIMARY KEY,
   failures {bigint} NOT NULL,

@@ -1,4 +1,4 @@
--- Periodic jobs. Only adds: the version before runs on this schema.
+-- Periodic jobs. Only adds: programs of the previous schema run on this one.
 
 -- jobs: Periodic jobs as replicas share them. `holder` is the replica that runs the job until `lease_until`; without a lease the job is due at `next_run_at`. `last_result` is `success` or `failure`.
 CREATE TABLE jobs (

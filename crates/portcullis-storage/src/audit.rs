@@ -1,6 +1,7 @@
 //! The audit log: who did what, from where, and whether it was allowed (SR-36).
 
 mod aggregation;
+mod append;
 mod event;
 mod query;
 

@@ -5,6 +5,7 @@
 
 pub(crate) mod advisory_lock;
 pub(crate) mod availability;
+pub(crate) mod columns;
 pub(crate) mod connect;
 pub(crate) mod connection;
 pub(crate) mod dialect;
@@ -20,5 +21,6 @@ pub(crate) mod row;
 pub(crate) mod server_version;
 pub(crate) mod statement;
 pub(crate) mod stored_text;
+pub(crate) mod stored_types;
 pub(crate) mod url;
 pub(crate) mod value;

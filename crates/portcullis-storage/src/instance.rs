@@ -1,4 +1,4 @@
-//! Facts about the installation, shared by its replicas.
+//! Facts about the installation, which all its replicas share.
 
 use crate::engine::error::StoreError;
 use crate::engine::statement::{Runs, Sql};
@@ -9,18 +9,18 @@ static PUT: Sql =
     Sql::insert("instance", "INSERT INTO instance (key, value) VALUES ($1, $2) ON CONFLICT (key) DO NOTHING");
 
 impl Store {
-    /// The value of a key.
+    /// Returns the value of a key.
     pub async fn instance_value(&self, key: &str) -> Result<Option<String>, StoreError> {
-        self.one(&GET, vec![key.into()]).await?.map(|row| row.get("value")).transpose()
+        self.one(&GET, vec![key.into()]).await?.map(|row| row.read("value")).transpose()
     }
 
-    /// Sets a key that has no value yet, and gives the value in force: the same on every replica.
+    /// Sets a key that has no value yet, and returns the key's value, which is the same on every replica.
     pub async fn instance_value_or_insert(&self, key: &str, value: &str) -> Result<String, StoreError> {
         if let Some(known) = self.instance_value(key).await? {
             return Ok(known);
         }
         self.execute(&PUT, vec![key.into(), value.into()]).await?;
         let stored = self.instance_value(key).await?;
-        stored.ok_or_else(|| StoreError::corrupt("a value that was just stored is gone"))
+        stored.ok_or_else(|| StoreError::corrupt("a value that was just inserted cannot be found"))
     }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use portcullis_model::Timestamp;
 
+use crate::engine::columns::{FromRow, columns, sql};
 use crate::engine::error::StoreError;
-use crate::engine::row::Row;
 use crate::engine::statement::{Runs, Sql};
 use crate::engine::stored_text;
 use crate::engine::value::Value;
@@ -33,10 +33,20 @@ static RENEW: Sql = Sql::update("jobs", "");
 static FINISH: Sql = Sql::update("jobs", "");
 static RELEASE: Sql = Sql::update("jobs", "");
 static RECORD: Sql = Sql::insert("jobs", "");
-static ALL: Sql = Sql::select(
-    "jobs",
-    "SELECT name, last_finished_at, last_success_at, last_result, last_error FROM jobs ORDER BY name",
-);
+columns! {
+    JobRow reads jobs { name, last_finished_at, last_success_at, last_result, last_error }
+}
+
+/// A row of `jobs` as it is stored.
+struct JobRow {
+    name: String,
+    last_finished_at: Option<Timestamp>,
+    last_success_at: Option<Timestamp>,
+    last_result: Option<String>,
+    last_error: Option<String>,
+}
+
+static ALL: Sql = Sql::select("jobs", sql!("SELECT ", JobRow::COLUMNS, " FROM jobs ORDER BY name"));
 
 impl Store {
     /// Takes a job's lease for this replica if the job is due, or if the lease of the replica that ran it has run out.
@@ -111,25 +121,24 @@ impl Store {
         self.execute(&RECORD.with_text(text), values).await.map(|_| ())
     }
 
-    /// Every job that has ever run on this database, by name.
+    /// Returns every job that has ever run on this database, by name.
     pub async fn job_records(&self) -> Result<Vec<JobRecord>, StoreError> {
-        self.all(&ALL, vec![]).await?.iter().map(read).collect()
+        let rows = self.all(&ALL, vec![]).await?;
+        rows.iter().map(|row| JobRow::from_row(row).map(JobRecord::from)).collect()
     }
 
-    /// The value for the parameter of `dialect().now(…)` with which that expression is later by this much.
+    /// Returns the value with which `dialect().now(…)` is this much later than now.
     fn later_value(&self, by: Duration) -> Value {
         self.dialect().later_value(self.clock(), by)
     }
 }
 
-fn read(row: &Row) -> Result<JobRecord, StoreError> {
-    Ok(JobRecord {
-        name: row.get("name")?,
-        last_finished_at: row.optional_time("last_finished_at")?,
-        last_success_at: row.optional_time("last_success_at")?,
-        last_succeeded: row.get::<Option<String>>("last_result")?.map(|result| result == SUCCESS),
-        last_error: row.get("last_error")?,
-    })
+impl From<JobRow> for JobRecord {
+    fn from(row: JobRow) -> Self {
+        let JobRow { name, last_finished_at, last_success_at, last_result, last_error } = row;
+        let last_succeeded = last_result.map(|result| result == SUCCESS);
+        Self { name, last_finished_at, last_success_at, last_succeeded, last_error }
+    }
 }
 
 const SUCCESS: &str = "success";

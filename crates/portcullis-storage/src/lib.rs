@@ -6,21 +6,21 @@
 //! The folders depend on each other in one direction only: `engine` knows no table; `revocation_log`, `migrate` and
 //! `transfer` are built on it; `store` combines them; each subject (users, sessions, audit log…) is built on `store`.
 
+#![warn(missing_docs)]
 #![expect(private_bounds, reason = "`Access` is sealed: only `Store` and `Tx` have it, and their reads are public")]
 
 mod api_keys;
 mod audit;
 mod audit_addresses;
 mod engine;
-mod housekeeping;
 mod idempotency;
 mod instance;
 mod jobs;
+mod last_use;
 mod migrate;
 mod one_time_tokens;
 mod outbox;
-#[cfg(test)]
-mod plans;
+mod pruning;
 mod revocation_feed;
 mod revocation_log;
 mod sessions;
@@ -37,17 +37,17 @@ pub use engine::error::StoreError;
 pub use engine::open_error::OpenError;
 pub use engine::options::{MigrateMode, StoreOptions};
 pub use engine::url::DatabaseUrl;
-pub use housekeeping::Prunable;
 pub use idempotency::{Earlier, OnceKey};
 pub use jobs::JobRecord;
 pub use migrate::{Applied, MigrationStatus, Migrator, Pending, Step};
 pub use one_time_tokens::{GoodToken, NewOneTimeToken, SpentToken, TokenPurpose, UnknownPurpose};
 pub use outbox::{DueMail, MailRequest};
+pub use pruning::Prunable;
 pub use revocation_feed::LogPosition;
 pub use sessions::{EndReason, Grace, NewSession, RefreshView, Rotation, SessionRecord};
 pub use sign_in_attempts::{AttemptSubjects, Failures, SignInView};
 pub use signing_keys::SigningKey;
 pub use store::{Database, Store, Tx};
-pub use transfer::{Sum, TransferError, TransferProgress, TransferredTable, transfer};
+pub use transfer::{Checksum, TransferError, TransferProgress, TransferredTable, transfer};
 pub use user_changes::ProfileChange;
 pub use users::{Credentials, ForeignUser, ForeignUsers, ImportOutcome, ImportedUser, NewUser, UserFilter, UserPage};

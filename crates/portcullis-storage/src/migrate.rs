@@ -1,12 +1,13 @@
-//! The schema's steps, embedded, and how a database is brought to another one.
+//! The migrations of the schema, and how they are applied and reverted.
 //!
-//! A step up only ever adds (expand/contract), so that the version before runs beside this one while replicas are
-//! replaced. Each step is one transaction together with its entry in the ledger: an interrupted one leaves the schema
-//! as it was.
+//! A migration only adds (expand/contract), so that programs of the previous schema run beside those of the new one while
+//! replicas are replaced. Each migration is one transaction together with its entry in the ledger, so that an interrupted
+//! one leaves the schema as it was.
 
 mod ledger;
 mod lock;
 mod migrator;
+pub(crate) mod schema;
 mod snapshot;
 
 use crate::engine::direct_connection::DirectConnection;
@@ -15,7 +16,7 @@ use crate::engine::error::StoreError;
 pub use ledger::Applied;
 pub use migrator::{MigrationStatus, Migrator, Pending, Step};
 
-/// One step of the schema.
+/// A migration of the schema.
 #[derive(Debug)]
 pub(crate) struct Migration {
     pub(crate) version: i64,
@@ -26,45 +27,17 @@ pub(crate) struct Migration {
     pub(crate) runs_since: i64,
 }
 
-/// Every step, oldest first. A published one is never edited.
-pub(crate) static MIGRATIONS: &[Migration] = &[
-    Migration {
-        version: 1,
-        name: "initial",
-        up: include_str!("../migrations/0001_initial.up.sql"),
-        down: include_str!("../migrations/0001_initial.down.sql"),
-        runs_since: 1,
-    },
-    Migration {
-        version: 2,
-        name: "identity",
-        up: include_str!("../migrations/0002_identity.up.sql"),
-        down: include_str!("../migrations/0002_identity.down.sql"),
-        runs_since: 1,
-    },
-    Migration {
-        version: 3,
-        name: "idempotency",
-        up: include_str!("../migrations/0003_idempotency.up.sql"),
-        down: include_str!("../migrations/0003_idempotency.down.sql"),
-        runs_since: 1,
-    },
-    Migration {
-        version: 4,
-        name: "jobs",
-        up: include_str!("../migrations/0004_jobs.up.sql"),
-        down: include_str!("../migrations/0004_jobs.down.sql"),
-        runs_since: 1,
-    },
-];
+/// All migrations, oldest first. The build script finds them in `migrations/`. A released one is never edited, except its
+/// comments.
+pub(crate) static MIGRATIONS: &[Migration] = include!(concat!(env!("OUT_DIR"), "/migrations.rs"));
 
-/// The schema that a database has, 0 for an empty one. Only looks.
+/// Returns the schema that a database has, 0 for an empty one. It changes nothing.
 pub(crate) async fn schema_of(on: &mut DirectConnection) -> Result<i64, StoreError> {
     let applied = ledger::read(&on.runner, &mut on.connection).await?;
     Ok(applied.last().map_or(0, |last| last.version))
 }
 
-/// The schema that this program knows.
+/// Returns the newest schema that this program supports.
 pub(crate) fn known() -> i64 {
     MIGRATIONS.last().map_or(0, |last| last.version)
 }

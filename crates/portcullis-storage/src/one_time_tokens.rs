@@ -1,29 +1,30 @@
-//! One-time tokens of mailed links: only their hash is stored, and each is good once (SR-12).
+//! One-time tokens of mailed links. Only their hash is stored, and each works once (SR-12).
 
 use std::str::FromStr;
 
 use portcullis_model::{Timestamp, UserId};
-use uuid::Uuid;
 
+use crate::engine::columns::{FromRow, columns, sql};
 use crate::engine::error::StoreError;
 use crate::engine::statement::{Runs, Sql};
+use crate::engine::stored_types::stored_by_name;
 use crate::store::{Store, Tx};
 
-/// What a token is good for. A token of one purpose is nothing for another.
+/// What a token may be used for. A token of one purpose is useless for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenPurpose {
-    /// Confirms an e-mail address.
+    /// Verifies an e-mail address.
     VerifyEmail,
     /// Sets a new password.
     ResetPassword,
-    /// Makes the first administrator.
+    /// Creates the first administrator.
     FirstAdmin,
     /// Completes an invited account.
     Invitation,
 }
 
 impl TokenPurpose {
-    /// The name in the database.
+    /// Returns the name that is stored.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::VerifyEmail => "verify_email",
@@ -43,9 +44,11 @@ impl FromStr for TokenPurpose {
     }
 }
 
-/// The text is no token's purpose.
+stored_by_name!(TokenPurpose);
+
+/// The text is not the name of a token's purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no such purpose of a token")]
+#[error("one-time tokens have no such purpose")]
 pub struct UnknownPurpose;
 
 /// A token to be stored.
@@ -53,44 +56,57 @@ pub struct UnknownPurpose;
 pub struct NewOneTimeToken {
     /// SHA-256 of the token.
     pub hash: [u8; 32],
-    /// What it is good for.
+    /// What the token may be used for.
     pub purpose: TokenPurpose,
-    /// For whom; `None` for the first administrator, who does not exist yet.
+    /// The token's user; `None` for the first administrator, who does not exist yet.
     pub user_id: Option<UserId>,
-    /// When it was made.
+    /// When the token was created.
     pub created_at: Timestamp,
-    /// Until when it is good.
+    /// When the token expires.
     pub expires_at: Timestamp,
 }
 
-/// A token that is good, and not spent by asking.
+/// A token that can be used. Looking at it does not spend it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GoodToken {
-    /// What it is good for.
+    /// What the token may be used for.
     pub purpose: TokenPurpose,
-    /// For whom it is.
+    /// The token's user, if it has one.
     pub user_id: Option<UserId>,
 }
 
-/// A token that was good and now is spent.
+/// A token that was just spent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpentToken {
-    /// For whom it was.
+    /// The token's user, if it has one.
     pub user_id: Option<UserId>,
 }
 
-static INSERT: Sql = Sql::insert(
-    "one_time_tokens",
-    "INSERT INTO one_time_tokens (hash, purpose, user_id, created_at, expires_at) VALUES ($1, $2, $3, $4, $5)",
-);
+columns! {
+    NewOneTimeToken writes one_time_tokens { hash, purpose, user_id, created_at, expires_at }
+}
+columns! {
+    GoodToken reads one_time_tokens { purpose, user_id }
+}
+columns! {
+    SpentToken reads one_time_tokens { user_id }
+}
+
 static FIND: Sql = Sql::select(
     "one_time_tokens",
-    "SELECT purpose, user_id FROM one_time_tokens WHERE hash = $1 AND used_at IS NULL AND expires_at > $2",
+    sql!(
+        "SELECT ",
+        GoodToken::COLUMNS,
+        " FROM one_time_tokens WHERE hash = $1 AND used_at IS NULL AND expires_at > $2"
+    ),
 );
 static CONSUME: Sql = Sql::update(
     "one_time_tokens",
-    "UPDATE one_time_tokens SET used_at = $3 \
-     WHERE hash = $1 AND purpose = $2 AND used_at IS NULL AND expires_at > $3 RETURNING user_id",
+    sql!(
+        "UPDATE one_time_tokens SET used_at = $3 \
+         WHERE hash = $1 AND purpose = $2 AND used_at IS NULL AND expires_at > $3 RETURNING ",
+        SpentToken::COLUMNS
+    ),
 );
 static DISCARD: Sql = Sql::delete(
     "one_time_tokens",
@@ -99,47 +115,37 @@ static DISCARD: Sql = Sql::delete(
 );
 
 impl Store {
-    /// The token with this hash, if it is good now. Spends nothing: only
-    /// [`consume_one_time_token`](Tx::consume_one_time_token) decides who gets it.
+    /// Returns the token with this hash if it could be used now. It spends nothing: only
+    /// [`consume_one_time_token`](Tx::consume_one_time_token) decides who may use the token.
     pub async fn good_one_time_token(&self, hash: &[u8; 32], now: Timestamp) -> Result<Option<GoodToken>, StoreError> {
-        let Some(row) = self.one(&FIND, vec![hash.to_vec().into(), now.into()]).await? else { return Ok(None) };
-        let user_id = row.get::<Option<Uuid>>("user_id")?.map(UserId);
-        Ok(Some(GoodToken { purpose: row.parsed("purpose")?, user_id }))
+        self.one(&FIND, vec![hash.into(), now.into()]).await?.map(|row| GoodToken::from_row(&row)).transpose()
     }
 }
 
 impl Tx {
     /// Stores a token's hash.
     pub async fn insert_one_time_token(&mut self, new: &NewOneTimeToken) -> Result<(), StoreError> {
-        let values = vec![
-            new.hash.to_vec().into(),
-            new.purpose.as_str().into(),
-            new.user_id.map(|id| id.0).into(),
-            new.created_at.into(),
-            new.expires_at.into(),
-        ];
-        self.execute(&INSERT, values).await.map(|_| ())
+        self.insert(new).await
     }
 
-    /// Spends a token: of any number of callers exactly one gets it. `None` when it is unknown, of another purpose,
-    /// spent or expired; nobody is told which.
+    /// Spends a token: of any number of callers exactly one gets it. `None` when the token does not exist, has another
+    /// purpose, was spent or has expired; the caller does not learn which.
     pub async fn consume_one_time_token(
         &mut self,
         hash: &[u8; 32],
         purpose: TokenPurpose,
         now: Timestamp,
     ) -> Result<Option<SpentToken>, StoreError> {
-        let values = vec![hash.to_vec().into(), purpose.as_str().into(), now.into()];
-        let Some(row) = self.one(&CONSUME, values).await? else { return Ok(None) };
-        Ok(Some(SpentToken { user_id: row.get::<Option<Uuid>>("user_id")?.map(UserId) }))
+        let row = self.one(&CONSUME, vec![hash.into(), purpose.into(), now.into()]).await?;
+        row.map(|row| SpentToken::from_row(&row)).transpose()
     }
 
-    /// Forgets the unspent tokens of a purpose for a user, or those for nobody yet, and says how many.
+    /// Deletes the unspent tokens of a purpose for a user, or those without a user, and returns how many they were.
     pub async fn discard_one_time_tokens(
         &mut self,
         purpose: TokenPurpose,
         user_id: Option<UserId>,
     ) -> Result<u64, StoreError> {
-        self.execute(&DISCARD, vec![purpose.as_str().into(), user_id.map(|id| id.0).into()]).await
+        self.execute(&DISCARD, vec![purpose.into(), user_id.into()]).await
     }
 }

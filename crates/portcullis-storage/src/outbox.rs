@@ -1,4 +1,5 @@
-//! Mail to be sent: template and person, never a link. The link is minted when the mail is.
+//! The outbox: mails to be sent, with template and user. A mail's link is created when the mail is sent, and is never
+//! stored.
 
 use std::time::Duration;
 
@@ -6,50 +7,62 @@ use portcullis_model::ids::new_uuid;
 use portcullis_model::{Email, Timestamp, UserId};
 use uuid::Uuid;
 
+use crate::engine::columns::{FromRow, columns, sql};
 use crate::engine::error::StoreError;
 use crate::engine::statement::{Runs, Sql};
 use crate::engine::stored_text;
 use crate::engine::value::as_bigint;
 use crate::store::{Store, Tx};
 
-/// A mail that somebody who may be anybody asks for, by address.
+/// A mail that anybody may request by typing an address.
 #[derive(Clone, Copy, Debug)]
 pub struct MailRequest<'a> {
-    /// Which text.
+    /// The mail's template.
     pub template: &'a str,
-    /// The address that was typed; the mail goes to the stored one.
+    /// The address that was typed. The mail goes to the stored one.
     pub email: &'a Email,
-    /// Only to an address that is not confirmed yet.
+    /// Whether only users with an unverified address get the mail.
     pub only_unverified: bool,
-    /// At most this many mails of this text…
+    /// Most mails of this template to one user…
     pub most: u64,
     /// …within this time.
     pub within: Duration,
-    /// Now.
+    /// The time of the request.
     pub at: Timestamp,
 }
 
-/// A mail whose turn has come.
+/// A mail that is due.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DueMail {
-    /// Its id.
+    /// The mail's id.
     pub id: Uuid,
-    /// Which text.
+    /// The mail's template.
     pub template: String,
-    /// To whom.
+    /// The user who gets the mail.
     pub user_id: UserId,
-    /// Since when it waits.
+    /// When the mail was queued.
     pub created_at: Timestamp,
-    /// Attempts so far, this one included.
+    /// Attempts so far, including this one.
     pub attempts: i64,
 }
 
-static ENQUEUE: Sql = Sql::insert(
-    "mail_outbox",
-    "INSERT INTO mail_outbox (id, template, user_id, created_at, attempts, next_attempt_at) \
-     VALUES ($1, $2, $3, $4, 0, $4)",
-);
-// One statement, whether there is such an account or not (SR-10).
+/// A row of the outbox to be inserted.
+struct NewMail {
+    id: Uuid,
+    template: String,
+    user_id: UserId,
+    created_at: Timestamp,
+}
+
+columns! {
+    DueMail reads mail_outbox { id, template, user_id, created_at, attempts }
+}
+columns! {
+    NewMail writes mail_outbox { id, template, user_id, created_at }
+    and { attempts = 0_i64, next_attempt_at = created_at }
+}
+
+// One statement whether the user exists or not, so that its duration does not tell (SR-10).
 static REQUEST: Sql = Sql::insert(
     "mail_outbox",
     "INSERT INTO mail_outbox (id, template, user_id, created_at, attempts, next_attempt_at) \
@@ -58,12 +71,15 @@ static REQUEST: Sql = Sql::insert(
      AND (SELECT count(*) FROM mail_outbox earlier WHERE earlier.user_id = users.id AND earlier.template = $2 \
      AND earlier.created_at > $6) < $7 RETURNING user_id",
 );
-// The outer condition is checked again on the row as it is when its lock is got: of two workers one takes it.
+// The outer condition is checked again once the row is locked, so that only one of two workers claims the mail.
 static CLAIM: Sql = Sql::update(
     "mail_outbox",
-    "UPDATE mail_outbox SET next_attempt_at = $2, attempts = attempts + 1 WHERE id IN \
-     (SELECT id FROM mail_outbox WHERE sent_at IS NULL AND given_up_at IS NULL AND next_attempt_at <= $1 \
-     ORDER BY next_attempt_at LIMIT $3) AND sent_at IS NULL AND next_attempt_at <= $1 RETURNING id, template, user_id, created_at, attempts",
+    sql!(
+        "UPDATE mail_outbox SET next_attempt_at = $2, attempts = attempts + 1 WHERE id IN \
+         (SELECT id FROM mail_outbox WHERE sent_at IS NULL AND given_up_at IS NULL AND next_attempt_at <= $1 \
+         ORDER BY next_attempt_at LIMIT $3) AND sent_at IS NULL AND next_attempt_at <= $1 RETURNING ",
+        DueMail::COLUMNS
+    ),
 );
 static SENT: Sql = Sql::update("mail_outbox", "UPDATE mail_outbox SET sent_at = $2, last_error = NULL WHERE id = $1");
 static FAILED: Sql = Sql::update(
@@ -79,33 +95,33 @@ static WAITING: Sql =
     Sql::select("mail_outbox", "SELECT count(*) AS n FROM mail_outbox WHERE sent_at IS NULL AND given_up_at IS NULL");
 
 impl Tx {
-    /// Queues a mail beside the change that calls for it.
+    /// Queues a mail in the transaction of the change that causes it, and returns the mail's id.
     pub async fn enqueue_mail(&mut self, template: &str, to: UserId, at: Timestamp) -> Result<Uuid, StoreError> {
         let id = new_uuid(&self.shared().clock, &self.shared().random);
-        self.execute(&ENQUEUE, vec![id.into(), template.into(), to.0.into(), at.into()]).await?;
+        self.insert(&NewMail { id, template: template.to_owned(), user_id: to, created_at: at }).await?;
         Ok(id)
     }
 
-    /// Queues a mail for the active account with this address, and says whose it is; `None` when there is none, or
-    /// when it has had enough of these mails. The same statement in every case.
+    /// Queues a mail for the active user with this address and returns the user's id. `None` when there is no such user,
+    /// or the user has got the most mails allowed. The statement is the same in every case.
     pub async fn request_mail(&mut self, request: &MailRequest<'_>) -> Result<Option<UserId>, StoreError> {
         let id = new_uuid(&self.shared().clock, &self.shared().random);
         let values = vec![
             id.into(),
             request.template.into(),
             request.at.into(),
-            request.email.as_str().into(),
+            request.email.into(),
             request.only_unverified.into(),
             (request.at - request.within).into(),
             as_bigint(request.most),
         ];
-        self.one(&REQUEST, values).await?.map(|row| row.user_id("user_id")).transpose()
+        self.one(&REQUEST, values).await?.map(|row| row.read("user_id")).transpose()
     }
 }
 
 impl Store {
-    /// Takes up to `limit` mails that are due. Other workers do not see them for `lease`, after which a mail whose
-    /// worker died is due again.
+    /// Claims up to `limit` due mails. Other workers do not get them for the time `lease`; after that, a mail whose worker
+    /// died is due again.
     pub async fn claim_due_mail(
         &self,
         now: Timestamp,
@@ -113,36 +129,25 @@ impl Store {
         limit: u64,
     ) -> Result<Vec<DueMail>, StoreError> {
         let values = vec![now.into(), (now + lease).into(), as_bigint(limit)];
-        let rows = self.all(&CLAIM, values).await?;
-        rows.iter()
-            .map(|row| {
-                Ok(DueMail {
-                    id: row.get("id")?,
-                    template: row.get("template")?,
-                    user_id: row.user_id("user_id")?,
-                    created_at: row.time("created_at")?,
-                    attempts: row.get("attempts")?,
-                })
-            })
-            .collect()
+        self.all(&CLAIM, values).await?.iter().map(DueMail::from_row).collect()
     }
 
-    /// Notes that a mail has left.
+    /// Records that a mail was sent.
     pub async fn mark_mail_sent(&self, id: Uuid, at: Timestamp) -> Result<(), StoreError> {
         self.execute(&SENT, vec![id.into(), at.into()]).await.map(|_| ())
     }
 
-    /// Notes why a mail will not be tried again. It is kept for a month, and counts as failed.
+    /// Records why a mail will not be tried again. Its row is kept for a month.
     pub async fn give_up_mail(&self, id: Uuid, error: &str, at: Timestamp) -> Result<(), StoreError> {
         self.execute(&GIVEN_UP, vec![id.into(), stored_text::error_message(error).into(), at.into()]).await.map(|_| ())
     }
 
-    /// How many mails wait to be sent.
+    /// Counts the mails that wait to be sent.
     pub async fn mails_waiting(&self) -> Result<u64, StoreError> {
         self.one(&WAITING, vec![]).await?.map_or(Ok(0), |row| row.count("n"))
     }
 
-    /// Notes why a mail has not left and when to try again.
+    /// Records why sending a mail failed, and when to try again.
     pub async fn mark_mail_failed(&self, id: Uuid, error: &str, next: Timestamp) -> Result<(), StoreError> {
         self.execute(&FAILED, vec![id.into(), stored_text::error_message(error).into(), next.into()]).await.map(|_| ())
     }

@@ -38,8 +38,8 @@ pub(crate) async fn append(
         for entry in batch {
             let n = values.len();
             rows.push(format!("({now}, ${}, ${}, ${}, ${})", n + 1, n + 2, n + 3, n + 4));
-            values.push(entry.user_id.0.into());
-            values.push(entry.session_id.map(|id| id.0).into());
+            values.push(entry.user_id.into());
+            values.push(entry.session_id.into());
             values.push(entry.epoch.into());
             values.push(entry.ends.into());
         }
@@ -48,7 +48,7 @@ pub(crate) async fn append(
             rows.join(", ")
         );
         for row in on.all(&APPEND.with_text(text), values).await? {
-            written.push(row.get("seq")?);
+            written.push(row.read("seq")?);
         }
     }
     Ok(written)

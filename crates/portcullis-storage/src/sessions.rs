@@ -1,8 +1,9 @@
-//! Sessions: their rows, their end, and the rotation of their refresh tokens.
+//! Sessions: inserting, reading and ending them, and rotating their refresh tokens.
 
 mod ending;
 mod record;
 mod refresh;
+mod state;
 
 pub use ending::EndReason;
 pub use record::{NewSession, SessionRecord};

@@ -111,7 +111,7 @@ impl Store {
     pub async fn now(&self) -> Result<Timestamp, StoreError> {
         let text = format!("SELECT {} AS db_now", self.dialect().now("$1"));
         let row = self.one(&PING.with_text(text), vec![self.now_value()]).await?;
-        row.ok_or_else(|| StoreError::corrupt("a SELECT without FROM returned no row"))?.time("db_now")
+        row.ok_or_else(|| StoreError::corrupt("a SELECT without FROM returned no row"))?.read("db_now")
     }
 
     /// Returns this process's name among the replicas: random, new at every start.

@@ -1,9 +1,10 @@
-//! Moving a whole database to another one: every table from one consistent snapshot, in batches that are kept together
-//! with how far they came, compared at the end by count and checksum as both databases hold them.
+//! Moving a whole database to another one (`portcullis move`): every table is copied from one consistent snapshot, in
+//! batches that are committed together with the progress made, and at the end both databases are compared by count and
+//! checksum.
 
+mod checksum;
 mod error;
 mod progress;
-mod sums;
 mod tables;
 
 use crate::engine::dialect::Dialect;
@@ -12,74 +13,74 @@ use crate::engine::error::StoreError;
 use crate::engine::options::StoreOptions;
 use crate::engine::url::DatabaseUrl;
 use crate::engine::value::Value;
+use crate::migrate::schema::{self, Table};
 use crate::migrate::{self, Migrator};
 
+pub use checksum::Checksum;
 pub use error::TransferError;
-use progress::Ledger;
+use progress::Progress;
 pub(crate) use progress::is_unfinished;
-pub use sums::Sum;
-use tables::{TABLES, Table};
 
-/// Rows in one batch: at fifteen columns far below what either engine takes in one statement.
+/// Rows in one batch. At fifteen columns they are far below the limit of parameters of either engine.
 const BATCH: usize = 1_000;
 
-/// Told how a transfer goes on.
+/// Is told of the progress of a move.
 pub trait TransferProgress: Send {
-    /// A table begins; some of its rows may have been carried by an earlier attempt.
-    fn table(&mut self, name: &'static str, rows: u64, carried_before: u64);
-    /// That many more rows of it are in the target for good.
-    fn carried(&mut self, rows: u64);
-    /// Everything is carried; both databases are read and compared.
+    /// A table begins. `copied_before` of its rows were copied by an earlier attempt.
+    fn table(&mut self, name: &'static str, rows: u64, copied_before: u64);
+    /// This many more rows of the table are committed in the target.
+    fn copied(&mut self, rows: u64);
+    /// Every row is copied; both databases are now read and compared.
     fn comparing(&mut self);
 }
 
-/// What became of a table.
+/// A table that was moved.
 #[derive(Clone, Debug)]
 pub struct TransferredTable {
-    /// Its name.
+    /// The table's name.
     pub name: &'static str,
-    /// What both databases hold.
-    pub sum: Sum,
+    /// Count and checksum of its rows in both databases.
+    pub checksum: Checksum,
 }
 
-/// Carries everything from one database to another, which must be empty, or hold what an earlier attempt left there.
-/// With `restart`, what an earlier attempt left is thrown away first.
+/// Copies everything from one database to another, which must be empty or hold what an earlier attempt left there. With
+/// `restart`, what an earlier attempt left is deleted first.
 ///
 /// # Errors
-/// Whatever happens, the source is as it was; what has been carried stays in the target, and the next attempt goes on
-/// from there.
+/// After any error the source is unchanged. Copied rows stay in the target, and the next attempt continues from there.
 pub async fn transfer(
     from: &StoreOptions,
     to: &StoreOptions,
     restart: bool,
-    told: &mut dyn TransferProgress,
+    listener: &mut dyn TransferProgress,
 ) -> Result<Vec<TransferredTable>, TransferError> {
     if is_same(&from.url, &to.url) {
         return Err(TransferError::Same);
     }
     let mut source = open_source(from).await?;
     let mut target = open_target(to).await?;
-    let mut ledger = Ledger::open(&mut target, &from.url.to_string(), restart).await?;
-    for table in TABLES {
-        carry(&mut source, &mut target, &mut ledger, table, told).await?;
+    let tables = schema::tables(migrate::MIGRATIONS);
+    let mut progress = Progress::open(&mut target, &tables, &from.url.to_string(), restart).await?;
+    for table in &tables {
+        copy(&mut source, &mut target, &mut progress, table, listener).await?;
     }
-    told.comparing();
-    let mut done = Vec::with_capacity(TABLES.len());
-    for table in TABLES {
-        let (read, written) = (sum(&mut source, table).await?, sum(&mut target, table).await?);
+    listener.comparing();
+    let mut done = Vec::with_capacity(tables.len());
+    for table in &tables {
+        let (read, written) = (checksum_of(&mut source, table).await?, checksum_of(&mut target, table).await?);
         if read != written {
-            return Err(TransferError::Different { table: table.name, read, written, resumed: ledger.resumed });
+            return Err(TransferError::Different { table: table.name, read, written, resumed: progress.resumed });
         }
-        done.push(TransferredTable { name: table.name, sum: written });
+        done.push(TransferredTable { name: table.name, checksum: written });
     }
-    ledger.close(&mut target).await?;
+    progress.finish(&mut target).await?;
     source.close().await;
     target.close().await;
     Ok(done)
 }
 
-/// A file is the same by whatever name. Of two names for one server no more is known, which does no harm: a target that
-/// holds the source's rows is not empty.
+/// Returns whether both addresses lead to the same database. Two names of one file are recognised; two names of one
+/// server are not, which does no harm, because a target that holds the source's rows is not empty.
 fn is_same(from: &DatabaseUrl, to: &DatabaseUrl) -> bool {
     match (from, to) {
         (DatabaseUrl::Sqlite { path: from }, DatabaseUrl::Sqlite { path: to }) => {
@@ -130,15 +131,15 @@ async fn page(on: &mut DirectConnection, table: &Table, after: &[Value]) -> Resu
     rows.iter().map(|row| table.read(row)).collect()
 }
 
-async fn carry(
+async fn copy(
     source: &mut DirectConnection,
     target: &mut DirectConnection,
-    ledger: &mut Ledger,
-    table: &'static Table,
-    told: &mut dyn TransferProgress,
+    progress: &mut Progress,
+    table: &Table,
+    listener: &mut dyn TransferProgress,
 ) -> Result<(), TransferError> {
-    let (mut after, carried) = ledger.position(table)?;
-    told.table(table.name, source.count(table.name).await?, carried);
+    let (mut after, copied) = progress.position(table)?;
+    listener.table(table.name, source.count(table.name).await?, copied);
     loop {
         let rows = page(source, table, &after).await?;
         let Some(last) = rows.last() else { break };
@@ -147,23 +148,23 @@ async fn carry(
         let values: Vec<Value> = rows.into_iter().flatten().collect();
         target.script("BEGIN", target.runner.dialect.begin()).await?;
         let written = target.execute(table.insert(target.runner.dialect, count), values).await;
-        let noted = match written {
-            Ok(_) => ledger.note(target, table, &after, count).await,
+        let recorded = match written {
+            Ok(_) => progress.record(target, table, &after, count).await,
             Err(error) => Err(error),
         };
-        if let Err(error) = noted {
+        if let Err(error) = recorded {
             let _ = target.script("ROLLBACK", "ROLLBACK").await;
-            let resumed = ledger.resumed;
+            let resumed = progress.resumed;
             return Err(match error {
-                StoreError::Conflict(_) => TransferError::Clash { table: table.name, resumed, source: error },
+                StoreError::Conflict(_) => TransferError::Conflict { table: table.name, resumed, source: error },
                 error => error.into(),
             });
         }
         target.script("COMMIT", "COMMIT").await?;
-        told.carried(count as u64);
+        listener.copied(count as u64);
     }
     if let Some(sequence) = table.sequence.filter(|_| target.runner.dialect == Dialect::Postgres) {
-        // New entries continue behind those that were carried.
+        // New rows get numbers after those that were copied.
         let text = format!(
             "SELECT CAST(setval(pg_get_serial_sequence('{0}', '{sequence}'), GREATEST((SELECT MAX({sequence}) FROM {0}), 1)) AS BIGINT) AS n",
             table.name
@@ -173,8 +174,8 @@ async fn carry(
     Ok(())
 }
 
-async fn sum(on: &mut DirectConnection, table: &'static Table) -> Result<Sum, StoreError> {
-    let mut sum = Sum::default();
+async fn checksum_of(on: &mut DirectConnection, table: &Table) -> Result<Checksum, StoreError> {
+    let mut sum = Checksum::default();
     let mut after = Vec::new();
     loop {
         let rows = page(on, table, &after).await?;
@@ -185,6 +186,3 @@ async fn sum(on: &mut DirectConnection, table: &'static Table) -> Result<Sum, St
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

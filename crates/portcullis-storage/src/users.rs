@@ -1,13 +1,15 @@
-//! Users: reading, inserting and importing them. What changes a user is in `user_changes`, because it also ends
-//! sessions.
+//! Users: inserting, reading, listing and importing them. The changes of a user are in `user_changes`, because they
+//! also end sessions.
 
+mod credentials;
 mod foreign_users;
 mod import;
-mod read;
+mod list;
+mod record;
 
+pub use credentials::Credentials;
+pub(crate) use credentials::EXTRA_PERMISSIONS;
 pub use foreign_users::{ForeignUser, ForeignUsers};
 pub use import::{ImportOutcome, ImportedUser};
-pub use read::{Credentials, NewUser, UserFilter, UserPage};
-pub(crate) use read::{
-    credential_columns, extra_permissions, read_credentials, read_extra_permissions, read_user, user_columns,
-};
+pub use list::{UserFilter, UserPage};
+pub use record::NewUser;

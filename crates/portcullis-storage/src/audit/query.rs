@@ -1,51 +1,50 @@
-//! Reading the audit log: pages for people, a walk from old to new for exports.
+//! Reading the audit log: in pages, newest first, or as an export, oldest first.
 
 use portcullis_model::{Timestamp, UserId};
 use uuid::Uuid;
 
-use super::event::{AuditRecord, Outcome, read};
+use super::event::{AuditRecord, Outcome};
+use crate::engine::columns::FromRow;
 use crate::engine::error::StoreError;
 use crate::engine::statement::{Runs, Sql};
-use crate::engine::value::Value;
-use crate::engine::value::as_bigint;
+use crate::engine::value::{Value, as_bigint};
 use crate::store::Store;
 
-/// Which lines; all when nothing is set.
+/// Which lines to read. The default reads all.
 #[derive(Clone, Debug, Default)]
 pub struct AuditFilter {
-    /// Only what this person did, or what was done to their account.
+    /// Only lines whose actor or subject is this user.
     pub user: Option<UserId>,
-    /// Only this action.
+    /// Only lines of this action.
     pub action: Option<String>,
-    /// Only what went well, or what did not.
+    /// Only successes, or only failures.
     pub outcome: Option<Outcome>,
-    /// Not before.
+    /// Only lines at or after this time.
     pub from: Option<Timestamp>,
-    /// Before.
+    /// Only lines before this time.
     pub to: Option<Timestamp>,
 }
 
-/// One page of the log.
+/// One page of the audit log.
 #[derive(Clone, Debug)]
 pub struct AuditPage {
-    /// The lines, newest first.
+    /// The page's lines, newest first.
     pub records: Vec<AuditRecord>,
-    /// How many there are on all pages, as far as they are counted: up to a hundred thousand.
+    /// Number of lines on all pages. Counting stops at 100,000.
     pub total: u64,
 }
 
-/// Counting on would read the whole log for a number that nobody pages through.
+/// Where counting stops: more would read the whole log for a number of pages that nobody opens.
 const MOST_COUNTED: u64 = 100_000;
+
+const COLUMNS: &str = AuditRecord::COLUMNS;
 
 static COUNT: Sql = Sql::select("audit_log", "");
 static PAGE: Sql = Sql::select("audit_log", "");
 static AFTER: Sql = Sql::select("audit_log", "");
 
-const COLUMNS: &str = "id, at, action, outcome, actor_id, subject_id, session_id, ip, user_agent, request_id, details, \
-                       times, last_at";
-
 impl AuditFilter {
-    /// Conditions and their values. Only what is asked for stands in the statement, so that indices serve it.
+    /// Returns the conditions and their values. A condition that is not set is left out, so that indices can be used.
     fn conditions(&self) -> (String, Vec<Value>) {
         let mut conditions = vec!["TRUE".to_owned()];
         let mut values: Vec<Value> = Vec::new();
@@ -54,13 +53,13 @@ impl AuditFilter {
             conditions.push(condition(values.len()));
         };
         if let Some(user) = self.user {
-            add(&|n| format!("(subject_id = ${n} OR actor_id = ${n})"), user.0.into());
+            add(&|n| format!("(subject_id = ${n} OR actor_id = ${n})"), user.into());
         }
         if let Some(action) = &self.action {
             add(&|n| format!("action = ${n}"), action.as_str().into());
         }
         if let Some(outcome) = self.outcome {
-            add(&|n| format!("outcome = ${n}"), outcome.as_str().into());
+            add(&|n| format!("outcome = ${n}"), outcome.into());
         }
         if let Some(from) = self.from {
             add(&|n| format!("at >= ${n}"), from.into());
@@ -71,16 +70,16 @@ impl AuditFilter {
         (conditions.join(" AND "), values)
     }
 
-    /// Whether no line can be meant: the engines refuse to look for such texts.
-    fn finds_nothing(&self) -> bool {
+    /// Returns whether no line can match, because the engines refuse to search for such a text.
+    fn matches_nothing(&self) -> bool {
         self.action.as_deref().is_some_and(|action| action.contains('\0'))
     }
 }
 
 impl Store {
-    /// A page of the log, newest first.
+    /// Returns a page of the log, newest first.
     pub async fn audit_page(&self, filter: &AuditFilter, limit: u64, offset: u64) -> Result<AuditPage, StoreError> {
-        if filter.finds_nothing() {
+        if filter.matches_nothing() {
             return Ok(AuditPage { records: Vec::new(), total: 0 });
         }
         let (conditions, mut values) = filter.conditions();
@@ -95,18 +94,18 @@ impl Store {
             n + 1,
             n + 2
         ));
-        let records = self.all(&page, values).await?.iter().map(read).collect::<Result<_, _>>()?;
+        let records = self.all(&page, values).await?.iter().map(AuditRecord::from_row).collect::<Result<_, _>>()?;
         Ok(AuditPage { records, total })
     }
 
-    /// The lines that come after one, oldest first: a walk through all of them costs the same for each.
+    /// Returns the lines that follow `last`, oldest first. The cost of a batch does not grow with its position.
     pub async fn audit_after(
         &self,
         filter: &AuditFilter,
         last: Option<(Timestamp, Uuid)>,
         limit: u64,
     ) -> Result<Vec<AuditRecord>, StoreError> {
-        if filter.finds_nothing() {
+        if filter.matches_nothing() {
             return Ok(Vec::new());
         }
         let (mut conditions, mut values) = filter.conditions();
@@ -119,6 +118,6 @@ impl Store {
             "SELECT {COLUMNS} FROM audit_log WHERE {conditions} ORDER BY at, id LIMIT ${}",
             values.len()
         ));
-        self.all(&after, values).await?.iter().map(read).collect()
+        self.all(&after, values).await?.iter().map(AuditRecord::from_row).collect()
     }
 }

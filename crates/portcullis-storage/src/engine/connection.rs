@@ -64,8 +64,7 @@ impl Connection {
 
     /// Runs a statement and returns its rows.
     pub(crate) async fn all(&mut self, text: Cow<'static, str>, values: Vec<Value>) -> Result<Vec<Row>, SqlxError> {
-        #[cfg(test)]
-        self.explain(&text, &values).await;
+        trace_statement(&text);
         self.busy = true;
         let sql = AssertSqlSafe(text);
         let outcome = match &mut self.driver {
@@ -85,8 +84,7 @@ impl Connection {
 
     /// Runs a statement and returns the number of rows that it changed.
     pub(crate) async fn execute(&mut self, text: Cow<'static, str>, values: Vec<Value>) -> Result<u64, SqlxError> {
-        #[cfg(test)]
-        self.explain(&text, &values).await;
+        trace_statement(&text);
         self.busy = true;
         let sql = AssertSqlSafe(text);
         let outcome = match &mut self.driver {
@@ -131,27 +129,6 @@ impl Connection {
         }
     }
 
-    /// Notes the engine's plan for a statement, where a test listens.
-    #[cfg(test)]
-    async fn explain(&mut self, text: &str, values: &[Value]) {
-        let Ok(plans) = crate::plans::EXPLAINED.try_with(std::sync::Arc::clone) else { return };
-        let lines = match &mut self.driver {
-            Driver::Sqlite(connection) => {
-                let values = value::for_sqlite(values.to_vec()).expect("they are encoded next");
-                let sql = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {text}"));
-                let rows = connection.fetch_all(sqlx::query_with(sql, values)).await.expect("explains");
-                rows.into_iter().map(|row| Row::Sqlite(row).get("detail").expect("a line")).collect()
-            }
-            Driver::Postgres(connection) => {
-                let values = value::for_postgres(values.to_vec()).expect("they are encoded next");
-                let sql = AssertSqlSafe(format!("EXPLAIN (COSTS OFF) {text}"));
-                let rows = connection.fetch_all(sqlx::query_with(sql, values)).await.expect("explains");
-                rows.into_iter().map(|row| Row::Postgres(row).get("QUERY PLAN").expect("a line")).collect()
-            }
-        };
-        plans.lock().expect("not poisoned").push((text.to_owned(), lines));
-    }
-
     /// Clears `busy` after a complete response, of which an error that the engine reports is one.
     fn settle<T>(&mut self, outcome: Result<T, SqlxError>) -> Result<T, SqlxError> {
         self.busy = match &outcome {
@@ -161,6 +138,11 @@ impl Connection {
         };
         outcome
     }
+}
+
+/// Logs a statement's text, without its values, which may be secret.
+fn trace_statement(text: &str) {
+    tracing::trace!(target: "portcullis_storage::statement", sql = text, "runs a statement");
 }
 
 /// Opens a SQLite file, again if it is locked: switching a new file to WAL fails at once, without waiting, while another

@@ -15,104 +15,104 @@ use super::url::{DatabaseUrl, address};
 /// Why a database could not be opened: one sentence, and a [`hint`](Self::hint).
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The file cannot be made, read or written.
+    /// The file cannot be created, read or written.
     #[error("cannot open the database file {}: {source}", path.display())]
     File {
         /// The file.
         path: PathBuf,
-        /// What the system or SQLite said.
+        /// The operating system's or SQLite's error.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The file is something else.
+    /// The file is not a SQLite database.
     #[error("{} is not a SQLite database", path.display())]
     NotADatabase {
         /// The file.
         path: PathBuf,
     },
-    /// The schema is from a later version of Portcullis.
+    /// A newer version of Portcullis has migrated the schema, and this version cannot run on it.
     #[error(
-        "the database has schema {found}, this version knows up to {known}: it was migrated by {}",
+        "the database has schema {found}, but this version supports schemas up to {known}: it was migrated by {}",
         by.as_ref().map_or_else(|| "a newer Portcullis".to_owned(), |by| format!("the newer Portcullis {by}"))
     )]
     NewerSchema {
         /// The schema's version.
         found: i64,
-        /// The last version this program knows.
+        /// The newest schema that this program supports.
         known: i64,
-        /// Which version of Portcullis did it.
+        /// The version of Portcullis that migrated it.
         by: Option<String>,
-        /// The snapshot that was made before.
+        /// The copy that was made before the migration.
         copy: Option<PathBuf>,
     },
-    /// The schema is older than this program's, and it was told not to migrate.
+    /// The schema is older than this program's, and `database.migrate` is off.
     #[error("the database has schema {found} and this version needs {known}, and database.migrate is off")]
     OldSchema {
         /// The schema's version.
         found: i64,
-        /// The version this program needs.
+        /// The schema that this program needs.
         known: i64,
     },
     /// A move into this database has not finished.
     #[error("a move into this database has not finished")]
     UnfinishedMove,
-    /// Another process has been migrating for longer than one waits.
+    /// Another process has been migrating for longer than `database.migrate_wait`.
     #[error("another process ({holder}) has been migrating the database for {} s", waited.as_secs())]
     MigrationLocked {
-        /// Who.
+        /// The process that migrates.
         holder: String,
-        /// How long was waited.
+        /// How long this process waited.
         waited: Duration,
     },
-    /// The copy before a migration could not be made; nothing was changed.
-    #[error("the database cannot be copied to {} before its schema changes", path.display())]
+    /// The copy before a migration could not be made. The database is unchanged.
+    #[error("the database cannot be copied to {} before its migration", path.display())]
     Snapshot {
-        /// Where to.
+        /// Path of the copy.
         path: PathBuf,
-        /// Why.
+        /// The underlying error.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The server is too old.
+    /// The server's version is not supported.
     #[error("PostgreSQL at {address} is version {found}; {needed} or newer is needed")]
     TooOld {
         /// `host:port/database`.
         address: String,
-        /// Its version.
+        /// The server's version.
         found: String,
-        /// The oldest that will do.
+        /// The oldest supported major version.
         needed: u32,
     },
     /// The user may not change the schema.
     #[error("the user of {address} may not change the schema")]
     NoRights {
-        /// Where, without user and password.
+        /// The address without user and password.
         address: String,
-        /// What the server said.
+        /// The server's error.
         #[source]
         source: StoreError,
     },
-    /// The server takes no writes.
-    #[error("PostgreSQL at {address} is read-only, as a standby is")]
+    /// The server refuses writes, as a standby does.
+    #[error("PostgreSQL at {address} is read-only: it is a standby")]
     ReadOnly {
         /// `host:port/database`.
         address: String,
     },
-    /// Nobody answers at the address.
+    /// No server answers at the address.
     #[error("cannot reach PostgreSQL at {address}")]
     Unreachable {
         /// `host:port/database`.
         address: String,
-        /// What the system said.
+        /// The operating system's error.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// User or password is wrong.
+    /// The server refuses the user or the password.
     #[error("PostgreSQL at {address} refuses the user {user:?}")]
     Refused {
         /// `host:port/database`.
         address: String,
-        /// The user.
+        /// The refused user.
         user: String,
     },
     /// The server has no such database.
@@ -120,57 +120,57 @@ pub enum OpenError {
     MissingDatabase {
         /// `host:port/database`.
         address: String,
-        /// The database.
+        /// The name of the missing database.
         database: String,
     },
-    /// A table of users elsewhere.
+    /// Another program's table of users cannot be read.
     #[error("the table of users cannot be read")]
     ForeignTable {
-        /// Why.
+        /// The underlying error.
         #[source]
         source: StoreError,
     },
-    /// A table of users elsewhere is read from PostgreSQL only.
-    #[error("users are read straight from a PostgreSQL database only")]
+    /// Another program's users can be read directly only from PostgreSQL.
+    #[error("users can be read directly only from a PostgreSQL database")]
     NotPostgres,
-    /// The connection cannot be encrypted as asked.
-    #[error("PostgreSQL at {address} cannot be spoken to over TLS as sslmode asks")]
+    /// The connection cannot be encrypted as `sslmode` demands.
+    #[error("PostgreSQL at {address} does not offer TLS as sslmode demands")]
     Tls {
         /// `host:port/database`.
         address: String,
-        /// What the TLS library said.
+        /// The TLS library's error.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// A migration failed; nothing of it was kept.
+    /// A migration failed and was rolled back.
     #[error("the migration to schema {version} ({name}) failed")]
     Migration {
-        /// Its number.
+        /// The migration's number.
         version: i64,
-        /// Its name.
+        /// The migration's name.
         name: &'static str,
-        /// Why.
+        /// The underlying error.
         #[source]
         source: StoreError,
     },
     /// The schema could not be read.
     #[error("the database's schema cannot be read")]
     Schema {
-        /// Why.
+        /// The underlying error.
         #[from]
         source: StoreError,
     },
-    /// Anything else the driver said.
+    /// Any other error of the driver.
     #[error("the database cannot be opened: {source}")]
     Other {
-        /// What it said.
+        /// The driver's error.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 }
 
 impl OpenError {
-    /// What to do about it.
+    /// Returns what the operator can do about it.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::File { path, .. } => {
@@ -179,50 +179,50 @@ impl OpenError {
                     "the folder {folder} must exist and be writable by this user; PORTCULLIS_DATA_DIR chooses another"
                 )
             }
-            Self::NotADatabase { .. } => "DATABASE_URL names another file, or move this one away".into(),
+            Self::NotADatabase { .. } => "set DATABASE_URL to another file, or move this one away".into(),
             Self::NewerSchema { copy: Some(copy), .. } => format!(
-                "start the newer version; or, to go back and lose what came since, put {} in the database's place",
+                "start the newer version; or, to go back and lose all later changes, put {} in the database's place",
                 copy.display()
             ),
             Self::NewerSchema { known, .. } => {
                 format!("start the newer version, or run its `portcullis migrate down --to {known}`")
             }
-            Self::UnfinishedMove => "run `portcullis move` again: it goes on where it stopped".into(),
+            Self::UnfinishedMove => "run `portcullis move` again: it continues where it stopped".into(),
             Self::OldSchema { .. } => {
                 "run `portcullis migrate up` as a user who may change the schema, or set database.migrate = \"auto\""
                     .into()
             }
             Self::MigrationLocked { .. } => {
-                "wait for it, or end it; `portcullis migrate status` shows where the schema stands".into()
+                "wait until it has finished, or stop it; `portcullis migrate status` shows the schema's version".into()
             }
-            Self::Snapshot { .. } => "is there room on the disk, and may this user write into the folder?".into(),
-            Self::TooOld { .. } => "use a newer PostgreSQL, or SQLite".into(),
+            Self::Snapshot { .. } => "check that the disk has room and that this user may write into the folder".into(),
+            Self::TooOld { .. } => "upgrade PostgreSQL, or use SQLite".into(),
             Self::NoRights { .. } => {
-                "GRANT CREATE, USAGE ON SCHEMA public TO that user and make it the tables' owner; \
+                "GRANT CREATE, USAGE ON SCHEMA public TO that user and make it the owner of the tables; \
                  or run `portcullis migrate up` as another user and set database.migrate = \"off\""
                     .into()
             }
             Self::ReadOnly { .. } => "DATABASE_URL must lead to the primary".into(),
             Self::Unreachable { .. } => "is the server running, and are host and port of DATABASE_URL right?".into(),
             Self::Refused { .. } => "check user and password in DATABASE_URL, and the server's pg_hba.conf".into(),
-            Self::MissingDatabase { database, .. } => format!("make it: createdb {database}"),
+            Self::MissingDatabase { database, .. } => format!("create it: createdb {database}"),
             Self::Tls { .. } => {
                 "the server must offer TLS with a certificate for this host; sslrootcert=/path/ca.pem in \
-                 DATABASE_URL names the authority that vouches for it, when it is not a public one"
+                 DATABASE_URL names the authority that signed it, unless it is a public one"
                     .into()
             }
             Self::ForeignTable { .. } => {
-                "it needs the columns id, email, username, \"firstName\", \"lastName\", password, \
+                "the table needs the columns id, email, username, \"firstName\", \"lastName\", password, \
                  role, \"isActive\", \"isEmailVerified\" and \"createdAt\"; otherwise export it as CSV or NDJSON"
                     .into()
             }
-            Self::NotPostgres => "give an address as postgres://user@host/database, or a file".into(),
+            Self::NotPostgres => "specify an address such as postgres://user@host/database, or a file".into(),
             Self::Migration { .. } | Self::Schema { .. } | Self::Other { .. } => return None,
         })
     }
 
-    /// Of a step that failed.
-    pub(crate) fn of_step(source: StoreError, version: i64, name: &'static str, url: &DatabaseUrl) -> Self {
+    /// Returns the error for a migration that failed.
+    pub(crate) fn of_migration(source: StoreError, version: i64, name: &'static str, url: &DatabaseUrl) -> Self {
         match source.sqlstate().as_deref() {
             Some("42501") => Self::NoRights { address: url.to_string(), source },
             Some("25006") => Self::ReadOnly { address: url.to_string() },
@@ -247,7 +247,7 @@ impl OpenError {
                 let database = server.get_database().unwrap_or_else(|| server.get_username()).to_owned();
                 Self::MissingDatabase { address, database }
             }
-            // What rustls refuses comes as invalid data from the stream.
+            // rustls reports its errors as invalid data from the stream.
             (None, SqlxError::Io(io)) if io.kind() == io::ErrorKind::InvalidData => {
                 Self::Tls { address, source: error.into() }
             }

@@ -19,11 +19,11 @@ static VERSION: Sql = Sql::select(
 pub(crate) async fn check(runner: &Runner, on: &mut Connection, server: &PgConnectOptions) -> Result<(), OpenError> {
     let rows = runner.all(on, &VERSION, vec![]).await?;
     let Some(row) = rows.first() else { return Ok(()) };
-    let number: String = row.get("number")?;
+    let number: String = row.read("number")?;
     if is_supported(&number) {
         return Ok(());
     }
-    Err(OpenError::TooOld { address: address(server), found: row.get("name")?, needed: OLDEST })
+    Err(OpenError::TooOld { address: address(server), found: row.read("name")?, needed: OLDEST })
 }
 
 /// Judges `server_version_num`, which is the major version times 10,000 plus the minor version.

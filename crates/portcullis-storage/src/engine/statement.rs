@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use portcullis_telemetry::Metrics;
 
 use super::availability::Availability;
+use super::columns::Insert;
 use super::connection::Connection;
 use super::dialect::Dialect;
 use super::error::StoreError;
@@ -44,6 +45,20 @@ impl Sql {
         Self { text: Cow::Owned(text), ..*self }
     }
 
+    /// Returns an INSERT of one row that sets these columns, with the values of its parameters. `suffix` may say what
+    /// happens on a conflict.
+    pub(crate) fn insert_row(
+        table: &'static str,
+        columns: Vec<(&'static str, Value)>,
+        suffix: &str,
+    ) -> (Self, Vec<Value>) {
+        let (names, values): (Vec<&str>, Vec<Value>) = columns.into_iter().unzip();
+        let parameters: Vec<String> = (1..=names.len()).map(|n| format!("${n}")).collect();
+        let (names, parameters) = (names.join(", "), parameters.join(", "));
+        let text = format!("INSERT INTO {table} ({names}) VALUES ({parameters}){suffix}");
+        (Self::insert(table, "").with_text(text), values)
+    }
+
     /// Returns whether the statement only reads, so that it may run on a reader.
     pub(crate) fn reads(&self) -> bool {
         self.operation == "SELECT"
@@ -63,6 +78,12 @@ pub(crate) trait Runs: Sync {
 
     /// Runs a statement and returns the number of rows that it changed.
     fn execute(&self, sql: &Sql, values: Vec<Value>) -> impl Future<Output = Result<u64, StoreError>> + Send;
+
+    /// Inserts a record as one row.
+    fn insert<R: Insert>(&self, record: &R) -> impl Future<Output = Result<(), StoreError>> + Send {
+        let (sql, values) = Sql::insert_row(R::TABLE, record.columns(), "");
+        async move { self.execute(&sql, values).await.map(|_| ()) }
+    }
 
     /// Runs a statement and returns its first row.
     fn one(&self, sql: &Sql, values: Vec<Value>) -> impl Future<Output = Result<Option<Row>, StoreError>> + Send {

@@ -18,34 +18,60 @@ pub(crate) enum Value {
     Time(Option<Timestamp>),
 }
 
-macro_rules! from {
-    ($($type:ty => $variant:ident),* $(,)?) => {
+/// A type that is stored in a column.
+pub(crate) trait ToValue {
+    /// NULL of the column's type.
+    const NULL: Value;
+
+    fn to_value(&self) -> Value;
+}
+
+macro_rules! to_value {
+    ($($type:ty => $variant:ident $convert:expr),* $(,)?) => {
         $(
-            impl From<$type> for Value {
-                fn from(value: $type) -> Self {
-                    Self::$variant(Some(value))
-                }
-            }
-            impl From<Option<$type>> for Value {
-                fn from(value: Option<$type>) -> Self {
-                    Self::$variant(value)
+            impl $crate::engine::value::ToValue for $type {
+                const NULL: $crate::engine::value::Value = $crate::engine::value::Value::$variant(None);
+
+                fn to_value(&self) -> $crate::engine::value::Value {
+                    let convert: fn(&$type) -> _ = $convert;
+                    $crate::engine::value::Value::$variant(Some(convert(self)))
                 }
             }
         )*
     };
 }
 
-from!(bool => Boolean, i64 => BigInt, String => Text, Vec<u8> => Bytes, Uuid => Uuid, Timestamp => Time);
+to_value!(
+    bool => Boolean |value| *value,
+    i64 => BigInt |value| *value,
+    str => Text str::to_owned,
+    String => Text Clone::clone,
+    Vec<u8> => Bytes Clone::clone,
+    [u8; 32] => Bytes |value| value.to_vec(),
+    Uuid => Uuid |value| *value,
+    Timestamp => Time |value| *value,
+);
+pub(crate) use to_value;
 
-impl From<&str> for Value {
-    fn from(text: &str) -> Self {
-        Self::Text(Some(text.to_owned()))
+impl<T: ToValue + ?Sized> ToValue for &T {
+    const NULL: Value = T::NULL;
+
+    fn to_value(&self) -> Value {
+        T::to_value(self)
     }
 }
 
-impl From<Option<&str>> for Value {
-    fn from(text: Option<&str>) -> Self {
-        Self::Text(text.map(str::to_owned))
+impl<T: ToValue> ToValue for Option<T> {
+    const NULL: Value = T::NULL;
+
+    fn to_value(&self) -> Value {
+        self.as_ref().map_or(T::NULL, ToValue::to_value)
+    }
+}
+
+impl<T: ToValue> From<T> for Value {
+    fn from(value: T) -> Self {
+        value.to_value()
     }
 }
 

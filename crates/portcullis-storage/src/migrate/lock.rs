@@ -1,6 +1,6 @@
-//! One process migrates while the others wait: an advisory lock of the session on PostgreSQL, which ends with the
-//! connection that holds it; on SQLite a locked file beside the database, which ends with the process. SQLite's write
-//! transactions are alone already, but not the copy that is made before them.
+//! A lock, so that one process migrates while the others wait. On PostgreSQL it is a session-level advisory lock, which
+//! ends with the connection that holds it. On SQLite it is a locked file beside the database, which ends with the process:
+//! SQLite runs one write transaction at a time anyway, but not the copy that is made before it.
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -14,10 +14,10 @@ use crate::engine::open_error::OpenError;
 use crate::engine::statement::{Runner, Sql};
 use crate::engine::url::DatabaseUrl;
 
-/// Between two attempts.
+/// Pause between two attempts to take the lock.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How often the log says who is waited for.
-const TOLD_EVERY: Duration = Duration::from_secs(10);
+/// Interval at which the log names the process that is waited for.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 static TRY: Sql = Sql::select("locks", "SELECT pg_try_advisory_lock($1) AS locked");
 static RELEASE: Sql = Sql::select("locks", "SELECT pg_advisory_unlock($1) AS locked");
@@ -28,7 +28,7 @@ static HOLDER: Sql = Sql::select(
      WHERE l.locktype = 'advisory' AND l.granted AND l.classid::bigint = $1 >> 32 AND l.objid::bigint = $1 & 4294967295",
 );
 
-/// The lock, held until it is given to [`release`], or until the connection ends and this is dropped.
+/// The lock. It is held until [`release`], or until the connection ends and this value is dropped.
 pub(super) struct Held {
     _file: Option<File>,
 }
@@ -45,10 +45,10 @@ pub(super) async fn acquire(
         DatabaseUrl::Postgres { .. } => None,
     };
     let begun = Instant::now();
-    let mut told = begun;
+    let mut logged = begun;
     loop {
         let is_ours = match &file {
-            Some((path, file)) => is_locked(path, file)?,
+            Some((path, file)) => try_lock(path, file)?,
             None => is_true(runner, on, &TRY).await?,
         };
         if is_ours {
@@ -57,8 +57,8 @@ pub(super) async fn acquire(
         if begun.elapsed() >= limit {
             return Err(OpenError::MigrationLocked { holder: holder(runner, on).await?, waited: limit });
         }
-        if told == begun || told.elapsed() >= TOLD_EVERY {
-            told = Instant::now();
+        if logged == begun || logged.elapsed() >= LOG_INTERVAL {
+            logged = Instant::now();
             let holder = holder(runner, on).await?;
             tracing::info!(holder, "waiting for another process to migrate the database");
         }
@@ -66,6 +66,7 @@ pub(super) async fn acquire(
     }
 }
 
+/// Releases the lock.
 pub(super) async fn release(runner: &Runner, on: &mut Connection, held: Held) -> Result<(), StoreError> {
     drop(held);
     if runner.dialect == Dialect::Postgres {
@@ -74,8 +75,8 @@ pub(super) async fn release(runner: &Runner, on: &mut Connection, held: Held) ->
     Ok(())
 }
 
-/// The file that is locked: never the database's own, whose locks SQLite loses when anybody here closes it. It stays,
-/// because whoever waits has it open.
+/// Opens the file that is locked. It is not the database's own file, because SQLite's locks on that are lost when any
+/// descriptor of this process is closed. The file stays, because waiting processes have it open.
 fn lock_file(database: &Path) -> Result<(PathBuf, File), OpenError> {
     let mut name = database.as_os_str().to_owned();
     name.push(".migrating");
@@ -87,7 +88,8 @@ fn lock_file(database: &Path) -> Result<(PathBuf, File), OpenError> {
     }
 }
 
-fn is_locked(path: &Path, file: &File) -> Result<bool, OpenError> {
+/// Tries to lock the file; `false` when another process holds the lock.
+fn try_lock(path: &Path, file: &File) -> Result<bool, OpenError> {
     match file.try_lock() {
         Ok(()) => Ok(true),
         Err(TryLockError::WouldBlock) => Ok(false),
@@ -95,16 +97,18 @@ fn is_locked(path: &Path, file: &File) -> Result<bool, OpenError> {
     }
 }
 
+/// Runs one of the statements on the advisory lock.
 async fn is_true(runner: &Runner, on: &mut Connection, sql: &Sql) -> Result<bool, StoreError> {
     let rows = runner.all(on, sql, vec![AdvisoryLock::Migrations.number().into()]).await?;
     rows.first().map_or(Ok(false), |row| row.get("locked"))
 }
 
+/// Describes the process that holds the lock.
 async fn holder(runner: &Runner, on: &mut Connection) -> Result<String, StoreError> {
     if runner.dialect == Dialect::Sqlite {
         return Ok("on this machine".to_owned());
     }
     let rows = runner.all(on, &HOLDER, vec![AdvisoryLock::Migrations.number().into()]).await?;
-    let Some(row) = rows.first() else { return Ok("somebody who is just ending".to_owned()) };
+    let Some(row) = rows.first() else { return Ok("a process that is just ending".to_owned()) };
     Ok(format!("{} at {}", row.get::<String>("application")?, row.get::<String>("client")?))
 }

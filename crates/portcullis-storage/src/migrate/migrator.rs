@@ -1,4 +1,4 @@
-//! Taking the steps: at the start of the server, and from the command line.
+//! Applies and reverts migrations, when the server starts and from the command line.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -14,10 +14,10 @@ use crate::engine::options::{MigrateMode, StoreOptions};
 use crate::engine::statement::Runner;
 use crate::engine::url::DatabaseUrl;
 
-/// How long one step may take: a step on large tables is slow, and interrupting it helps nobody.
-const STEP_LIMIT: Duration = Duration::from_secs(86_400);
+/// Limit on one migration. Migrating a large table is slow, and interrupting it would lose the work.
+const MIGRATION_LIMIT: Duration = Duration::from_secs(86_400);
 
-/// A database whose schema is looked at or changed, over a connection of its own.
+/// Reads and changes a database's schema, over a connection of its own.
 pub struct Migrator {
     runner: Runner,
     connection: Connection,
@@ -28,56 +28,56 @@ pub struct Migrator {
     steps: &'static [Migration],
 }
 
-/// Where a database stands.
+/// The state of a database's schema.
 #[derive(Clone, Debug)]
 pub struct MigrationStatus {
-    /// `sqlite` or `postgresql`.
+    /// The engine's name: `sqlite` or `postgresql`.
     pub engine: &'static str,
-    /// Where it is, without user and password.
+    /// The database's address, without user and password.
     pub address: String,
-    /// The schema it has; 0 when it is empty.
+    /// The schema that the database has; 0 when it is empty.
     pub found: i64,
-    /// The schema this program knows.
+    /// The newest schema that this program supports.
     pub known: i64,
-    /// The steps taken, oldest first.
+    /// The applied migrations, oldest first.
     pub applied: Vec<Applied>,
-    /// The steps not taken yet, in order.
+    /// The pending migrations, in order.
     pub pending: Vec<Pending>,
-    /// Whether this program can serve on it as it is.
+    /// Whether this program can serve on the database as it is.
     pub serves: bool,
 }
 
-/// A step not taken yet.
+/// A migration that is not applied yet.
 #[derive(Clone, Debug)]
 pub struct Pending {
-    /// Its number.
+    /// The migration's number.
     pub version: i64,
-    /// Its name.
+    /// The migration's name.
     pub name: &'static str,
-    /// What it would run, in this engine's words.
+    /// The SQL that it would run on this engine.
     pub sql: String,
 }
 
-/// A step just taken.
+/// A migration that was just applied or reverted.
 #[derive(Clone, Debug)]
 pub struct Step {
-    /// Its number.
+    /// The migration's number.
     pub version: i64,
-    /// Its name.
+    /// The migration's name.
     pub name: &'static str,
-    /// How long it took.
+    /// Duration of the migration.
     pub took: Duration,
 }
 
 impl Migrator {
-    /// Connects; changes nothing.
+    /// Connects to the database. It changes nothing.
     pub async fn connect(options: &StoreOptions) -> Result<Self, OpenError> {
         Self::connect_with(options, MIGRATIONS).await
     }
 
     pub(super) async fn connect_with(options: &StoreOptions, steps: &'static [Migration]) -> Result<Self, OpenError> {
         Ok(Self {
-            runner: Runner { limit: STEP_LIMIT, ..connect::runner(options) },
+            runner: Runner { limit: MIGRATION_LIMIT, ..connect::runner(options) },
             connection: Box::pin(connect::open_unpooled(options)).await?,
             url: options.url.clone(),
             clock: options.clock.clone(),
@@ -87,7 +87,7 @@ impl Migrator {
         })
     }
 
-    /// Where the database stands.
+    /// Returns the state of the schema. It changes nothing.
     pub async fn status(&mut self) -> Result<MigrationStatus, OpenError> {
         let applied = ledger::read(&self.runner, &mut self.connection).await?;
         let found = applied.last().map_or(0, |last| last.version);
@@ -108,7 +108,8 @@ impl Migrator {
         })
     }
 
-    /// What the server does at its start: nothing on a schema that it knows, else as it was told.
+    /// Prepares the schema when the server starts: does nothing if the server can run on it, otherwise migrates or refuses
+    /// as the mode says.
     pub(crate) async fn prepare(&mut self, mode: MigrateMode) -> Result<(), OpenError> {
         let status = self.status().await?;
         if status.serves {
@@ -125,40 +126,40 @@ impl Migrator {
         .map(|_| ())
     }
 
-    /// Takes every step that is left, one transaction each, and says where the snapshot is that was made before the
-    /// first of them, if one was. Waits while another process migrates.
-    pub async fn up(&mut self, mut told: impl FnMut(&Step)) -> Result<Option<PathBuf>, OpenError> {
+    /// Applies every pending migration, one transaction each, and returns the path of the copy that was made before the
+    /// first, if one was made. Waits while another process migrates.
+    pub async fn up(&mut self, mut applied: impl FnMut(&Step)) -> Result<Option<PathBuf>, OpenError> {
         let held = lock::acquire(&self.runner, &mut self.connection, &self.url, self.wait).await?;
-        let outcome = self.up_alone(&mut told).await;
+        let outcome = self.up_locked(&mut applied).await;
         lock::release(&self.runner, &mut self.connection, held).await?;
         outcome
     }
 
-    async fn up_alone(&mut self, told: &mut impl FnMut(&Step)) -> Result<Option<PathBuf>, OpenError> {
-        // Another may have migrated while this one waited.
+    async fn up_locked(&mut self, applied: &mut impl FnMut(&Step)) -> Result<Option<PathBuf>, OpenError> {
+        // Another process may have migrated while this one waited.
         let status = self.status().await?;
         self.refuse_newer(&status)?;
         let Some(next) = status.pending.first() else { return Ok(None) };
         let copy = if status.found > 0 { self.snapshot(next.version).await? } else { None };
         let steps = self.steps;
         for step in steps.iter().filter(|step| step.version > status.found) {
-            if let Some(step) = self.take(step, Direction::Up).await? {
-                told(&step);
+            if let Some(step) = self.run(step, Direction::Up).await? {
+                applied(&step);
             }
         }
         Ok(copy)
     }
 
-    /// Takes steps back until the schema is `to`, newest first, one transaction each; what only the newer schema can
-    /// hold is lost. Says where the snapshot is, if one was made.
-    pub async fn down(&mut self, to: i64, mut told: impl FnMut(&Step)) -> Result<Option<PathBuf>, OpenError> {
+    /// Reverts migrations until the schema is `to`, newest first, one transaction each. Data that only the newer schema
+    /// can hold is lost. Returns the path of the copy that was made before, if one was made.
+    pub async fn down(&mut self, to: i64, mut applied: impl FnMut(&Step)) -> Result<Option<PathBuf>, OpenError> {
         let held = lock::acquire(&self.runner, &mut self.connection, &self.url, self.wait).await?;
-        let outcome = self.down_alone(to, &mut told).await;
+        let outcome = self.down_locked(to, &mut applied).await;
         lock::release(&self.runner, &mut self.connection, held).await?;
         outcome
     }
 
-    async fn down_alone(&mut self, to: i64, told: &mut impl FnMut(&Step)) -> Result<Option<PathBuf>, OpenError> {
+    async fn down_locked(&mut self, to: i64, applied: &mut impl FnMut(&Step)) -> Result<Option<PathBuf>, OpenError> {
         let status = self.status().await?;
         self.refuse_newer(&status)?;
         if status.found <= to {
@@ -167,8 +168,8 @@ impl Migrator {
         let copy = self.snapshot(status.found).await?;
         let steps = self.steps;
         for step in steps.iter().rev().filter(|step| step.version > to && step.version <= status.found) {
-            if let Some(step) = self.take(step, Direction::Down).await? {
-                told(&step);
+            if let Some(step) = self.run(step, Direction::Down).await? {
+                applied(&step);
             }
         }
         Ok(copy)
@@ -179,27 +180,27 @@ impl Migrator {
         DirectConnection { runner: self.runner, connection: self.connection }
     }
 
-    /// Takes leave of the database.
+    /// Closes the connection.
     pub async fn close(self) {
         if let Err(error) = self.connection.close().await {
             tracing::debug!(error = &error as &dyn std::error::Error, "a database connection did not close cleanly");
         }
     }
 
-    /// Takes a step; `None` when another process has taken it meanwhile.
-    async fn take(&mut self, step: &'static Migration, direction: Direction) -> Result<Option<Step>, OpenError> {
+    /// Runs a migration; `None` when another process has run it meanwhile.
+    async fn run(&mut self, step: &'static Migration, direction: Direction) -> Result<Option<Step>, OpenError> {
         let Migration { version, name, .. } = *step;
         let begun = Instant::now();
-        let taken = self.take_in_transaction(step, direction).await;
+        let done = self.run_in_transaction(step, direction).await;
         if self.connection.in_transaction {
             let undone = self.runner.script(&mut self.connection, "ROLLBACK", "transaction", "ROLLBACK").await;
             self.connection.in_transaction = undone.is_err();
         }
-        let taken = taken.map_err(|source| OpenError::of_step(source, version, name, &self.url))?;
-        Ok(taken.then(|| Step { version, name, took: begun.elapsed() }))
+        let done = done.map_err(|source| OpenError::of_migration(source, version, name, &self.url))?;
+        Ok(done.then(|| Step { version, name, took: begun.elapsed() }))
     }
 
-    async fn take_in_transaction(
+    async fn run_in_transaction(
         &mut self,
         step: &'static Migration,
         direction: Direction,
@@ -207,9 +208,9 @@ impl Migrator {
         let (runner, on) = (&self.runner, &mut self.connection);
         runner.script(on, "BEGIN", "transaction", runner.dialect.begin()).await?;
         on.in_transaction = true;
-        // On SQLite nothing but this transaction keeps others out.
-        let is_taken = ledger::read(runner, on).await?.iter().any(|applied| applied.version == step.version);
-        if is_taken == matches!(direction, Direction::Up) {
+        // On SQLite only this transaction keeps other processes out.
+        let is_applied = ledger::read(runner, on).await?.iter().any(|applied| applied.version == step.version);
+        if is_applied == matches!(direction, Direction::Up) {
             return Ok(false);
         }
         ledger::prepare(runner, on).await?;
@@ -231,7 +232,7 @@ impl Migrator {
     async fn snapshot(&mut self, before: i64) -> Result<Option<PathBuf>, OpenError> {
         let DatabaseUrl::Sqlite { path } = &self.url else { return Ok(None) };
         let copy = snapshot::take(&self.runner, &mut self.connection, path, before, self.clock.now()).await?;
-        tracing::info!(copy = %copy.display(), "the database was copied before its schema changes");
+        tracing::info!(copy = %copy.display(), "copied the database before its migration");
         Ok(Some(copy))
     }
 
@@ -258,7 +259,7 @@ enum Direction {
     Down,
 }
 
-/// Whether a program of schema `known` runs on what the steps beyond it have made.
+/// Returns whether a program of schema `known` runs on the schema after these migrations.
 fn runs_on(applied: &[Applied], known: i64) -> bool {
     applied.iter().filter(|step| step.version > known).all(|step| step.runs_since <= known)
 }

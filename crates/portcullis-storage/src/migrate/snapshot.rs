@@ -1,4 +1,4 @@
-//! A copy of a SQLite database, made before its schema changes.
+//! Copies of a SQLite database, made before its migration.
 
 use std::path::{Path, PathBuf};
 
@@ -8,12 +8,12 @@ use crate::engine::connection::{Connection, Target};
 use crate::engine::open_error::OpenError;
 use crate::engine::statement::{Runner, Sql};
 
-/// How many are kept.
+/// Number of copies that are kept.
 const KEPT: usize = 3;
 
 static CHECK: Sql = Sql::select("schema", "PRAGMA integrity_check");
 
-/// Writes the database as it is beside its file, checks the copy, and removes all but the newest few.
+/// Copies the database beside its file, checks the copy, and removes all copies but the newest three.
 pub(super) async fn take(
     runner: &Runner,
     on: &mut Connection,
@@ -25,7 +25,7 @@ pub(super) async fn take(
     let failed = |source| OpenError::Snapshot { path: copy.clone(), source };
     let written = write(runner, on, &copy).await;
     if written.is_err() {
-        // A half-written copy helps nobody.
+        // An incomplete copy is useless.
         let _ = std::fs::remove_file(&copy);
     }
     written.map_err(failed)?;
@@ -33,7 +33,7 @@ pub(super) async fn take(
     Ok(copy)
 }
 
-/// A name that nobody has: two who migrate may copy within a millisecond. The file is made, empty.
+/// Returns an unused name, because two processes may copy within one millisecond. The file is created empty.
 fn free_name(file: &Path, name: &str) -> PathBuf {
     let mut copy = beside(file, &format!("{name}.bak"));
     for n in 2..=9 {
@@ -41,14 +41,14 @@ fn free_name(file: &Path, name: &str) -> PathBuf {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
                 copy = beside(file, &format!("{name}.{n}.bak"));
             }
-            // What else is wrong is told where the copy is written.
+            // Any other error is reported when the copy is written.
             _ => break,
         }
     }
     copy
 }
 
-/// The newest copy that was made before this schema.
+/// Returns the newest copy that was made before the migration to this schema.
 pub(crate) fn newest(file: &Path, before: i64) -> Option<PathBuf> {
     let wanted = format!("before-{before:04}-");
     copies(file).into_iter().rev().find(|copy| copy.to_string_lossy().contains(&wanted))
@@ -57,28 +57,28 @@ pub(crate) fn newest(file: &Path, before: i64) -> Option<PathBuf> {
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 async fn write(runner: &Runner, on: &mut Connection, copy: &Path) -> Result<(), Failure> {
-    // Made empty and closed to others first: SQLite would make it readable by all.
+    // The file is created for its owner alone first: SQLite would make it readable by everybody.
     crate::engine::private_file::prepare_database_file(copy)?;
     let name = copy.display().to_string().replace('\'', "''");
     runner.script(on, "VACUUM", "schema", &format!("VACUUM INTO '{name}'")).await?;
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(copy).read_only(true).immutable(true);
     let mut opened = Connection::open(&Target::Sqlite(Box::new(options))).await?;
     let rows = runner.all(&mut opened, &CHECK, vec![]).await?;
-    let verdict: String = rows.first().ok_or("the copy does not answer")?.get("integrity_check")?;
+    let verdict: String = rows.first().ok_or("the copy cannot be checked")?.get("integrity_check")?;
     opened.close().await?;
-    if verdict == "ok" { Ok(()) } else { Err(format!("the copy is not whole: {verdict}").into()) }
+    if verdict == "ok" { Ok(()) } else { Err(format!("the copy is damaged: {verdict}").into()) }
 }
 
 fn prune(file: &Path) {
     let copies = copies(file);
     for copy in copies.iter().take(copies.len().saturating_sub(KEPT)) {
         if let Err(error) = std::fs::remove_file(copy) {
-            tracing::warn!(%error, copy = %copy.display(), "an old snapshot cannot be removed");
+            tracing::warn!(%error, copy = %copy.display(), "an old copy of the database cannot be removed");
         }
     }
 }
 
-/// The copies of a database, oldest first: their names end with the time, so the time is what they are sorted by.
+/// Returns the copies of a database, oldest first. Their names end with the time, by which they are sorted.
 fn copies(file: &Path) -> Vec<PathBuf> {
     let prefix = format!("{}.before-", file.file_name().unwrap_or_default().to_string_lossy());
     let folder = file.parent().unwrap_or(Path::new("."));

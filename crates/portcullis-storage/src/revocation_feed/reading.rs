@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use portcullis_model::{Revocation, SessionId, Timestamp, UserId};
-use uuid::Uuid;
+use portcullis_model::{Revocation, Timestamp};
 
+use crate::engine::columns::column_list;
 use crate::engine::error::StoreError;
 use crate::engine::row::Row;
 use crate::engine::statement::{Runs, Sql};
@@ -31,12 +31,11 @@ impl LogPosition {
     }
 }
 
+const ENTRY_COLUMNS: &str = column_list!(revocations { seq, user_id, session_id, epoch, ends });
+
 static END: Sql = Sql::select("revocations", "");
 static SINCE: Sql = Sql::select("revocations", "");
-static NEW: Sql = Sql::select(
-    "revocations",
-    "SELECT seq, user_id, session_id, epoch, ends FROM revocations WHERE seq > $1 ORDER BY seq",
-);
+static NEW: Sql = Sql::select("revocations", "");
 
 impl Store {
     /// Returns the log's end: where a feed begins that has read nothing yet.
@@ -47,28 +46,29 @@ impl Store {
         );
         let rows = self.read_log(&END.with_text(text), vec![self.now_value()]).await?;
         let row = rows.first().ok_or_else(|| StoreError::corrupt("a SELECT without FROM returned no row"))?;
-        Ok(LogPosition { seq: row.get("seq")?, now: row.time("db_now")? })
+        Ok(LogPosition { seq: row.read("seq")?, now: row.read("db_now")? })
     }
 
     /// Reads the entries since `position` and those of the overlap before it, oldest first, tells the listeners of the
     /// entries that are new to them, and returns the new position.
     pub async fn read_revocations(&self, position: LogPosition) -> Result<LogPosition, StoreError> {
         let text = format!(
-            "SELECT clock.db_now, r.seq, r.user_id, r.session_id, r.epoch, r.ends \
-             FROM (SELECT {} AS db_now) AS clock LEFT JOIN revocations r ON r.seq > $2 OR r.at >= $3 ORDER BY r.seq",
+            "SELECT clock.db_now, {ENTRY_COLUMNS} FROM (SELECT {} AS db_now) AS clock \
+             LEFT JOIN revocations ON revocations.seq > $2 OR revocations.at >= $3 ORDER BY revocations.seq",
             self.dialect().now("$1")
         );
         let from = position.now - OVERLAP;
         let values = vec![self.now_value(), position.seq.into(), from.into()];
         let rows = self.read_log(&SINCE.with_text(text), values).await?;
-        let now = rows.first().map_or(Ok(position.now), |row| row.time("db_now"))?;
+        let now = rows.first().map_or(Ok(position.now), |row| row.read("db_now"))?;
         Ok(LogPosition { seq: self.announce_entries(position.seq, &rows)?, now })
     }
 
     /// Reads only entries with a higher number than any before: done between two readings, when another replica has
     /// notified this one. Entries that commit late are left to [`read_revocations`](Self::read_revocations).
     pub async fn read_new_revocations(&self, position: LogPosition) -> Result<LogPosition, StoreError> {
-        let rows = self.read_log(&NEW, vec![position.seq.into()]).await?;
+        let text = format!("SELECT {ENTRY_COLUMNS} FROM revocations WHERE seq > $1 ORDER BY seq");
+        let rows = self.read_log(&NEW.with_text(text), vec![position.seq.into()]).await?;
         Ok(LogPosition { seq: self.announce_entries(position.seq, &rows)?, ..position })
     }
 
@@ -89,12 +89,12 @@ impl Store {
 
 /// Reads an entry and its number; `None` for the row that only carries the time.
 fn entry(row: &Row) -> Result<Option<(i64, Revocation)>, StoreError> {
-    let Some(seq) = row.get::<Option<i64>>("seq")? else { return Ok(None) };
+    let Some(seq) = row.get::<Option<i64>>("revocations_seq")? else { return Ok(None) };
     let revocation = Revocation {
-        user_id: UserId(row.get::<Uuid>("user_id")?),
-        session_id: row.get::<Option<Uuid>>("session_id")?.map(SessionId),
-        epoch: row.get("epoch")?,
-        ends: row.get("ends")?,
+        user_id: row.read("revocations_user_id")?,
+        session_id: row.read("revocations_session_id")?,
+        epoch: row.read("revocations_epoch")?,
+        ends: row.read("revocations_ends")?,
     };
     Ok(Some((seq, revocation)))
 }

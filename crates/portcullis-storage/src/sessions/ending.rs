@@ -1,38 +1,38 @@
-//! Ending sessions: why, and the entry in the revocation log that goes with it.
+//! Ending sessions, each with an entry in the revocation log.
 
-use crate::engine::value::Value;
 use portcullis_model::{SessionId, Timestamp, UserId};
 use uuid::Uuid;
 
 use crate::engine::error::StoreError;
 use crate::engine::statement::{Runs, Sql};
+use crate::engine::value::Value;
 use crate::store::Tx;
 
-/// Why a session ended.
+/// Why a session was ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndReason {
-    /// Its owner signed out of it.
+    /// The user signed out of the session.
     Logout,
-    /// Its owner signed out everywhere.
+    /// The user signed out everywhere.
     LogoutAll,
-    /// Its owner ended it from another session.
+    /// The user ended the session from another one.
     EndedByUser,
-    /// An administrator ended it.
+    /// An administrator ended the session.
     EndedByAdministrator,
-    /// The password was changed in another session.
+    /// The user changed the password in another session.
     PasswordChanged,
-    /// The password was reset.
+    /// The password was reset through a mailed link.
     PasswordReset,
-    /// A refresh token that had been rotated came back (RFC 9700 §4.14.2).
+    /// A rotated refresh token was presented again (RFC 9700, section 4.14.2).
     RefreshReuse,
-    /// The account was disabled.
+    /// The user was deactivated.
     AccountDisabled,
-    /// The account was recovered from the command line.
+    /// The user was recovered from the command line.
     AccountRecovered,
 }
 
 impl EndReason {
-    /// The name in the database.
+    /// Returns the name that is stored.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Logout => "logout",
@@ -60,13 +60,13 @@ static END_OTHERS: Sql = Sql::update(
 );
 
 impl Tx {
-    /// Ends a session; `false` when it is unknown or had already ended.
+    /// Ends a session. Returns `false` when it does not exist or had ended already.
     pub async fn end_session(&mut self, id: SessionId, reason: EndReason, at: Timestamp) -> Result<bool, StoreError> {
         let ended = self.end(&END, id.0, reason, at, None).await?;
         Ok(ended == 1)
     }
 
-    /// Ends a session of this person; `false` also when it is somebody else's.
+    /// Ends a session of this user. Returns `false` also when it belongs to another user.
     pub async fn end_session_of(
         &mut self,
         owner: UserId,
@@ -78,7 +78,7 @@ impl Tx {
         Ok(ended == 1)
     }
 
-    /// Ends every session of a person but one, and says how many.
+    /// Ends every session of a user except one, and returns how many it ended.
     pub async fn end_sessions_of(
         &mut self,
         owner: UserId,
@@ -95,12 +95,12 @@ impl Tx {
         key: Uuid,
         reason: EndReason,
         at: Timestamp,
-        narrowed_by: Option<Uuid>,
+        condition: Option<Uuid>,
     ) -> Result<u64, StoreError> {
-        let values: Vec<Value> = vec![key.into(), at.into(), reason.as_str().into(), narrowed_by.into()];
+        let values: Vec<Value> = vec![key.into(), at.into(), reason.as_str().into(), condition.into()];
         let mut ended = 0;
         for row in self.all(sql, values).await? {
-            self.revoke_session(row.user_id("user_id")?, row.session_id("id")?, row.get("epoch")?);
+            self.revoke_session(row.read("user_id")?, row.read("id")?, row.read("epoch")?);
             ended += 1;
         }
         Ok(ended)

@@ -1,36 +1,36 @@
-//! Rotation of refresh tokens by compare-and-set, and the grace window after one.
+//! Rotation of refresh tokens by compare-and-set, and the grace window after a rotation.
 
 use portcullis_model::{SessionId, Timestamp, User};
 
-use super::record::{SessionRecord, read_session, session_columns};
+use super::record::SessionRecord;
+use crate::engine::columns::{FromRow, column_list, columns, sql};
 use crate::engine::error::StoreError;
 use crate::engine::statement::{Runs, Sql};
 use crate::store::{Access, Database, Tx};
-use crate::users::{read_user, user_columns};
 
-/// All that a refresh must know, from one statement.
+/// Everything that a refresh needs, read with one statement.
 #[derive(Clone, Debug)]
 pub struct RefreshView {
     /// The session, ended or not.
     pub session: SessionRecord,
-    /// Whose it is.
+    /// The session's user.
     pub user: User,
     /// The claim `ver` of a new access token.
     pub user_epoch: i64,
-    /// Access tokens made in an earlier epoch are dead.
+    /// Access tokens of an earlier epoch are invalid.
     pub token_epoch: i64,
-    /// SHA-256 of the refresh token in force.
+    /// SHA-256 of the current refresh token.
     pub refresh_hash: [u8; 32],
-    /// The database's time, by which limits and the grace window are judged on every replica alike.
+    /// The database's time, by which every replica judges limits and the grace window.
     pub now: Timestamp,
 }
 
 /// A rotation to be made.
 #[derive(Clone, Copy, Debug)]
 pub struct Rotation<'a> {
-    /// Of which session.
+    /// The session whose token is rotated.
     pub session_id: SessionId,
-    /// SHA-256 of the token that was presented.
+    /// SHA-256 of the presented token.
     pub presented_hash: [u8; 32],
     /// SHA-256 of its successor.
     pub new_hash: [u8; 32],
@@ -38,22 +38,44 @@ pub struct Rotation<'a> {
     pub sealed_successor: &'a [u8],
     /// The database's time.
     pub now: Timestamp,
-    /// Until when the session now lasts unless refreshed again.
+    /// When the session ends unless it is refreshed again.
     pub idle_expires_at: Timestamp,
 }
 
-/// What is left of a rotated token for a few seconds.
+/// What is kept of a rotated token during the grace window.
 #[derive(Clone, Debug)]
 pub struct Grace {
-    /// Of which session.
+    /// The session of the token.
     pub session_id: SessionId,
-    /// The successor, sealed.
+    /// The token's successor, sealed.
     pub sealed_successor: Vec<u8>,
-    /// When it was rotated, in the database's time.
+    /// When the token was rotated, in the database's time.
     pub rotated_at: Timestamp,
     /// The database's time.
     pub now: Timestamp,
 }
+
+/// A row of `refresh_grace` to be inserted.
+struct NewGrace {
+    token_hash: [u8; 32],
+    session_id: SessionId,
+    sealed_successor: Vec<u8>,
+    rotated_at: Timestamp,
+}
+
+columns! {
+    NewGrace writes refresh_grace { token_hash, session_id, sealed_successor, rotated_at }
+}
+
+const VIEW_COLUMNS: &str = sql!(
+    SessionRecord::COLUMNS,
+    ", ",
+    User::COLUMNS,
+    ", ",
+    column_list!(sessions { refresh_hash }),
+    ", ",
+    column_list!(users { epoch, token_epoch })
+);
 
 static VIEW: Sql = Sql::select("sessions", "");
 static GRACE: Sql = Sql::select("refresh_grace", "");
@@ -62,34 +84,24 @@ static ROTATE: Sql = Sql::update(
     "UPDATE sessions SET refresh_hash = $3, idle_expires_at = $4, last_seen_at = $5 \
      WHERE id = $1 AND refresh_hash = $2 AND ended_at IS NULL AND idle_expires_at > $5 AND absolute_expires_at > $5",
 );
-static KEEP: Sql = Sql::insert(
-    "refresh_grace",
-    "INSERT INTO refresh_grace (token_hash, session_id, sealed_successor, rotated_at) VALUES ($1, $2, $3, $4)",
-);
 
 impl<A: Access> Database<A> {
     /// Returns the session of a refresh token, with its user.
     pub async fn refresh_view(&self, id: SessionId) -> Result<Option<RefreshView>, StoreError> {
         let text = format!(
-            concat!(
-                "SELECT ",
-                session_columns!(),
-                ", ",
-                user_columns!(),
-                ", sessions.refresh_hash AS refresh_hash, users.epoch AS user_epoch, users.token_epoch AS token_epoch, \
-                 {} AS db_now FROM sessions JOIN users ON users.id = sessions.user_id WHERE sessions.id = $1"
-            ),
+            "SELECT {VIEW_COLUMNS}, {} AS db_now FROM sessions JOIN users ON users.id = sessions.user_id \
+             WHERE sessions.id = $1",
             self.dialect().now("$2")
         );
-        let row = self.one(&VIEW.with_text(text), vec![id.0.into(), self.now_value()]).await?;
+        let row = self.one(&VIEW.with_text(text), vec![id.into(), self.now_value()]).await?;
         let Some(row) = row else { return Ok(None) };
         Ok(Some(RefreshView {
-            session: read_session(&row)?,
-            user: read_user(&row)?,
-            user_epoch: row.get("user_epoch")?,
-            token_epoch: row.get("token_epoch")?,
-            refresh_hash: row.hash("refresh_hash")?,
-            now: row.time("db_now")?,
+            session: SessionRecord::from_row(&row)?,
+            user: User::from_row(&row)?,
+            user_epoch: row.read("users_epoch")?,
+            token_epoch: row.read("users_token_epoch")?,
+            refresh_hash: row.read("sessions_refresh_hash")?,
+            now: row.read("db_now")?,
         }))
     }
 
@@ -99,38 +111,38 @@ impl<A: Access> Database<A> {
             "SELECT session_id, sealed_successor, rotated_at, {} AS db_now FROM refresh_grace WHERE token_hash = $1",
             self.dialect().now("$2")
         );
-        let values = vec![token_hash.to_vec().into(), self.now_value()];
-        let Some(row) = self.one(&GRACE.with_text(text), values).await? else { return Ok(None) };
+        let row = self.one(&GRACE.with_text(text), vec![token_hash.into(), self.now_value()]).await?;
+        let Some(row) = row else { return Ok(None) };
         Ok(Some(Grace {
-            session_id: row.session_id("session_id")?,
-            sealed_successor: row.get("sealed_successor")?,
-            rotated_at: row.time("rotated_at")?,
-            now: row.time("db_now")?,
+            session_id: row.read("session_id")?,
+            sealed_successor: row.read("sealed_successor")?,
+            rotated_at: row.read("rotated_at")?,
+            now: row.read("db_now")?,
         }))
     }
 }
 
 impl Tx {
-    /// Rotates: of any number of callers with the same token exactly one gets `true` (SR-32). `false` also when the
-    /// session has ended or expired.
+    /// Rotates a refresh token. Of any number of callers with the same token exactly one gets `true` (SR-32). Returns
+    /// `false` also when the session has ended or expired.
     pub async fn rotate_refresh(&mut self, rotation: &Rotation<'_>) -> Result<bool, StoreError> {
-        let set = vec![
-            rotation.session_id.0.into(),
-            rotation.presented_hash.to_vec().into(),
-            rotation.new_hash.to_vec().into(),
+        let values = vec![
+            rotation.session_id.into(),
+            rotation.presented_hash.into(),
+            rotation.new_hash.into(),
             rotation.idle_expires_at.into(),
             rotation.now.into(),
         ];
-        if self.execute(&ROTATE, set).await? == 0 {
+        if self.execute(&ROTATE, values).await? == 0 {
             return Ok(false);
         }
-        let keep = vec![
-            rotation.presented_hash.to_vec().into(),
-            rotation.session_id.0.into(),
-            rotation.sealed_successor.to_vec().into(),
-            rotation.now.into(),
-        ];
-        self.execute(&KEEP, keep).await?;
+        self.insert(&NewGrace {
+            token_hash: rotation.presented_hash,
+            session_id: rotation.session_id,
+            sealed_successor: rotation.sealed_successor.to_vec(),
+            rotated_at: rotation.now,
+        })
+        .await?;
         Ok(true)
     }
 }

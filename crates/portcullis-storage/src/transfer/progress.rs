@@ -1,33 +1,34 @@
-//! How far a transfer has come, kept in the target together with each batch, so that it can go on after any
-//! interruption. The table is there only while a move is unfinished: a server refuses such a database.
+//! The progress of a move, stored in the target together with each batch, so that an interrupted move can continue. The
+//! table exists only while a move is unfinished: a server refuses to start on such a database.
 
 use std::collections::HashMap;
 
 use uuid::Uuid;
 
 use super::TransferError;
-use super::tables::{Kind, TABLES, Table};
 use crate::engine::dialect::Dialect;
 use crate::engine::direct_connection::DirectConnection;
 use crate::engine::error::StoreError;
 use crate::engine::value::Value;
+use crate::migrate::schema::{Kind, Table};
 
-const MADE: &str = "CREATE TABLE transfer_progress (
+const CREATE: &str = "CREATE TABLE transfer_progress (
   table_name {text} NOT NULL PRIMARY KEY,
   last_key {text} NOT NULL,
   carried {bigint} NOT NULL
 ){strict}";
-/// Stands where a table's name would.
+/// The row that holds the source's address has this in place of a table's name.
 const SOURCE: &str = "(source)";
 
-/// The positions known from earlier attempts.
-pub(super) struct Ledger {
+/// How far each table was copied.
+pub(super) struct Progress {
+    /// The key of the last copied row, and the number of copied rows, by table.
     positions: HashMap<String, (String, u64)>,
-    /// Whether an earlier attempt had begun.
+    /// Whether an earlier attempt had begun this move.
     pub(super) resumed: bool,
 }
 
-/// Whether a database is the target of a move that has not finished.
+/// Returns whether a database is the target of an unfinished move.
 pub(crate) async fn is_unfinished(side: &mut DirectConnection) -> Result<bool, StoreError> {
     let text = match side.runner.dialect {
         Dialect::Sqlite => {
@@ -42,20 +43,21 @@ pub(crate) async fn is_unfinished(side: &mut DirectConnection) -> Result<bool, S
     Ok(rows.first().map_or(Ok(0), |row| row.count("n"))? > 0)
 }
 
-impl Ledger {
-    /// Begins a move into an empty target, or goes on with one from the same source.
+impl Progress {
+    /// Begins a move into an empty target, or continues one from the same source.
     pub(super) async fn open(
         target: &mut DirectConnection,
+        tables: &[Table],
         source: &str,
         restart: bool,
     ) -> Result<Self, TransferError> {
         let mut resumed = is_unfinished(target).await?;
         if resumed && restart {
-            throw_away(target).await?;
+            discard(target, tables).await?;
             resumed = false;
         }
         if !resumed {
-            for table in TABLES {
+            for table in tables {
                 let rows = target.count(table.name).await?;
                 if rows > 0 {
                     return Err(TransferError::NotEmpty { table: table.name, rows });
@@ -75,16 +77,16 @@ impl Ledger {
         }
     }
 
-    /// The key after which a table goes on, and how many of its rows are in the target.
+    /// Returns the key after which a table continues, and how many of its rows are in the target.
     pub(super) fn position(&self, table: &Table) -> Result<(Vec<Value>, u64), StoreError> {
-        let Some((key, carried)) = self.positions.get(table.name) else { return Ok((Vec::new(), 0)) };
+        let Some((key, copied)) = self.positions.get(table.name) else { return Ok((Vec::new(), 0)) };
         let parts = key.split(' ').zip(table.key_kinds());
         let values: Option<Vec<Value>> = parts.map(|(text, kind)| read_key(text, kind)).collect();
-        values.map(|values| (values, *carried)).ok_or_else(|| StoreError::corrupt(format!("transfer_progress: {key}")))
+        values.map(|values| (values, *copied)).ok_or_else(|| StoreError::corrupt(format!("transfer_progress: {key}")))
     }
 
-    /// Notes a batch, in the transaction that carries it.
-    pub(super) async fn note(
+    /// Records a batch, in the transaction that copies it.
+    pub(super) async fn record(
         &mut self,
         target: &mut DirectConnection,
         table: &Table,
@@ -92,28 +94,28 @@ impl Ledger {
         rows: usize,
     ) -> Result<(), StoreError> {
         let key = last.iter().map(write_key).collect::<Vec<_>>().join(" ");
-        let known = self.positions.get(table.name).map_or(0, |(_, carried)| *carried);
-        let carried = known + rows as u64;
+        let known = self.positions.get(table.name).map_or(0, |(_, copied)| *copied);
+        let copied = known + rows as u64;
         target
             .execute(
                 "INSERT INTO transfer_progress (table_name, last_key, carried) VALUES ($1, $2, $3) \
                  ON CONFLICT (table_name) DO UPDATE SET last_key = excluded.last_key, carried = excluded.carried"
                     .to_owned(),
-                vec![table.name.into(), key.as_str().into(), crate::engine::value::as_bigint(carried)],
+                vec![table.name.into(), key.as_str().into(), crate::engine::value::as_bigint(copied)],
             )
             .await?;
-        self.positions.insert(table.name.to_owned(), (key, carried));
+        self.positions.insert(table.name.to_owned(), (key, copied));
         Ok(())
     }
 
-    /// Ends the move: from now on the target can be served.
-    pub(super) async fn close(self, target: &mut DirectConnection) -> Result<(), StoreError> {
+    /// Finishes the move: from now on a server may start on the target.
+    pub(super) async fn finish(self, target: &mut DirectConnection) -> Result<(), StoreError> {
         target.script("DROP", "DROP TABLE transfer_progress").await
     }
 }
 
 async fn begin(target: &mut DirectConnection, source: &str) -> Result<(), StoreError> {
-    let made = target.runner.dialect.schema(MADE);
+    let made = target.runner.dialect.schema(CREATE);
     let source = source.replace('\'', "''");
     let script = format!(
         "{}; {made}; INSERT INTO transfer_progress VALUES ('{SOURCE}', '{source}', 0); COMMIT",
@@ -122,9 +124,9 @@ async fn begin(target: &mut DirectConnection, source: &str) -> Result<(), StoreE
     target.script("CREATE", &script).await
 }
 
-/// Only rows that a move has put there are in the way: a server refuses the database until it is finished.
-async fn throw_away(target: &mut DirectConnection) -> Result<(), StoreError> {
-    let names: Vec<&str> = TABLES.iter().rev().map(|table| table.name).collect();
+/// Deletes the rows of an unfinished move. The target holds no others, because no server starts on it.
+async fn discard(target: &mut DirectConnection, tables: &[Table]) -> Result<(), StoreError> {
+    let names: Vec<&str> = tables.iter().rev().map(|table| table.name).collect();
     let emptied = match target.runner.dialect {
         Dialect::Sqlite => names.iter().map(|name| format!("DELETE FROM {name}; ")).collect(),
         Dialect::Postgres => format!("TRUNCATE {}; ", names.join(", ")),
@@ -133,7 +135,7 @@ async fn throw_away(target: &mut DirectConnection) -> Result<(), StoreError> {
     target.long_script("DELETE", &script).await
 }
 
-/// A key's column as text without a space.
+/// Writes a key's column as text without spaces.
 fn write_key(value: &Value) -> String {
     match value {
         Value::Uuid(Some(id)) => id.to_string(),
@@ -145,7 +147,7 @@ fn write_key(value: &Value) -> String {
         | Value::Uuid(None)
         | Value::BigInt(None)
         | Value::Text(None)
-        | Value::Bytes(None) => unreachable!("no key holds such a value"),
+        | Value::Bytes(None) => unreachable!("a primary key has no such column"),
     }
 }
 
@@ -155,6 +157,6 @@ fn read_key(text: &str, kind: Kind) -> Option<Value> {
         Kind::BigInt => text.parse::<i64>().ok()?.into(),
         Kind::Text => String::from_utf8(hex::decode(text).ok()?).ok()?.into(),
         Kind::Bytes => hex::decode(text).ok()?.into(),
-        Kind::Boolean | Kind::Time => return None,
+        Kind::Boolean | Kind::Timestamp => return None,
     })
 }

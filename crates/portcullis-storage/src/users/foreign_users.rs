@@ -1,4 +1,4 @@
-//! The table of users of the program that this one replaces, on PostgreSQL. Only read, in one consistent snapshot.
+//! Reads the users of the program that Portcullis replaces, from its PostgreSQL table and in one consistent snapshot.
 
 use crate::engine::connect;
 use crate::engine::connection::Connection;
@@ -8,32 +8,32 @@ use crate::engine::options::StoreOptions;
 use crate::engine::row::Row;
 use crate::engine::statement::{Runner, Sql};
 
-/// A row as it stands there, unchecked.
+/// A row of that table, unchecked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ForeignUser {
-    /// `id`.
+    /// Column `id`.
     pub id: Option<String>,
-    /// `email`.
+    /// Column `email`.
     pub email: Option<String>,
-    /// `username`.
+    /// Column `username`.
     pub username: Option<String>,
-    /// `"firstName"`.
+    /// Column `"firstName"`.
     pub first_name: Option<String>,
-    /// `"lastName"`.
+    /// Column `"lastName"`.
     pub last_name: Option<String>,
-    /// `password`, a hash.
+    /// Column `password`, which holds a hash.
     pub password: Option<String>,
-    /// `role`.
+    /// Column `role`.
     pub role: Option<String>,
-    /// `"isActive"`.
+    /// Column `"isActive"`.
     pub is_active: Option<bool>,
-    /// `"isEmailVerified"`.
+    /// Column `"isEmailVerified"`.
     pub is_email_verified: Option<bool>,
-    /// `"createdAt"`, in UTC.
+    /// Column `"createdAt"`, in UTC.
     pub created_at: Option<String>,
 }
 
-/// A walk through the table.
+/// A cursor over that table.
 pub struct ForeignUsers {
     runner: Runner,
     connection: Connection,
@@ -45,7 +45,7 @@ static COUNT: Sql = Sql::select("foreign_users", "");
 static FETCH: Sql = Sql::select("foreign_users", "");
 
 impl ForeignUsers {
-    /// Begins at the first row of a table, `users` or `schema.users`, of the database that the options name.
+    /// Opens a cursor before the first row of a table (`users` or `schema.users`) of the database in the options.
     pub async fn open(options: &StoreOptions, table: &str) -> Result<Self, OpenError> {
         let mut connection = Box::pin(connect::open_any_postgres(options)).await?;
         let runner = connect::runner(options);
@@ -56,7 +56,7 @@ impl ForeignUsers {
             let counted = runner.all(&mut connection, &count, vec![]).await?;
             let total = counted.first().map_or(Ok(0), |row| row.count("n"))?;
             let cursor = format!(
-                "DECLARE people NO SCROLL CURSOR FOR SELECT CAST(id AS TEXT) AS id, CAST(email AS TEXT) AS email, \
+                "DECLARE foreign_users NO SCROLL CURSOR FOR SELECT CAST(id AS TEXT) AS id, CAST(email AS TEXT) AS email, \
                  CAST(username AS TEXT) AS username, CAST(\"firstName\" AS TEXT) AS first_name, \
                  CAST(\"lastName\" AS TEXT) AS last_name, CAST(password AS TEXT) AS password, \
                  CAST(role AS TEXT) AS role, \"isActive\" AS is_active, \"isEmailVerified\" AS is_email_verified, \
@@ -69,14 +69,14 @@ impl ForeignUsers {
         Ok(Self { runner, connection, total })
     }
 
-    /// How many rows there are.
+    /// Returns the number of rows.
     pub fn total(&self) -> u64 {
         self.total
     }
 
-    /// The next rows, none at the end.
+    /// Returns the next rows, none at the end.
     pub async fn next(&mut self, limit: u32) -> Result<Vec<ForeignUser>, StoreError> {
-        let fetch = FETCH.with_text(format!("FETCH {limit} FROM people"));
+        let fetch = FETCH.with_text(format!("FETCH {limit} FROM foreign_users"));
         let rows = self.runner.all(&mut self.connection, &fetch, vec![]).await?;
         rows.iter().map(read).collect()
     }
@@ -97,7 +97,7 @@ fn read(row: &Row) -> Result<ForeignUser, StoreError> {
     })
 }
 
-/// A name as SQL takes it whatever is in it; a full stop stands between schema and table.
+/// Quotes a table's name, so that it is nothing but a name whatever it contains. A full stop separates schema and table.
 fn quoted(table: &str) -> String {
     let part = |part: &str| format!("\"{}\"", part.replace('"', "\"\"").replace('\0', ""));
     table.splitn(2, '.').map(part).collect::<Vec<_>>().join(".")
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_table_is_named_and_nothing_else() {
+    fn a_quoted_name_is_only_a_name() {
         assert_eq!(quoted("users"), "\"users\"");
         assert_eq!(quoted("auth.users"), "\"auth\".\"users\"");
         assert_eq!(quoted("users\"; DROP TABLE users; --"), "\"users\"\"; DROP TABLE users; --\"");

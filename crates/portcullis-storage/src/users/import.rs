@@ -1,127 +1,128 @@
-//! Accounts brought from elsewhere, many at once: what cannot be made is left out and told, the rest is made.
+//! Importing many users at once. A user that cannot be inserted is left out and reported; the others are inserted.
 
 use std::collections::HashMap;
 
 use portcullis_model::{PermissionSet, User, UserId};
 
-use super::read::NewUser;
+use super::record::NewUser;
+use crate::engine::columns::Insert;
 use crate::engine::error::StoreError;
 use crate::engine::row::Row;
 use crate::engine::statement::{Runs, Sql};
-use crate::engine::value::Value;
+use crate::engine::value::{ToValue, Value};
 use crate::store::Tx;
 
-/// An account to be made as it was elsewhere.
+/// A user to be inserted as another program or database had it.
 #[derive(Clone, Debug)]
 pub struct ImportedUser {
-    /// The account and its password's hash.
+    /// The user and the password's hash.
     pub new: NewUser,
-    /// What it may do beyond its role.
+    /// Permissions beyond those of the role.
     pub permissions: PermissionSet,
 }
 
-/// What became of an account.
+/// What an import did with a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ImportOutcome {
-    /// It was made.
+    /// The user was inserted.
     Made,
-    /// It is there, by id and address: an earlier attempt made it.
+    /// An earlier attempt had inserted the user: id and address are the same.
     AlreadyThere,
-    /// Another account has its id.
+    /// Another user has the same id.
     IdTaken,
-    /// Another account has its address.
+    /// Another user has the same e-mail address.
     EmailTaken,
-    /// Another account has its username.
+    /// Another user has the same username.
     UsernameTaken,
 }
 
-/// Rows in one INSERT: thirteen parameters each, below the 32,766 of SQLite.
+/// Rows in one INSERT. At fifteen columns they are far below the 32,766 parameters that SQLite takes.
 const BATCH: usize = 1_000;
-const COLUMNS: usize = 13;
 
 static INSERT: Sql = Sql::insert("users", "");
 static GRANT: Sql = Sql::insert("user_permissions", "");
 static HOLDERS: Sql = Sql::select("users", "");
 
 impl Tx {
-    /// Makes the accounts that can be made, and says of each what became of it, in order.
-    pub async fn import_users(&mut self, people: &[ImportedUser]) -> Result<Vec<ImportOutcome>, StoreError> {
-        let mut outcomes = Vec::with_capacity(people.len());
-        for batch in people.chunks(BATCH) {
+    /// Inserts the users that can be inserted, and returns the outcome of each, in order.
+    pub async fn import_users(&mut self, users: &[ImportedUser]) -> Result<Vec<ImportOutcome>, StoreError> {
+        let mut outcomes = Vec::with_capacity(users.len());
+        for batch in users.chunks(BATCH) {
             outcomes.extend(self.import_batch(batch).await?);
         }
         Ok(outcomes)
     }
 
-    async fn import_batch(&mut self, people: &[ImportedUser]) -> Result<Vec<ImportOutcome>, StoreError> {
-        let dialect = self.dialect();
-        let row = |n: usize| {
-            let parameter = |column| dialect.parameter(n * COLUMNS + column);
-            let parameters: Vec<String> = (1..=COLUMNS).map(parameter).collect();
-            format!("({}, 1, 1)", parameters.join(", "))
-        };
-        let rows: Vec<String> = (0..people.len()).map(row).collect();
+    async fn import_batch(&mut self, users: &[ImportedUser]) -> Result<Vec<ImportOutcome>, StoreError> {
+        let mut names = Vec::new();
+        let mut values: Vec<Value> = Vec::new();
+        for user in users {
+            let columns;
+            (names, columns) = user.new.columns().into_iter().unzip::<_, _, Vec<_>, Vec<_>>();
+            values.extend(columns);
+        }
         let text = format!(
-            "INSERT INTO users (id, email, username, first_name, last_name, avatar, role, is_active, password_hash, \
-             email_verified_at, last_login_at, created_at, updated_at, epoch, token_epoch) VALUES {} \
-             ON CONFLICT DO NOTHING RETURNING id",
-            rows.join(", ")
+            "INSERT INTO users ({}) VALUES {} ON CONFLICT DO NOTHING RETURNING id",
+            names.join(", "),
+            self.parameter_rows(users.len(), names.len())
         );
-        let values: Vec<Value> = people.iter().flat_map(|person| person.new.values()).collect();
-        let made = self.all(&INSERT.with_text(text), values).await?;
-        let mut made: HashMap<UserId, bool> =
-            made.iter().map(|row| Ok((row.user_id("id")?, true))).collect::<Result<_, StoreError>>()?;
-        let mut outcomes: Vec<Option<ImportOutcome>> = people
+        let inserted = self.all(&INSERT.with_text(text), values).await?;
+        let mut inserted: HashMap<UserId, ()> =
+            inserted.iter().map(|row| Ok((row.read("id")?, ()))).collect::<Result<_, StoreError>>()?;
+        let mut outcomes: Vec<Option<ImportOutcome>> = users
             .iter()
-            // Of two in one batch with one id, the first was made.
-            .map(|person| made.remove(&person.new.user.id).map(|_| ImportOutcome::Made))
+            // Of two users with one id in a batch, the first was inserted.
+            .map(|user| inserted.remove(&user.new.user.id).map(|()| ImportOutcome::Made))
             .collect();
-        self.grant(people, &outcomes).await?;
+        self.grant(users, &outcomes).await?;
         if outcomes.iter().any(Option::is_none) {
-            let holders = self.holders(people, &outcomes).await?;
-            for (person, outcome) in people.iter().zip(&mut outcomes) {
+            let holders = self.holders(users, &outcomes).await?;
+            for (user, outcome) in users.iter().zip(&mut outcomes) {
                 if outcome.is_none() {
-                    *outcome = Some(holders.judge(person));
+                    *outcome = Some(holders.conflict_of(user));
                 }
             }
         }
         Ok(outcomes.into_iter().flatten().collect())
     }
 
-    async fn grant(&mut self, people: &[ImportedUser], outcomes: &[Option<ImportOutcome>]) -> Result<(), StoreError> {
-        let made = people.iter().zip(outcomes).filter(|(_, outcome)| outcome.is_some()).map(|(person, _)| person);
-        let grants: Vec<(UserId, &str)> =
-            made.flat_map(|person| person.permissions.iter().map(|name| (person.new.user.id, name.as_str()))).collect();
+    /// Returns the parameters of an INSERT of many rows: `($1, $2), ($3, $4)`.
+    fn parameter_rows(&self, rows: usize, width: usize) -> String {
         let dialect = self.dialect();
+        let row = |n: usize| {
+            let parameters: Vec<String> = (1..=width).map(|column| dialect.parameter(n * width + column)).collect();
+            format!("({})", parameters.join(", "))
+        };
+        (0..rows).map(row).collect::<Vec<_>>().join(", ")
+    }
+
+    async fn grant(&mut self, users: &[ImportedUser], outcomes: &[Option<ImportOutcome>]) -> Result<(), StoreError> {
+        let inserted = users.iter().zip(outcomes).filter(|(_, outcome)| outcome.is_some()).map(|(user, _)| user);
+        let grants: Vec<(UserId, &str)> =
+            inserted.flat_map(|user| user.permissions.iter().map(|name| (user.new.user.id, name.as_str()))).collect();
         for batch in grants.chunks(BATCH) {
-            let row = |n: usize| format!("({}, {})", dialect.parameter(2 * n + 1), dialect.parameter(2 * n + 2));
-            let rows: Vec<String> = (0..batch.len()).map(row).collect();
             let text = format!(
                 "INSERT INTO user_permissions (user_id, permission) VALUES {} ON CONFLICT DO NOTHING",
-                rows.join(", ")
+                self.parameter_rows(batch.len(), 2)
             );
-            let values: Vec<Value> = batch.iter().flat_map(|(id, name)| [id.0.into(), (*name).into()]).collect();
+            let values: Vec<Value> = batch.iter().flat_map(|(id, name)| [id.to_value(), name.to_value()]).collect();
             self.execute(&GRANT.with_text(text), values).await?;
         }
         Ok(())
     }
 
-    /// Who has the ids, addresses and names that were not free.
-    async fn holders(
-        &self,
-        people: &[ImportedUser],
-        outcomes: &[Option<ImportOutcome>],
-    ) -> Result<Holders, StoreError> {
-        let waiting = people.iter().zip(outcomes).filter(|(_, outcome)| outcome.is_none());
-        let users: Vec<&User> = waiting.map(|(person, _)| &person.new.user).collect();
+    /// Returns the users who hold the ids, addresses and usernames that were taken.
+    async fn holders(&self, users: &[ImportedUser], outcomes: &[Option<ImportOutcome>]) -> Result<Holders, StoreError> {
+        let refused = users.iter().zip(outcomes).filter(|(_, outcome)| outcome.is_none());
+        let users: Vec<&User> = refused.map(|(user, _)| &user.new.user).collect();
         let list = |nth: usize| {
             let parameter = |n| self.dialect().parameter(nth * users.len() + n);
             (1..=users.len()).map(parameter).collect::<Vec<_>>().join(", ")
         };
         let (ids, emails, usernames) = (list(0), list(1), list(2));
-        let mut values: Vec<Value> = users.iter().map(|user| user.id.0.into()).collect();
-        values.extend(users.iter().map(|user| user.email.as_str().into()));
-        values.extend(users.iter().map(|user| user.username.as_str().into()));
+        let mut values: Vec<Value> = users.iter().map(|user| user.id.into()).collect();
+        values.extend(users.iter().map(|user| user.email.to_value()));
+        values.extend(users.iter().map(|user| user.username.to_value()));
         let text = format!(
             "SELECT id, email, username FROM users WHERE id IN ({ids}) OR email IN ({emails}) OR username IN ({usernames})"
         );
@@ -133,7 +134,7 @@ impl Tx {
     }
 }
 
-/// Accounts by what they hold.
+/// Existing users by id and by address.
 #[derive(Default)]
 struct Holders {
     addresses: HashMap<UserId, String>,
@@ -142,14 +143,15 @@ struct Holders {
 
 impl Holders {
     fn add(&mut self, row: &Row) -> Result<(), StoreError> {
-        let (id, email): (UserId, String) = (row.user_id("id")?, row.get("email")?);
+        let (id, email): (UserId, String) = (row.read("id")?, row.read("email")?);
         self.by_email.insert(email.clone(), id);
         self.addresses.insert(id, email);
         Ok(())
     }
 
-    fn judge(&self, person: &ImportedUser) -> ImportOutcome {
-        let user = &person.new.user;
+    /// Returns why a user was not inserted.
+    fn conflict_of(&self, imported: &ImportedUser) -> ImportOutcome {
+        let user = &imported.new.user;
         match self.addresses.get(&user.id) {
             Some(email) if email == user.email.as_str() => ImportOutcome::AlreadyThere,
             Some(_) => ImportOutcome::IdTaken,

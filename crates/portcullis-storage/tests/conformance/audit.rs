@@ -1,131 +1,148 @@
-use portcullis_storage::{AuditEvent, AuditFilter, Outcome, Prunable};
+//! The audit log: appending, aggregating, searching and pruning.
+
+use std::net::Ipv4Addr;
+
+use portcullis_model::{Timestamp, UserId};
+use portcullis_storage::{AuditEvent, AuditFilter, AuditRecord, Outcome, Prunable, Store};
 use serde_json::json;
 
-use crate::bed::{Bed, seconds};
+use crate::test_database::{TestDatabase, commit, roll_back, seconds};
 
-fn event(bed: &Bed, action: &'static str) -> AuditEvent {
-    AuditEvent {
-        at: bed.clock.now(),
-        action,
-        outcome: Outcome::Failure,
-        actor_id: None,
-        subject_id: None,
-        session_id: None,
-        ip: None,
-        user_agent: None,
-        request_id: None,
-        details: None,
-    }
+async fn append(store: &Store, event: &AuditEvent) {
+    store.append_audit(event).await.expect("inserts");
 }
 
-async fn sr_36_events_come_back_newest_first_as_they_were_noted(bed: Bed) {
-    let store = bed.store().await;
-    let ada = bed.someone(&store, "ada").await;
-    let session = bed.session(ada.id).id;
-    store.append_audit(&event(&bed, "auth.login")).await.expect("inserts");
-    bed.clock.advance(seconds(1));
-    let whole = AuditEvent {
-        outcome: Outcome::Success,
-        actor_id: Some(ada.id),
-        subject_id: Some(ada.id),
+async fn find(store: &Store, filter: &AuditFilter) -> Vec<AuditRecord> {
+    store.audit_page(filter, 2_000, 0).await.expect("reads").records
+}
+
+async fn sr_36_an_event_is_read_as_it_was_appended(db: TestDatabase) {
+    let store = db.store().await;
+    let (user, session) = (db.unknown_user(), db.unknown_session());
+    let event = AuditEvent {
+        actor_id: Some(user),
+        subject_id: Some(user),
         session_id: Some(session),
         ip: Some("192.0.2.1".parse().expect("an address")),
         user_agent: Some("curl\r\nforged: line\0".to_owned()),
         request_id: Some("0123abcd".to_owned()),
         details: Some(json!({"amr": ["pwd"]})),
-        ..event(&bed, "auth.register")
+        ..db.event("auth.register", Outcome::Success)
     };
-    let tx = store.begin().await.expect("begins");
-    tx.append_audit(&whole).await.expect("inserts");
-    tx.commit().await.expect("commits");
-
-    let records = store.audit_page(&AuditFilter::default(), 10, 0).await.expect("reads").records;
-    assert_eq!(records.len(), 2);
-    let newest = &records[0];
-    assert_eq!((newest.action.as_str(), newest.outcome.as_str(), newest.at), ("auth.register", "success", whole.at));
-    assert_eq!((newest.actor_id, newest.subject_id, newest.session_id), (Some(ada.id), Some(ada.id), Some(session)));
-    assert_eq!((newest.ip.as_deref(), newest.user_agent.as_deref()), (Some("192.0.2.1"), Some("curlforged: line")));
-    assert_eq!((newest.request_id.as_deref(), &newest.details), (Some("0123abcd"), &whole.details));
-    assert_eq!((records[1].action.as_str(), records[1].outcome.as_str()), ("auth.login", "failure"));
-    assert_eq!(store.audit_page(&AuditFilter::default(), 1, 1).await.expect("reads").records[0].id, records[1].id);
+    commit(&store, async |tx| tx.append_audit(&event).await).await;
+    let record = find(&store, &AuditFilter::default()).await.remove(0);
+    assert_eq!((record.action.as_str(), record.outcome.as_str(), record.at), ("auth.register", "success", event.at));
+    assert_eq!((record.actor_id, record.subject_id, record.session_id), (Some(user), Some(user), Some(session)));
+    assert_eq!((record.ip.as_deref(), record.user_agent.as_deref()), (Some("192.0.2.1"), Some("curlforged: line")));
+    assert_eq!((record.request_id.as_deref(), &record.details), (Some("0123abcd"), &event.details));
+    assert_eq!((record.times, record.last_at), (1, None));
 }
 
-async fn an_event_of_a_change_that_is_rolled_back_is_not_kept(bed: Bed) {
-    let store = bed.store().await;
-    let tx = store.begin().await.expect("begins");
-    tx.append_audit(&event(&bed, "auth.register")).await.expect("inserts");
-    drop(tx);
-    assert!(store.audit_page(&AuditFilter::default(), 10, 0).await.expect("reads").records.is_empty());
+async fn pages_are_newest_first(db: TestDatabase) {
+    let store = db.store().await;
+    for action in ["auth.register", "auth.login"] {
+        append(&store, &db.event(action, Outcome::Success)).await;
+        db.clock.advance(seconds(1));
+    }
+    let page = async |offset| store.audit_page(&AuditFilter::default(), 1, offset).await.expect("reads");
+    assert_eq!((page(0).await.records[0].action.as_str(), page(0).await.total), ("auth.login", 2));
+    assert_eq!(page(1).await.records[0].action, "auth.register");
 }
 
-async fn sr_49_a_flood_of_failures_is_one_line_a_minute_and_hides_no_account(bed: Bed) {
-    let store = bed.store().await;
-    let (ada, ben) = (bed.someone(&store, "ada").await, bed.someone(&store, "ben").await);
-    // The clock of a test stands; a minute's beginning is as good as any.
-    let from = |n: u32, subject| AuditEvent {
-        ip: Some(std::net::Ipv4Addr::from(0x0a00_0000 + n).into()),
-        subject_id: Some(subject),
+async fn an_event_of_a_rolled_back_change_is_not_kept(db: TestDatabase) {
+    let store = db.store().await;
+    let event = db.event("auth.register", Outcome::Success);
+    roll_back(&store, async |tx| tx.append_audit(&event).await).await;
+    assert!(find(&store, &AuditFilter::default()).await.is_empty());
+}
+
+/// Returns a wrong password for this user from the `n`th address.
+fn wrong_password(db: &TestDatabase, user: UserId, n: u32) -> AuditEvent {
+    AuditEvent {
+        ip: Some(Ipv4Addr::from(0x0a00_0000 + n).into()),
+        subject_id: Some(user),
         details: Some(json!({"reason": "wrong password"})),
-        ..event(&bed, "auth.login")
-    };
-    for _ in 0..5 {
-        store.append_audit(&from(1, ada.id)).await.expect("inserts");
+        ..db.event("auth.login", Outcome::Failure)
     }
-    store.append_audit(&from(1, ben.id)).await.expect("inserts");
-    let lines = store.audit_page(&AuditFilter::default(), 10, 0).await.expect("reads");
-    assert_eq!(lines.total, 2);
-    let of = |user| lines.records.iter().find(|line| line.subject_id == Some(user)).expect("is there");
-    assert_eq!((of(ada.id).times, of(ben.id).times, of(ben.id).last_at), (5, 1, None));
-    assert!(of(ada.id).last_at.is_some());
+}
 
-    // Beyond a thousand addresses the lines speak of no address, and still of whom it concerned.
+async fn sr_49_repeated_failures_of_a_minute_are_one_line(db: TestDatabase) {
+    let store = db.store().await;
+    let (ada, ben) = (db.unknown_user(), db.unknown_user());
+    for user in [ada, ada, ada, ada, ada, ben] {
+        append(&store, &wrong_password(&db, user, 1)).await;
+    }
+    let lines = find(&store, &AuditFilter::default()).await;
+    let of = |user| lines.iter().find(|line| line.subject_id == Some(user)).expect("has a line");
+    assert_eq!(lines.len(), 2);
+    assert_eq!((of(ada).times, of(ben).times, of(ben).last_at), (5, 1, None));
+    assert!(of(ada).last_at.is_some());
+}
+
+async fn sr_49_failures_beyond_1000_addresses_share_a_line(db: TestDatabase) {
+    let store = db.store().await;
+    let ada = db.unknown_user();
     for n in 0..1_010 {
-        store.append_audit(&from(n, ada.id)).await.expect("inserts");
+        append(&store, &wrong_password(&db, ada, n)).await;
     }
-    let lines = store.audit_page(&AuditFilter { user: Some(ada.id), ..AuditFilter::default() }, 2_000, 0).await;
-    let lines = lines.expect("reads").records;
-    let crowd: Vec<_> = lines.iter().filter(|line| line.ip.is_none()).collect();
-    assert_eq!((lines.len(), crowd.len(), crowd[0].times), (1_001, 1, 10));
+    let lines = find(&store, &AuditFilter { user: Some(ada), ..AuditFilter::default() }).await;
+    let shared: Vec<_> = lines.iter().filter(|line| line.ip.is_none()).map(|line| line.times).collect();
+    assert_eq!((lines.len(), shared), (1_001, vec![10]));
+}
 
-    // What went well is a line each.
+async fn successes_are_a_line_each(db: TestDatabase) {
+    let store = db.store().await;
     for _ in 0..2 {
-        let success = AuditEvent { outcome: Outcome::Success, ..from(1, ben.id) };
-        store.append_audit(&success).await.expect("inserts");
+        append(&store, &db.event("auth.login", Outcome::Success)).await;
     }
     let filter = AuditFilter { outcome: Some(Outcome::Success), ..AuditFilter::default() };
-    assert_eq!(store.audit_page(&filter, 10, 0).await.expect("reads").total, 2);
+    assert_eq!(find(&store, &filter).await.len(), 2);
 }
 
-async fn the_log_is_searched_by_person_action_and_time(bed: Bed) {
-    let store = bed.store().await;
-    let (ada, ben) = (bed.someone(&store, "ada").await, bed.someone(&store, "ben").await);
-    let begun = bed.clock.now();
-    for (action, actor, subject) in
-        [("auth.login", ada.id, ada.id), ("user.edit", ada.id, ben.id), ("auth.login", ben.id, ben.id)]
-    {
-        let event = AuditEvent {
-            outcome: Outcome::Success,
-            actor_id: Some(actor),
-            subject_id: Some(subject),
-            ..event(&bed, action)
-        };
-        store.append_audit(&event).await.expect("inserts");
-        bed.clock.advance(seconds(10));
+/// Appends three events of two users, ten seconds apart, and returns when the first was.
+async fn three_events(db: &TestDatabase, store: &Store, ada: UserId, ben: UserId) -> Timestamp {
+    let begun = db.now();
+    for (action, actor, subject) in [("auth.login", ada, ada), ("user.edit", ada, ben), ("auth.login", ben, ben)] {
+        let (actor_id, subject_id) = (Some(actor), Some(subject));
+        append(store, &AuditEvent { actor_id, subject_id, ..db.event(action, Outcome::Success) }).await;
+        db.clock.advance(seconds(10));
     }
-    let count = async |filter: AuditFilter| store.audit_page(&filter, 10, 0).await.expect("reads").total;
-    let all = AuditFilter::default();
-    assert_eq!(count(AuditFilter { user: Some(ben.id), ..all.clone() }).await, 2, "what others did to ben too");
-    assert_eq!(count(AuditFilter { user: Some(ada.id), ..all.clone() }).await, 2);
-    assert_eq!(count(AuditFilter { action: Some("user.edit".to_owned()), ..all.clone() }).await, 1);
-    assert_eq!(count(AuditFilter { action: Some("\0".to_owned()), ..all.clone() }).await, 0);
-    let (from, to) = (Some(begun + seconds(5)), Some(begun + seconds(20)));
-    assert_eq!(count(AuditFilter { from, to, ..all.clone() }).await, 1, "from and before");
+    begun
+}
 
-    // Oldest first, a few at a time, each once.
-    let mut walked = Vec::new();
+async fn events_are_found_by_actor_and_by_subject(db: TestDatabase) {
+    let store = db.store().await;
+    let (ada, ben) = (db.unknown_user(), db.unknown_user());
+    three_events(&db, &store, ada, ben).await;
+    for user in [ada, ben] {
+        assert_eq!(find(&store, &AuditFilter { user: Some(user), ..AuditFilter::default() }).await.len(), 2);
+    }
+}
+
+async fn events_are_found_by_action(db: TestDatabase) {
+    let store = db.store().await;
+    three_events(&db, &store, db.unknown_user(), db.unknown_user()).await;
+    for (action, count) in [("user.edit", 1), ("auth.login", 2), ("\0", 0)] {
+        let filter = AuditFilter { action: Some(action.to_owned()), ..AuditFilter::default() };
+        assert_eq!(find(&store, &filter).await.len(), count, "{action:?}");
+    }
+}
+
+async fn events_are_found_by_time(db: TestDatabase) {
+    let store = db.store().await;
+    let begun = three_events(&db, &store, db.unknown_user(), db.unknown_user()).await;
+    let (from, to) = (Some(begun + seconds(10)), Some(begun + seconds(20)));
+    let found = find(&store, &AuditFilter { from, to, ..AuditFilter::default() }).await;
+    assert_eq!(found.iter().map(|line| line.action.as_str()).collect::<Vec<_>>(), ["user.edit"]);
+}
+
+async fn an_export_walks_the_log_oldest_first(db: TestDatabase) {
+    let store = db.store().await;
+    three_events(&db, &store, db.unknown_user(), db.unknown_user()).await;
+    let mut walked: Vec<AuditRecord> = Vec::new();
     loop {
-        let last = walked.last().map(|line: &portcullis_storage::AuditRecord| (line.at, line.id));
-        let batch = store.audit_after(&all, last, 2).await.expect("reads");
+        let last = walked.last().map(|line| (line.at, line.id));
+        let batch = store.audit_after(&AuditFilter::default(), last, 2).await.expect("reads");
         if batch.is_empty() {
             break;
         }
@@ -133,13 +150,25 @@ async fn the_log_is_searched_by_person_action_and_time(bed: Bed) {
     }
     let actions: Vec<&str> = walked.iter().map(|line| line.action.as_str()).collect();
     assert_eq!(actions, ["auth.login", "user.edit", "auth.login"]);
+}
+
+async fn old_lines_are_pruned(db: TestDatabase) {
+    let store = db.store().await;
+    let begun = three_events(&db, &store, db.unknown_user(), db.unknown_user()).await;
     assert_eq!(store.prune(Prunable::AuditLog, begun + seconds(5), 10).await.expect("deletes"), 1);
-    assert_eq!(count(all).await, 2);
+    assert_eq!(find(&store, &AuditFilter::default()).await.len(), 2);
 }
 
 crate::on_both_engines!(
-    sr_49_a_flood_of_failures_is_one_line_a_minute_and_hides_no_account,
-    the_log_is_searched_by_person_action_and_time,
-    sr_36_events_come_back_newest_first_as_they_were_noted,
-    an_event_of_a_change_that_is_rolled_back_is_not_kept,
+    sr_36_an_event_is_read_as_it_was_appended,
+    pages_are_newest_first,
+    an_event_of_a_rolled_back_change_is_not_kept,
+    sr_49_repeated_failures_of_a_minute_are_one_line,
+    sr_49_failures_beyond_1000_addresses_share_a_line,
+    successes_are_a_line_each,
+    events_are_found_by_actor_and_by_subject,
+    events_are_found_by_action,
+    events_are_found_by_time,
+    an_export_walks_the_log_oldest_first,
+    old_lines_are_pruned,
 );

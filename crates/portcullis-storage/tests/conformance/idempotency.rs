@@ -1,25 +1,36 @@
+//! Idempotency keys: a request that its client repeats is done once.
+
 use portcullis_storage::{Earlier, OnceKey, Prunable, Store};
 use tokio::task::JoinSet;
 
-use crate::bed::{Bed, seconds};
+use crate::test_database::{TestDatabase, roll_back, seconds};
 
-fn key(bed: &Bed) -> OnceKey {
-    OnceKey { id: bed.hash(), request: bed.hash() }
+fn key(db: &TestDatabase) -> OnceKey {
+    OnceKey { id: db.random_hash(), request: db.random_hash() }
 }
 
-/// Does something once, as a use case does.
-async fn do_once(bed: &Bed, store: &Store, key: OnceKey, outcome: &str) -> Option<Earlier> {
+/// Records an outcome in a transaction of its own, as a use case does. Returns what was done earlier instead, if
+/// anything was.
+async fn record(db: &TestDatabase, store: &Store, key: OnceKey, outcome: &str) -> Option<Earlier> {
     let mut tx = store.begin().await.expect("begins");
-    let earlier = tx.record_outcome(&key, bed.clock.now(), outcome).await.expect("runs");
+    let earlier = tx.record_outcome(&key, db.now(), outcome).await.expect("runs");
     if earlier.is_none() {
         tx.commit().await.expect("commits");
     }
     earlier
 }
 
-async fn of_many_at_once_one_does_it_and_the_others_learn_what_came_of_it(bed: Bed) {
-    let store = bed.store().await;
-    let (key, now) = (key(&bed), bed.clock.now());
+async fn earlier(db: &TestDatabase, store: &Store, key: &OnceKey) -> Option<Earlier> {
+    store.done_before(key, db.now()).await.expect("reads")
+}
+
+fn done(outcome: &str) -> Option<Earlier> {
+    Some(Earlier::Done(outcome.to_owned()))
+}
+
+async fn one_of_many_concurrent_requests_is_done(db: TestDatabase) {
+    let store = db.store().await;
+    let (key, now) = (key(&db), db.now());
     let mut races = JoinSet::new();
     for number in 0..8 {
         let store = store.clone();
@@ -27,8 +38,6 @@ async fn of_many_at_once_one_does_it_and_the_others_learn_what_came_of_it(bed: B
             let mut tx = store.begin().await.expect("begins");
             let earlier = tx.record_outcome(&key, now, &number.to_string()).await.expect("runs");
             if earlier.is_none() {
-                // Long enough for all the others to come and wait.
-                tokio::time::sleep(seconds(1) / 5).await;
                 tx.commit().await.expect("commits");
             }
             (number, earlier)
@@ -37,41 +46,53 @@ async fn of_many_at_once_one_does_it_and_the_others_learn_what_came_of_it(bed: B
     let outcomes = races.join_all().await;
     let winners: Vec<_> = outcomes.iter().filter(|(_, earlier)| earlier.is_none()).collect();
     assert_eq!(winners.len(), 1, "{outcomes:?}");
-    let known = Some(Earlier::Done(winners[0].0.to_string()));
+    let known = done(&winners[0].0.to_string());
     assert_eq!(outcomes.iter().filter(|(_, earlier)| *earlier == known).count(), 7, "{outcomes:?}");
 }
 
-async fn what_was_rolled_back_was_not_done(bed: Bed) {
-    let store = bed.store().await;
-    let key = key(&bed);
-    let mut tx = store.begin().await.expect("begins");
-    assert_eq!(tx.record_outcome(&key, bed.clock.now(), "lost").await.expect("runs"), None);
-    drop(tx);
-    assert_eq!(store.done_before(&key, bed.clock.now()).await.expect("runs"), None);
-    assert_eq!(do_once(&bed, &store, key, "kept").await, None);
-    assert_eq!(store.done_before(&key, bed.clock.now()).await.expect("runs"), Some(Earlier::Done("kept".to_owned())));
+async fn a_rolled_back_request_was_not_done(db: TestDatabase) {
+    let store = db.store().await;
+    let key = key(&db);
+    roll_back(&store, async |tx| tx.record_outcome(&key, db.now(), "lost").await).await;
+    assert_eq!(earlier(&db, &store, &key).await, None);
+    assert_eq!(record(&db, &store, key, "kept").await, None);
+    assert_eq!(earlier(&db, &store, &key).await, done("kept"));
 }
 
-async fn an_outcome_is_its_requests_and_kept_for_a_day(bed: Bed) {
-    let store = bed.store().await;
-    let key = key(&bed);
-    assert_eq!(do_once(&bed, &store, key, "first").await, None);
-    let other = OnceKey { request: bed.hash(), ..key };
-    assert_eq!(do_once(&bed, &store, other, "other").await, Some(Earlier::Another));
-    assert_eq!(store.done_before(&other, bed.clock.now()).await.expect("runs"), Some(Earlier::Another));
-    let first = Some(Earlier::Done("first".to_owned()));
-    bed.clock.advance(seconds(86_399));
-    store.prune(Prunable::IdempotencyKeys, bed.clock.now(), 10).await.expect("runs");
-    assert_eq!(store.done_before(&key, bed.clock.now()).await.expect("runs"), first, "it was forgotten too early");
-    assert_eq!(do_once(&bed, &store, key, "second").await, first);
-    bed.clock.advance(seconds(2));
-    assert_eq!(store.done_before(&key, bed.clock.now()).await.expect("runs"), None);
-    assert_eq!(do_once(&bed, &store, other, "other").await, None, "a day later it is another request");
-    assert_eq!(store.done_before(&key, bed.clock.now()).await.expect("runs"), Some(Earlier::Another));
+async fn a_key_of_another_request_is_told_apart(db: TestDatabase) {
+    let store = db.store().await;
+    let key = key(&db);
+    record(&db, &store, key, "first").await;
+    let other = OnceKey { request: db.random_hash(), ..key };
+    assert_eq!(record(&db, &store, other, "other").await, Some(Earlier::Another));
+    assert_eq!(earlier(&db, &store, &other).await, Some(Earlier::Another));
+}
+
+async fn an_outcome_is_kept_for_a_day(db: TestDatabase) {
+    let store = db.store().await;
+    let key = key(&db);
+    record(&db, &store, key, "first").await;
+    db.clock.advance(seconds(86_399));
+    store.prune(Prunable::IdempotencyKeys, db.now(), 10).await.expect("deletes");
+    assert_eq!(earlier(&db, &store, &key).await, done("first"));
+    assert_eq!(record(&db, &store, key, "second").await, done("first"));
+}
+
+async fn a_key_can_be_reused_after_a_day(db: TestDatabase) {
+    let store = db.store().await;
+    let key = key(&db);
+    record(&db, &store, key, "first").await;
+    db.clock.advance(seconds(86_401));
+    assert_eq!(earlier(&db, &store, &key).await, None);
+    let other = OnceKey { request: db.random_hash(), ..key };
+    assert_eq!(record(&db, &store, other, "other").await, None);
+    assert_eq!(earlier(&db, &store, &key).await, Some(Earlier::Another));
 }
 
 crate::on_both_engines!(
-    of_many_at_once_one_does_it_and_the_others_learn_what_came_of_it,
-    what_was_rolled_back_was_not_done,
-    an_outcome_is_its_requests_and_kept_for_a_day,
+    one_of_many_concurrent_requests_is_done,
+    a_rolled_back_request_was_not_done,
+    a_key_of_another_request_is_told_apart,
+    an_outcome_is_kept_for_a_day,
+    a_key_can_be_reused_after_a_day,
 );

@@ -1,37 +1,47 @@
-//! One suite for both engines: every behaviour is shown on SQLite and on a private PostgreSQL.
+//! One suite for both engines: each behaviour is shown on SQLite and on a private PostgreSQL.
 
 mod audit;
-mod bed;
+mod builders;
 mod costs;
-mod feed;
+mod documented_schema;
 mod idempotency;
-mod keys;
+mod instance;
+mod notifications;
 mod odd_values;
+mod one_time_tokens;
 mod opening;
 mod outbox;
+mod password_changes;
 mod pool;
+mod pruning;
+mod query_plans;
 mod raw;
-mod reference;
 mod refresh;
+mod role_and_activity;
 mod schema;
+mod session_ending;
 mod sessions;
-mod sign_in;
-mod tokens;
+mod sign_in_attempts;
+mod signing_keys;
+mod test_database;
+mod transfer;
+mod transfer_interference;
+mod user_lists;
 mod users;
 
-/// Makes two tests of each function, one an engine.
+/// Defines two tests for each function, one for each engine.
 macro_rules! on_both_engines {
     ($($name:ident),* $(,)?) => {
         mod sqlite {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
-                super::$name(crate::bed::Bed::sqlite()).await;
+                super::$name(crate::test_database::TestDatabase::sqlite()).await;
             })*
         }
         mod postgres {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
-                super::$name(crate::bed::Bed::postgres()).await;
+                super::$name(crate::test_database::TestDatabase::postgres()).await;
             })*
         }
     };

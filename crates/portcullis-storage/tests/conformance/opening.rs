@@ -1,50 +1,54 @@
-//! What a person reads when a database does not open.
+//! What an operator reads when a database does not open, and how a database is set up when it does.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use portcullis_storage::{DatabaseUrl, OpenError};
+use portcullis_storage::{DatabaseUrl, OpenError, Store};
 use portcullis_testkit::PrivatePostgres;
 
-use crate::bed::Bed;
+use crate::test_database::TestDatabase;
 
-fn bed_at(path: &Path) -> Bed {
-    Bed::at(DatabaseUrl::sqlite(path))
+fn sqlite_at(path: &Path) -> TestDatabase {
+    TestDatabase::at(DatabaseUrl::sqlite(path))
+}
+
+fn database_at(url: &str) -> TestDatabase {
+    TestDatabase::at(DatabaseUrl::parse(url).expect("an address"))
 }
 
 #[tokio::test]
-async fn a_folder_that_is_missing_or_cannot_be_written_is_named_with_a_hint() {
+async fn a_missing_or_unwritable_folder_is_named() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("file");
-    std::fs::write(&file, "").expect("writes");
-    // No user, not even root, makes files in /proc.
+    std::fs::write(&file, "").expect("the folder is writable");
+    // No user, not even root, creates files in /proc.
     for path in [folder.path().join("missing/p.db"), file.join("p.db"), "/proc/p.db".into(), folder.path().into()] {
-        let refusal = bed_at(&path).refusal().await;
-        assert!(matches!(refusal, OpenError::File { .. }), "{refusal:?}");
-        assert!(refusal.to_string().contains(&path.display().to_string()), "{refusal}");
-        assert!(!refusal.to_string().contains('\n'), "{refusal}");
-        assert!(refusal.hint().is_some_and(|hint| hint.contains("writable")));
+        let error = sqlite_at(&path).open_error().await;
+        assert!(matches!(error, OpenError::File { .. }), "{error:?}");
+        assert!(error.to_string().contains(&path.display().to_string()), "{error}");
+        assert!(!error.to_string().contains('\n'), "{error}");
+        assert!(error.hint().is_some_and(|hint| hint.contains("writable")));
     }
 }
 
 #[tokio::test]
-async fn a_file_that_is_not_a_database_is_refused_and_left_alone() {
+async fn a_file_that_is_not_a_database_is_left_alone() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("notes.txt");
     let text = "Remember the milk. ".repeat(100);
-    std::fs::write(&path, &text).expect("writes");
-    let refusal = bed_at(&path).refusal().await;
-    assert!(matches!(refusal, OpenError::NotADatabase { .. }), "{refusal:?}");
+    std::fs::write(&path, &text).expect("the folder is writable");
+    let error = sqlite_at(&path).open_error().await;
+    assert!(matches!(error, OpenError::NotADatabase { .. }), "{error:?}");
     assert_eq!(std::fs::read_to_string(&path).expect("reads"), text);
 }
 
 #[tokio::test]
-async fn only_its_owner_reads_a_new_database() {
-    let bed = Bed::sqlite();
-    let store = bed.store().await;
-    bed.someone(&store, "ada").await;
-    let DatabaseUrl::Sqlite { path } = &bed.url else { unreachable!("the bed is SQLite") };
+async fn a_new_database_is_readable_only_by_its_owner() {
+    let db = TestDatabase::sqlite();
+    let store = db.store().await;
+    db.user("ada").insert(&store).await;
+    let DatabaseUrl::Sqlite { path } = &db.url else { unreachable!("the database is SQLite") };
     for suffix in ["", "-wal", "-shm"] {
         let file = format!("{}{suffix}", path.display());
         let mode = std::fs::metadata(&file).expect("exists").permissions().mode();
@@ -54,12 +58,12 @@ async fn only_its_owner_reads_a_new_database() {
 
 #[tokio::test]
 async fn opening_a_migrated_file_takes_few_milliseconds() {
-    let bed = Bed::sqlite();
-    bed.store().await.close().await;
+    let db = TestDatabase::sqlite();
+    db.store().await.close().await;
     let mut fastest = f64::INFINITY;
     for _ in 0..5 {
         let begun = Instant::now();
-        let store = bed.store().await;
+        let store = db.store().await;
         fastest = fastest.min(begun.elapsed().as_secs_f64());
         store.close().await;
     }
@@ -67,10 +71,8 @@ async fn opening_a_migrated_file_takes_few_milliseconds() {
 }
 
 #[tokio::test]
-async fn sqlite_is_set_up_to_lose_nothing_that_was_acknowledged() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let bed = bed_at(&folder.path().join("p.db"));
-    let store = bed.store().await;
+async fn sqlite_keeps_acknowledged_writes_after_a_power_cut() {
+    let store = TestDatabase::sqlite().store().await;
     let settings = store.durability().await.expect("reads");
     // 2 is FULL (https://sqlite.org/pragma.html#pragma_synchronous).
     assert_eq!(
@@ -80,57 +82,69 @@ async fn sqlite_is_set_up_to_lose_nothing_that_was_acknowledged() {
 }
 
 #[tokio::test]
-async fn a_postgresql_that_refuses_is_described_without_its_password() {
+async fn a_wrong_password_is_refused_without_showing_it() {
     let server = PrivatePostgres::shared();
-    let good = server.database();
-    let bed = |url: &str| Bed::at(DatabaseUrl::parse(url).expect("an address"));
-    let wrong = bed(&good.replace("only-for-tests", "hunter2")).refusal().await;
-    assert!(matches!(wrong, OpenError::Refused { .. }), "{wrong:?}");
-    let missing = bed(&server.url("no_such_database")).refusal().await;
-    assert!(matches!(missing, OpenError::MissingDatabase { .. }), "{missing:?}");
-    assert!(missing.hint().is_some_and(|hint| hint.contains("createdb no_such_database")));
-    for refusal in [wrong, missing] {
-        let said = format!("{refusal} {refusal:?} {:?}", refusal.hint());
-        assert!(!said.contains("hunter2") && !said.contains("only-for-tests"), "{said}");
-    }
+    let error = database_at(&server.database().replace("only-for-tests", "hunter2")).open_error().await;
+    assert!(matches!(error, OpenError::Refused { .. }), "{error:?}");
+    let shown = format!("{error} {error:?} {:?}", error.hint());
+    assert!(!shown.contains("hunter2"), "{shown}");
 }
 
 #[tokio::test]
-async fn a_postgresql_that_does_not_answer_is_named() {
+async fn a_missing_postgresql_database_is_named() {
+    let server = PrivatePostgres::shared();
+    let error = database_at(&server.url("no_such_database")).open_error().await;
+    assert!(matches!(error, OpenError::MissingDatabase { .. }), "{error:?}");
+    assert!(error.hint().is_some_and(|hint| hint.contains("createdb no_such_database")));
+    let shown = format!("{error} {error:?} {:?}", error.hint());
+    assert!(!shown.contains("only-for-tests"), "{shown}");
+}
+
+#[tokio::test]
+async fn an_unreachable_postgresql_is_named() {
     let port = portcullis_testkit::free_port();
-    let url = format!("postgres://ada:hunter2@127.0.0.1:{port}/gate");
-    let bed = Bed::at(DatabaseUrl::parse(&url).expect("an address"));
-    let (mut options, _) = bed.options();
-    options.acquire_timeout = std::time::Duration::from_millis(300);
-    let refusal = portcullis_storage::Store::open(options).await.err().expect("nobody listens");
-    assert!(matches!(refusal, OpenError::Unreachable { .. }), "{refusal:?}");
-    assert!(refusal.to_string().contains(&format!("127.0.0.1:{port}/gate")), "{refusal}");
+    let db = database_at(&format!("postgres://ada:hunter2@127.0.0.1:{port}/gate"));
+    let (mut options, _) = db.options();
+    options.acquire_timeout = Duration::from_millis(300);
+    let error = Store::open(options).await.err().expect("nothing listens there");
+    assert!(matches!(error, OpenError::Unreachable { .. }), "{error:?}");
+    assert!(error.to_string().contains(&format!("127.0.0.1:{port}/gate")), "{error}");
 }
 
 #[tokio::test]
-async fn tls_to_postgresql_is_used_checked_and_never_given_up_silently() {
+async fn postgresql_is_reached_over_verified_tls() {
     let (server, authority) = PrivatePostgres::start_with_tls();
-    let good = server.database();
-    let authority = authority.display();
-    let bed = |options: &str| Bed::at(DatabaseUrl::parse(&format!("{good}?{options}")).expect("an address"));
-    let checked = bed(&format!("sslmode=verify-full&sslrootcert={authority}"));
-    let store = checked.store().await;
-    let encrypted = server.run_sql("SELECT bool_and(s.ssl) FROM pg_stat_ssl s JOIN pg_stat_activity USING (pid) WHERE application_name = 'portcullis'");
+    let url = format!("{}?sslmode=verify-full&sslrootcert={}", server.database(), authority.display());
+    let store = database_at(&url).store().await;
+    let encrypted = server.run_sql(
+        "SELECT bool_and(s.ssl) FROM pg_stat_ssl s JOIN pg_stat_activity USING (pid) \
+         WHERE application_name = 'portcullis'",
+    );
     assert_eq!(encrypted, "t");
     store.close().await;
-    // Without the authority's file nobody vouches for the server.
-    let refusal = bed("sslmode=verify-full").refusal().await;
-    assert!(matches!(refusal, OpenError::Tls { .. }), "{refusal:?}");
-    assert!(refusal.hint().is_some_and(|hint| hint.contains("sslrootcert")), "{refusal:?}");
-    // Under another name than the certificate's it is somebody else.
-    let elsewhere = good.replace("127.0.0.1", "localhost");
-    let url = format!("{elsewhere}?sslmode=verify-full&sslrootcert={authority}");
-    let refusal = Bed::at(DatabaseUrl::parse(&url).expect("an address")).refusal().await;
-    assert!(matches!(refusal, OpenError::Tls { .. }), "{refusal:?}");
-    // A server that cannot encrypt is refused when encryption is asked for.
-    let plain = PrivatePostgres::shared();
-    let url = format!("{}?sslmode=require", plain.database());
-    let refusal = Bed::at(DatabaseUrl::parse(&url).expect("an address")).refusal().await;
-    assert!(matches!(refusal, OpenError::Tls { .. }), "{refusal:?}");
-    assert!(!format!("{refusal} {refusal:?}").contains("only-for-tests"));
+}
+
+#[tokio::test]
+async fn a_certificate_of_an_unknown_authority_is_refused() {
+    let (server, _authority) = PrivatePostgres::start_with_tls();
+    let error = database_at(&format!("{}?sslmode=verify-full", server.database())).open_error().await;
+    assert!(matches!(error, OpenError::Tls { .. }), "{error:?}");
+    assert!(error.hint().is_some_and(|hint| hint.contains("sslrootcert")), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_certificate_for_another_host_is_refused() {
+    let (server, authority) = PrivatePostgres::start_with_tls();
+    let elsewhere = server.database().replace("127.0.0.1", "localhost");
+    let url = format!("{elsewhere}?sslmode=verify-full&sslrootcert={}", authority.display());
+    let error = database_at(&url).open_error().await;
+    assert!(matches!(error, OpenError::Tls { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn required_tls_is_never_given_up_silently() {
+    let without_tls = PrivatePostgres::shared();
+    let error = database_at(&format!("{}?sslmode=require", without_tls.database())).open_error().await;
+    assert!(matches!(error, OpenError::Tls { .. }), "{error:?}");
+    assert!(!format!("{error} {error:?}").contains("only-for-tests"));
 }

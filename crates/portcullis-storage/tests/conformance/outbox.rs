@@ -1,84 +1,140 @@
-use portcullis_model::Email;
-use portcullis_storage::MailRequest;
+//! The outbox: mails are claimed by one worker, tried again, and requested within limits.
+
+use portcullis_model::{Email, UserId};
+use portcullis_storage::{DueMail, MailRequest, Store};
 use tokio::task::JoinSet;
+use uuid::Uuid;
 
-use crate::bed::{Bed, seconds};
+use crate::builders::email;
+use crate::test_database::{TestDatabase, commit, seconds};
 
-async fn of_many_workers_each_mail_goes_to_one(bed: Bed) {
-    let store = bed.store().await;
-    let ada = bed.someone(&store, "ada").await;
-    let mut tx = store.begin().await.expect("begins");
-    for _ in 0..10 {
-        tx.enqueue_mail("verify_email", ada.id, bed.clock.now()).await.expect("inserts");
-    }
-    tx.commit().await.expect("commits");
+/// Queues a mail for a new user.
+async fn queue(db: &TestDatabase, store: &Store) -> (UserId, Uuid) {
+    let ada = db.user("ada").insert(store).await.id;
+    let id = commit(store, async |tx| tx.enqueue_mail("verify_email", ada, db.now()).await).await;
+    (ada, id)
+}
+
+/// Claims the due mails for a minute.
+async fn claim(db: &TestDatabase, store: &Store) -> Vec<DueMail> {
+    store.claim_due_mail(db.now(), seconds(60), 10).await.expect("updates")
+}
+
+/// Requests a mail by address, at most twice an hour, and returns the user it goes to.
+async fn request(db: &TestDatabase, store: &Store, email: &Email, only_unverified: bool) -> Option<UserId> {
+    let (at, within) = (db.now(), seconds(3600));
+    let request = MailRequest { template: "reset_password", email, only_unverified, most: 2, within, at };
+    commit(store, async |tx| tx.request_mail(&request).await).await
+}
+
+async fn a_due_mail_is_claimed_with_its_user_and_template(db: TestDatabase) {
+    let store = db.store().await;
+    let (ada, id) = queue(&db, &store).await;
+    let claimed = claim(&db, &store).await;
+    assert_eq!((claimed.len(), claimed[0].id, claimed[0].attempts), (1, id, 1));
+    assert_eq!((claimed[0].template.as_str(), claimed[0].user_id), ("verify_email", ada));
+}
+
+async fn a_mail_is_claimed_by_one_of_many_workers(db: TestDatabase) {
+    let store = db.store().await;
+    let ada = db.user("ada").insert(&store).await.id;
+    commit(&store, async |tx| {
+        for _ in 0..10 {
+            tx.enqueue_mail("verify_email", ada, db.now()).await?;
+        }
+        Ok(())
+    })
+    .await;
     let mut races = JoinSet::new();
     for _ in 0..6 {
-        let (store, now) = (store.clone(), bed.clock.now());
-        races.spawn(async move { store.claim_due_mail(now, seconds(60), 4).await.expect("runs") });
+        let (store, now) = (store.clone(), db.now());
+        races.spawn(async move { store.claim_due_mail(now, seconds(60), 4).await.expect("updates") });
     }
     let mut claimed: Vec<_> = races.join_all().await.into_iter().flatten().map(|mail| mail.id).collect();
-    let count = claimed.len();
+    while let [first, rest @ ..] = claim(&db, &store).await.as_slice() {
+        claimed.push(first.id);
+        claimed.extend(rest.iter().map(|mail| mail.id));
+    }
     claimed.sort();
     claimed.dedup();
-    assert_eq!(claimed.len(), count, "a mail was claimed twice");
-    while let [_, ..] = store.claim_due_mail(bed.clock.now(), seconds(60), 4).await.expect("runs").as_slice() {}
+    assert_eq!(claimed.len(), 10, "each mail is claimed, and once");
 }
 
-async fn a_mail_is_due_again_after_its_lease_or_its_failure_and_never_once_sent(bed: Bed) {
-    let store = bed.store().await;
-    let ada = bed.someone(&store, "ada").await;
-    let mut tx = store.begin().await.expect("begins");
-    let id = tx.enqueue_mail("verify_email", ada.id, bed.clock.now()).await.expect("inserts");
-    tx.commit().await.expect("commits");
-    let claim = async || store.claim_due_mail(bed.clock.now(), seconds(60), 10).await.expect("runs");
-    let first = claim().await;
-    assert_eq!((first.len(), first[0].id, first[0].attempts), (1, id, 1));
-    assert_eq!((first[0].template.as_str(), first[0].user_id), ("verify_email", ada.id));
-    assert!(claim().await.is_empty());
-    bed.clock.advance(seconds(61));
-    assert_eq!(claim().await[0].attempts, 2);
-    store.mark_mail_failed(id, "451 try\0 later", bed.clock.now() + seconds(300)).await.expect("updates");
-    bed.clock.advance(seconds(299));
-    assert!(claim().await.is_empty());
-    bed.clock.advance(seconds(2));
-    assert_eq!(claim().await.len(), 1);
-    store.mark_mail_sent(id, bed.clock.now()).await.expect("updates");
-    bed.clock.advance(seconds(3600));
-    assert!(claim().await.is_empty());
+async fn a_claimed_mail_is_due_again_after_its_lease(db: TestDatabase) {
+    let store = db.store().await;
+    queue(&db, &store).await;
+    claim(&db, &store).await;
+    assert!(claim(&db, &store).await.is_empty());
+    db.clock.advance(seconds(61));
+    assert_eq!(claim(&db, &store).await[0].attempts, 2);
 }
 
-async fn sr_11_a_mail_asked_for_by_address_goes_to_active_accounts_and_a_few_times_only(bed: Bed) {
-    let store = bed.store().await;
-    let ada = bed.someone(&store, "ada").await;
-    let nobody = Email::parse("nobody@example.com").expect("valid");
-    let ask = async |email: &Email, only_unverified: bool| {
-        let (at, within) = (bed.clock.now(), seconds(3600));
-        let request = MailRequest { template: "reset_password", email, only_unverified, most: 2, within, at };
-        let mut tx = store.begin().await.expect("begins");
-        let whose = tx.request_mail(&request).await.expect("runs");
-        tx.commit().await.expect("commits");
-        whose
-    };
-    assert_eq!(ask(&nobody, false).await, None);
-    assert_eq!(ask(&ada.email, true).await, Some(ada.id));
-    assert_eq!(ask(&ada.email, false).await, Some(ada.id));
-    assert_eq!(ask(&ada.email, false).await, None, "it has had enough");
-    bed.clock.advance(seconds(3601));
-    assert_eq!(ask(&ada.email, false).await, Some(ada.id));
-    assert_eq!(store.claim_due_mail(bed.clock.now(), seconds(60), 10).await.expect("runs").len(), 3);
-    let mut tx = store.begin().await.expect("begins");
-    tx.set_email_verified(ada.id, bed.clock.now()).await.expect("runs");
-    tx.commit().await.expect("commits");
-    assert_eq!(ask(&ada.email, true).await, None, "it is confirmed");
-    let mut tx = store.begin().await.expect("begins");
-    tx.set_active(ada.id, false, bed.clock.now()).await.expect("runs");
-    tx.commit().await.expect("commits");
-    assert_eq!(ask(&ada.email, false).await, None, "it is disabled");
+async fn a_failed_mail_is_due_again_at_its_next_attempt(db: TestDatabase) {
+    let store = db.store().await;
+    let (_, id) = queue(&db, &store).await;
+    claim(&db, &store).await;
+    store.mark_mail_failed(id, "451 try\0 later", db.now() + seconds(300)).await.expect("updates");
+    db.clock.advance(seconds(299));
+    assert!(claim(&db, &store).await.is_empty());
+    db.clock.advance(seconds(2));
+    assert_eq!(claim(&db, &store).await.len(), 1);
+}
+
+async fn a_sent_mail_is_never_due_again(db: TestDatabase) {
+    let store = db.store().await;
+    let (_, id) = queue(&db, &store).await;
+    store.mark_mail_sent(id, db.now()).await.expect("updates");
+    db.clock.advance(seconds(3600));
+    assert!(claim(&db, &store).await.is_empty());
+    assert_eq!(store.mails_waiting().await.expect("reads"), 0);
+}
+
+async fn a_mail_that_was_given_up_is_never_due_again(db: TestDatabase) {
+    let store = db.store().await;
+    let (_, id) = queue(&db, &store).await;
+    assert_eq!(store.mails_waiting().await.expect("reads"), 1);
+    store.give_up_mail(id, "550 no such user", db.now()).await.expect("updates");
+    db.clock.advance(seconds(3600));
+    assert!(claim(&db, &store).await.is_empty());
+    assert_eq!(store.mails_waiting().await.expect("reads"), 0);
+}
+
+async fn sr_11_a_requested_mail_goes_to_the_active_user(db: TestDatabase) {
+    let store = db.store().await;
+    let ada = db.user("ada").insert(&store).await;
+    let ben = db.user("ben").inactive().insert(&store).await;
+    assert_eq!(request(&db, &store, &ada.email, false).await, Some(ada.id));
+    assert_eq!(request(&db, &store, &ben.email, false).await, None);
+    assert_eq!(request(&db, &store, &email("nobody@example.com"), false).await, None);
+    assert_eq!(claim(&db, &store).await.len(), 1);
+}
+
+async fn sr_11_requested_mails_are_limited_in_time(db: TestDatabase) {
+    let store = db.store().await;
+    let ada = db.user("ada").insert(&store).await;
+    for expected in [Some(ada.id), Some(ada.id), None] {
+        assert_eq!(request(&db, &store, &ada.email, false).await, expected);
+    }
+    db.clock.advance(seconds(3601));
+    assert_eq!(request(&db, &store, &ada.email, false).await, Some(ada.id));
+}
+
+async fn a_verified_address_needs_no_verification_mail(db: TestDatabase) {
+    let store = db.store().await;
+    let ada = db.user("ada").insert(&store).await;
+    assert_eq!(request(&db, &store, &ada.email, true).await, Some(ada.id));
+    commit(&store, async |tx| tx.set_email_verified(ada.id, db.now()).await).await;
+    assert_eq!(request(&db, &store, &ada.email, true).await, None);
 }
 
 crate::on_both_engines!(
-    sr_11_a_mail_asked_for_by_address_goes_to_active_accounts_and_a_few_times_only,
-    of_many_workers_each_mail_goes_to_one,
-    a_mail_is_due_again_after_its_lease_or_its_failure_and_never_once_sent,
+    a_due_mail_is_claimed_with_its_user_and_template,
+    a_mail_is_claimed_by_one_of_many_workers,
+    a_claimed_mail_is_due_again_after_its_lease,
+    a_failed_mail_is_due_again_at_its_next_attempt,
+    a_sent_mail_is_never_due_again,
+    a_mail_that_was_given_up_is_never_due_again,
+    sr_11_a_requested_mail_goes_to_the_active_user,
+    sr_11_requested_mails_are_limited_in_time,
+    a_verified_address_needs_no_verification_mail,
 );

@@ -1,10 +1,10 @@
-//! A connection of the test's own, for what the Store does not offer.
+//! A connection of the test's own, for statements that the Store does not offer.
 
+use portcullis_model::Timestamp;
 use portcullis_storage::DatabaseUrl;
 use sqlx::postgres::PgConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, Row};
-use uuid::Uuid;
 
 pub(crate) enum Raw {
     Sqlite(SqliteConnection),
@@ -24,7 +24,7 @@ impl Raw {
         }
     }
 
-    /// Runs statements and gives how many rows they changed.
+    /// Runs statements and returns how many rows they changed.
     pub(crate) async fn run(&mut self, text: &str) -> u64 {
         let sql = sqlx::raw_sql(AssertSqlSafe(text));
         match self {
@@ -33,7 +33,7 @@ impl Raw {
         }
     }
 
-    /// Runs a query whose one row holds one number.
+    /// Runs a query whose only row holds one number.
     pub(crate) async fn number(&mut self, text: &str) -> i64 {
         let sql = sqlx::raw_sql(AssertSqlSafe(text));
         match self {
@@ -51,11 +51,16 @@ impl Raw {
         }
     }
 
-    /// An id as a literal.
-    pub(crate) fn id(&self, id: Uuid) -> String {
-        match self {
-            Self::Sqlite(_) => format!("X'{}'", id.simple()),
-            Self::Postgres(_) => format!("'{id}'"),
+    /// Returns SQLite's plan of a statement. SQLite estimates from the bound values how many rows match; each parameter
+    /// is bound to the present time, after which there are few rows, as in the use cases.
+    pub(crate) async fn sqlite_plan(&mut self, text: &str, now: Timestamp) -> Vec<String> {
+        let Self::Sqlite(on) = self else { panic!("the connection is not to SQLite") };
+        let parameters = (1..).take_while(|n| text.contains(&format!("${n}"))).count();
+        let now = now.to_rfc3339();
+        let mut query = sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {text}")));
+        for _ in 0..parameters {
+            query = query.bind(&now);
         }
+        on.fetch_all(query).await.expect("explains").iter().map(|row| row.get("detail")).collect()
     }
 }

@@ -1,47 +1,56 @@
-use portcullis_model::SessionId;
+//! Rotation of refresh tokens and the grace window after it.
+
 use portcullis_storage::{NewSession, Prunable, Rotation, Store};
 use tokio::task::JoinSet;
 
-use crate::bed::{Bed, days, end, seconds};
+use crate::test_database::{TestDatabase, commit, days, end, seconds};
 
-async fn rotate(store: &Store, session: &NewSession, presented: [u8; 32], new: [u8; 32]) -> bool {
-    let view = store.refresh_view(session.id).await.expect("reads").expect("exists");
-    let mut tx = store.begin().await.expect("begins");
+/// Rotates from one token's hash to another; `false` when the store refuses.
+async fn rotate(store: &Store, session: &NewSession, presented_hash: [u8; 32], new_hash: [u8; 32]) -> bool {
+    let now = store.refresh_view(session.id).await.expect("reads").expect("exists").now;
     let rotation = Rotation {
         session_id: session.id,
-        presented_hash: presented,
-        new_hash: new,
-        sealed_successor: &new[..16],
-        now: view.now,
-        idle_expires_at: view.now + days(7),
+        presented_hash,
+        new_hash,
+        sealed_successor: &new_hash[..16],
+        now,
+        idle_expires_at: now + days(7),
     };
-    let rotated = tx.rotate_refresh(&rotation).await.expect("runs");
-    tx.commit().await.expect("commits");
-    rotated
+    commit(store, async |tx| tx.rotate_refresh(&rotation).await).await
 }
 
-async fn the_view_holds_session_owner_hash_and_database_time(bed: Bed) {
-    let store = bed.store().await;
-    let ada = bed.someone(&store, "ada").await;
-    let session = bed.signed_in(&store, ada.id).await;
-    bed.clock.advance(seconds(3600));
+async fn a_view_holds_session_user_and_hash(db: TestDatabase) {
+    let store = db.store().await;
+    let ada = db.user("ada").insert(&store).await;
+    let session = db.session(ada.id).insert(&store).await;
     let view = store.refresh_view(session.id).await.expect("reads").expect("exists");
     assert_eq!((view.session.id, view.user, view.refresh_hash), (session.id, ada, session.refresh_hash));
     assert_eq!((view.user_epoch, view.token_epoch), (1, 1));
-    let apart = (view.now - bed.clock.now()).num_seconds().abs();
-    assert!(apart < 30, "the database's time does not move with the clock: {apart} s apart");
-    let unknown = SessionId::new(&bed.clock, &bed.random);
-    assert!(store.refresh_view(unknown).await.expect("reads").is_none());
+}
+
+async fn a_view_holds_the_databases_time(db: TestDatabase) {
+    let store = db.store().await;
+    let ada = db.user("ada").insert(&store).await;
+    let session = db.session(ada.id).insert(&store).await;
+    db.clock.advance(seconds(3600));
+    let view = store.refresh_view(session.id).await.expect("reads").expect("exists");
+    let apart = (view.now - db.now()).num_seconds().abs();
+    assert!(apart < 30, "the database's time does not follow the test's clock: {apart} s apart");
     assert!((store.now().await.expect("reads") - view.now).num_seconds() < 30);
 }
 
-async fn sr_32_of_many_who_present_one_token_exactly_one_rotates_it(bed: Bed) {
-    let store = bed.store().await;
-    let ada = bed.someone(&store, "ada").await;
-    let session = bed.signed_in(&store, ada.id).await;
+async fn an_unknown_session_has_no_view(db: TestDatabase) {
+    let store = db.store().await;
+    assert!(store.refresh_view(db.unknown_session()).await.expect("reads").is_none());
+}
+
+async fn sr_32_one_of_many_concurrent_rotations_succeeds(db: TestDatabase) {
+    let store = db.store().await;
+    let ada = db.user("ada").insert(&store).await;
+    let session = db.session(ada.id).insert(&store).await;
     let mut races = JoinSet::new();
     for _ in 0..16 {
-        let (store, session, successor) = (store.clone(), session.clone(), bed.hash());
+        let (store, session, successor) = (store.clone(), session.clone(), db.random_hash());
         races
             .spawn(async move { rotate(&store, &session, session.refresh_hash, successor).await.then_some(successor) });
     }
@@ -49,48 +58,63 @@ async fn sr_32_of_many_who_present_one_token_exactly_one_rotates_it(bed: Bed) {
     assert_eq!(winners.len(), 1);
     let view = store.refresh_view(session.id).await.expect("reads").expect("exists");
     assert_eq!(view.refresh_hash, winners[0]);
-    let grace = store.refresh_grace(&session.refresh_hash).await.expect("reads").expect("kept");
-    assert_eq!((grace.session_id, grace.sealed_successor.as_slice()), (session.id, &winners[0][..16]));
+}
+
+async fn a_rotation_keeps_the_sealed_successor(db: TestDatabase) {
+    let store = db.store().await;
+    let ada = db.user("ada").insert(&store).await;
+    let session = db.session(ada.id).insert(&store).await;
+    let successor = db.random_hash();
+    assert!(rotate(&store, &session, session.refresh_hash, successor).await);
+    let grace = store.refresh_grace(&session.refresh_hash).await.expect("reads").expect("is kept");
+    assert_eq!((grace.session_id, grace.sealed_successor.as_slice()), (session.id, &successor[..16]));
     assert!((grace.now - grace.rotated_at).num_seconds() < 30);
 }
 
-async fn a_rotation_extends_the_idle_limit_and_counts_as_use(bed: Bed) {
-    let store = bed.store().await;
-    let ada = bed.someone(&store, "ada").await;
-    let session = bed.signed_in(&store, ada.id).await;
-    bed.clock.advance(days(1));
-    assert!(rotate(&store, &session, session.refresh_hash, bed.hash()).await);
+async fn a_rotation_extends_the_idle_limit(db: TestDatabase) {
+    let store = db.store().await;
+    let ada = db.user("ada").insert(&store).await;
+    let session = db.session(ada.id).insert(&store).await;
+    db.clock.advance(days(1));
+    assert!(rotate(&store, &session, session.refresh_hash, db.random_hash()).await);
     let record = store.session_record(session.id).await.expect("reads").expect("exists");
     assert!(record.idle_expires_at >= session.idle_expires_at + days(1));
     assert_eq!(record.idle_expires_at - record.last_seen_at, chrono::TimeDelta::days(7));
 }
 
-async fn sr_21_a_session_that_ended_or_expired_is_not_rotated(bed: Bed) {
-    let store = bed.store().await;
-    let ada = bed.someone(&store, "ada").await;
-    let (ended, idle) = (bed.signed_in(&store, ada.id).await, bed.signed_in(&store, ada.id).await);
-    let mut over = bed.session(ada.id);
-    over.idle_expires_at = bed.clock.now() + days(60);
-    let mut tx = store.begin().await.expect("begins");
-    tx.insert_session(&over).await.expect("is new");
-    tx.commit().await.expect("commits");
-    end(&store, ended.id, bed.clock.now()).await;
-    assert!(!rotate(&store, &ended, ended.refresh_hash, bed.hash()).await);
-    bed.clock.advance(days(8));
-    assert!(!rotate(&store, &idle, idle.refresh_hash, bed.hash()).await);
-    bed.clock.advance(days(23));
-    assert!(!rotate(&store, &over, over.refresh_hash, bed.hash()).await);
-    assert!(store.refresh_grace(&ended.refresh_hash).await.expect("reads").is_none());
+async fn an_ended_session_is_not_rotated(db: TestDatabase) {
+    let store = db.store().await;
+    let ada = db.user("ada").insert(&store).await;
+    let session = db.session(ada.id).insert(&store).await;
+    end(&store, session.id, db.now()).await;
+    assert!(!rotate(&store, &session, session.refresh_hash, db.random_hash()).await);
+    assert!(store.refresh_grace(&session.refresh_hash).await.expect("reads").is_none());
 }
 
-async fn sealed_successors_are_erased_when_their_time_is_over(bed: Bed) {
-    let store = bed.store().await;
-    let ada = bed.someone(&store, "ada").await;
-    let session = bed.signed_in(&store, ada.id).await;
-    let successor = bed.hash();
+async fn sr_21_an_idle_session_is_not_rotated(db: TestDatabase) {
+    let store = db.store().await;
+    let ada = db.user("ada").insert(&store).await;
+    let session = db.session(ada.id).insert(&store).await;
+    db.clock.advance(days(8));
+    assert!(!rotate(&store, &session, session.refresh_hash, db.random_hash()).await);
+}
+
+async fn sr_21_a_session_past_its_absolute_limit_is_not_rotated(db: TestDatabase) {
+    let store = db.store().await;
+    let ada = db.user("ada").insert(&store).await;
+    let session = db.session(ada.id).idle_for(days(60)).insert(&store).await;
+    db.clock.advance(days(31));
+    assert!(!rotate(&store, &session, session.refresh_hash, db.random_hash()).await);
+}
+
+async fn old_sealed_successors_are_erased(db: TestDatabase) {
+    let store = db.store().await;
+    let ada = db.user("ada").insert(&store).await;
+    let session = db.session(ada.id).insert(&store).await;
+    let successor = db.random_hash();
     assert!(rotate(&store, &session, session.refresh_hash, successor).await);
-    bed.clock.advance(seconds(60));
-    assert!(rotate(&store, &session, successor, bed.hash()).await);
+    db.clock.advance(seconds(60));
+    assert!(rotate(&store, &session, successor, db.random_hash()).await);
     let now = store.now().await.expect("reads");
     assert_eq!(store.prune(Prunable::RefreshGrace, now - seconds(30), 10).await.expect("deletes"), 1);
     assert!(store.refresh_grace(&session.refresh_hash).await.expect("reads").is_none());
@@ -98,9 +122,14 @@ async fn sealed_successors_are_erased_when_their_time_is_over(bed: Bed) {
 }
 
 crate::on_both_engines!(
-    the_view_holds_session_owner_hash_and_database_time,
-    sr_32_of_many_who_present_one_token_exactly_one_rotates_it,
-    a_rotation_extends_the_idle_limit_and_counts_as_use,
-    sr_21_a_session_that_ended_or_expired_is_not_rotated,
-    sealed_successors_are_erased_when_their_time_is_over,
+    a_view_holds_session_user_and_hash,
+    a_view_holds_the_databases_time,
+    an_unknown_session_has_no_view,
+    sr_32_one_of_many_concurrent_rotations_succeeds,
+    a_rotation_keeps_the_sealed_successor,
+    a_rotation_extends_the_idle_limit,
+    an_ended_session_is_not_rotated,
+    sr_21_an_idle_session_is_not_rotated,
+    sr_21_a_session_past_its_absolute_limit_is_not_rotated,
+    old_sealed_successors_are_erased,
 );

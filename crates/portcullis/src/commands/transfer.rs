@@ -54,11 +54,11 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
 
 fn show(ends: (&DatabaseUrl, &DatabaseUrl), format: Format, tables: &[TransferredTable], took: (u64, f64)) {
     let (carried, seconds) = took;
-    let rows: u64 = tables.iter().map(|table| table.sum.rows).sum();
+    let rows: u64 = tables.iter().map(|table| table.checksum.rows).sum();
     if format.json {
         let list = tables.iter();
-        let list =
-            list.map(|table| json!({ "table": table.name, "rows": table.sum.rows, "checksum": table.sum.checksum() }));
+        let list = list
+            .map(|table| json!({ "table": table.name, "rows": table.checksum.rows, "checksum": table.checksum.hex() }));
         print_json(&json!({
             "from": ends.0.to_string(),
             "to": ends.1.to_string(),
@@ -70,7 +70,7 @@ fn show(ends: (&DatabaseUrl, &DatabaseUrl), format: Format, tables: &[Transferre
         return;
     }
     let row = |table: &TransferredTable| {
-        vec![table.name.to_owned(), table.sum.rows.to_string(), table.sum.checksum()[..16].to_owned()]
+        vec![table.name.to_owned(), table.checksum.rows.to_string(), table.checksum.hex()[..16].to_owned()]
     };
     print(&table::render(&["TABLE", "ROWS", "CHECKSUM"], &tables.iter().map(row).collect::<Vec<_>>()));
     print(&format!(
@@ -144,7 +144,7 @@ impl TransferProgress for Progress {
         }
     }
 
-    fn carried(&mut self, rows: u64) {
+    fn copied(&mut self, rows: u64) {
         if let Some(bar) = &self.bar {
             bar.inc(rows);
         }

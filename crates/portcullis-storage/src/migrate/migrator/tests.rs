@@ -1,4 +1,6 @@
-//! On both engines, with steps of the test's own.
+//! Migrations of the tests' own, on both engines.
+
+use std::collections::BTreeSet;
 
 use portcullis_model::Random;
 use portcullis_telemetry::{Metrics, MetricsOptions};
@@ -7,6 +9,7 @@ use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 use super::*;
+use crate::migrate::schema;
 
 const ONE: Migration = Migration {
     version: 1,
@@ -15,7 +18,7 @@ const ONE: Migration = Migration {
     down: "DROP TABLE things;",
     runs_since: 1,
 };
-/// Programs of schema 1 run on it.
+/// Programs of schema 1 run on this schema.
 const TWO: Migration = Migration {
     version: 2,
     name: "two",
@@ -23,7 +26,7 @@ const TWO: Migration = Migration {
     down: "DROP TABLE more; ALTER TABLE things DROP COLUMN name;",
     runs_since: 1,
 };
-/// They do not run on this one.
+/// Programs of schema 1 and 2 do not run on this schema.
 const THREE: Migration = Migration {
     version: 3,
     name: "three",
@@ -38,19 +41,19 @@ const BROKEN: Migration = Migration {
     down: "",
     runs_since: 2,
 };
-static FIRST: &[Migration] = &[ONE];
-static BOTH: &[Migration] = &[ONE, TWO];
-static ALL: &[Migration] = &[ONE, TWO, THREE];
-static HALF: &[Migration] = &[ONE, BROKEN];
+static UP_TO_ONE: &[Migration] = &[ONE];
+static UP_TO_TWO: &[Migration] = &[ONE, TWO];
+static UP_TO_THREE: &[Migration] = &[ONE, TWO, THREE];
+static WITH_BROKEN: &[Migration] = &[ONE, BROKEN];
 
-/// A database that a test looks after.
-struct Bed {
+/// A database for one test.
+struct TestDatabase {
     url: DatabaseUrl,
     folder: TempDir,
     _server: Option<PrivatePostgres>,
 }
 
-impl Bed {
+impl TestDatabase {
     fn sqlite() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         Self { url: DatabaseUrl::sqlite(folder.path().join("test.db")), folder, _server: None }
@@ -88,7 +91,7 @@ impl Bed {
     }
 
     async fn has_table(&self, name: &str) -> bool {
-        let mut migrator = self.migrator(FIRST).await;
+        let mut migrator = self.migrator(UP_TO_ONE).await;
         migrator.connection.script(&format!("SELECT 1 FROM {name}")).await.is_ok()
     }
 
@@ -98,81 +101,85 @@ impl Bed {
     }
 }
 
-async fn steps_are_taken_in_order_and_noted_with_who_took_them(bed: Bed) {
-    let mut migrator = bed.migrator(BOTH).await;
+async fn migrations_are_applied_in_order_and_recorded(db: TestDatabase) {
+    let mut migrator = db.migrator(UP_TO_TWO).await;
     let before = migrator.status().await.expect("reads");
     assert_eq!((before.found, before.known, before.pending.len(), before.serves), (0, 2, 2, false));
     assert!(!before.pending[0].sql.contains('{'), "{}", before.pending[0].sql);
-    let mut taken = Vec::new();
-    migrator.up(|step| taken.push((step.version, step.name))).await.expect("migrates");
-    assert_eq!(taken, [(1, "one"), (2, "two")]);
+    let mut done = Vec::new();
+    migrator.up(|step| done.push((step.version, step.name))).await.expect("migrates");
+    assert_eq!(done, [(1, "one"), (2, "two")]);
     let after = migrator.status().await.expect("reads");
     assert_eq!((after.found, after.pending.len(), after.serves), (2, 0, true));
     assert!(after.applied.iter().all(|step| step.by.as_deref() == Some("1.2.3")));
-    migrator.up(|_| panic!("there is no step left")).await.expect("has nothing to do");
+    migrator.up(|_| panic!("no migration is pending")).await.expect("there is nothing to do");
 }
 
-async fn looking_changes_nothing(bed: Bed) {
-    bed.migrator(BOTH).await.status().await.expect("reads");
-    assert!(!bed.has_table("schema_migrations").await && !bed.has_table("things").await);
+async fn reading_the_status_changes_nothing(db: TestDatabase) {
+    db.migrator(UP_TO_TWO).await.status().await.expect("reads");
+    assert!(!db.has_table("schema_migrations").await && !db.has_table("things").await);
 }
 
-async fn a_step_that_fails_leaves_the_schema_as_it_was(bed: Bed) {
-    bed.up(FIRST).await;
-    let mut migrator = bed.migrator(HALF).await;
+async fn a_failed_migration_leaves_the_schema_unchanged(db: TestDatabase) {
+    db.up(UP_TO_ONE).await;
+    let mut migrator = db.migrator(WITH_BROKEN).await;
     let error = migrator.up(|_| ()).await.expect_err("the second statement has no table");
     assert!(matches!(error, OpenError::Migration { version: 2, name: "broken", .. }), "{error:?}");
     assert_eq!(migrator.status().await.expect("reads").found, 1);
-    assert!(!bed.has_table("half").await);
-    bed.up(BOTH).await;
+    assert!(!db.has_table("half").await);
+    db.up(UP_TO_TWO).await;
 }
 
-async fn steps_are_taken_back_to_where_one_wants(bed: Bed) {
-    bed.up(BOTH).await;
-    let mut migrator = bed.migrator(BOTH).await;
-    let mut taken = Vec::new();
-    migrator.down(1, |step| taken.push(step.version)).await.expect("goes back");
-    assert_eq!(taken, [2]);
-    assert!(bed.has_table("things").await && !bed.has_table("more").await);
-    migrator.down(0, |_| ()).await.expect("goes back");
-    assert!(!bed.has_table("things").await);
+async fn migrations_are_reverted_down_to_a_schema(db: TestDatabase) {
+    db.up(UP_TO_TWO).await;
+    let mut migrator = db.migrator(UP_TO_TWO).await;
+    let mut done = Vec::new();
+    migrator.down(1, |step| done.push(step.version)).await.expect("reverts");
+    assert_eq!(done, [2]);
+    assert!(db.has_table("things").await && !db.has_table("more").await);
+    migrator.down(0, |_| ()).await.expect("reverts");
+    assert!(!db.has_table("things").await);
     assert_eq!(migrator.status().await.expect("reads").found, 0);
-    migrator.up(|_| ()).await.expect("and forth again");
+    migrator.up(|_| ()).await.expect("applies again");
 }
 
-async fn a_program_runs_on_the_next_schema_when_that_one_says_so_and_is_refused_otherwise(bed: Bed) {
-    bed.up(FIRST).await;
-    bed.up(BOTH).await;
-    let mut older = bed.migrator(FIRST).await;
+async fn a_program_runs_on_the_next_schema_if_that_allows_it(db: TestDatabase) {
+    db.up(UP_TO_TWO).await;
+    let mut older = db.migrator(UP_TO_ONE).await;
     assert!(older.status().await.expect("reads").serves);
     older.prepare(MigrateMode::Auto).await.expect("runs on it");
-    bed.up(ALL).await;
+}
+
+async fn a_program_refuses_a_schema_that_excludes_it(db: TestDatabase) {
+    db.up(UP_TO_ONE).await;
+    db.up(UP_TO_THREE).await;
+    let mut older = db.migrator(UP_TO_ONE).await;
     assert!(!older.status().await.expect("reads").serves);
-    let refused = older.prepare(MigrateMode::Auto).await.expect_err("it needs a table that is gone");
+    let refused = older.prepare(MigrateMode::Auto).await.expect_err("it needs a table that was dropped");
     assert!(matches!(refused, OpenError::NewerSchema { found: 3, known: 1, .. }), "{refused:?}");
     assert!(refused.to_string().contains("1.2.3"), "{refused}");
     let hint = refused.hint().expect("there is a way back");
-    match bed.url {
+    match db.url {
         DatabaseUrl::Sqlite { .. } => assert!(hint.contains(".before-0002-"), "{hint}"),
         DatabaseUrl::Postgres { .. } => assert!(hint.contains("migrate down --to 1"), "{hint}"),
     }
-    let refused = older.down(0, |_| ()).await.expect_err("it does not know the way down");
+    let refused = older.down(0, |_| ()).await.expect_err("it does not know the newer migrations");
     assert!(matches!(refused, OpenError::NewerSchema { .. }), "{refused:?}");
 }
 
-async fn a_server_that_must_not_migrate_says_so(bed: Bed) {
-    bed.up(FIRST).await;
-    let mut migrator = bed.migrator(BOTH).await;
+async fn a_server_with_migrate_off_refuses_an_old_schema(db: TestDatabase) {
+    db.up(UP_TO_ONE).await;
+    let mut migrator = db.migrator(UP_TO_TWO).await;
     let refused = migrator.prepare(MigrateMode::Off).await.expect_err("the schema is old");
     assert!(matches!(refused, OpenError::OldSchema { found: 1, known: 2 }), "{refused:?}");
     assert!(refused.hint().is_some_and(|hint| hint.contains("portcullis migrate up")));
     assert_eq!(migrator.status().await.expect("reads").found, 1);
 }
 
-async fn of_many_who_migrate_at_once_each_step_is_taken_once(bed: Bed) {
+async fn concurrent_processes_apply_each_migration_once(db: TestDatabase) {
     let mut racing = JoinSet::new();
     for _ in 0..6 {
-        let mut migrator = bed.migrator(ALL).await;
+        let mut migrator = db.migrator(UP_TO_THREE).await;
         racing.spawn(async move {
             let mut taken = 0;
             migrator.up(|_| taken += 1).await.expect("migrates or waits");
@@ -182,9 +189,9 @@ async fn of_many_who_migrate_at_once_each_step_is_taken_once(bed: Bed) {
     assert_eq!(racing.join_all().await.into_iter().sum::<usize>(), 3);
 }
 
-async fn a_ledger_of_the_first_form_is_read_and_widened(bed: Bed) {
-    bed.up(FIRST).await;
-    let mut migrator = bed.migrator(BOTH).await;
+async fn a_ledger_of_the_first_form_is_read_and_extended(db: TestDatabase) {
+    db.up(UP_TO_ONE).await;
+    let mut migrator = db.migrator(UP_TO_TWO).await;
     for column in ["applied_by", "runs_since"] {
         migrator
             .connection
@@ -198,23 +205,46 @@ async fn a_ledger_of_the_first_form_is_read_and_widened(bed: Bed) {
     assert_eq!(migrator.status().await.expect("reads").applied[1].by.as_deref(), Some("1.2.3"));
 }
 
-async fn who_waits_too_long_is_told_whom_it_waited_for(bed: Bed) {
-    let mut holder = bed.migrator(BOTH).await;
-    let held = lock::acquire(&holder.runner, &mut holder.connection, &bed.url, Duration::ZERO).await;
-    let held = held.expect("nobody holds it");
-    let mut other = bed.migrator(BOTH).await;
+async fn a_process_that_waits_too_long_names_the_other(db: TestDatabase) {
+    let mut holder = db.migrator(UP_TO_TWO).await;
+    let held = lock::acquire(&holder.runner, &mut holder.connection, &db.url, Duration::ZERO).await;
+    let held = held.expect("the lock is free");
+    let mut other = db.migrator(UP_TO_TWO).await;
     other.wait = Duration::from_millis(300);
-    let refused = other.up(|_| ()).await.expect_err("it is held");
+    let refused = other.up(|_| ()).await.expect_err("the lock is held");
     assert!(matches!(refused, OpenError::MigrationLocked { .. }), "{refused:?}");
-    let whom = match bed.url {
+    let whom = match db.url {
         DatabaseUrl::Sqlite { .. } => "(on this machine)",
         DatabaseUrl::Postgres { .. } => "portcullis at 127.0.0.1",
     };
     assert!(refused.to_string().contains(whom), "{refused}");
-    // It ends with its connection or process, however that ends.
+    // The lock ends with its connection or process, however that ends.
     drop((holder, held));
     other.wait = Duration::from_secs(20);
-    other.up(|_| ()).await.expect("it is free");
+    other.up(|_| ()).await.expect("the lock is free");
+}
+
+async fn the_declared_columns_are_those_of_the_database(db: TestDatabase) {
+    db.up(MIGRATIONS).await;
+    let text = match db.url {
+        DatabaseUrl::Sqlite { .. } => {
+            "SELECT m.name AS tab, c.name AS col FROM sqlite_master m JOIN pragma_table_info(m.name) c \
+             WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite_%'"
+        }
+        DatabaseUrl::Postgres { .. } => {
+            "SELECT CAST(table_name AS TEXT) AS tab, CAST(column_name AS TEXT) AS col \
+             FROM information_schema.columns WHERE table_schema = current_schema()"
+        }
+    };
+    let mut migrator = db.migrator(MIGRATIONS).await;
+    let rows = migrator.connection.all(text.into(), vec![]).await.expect("reads");
+    let stored = rows.iter().map(|row| (row.get("tab").expect("a table"), row.get("col").expect("a column")));
+    let stored: BTreeSet<(String, String)> =
+        stored.filter(|(table, _): &(String, String)| table != "schema_migrations").collect();
+    let declared = schema::tables(MIGRATIONS)
+        .into_iter()
+        .flat_map(|table| table.columns.into_iter().map(move |column| (table.name.to_owned(), column.name.to_owned())));
+    assert_eq!(stored, declared.collect());
 }
 
 macro_rules! on_both_engines {
@@ -222,44 +252,60 @@ macro_rules! on_both_engines {
         mod on_sqlite {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
-                super::$name(super::Bed::sqlite()).await;
+                super::$name(super::TestDatabase::sqlite()).await;
             })*
         }
         mod on_postgres {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
-                super::$name(super::Bed::postgres()).await;
+                super::$name(super::TestDatabase::postgres()).await;
             })*
         }
     };
 }
 
 on_both_engines!(
-    steps_are_taken_in_order_and_noted_with_who_took_them,
-    looking_changes_nothing,
-    a_step_that_fails_leaves_the_schema_as_it_was,
-    steps_are_taken_back_to_where_one_wants,
-    a_program_runs_on_the_next_schema_when_that_one_says_so_and_is_refused_otherwise,
-    a_server_that_must_not_migrate_says_so,
-    of_many_who_migrate_at_once_each_step_is_taken_once,
-    a_ledger_of_the_first_form_is_read_and_widened,
-    who_waits_too_long_is_told_whom_it_waited_for,
+    migrations_are_applied_in_order_and_recorded,
+    reading_the_status_changes_nothing,
+    a_failed_migration_leaves_the_schema_unchanged,
+    migrations_are_reverted_down_to_a_schema,
+    a_program_runs_on_the_next_schema_if_that_allows_it,
+    a_program_refuses_a_schema_that_excludes_it,
+    the_declared_columns_are_those_of_the_database,
+    a_server_with_migrate_off_refuses_an_old_schema,
+    concurrent_processes_apply_each_migration_once,
+    a_ledger_of_the_first_form_is_read_and_extended,
+    a_process_that_waits_too_long_names_the_other,
 );
 
 #[tokio::test]
-async fn sqlite_is_copied_before_its_schema_changes_and_three_copies_are_kept() {
-    let bed = Bed::sqlite();
-    assert!(bed.up(FIRST).await.is_none(), "there was nothing to copy");
-    let copy = bed.up(BOTH).await.expect("a copy is made");
+async fn sqlite_is_copied_before_a_migration() {
+    let db = TestDatabase::sqlite();
+    assert!(db.up(UP_TO_ONE).await.is_none(), "there was nothing to copy");
+    let copy = db.up(UP_TO_TWO).await.expect("a copy is made");
     assert!(copy.to_string_lossy().contains("test.db.before-0002-"), "{}", copy.display());
+    // The copy is the database as it was.
+    let folder = tempfile::tempdir().expect("a folder");
+    let copied = TestDatabase { url: DatabaseUrl::sqlite(&copy), folder, _server: None };
+    assert_eq!(copied.migrator(UP_TO_TWO).await.status().await.expect("reads").found, 1);
+}
+
+#[tokio::test]
+async fn a_copy_is_readable_only_by_its_owner() {
+    let db = TestDatabase::sqlite();
+    db.up(UP_TO_ONE).await;
+    let copy = db.up(UP_TO_TWO).await.expect("a copy is made");
     let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&copy).expect("is there").permissions());
     assert_eq!(mode & 0o077, 0, "it holds password hashes");
-    // The copy is the database as it was.
-    let opened = Bed { url: DatabaseUrl::sqlite(&copy), folder: tempfile::tempdir().expect("a folder"), _server: None };
-    assert_eq!(opened.migrator(BOTH).await.status().await.expect("reads").found, 1);
-    for _ in 0..4 {
-        bed.migrator(BOTH).await.down(1, |_| ()).await.expect("goes back");
-        bed.up(BOTH).await;
+}
+
+#[tokio::test]
+async fn the_newest_three_copies_are_kept() {
+    let db = TestDatabase::sqlite();
+    db.up(UP_TO_TWO).await;
+    for _ in 0..3 {
+        db.migrator(UP_TO_TWO).await.down(1, |_| ()).await.expect("reverts");
+        db.up(UP_TO_TWO).await;
     }
-    assert_eq!(bed.snapshots(), 3);
+    assert_eq!(db.snapshots(), 3);
 }

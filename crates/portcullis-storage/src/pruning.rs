@@ -1,16 +1,13 @@
-//! Statements that keep the tables small and the times of last use true. Jobs run them, a batch at a time.
+//! Deletes rows that nobody needs any more, a batch at a time. The jobs that keep the tables small run it.
 
-use portcullis_model::{SessionId, Timestamp};
+use portcullis_model::Timestamp;
 
 use crate::engine::error::StoreError;
 use crate::engine::statement::{Runs, Sql};
 use crate::engine::value::{Value, as_bigint};
 use crate::store::Store;
 
-/// Sessions in one UPDATE: two parameters each, far below either engine's bound.
-const BATCH: usize = 500;
-
-/// Rows that nobody needs after some time.
+/// A kind of rows that nobody needs after some time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Prunable {
     /// Sealed successors of refresh tokens, by the time of the rotation.
@@ -31,7 +28,7 @@ pub enum Prunable {
     AuditLog,
 }
 
-/// The oldest rows of a table, by an indexed column, up to a limit.
+/// Makes a DELETE of the oldest rows of a table, by an indexed column, up to a limit.
 macro_rules! delete {
     ($table:literal, $key:literal, $column:literal, $also:literal) => {
         Sql::delete(
@@ -69,35 +66,10 @@ static SIGN_IN_ATTEMPTS: Sql =
 static MAILS: Sql = delete!("mail_outbox", "id", "created_at");
 static IDEMPOTENCY_KEYS: Sql = delete!("idempotency_keys", "id", "expires_at");
 static AUDIT_LOG: Sql = delete!("audit_log", "id", "at");
-static TOUCH: Sql = Sql::update("sessions", "");
-
-/// Sets a column of a table to when each row was last used; never sets one back.
-pub(crate) async fn touch(
-    store: &Store,
-    sql: &Sql,
-    [table, column]: [&str; 2],
-    seen: &[(SessionId, Timestamp)],
-) -> Result<(), StoreError> {
-    for batch in seen.chunks(BATCH) {
-        let rows: Vec<String> = (0..batch.len()).map(|n| format!("(${}, ${})", 2 * n + 1, 2 * n + 2)).collect();
-        let text = format!(
-            "UPDATE {table} SET {column} = seen.column2 FROM (VALUES {}) AS seen WHERE {table}.id = seen.column1 \
-             AND ({table}.{column} IS NULL OR {table}.{column} < seen.column2)",
-            rows.join(", ")
-        );
-        let values: Vec<Value> = batch.iter().flat_map(|(id, at)| [id.0.into(), (*at).into()]).collect();
-        store.execute(&sql.with_text(text), values).await?;
-    }
-    Ok(())
-}
 
 impl Store {
-    /// Records when sessions were last used; never sets a time back.
-    pub async fn touch_sessions(&self, seen: &[(SessionId, Timestamp)]) -> Result<(), StoreError> {
-        touch(self, &TOUCH, ["sessions", "last_seen_at"], seen).await
-    }
-
-    /// Deletes the oldest rows from before `before`, at most `limit` of them in one transaction, and says how many.
+    /// Deletes the oldest rows from before `before`, at most `limit` of them in one transaction, and returns how many it
+    /// deleted.
     pub async fn prune(&self, what: Prunable, before: Timestamp, limit: u64) -> Result<u64, StoreError> {
         let mut values: Vec<Value> = vec![before.into(), as_bigint(limit)];
         let sql = match what {

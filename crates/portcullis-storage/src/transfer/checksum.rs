@@ -1,4 +1,4 @@
-//! Count and checksum of a table's rows, in whatever order an engine gives them.
+//! The checksum of a table, which does not depend on the order of its rows.
 
 use std::fmt;
 
@@ -6,16 +6,16 @@ use aws_lc_rs::digest::{SHA256, digest};
 
 use crate::engine::value::Value;
 
-/// How many rows, and the sum of their digests. A sum and not an exclusive or, so that rows that occur twice count
-/// twice.
+/// The number of a table's rows, and the sum of their SHA-256 digests. It is a sum instead of an exclusive or, so that
+/// two equal rows do not cancel each other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sum {
-    /// Rows.
+pub struct Checksum {
+    /// Number of rows.
     pub rows: u64,
     lanes: [u64; 4],
 }
 
-impl Sum {
+impl Checksum {
     pub(crate) fn add(&mut self, row: &[Value]) {
         let mut bytes = Vec::with_capacity(256);
         for value in row {
@@ -30,21 +30,22 @@ impl Sum {
     }
 }
 
-/// `123 rows (checksum 0123456789abcdef)`: the first of four parts tells any two apart that people compare by eye.
-impl fmt::Display for Sum {
+/// Writes `123 rows (checksum 0123456789abcdef)`: the first of four parts is enough for a comparison by eye.
+impl fmt::Display for Checksum {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} rows (checksum {:016x})", self.rows, self.lanes[0])
     }
 }
 
-impl Sum {
-    /// All of the checksum, in hexadecimal.
-    pub fn checksum(&self) -> String {
+impl Checksum {
+    /// Returns the whole checksum in hexadecimal.
+    pub fn hex(&self) -> String {
         self.lanes.iter().map(|lane| format!("{lane:016x}")).collect()
     }
 }
 
-/// The same bytes for the same value on both engines, and other bytes for any other: a kind, a length, the content.
+/// Encodes a value as its kind, its length and its content: the same bytes on both engines, and different bytes for
+/// different values.
 fn encode(value: &Value, bytes: &mut Vec<u8>) {
     let mut put = |kind: u8, content: Option<&[u8]>| {
         bytes.push(kind);
@@ -73,14 +74,14 @@ fn encode(value: &Value, bytes: &mut Vec<u8>) {
 mod tests {
     use super::*;
 
-    fn sum(rows: &[&[Value]]) -> Sum {
-        let mut sum = Sum::default();
+    fn sum(rows: &[&[Value]]) -> Checksum {
+        let mut sum = Checksum::default();
         rows.iter().for_each(|row| sum.add(row));
         sum
     }
 
     #[test]
-    fn order_does_not_matter_and_everything_else_does() {
+    fn only_the_order_of_rows_does_not_matter() {
         let text = |text: &str| Value::Text(Some(text.to_owned()));
         let (one, two): (&[Value], &[Value]) = (&[text("a"), text("b")], &[text("c"), Value::Text(None)]);
         assert_eq!(sum(&[one, two]), sum(&[two, one]));

@@ -1,20 +1,20 @@
-//! `docs/schema.md` says what the databases themselves say. `UPDATE_DOCS=1` writes it anew.
+//! `docs/schema.md` agrees with the databases. `UPDATE_DOCS=1` rewrites it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use crate::bed::Bed;
 use crate::raw::Raw;
+use crate::test_database::TestDatabase;
 
 /// A table as an engine describes it.
 #[derive(Default)]
 struct Described {
-    /// Name, type, whether it may be NULL; in order.
+    /// Each column's name, type, and whether it may be NULL, in order.
     columns: Vec<(String, String, bool)>,
-    /// Name and definition.
+    /// Each index's name and definition.
     indices: BTreeMap<String, String>,
-    /// `column → table`.
+    /// Each foreign key as `column → table`.
     references: Vec<String>,
 }
 
@@ -73,51 +73,53 @@ async fn on_postgres(raw: &mut Raw, table: &str) -> Described {
 
 fn column(line: &str) -> (String, String, bool) {
     let parts: Vec<&str> = line.split('|').collect();
-    // SQLite's numbering key is never NULL without saying so.
+    // SQLite's row id is never NULL, although its declaration does not say so.
     (parts[0].to_owned(), parts[1].to_owned(), parts[2] == "0" && parts[3] == "0")
 }
 
 fn index(line: &str) -> (String, String) {
     let parts: Vec<&str> = line.split('|').collect();
     let unique = if parts[1] == "1" { "unique " } else { "" };
-    let partial = if parts[3].is_empty() { "" } else { ", of some rows only" };
+    let partial = if parts[3].is_empty() { "" } else { ", partial" };
     (parts[0].to_owned(), format!("{unique}({}){partial}", parts[2]))
 }
 
-/// Each table and the sentence above it in the migrations.
-fn tables() -> Vec<(&'static str, &'static str)> {
-    const TEXT: &str = concat!(
-        include_str!("../../migrations/0001_initial.up.sql"),
-        include_str!("../../migrations/0002_identity.up.sql"),
-        include_str!("../../migrations/0003_idempotency.up.sql"),
-        include_str!("../../migrations/0004_jobs.up.sql"),
-    );
-    let text = TEXT;
-    let name = |line: &'static str| line.strip_prefix("CREATE TABLE ")?.split(' ').next();
-    text.lines()
-        .filter_map(name)
+/// Returns the text of each migration, oldest first.
+pub(crate) fn migration_files() -> Vec<String> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations");
+    let paths = std::fs::read_dir(folder).expect("the folder exists").map(|entry| entry.expect("is readable").path());
+    let mut paths: Vec<PathBuf> = paths.filter(|path| path.to_string_lossy().ends_with(".up.sql")).collect();
+    paths.sort();
+    paths.iter().map(|path| std::fs::read_to_string(path).expect("is readable")).collect()
+}
+
+/// Returns each table and the sentence above it in the migrations.
+fn tables() -> Vec<(String, String)> {
+    let text = migration_files().concat();
+    let names = text.lines().filter_map(|line| line.strip_prefix("CREATE TABLE ")?.split(' ').next());
+    names
         .map(|name| {
             let prefix = format!("-- {name}: ");
-            let sentence = text.lines().find_map(|line| line.strip_prefix(prefix.as_str()));
-            (name, sentence.unwrap_or_else(|| panic!("{name} has no sentence in its migration")))
+            let sentence = text.lines().find_map(|line| line.strip_prefix(&prefix));
+            (name.to_owned(), sentence.unwrap_or_else(|| panic!("{name} has no sentence in its migration")).to_owned())
         })
         .collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_page_about_the_schema_says_what_both_engines_say() {
-    let (small, large) = (Bed::sqlite(), Bed::postgres());
-    for bed in [&small, &large] {
-        bed.store().await.close().await;
+async fn the_page_about_the_schema_agrees_with_both_engines() {
+    let (small, large) = (TestDatabase::sqlite(), TestDatabase::postgres());
+    for db in [&small, &large] {
+        db.store().await.close().await;
     }
     let (mut small, mut large) = (small.raw().await, large.raw().await);
     let mut page = String::from(
-        "# Schema\n\nEvery table, as SQLite and PostgreSQL describe them. Written by a test, which fails when the page is not what\n\
-         the databases say. Ids are UUIDv7; instants are in UTC with microseconds, on SQLite as RFC 3339 text.\n\
-         `schema_migrations` beside them is the ledger of [migrations](migrations.md).\n",
+        "# Schema\n\nThis page lists every table as SQLite and PostgreSQL describe it. A test writes the page, and fails when it no\n\
+         longer agrees with the databases. Ids are UUIDv7. Timestamps are in UTC with microseconds, on SQLite as RFC 3339\n\
+         text. The table `schema_migrations` is the ledger of [migrations](migrations.md).\n",
     );
     for (table, sentence) in tables() {
-        let (ours, theirs) = (on_sqlite(&mut small, table).await, on_postgres(&mut large, table).await);
+        let (ours, theirs) = (on_sqlite(&mut small, &table).await, on_postgres(&mut large, &table).await);
         let _ = write!(
             page,
             "\n## {table}\n\n{sentence}\n\n| column | SQLite | PostgreSQL | may be NULL |\n|---|---|---|---|\n"
@@ -146,5 +148,5 @@ async fn the_page_about_the_schema_says_what_both_engines_say() {
         std::fs::write(&file, &page).expect("the page can be written");
     }
     let written = std::fs::read_to_string(&file).unwrap_or_default();
-    assert!(written == page, "docs/schema.md is not what the databases say; UPDATE_DOCS=1 writes it anew");
+    assert!(written == page, "docs/schema.md does not agree with the databases; UPDATE_DOCS=1 rewrites it");
 }

@@ -1,0 +1,142 @@
+//! The use cases whose statements are explained.
+
+use portcullis_model::{Email, Random, Role, SessionId, Transport};
+use portcullis_storage::{
+    AttemptSubjects, AuditEvent, AuditFilter, EndReason, NewSession, OnceKey, Outcome, Prunable, Rotation, Store,
+    TokenPurpose,
+};
+
+use super::page::UseCase;
+use super::recorder::record;
+use crate::test_database::{commit, days, seconds};
+
+/// Runs each use case and returns its statements, on PostgreSQL with their plans.
+pub(super) async fn run(store: &Store) -> Vec<UseCase> {
+    let (clock, random) = (store.clock().clone(), Random::system());
+    let now = clock.now();
+    let email = Email::parse("p42@example.com").expect("valid");
+    let known = store.credentials_by_email(&email).await.expect("reads").expect("exists");
+    let user = known.user.id;
+    let session = NewSession {
+        id: SessionId::new(&clock, &random),
+        user_id: user,
+        refresh_hash: random.bytes(),
+        created_at: now,
+        idle_expires_at: now + seconds(600),
+        absolute_expires_at: now + seconds(6000),
+        remember: false,
+        transport: Transport::Token,
+        ip: None,
+        user_agent: None,
+        amr: vec![],
+    };
+    let event = AuditEvent {
+        at: now,
+        action: "a",
+        outcome: Outcome::Success,
+        actor_id: Some(user),
+        subject_id: None,
+        session_id: None,
+        ip: None,
+        user_agent: None,
+        request_id: None,
+        details: None,
+    };
+    let mut all = Vec::new();
+    let mut explain = async |title: &'static str, work: futures_util::future::BoxFuture<'_, ()>| {
+        all.push(UseCase { title, statements: record(work).await });
+    };
+    let login = async {
+        let subjects = AttemptSubjects { account: random.bytes(), client: random.bytes(), pair: random.bytes() };
+        store.sign_in_view(&email, &subjects, None).await.expect("reads");
+        let recorded = commit(store, async |tx| {
+            tx.insert_session(&session).await?;
+            tx.append_audit(&event).await?;
+            tx.record_login(user, known.epoch, now).await
+        });
+        assert!(recorded.await);
+    };
+    explain("Login", Box::pin(login)).await;
+    let lookup = async { drop(store.session_copy(session.id).await.expect("reads")) };
+    explain("The lookup of a session that is not cached", Box::pin(lookup)).await;
+    let refresh = async {
+        store.refresh_view(session.id).await.expect("reads");
+        let rotation = Rotation {
+            session_id: session.id,
+            presented_hash: session.refresh_hash,
+            new_hash: random.bytes(),
+            sealed_successor: b"x",
+            now,
+            idle_expires_at: now + seconds(600),
+        };
+        assert!(commit(store, async |tx| tx.rotate_refresh(&rotation).await).await);
+        store.refresh_grace(&session.refresh_hash).await.expect("reads");
+    };
+    explain("Refresh", Box::pin(refresh)).await;
+    let list = async { drop(store.list_sessions(user, now).await.expect("reads")) };
+    explain("The list of a user's sessions", Box::pin(list)).await;
+    let logout = async {
+        commit(store, async |tx| tx.end_sessions_of(user, None, EndReason::LogoutAll, now).await).await;
+    };
+    explain("The logout of every session of a user", Box::pin(logout)).await;
+    let role = async {
+        commit(store, async |tx| tx.set_role(user, Role::Manager, now).await).await;
+    };
+    explain("A change of role", Box::pin(role)).await;
+    let feed = async {
+        let end = store.feed_end().await.expect("reads");
+        store.read_revocations(end).await.expect("reads");
+        store.read_new_revocations(end).await.expect("reads");
+    };
+    explain("Readings of the revocation log", Box::pin(feed)).await;
+    let link = async {
+        let hash = random.bytes();
+        commit(store, async |tx| tx.consume_one_time_token(&hash, TokenPurpose::VerifyEmail, now).await).await;
+    };
+    explain("A one-time token", Box::pin(link)).await;
+    let mails = async { drop(store.claim_due_mail(now, seconds(60), 16).await.expect("updates")) };
+    explain("Due mails", Box::pin(mails)).await;
+    let newest = async {
+        let filter = AuditFilter { from: Some(now - seconds(60)), ..AuditFilter::default() };
+        store.audit_page(&filter, 20, 0).await.expect("reads");
+    };
+    explain("The newest lines of the audit log", Box::pin(newest)).await;
+    let of_user = async {
+        let filter = AuditFilter { user: Some(user), ..AuditFilter::default() };
+        store.audit_page(&filter, 20, 0).await.expect("reads");
+    };
+    explain("The audit log of one user", Box::pin(of_user)).await;
+    let prune_audit = async {
+        store.prune(Prunable::AuditLog, now - days(1), 1_000).await.expect("deletes");
+    };
+    explain("Pruning the audit log", Box::pin(prune_audit)).await;
+    let api_key = async {
+        store.api_key_copy(&random.bytes()).await.expect("reads");
+        store.touch_api_keys(&[(session.id, now)]).await.expect("updates");
+    };
+    explain("An API key", Box::pin(api_key)).await;
+    let idempotency = async {
+        let key = OnceKey { id: random.bytes(), request: random.bytes() };
+        store.done_before(&key, now).await.expect("reads");
+        let mut tx = store.begin().await.expect("begins");
+        tx.record_outcome(&key, now, "{}").await.expect("inserts");
+    };
+    explain("An idempotency key", Box::pin(idempotency)).await;
+    let last_use = async { store.touch_sessions(&[(session.id, now)]).await.expect("updates") };
+    explain("The last use of sessions", Box::pin(last_use)).await;
+    let prune = async {
+        for rows in [
+            Prunable::RefreshGrace,
+            Prunable::Revocations,
+            Prunable::Sessions,
+            Prunable::OneTimeTokens,
+            Prunable::SignInAttempts,
+            Prunable::Mails,
+            Prunable::IdempotencyKeys,
+        ] {
+            store.prune(rows, now - days(40), 1_000).await.expect("deletes");
+        }
+    };
+    explain("Pruning", Box::pin(prune)).await;
+    all
+}
