@@ -1,4 +1,4 @@
-//! Nothing acknowledged is lost to `kill -9`.
+//! `kill -9` loses no acknowledged write.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,10 +11,10 @@ use tokio::sync::Mutex;
 
 use crate::client::{app, call, client, post, register};
 
-/// How many times the process is killed.
+/// Number of times that the process is killed.
 const KILLS: usize = 100;
 
-/// What the server acknowledged.
+/// Writes that the server acknowledged.
 #[derive(Default)]
 struct Acknowledged {
     registered: Vec<String>,
@@ -23,7 +23,7 @@ struct Acknowledged {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hundred_kills_lose_no_acknowledged_user_and_undo_no_acknowledged_logout() {
+async fn a_hundred_kills_lose_no_acknowledged_write() {
     let port = portcullis_testkit::free_port();
     let mut app = app().env("PORT", port.to_string()).start();
     let acknowledged = Arc::new(Mutex::new(Acknowledged::default()));
@@ -39,19 +39,19 @@ async fn a_hundred_kills_lose_no_acknowledged_user_and_undo_no_acknowledged_logo
                     while !stop.load(Ordering::Relaxed) {
                         round += 1;
                         let name = format!("k{kill}w{worker}r{round}");
-                        if live(&client, &base, &name, &acknowledged).await.is_none() {
+                        if use_server(&client, &base, &name, &acknowledged).await.is_none() {
                             break;
                         }
                     }
                 })
             })
             .collect();
-        // On a busy machine a life may be too short for anything: every fourth lasts until somebody logged out.
+        // On a busy machine a run may be too short for any write: every fourth lasts until a user has logged out.
         let logouts = acknowledged.lock().await.logged_out.len();
         while kill % 4 == 0 && acknowledged.lock().await.logged_out.len() == logouts {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        // A moment between 0 and 250 ms that differs each time: wherever the workers are then.
+        // The kill comes after another pause each time, so that it meets the workers at different statements.
         tokio::time::sleep(Duration::from_millis((kill as u64 * 37) % 250)).await;
         app.crash_and_restart();
         stop.store(true, Ordering::Relaxed);
@@ -65,7 +65,7 @@ async fn a_hundred_kills_lose_no_acknowledged_user_and_undo_no_acknowledged_logo
     let known: std::collections::HashSet<&str> =
         users["users"].as_array().expect("a list").iter().filter_map(|user| user["email"].as_str()).collect();
     for name in &acknowledged.registered {
-        assert!(known.contains(format!("{name}@example.com").as_str()), "{name} was acknowledged and is gone");
+        assert!(known.contains(format!("{name}@example.com").as_str()), "{name} was acknowledged and is lost");
     }
     for access in &acknowledged.logged_out {
         let answer = call(&app, Method::GET, "/api/v1/auth/profile", access, None).await;
@@ -77,8 +77,8 @@ async fn a_hundred_kills_lose_no_acknowledged_user_and_undo_no_acknowledged_logo
     }
 }
 
-/// Registers, refreshes, and logs out every second person; `None` once the server is gone.
-async fn live(client: &Client, base: &str, name: &str, acknowledged: &Mutex<Acknowledged>) -> Option<()> {
+/// Registers a user, refreshes the session, and logs every second user out. `None` once the server is gone.
+async fn use_server(client: &Client, base: &str, name: &str, acknowledged: &Mutex<Acknowledged>) -> Option<()> {
     let answer = client.post(format!("{base}/api/v1/auth/register")).json(&person(name)).send().await.ok()?;
     if answer.status() != StatusCode::CREATED {
         return None;
@@ -110,7 +110,7 @@ async fn live(client: &Client, base: &str, name: &str, acknowledged: &Mutex<Ackn
 }
 
 #[tokio::test]
-async fn a_second_start_finds_everything_as_it_was() {
+async fn a_restart_keeps_tokens_sessions_and_passwords() {
     let mut app = app().start();
     let account = register(&app).await;
     app.stop_and_restart();

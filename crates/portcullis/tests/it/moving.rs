@@ -1,4 +1,4 @@
-//! From SQLite to PostgreSQL with `portcullis move`: people notice nothing.
+//! `portcullis move` from SQLite to PostgreSQL: users keep their passwords, sessions and tokens.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -16,13 +16,13 @@ fn secrets(builder: TestAppBuilder) -> TestAppBuilder {
         .env("ENCRYPTION_KEY", "the same key for everything sealed, before and after")
 }
 
-/// The database that a server without settings makes.
+/// Returns the address of the database that a server without settings creates.
 fn sqlite_in(folder: &Path) -> String {
     format!("sqlite://{}", folder.join("portcullis-data/portcullis.db").display())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_a_move_old_passwords_tokens_and_sessions_go_on() {
+async fn passwords_tokens_and_sessions_work_after_a_move() {
     let mut before = secrets(app().on_sqlite()).start();
     let account = register(&before).await;
     let ended = register(&before).await;
@@ -62,7 +62,7 @@ async fn after_a_move_old_passwords_tokens_and_sessions_go_on() {
     assert!(said.contains("is not empty: it holds 2 rows in users") && said.contains("hint:"), "{said}");
 }
 
-/// Copies the only account and its session 3,000 times, with other names.
+/// Copies the only user and the session 3,000 times, with other names.
 const CROWD: &str = "
 import os, sqlite3, sys
 db = sqlite3.connect(sys.argv[1], timeout=30)
@@ -78,7 +78,7 @@ for table, changed in (('users', ('id', 'email', 'username')), ('sessions', ('id
 db.commit()
 ";
 
-/// Keeps writers away from the sessions until a table `let_go` exists, or some seconds have passed.
+/// Locks the sessions against writers until a table `let_go` exists, or some seconds have passed.
 const HOLD: &str = "DO $$ BEGIN
   LOCK TABLE sessions IN EXCLUSIVE MODE;
   FOR turn IN 1..2000 LOOP
@@ -88,15 +88,15 @@ const HOLD: &str = "DO $$ BEGIN
 END $$";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_move_killed_half_way_goes_on_where_it_stopped_and_loses_nothing() {
+async fn a_killed_move_continues_and_loses_nothing() {
     let before = secrets(app().on_sqlite()).start();
     let account = register(&before).await;
     let from = sqlite_in(before.folder());
     let file = from.trim_start_matches("sqlite://");
     assert!(Command::new("python3").args(["-c", CROWD, file]).status().expect("python3 runs").success());
-    // Killed as well, so that what it wrote last stands in SQLite's log beside the file.
+    // The server is killed as well, so that its last writes are still in SQLite's log beside the file.
     assert!(Command::new("kill").args(["-9", &before.pid().to_string()]).status().expect("kill runs").success());
-    assert!(Path::new(&format!("{file}-wal")).exists(), "nothing is left in the log");
+    assert!(Path::new(&format!("{file}-wal")).exists(), "the log is empty");
 
     let server = PrivatePostgres::shared();
     let to = server.database();
@@ -112,14 +112,14 @@ async fn a_move_killed_half_way_goes_on_where_it_stopped_and_loses_nothing() {
         let of_sessions = "FROM pg_locks WHERE relation = 'sessions'::regclass AND mode LIKE '%ExclusiveLock'";
         server.run_sql_in(&database, &format!("SELECT count(*) {of_sessions} AND granted = {granted}"))
     };
-    wait_until("the sessions are held", || locks(true) == "1");
+    wait_until("the sessions are locked", || locks(true) == "1");
     let mut moving = before.command(&["move", "--from", &from, "--to", &to]);
     let mut moving = moving.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the binary runs");
-    wait_until("the move has come to the sessions", || locks(false) == "1");
-    moving.kill().expect("it is ours");
-    moving.wait().expect("it is ours");
+    wait_until("the move waits for the sessions", || locks(false) == "1");
+    moving.kill().expect("the process is ours");
+    moving.wait().expect("the process is ours");
     server.run_sql_in(&database, "CREATE TABLE let_go ()");
-    holder.join().expect("it lets go");
+    holder.join().expect("the lock is released");
 
     let refused = run(&["serve"]);
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();

@@ -1,4 +1,5 @@
-//! The database is gone, slow or elsewhere: what goes on, what is refused and how, and that all recovers by itself.
+//! Outages of the database and of Redis: which requests still work, how the others are refused, and that everything
+//! recovers by itself.
 
 use std::net::Ipv4Addr;
 use std::process::Command;
@@ -14,12 +15,12 @@ use tokio::task::JoinSet;
 use crate::client::{Account, Answer, app, call, client, get, post, register, send};
 use crate::proxied::upstream;
 
-/// How soon everything works again once the database is back.
+/// Longest time until everything works again once the database is back.
 const RECOVERY: Duration = Duration::from_secs(5);
-/// How long a test waits for what no promise says the time of, on a machine that may be busy.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Longest wait for events without a promised time, on a machine that may be busy.
+const EVENT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A gateway with a proxied route that needs a session.
+/// Returns a gateway with a proxied route that needs a session.
 async fn gateway(database: &str) -> TestAppBuilder {
     let (upstream, _) = upstream().await;
     app().env("DATABASE_URL", database).env("PORTCULLIS__DATABASE__STATEMENT_TIMEOUT", "2s").settings(&format!(
@@ -37,11 +38,11 @@ async fn proxied(app: &TestApp, account: &Account) -> u16 {
     call(app, Method::GET, "/api/v1/projects/list", &account.access, None).await.status
 }
 
-/// Tries until it succeeds, and says how long that took.
+/// Repeats an attempt until it succeeds, and returns how long that took.
 async fn until<F: Future<Output = bool>>(what: &str, limit: Duration, mut attempt: impl FnMut() -> F) -> Duration {
     let begun = Instant::now();
     while !attempt().await {
-        assert!(begun.elapsed() < limit, "{what} did not come about within {limit:?}");
+        assert!(begun.elapsed() < limit, "not seen within {limit:?}: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     begun.elapsed()
@@ -51,7 +52,7 @@ fn is_unavailable(answer: &Answer) -> bool {
     answer.status == 503 && answer.error() == "Service unavailable" && !answer.header("retry-after").is_empty()
 }
 
-/// People who do everything all the time, and what was acknowledged to them.
+/// Users who log in, register and call an upstream all the time, and what the server acknowledged to them.
 struct Load {
     stop: Arc<AtomicBool>,
     seen: Arc<Mutex<Seen>>,
@@ -72,40 +73,40 @@ impl Load {
         for (number, account) in known.iter().enumerate() {
             let (stop, seen) = (Arc::clone(&stop), Arc::clone(&seen));
             let (base, account) = (app.url(""), account.clone());
-            tasks.spawn(async move { live(number, &base, &account, &stop, &seen).await });
+            tasks.spawn(async move { generate_load(number, &base, &account, &stop, &seen).await });
         }
         Self { stop, seen, tasks }
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().expect("nobody panicked")
+        self.seen.lock().expect("not poisoned")
     }
 
-    async fn is_under_way(&self) {
+    async fn is_running(&self) {
         let busy = async || {
             let seen = self.seen();
             seen.proxied > 50 && seen.registered.len() > 5
         };
-        until("a load", PATIENCE, busy).await;
+        until("a load", EVENT_TIMEOUT, busy).await;
     }
 
     async fn end(self) -> Seen {
         self.stop.store(true, Ordering::Release);
         self.tasks.join_all().await;
-        std::mem::take(&mut *self.seen.lock().expect("nobody panicked"))
+        std::mem::take(&mut *self.seen.lock().expect("not poisoned"))
     }
 }
 
-async fn live(number: usize, base: &str, account: &Account, stop: &AtomicBool, seen: &Mutex<Seen>) {
+async fn generate_load(number: usize, base: &str, account: &Account, stop: &AtomicBool, seen: &Mutex<Seen>) {
     let client = client();
-    let seen = || seen.lock().expect("nobody panicked");
+    let seen = || seen.lock().expect("not poisoned");
     let mut round = 0;
     while !stop.load(Ordering::Acquire) {
         round += 1;
         for _ in 0..5 {
             let request = client.get(format!("{base}/api/v1/projects/list")).bearer_auth(&account.access);
             let answer = send(request).await;
-            assert_eq!(answer.status, 200, "a known session was turned away: {}", answer.body);
+            assert_eq!(answer.status, 200, "a known session was refused: {}", answer.body);
             seen().proxied += 1;
         }
         let answer = login(&client, base, &account.email).await;
@@ -115,45 +116,45 @@ async fn live(number: usize, base: &str, account: &Account, stop: &AtomicBool, s
         let answer = send(client.post(format!("{base}/api/v1/auth/register")).json(&person(&name))).await;
         match answer.status {
             201 => seen().registered.push(format!("{name}@example.com")),
-            // The acknowledgement of a commit may be lost with the connection; then nothing was promised.
+            // The acknowledgement of a commit may be lost with the connection; then the write was not acknowledged.
             _ => assert!(is_unavailable(&answer), "{}: {}", answer.status, answer.body),
         }
     }
 }
 
-async fn some_people(app: &TestApp) -> Vec<Account> {
-    let mut people = Vec::new();
+async fn four_users(app: &TestApp) -> Vec<Account> {
+    let mut users = Vec::new();
     for _ in 0..4 {
         let account = register(app).await;
         assert_eq!(proxied(app, &account).await, 200);
-        people.push(account);
+        users.push(account);
     }
-    people
+    users
 }
 
 async fn all_can_log_in(app: &TestApp, emails: &[String]) {
     let client = client();
     for email in emails {
         let answer = login(&client, &app.url(""), email).await;
-        assert_eq!(answer.status, 200, "{email} was registered and is gone: {}", answer.body);
+        assert_eq!(answer.status, 200, "{email} was registered and is lost: {}", answer.body);
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_killed_and_restarted_postgresql_costs_known_sessions_nothing_and_nobody_an_acknowledged_write() {
+async fn a_postgresql_restart_loses_no_session_and_no_write() {
     let server = PrivatePostgres::start();
     let app = gateway(&server.database()).await.start();
-    let people = some_people(&app).await;
-    let load = Load::start(&app, &people);
-    load.is_under_way().await;
+    let users = four_users(&app).await;
+    let load = Load::start(&app, &users);
+    load.is_running().await;
     server.stop();
     until("readiness fails", RECOVERY, async || get(&app, "/api/v1/health/ready").await.status == 503).await;
     assert_eq!(get(&app, "/api/v1/health/live").await.status, 200);
-    until("a refusal", PATIENCE, async || load.seen().refused > 0).await;
+    until("a refusal", EVENT_TIMEOUT, async || load.seen().refused > 0).await;
     server.start_again();
     let client = client();
     let back =
-        until("a login", RECOVERY, async || login(&client, &app.url(""), &people[0].email).await.status == 200).await;
+        until("a login", RECOVERY, async || login(&client, &app.url(""), &users[0].email).await.status == 200).await;
     eprintln!("logins worked {back:?} after PostgreSQL's return");
     until("readiness", RECOVERY, async || get(&app, "/api/v1/health/ready").await.status == 200).await;
     let seen = load.end().await;
@@ -161,21 +162,21 @@ async fn a_killed_and_restarted_postgresql_costs_known_sessions_nothing_and_nobo
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_frozen_postgresql_is_given_up_in_time_and_used_again_when_it_thaws() {
+async fn a_frozen_postgresql_is_refused_in_time_and_used_again() {
     let server = PrivatePostgres::start();
     let app = gateway(&server.database()).await.start();
-    let people = some_people(&app).await;
+    let users = four_users(&app).await;
     server.freeze();
     let begun = Instant::now();
     let answers: Vec<Answer> = {
         let (client, base) = (client(), app.url(""));
         let mut waiting = JoinSet::new();
-        // More than the pool has connections.
+        // These are more logins than the pool has connections.
         for _ in 0..20 {
-            let (client, base, email) = (client.clone(), base.clone(), people[0].email.clone());
+            let (client, base, email) = (client.clone(), base.clone(), users[0].email.clone());
             waiting.spawn(async move { login(&client, &base, &email).await });
         }
-        for account in &people {
+        for account in &users {
             assert_eq!(proxied(&app, account).await, 200);
         }
         assert!(begun.elapsed() < Duration::from_secs(2), "known sessions waited for SQL");
@@ -186,21 +187,21 @@ async fn a_frozen_postgresql_is_given_up_in_time_and_used_again_when_it_thaws() 
     server.thaw();
     let client = client();
     let back =
-        until("a login", RECOVERY, async || login(&client, &app.url(""), &people[0].email).await.status == 200).await;
+        until("a login", RECOVERY, async || login(&client, &app.url(""), &users[0].email).await.status == 200).await;
     eprintln!("logins worked {back:?} after PostgreSQL thawed");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_a_fail_over_to_the_standby_everything_goes_on_there() {
+async fn everything_works_after_a_fail_over_to_the_standby() {
     let primary = PrivatePostgres::start();
     let database = primary.database();
     let standby = primary.standby();
     let wire = Wire::to((Ipv4Addr::LOCALHOST, primary.port()).into());
     let through = database.replace(&format!(":{}/", primary.port()), &format!(":{}/", wire.port()));
     let app = gateway(&through).await.start();
-    let people = some_people(&app).await;
-    let load = Load::start(&app, &people);
-    load.is_under_way().await;
+    let users = four_users(&app).await;
+    let load = Load::start(&app, &users);
+    load.is_running().await;
     // The old primary's machine vanishes: its packets are dropped, no connection is closed.
     wire.freeze_open();
     primary.stop();
@@ -210,7 +211,7 @@ async fn after_a_fail_over_to_the_standby_everything_goes_on_there() {
     wire.lead_to((Ipv4Addr::LOCALHOST, standby.port()).into());
     let client = client();
     let back = until("a login", Duration::from_secs(15), async || {
-        login(&client, &app.url(""), &people[0].email).await.status == 200
+        login(&client, &app.url(""), &users[0].email).await.status == 200
     })
     .await;
     eprintln!("logins worked {back:?} after the fail-over");
@@ -218,12 +219,12 @@ async fn after_a_fail_over_to_the_standby_everything_goes_on_there() {
     all_can_log_in(&app, &seen.registered).await;
 }
 
-/// A folder on a file system of its own, which is full when a test says so. Needs the right to mount.
+/// A folder on a small file system of its own, which the test can fill. It needs the right to mount.
 struct SmallDisk(tempfile::TempDir);
 
 impl SmallDisk {
     fn new() -> Option<Self> {
-        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let folder = tempfile::tempdir().expect("a temporary folder can be created");
         let mount =
             Command::new("mount").args(["-t", "tmpfs", "-o", "size=8m,mode=700", "none"]).arg(folder.path()).output();
         mount.is_ok_and(|output| output.status.success()).then_some(Self(folder))
@@ -247,14 +248,14 @@ impl Drop for SmallDisk {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_disk_under_sqlite_refuses_writes_loses_nothing_and_ends_when_there_is_room() {
+async fn a_full_disk_refuses_writes_and_loses_nothing() {
     let Some(disk) = SmallDisk::new() else {
         eprintln!("NOT TESTED: no file system can be mounted here (needs root)");
         return;
     };
     let database = format!("sqlite://{}", disk.0.path().join("portcullis.db").display());
     let app = gateway(&database).await.start();
-    let people = some_people(&app).await;
+    let users = four_users(&app).await;
     disk.fill();
     let mut registered = Vec::new();
     let mut refused = false;
@@ -269,27 +270,27 @@ async fn a_full_disk_under_sqlite_refuses_writes_loses_nothing_and_ends_when_the
             break;
         }
     }
-    assert!(refused, "the disk never was full");
-    for account in &people {
+    assert!(refused, "the disk was never full");
+    for account in &users {
         assert_eq!(proxied(&app, account).await, 200);
         assert_eq!(call(&app, Method::GET, "/api/v1/auth/profile", &account.access, None).await.status, 200);
     }
     disk.make_room();
     let client = client();
-    until("a login", RECOVERY, async || login(&client, &app.url(""), &people[0].email).await.status == 200).await;
+    until("a login", RECOVERY, async || login(&client, &app.url(""), &users[0].email).await.status == 200).await;
     all_can_log_in(&app, &registered).await;
-    all_can_log_in(&app, &people.iter().map(|account| account.email.clone()).collect::<Vec<_>>()).await;
+    all_can_log_in(&app, &users.iter().map(|account| account.email.clone()).collect::<Vec<_>>()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_redis_that_is_killed_frozen_and_back_costs_nobody_an_error() {
+async fn an_outage_of_redis_refuses_no_request() {
     let server = PrivatePostgres::shared();
     let redis = PrivateRedis::start();
     let limits = [("PORTCULLIS__LIMITS__ENABLED", "true"), ("PORTCULLIS__LIMITS__API", "1000000/1h")];
     let builder =
         gateway(&server.database()).await.env("REDIS_URL", redis.url()).env("PORTCULLIS__LIMITS__AUTH", "1000000/1h");
     let app = limits.iter().fold(builder, |builder, (name, value)| builder.env(name, *value)).start();
-    let people = some_people(&app).await;
+    let users = four_users(&app).await;
     let redis_says = async || {
         get(&app, "/api/v1/health/detailed").await.body["data"]["redis"]["status"]
             .as_str()
@@ -297,8 +298,8 @@ async fn a_redis_that_is_killed_frozen_and_back_costs_nobody_an_error() {
             .to_owned()
     };
     assert_eq!(redis_says().await, "healthy");
-    let load = Load::start(&app, &people);
-    load.is_under_way().await;
+    let load = Load::start(&app, &users);
+    load.is_running().await;
     redis.stop();
     until("the loss shows", RECOVERY, async || redis_says().await == "unhealthy").await;
     assert_eq!(get(&app, "/api/v1/health/ready").await.status, 200);
@@ -312,31 +313,31 @@ async fn a_redis_that_is_killed_frozen_and_back_costs_nobody_an_error() {
     redis.thaw();
     until("the return shows", RECOVERY, async || redis_says().await == "healthy").await;
     let seen = load.end().await;
-    assert_eq!(seen.refused, 0, "a login was refused for want of Redis");
+    assert_eq!(seen.refused, 0, "a login was refused because Redis was gone");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn with_both_gone_known_sessions_go_on_and_with_both_back_everything_does() {
+async fn known_sessions_survive_an_outage_of_sql_and_redis() {
     let server = PrivatePostgres::start();
     let redis = PrivateRedis::start();
     let app = gateway(&server.database()).await.env("REDIS_URL", redis.url()).start();
-    let people = some_people(&app).await;
+    let users = four_users(&app).await;
     redis.stop();
     server.stop();
     let client = client();
     until("a login is refused", RECOVERY, async || {
-        is_unavailable(&login(&client, &app.url(""), &people[0].email).await)
+        is_unavailable(&login(&client, &app.url(""), &users[0].email).await)
     })
     .await;
-    for account in &people {
+    for account in &users {
         assert_eq!(proxied(&app, account).await, 200);
     }
     server.start_again();
     redis.start_again();
     let back =
-        until("a login", RECOVERY, async || login(&client, &app.url(""), &people[0].email).await.status == 200).await;
+        until("a login", RECOVERY, async || login(&client, &app.url(""), &users[0].email).await.status == 200).await;
     eprintln!("logins worked {back:?} after both were back");
-    for account in &people {
+    for account in &users {
         assert_eq!(proxied(&app, account).await, 200);
         assert_eq!(call(&app, Method::POST, "/api/v1/auth/logout", &account.access, None).await.status, 200);
         assert_eq!(proxied(&app, account).await, 401);
