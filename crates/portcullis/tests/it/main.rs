@@ -1,10 +1,12 @@
 //! Drives the real binary over real sockets.
 #![expect(clippy::print_stderr, reason = "what a test measured is shown beside its outcome")]
 
+mod architecture;
 mod bad_input;
 mod client;
 mod compose;
 mod connections;
+mod contract;
 mod costs;
 mod csrf;
 mod documents;
