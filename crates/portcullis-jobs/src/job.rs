@@ -8,6 +8,9 @@ use futures_util::future::BoxFuture;
 /// Why a batch failed.
 pub type JobError = Box<dyn std::error::Error + Send + Sync>;
 
+/// How long a lease lasts. It is renewed after a third of that, while a batch runs too; a replica that dies is replaced
+/// when it has run out.
+pub const LEASE: Duration = Duration::from_secs(60);
 /// A batch that takes longer than this fails, unless its job has another limit. Longer than the limits of a statement.
 const BATCH_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -35,6 +38,7 @@ pub struct Job {
     pub(crate) interval: Duration,
     pub(crate) scope: Scope,
     pub(crate) batch_timeout: Duration,
+    pub(crate) lease: Duration,
     pub(crate) work: Box<dyn Fn() -> BoxFuture<'static, Result<Batch, JobError>> + Send + Sync>,
 }
 
@@ -63,12 +67,18 @@ impl Job {
         W: Fn() -> F + Send + Sync + 'static,
         F: Future<Output = Result<Batch, JobError>> + Send + 'static,
     {
-        Self { name, interval, scope, batch_timeout: BATCH_TIMEOUT, work: Box::new(move || batch().boxed()) }
+        let work = Box::new(move || batch().boxed());
+        Self { name, interval, scope, batch_timeout: BATCH_TIMEOUT, lease: LEASE, work }
     }
 
     /// The same job with another limit of time on each batch.
     pub fn with_batch_timeout(self, batch_timeout: Duration) -> Self {
         Self { batch_timeout, ..self }
+    }
+
+    /// The same job with a lease of another length: the time after which a replica that died is replaced.
+    pub fn with_lease(self, lease: Duration) -> Self {
+        Self { lease, ..self }
     }
 
     /// Name of the job, as metrics, logs and `/api/health/detailed` show it.

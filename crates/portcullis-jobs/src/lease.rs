@@ -5,9 +5,8 @@ use std::time::Duration;
 use portcullis_storage::{Store, StoreError};
 use tokio::time::Instant;
 
-/// How long a lease lasts. It is renewed after a third of that, while a batch runs too; a replica that dies is replaced
-/// when it has run out.
-pub const LEASE: Duration = Duration::from_secs(60);
+use crate::job::Job;
+
 /// A renewal that failed is tried again after this long.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -15,6 +14,7 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(crate) struct Lease<'a> {
     store: &'a Store,
     job: &'static str,
+    length: Duration,
     /// By this process's own clock, counted from before the statement that took or renewed the lease: never later than
     /// the end by the database's clock.
     expires: Instant,
@@ -23,10 +23,11 @@ pub(crate) struct Lease<'a> {
 
 impl<'a> Lease<'a> {
     /// Takes the lease if the job is due and no other replica holds it.
-    pub(crate) async fn claim(store: &'a Store, job: &'static str) -> Result<Option<Self>, StoreError> {
-        let begun = Instant::now();
-        let is_taken = store.claim_job(job, LEASE).await?;
-        Ok(is_taken.then(|| Self { store, job, expires: begun + LEASE, renew_at: begun + LEASE / 3 }))
+    pub(crate) async fn claim(store: &'a Store, job: &Job) -> Result<Option<Self>, StoreError> {
+        let (length, begun) = (job.lease, Instant::now());
+        let is_taken = store.claim_job(job.name, length).await?;
+        let (expires, renew_at) = (begun + length, begun + length / 3);
+        Ok(is_taken.then_some(Self { store, job: job.name, length, expires, renew_at }))
     }
 
     /// Whether this replica still holds the lease, which is renewed when that is due.
@@ -57,10 +58,10 @@ impl<'a> Lease<'a> {
     /// While the database cannot be reached nobody else can take the lease either, until it runs out.
     async fn renew(&mut self) -> bool {
         let begun = Instant::now();
-        match self.store.renew_job(self.job, LEASE).await {
+        match self.store.renew_job(self.job, self.length).await {
             Ok(true) => {
-                self.expires = begun + LEASE;
-                self.renew_at = begun + LEASE / 3;
+                self.expires = begun + self.length;
+                self.renew_at = begun + self.length / 3;
                 true
             }
             Ok(false) => false,

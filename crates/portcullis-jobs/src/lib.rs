@@ -17,8 +17,7 @@ mod schedule;
 mod status;
 
 pub use housekeeping::{HousekeepingOptions, housekeeping};
-pub use job::{Batch, Job, JobError, Scope};
-pub use lease::LEASE;
-pub use run::RunOutcome;
+pub use job::{Batch, Job, JobError, LEASE, Scope};
+pub use run::{RunError, RunOutcome};
 pub use runner::Jobs;
 pub use status::JobStatus;

@@ -111,7 +111,7 @@ impl Jobs {
         match job.scope {
             Scope::EveryReplica => Ok(Some(self.run_here(job, stop).await)),
             Scope::OneReplica => {
-                let Some(lease) = Lease::claim(&self.store, job.name).await? else { return Ok(None) };
+                let Some(lease) = Lease::claim(&self.store, job).await? else { return Ok(None) };
                 Ok(Some(self.run_leased(job, lease, stop).await))
             }
         }

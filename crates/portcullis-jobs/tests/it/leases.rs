@@ -1,11 +1,12 @@
 //! Which replica runs a job.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use portcullis_jobs::{LEASE, RunOutcome};
+use portcullis_jobs::{LEASE, RunError, RunOutcome};
 use tokio_util::sync::CancellationToken;
 
-use crate::test_database::{Gate, HOUR, TestDatabase, replica, run};
+use crate::test_database::{Gate, HOUR, TestDatabase, replica, run, within_a_minute};
 
 async fn of_two_replicas_one_runs_a_job(database: TestDatabase) {
     let (here, there) = (database.store().await, database.store().await);
@@ -75,6 +76,36 @@ async fn a_renewed_lease_is_not_taken(database: TestDatabase) {
     }
 }
 
+/// Long enough that a renewal after a third of it comes in time on a busy machine.
+const SHORT: Duration = Duration::from_secs(3);
+
+async fn a_lease_is_renewed_while_a_batch_runs(database: TestDatabase) {
+    let store = database.store().await;
+    let (job, mut gate) = Gate::job("work");
+    let jobs = replica(&store, vec![job.with_lease(SHORT)]);
+    let running = tokio::spawn(async move { run(&jobs, "work").await });
+    gate.began().await;
+    let mut raw = database.raw().await;
+    let lease = "SELECT CAST(lease_until AS TEXT) FROM jobs";
+    let first = raw.text(lease).await;
+    within_a_minute(async { while raw.text(lease).await == first {} }).await;
+    gate.open();
+    assert!(matches!(running.await.expect("does not panic"), Some(RunOutcome::Succeeded)));
+}
+
+async fn a_run_ends_when_another_replica_has_its_lease(database: TestDatabase) {
+    let (here, there) = (database.store().await, database.store().await);
+    let (job, mut gate) = Gate::job("work");
+    let ours = replica(&here, vec![job.with_lease(SHORT)]);
+    let running = tokio::spawn(async move { run(&ours, "work").await });
+    gate.began().await;
+    database.clock.advance(SHORT);
+    assert!(there.claim_job("work", LEASE).await.expect("runs"));
+    let outcome = within_a_minute(running).await.expect("does not panic");
+    assert!(matches!(outcome, Some(RunOutcome::Failed(RunError::LeaseLost))), "{outcome:?}");
+    assert!(there.renew_job("work", LEASE).await.expect("runs"), "the new holder lost its lease");
+}
+
 async fn a_stop_ends_the_run_after_its_batch(database: TestDatabase) {
     let (here, there) = (database.store().await, database.store().await);
     let (job, mut gate) = Gate::job("work");
@@ -110,6 +141,8 @@ crate::on_both_engines!(
     a_dead_holder_is_replaced_when_its_lease_runs_out,
     a_holder_that_was_replaced_changes_nothing,
     a_renewed_lease_is_not_taken,
+    a_lease_is_renewed_while_a_batch_runs,
+    a_run_ends_when_another_replica_has_its_lease,
     a_stop_ends_the_run_after_its_batch,
     a_run_that_was_stopped_goes_on_elsewhere_at_once,
 );

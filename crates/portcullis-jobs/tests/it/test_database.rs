@@ -157,6 +157,15 @@ impl RawConnection {
         }
     }
 
+    /// The one text that a query returns.
+    pub(crate) async fn text(&mut self, text: &str) -> String {
+        let sql = sqlx::raw_sql(AssertSqlSafe(text));
+        match self {
+            Self::Sqlite(connection) => connection.fetch_one(sql).await.expect("a row").get(0),
+            Self::Postgres(connection) => connection.fetch_one(sql).await.expect("a row").get(0),
+        }
+    }
+
     /// A new id as an expression.
     pub(crate) fn new_id(&self) -> &'static str {
         match self {
