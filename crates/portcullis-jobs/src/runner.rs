@@ -34,7 +34,7 @@ impl Jobs {
     /// Jobs whose leases and results are kept in this store. None runs before [`run`](Self::run).
     pub fn new(store: &Store, random: Random, jobs: Vec<Job>) -> Arc<Self> {
         let metrics = store.metrics().clone();
-        let statuses = Statuses::new(&metrics);
+        let statuses = Statuses::new(&jobs, &metrics);
         Arc::new(Self { jobs, store: store.clone(), random, metrics, statuses, unreachable: AtomicBool::new(false) })
     }
 

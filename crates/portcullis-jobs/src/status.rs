@@ -23,7 +23,11 @@ pub struct JobStatus {
 }
 
 /// What is known of each job.
-pub(crate) struct Statuses(Mutex<Known>);
+pub(crate) struct Statuses {
+    /// The jobs of this process. The database may also know jobs of other versions, and jobs that settings turned off.
+    names: Vec<&'static str>,
+    known: Mutex<Known>,
+}
 
 struct Known {
     records: HashMap<String, JobRecord>,
@@ -33,8 +37,10 @@ struct Known {
 
 impl Statuses {
     /// Nothing is known yet. Adds the gauge of last successes.
-    pub(crate) fn new(metrics: &Metrics) -> Arc<Self> {
-        let statuses = Arc::new(Self(Mutex::new(Known { records: HashMap::new(), local: HashMap::new() })));
+    pub(crate) fn new(jobs: &[Job], metrics: &Metrics) -> Arc<Self> {
+        let names = jobs.iter().map(|job| job.name).collect();
+        let known = Mutex::new(Known { records: HashMap::new(), local: HashMap::new() });
+        let statuses = Arc::new(Self { names, known });
         let watched = Arc::downgrade(&statuses);
         let read = move || watched.upgrade().map_or_else(Vec::new, |statuses| statuses.last_successes());
         metrics.labelled_gauge_fn(
@@ -77,18 +83,15 @@ impl Statuses {
 
     fn last_successes(&self) -> Vec<(String, f64)> {
         let known = self.known();
-        let read = known.records.values().filter_map(|record| {
-            let at = record.last_success_at?;
-            #[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 are far below 2^52")]
+        let read = self.names.iter().filter_map(|name| {
+            let at = known.records.get(*name)?.last_success_at?;
             let seconds = at.timestamp_millis() as f64 / 1_000.0;
-            Some((record.name.clone(), seconds))
+            Some(((*name).to_owned(), seconds))
         });
-        let mut successes: Vec<_> = read.collect();
-        successes.sort_by(|a, b| a.0.cmp(&b.0));
-        successes
+        read.collect()
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
