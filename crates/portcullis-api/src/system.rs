@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 
 use http::HeaderValue;
 use http::header::{ACCEPT, CACHE_CONTROL};
+use portcullis_gate::{VersionStage, VersionsAt};
 use portcullis_model::ApiTime;
 use schemars::{JsonSchema, SchemaGenerator};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::openapi::{Example, Operation, Output, Tag, bare};
@@ -75,7 +76,7 @@ impl Output for JwkSet {
 }
 
 /// The versions of the API and the stage of each.
-#[derive(Deserialize, Serialize, JsonSchema)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct Versions {
     /// The version of requests that name none.
     current: String,
@@ -87,16 +88,54 @@ pub(crate) struct Versions {
 }
 
 /// One version of the API.
-#[derive(Deserialize, Serialize, JsonSchema)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct Version {
     version: String,
-    #[schemars(extend("enum" = ["supported", "deprecated", "sunset"]))]
-    status: String,
+    status: Stage,
     release_date: Option<ApiTime>,
     deprecation_date: Option<ApiTime>,
     sunset_date: Option<ApiTime>,
     documentation: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+enum Stage {
+    Supported,
+    Deprecated,
+    Sunset,
+}
+
+impl From<VersionsAt> for Versions {
+    fn from(state: VersionsAt) -> Self {
+        let VersionsAt { current, supported, versions } = state;
+        let named = |wanted: VersionStage| {
+            let at_stage = versions.iter().filter(|(_, stage)| *stage == wanted);
+            at_stage.map(|(version, _)| version.name.clone()).collect()
+        };
+        let (deprecated, sunset) = (named(VersionStage::Deprecated), named(VersionStage::Sunset));
+        let details = versions.into_iter().map(|(version, stage)| (version.name.clone(), Version::new(version, stage)));
+        Self { current, supported, deprecated, sunset, details: details.collect() }
+    }
+}
+
+impl Version {
+    fn new(version: portcullis_gate::Version, stage: VersionStage) -> Self {
+        Self {
+            version: version.name,
+            status: match stage {
+                VersionStage::Supported => Stage::Supported,
+                VersionStage::Deprecated => Stage::Deprecated,
+                VersionStage::Sunset => Stage::Sunset,
+            },
+            release_date: version.released_at.map(ApiTime),
+            deprecation_date: version.deprecated_at.map(ApiTime),
+            sunset_date: version.sunset_at.map(ApiTime),
+            documentation: version.documentation,
+        }
+    }
 }
 
 impl Example for Versions {
@@ -153,7 +192,6 @@ pub(crate) async fn jwks(call: Call) -> Result<Reply<JwkSet>, ApiError> {
 
 /// `GET /api/v1/versions`
 pub(crate) async fn versions(call: Call) -> Result<Reply<Versions>, ApiError> {
-    let document = call.services.gate.versions_document(call.services.clock.now());
-    let versions: Versions = serde_json::from_value(document).expect("the gate writes this form");
-    Ok(VERSIONS.reply(&versions))
+    let state = call.services.gate.versions(call.services.clock.now());
+    Ok(VERSIONS.reply(&Versions::from(state)))
 }

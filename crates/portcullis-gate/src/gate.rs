@@ -272,9 +272,9 @@ impl Gate {
         name.on_wire(self.config.load().environment)
     }
 
-    /// Returns the data of `GET /api/versions`.
-    pub fn versions_document(&self, now: Timestamp) -> serde_json::Value {
-        self.config.load().versions.document(now)
+    /// Returns the state of every version of the API at `now`.
+    pub fn versions(&self, now: Timestamp) -> crate::VersionsAt {
+        self.config.load().versions.at(now)
     }
 
     /// Returns the environment in force.

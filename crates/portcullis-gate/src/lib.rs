@@ -49,4 +49,4 @@ pub use request::trace_context::TraceContext;
 pub use response::security_headers::{SecurityHeaderOptions, SecurityHeaders};
 pub use routes::route::{Destination, EndpointId, Route, RouteError, RouteSpec};
 pub use routes::table::RouteTable;
-pub use routes::versions::{Version, Versions};
+pub use routes::versions::{Version, VersionStage, Versions, VersionsAt};

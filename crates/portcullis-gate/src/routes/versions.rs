@@ -1,8 +1,7 @@
 //! The versions of the API (docs/contract.md, "API versions").
 
 use http::HeaderMap;
-use portcullis_model::{Timestamp, user::rfc3339_millis};
-use serde_json::{Map, Value, json};
+use portcullis_model::Timestamp;
 
 use crate::request::query::query_value;
 
@@ -29,7 +28,37 @@ pub struct Version {
     pub successor: Option<String>,
 }
 
+/// The stage of a version at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VersionStage {
+    /// The version is served and not deprecated.
+    Supported,
+    /// The version is served and deprecated.
+    Deprecated,
+    /// The version is past its sunset and no longer served.
+    Sunset,
+}
+
+/// The state of every version at one moment.
+#[derive(Clone, Debug)]
+pub struct VersionsAt {
+    /// The name of the version for requests that name none.
+    pub current: String,
+    /// The names of the versions that are served, oldest first.
+    pub supported: Vec<String>,
+    /// Every version with its stage, oldest first.
+    pub versions: Vec<(Version, VersionStage)>,
+}
+
 impl Version {
+    fn stage(&self, now: Timestamp) -> VersionStage {
+        match (self.sunset_at, self.deprecated_at) {
+            (Some(at), _) if at <= now => VersionStage::Sunset,
+            (_, Some(at)) if at <= now => VersionStage::Deprecated,
+            _ => VersionStage::Supported,
+        }
+    }
+
     /// Returns a version that is neither deprecated nor about to end.
     pub fn current(name: &str) -> Self {
         Self {
@@ -121,38 +150,13 @@ impl Versions {
         self.find(name).ok_or(VersionNameError::Unsupported)
     }
 
-    /// Returns the data of `GET /api/versions`.
-    pub fn document(&self, now: Timestamp) -> Value {
-        let status = |version: &Version| match (version.sunset_at, version.deprecated_at) {
-            (Some(at), _) if at <= now => "sunset",
-            (_, Some(at)) if at <= now => "deprecated",
-            _ => "supported",
-        };
-        let with = |word: &str| -> Vec<&str> {
-            self.served.iter().filter(|version| status(version) == word).map(|version| version.name.as_str()).collect()
-        };
-        let details: Map<String, Value> = self
-            .served
-            .iter()
-            .map(|version| {
-                let detail = json!({
-                    "version": version.name,
-                    "status": status(version),
-                    "releaseDate": version.released_at.map(rfc3339_millis),
-                    "deprecationDate": version.deprecated_at.map(rfc3339_millis),
-                    "sunsetDate": version.sunset_at.map(rfc3339_millis),
-                    "documentation": version.documentation,
-                });
-                (version.name.clone(), detail)
-            })
-            .collect();
-        json!({
-            "current": self.get(self.default_index()).name,
-            "supported": self.served_at(now).collect::<Vec<_>>(),
-            "deprecated": with("deprecated"),
-            "sunset": with("sunset"),
-            "details": details,
-        })
+    /// Returns the state of every version at `now`, for `GET /api/versions`.
+    pub fn at(&self, now: Timestamp) -> VersionsAt {
+        VersionsAt {
+            current: self.get(self.default_index()).name.clone(),
+            supported: self.served_at(now).map(str::to_owned).collect(),
+            versions: self.served.iter().map(|version| (version.clone(), version.stage(now))).collect(),
+        }
     }
 }
 
@@ -218,13 +222,14 @@ mod tests {
     }
 
     #[test]
-    fn the_document_names_the_status_of_each_version() {
+    fn each_version_has_its_stage() {
         let now = Timestamp::UNIX_EPOCH + std::time::Duration::from_secs(1000);
         let past = Some(Timestamp::UNIX_EPOCH);
         let old = Version { deprecated_at: past, successor: Some("v2".to_owned()), ..Version::current("v1") };
-        let document = Versions::new(vec![old, Version::current("v2")]).document(now);
-        assert_eq!(document["deprecated"], json!(["v1"]));
-        assert_eq!(document["supported"], json!(["v1", "v2"]));
-        assert_eq!(document["details"]["v2"]["status"], "supported");
+        let gone = Version { sunset_at: past, ..Version::current("v2") };
+        let state = Versions::new(vec![old, gone, Version::current("v3")]).at(now);
+        let stages: Vec<VersionStage> = state.versions.iter().map(|(_, stage)| *stage).collect();
+        assert_eq!(stages, [VersionStage::Deprecated, VersionStage::Sunset, VersionStage::Supported]);
+        assert_eq!((state.current.as_str(), state.supported), ("v1", vec!["v1".to_owned(), "v3".to_owned()]));
     }
 }
