@@ -11,7 +11,7 @@ use portcullis_model::Random;
 pub struct RequestId(pub(crate) [u8; 32]);
 
 impl RequestId {
-    /// The 32 digits as ASCII.
+    /// Returns the 32 hexadecimal digits as ASCII.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
