@@ -34,6 +34,7 @@ pub struct GateOutcome {
 }
 
 /// The result of the phases, unless a request is refused.
+#[expect(clippy::large_enum_variant, reason = "a box would be one more allocation for every request")]
 pub(crate) enum Decision {
     Permitted(Admission),
     Preflight,
