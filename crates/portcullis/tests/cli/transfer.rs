@@ -26,7 +26,7 @@ fn an_impossible_move_is_one_sentence_with_a_hint() {
         (&at("none.db"), &at("to.db"), "there is no database at ", "--from takes the absolute path"),
         (&from, &from, "both addresses lead to the same database", "--to must name another"),
         (&from, &from.replace("/from.db", "/./from.db"), "both addresses lead to the same", "--to must name another"),
-        (&at("text.db"), &at("to.db"), "the database to move from cannot be opened", "--from names another file"),
+        (&at("text.db"), &at("to.db"), "the database to move from cannot be opened", "set --from to another file"),
         (&at("empty.db"), &at("to.db"), "the database to move from has schema 0", "does --from name the right one"),
         (&from, &at("none/to.db"), "the database to move to cannot be used", "must exist and be writable"),
         (&from, &nobody, "the database to move to cannot be used", "are host and port of --to right?"),
