@@ -42,7 +42,7 @@ fn identify(endpoint: &Endpoint, call: &Call) -> Result<[u8; 32], ApiError> {
         return Err(ErrorKind::IDEMPOTENCY_KEY_INVALID.into());
     }
     let session = call.session();
-    let owned_by_user = session.is_signed_in() && !session.demo;
+    let owned_by_user = session.is_signed_in() && !session.is_demo();
     let owner = if owned_by_user { session.user_id.to_string() } else { session.id.to_string() };
     let scope = format!("{owner}\0{} {}\0", endpoint.method, endpoint.template);
     Ok(sha256(&[scope.as_bytes(), key].concat()))

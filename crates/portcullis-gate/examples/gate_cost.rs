@@ -42,7 +42,7 @@ struct Known(Arc<SessionState>);
 impl AccessTokenVerifier for Known {
     fn verify(&self, _token: &str, _now: i64) -> Result<VerifiedToken, TokenError> {
         let (session_id, user_id) = (self.0.id, self.0.user_id);
-        Ok(VerifiedToken { session_id, user_id, ver: 1, not_before: 0, expires: i64::MAX, demo: false, trust: 0 })
+        Ok(VerifiedToken { session_id, user_id, ver: 1, not_before: 0, expires: i64::MAX, trust: 0 })
     }
 
     fn trust(&self) -> u64 {
@@ -158,7 +158,6 @@ fn gate(case: Case, routes: usize) -> Gate {
         user_epoch: 1,
         token_epoch: 1,
         expires_at: i64::MAX,
-        demo: false,
         api_key: None,
         last_seen: 0.into(),
     });

@@ -33,7 +33,6 @@ pub(crate) fn session() -> SessionState {
         user_epoch: 1,
         token_epoch: 1,
         expires_at: i64::MAX,
-        demo: false,
         api_key: None,
         last_seen: 0.into(),
     }
@@ -60,7 +59,6 @@ impl FakeTokens {
             ver: session.user_epoch,
             not_before,
             expires,
-            demo: false,
             trust: 0,
         };
         self.known.lock().expect("sound").insert(token.to_owned(), verified);

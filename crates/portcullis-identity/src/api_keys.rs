@@ -52,7 +52,7 @@ impl ApiKeys {
         caller: &Caller,
         idempotency_key: Option<&OnceKey>,
     ) -> Result<IdempotentOutcome<IssuedApiKey>, IdentityError> {
-        if session.demo {
+        if session.is_demo() {
             return Err(IdentityError::DemoReadOnly);
         }
         if let Some(before) = self.outcomes.stored(idempotency_key).await? {
@@ -120,9 +120,6 @@ impl ApiKeys {
 
     /// The caller's keys, newest first.
     pub async fn list(&self, session: &SessionState) -> Result<Vec<ApiKey>, IdentityError> {
-        if session.demo {
-            return Ok(Vec::new());
-        }
         Ok(self.store.api_keys(session.user_id).await?)
     }
 
@@ -130,7 +127,7 @@ impl ApiKeys {
     pub async fn revoke(&self, session: &SessionState, id: SessionId, caller: &Caller) -> Result<(), IdentityError> {
         let now = self.clock.now();
         let mut tx = self.store.begin().await?;
-        if session.demo || !tx.revoke_api_key(session.user_id, id, now).await? {
+        if !tx.revoke_api_key(session.user_id, id, now).await? {
             return Err(IdentityError::NotFound);
         }
         let mut event = caller.success("api_key.revoke", now, session.user_id, Some(session.id));

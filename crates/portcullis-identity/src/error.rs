@@ -39,7 +39,7 @@ pub enum IdentityError {
     /// The user must verify the address first.
     #[error("the email address is not verified")]
     EmailNotVerified,
-    /// The demo account signs in, in production.
+    /// The credentials are those of the demo account, in production.
     #[error("demo mode is not available in production")]
     DemoInProduction,
     /// The demo account cannot be changed.
@@ -120,6 +120,18 @@ pub enum StartError {
     /// `JWT_SECRET` was set or removed while the process runs.
     #[error("JWT_SECRET was set or removed, which needs a restart")]
     OtherKind,
+    /// A user has the address of the demo account.
+    #[error("the demo account cannot be created: a user has the e-mail address {email}")]
+    DemoEmailTaken {
+        /// The configured address.
+        email: String,
+    },
+    /// The demo account could not be read or written.
+    #[error("the demo account could not be created")]
+    DemoAccount {
+        /// The cause.
+        source: IdentityError,
+    },
     /// The operating system starts no thread.
     #[error("the threads that hash passwords could not be started")]
     Threads(#[source] std::io::Error),
@@ -130,6 +142,9 @@ impl StartError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Sealed => Some("start with the ENCRYPTION_KEY that this database was first used with"),
+            Self::DemoEmailTaken { .. } => {
+                Some("set DEMO_USER_EMAIL to an address that no user has, or unset ENABLE_DEMO_MODE")
+            }
             _ => None,
         }
     }

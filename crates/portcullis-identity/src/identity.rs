@@ -12,6 +12,7 @@ use portcullis_telemetry::Metrics;
 
 use crate::administration::Administration;
 use crate::api_keys::ApiKeys;
+use crate::demo_account::{DemoAccount, DemoMode, DemoOptions};
 use crate::error::StartError;
 use crate::hashing::{HashingOptions, PasswordHasher};
 use crate::idempotency::IdempotentOutcomes;
@@ -29,7 +30,6 @@ use crate::sealing::Sealer;
 use crate::session_issuer::{SessionIssuer, SessionLifetimes};
 use crate::sessions::Sessions;
 use crate::sign_in::SignIn;
-use crate::sign_in::demo::{Demo, DemoOptions};
 use crate::signing_keys::access_token::TokenKeys;
 use crate::signing_keys::key_set::{KeySet, SigningAlgorithm};
 use crate::signing_keys::{REFRESH_TOKEN, SigningKeys};
@@ -58,6 +58,8 @@ pub struct Identity {
     pub mailer: Mailer,
     /// Import of users of another program.
     pub import: Import,
+    /// The demo account.
+    pub demo_account: DemoAccount,
     /// The pool that hashes passwords.
     pub password_hasher: Arc<PasswordHasher>,
 }
@@ -115,9 +117,8 @@ impl Identity {
     pub async fn start(parts: IdentityParts, options: IdentityOptions) -> Result<Self, StartError> {
         let IdentityParts { store, sessions: cache, clock, random, metrics } = parts;
         let sealer = Sealer::new(options.encryption_keys, random.clone());
-        let demo = options.demo.map(|demo| Arc::new(Demo::new(demo, options.environment)));
-        let accepts_demo = demo.as_ref().is_some_and(|demo| !demo.is_refused());
-        let keys = TokenKeys::new(options.issuer, options.audience, accepts_demo);
+        let demo = Arc::new(DemoMode { options: options.demo, environment: options.environment });
+        let keys = TokenKeys::new(options.issuer, options.audience, demo.is_accepted());
         let refresh_tokens = Arc::new(RefreshTokens::new(sealer.mac_keys(REFRESH_TOKEN), random.clone()));
         let hasher = PasswordHasher::start(options.hashing, random.clone()).map_err(StartError::Threads)?;
         let hasher = Arc::new(hasher);
@@ -157,7 +158,6 @@ impl Identity {
         Ok(Self {
             sign_in: SignIn {
                 store: store.clone(),
-                cache: Arc::clone(&cache),
                 clock: clock.clone(),
                 metrics: metrics.clone(),
                 hasher: Arc::clone(&hasher),
@@ -165,7 +165,7 @@ impl Identity {
                 issuer: issuer.clone(),
                 require_verified_email: options.registration.require_verified_email,
                 grace: options.grace,
-                demo: demo.clone(),
+                demo: Arc::clone(&demo),
             },
             registration: Registration {
                 store: store.clone(),
@@ -179,13 +179,8 @@ impl Identity {
                 mail_requests: mail_requests.clone(),
                 options: options.registration,
             },
-            sessions: Sessions {
-                store: store.clone(),
-                cache: Arc::clone(&cache),
-                clock: clock.clone(),
-                demo: demo.clone(),
-            },
-            users: Users { store: store.clone(), cache: Arc::clone(&cache), clock: clock.clone(), demo },
+            sessions: Sessions { store: store.clone(), cache: Arc::clone(&cache), clock: clock.clone() },
+            users: Users { store: store.clone(), cache: Arc::clone(&cache), clock: clock.clone() },
             administration: Administration {
                 store: store.clone(),
                 cache,
@@ -208,6 +203,12 @@ impl Identity {
             api_keys: ApiKeys { store: store.clone(), clock: clock.clone(), random: random.clone(), outcomes },
             signing_keys,
             mailer: Mailer { store: store.clone(), clock: clock.clone(), metrics, links },
+            demo_account: DemoAccount {
+                store: store.clone(),
+                clock: clock.clone(),
+                hasher: Arc::clone(&hasher),
+                mode: demo,
+            },
             import: Import { store, clock, random },
             password_hasher: hasher,
         })

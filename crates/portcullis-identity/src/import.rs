@@ -118,7 +118,14 @@ impl Import {
                 the_id = Some(UserId::new(&self.clock, &self.random));
                 Ok(())
             }
-            Some(id) => id.parse().map(|id| the_id = Some(id)).map_err(|_| "Id must be a UUID".to_owned()),
+            Some(id) => match id.parse::<UserId>() {
+                Ok(id) if id.is_demo() => Err("Id is the one of the demo account".to_owned()),
+                Ok(id) => {
+                    the_id = Some(id);
+                    Ok(())
+                }
+                Err(_) => Err("Id must be a UUID".to_owned()),
+            },
         });
         let mut the_role = Role::Developer;
         if let Some(role) = role.as_deref().map(str::trim).filter(|role| !role.is_empty()) {

@@ -7,6 +7,7 @@
 mod administration;
 mod api_keys;
 mod audit;
+mod demo_account;
 mod error;
 mod hashing;
 mod idempotency;
@@ -34,6 +35,7 @@ pub use administration::{
 };
 pub use api_keys::{ApiKeyInput, ApiKeys, IssuedApiKey};
 pub use audit::Caller;
+pub use demo_account::{DemoAccount, DemoOptions};
 pub use error::{IdentityError, StartError};
 pub use hashing::stored::{HashRefused, check_stored_hash};
 pub use hashing::{HashingOptions, PasswordHasher};
@@ -46,7 +48,6 @@ pub use passwords::{ChangePasswordInput, Passwords, ResetPasswordInput};
 pub use registration::{RegisterOutcome, Registered, Registration, RegistrationMode, RegistrationOptions};
 pub use session_issuer::{IssuedTokens, SessionLifetimes};
 pub use sessions::{SessionDetails, Sessions};
-pub use sign_in::demo::DemoOptions;
 pub use sign_in::{LoginInput, LoginOutcome, Logout, SignIn, SignedIn};
 pub use signing_keys::key_set::{SigningAlgorithm, UnknownAlgorithm};
 pub use signing_keys::{KeyDetails, KeyPhase, RotationError, SigningKeys};

@@ -121,6 +121,9 @@ impl Mailer {
         let later = |error: IdentityError| MailError::Temporary(error.to_string());
         let user = self.store.user_by_id(mail.user_id).await.map_err(|error| later(error.into()))?;
         let user = user.ok_or_else(|| MailError::Permanent("the user was deleted".to_owned()))?;
+        if user.id.is_demo() {
+            return Err(MailError::Permanent("the demo account receives no mail".to_owned()));
+        }
         let kind = MailKind::from_name(&mail.template)
             .ok_or_else(|| MailError::Temporary(format!("this version has no template {:?}", mail.template)))?;
         let link = async |purpose| self.links.mint(&user, purpose).await.map_err(later);

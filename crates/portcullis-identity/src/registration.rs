@@ -112,7 +112,11 @@ impl Registration {
         let owner = if self.options.reveal_existing {
             None
         } else {
-            self.store.credentials_by_email(&user.email).await?.map(|known| known.user.id)
+            self.store
+                .credentials_by_email(&user.email)
+                .await?
+                .map(|known| known.user.id)
+                .filter(|owner| !owner.is_demo())
         };
         let mut tx = self.store.begin().await?;
         if let Some(owner) = owner {
@@ -144,7 +148,7 @@ impl Registration {
         tx.append_audit(&caller.success("auth.register", now, user.id, session_id)).await?;
         tx.commit().await?;
         let tokens = session.map(|(new, refresh)| {
-            let subject = TokenSubject { user, session: new.id, epoch: FIRST_EPOCH, amr: &new.amr, demo: false };
+            let subject = TokenSubject { user, session: new.id, epoch: FIRST_EPOCH, amr: &new.amr };
             self.issuer.tokens(&subject, refresh)
         });
         Ok(Registered { user: user.clone(), tokens, requires_email_verification: true })

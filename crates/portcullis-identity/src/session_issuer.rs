@@ -60,7 +60,6 @@ pub(crate) struct TokenSubject<'a> {
     /// The user's epoch, claim `ver`.
     pub(crate) epoch: i64,
     pub(crate) amr: &'a [String],
-    pub(crate) demo: bool,
 }
 
 /// Makes sessions and their tokens.
@@ -115,7 +114,6 @@ impl SessionIssuer {
             role: subject.user.role.to_string(),
             user_id: subject.user.id,
             email: subject.user.email.to_string(),
-            demo: subject.demo,
         };
         IssuedTokens {
             access: self.keys.sign(&claims, self.clock.now()),

@@ -8,14 +8,12 @@ use portcullis_storage::{EndReason, SessionRecord, Store};
 
 use crate::audit::Caller;
 use crate::error::IdentityError;
-use crate::sign_in::demo::Demo;
 
 /// Lists and ends the caller's own sessions.
 pub struct Sessions {
     pub(crate) store: Store,
     pub(crate) cache: Arc<SessionCache>,
     pub(crate) clock: Clock,
-    pub(crate) demo: Option<Arc<Demo>>,
 }
 
 /// A session as its user sees it.
@@ -56,16 +54,13 @@ impl Sessions {
 
     /// The caller's live sessions, latest use first.
     pub async fn list(&self, session: &SessionState) -> Result<Vec<SessionDetails>, IdentityError> {
-        if session.demo && self.demo.is_some() {
-            return Ok(vec![self.demo_session(session)]);
-        }
         let records = self.store.list_sessions(session.user_id, self.clock.now()).await?;
         Ok(records.into_iter().map(SessionDetails::from).collect())
     }
 
     /// Ends one of the caller's sessions.
     pub async fn end(&self, session: &SessionState, id: SessionId, caller: &Caller) -> Result<(), IdentityError> {
-        if session.demo {
+        if session.is_demo() {
             return Err(IdentityError::DemoReadOnly);
         }
         let now = self.clock.now();
@@ -76,17 +71,5 @@ impl Sessions {
         tx.append_audit(&caller.success("session.end", now, session.user_id, Some(id))).await?;
         tx.commit().await?;
         Ok(())
-    }
-
-    fn demo_session(&self, session: &SessionState) -> SessionDetails {
-        let at = |seconds: i64| Timestamp::from_timestamp(seconds, 0).unwrap_or(Timestamp::UNIX_EPOCH);
-        SessionDetails {
-            id: session.id,
-            created_at: at(session.authenticated_at),
-            last_seen_at: self.clock.now(),
-            expires_at: at(session.expires_at),
-            ip: None,
-            user_agent: None,
-        }
     }
 }

@@ -5,8 +5,6 @@
 
 mod challenge;
 mod complete;
-pub(crate) mod demo;
-mod demo_sessions;
 mod logout;
 mod refresh;
 mod verify;
@@ -16,16 +14,15 @@ use std::time::Duration;
 
 use portcullis_model::session::Transport;
 use portcullis_model::{Clock, SecretString, User};
-use portcullis_sessions::SessionCache;
 use portcullis_storage::Store;
 use portcullis_telemetry::Metrics;
 
 use crate::audit::Caller;
+use crate::demo_account::DemoMode;
 use crate::error::IdentityError;
 use crate::hashing::PasswordHasher;
 use crate::session_issuer::{IssuedTokens, SessionIssuer};
 use crate::sign_in::challenge::Challenge;
-use crate::sign_in::demo::Demo;
 use crate::throttle::Throttle;
 
 pub use logout::Logout;
@@ -33,7 +30,6 @@ pub use logout::Logout;
 /// Login, refresh and logout.
 pub struct SignIn {
     pub(crate) store: Store,
-    pub(crate) cache: Arc<SessionCache>,
     pub(crate) clock: Clock,
     pub(crate) metrics: Metrics,
     pub(crate) hasher: Arc<PasswordHasher>,
@@ -43,7 +39,7 @@ pub struct SignIn {
     pub(crate) require_verified_email: bool,
     /// How long after a rotation the old refresh token still gets its successor.
     pub(crate) grace: Duration,
-    pub(crate) demo: Option<Arc<Demo>>,
+    pub(crate) demo: Arc<DemoMode>,
 }
 
 /// The sign-in form.
@@ -87,10 +83,10 @@ impl SignIn {
     }
 
     async fn try_login(&self, input: &LoginInput, caller: &Caller) -> Result<LoginOutcome, IdentityError> {
-        if let Some(demo) = &self.demo
-            && demo.is_for(input)
-        {
-            return self.demo_login(demo, caller).await.map(LoginOutcome::Complete);
+        if self.demo.is_pair_in_production(&input.email, &input.password) {
+            let event = caller.failure("auth.login", self.clock.now(), None, "the demo account in production");
+            self.store.append_audit(&event).await?;
+            return Err(IdentityError::DemoInProduction);
         }
         let verified = self.verify(input, caller).await?;
         let Challenge::Passed(authenticated) = self.challenge(&verified);

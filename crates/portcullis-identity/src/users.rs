@@ -8,7 +8,6 @@ use portcullis_storage::Store;
 
 use crate::audit::Caller;
 use crate::error::IdentityError;
-use crate::sign_in::demo::Demo;
 use crate::user_fields::ProfileInput;
 
 /// Reads and changes the caller's own profile.
@@ -16,16 +15,11 @@ pub struct Users {
     pub(crate) store: Store,
     pub(crate) cache: Arc<SessionCache>,
     pub(crate) clock: Clock,
-    pub(crate) demo: Option<Arc<Demo>>,
 }
 
 impl Users {
     /// The caller's profile.
     pub async fn profile(&self, session: &SessionState) -> Result<Arc<User>, IdentityError> {
-        if session.demo {
-            let demo = self.demo.as_ref().ok_or(IdentityError::NotFound)?;
-            return Ok(Arc::new(demo.user(self.clock.now())));
-        }
         self.cache.user(session).await?.ok_or(IdentityError::NotFound)
     }
 
@@ -36,7 +30,7 @@ impl Users {
         input: ProfileInput,
         caller: &Caller,
     ) -> Result<User, IdentityError> {
-        if session.demo {
+        if session.is_demo() {
             return Err(IdentityError::DemoReadOnly);
         }
         let change = input.check()?;

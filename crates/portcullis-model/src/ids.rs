@@ -69,6 +69,17 @@ id!(
     /// The id of a user. It never changes, not even by an import.
     UserId
 );
+
+impl UserId {
+    /// The id of the demo account, the same in every installation. The id alone marks the account: no other user has
+    /// it, because imports refuse it and new ids are made of the time and random bits.
+    pub const DEMO: Self = Self(Uuid::from_u128(0x0000_0000_0000_7000_8000_0000_0000_de40));
+
+    /// Whether this is the demo account.
+    pub fn is_demo(self) -> bool {
+        self == Self::DEMO
+    }
+}
 id!(
     /// The id of a session: one sign-in of one user on one device.
     SessionId

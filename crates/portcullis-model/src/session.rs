@@ -37,8 +37,6 @@ pub struct SessionState {
     pub token_epoch: i64,
     /// The end of the session: the earlier of its idle timeout and its absolute limit, in Unix seconds.
     pub expires_at: i64,
-    /// Whether this is a demo session, which no table knows.
-    pub demo: bool,
     /// The scopes of the API key, if this is a key and not a session.
     pub api_key: Option<ApiKeyScopes>,
     /// The latest use by a request, in Unix seconds. It is written to SQL in batches.
@@ -63,6 +61,11 @@ impl SessionState {
     /// The role that routes may ask for. An API key with scopes has none.
     pub fn role_in_force(&self) -> Option<Role> {
         (!matches!(self.api_key, Some(ApiKeyScopes::Only(_)))).then_some(self.role)
+    }
+
+    /// Whether this is a session or an API key of the demo account.
+    pub fn is_demo(&self) -> bool {
+        self.user_id.is_demo()
     }
 
     /// Whether an access token of user epoch `ver` may use this session at `now` (Unix seconds).

@@ -117,7 +117,6 @@ impl SessionCopy {
             user_epoch: self.user_epoch,
             token_epoch: self.token_epoch,
             expires_at: self.expires_at,
-            demo: false,
             api_key: self.api_key,
             last_seen: AtomicI64::new(self.last_seen),
         }

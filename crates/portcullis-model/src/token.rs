@@ -15,8 +15,6 @@ pub struct VerifiedToken {
     pub not_before: i64,
     /// The expiry (`exp`), in Unix seconds.
     pub expires: i64,
-    /// Whether this is a token of the demo account (`demo`).
-    pub demo: bool,
     /// The [`AccessTokenVerifier::trust`] at the time of verification.
     pub trust: u64,
 }

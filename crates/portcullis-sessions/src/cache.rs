@@ -5,13 +5,10 @@
 //! it. A copy is read again after ten minutes in any case. While the feed cannot be read, copies stay in use for
 //! `stale_max`, then no longer.
 
-mod demo;
 mod last_seen;
 mod look_up;
 mod user;
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -47,11 +44,13 @@ pub struct SessionCacheOptions {
     pub stale_max: Duration,
     /// Copies that replicas share, asked before SQL.
     pub shared: Option<Arc<dyn SharedSessions>>,
+    /// Whether sessions and API keys of the demo account are accepted.
+    pub demo_account: bool,
 }
 
 impl Default for SessionCacheOptions {
     fn default() -> Self {
-        Self { capacity: 100_000, stale_max: Duration::from_secs(300), shared: None }
+        Self { capacity: 100_000, stale_max: Duration::from_secs(300), shared: None, demo_account: false }
     }
 }
 
@@ -65,10 +64,9 @@ pub struct SessionCache {
     shared: Option<SharedCopies>,
     look_ups: SingleFlight,
     stale_max: Duration,
+    demo_account: bool,
     roles: ArcSwap<RolePermissions>,
     floors: Mutex<EpochFloors>,
-    /// Sessions that the database does not know; they live until they expire or are removed.
-    demo: ArcSwap<HashMap<SessionId, Arc<SessionState>>>,
     metrics: Metrics,
     count_hit: Box<dyn Fn() + Send + Sync>,
 }
@@ -89,7 +87,7 @@ impl SessionCache {
             stale_max: options.stale_max,
             roles: ArcSwap::from_pointee(roles),
             floors: Mutex::default(),
-            demo: ArcSwap::default(),
+            demo_account: options.demo_account,
             metrics: metrics.clone(),
             count_hit: Box::new(move || {
                 hits.inc();
@@ -115,7 +113,6 @@ impl SessionCache {
         let _floors = self.floors();
         self.roles.store(Arc::clone(&roles));
         self.copies.invalidate_all();
-        self.set_demo_roles(&roles);
     }
 
     /// The time since the feed was last read; `None` before the first reading.
@@ -196,8 +193,7 @@ impl SessionSource for SessionCache {
     }
 
     fn cached(&self, id: SessionId) -> Option<Arc<SessionState>> {
-        let found = self.demo.load().get(&id).map(Arc::clone).or_else(|| self.state(id));
-        self.counted(found)
+        self.counted(self.state(id))
     }
 
     /// Never returns a cached copy, so that a caller who doubts one gets a more recent one.
@@ -206,9 +202,6 @@ impl SessionSource for SessionCache {
         id: SessionId,
         user_epoch: i64,
     ) -> BoxFuture<'_, Result<Option<Arc<SessionState>>, SessionsUnavailable>> {
-        if let Some(state) = self.demo.load().get(&id) {
-            return std::future::ready(Ok(Some(Arc::clone(state)))).boxed();
-        }
         self.look_ups.run((id, user_epoch), self.look_up(id, user_epoch)).boxed()
     }
 
@@ -232,18 +225,6 @@ impl RevocationListener for SessionCache {
         if self.copies.get(&id).is_some_and(|copy| copy.state.session_epoch < revocation.epoch) {
             self.copies.invalidate(&id);
         }
-    }
-}
-
-/// A copy of a session with the permissions that its role has now.
-fn with_roles(state: &SessionState, roles: &RolePermissions) -> SessionState {
-    SessionState {
-        permissions: Arc::clone(roles.of(state.role)),
-        email: state.email.clone(),
-        amr: Arc::clone(&state.amr),
-        api_key: state.api_key.clone(),
-        last_seen: AtomicI64::new(state.last_seen.load(Ordering::Relaxed)),
-        ..*state
     }
 }
 

@@ -6,7 +6,7 @@ mod transaction;
 
 use std::sync::Arc;
 
-use portcullis_model::{Clock, Random, ReplicaNotifier, Revocation, RevocationListener, Timestamp};
+use portcullis_model::{Clock, Random, ReplicaNotifier, RevocationListener, Timestamp};
 use portcullis_telemetry::Metrics;
 
 use crate::audit_addresses::AuditAddresses;
@@ -89,12 +89,6 @@ impl Store {
     /// Calls this notifier after each commit that appends to the revocation log. Only the first call has an effect.
     pub fn set_replica_notifier(&self, notifier: Arc<dyn ReplicaNotifier>) {
         self.shared().announcer.set_notifier(notifier);
-    }
-
-    /// Tells the listeners of this process of a revocation that is not in the database, such as the end of a demo
-    /// session. Other replicas do not learn of it.
-    pub fn announce(&self, revocation: Revocation) {
-        self.shared().announcer.committed(&[], vec![revocation]);
     }
 
     /// Returns the metrics in which statements are measured.

@@ -2,6 +2,7 @@
 //! end the sessions.
 
 mod access;
+mod demo_account;
 mod password;
 mod profile;
 

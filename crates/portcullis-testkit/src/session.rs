@@ -135,7 +135,6 @@ impl AccessTokenVerifier for KnownSessions {
             ver: session.user_epoch,
             not_before: 0,
             expires: i64::MAX,
-            demo: false,
             trust: 0,
         })
     }

@@ -20,6 +20,7 @@ use portcullis_identity::{
 };
 use portcullis_jobs::{HousekeepingOptions, Jobs, housekeeping};
 use portcullis_model::mail::MailSender;
+use portcullis_model::policy::Environment;
 use portcullis_model::{Clock, Random, SessionSource};
 use portcullis_proxy::{Proxy, ProxyParts, Upstream, Upstreams};
 use portcullis_redis::{Redis, RedisOptions};
@@ -75,6 +76,7 @@ impl Application {
         let parts =
             SharedParts { store: &store, sessions: &sessions, clock: &clock, random: &random, metrics: &metrics };
         let identity = Arc::new(start_identity(settings, secrets, parts, base_url).await?);
+        identity.demo_account.prepare().await?;
 
         let gate = Arc::new(Gate::new(
             GateParts {
@@ -197,6 +199,7 @@ fn session_cache(settings: &Settings, store: &Store, redis: Option<&Redis>) -> A
     let options = SessionCacheOptions {
         stale_max: settings.session.stale_max,
         shared: redis.map(Redis::sessions),
+        demo_account: settings.demo.is_some() && settings.environment != Environment::Production,
         ..SessionCacheOptions::default()
     };
     SessionCache::new(store, settings.roles.clone(), options)
@@ -233,7 +236,7 @@ async fn start_identity(
         demo: settings
             .demo
             .as_ref()
-            .map(|demo| DemoOptions { email: demo.email.to_string(), password: demo.password.clone() }),
+            .map(|demo| DemoOptions { email: demo.email.clone(), password: demo.password.clone() }),
         jwt_secret: secrets.jwt,
         encryption_keys: secrets.encryption,
         hashing: HashingOptions {

@@ -95,7 +95,7 @@ impl Classifier {
 }
 
 fn admit(session: Arc<SessionState>, token: &VerifiedToken, now: i64) -> Found {
-    if session.user_id == token.user_id && session.demo == token.demo && session.admits(token.ver, now) {
+    if session.user_id == token.user_id && session.admits(token.ver, now) {
         Found::Session(session)
     } else {
         Found::Invalid

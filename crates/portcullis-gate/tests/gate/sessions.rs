@@ -30,7 +30,6 @@ pub(crate) fn session() -> SessionBuilder {
         user_epoch: 1,
         token_epoch: 1,
         expires_at: i64::MAX,
-        demo: false,
         api_key: None,
         last_seen: 0.into(),
     })
@@ -54,11 +53,6 @@ impl SessionBuilder {
 
     pub(crate) fn user_epoch(mut self, epoch: i64) -> Self {
         self.0.user_epoch = epoch;
-        self
-    }
-
-    pub(crate) fn demo(mut self) -> Self {
-        self.0.demo = true;
         self
     }
 
@@ -113,7 +107,7 @@ impl Tokens {
     /// Issues a token that expires at a time in Unix seconds.
     pub(crate) fn issue(&self, token: &str, session: &SessionState, expires: i64) {
         let (session_id, user_id, ver) = (session.id, session.user_id, session.user_epoch);
-        let claims = VerifiedToken { session_id, user_id, ver, not_before: 0, expires, demo: session.demo, trust: 0 };
+        let claims = VerifiedToken { session_id, user_id, ver, not_before: 0, expires, trust: 0 };
         self.known.lock().expect("sound").insert(token.to_owned(), claims);
     }
 }

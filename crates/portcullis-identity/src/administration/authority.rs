@@ -35,8 +35,16 @@ fn refused(why: impl Into<String>) -> IdentityError {
 }
 
 impl Authority {
-    /// Refuses changes of a user with a higher role, and changes of an API key's owner by that key.
+    /// Refuses every change of the demo account, and what [`outranks`](Self::outranks) refuses.
     pub(super) fn may_change(&self, target: &User) -> Result<(), IdentityError> {
+        if target.id.is_demo() {
+            return Err(IdentityError::DemoReadOnly);
+        }
+        self.outranks(target)
+    }
+
+    /// Refuses to act on a user with a higher role, and on an API key's owner by that key.
+    pub(super) fn outranks(&self, target: &User) -> Result<(), IdentityError> {
         if self.by_key && self.id == Some(target.id) {
             return Err(refused("An API key does not change its owner's account."));
         }
@@ -102,17 +110,15 @@ impl Administration {
             role: session.role_in_force(),
             permissions: PermissionSet::clone(&session.permissions),
         };
-        if !session.demo {
-            let now = tx.credentials_by_id(session.user_id).await?.filter(|now| now.user.is_active);
-            let Some(now) = now else { return Err(refused("Your account was disabled or deleted.")) };
-            if now.epoch != session.user_epoch {
-                authority.role = authority.role.map(|_| now.user.role);
-                let mut held: PermissionSet = roles.of(now.user.role).union(&now.extra_permissions).cloned().collect();
-                if matches!(session.api_key, Some(ApiKeyScopes::Only(_))) {
-                    held.retain(|permission| session.permissions.contains(permission));
-                }
-                authority.permissions = held;
+        let now = tx.credentials_by_id(session.user_id).await?.filter(|now| now.user.is_active);
+        let Some(now) = now else { return Err(refused("Your account was disabled or deleted.")) };
+        if now.epoch != session.user_epoch {
+            authority.role = authority.role.map(|_| now.user.role);
+            let mut held: PermissionSet = roles.of(now.user.role).union(&now.extra_permissions).cloned().collect();
+            if matches!(session.api_key, Some(ApiKeyScopes::Only(_))) {
+                held.retain(|permission| session.permissions.contains(permission));
             }
+            authority.permissions = held;
         }
         if authority.permissions.iter().any(|held| held.as_str() == needed) {
             return Ok(authority);

@@ -29,7 +29,7 @@ impl Administration {
         let mut tx = self.store.begin().await?;
         let authority = self.authority(&mut tx, actor, "USER_EDIT").await?;
         let known = self.known(&mut tx, id).await?.user;
-        authority.may_change(&known)?;
+        authority.outranks(&known)?;
         let reason = EndReason::EndedByAdministrator;
         match session {
             Some(session) if !tx.end_session_of(id, session, reason, now).await? => {

@@ -65,6 +65,9 @@ impl Administration {
     ) -> Result<User, IdentityError> {
         let email = Email::parse(email).map_err(|rejected| IdentityError::Validation(vec![rejected.0]))?;
         let known = self.store.credentials_by_email(&email).await?.ok_or(IdentityError::NotFound)?;
+        if known.user.id.is_demo() {
+            return Err(IdentityError::DemoReadOnly);
+        }
         let password = self.policy.new_password(password, password, &About::user(&known.user))?;
         let password_hash = self.hasher.hash(SecretString::new(password.expose())).await?;
         let now = self.clock.now();
@@ -102,7 +105,6 @@ impl Administration {
             user_epoch: epoch,
             token_epoch,
             expires_at: i64::MAX,
-            demo: false,
             api_key: None,
             last_seen: 0.into(),
         }))

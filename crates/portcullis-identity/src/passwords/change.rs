@@ -47,7 +47,7 @@ impl Passwords {
         input: &ChangePasswordInput,
         caller: &Caller,
     ) -> Result<(), IdentityError> {
-        if session.demo {
+        if session.is_demo() {
             return Err(IdentityError::DemoReadOnly);
         }
         let subjects = throttle::subjects(session.email.as_str(), caller.ip);

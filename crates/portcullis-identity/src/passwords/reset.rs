@@ -59,6 +59,9 @@ impl Passwords {
     }
 
     async fn active_user(&self, id: UserId) -> Result<User, IdentityError> {
+        if id.is_demo() {
+            return Err(IdentityError::DemoReadOnly);
+        }
         self.store.user_by_id(id).await?.filter(|user| user.is_active).ok_or(IdentityError::NotFound)
     }
 
@@ -76,7 +79,8 @@ impl Passwords {
         let Some((purpose, user)) = self.password_link(&hash).await? else {
             return self.refuse_reset(caller).await;
         };
-        let Some(account) = self.store.user_by_id(user).await?.filter(|account| account.is_active) else {
+        let Some(account) = self.store.user_by_id(user).await?.filter(|account| account.is_active && !user.is_demo())
+        else {
             return self.refuse_reset(caller).await;
         };
         // A refused password leaves the link valid for another attempt.

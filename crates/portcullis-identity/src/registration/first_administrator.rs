@@ -54,8 +54,7 @@ impl Registration {
         tx.insert_session(&session).await?;
         tx.append_audit(&caller.success("setup.first_administrator", now, user.id, Some(session.id))).await?;
         tx.commit().await?;
-        let subject =
-            TokenSubject { user: &user, session: session.id, epoch: FIRST_EPOCH, amr: &session.amr, demo: false };
+        let subject = TokenSubject { user: &user, session: session.id, epoch: FIRST_EPOCH, amr: &session.amr };
         let tokens = self.issuer.tokens(&subject, refresh);
         Ok(Registered { user, tokens: Some(tokens), requires_email_verification: false })
     }

@@ -74,8 +74,7 @@ impl SignIn {
         }
         tx.append_audit(&caller.success("auth.login", now, user.id, Some(session.id))).await?;
         tx.commit().await?;
-        let subject =
-            TokenSubject { user: &user, session: session.id, epoch: known.epoch, amr: &session.amr, demo: false };
+        let subject = TokenSubject { user: &user, session: session.id, epoch: known.epoch, amr: &session.amr };
         let tokens = self.issuer.tokens(&subject, refresh);
         Ok(Some(SignedIn { user, tokens }))
     }

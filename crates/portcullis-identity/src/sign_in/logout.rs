@@ -30,17 +30,12 @@ impl SignIn {
 
     async fn try_logout(&self, logout: &Logout, caller: &Caller) -> Result<(), IdentityError> {
         let (user, session) = match (&logout.session, &logout.refresh_token) {
-            (Some(session), _) if session.demo => (None, session.id),
-            (Some(session), _) => (Some(session.user_id), session.id),
+            (Some(session), _) => (session.user_id, session.id),
             (None, Some(token)) => match self.session_of_refresh_token(token.expose()).await? {
                 Some(found) => found,
                 None => return self.refuse_logout(caller).await,
             },
             (None, None) => return self.refuse_logout(caller).await,
-        };
-        let Some(user) = user else {
-            let demo = self.demo.as_ref().ok_or(IdentityError::NotFound)?;
-            return self.demo_logout(demo, session, logout.all, caller).await;
         };
         let now = self.clock.now();
         let mut tx = self.store.begin().await?;
@@ -61,21 +56,13 @@ impl SignIn {
         Err(IdentityError::InvalidRefreshToken)
     }
 
-    /// The live session of a refresh token that is current or within its grace window; without a user when it is a
-    /// session of the demo account.
-    async fn session_of_refresh_token(
-        &self,
-        token: &str,
-    ) -> Result<Option<(Option<UserId>, SessionId)>, IdentityError> {
+    /// The user and the live session of a refresh token that is current or within its grace window.
+    async fn session_of_refresh_token(&self, token: &str) -> Result<Option<(UserId, SessionId)>, IdentityError> {
         let Some(presented) = self.issuer.refresh_tokens.read(token) else { return Ok(None) };
-        if let Some(demo) = &self.demo
-            && self.demo_session_of(demo, &presented)
-        {
-            return Ok(Some((None, presented.session)));
-        }
         let Some(view) = self.store.refresh_view(presented.session).await? else { return Ok(None) };
         let current = view.refresh_hash == presented.hash;
         let known = current || self.store.refresh_grace(&presented.hash).await?.is_some();
-        Ok((known && view.session.is_live(view.now)).then_some((Some(view.user.id), view.session.id)))
+        let ends = known && view.session.is_live(view.now) && !self.demo.refuses(view.user.id);
+        Ok(ends.then_some((view.user.id, view.session.id)))
     }
 }

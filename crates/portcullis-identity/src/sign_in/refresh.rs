@@ -31,11 +31,6 @@ impl SignIn {
             self.store.append_audit(&event).await?;
             return Err(IdentityError::InvalidRefreshToken);
         };
-        if let Some(demo) = &self.demo
-            && demo.holds(presented.session, self.clock.now())
-        {
-            return self.demo_refresh(demo, &presented, caller).await;
-        }
         let Some(mut view) = self.live_view(&presented).await? else {
             return self.refuse(&presented, None, caller).await;
         };
@@ -62,7 +57,8 @@ impl SignIn {
 
     async fn live_view(&self, presented: &PresentedToken) -> Result<Option<RefreshView>, IdentityError> {
         let view = self.store.refresh_view(presented.session).await?;
-        Ok(view.filter(|view| view.session.is_live(view.now) && view.user.is_active))
+        Ok(view
+            .filter(|view| view.session.is_live(view.now) && view.user.is_active && !self.demo.refuses(view.user.id)))
     }
 
     /// Rotates the current token; `None` when another request rotated it first.
@@ -134,13 +130,8 @@ impl SignIn {
     }
 
     fn tokens_for(&self, view: &RefreshView, refresh: SecretString) -> IssuedTokens {
-        let subject = TokenSubject {
-            user: &view.user,
-            session: view.session.id,
-            epoch: view.user_epoch,
-            amr: &view.session.amr,
-            demo: false,
-        };
+        let subject =
+            TokenSubject { user: &view.user, session: view.session.id, epoch: view.user_epoch, amr: &view.session.amr };
         self.issuer.tokens(&subject, refresh)
     }
 }

@@ -53,6 +53,7 @@ impl SignIn {
             Some(known) if known.password_hash.is_none() => Some("no password"),
             Some(_) if !compared.matches => Some("wrong password"),
             Some(known) if !known.user.is_active => Some("inactive account"),
+            Some(known) if self.demo.refuses(known.user.id) => Some("demo mode is off"),
             Some(_) if self.throttle.locks(view, view.account.count) => Some("too many failures"),
             Some(_) => None,
         }

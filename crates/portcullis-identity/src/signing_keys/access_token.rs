@@ -29,8 +29,6 @@ pub(crate) struct Claims {
     #[serde(rename = "userId")]
     pub(crate) user_id: UserId,
     pub(crate) email: String,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub(crate) demo: bool,
 }
 
 /// Signs and verifies access tokens with the keys in use.
@@ -39,13 +37,13 @@ pub(crate) struct TokenKeys {
     issuer: String,
     audience: String,
     /// Whether tokens of the demo account are accepted.
-    demo: bool,
+    accepts_demo: bool,
 }
 
 impl TokenKeys {
     /// Starts without keys: every token is refused, and nothing may be signed until [`replace`](Self::replace).
-    pub(crate) fn new(issuer: String, audience: String, demo: bool) -> Arc<Self> {
-        Arc::new(Self { keys: ArcSwap::from_pointee(KeySet::none()), issuer, audience, demo })
+    pub(crate) fn new(issuer: String, audience: String, accepts_demo: bool) -> Arc<Self> {
+        Arc::new(Self { keys: ArcSwap::from_pointee(KeySet::none()), issuer, audience, accepts_demo })
     }
 
     pub(crate) fn issuer(&self) -> &str {
@@ -103,7 +101,7 @@ impl AccessTokenVerifier for TokenKeys {
                 _ => TokenError::Claims,
             })?
             .claims;
-        if claims.demo && !self.demo {
+        if claims.sub.is_demo() && !self.accepts_demo {
             return Err(TokenError::Foreign);
         }
         if claims.sub != claims.user_id {
@@ -118,7 +116,6 @@ impl AccessTokenVerifier for TokenKeys {
             ver: claims.ver,
             not_before: claims.nbf,
             expires: claims.exp,
-            demo: claims.demo,
             trust: keys.trust,
         })
     }

@@ -1,97 +1,231 @@
+//! The demo account, in development and where it is refused.
+
 use std::sync::Arc;
-use std::time::Duration;
 
-use portcullis_identity::{IdentityError, Logout, ProfileInput};
-use portcullis_model::Role;
+use portcullis_identity::{
+    ApiKeyInput, Caller, IdentityError, Logout, ProfileInput, RowOutcome, StartError, UserProfileInput,
+};
 use portcullis_model::policy::Environment;
+use portcullis_model::{Email, Role, SecretString, SessionState, UserId};
 
-use crate::house::{DAY, caller, house, house_with, with_demo};
+use crate::house::{House, caller, house, house_with, open, options, person, with_demo};
 
 const EMAIL: &str = "demo@example.com";
 const PASSWORD: &str = "a demo password";
 
-#[tokio::test]
-async fn in_development_the_demo_account_is_an_administrator_that_no_table_knows() {
-    let house = house_with(with_demo(Environment::Development)).await;
-    let sign_in = house.login(EMAIL, PASSWORD).await.expect("signed in");
-    assert_eq!(sign_in.user.role, Role::Admin);
-    let again = house.login(EMAIL, PASSWORD).await.expect("signed in");
-    assert_eq!(sign_in.user.id, again.user.id, "its id is fixed");
-    assert!(house.store.user_by_id(sign_in.user.id).await.expect("read").is_none());
-    let session = house.session(&sign_in.tokens.access).await.expect("live");
-    assert!(session.demo);
-    assert_eq!(house.identity.users.profile(&session).await.expect("profile").email.as_str(), EMAIL);
-    let refreshed =
-        house.identity.sign_in.refresh(sign_in.tokens.refresh.expose(), &caller()).await.expect("refreshed");
-    assert_ne!(refreshed.refresh.expose(), sign_in.tokens.refresh.expose(), "rotated");
-    let change = ProfileInput { first_name: Some("Eve".to_owned()), ..Default::default() };
-    assert!(matches!(
-        house.identity.users.update_profile(&session, change, &caller()).await,
-        Err(IdentityError::DemoReadOnly)
-    ));
-    let logout = Logout { session: Some(Arc::clone(&session)), refresh_token: None, all: false };
-    house.identity.sign_in.logout(logout, &caller()).await.expect("logged out");
-    assert!(house.session(&refreshed.access).await.is_none());
-    assert!(house.session(&again.tokens.access).await.is_some());
-    assert!(matches!(house.login(EMAIL, "wrong").await, Err(IdentityError::InvalidCredentials)));
+async fn development() -> House {
+    house_with(with_demo(Environment::Development)).await
+}
+
+/// The same database under other settings, as after a restart.
+async fn restarted(house: House, options: portcullis_identity::IdentityOptions) -> House {
+    let House { folder, clock, .. } = house;
+    open(folder, clock, options).await
+}
+
+async fn demo_session(house: &House) -> Arc<SessionState> {
+    let signed_in = house.login(EMAIL, PASSWORD).await.expect("signed in");
+    house.session(&signed_in.tokens.access).await.expect("live")
 }
 
 #[tokio::test]
-async fn in_production_the_pair_is_refused_by_name_and_demo_tokens_are_worthless() {
-    let development = house_with(with_demo(Environment::Development)).await;
-    let token = development.login(EMAIL, PASSWORD).await.expect("signed in").tokens;
+async fn the_demo_account_is_an_administrator_with_a_fixed_id() {
+    let house = development().await;
+    let user = house.login(EMAIL, PASSWORD).await.expect("signed in").user;
+    assert_eq!((user.id, user.role, user.email.as_str()), (UserId::DEMO, Role::Admin, EMAIL));
+    assert_eq!(house.store.user_by_id(UserId::DEMO).await.expect("reads").expect("a row").username.as_str(), "demo");
+}
+
+#[tokio::test]
+async fn the_demo_account_refreshes_and_signs_out_like_any_user() {
+    let house = development().await;
+    let tokens = house.login(EMAIL, PASSWORD).await.expect("signed in").tokens;
+    let other = house.login(EMAIL, PASSWORD).await.expect("signed in").tokens;
+    let refreshed = house.identity.sign_in.refresh(tokens.refresh.expose(), &caller()).await.expect("refreshed");
+    assert_ne!(refreshed.refresh.expose(), tokens.refresh.expose());
+    let session = house.session(&refreshed.access).await.expect("live");
+    assert_eq!(house.identity.users.profile(&session).await.expect("read").email.as_str(), EMAIL);
+    let logout = Logout { session: Some(session), refresh_token: None, all: false };
+    house.identity.sign_in.logout(logout, &caller()).await.expect("signed out");
+    assert!(house.session(&refreshed.access).await.is_none());
+    assert!(house.session(&other.access).await.is_some(), "another visitor's session");
+}
+
+#[tokio::test]
+async fn the_demo_account_changes_nothing_about_itself() {
+    let house = development().await;
+    let session = demo_session(&house).await;
+    let identity = &house.identity;
+    let profile = ProfileInput { first_name: Some("Eve".to_owned()), ..Default::default() };
+    let refused = identity.users.update_profile(&session, profile, &caller()).await;
+    assert!(matches!(refused, Err(IdentityError::DemoReadOnly)));
+    let refused = identity.sessions.end(&session, session.id, &caller()).await;
+    assert!(matches!(refused, Err(IdentityError::DemoReadOnly)));
+    let key = ApiKeyInput { name: "key".to_owned(), scopes: None, expires_at: None };
+    let refused = identity.api_keys.create(&session, key, &caller(), None).await;
+    assert!(matches!(refused, Err(IdentityError::DemoReadOnly)));
+    let password = portcullis_identity::ChangePasswordInput {
+        current: SecretString::new(PASSWORD),
+        new: SecretString::new("another fine password"),
+        confirm: SecretString::new("another fine password"),
+    };
+    let refused = identity.passwords.change(&session, &password, &caller()).await;
+    assert!(matches!(refused, Err(IdentityError::DemoReadOnly)));
+}
+
+#[tokio::test]
+async fn nobody_changes_the_demo_account() {
+    let house = development().await;
+    let (identity, shell) = (&house.identity, portcullis_identity::Actor::Shell);
+    let disabled = UserProfileInput { is_active: Some(false), ..Default::default() };
+    let administration = &identity.administration;
+    let edited = administration.edit(&shell, UserId::DEMO, disabled, &caller()).await.map(|_| ());
+    let demoted = administration.set_role(&shell, UserId::DEMO, Role::Viewer, &caller()).await.map(|_| ());
+    let deleted = administration.delete(&shell, UserId::DEMO, &caller()).await;
+    let password = SecretString::new("another fine password");
+    let recovered = administration.recover_administrator(EMAIL, &password, &caller()).await.map(|_| ());
+    let linked = identity.passwords.reset_link(UserId::DEMO, &caller()).await.map(|_| ());
+    let mailed = identity.passwords.mail_reset_link(UserId::DEMO, &caller()).await;
+    for refused in [edited, demoted, deleted, recovered, linked, mailed] {
+        assert!(matches!(refused, Err(IdentityError::DemoReadOnly)), "{refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_demo_account_gets_no_mail() {
+    let house = development().await;
+    house.identity.passwords.forgot(EMAIL, &caller()).await.expect("the same response for every address");
+    house.identity.registration.resend_verification(EMAIL, &caller()).await.expect("the same response");
+    assert_eq!(house.store.mails_waiting().await.expect("counted"), 0);
+}
+
+#[tokio::test]
+async fn sr_45_the_demo_account_is_not_the_first_administrator() {
+    let house = development().await;
+    let token = house.identity.registration.first_administrator_token().await.expect("asked").expect("none yet");
+    house
+        .identity
+        .registration
+        .claim_first_administrator(token.expose(), person("ada"), &caller())
+        .await
+        .expect("made");
+    assert!(house.identity.registration.first_administrator_token().await.expect("asked").is_none());
+}
+
+#[tokio::test]
+async fn the_demo_account_is_not_the_last_administrator() {
+    let house = development().await;
+    let ada = house.make("ada", Role::Admin).await;
+    let session = portcullis_identity::Actor::Session(demo_session(&house).await);
+    let refused = house.identity.administration.set_role(&session, ada, Role::Viewer, &caller()).await;
+    assert!(matches!(refused, Err(IdentityError::LastAdministrator)), "{refused:?}");
+}
+
+#[tokio::test]
+async fn in_production_the_exact_pair_has_its_own_refusal() {
     let production = house_with(with_demo(Environment::Production)).await;
     assert!(matches!(production.login(EMAIL, PASSWORD).await, Err(IdentityError::DemoInProduction)));
     assert!(matches!(production.login(EMAIL, "wrong").await, Err(IdentityError::InvalidCredentials)));
-    assert!(production.session(&token.access).await.is_none());
+    assert!(production.store.user_by_id(UserId::DEMO).await.expect("reads").is_none(), "a row was made");
 }
 
 #[tokio::test]
-async fn disabled_the_pair_is_an_unknown_account() {
-    let house = house().await;
-    assert!(matches!(house.login(EMAIL, PASSWORD).await, Err(IdentityError::InvalidCredentials)));
-}
-
-#[tokio::test]
-async fn a_demo_session_ends_by_its_refresh_token_alone() {
-    let house = house_with(with_demo(Environment::Development)).await;
-    let tokens = house.login(EMAIL, PASSWORD).await.expect("signed in").tokens;
-    let logout = Logout { session: None, refresh_token: Some(tokens.refresh.clone()), all: false };
-    house.identity.sign_in.logout(logout, &caller()).await.expect("logged out");
-    assert!(house.session(&tokens.access).await.is_none());
-    assert!(house.identity.sign_in.refresh(tokens.refresh.expose(), &caller()).await.is_err());
-}
-
-#[tokio::test]
-async fn sr_21_a_demo_session_has_an_idle_and_an_absolute_end() {
-    let house = house_with(with_demo(Environment::Development)).await;
-    let idle = house.login(EMAIL, PASSWORD).await.expect("signed in").tokens;
-    house.clock.advance(7 * DAY + Duration::from_secs(1));
-    assert!(
-        house.identity.sign_in.refresh(idle.refresh.expose(), &caller()).await.is_err(),
-        "idle for more than seven days"
-    );
-    let mut tokens = house.login(EMAIL, PASSWORD).await.expect("signed in").tokens;
-    let mut days = 0;
-    while let Ok(next) = house.identity.sign_in.refresh(tokens.refresh.expose(), &caller()).await {
-        assert!(house.session(&next.access).await.is_some(), "refreshed on day {days}, but the session has ended");
-        tokens = next;
-        house.clock.advance(DAY);
-        days += 1;
-        assert!(days <= 30, "alive after {days} days");
+async fn a_stored_demo_account_is_refused_where_demo_mode_is_off() {
+    for off in [with_demo(Environment::Production), options()] {
+        let development = development().await;
+        let tokens = development.login(EMAIL, PASSWORD).await.expect("signed in").tokens;
+        let id = tokens.session_id;
+        let house = restarted(development, off).await;
+        assert!(house.store.user_by_id(UserId::DEMO).await.expect("reads").is_some());
+        let refused = house.login(EMAIL, PASSWORD).await;
+        assert!(matches!(refused, Err(IdentityError::DemoInProduction | IdentityError::InvalidCredentials)));
+        let refused = house.login(" DEMO@example.com", PASSWORD).await;
+        assert!(matches!(refused, Err(IdentityError::InvalidCredentials)), "another spelling signs in");
+        assert!(house.session(&tokens.access).await.is_none(), "the access token is accepted");
+        let source = house.identity.sessions.source();
+        assert!(source.load(id, 1).await.expect("reads").is_none(), "the session is accepted");
+        assert!(house.identity.sign_in.refresh(tokens.refresh.expose(), &caller()).await.is_err());
+        let logout = Logout { session: None, refresh_token: Some(tokens.refresh), all: true };
+        assert!(house.identity.sign_in.logout(logout, &caller()).await.is_err());
     }
-    assert_eq!(days, 30);
 }
 
 #[tokio::test]
-async fn sr_32_two_refreshes_of_one_demo_token_get_one_successor_and_a_later_one_ends_the_session() {
-    let house = house_with(with_demo(Environment::Development)).await;
-    let first = house.login(EMAIL, PASSWORD).await.expect("signed in").tokens;
-    let second = house.identity.sign_in.refresh(first.refresh.expose(), &caller()).await.expect("refreshed");
-    let twin =
-        house.identity.sign_in.refresh(first.refresh.expose(), &caller()).await.expect("within the grace window");
-    assert_eq!(second.refresh.expose(), twin.refresh.expose());
-    house.clock.advance(Duration::from_secs(11));
-    assert!(house.identity.sign_in.refresh(first.refresh.expose(), &caller()).await.is_err());
-    assert!(house.session(&second.access).await.is_none(), "reuse left the session open");
+async fn a_stored_api_key_of_the_demo_account_is_refused() {
+    let development = development().await;
+    let secret = portcullis_model::api_key::generate(&portcullis_model::Random::system());
+    let digest = portcullis_model::api_key::digest(secret.expose()).expect("well formed");
+    let key = portcullis_model::api_key::ApiKey {
+        id: portcullis_model::SessionId::new(&development.clock, &portcullis_model::Random::system()),
+        name: "planted".to_owned(),
+        prefix: "pk_planted".to_owned(),
+        scopes: None,
+        expires_at: None,
+        last_used_at: None,
+        created_at: development.clock.now(),
+    };
+    let mut tx = development.store.begin().await.expect("begins");
+    let planted = portcullis_storage::NewApiKey { key, user_id: UserId::DEMO, hash: digest };
+    tx.insert_api_key(&planted).await.expect("inserted");
+    tx.commit().await.expect("committed");
+    let house = restarted(development, with_demo(Environment::Production)).await;
+    assert!(house.identity.sessions.source().load_key(digest).await.expect("reads").is_none());
+}
+
+#[tokio::test]
+async fn new_demo_credentials_in_the_settings_end_the_old_sessions() {
+    let house = development().await;
+    let tokens = house.login(EMAIL, PASSWORD).await.expect("signed in").tokens;
+    let mut changed = with_demo(Environment::Development);
+    let demo = changed.demo.as_mut().expect("enabled");
+    demo.email = Email::parse("visitor@example.com").expect("valid");
+    demo.password = SecretString::new("another demo password");
+    let house = restarted(house, changed).await;
+    assert!(house.login("visitor@example.com", "another demo password").await.is_ok());
+    assert!(matches!(house.login(EMAIL, PASSWORD).await, Err(IdentityError::InvalidCredentials)));
+    assert!(house.session(&tokens.access).await.is_none());
+}
+
+#[tokio::test]
+async fn an_unchanged_demo_account_keeps_its_sessions_at_a_restart() {
+    let house = development().await;
+    let tokens = house.login(EMAIL, PASSWORD).await.expect("signed in").tokens;
+    let house = restarted(house, with_demo(Environment::Development)).await;
+    assert!(house.session(&tokens.access).await.is_some());
+}
+
+#[tokio::test]
+async fn an_address_that_a_user_has_stops_the_start_with_a_hint() {
+    let house = house().await;
+    house.register("demo").await;
+    let refused = house.identity_with(with_demo(Environment::Development)).await.demo_account.prepare().await;
+    let refused = refused.expect_err("the address is taken");
+    assert!(matches!(&refused, StartError::DemoEmailTaken { email } if email == EMAIL), "{refused:?}");
+    assert!(refused.hint().expect("a hint").contains("DEMO_USER_EMAIL"));
+}
+
+#[tokio::test]
+async fn a_taken_username_does_not_stop_the_start() {
+    let house = house().await;
+    let mut input = person("demo");
+    input.email = "ada@example.com".to_owned();
+    house.identity.registration.register(input, &caller()).await.expect("registered");
+    let house = restarted(house, with_demo(Environment::Development)).await;
+    let user = house.login(EMAIL, PASSWORD).await.expect("signed in").user;
+    assert_eq!((user.id, user.username.as_str()), (UserId::DEMO, "demo-account"));
+}
+
+#[tokio::test]
+async fn an_import_does_not_create_the_demo_account() {
+    let house = house().await;
+    let row = portcullis_identity::ImportRow {
+        id: Some(UserId::DEMO.to_string()),
+        email: EMAIL.to_owned(),
+        username: "demo".to_owned(),
+        first_name: "Demo".to_owned(),
+        last_name: "User".to_owned(),
+        ..Default::default()
+    };
+    let outcomes = house.identity.import.users(vec![row], false, &Caller::shell()).await.expect("imported");
+    assert!(matches!(&outcomes[..], [RowOutcome::Refused(why)] if why.contains("demo account")), "{outcomes:?}");
 }

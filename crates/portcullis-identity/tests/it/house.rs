@@ -12,7 +12,7 @@ use portcullis_identity::{
 use portcullis_model::mail::{MailError, MailSender, OutgoingMail};
 use portcullis_model::policy::Environment;
 use portcullis_model::session::Transport;
-use portcullis_model::{Clock, Random, RolePermissions, SecretString, SessionSource, SessionState};
+use portcullis_model::{Clock, Email, Random, RolePermissions, SecretString, SessionSource, SessionState};
 use portcullis_sessions::{RevocationFeed, SessionCache, SessionCacheOptions};
 use portcullis_storage::{AuditFilter, DatabaseUrl, MigrateMode, Store, StoreOptions};
 use portcullis_telemetry::{Metrics, MetricsOptions};
@@ -91,7 +91,9 @@ pub(crate) async fn open(folder: TempDir, clock: Clock, options: IdentityOptions
     })
     .await
     .expect("a new database");
-    let sessions = SessionCache::new(&store, RolePermissions::default(), SessionCacheOptions::default());
+    let demo_account = options.demo.is_some() && options.environment != Environment::Production;
+    let session_options = SessionCacheOptions { demo_account, ..SessionCacheOptions::default() };
+    let sessions = SessionCache::new(&store, RolePermissions::default(), session_options);
     RevocationFeed::new(&store, &sessions).read().await.expect("the feed");
     let parts = IdentityParts {
         store: store.clone(),
@@ -101,6 +103,7 @@ pub(crate) async fn open(folder: TempDir, clock: Clock, options: IdentityOptions
         metrics: metrics.clone(),
     };
     let identity = Arc::new(Identity::start(parts, options).await.expect("it starts"));
+    identity.demo_account.prepare().await.expect("no user has its address");
     House { identity, store, sessions, clock, metrics, folder }
 }
 
@@ -129,6 +132,18 @@ pub(crate) fn person(name: &str) -> RegisterInput {
 }
 
 impl House {
+    /// Other services over the same database.
+    pub(crate) async fn identity_with(&self, options: IdentityOptions) -> Identity {
+        let parts = IdentityParts {
+            store: self.store.clone(),
+            sessions: Arc::clone(&self.sessions),
+            clock: self.clock.clone(),
+            random: Random::system(),
+            metrics: self.metrics.clone(),
+        };
+        Identity::start(parts, options).await.expect("it starts")
+    }
+
     /// Everything that the database holds.
     pub(crate) fn stored(&self) -> Vec<u8> {
         portcullis_testkit::dump_of(self.folder.path()).unwrap_or_else(|| {
@@ -258,6 +273,9 @@ impl House {
 }
 
 pub(crate) fn with_demo(environment: Environment) -> IdentityOptions {
-    let demo = DemoOptions { email: "demo@example.com".to_owned(), password: SecretString::new("a demo password") };
+    let demo = DemoOptions {
+        email: Email::parse("demo@example.com").expect("valid"),
+        password: SecretString::new("a demo password"),
+    };
     IdentityOptions { environment, demo: Some(demo), ..options() }
 }

@@ -85,8 +85,9 @@ impl SessionCache {
         }
     }
 
+    /// Whether the session has not expired, and is not one of the demo account where that is not accepted.
     fn is_live(&self, copy: &SessionCopy) -> bool {
-        self.store.clock().unix_seconds() < copy.expires_at
+        self.store.clock().unix_seconds() < copy.expires_at && (self.demo_account || !copy.user_id.is_demo())
     }
 
     /// Caches a copy, unless a revocation or a change of roles came after it was read. A copy that was read while the

@@ -45,7 +45,9 @@ static CREDENTIALS_BY_EMAIL: Sql = Sql::select("users", credentials_where!("user
 static CREDENTIALS_BY_ID: Sql = Sql::select("users", credentials_where!("users.id = $1"));
 static CREDENTIALS_AFTER: Sql =
     Sql::select("users", credentials_where!("($1 IS NULL OR users.id > $1) ORDER BY users.id LIMIT $2"));
-static ACTIVE_ADMINS: Sql = Sql::select("users", "SELECT count(*) AS n FROM users WHERE role = 'ADMIN' AND is_active");
+// The demo account does not count as an administrator.
+static ACTIVE_ADMINS: Sql =
+    Sql::select("users", "SELECT count(*) AS n FROM users WHERE role = 'ADMIN' AND is_active AND id <> $1");
 
 impl<A: Access> Database<A> {
     /// Returns the user with this id.
@@ -67,7 +69,7 @@ impl<A: Access> Database<A> {
     }
 
     async fn active_admins(&self) -> Result<u64, StoreError> {
-        self.one(&ACTIVE_ADMINS, vec![]).await?.map_or(Ok(0), |row| row.count("n"))
+        self.one(&ACTIVE_ADMINS, vec![UserId::DEMO.into()]).await?.map_or(Ok(0), |row| row.count("n"))
     }
 }
 

@@ -38,7 +38,8 @@ pub(crate) async fn run(store: &Store, arguments: &Export) -> Result<(), Failure
         let page = store.credentials_after(last, PAGE).await.map_err(|error| Failure::of_error(&error))?;
         let Some(end) = page.last() else { break };
         last = Some(end.user.id);
-        for known in &page {
+        // The demo account is made from settings at the start, and an import refuses its id.
+        for known in page.iter().filter(|known| !known.user.id.is_demo()) {
             let document = document(known, arguments.with_password_hashes);
             match arguments.format {
                 FileFormat::Ndjson => writeln!(out, "{document}").map_err(failed)?,
