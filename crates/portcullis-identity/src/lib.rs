@@ -5,6 +5,7 @@
 #![warn(missing_docs)]
 
 mod administration;
+mod amr;
 mod api_keys;
 mod audit;
 mod demo_account;
@@ -33,6 +34,7 @@ mod users;
 pub use administration::{
     Actor, Administration, Invitation, NewAccount, PermissionChange, UserDetails, UserProfileInput,
 };
+pub use amr::Amr;
 pub use api_keys::{ApiKeyInput, ApiKeys, IssuedApiKey};
 pub use audit::Caller;
 pub use demo_account::{DemoAccount, DemoOptions};

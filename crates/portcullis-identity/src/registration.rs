@@ -10,13 +10,14 @@ use portcullis_model::{Clock, Random, Role, SecretString, User, UserId};
 use portcullis_storage::{NewUser, Store, TokenPurpose};
 use portcullis_telemetry::Metrics;
 
+use crate::amr::Amr;
 use crate::audit::Caller;
 use crate::error::IdentityError;
 use crate::hashing::PasswordHasher;
 use crate::mail_requests::{MailRequests, Recipients};
 use crate::one_time_token::{OneTimeTokens, Redeemed, redeem};
 use crate::password_policy::PasswordPolicy;
-use crate::session_issuer::{FIRST_EPOCH, IssuedTokens, PASSWORD_METHOD, SessionIssuer, SessionStart, TokenSubject};
+use crate::session_issuer::{FIRST_EPOCH, IssuedTokens, SessionIssuer, SessionStart, TokenSubject};
 use crate::user_fields::RegisterInput;
 
 /// Registers users, verifies addresses and makes the first administrator.
@@ -187,6 +188,5 @@ impl Registration {
 
 /// The session that starts with a new user.
 fn first_session<'a>(user: &'a User, caller: &'a Caller) -> SessionStart<'a> {
-    let amr = vec![PASSWORD_METHOD.to_owned()];
-    SessionStart { user, remember: false, transport: Transport::Token, amr, caller }
+    SessionStart { user, remember: false, transport: Transport::Token, amr: &[Amr::Password], caller }
 }

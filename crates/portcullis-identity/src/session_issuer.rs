@@ -7,12 +7,11 @@ use portcullis_model::session::Transport;
 use portcullis_model::{Clock, Random, SecretString, SessionId, Timestamp, User};
 use portcullis_storage::NewSession;
 
+use crate::amr::Amr;
 use crate::audit::Caller;
 use crate::refresh_token::RefreshTokens;
 use crate::signing_keys::access_token::{Claims, TokenKeys};
 
-/// The authentication method of a password (RFC 8176).
-pub(crate) const PASSWORD_METHOD: &str = "pwd";
 /// The user epoch in which every user starts.
 pub(crate) const FIRST_EPOCH: i64 = 1;
 
@@ -49,7 +48,8 @@ pub(crate) struct SessionStart<'a> {
     pub(crate) user: &'a User,
     pub(crate) remember: bool,
     pub(crate) transport: Transport,
-    pub(crate) amr: Vec<String>,
+    /// The methods that authenticated the user, in the order of their use.
+    pub(crate) amr: &'a [Amr],
     pub(crate) caller: &'a Caller,
 }
 
@@ -59,6 +59,7 @@ pub(crate) struct TokenSubject<'a> {
     pub(crate) session: SessionId,
     /// The user's epoch, claim `ver`.
     pub(crate) epoch: i64,
+    /// The methods of the session, as stored: a later version may have stored values that this one does not know.
     pub(crate) amr: &'a [String],
 }
 
@@ -91,7 +92,7 @@ impl SessionIssuer {
             transport,
             ip: caller.ip,
             user_agent: caller.user_agent(),
-            amr,
+            amr: amr.iter().map(|method| method.as_str().to_owned()).collect(),
         };
         (session, refresh)
     }

@@ -8,11 +8,12 @@ use portcullis_storage::{AuditEvent, Credentials, NewUser};
 use serde_json::Value;
 
 use crate::administration::Administration;
+use crate::amr::Amr;
 use crate::audit::Caller;
 use crate::error::IdentityError;
 use crate::one_time_token::discard_password_links;
 use crate::password_policy::About;
-use crate::session_issuer::{FIRST_EPOCH, PASSWORD_METHOD};
+use crate::session_issuer::FIRST_EPOCH;
 use crate::user_fields::RegisterInput;
 
 /// A user to be created at the command line.
@@ -99,7 +100,7 @@ impl Administration {
             permissions: Arc::new(permissions),
             email_verified: user.is_email_verified(),
             email: user.email,
-            amr: Arc::from([PASSWORD_METHOD.to_owned()]),
+            amr: Arc::from([Amr::Password.as_str().to_owned()]),
             authenticated_at: self.clock.unix_seconds(),
             session_epoch: FIRST_EPOCH,
             user_epoch: epoch,

@@ -1,6 +1,6 @@
 //! The second step of a sign-in: which further factors are asked.
 
-use crate::session_issuer::PASSWORD_METHOD;
+use crate::amr::Amr;
 use crate::sign_in::SignIn;
 use crate::sign_in::verify::Verified;
 
@@ -12,12 +12,12 @@ pub(super) enum Challenge {
 
 /// The methods that authenticated a sign-in. Only a passed challenge makes one, and only with one a session starts.
 pub(super) struct Authenticated {
-    amr: Vec<String>,
+    amr: Vec<Amr>,
 }
 
 impl Authenticated {
     /// The methods in the order in which they were used (RFC 8176).
-    pub(super) fn amr(&self) -> &[String] {
+    pub(super) fn amr(&self) -> &[Amr] {
         &self.amr
     }
 }
@@ -25,6 +25,6 @@ impl Authenticated {
 impl SignIn {
     /// Decides what is asked after the password. No user has a second factor yet, so nothing is.
     pub(super) fn challenge(&self, _verified: &Verified) -> Challenge {
-        Challenge::Passed(Authenticated { amr: vec![PASSWORD_METHOD.to_owned()] })
+        Challenge::Passed(Authenticated { amr: vec![Amr::Password] })
     }
 }

@@ -54,7 +54,7 @@ impl SignIn {
             None => None,
         };
         let user = User { last_login_at: Some(now), ..known.user.clone() };
-        let amr = authenticated.amr().to_vec();
+        let amr = authenticated.amr();
         let new = SessionStart { user: &user, remember: input.remember_me, transport: input.transport, amr, caller };
         let (session, refresh) = self.issuer.start(new, now);
         let mut tx = self.store.begin().await?;
