@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_taken_at_the_first_hash_kept_for_the_next_and_given_back_after_an_expensive_one() {
+    fn memory_is_reused_and_released_after_an_expensive_hash() {
         let mut memory = Memory::default();
         assert_eq!(memory.0.capacity(), 0);
         memory.hash("one", b"0123456789abcdef");

@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn only_72_bytes_count_where_the_hash_was_made_and_a_longer_password_is_never_hashed_anew() {
+    fn bcrypt_compares_72_bytes_and_longer_passwords_stay() {
         let stored = "$2a$05$abcdefghijklmnopqrstuu5s2v8.iXieOjg/.AySBTTZIIVFJeBui";
         let long = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
         assert!(matches(stored, &format!("{long}chars after 72 are ignored")));
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn sr_08_a_cost_over_15_is_never_computed_and_what_is_cut_is_no_hash() {
+    fn sr_08_bcrypt_cost_over_15_and_cut_hashes_are_refused() {
         let with = |cost: &str| format!("$2b${cost}$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW");
         assert!(BcryptHash::parse(&with("15")).is_ok());
         for cost in ["16", "31"] {

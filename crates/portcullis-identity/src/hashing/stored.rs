@@ -109,7 +109,7 @@ mod tests {
     ];
 
     #[test]
-    fn sr_07_hashes_of_other_programs_match_their_password_only_and_are_outdated() {
+    fn sr_07_hashes_of_other_programs_match_and_are_outdated() {
         let mut memory = Memory::default();
         for text in ELSEWHERE {
             let hash = StoredHash::parse(text).expect(text);
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn sr_08_scrypt_and_pbkdf2_beyond_the_accepted_cost_are_never_computed() {
+    fn sr_08_expensive_scrypt_and_pbkdf2_hashes_are_refused() {
         let scrypt = |cost: &str| {
             check_stored_hash(&format!(
                 "$scrypt${cost}$MDEyMzQ1Njc4OWFiY2RlZg$7AnzIswxwEinpwz+ntydndYfVHPvOACmX9Vvo8hO1qM"

@@ -8,54 +8,56 @@ use portcullis_identity::{
 use portcullis_model::policy::Environment;
 use portcullis_model::{Email, Role, SecretString, SessionState, UserId};
 
-use crate::house::{House, caller, house, house_with, open, options, person, with_demo};
+use crate::test_identity::{
+    TestIdentity, caller, options, registration_form, test_identity, test_identity_in, test_identity_with, with_demo,
+};
 
 const EMAIL: &str = "demo@example.com";
 const PASSWORD: &str = "a demo password";
 
-async fn development() -> House {
-    house_with(with_demo(Environment::Development)).await
+async fn development() -> TestIdentity {
+    test_identity_with(with_demo(Environment::Development)).await
 }
 
 /// The same database under other settings, as after a restart.
-async fn restarted(house: House, options: portcullis_identity::IdentityOptions) -> House {
-    let House { folder, clock, .. } = house;
-    open(folder, clock, options).await
+async fn restarted(test: TestIdentity, options: portcullis_identity::IdentityOptions) -> TestIdentity {
+    let TestIdentity { folder, clock, .. } = test;
+    test_identity_in(folder, clock, options).await
 }
 
-async fn demo_session(house: &House) -> Arc<SessionState> {
-    let signed_in = house.login(EMAIL, PASSWORD).await.expect("signed in");
-    house.session(&signed_in.tokens.access).await.expect("live")
+async fn demo_session(test: &TestIdentity) -> Arc<SessionState> {
+    let signed_in = test.login(EMAIL, PASSWORD).await.expect("signed in");
+    test.session(&signed_in.tokens.access).await.expect("live")
 }
 
 #[tokio::test]
 async fn the_demo_account_is_an_administrator_with_a_fixed_id() {
-    let house = development().await;
-    let user = house.login(EMAIL, PASSWORD).await.expect("signed in").user;
+    let test = development().await;
+    let user = test.login(EMAIL, PASSWORD).await.expect("signed in").user;
     assert_eq!((user.id, user.role, user.email.as_str()), (UserId::DEMO, Role::Admin, EMAIL));
-    assert_eq!(house.store.user_by_id(UserId::DEMO).await.expect("reads").expect("a row").username.as_str(), "demo");
+    assert_eq!(test.store.user_by_id(UserId::DEMO).await.expect("reads").expect("a row").username.as_str(), "demo");
 }
 
 #[tokio::test]
 async fn the_demo_account_refreshes_and_signs_out_like_any_user() {
-    let house = development().await;
-    let tokens = house.login(EMAIL, PASSWORD).await.expect("signed in").tokens;
-    let other = house.login(EMAIL, PASSWORD).await.expect("signed in").tokens;
-    let refreshed = house.identity.sign_in.refresh(tokens.refresh.expose(), &caller()).await.expect("refreshed");
+    let test = development().await;
+    let tokens = test.login(EMAIL, PASSWORD).await.expect("signed in").tokens;
+    let other = test.login(EMAIL, PASSWORD).await.expect("signed in").tokens;
+    let refreshed = test.identity.sign_in.refresh(tokens.refresh.expose(), &caller()).await.expect("refreshed");
     assert_ne!(refreshed.refresh.expose(), tokens.refresh.expose());
-    let session = house.session(&refreshed.access).await.expect("live");
-    assert_eq!(house.identity.users.profile(&session).await.expect("read").email.as_str(), EMAIL);
+    let session = test.session(&refreshed.access).await.expect("live");
+    assert_eq!(test.identity.users.profile(&session).await.expect("read").email.as_str(), EMAIL);
     let logout = Logout { session: Some(session), refresh_token: None, all: false };
-    house.identity.sign_in.logout(logout, &caller()).await.expect("signed out");
-    assert!(house.session(&refreshed.access).await.is_none());
-    assert!(house.session(&other.access).await.is_some(), "another visitor's session");
+    test.identity.sign_in.logout(logout, &caller()).await.expect("signed out");
+    assert!(test.session(&refreshed.access).await.is_none());
+    assert!(test.session(&other.access).await.is_some(), "another visitor's session");
 }
 
 #[tokio::test]
 async fn the_demo_account_changes_nothing_about_itself() {
-    let house = development().await;
-    let session = demo_session(&house).await;
-    let identity = &house.identity;
+    let test = development().await;
+    let session = demo_session(&test).await;
+    let identity = &test.identity;
     let profile = ProfileInput { first_name: Some("Eve".to_owned()), ..Default::default() };
     let refused = identity.users.update_profile(&session, profile, &caller()).await;
     assert!(matches!(refused, Err(IdentityError::DemoReadOnly)));
@@ -75,8 +77,8 @@ async fn the_demo_account_changes_nothing_about_itself() {
 
 #[tokio::test]
 async fn nobody_changes_the_demo_account() {
-    let house = development().await;
-    let (identity, shell) = (&house.identity, portcullis_identity::Actor::Shell);
+    let test = development().await;
+    let (identity, shell) = (&test.identity, portcullis_identity::Actor::Shell);
     let disabled = UserProfileInput { is_active: Some(false), ..Default::default() };
     let administration = &identity.administration;
     let edited = administration.edit(&shell, UserId::DEMO, disabled, &caller()).await.map(|_| ());
@@ -93,37 +95,36 @@ async fn nobody_changes_the_demo_account() {
 
 #[tokio::test]
 async fn the_demo_account_gets_no_mail() {
-    let house = development().await;
-    house.identity.passwords.forgot(EMAIL, &caller()).await.expect("the same response for every address");
-    house.identity.registration.resend_verification(EMAIL, &caller()).await.expect("the same response");
-    assert_eq!(house.store.mails_waiting().await.expect("counted"), 0);
+    let test = development().await;
+    test.identity.passwords.forgot(EMAIL, &caller()).await.expect("the same response for every address");
+    test.identity.registration.resend_verification(EMAIL, &caller()).await.expect("the same response");
+    assert_eq!(test.store.mails_waiting().await.expect("counted"), 0);
 }
 
 #[tokio::test]
 async fn sr_45_the_demo_account_is_not_the_first_administrator() {
-    let house = development().await;
-    let token = house.identity.registration.first_administrator_token().await.expect("asked").expect("none yet");
-    house
-        .identity
+    let test = development().await;
+    let token = test.identity.registration.first_administrator_token().await.expect("asked").expect("none yet");
+    test.identity
         .registration
-        .claim_first_administrator(token.expose(), person("ada"), &caller())
+        .claim_first_administrator(token.expose(), registration_form("ada"), &caller())
         .await
         .expect("made");
-    assert!(house.identity.registration.first_administrator_token().await.expect("asked").is_none());
+    assert!(test.identity.registration.first_administrator_token().await.expect("asked").is_none());
 }
 
 #[tokio::test]
 async fn the_demo_account_is_not_the_last_administrator() {
-    let house = development().await;
-    let ada = house.make("ada", Role::Admin).await;
-    let session = portcullis_identity::Actor::Session(demo_session(&house).await);
-    let refused = house.identity.administration.set_role(&session, ada, Role::Viewer, &caller()).await;
+    let test = development().await;
+    let ada = test.make("ada", Role::Admin).await;
+    let session = portcullis_identity::Actor::Session(demo_session(&test).await);
+    let refused = test.identity.administration.set_role(&session, ada, Role::Viewer, &caller()).await;
     assert!(matches!(refused, Err(IdentityError::LastAdministrator)), "{refused:?}");
 }
 
 #[tokio::test]
 async fn in_production_the_exact_pair_has_its_own_refusal() {
-    let production = house_with(with_demo(Environment::Production)).await;
+    let production = test_identity_with(with_demo(Environment::Production)).await;
     assert!(matches!(production.login(EMAIL, PASSWORD).await, Err(IdentityError::DemoInProduction)));
     assert!(matches!(production.login(EMAIL, "wrong").await, Err(IdentityError::InvalidCredentials)));
     assert!(production.store.user_by_id(UserId::DEMO).await.expect("reads").is_none(), "a row was made");
@@ -135,18 +136,18 @@ async fn a_stored_demo_account_is_refused_where_demo_mode_is_off() {
         let development = development().await;
         let tokens = development.login(EMAIL, PASSWORD).await.expect("signed in").tokens;
         let id = tokens.session_id;
-        let house = restarted(development, off).await;
-        assert!(house.store.user_by_id(UserId::DEMO).await.expect("reads").is_some());
-        let refused = house.login(EMAIL, PASSWORD).await;
+        let test = restarted(development, off).await;
+        assert!(test.store.user_by_id(UserId::DEMO).await.expect("reads").is_some());
+        let refused = test.login(EMAIL, PASSWORD).await;
         assert!(matches!(refused, Err(IdentityError::DemoInProduction | IdentityError::InvalidCredentials)));
-        let refused = house.login(" DEMO@example.com", PASSWORD).await;
+        let refused = test.login(" DEMO@example.com", PASSWORD).await;
         assert!(matches!(refused, Err(IdentityError::InvalidCredentials)), "another spelling signs in");
-        assert!(house.session(&tokens.access).await.is_none(), "the access token is accepted");
-        let source = house.identity.sessions.source();
+        assert!(test.session(&tokens.access).await.is_none(), "the access token is accepted");
+        let source = test.identity.sessions.source();
         assert!(source.load(id, 1).await.expect("reads").is_none(), "the session is accepted");
-        assert!(house.identity.sign_in.refresh(tokens.refresh.expose(), &caller()).await.is_err());
+        assert!(test.identity.sign_in.refresh(tokens.refresh.expose(), &caller()).await.is_err());
         let logout = Logout { session: None, refresh_token: Some(tokens.refresh), all: true };
-        assert!(house.identity.sign_in.logout(logout, &caller()).await.is_err());
+        assert!(test.identity.sign_in.logout(logout, &caller()).await.is_err());
     }
 }
 
@@ -168,37 +169,37 @@ async fn a_stored_api_key_of_the_demo_account_is_refused() {
     let planted = portcullis_storage::NewApiKey { key, user_id: UserId::DEMO, hash: digest };
     tx.insert_api_key(&planted).await.expect("inserted");
     tx.commit().await.expect("committed");
-    let house = restarted(development, with_demo(Environment::Production)).await;
-    assert!(house.identity.sessions.source().load_key(digest).await.expect("reads").is_none());
+    let test = restarted(development, with_demo(Environment::Production)).await;
+    assert!(test.identity.sessions.source().load_key(digest).await.expect("reads").is_none());
 }
 
 #[tokio::test]
 async fn new_demo_credentials_in_the_settings_end_the_old_sessions() {
-    let house = development().await;
-    let tokens = house.login(EMAIL, PASSWORD).await.expect("signed in").tokens;
+    let test = development().await;
+    let tokens = test.login(EMAIL, PASSWORD).await.expect("signed in").tokens;
     let mut changed = with_demo(Environment::Development);
     let demo = changed.demo.as_mut().expect("enabled");
     demo.email = Email::parse("visitor@example.com").expect("valid");
     demo.password = SecretString::new("another demo password");
-    let house = restarted(house, changed).await;
-    assert!(house.login("visitor@example.com", "another demo password").await.is_ok());
-    assert!(matches!(house.login(EMAIL, PASSWORD).await, Err(IdentityError::InvalidCredentials)));
-    assert!(house.session(&tokens.access).await.is_none());
+    let test = restarted(test, changed).await;
+    assert!(test.login("visitor@example.com", "another demo password").await.is_ok());
+    assert!(matches!(test.login(EMAIL, PASSWORD).await, Err(IdentityError::InvalidCredentials)));
+    assert!(test.session(&tokens.access).await.is_none());
 }
 
 #[tokio::test]
 async fn an_unchanged_demo_account_keeps_its_sessions_at_a_restart() {
-    let house = development().await;
-    let tokens = house.login(EMAIL, PASSWORD).await.expect("signed in").tokens;
-    let house = restarted(house, with_demo(Environment::Development)).await;
-    assert!(house.session(&tokens.access).await.is_some());
+    let test = development().await;
+    let tokens = test.login(EMAIL, PASSWORD).await.expect("signed in").tokens;
+    let test = restarted(test, with_demo(Environment::Development)).await;
+    assert!(test.session(&tokens.access).await.is_some());
 }
 
 #[tokio::test]
 async fn an_address_that_a_user_has_stops_the_start_with_a_hint() {
-    let house = house().await;
-    house.register("demo").await;
-    let refused = house.identity_with(with_demo(Environment::Development)).await.demo_account.prepare().await;
+    let test = test_identity().await;
+    test.register("demo").await;
+    let refused = test.identity_with(with_demo(Environment::Development)).await.demo_account.prepare().await;
     let refused = refused.expect_err("the address is taken");
     assert!(matches!(&refused, StartError::DemoEmailTaken { email } if email == EMAIL), "{refused:?}");
     assert!(refused.hint().expect("a hint").contains("DEMO_USER_EMAIL"));
@@ -206,18 +207,18 @@ async fn an_address_that_a_user_has_stops_the_start_with_a_hint() {
 
 #[tokio::test]
 async fn a_taken_username_does_not_stop_the_start() {
-    let house = house().await;
-    let mut input = person("demo");
+    let test = test_identity().await;
+    let mut input = registration_form("demo");
     input.email = "ada@example.com".to_owned();
-    house.identity.registration.register(input, &caller()).await.expect("registered");
-    let house = restarted(house, with_demo(Environment::Development)).await;
-    let user = house.login(EMAIL, PASSWORD).await.expect("signed in").user;
+    test.identity.registration.register(input, &caller()).await.expect("registered");
+    let test = restarted(test, with_demo(Environment::Development)).await;
+    let user = test.login(EMAIL, PASSWORD).await.expect("signed in").user;
     assert_eq!((user.id, user.username.as_str()), (UserId::DEMO, "demo-account"));
 }
 
 #[tokio::test]
 async fn an_import_does_not_create_the_demo_account() {
-    let house = house().await;
+    let test = test_identity().await;
     let row = portcullis_identity::ImportRow {
         id: Some(UserId::DEMO.to_string()),
         email: EMAIL.to_owned(),
@@ -226,6 +227,6 @@ async fn an_import_does_not_create_the_demo_account() {
         last_name: "User".to_owned(),
         ..Default::default()
     };
-    let outcomes = house.identity.import.users(vec![row], false, &Caller::shell()).await.expect("imported");
+    let outcomes = test.identity.import.users(vec![row], false, &Caller::shell()).await.expect("imported");
     assert!(matches!(&outcomes[..], [RowOutcome::Refused(why)] if why.contains("demo account")), "{outcomes:?}");
 }

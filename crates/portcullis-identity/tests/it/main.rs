@@ -1,19 +1,20 @@
 //! The use cases on a real SQLite database, with a clock that tests set.
 
-mod accounting;
+mod access_tokens;
 mod api_keys;
+mod audit;
 mod change_password;
 mod demo;
-mod house;
+mod idempotency;
+mod imports;
 mod invitation;
-mod keys;
 mod login;
-mod once;
-mod people;
-mod policy;
+mod password_policy;
 mod refresh;
 mod register;
 mod rehash;
 mod reset_password;
+mod signing_keys;
+mod test_identity;
 mod throttle;
-mod tokens;
+mod user_administration;

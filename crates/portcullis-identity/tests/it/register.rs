@@ -3,15 +3,15 @@ use std::sync::Arc;
 use portcullis_identity::{IdentityError, IdentityOptions, RegisterOutcome, RegistrationMode, RegistrationOptions};
 use portcullis_model::{Email, Role, SecretString};
 
-use crate::house::{Mailbox, PASSWORD, caller, house, house_with, options, person};
+use crate::test_identity::{Mailbox, PASSWORD, caller, options, registration_form, test_identity, test_identity_with};
 
 #[tokio::test]
-async fn a_registration_makes_a_developer_with_normalised_names_and_a_session() {
-    let house = house().await;
-    let mut input = person("ada");
+async fn a_registration_creates_a_developer_with_a_session() {
+    let test = test_identity().await;
+    let mut input = registration_form("ada");
     input.email = " Ada@EXAMPLE.com ".to_owned();
     input.username = " Ada ".to_owned();
-    let outcome = house.identity.registration.register(input, &caller()).await.expect("registered");
+    let outcome = test.identity.registration.register(input, &caller()).await.expect("registered");
     let RegisterOutcome::Registered(registered) = outcome else { panic!("existing accounts are revealed here") };
     assert_eq!(registered.user.role, Role::Developer);
     assert_eq!(registered.user.email.as_str(), "ada@example.com");
@@ -20,16 +20,16 @@ async fn a_registration_makes_a_developer_with_normalised_names_and_a_session() 
         registered.user.is_active && !registered.user.is_email_verified() && registered.requires_email_verification
     );
     let tokens = registered.tokens.expect("signed in");
-    let session = house.session(&tokens.access).await.expect("live");
+    let session = test.session(&tokens.access).await.expect("live");
     assert_eq!((session.user_id, session.role), (registered.user.id, Role::Developer));
     assert_eq!(tokens.expires_in, 86_400);
 }
 
 #[tokio::test]
 async fn sr_06_the_stored_password_is_an_argon2id_hash_at_full_cost() {
-    let house = house().await;
-    house.register("ada").await;
-    let stored = house
+    let test = test_identity().await;
+    test.register("ada").await;
+    let stored = test
         .store
         .credentials_by_email(&Email::parse("ada@example.com").expect("valid"))
         .await
@@ -42,87 +42,87 @@ async fn sr_06_the_stored_password_is_an_argon2id_hash_at_full_cost() {
 
 #[tokio::test]
 async fn a_taken_email_or_username_is_refused_in_any_spelling() {
-    let house = house().await;
-    house.register("ada").await;
-    let mut email = person("other");
+    let test = test_identity().await;
+    test.register("ada").await;
+    let mut email = registration_form("other");
     email.email = "ADA@example.com".to_owned();
-    assert!(matches!(house.identity.registration.register(email, &caller()).await, Err(IdentityError::UserExists)));
-    let mut username = person("other");
+    assert!(matches!(test.identity.registration.register(email, &caller()).await, Err(IdentityError::UserExists)));
+    let mut username = registration_form("other");
     username.username = "ADA".to_owned();
-    assert!(matches!(house.identity.registration.register(username, &caller()).await, Err(IdentityError::UserExists)));
-    assert!(house.audit().await.contains(&("auth.register".to_owned(), "failure".to_owned())));
+    assert!(matches!(test.identity.registration.register(username, &caller()).await, Err(IdentityError::UserExists)));
+    assert!(test.audit().await.contains(&("auth.register".to_owned(), "failure".to_owned())));
 }
 
 #[tokio::test]
-async fn differing_passwords_are_told_by_name_and_problems_all_at_once() {
-    let house = house().await;
-    let mut input = person("ada");
+async fn a_registration_reports_all_problems_at_once() {
+    let test = test_identity().await;
+    let mut input = registration_form("ada");
     input.confirm_password = SecretString::new("something else");
     assert!(matches!(
-        house.identity.registration.register(input, &caller()).await,
+        test.identity.registration.register(input, &caller()).await,
         Err(IdentityError::PasswordsDoNotMatch)
     ));
-    let mut input = person("ada");
+    let mut input = registration_form("ada");
     (input.email, input.username, input.password) = ("x".to_owned(), "!".to_owned(), SecretString::new("short"));
-    match house.identity.registration.register(input, &caller()).await {
+    match test.identity.registration.register(input, &caller()).await {
         Err(IdentityError::Validation(problems)) => assert_eq!(problems.len(), 3, "{problems:?}"),
         other => panic!("{other:?}"),
     }
-    assert_eq!(house.identity.password_hasher.hashes(), 0, "nothing was hashed for values that are refused");
+    assert_eq!(test.identity.password_hasher.hashes(), 0, "nothing was hashed for values that are refused");
 }
 
 #[tokio::test]
-async fn with_nothing_revealed_a_known_address_is_answered_like_a_new_one_and_its_owner_is_told() {
+async fn a_hidden_known_address_gets_a_mail_and_the_same_response() {
     let quiet =
         RegistrationOptions { mode: RegistrationMode::Open, require_verified_email: false, reveal_existing: false };
-    let house = house_with(IdentityOptions { registration: quiet, ..options() }).await;
+    let test = test_identity_with(IdentityOptions { registration: quiet, ..options() }).await;
     for _ in 0..2 {
-        let outcome = house.identity.registration.register(person("ada"), &caller()).await;
+        let outcome = test.identity.registration.register(registration_form("ada"), &caller()).await;
         assert!(matches!(outcome, Ok(RegisterOutcome::Received)), "{outcome:?}");
     }
-    assert!(house.login("ada@example.com", PASSWORD).await.is_ok(), "the first one made the account");
+    assert!(test.login("ada@example.com", PASSWORD).await.is_ok(), "the first one made the account");
     let mailbox = Mailbox::default();
-    house.identity.mailer.send_due(&mailbox).await.expect("sent");
+    test.identity.mailer.send_due(&mailbox).await.expect("sent");
     let mut templates: Vec<_> = mailbox.0.lock().expect("sound").iter().map(|mail| mail.kind.as_str()).collect();
     templates.sort_unstable();
     assert_eq!(templates, ["already_registered", "verify_email"]);
 }
 
 #[tokio::test]
-async fn sr_12_the_verification_token_is_made_for_the_mail_kept_as_a_hash_and_works_once() {
-    let house = house().await;
-    let registered = house.register("ada").await;
+async fn sr_12_a_verification_token_is_stored_hashed_and_works_once() {
+    let test = test_identity().await;
+    let registered = test.register("ada").await;
     let mailbox = Mailbox::default();
-    assert_eq!(house.identity.mailer.send_due(&mailbox).await.expect("sent"), 1);
-    assert_eq!(house.identity.mailer.send_due(&mailbox).await.expect("sent"), 0, "each mail goes once");
+    assert_eq!(test.identity.mailer.send_due(&mailbox).await.expect("sent"), 1);
+    assert_eq!(test.identity.mailer.send_due(&mailbox).await.expect("sent"), 0, "each mail goes once");
     let mail = mailbox.0.lock().expect("sound").pop().expect("a mail");
     assert_eq!(mail.to.as_str(), "ada@example.com");
     let token = mail.link.expose().split('#').nth(1).expect("in the fragment").to_owned();
-    let stored = house.stored();
+    let stored = test.stored();
     let holds = |text: &str| stored.windows(text.len()).any(|window| window == text.as_bytes());
     assert!(holds("ada@example.com"), "looked in the wrong place");
     assert!(!holds(&token), "the token itself is in the database");
     assert!(matches!(
-        house.identity.registration.verify_email("nonsense", &caller()).await,
+        test.identity.registration.verify_email("nonsense", &caller()).await,
         Err(IdentityError::InvalidVerificationToken)
     ));
-    house.identity.registration.verify_email(&token, &caller()).await.expect("verified");
-    assert!(house.store.user_by_id(registered.user.id).await.expect("read").expect("known").is_email_verified());
-    let again = house.identity.registration.verify_email(&token, &caller()).await;
+    test.identity.registration.verify_email(&token, &caller()).await.expect("verified");
+    assert!(test.store.user_by_id(registered.user.id).await.expect("read").expect("known").is_email_verified());
+    let again = test.identity.registration.verify_email(&token, &caller()).await;
     assert!(matches!(again, Err(IdentityError::InvalidVerificationToken)), "{again:?}");
 }
 
 #[tokio::test]
 async fn a_verification_link_expires() {
-    let house = house().await;
-    house.register("ada").await;
+    let test = test_identity().await;
+    test.register("ada").await;
     let mailbox = Mailbox::default();
-    house.identity.mailer.send_due(&mailbox).await.expect("sent");
+    test.identity.mailer.send_due(&mailbox).await.expect("sent");
     let mail = mailbox.0.lock().expect("sound").pop().expect("a mail");
     let token = mail.link.expose().split('#').nth(1).expect("in the fragment").to_owned();
-    house.clock.advance(std::time::Duration::from_secs(24 * 3600 + 1));
+    test.clock.advance(std::time::Duration::from_secs(24 * 3600 + 1));
     assert!(matches!(
-        house.identity.registration.verify_email(&token, &caller()).await,
+        test.identity.registration.verify_email(&token, &caller()).await,
         Err(IdentityError::InvalidVerificationToken)
     ));
 }
@@ -131,28 +131,28 @@ async fn a_verification_link_expires() {
 async fn closed_registration_and_required_verification_hold() {
     let closed =
         RegistrationOptions { mode: RegistrationMode::Closed, require_verified_email: false, reveal_existing: true };
-    let house = house_with(IdentityOptions { registration: closed, ..options() }).await;
+    let test = test_identity_with(IdentityOptions { registration: closed, ..options() }).await;
     assert!(matches!(
-        house.identity.registration.register(person("ada"), &caller()).await,
+        test.identity.registration.register(registration_form("ada"), &caller()).await,
         Err(IdentityError::RegistrationClosed)
     ));
     let strict =
         RegistrationOptions { mode: RegistrationMode::Open, require_verified_email: true, reveal_existing: true };
-    let house = house_with(IdentityOptions { registration: strict, ..options() }).await;
-    assert!(house.register("ada").await.tokens.is_none());
-    assert!(matches!(house.login("ada@example.com", PASSWORD).await, Err(IdentityError::EmailNotVerified)));
+    let test = test_identity_with(IdentityOptions { registration: strict, ..options() }).await;
+    assert!(test.register("ada").await.tokens.is_none());
+    assert!(matches!(test.login("ada@example.com", PASSWORD).await, Err(IdentityError::EmailNotVerified)));
 }
 
 #[tokio::test]
-async fn sr_45_the_first_administrators_link_works_once_and_only_while_there_is_none() {
-    let house = house().await;
+async fn sr_45_the_first_administrator_link_works_once() {
+    let test = test_identity().await;
     let old =
-        house.identity.registration.first_administrator_token().await.expect("storage").expect("no administrator yet");
+        test.identity.registration.first_administrator_token().await.expect("storage").expect("no administrator yet");
     let token =
-        house.identity.registration.first_administrator_token().await.expect("storage").expect("no administrator yet");
+        test.identity.registration.first_administrator_token().await.expect("storage").expect("no administrator yet");
     let claim = |token: String, name: &'static str| {
-        let identity = Arc::clone(&house.identity);
-        async move { identity.registration.claim_first_administrator(&token, person(name), &caller()).await }
+        let identity = Arc::clone(&test.identity);
+        async move { identity.registration.claim_first_administrator(&token, registration_form(name), &caller()).await }
     };
     assert!(matches!(claim("nonsense".to_owned(), "root").await, Err(IdentityError::SetupUnavailable)));
     assert!(
@@ -163,44 +163,50 @@ async fn sr_45_the_first_administrators_link_works_once_and_only_while_there_is_
     let (first, second) =
         tokio::join!(claim(token.expose().to_owned(), "root1"), claim(token.expose().to_owned(), "root2"));
     assert_eq!(usize::from(first.is_ok()) + usize::from(second.is_ok()), 1);
-    assert!(house.identity.registration.first_administrator_token().await.expect("storage").is_none());
-    assert_eq!(house.store.count_active_admins().await.expect("storage"), 1);
+    assert!(test.identity.registration.first_administrator_token().await.expect("storage").is_none());
+    assert_eq!(test.store.count_active_admins().await.expect("storage"), 1);
 }
 
 #[tokio::test]
 async fn the_first_administrators_link_expires_after_half_an_hour() {
-    let house = house().await;
+    let test = test_identity().await;
     let token =
-        house.identity.registration.first_administrator_token().await.expect("storage").expect("no administrator yet");
-    house.clock.advance(std::time::Duration::from_secs(30 * 60 + 1));
-    let result = house.identity.registration.claim_first_administrator(token.expose(), person("root"), &caller()).await;
+        test.identity.registration.first_administrator_token().await.expect("storage").expect("no administrator yet");
+    test.clock.advance(std::time::Duration::from_secs(30 * 60 + 1));
+    let result = test
+        .identity
+        .registration
+        .claim_first_administrator(token.expose(), registration_form("root"), &caller())
+        .await;
     assert!(matches!(result, Err(IdentityError::SetupUnavailable)));
 }
 
 #[tokio::test]
 async fn sr_45_once_there_is_an_administrator_the_setup_costs_no_hash() {
-    let house = house().await;
+    let test = test_identity().await;
     let token =
-        house.identity.registration.first_administrator_token().await.expect("storage").expect("no administrator yet");
-    house
-        .identity
+        test.identity.registration.first_administrator_token().await.expect("storage").expect("no administrator yet");
+    test.identity
         .registration
-        .claim_first_administrator(token.expose(), person("root"), &caller())
+        .claim_first_administrator(token.expose(), registration_form("root"), &caller())
         .await
         .expect("claimed");
-    let hashes = house.identity.password_hasher.hashes();
-    let again =
-        house.identity.registration.claim_first_administrator(token.expose(), person("mallory"), &caller()).await;
+    let hashes = test.identity.password_hasher.hashes();
+    let again = test
+        .identity
+        .registration
+        .claim_first_administrator(token.expose(), registration_form("mallory"), &caller())
+        .await;
     assert!(matches!(again, Err(IdentityError::SetupUnavailable)), "{again:?}");
-    assert_eq!(house.identity.password_hasher.hashes(), hashes, "anybody can keep the hashing room busy");
+    assert_eq!(test.identity.password_hasher.hashes(), hashes, "anybody can keep the hashing room busy");
 }
 
 #[tokio::test]
-async fn a_mail_that_waited_for_days_is_given_up_and_its_link_never_made() {
-    let house = house().await;
-    house.register("ada").await;
-    house.clock.advance(4 * crate::house::DAY);
-    let (sent, _) = house.mails().await;
+async fn a_mail_older_than_three_days_is_given_up() {
+    let test = test_identity().await;
+    test.register("ada").await;
+    test.clock.advance(4 * crate::test_identity::DAY);
+    let (sent, _) = test.mails().await;
     assert!(sent.is_empty(), "{sent:?}");
-    assert_eq!(house.store.mails_waiting().await.expect("reads"), 0, "it is not tried again");
+    assert_eq!(test.store.mails_waiting().await.expect("reads"), 0, "it is not tried again");
 }

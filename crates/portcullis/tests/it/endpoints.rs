@@ -11,7 +11,7 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
 use crate::client::{Answer, app, call, client, post, send};
-use crate::people::administrator;
+use crate::user_administration::administrator;
 
 /// The id of nobody and nothing.
 const UNKNOWN_ID: &str = "0198c0de-0000-7000-8000-00000000ffff";

@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::client::{app, call, get};
-use crate::people::administrator;
+use crate::user_administration::administrator;
 
 /// A job that must have run by the time a test looks.
 const JOB: &str = "prune_idempotency_keys";

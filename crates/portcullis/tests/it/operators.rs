@@ -5,8 +5,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::client::{Answer, app, call, client, get, register, send};
-use crate::people::administrator;
 use crate::proxied;
+use crate::user_administration::administrator;
 
 const ROUTES: &str = r#"
 [limits]

@@ -37,7 +37,7 @@ pub(crate) fn mailed_to(app: &TestApp, template: &str, email: &str) -> String {
 }
 
 #[tokio::test]
-async fn sr_05_changing_a_password_needs_the_current_one_and_keeps_this_session_only() {
+async fn sr_05_a_password_change_needs_the_current_password() {
     let app = app().env("PORTCULLIS__CSRF__MODE", "cookie").start();
     let account = register(&app).await;
     let path = "/api/v1/auth/change-password";
@@ -93,7 +93,7 @@ async fn sr_12_a_forgotten_password_is_reset_once_by_the_mailed_link() {
 }
 
 #[tokio::test]
-async fn sr_10_asking_for_a_mail_is_answered_the_same_for_every_address() {
+async fn sr_10_requested_mails_get_one_response_for_every_address() {
     let app = app().start();
     let account = register(&app).await;
     mailed(&app, "verify_email");
@@ -114,7 +114,7 @@ async fn sr_10_asking_for_a_mail_is_answered_the_same_for_every_address() {
 }
 
 #[tokio::test]
-async fn sr_27_a_password_is_changed_by_cookie_only_with_the_csrf_pair() {
+async fn sr_27_a_password_change_by_cookie_needs_the_csrf_pair() {
     let app = app().start();
     let account = register(&app).await;
     let origin = app.url("");

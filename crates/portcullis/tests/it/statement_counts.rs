@@ -39,7 +39,7 @@ async fn since(before: &Statements, app: &TestApp) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn login_refresh_logout_and_profile_cost_no_statement_more_than_they_must() {
+async fn sign_in_requests_cost_their_fixed_number_of_statements() {
     // The printer of mails runs in development only.
     let app = app().env("PORTCULLIS_ENV", "test").start();
     let account = register(&app).await;

@@ -7,10 +7,10 @@ use portcullis_identity::IdentityOptions;
 use portcullis_model::{SecretString, TokenError};
 use serde_json::{Value, json};
 
-use crate::house::{House, house, house_with, open, options};
+use crate::test_identity::{TestIdentity, options, test_identity, test_identity_in, test_identity_with};
 
-async fn token(house: &House) -> String {
-    house.register("ada").await.tokens.expect("signed in").access.expose().to_owned()
+async fn token(test: &TestIdentity) -> String {
+    test.register("ada").await.tokens.expect("signed in").access.expose().to_owned()
 }
 
 fn part(token: &str, index: usize) -> Value {
@@ -22,14 +22,14 @@ fn encode(value: &Value) -> String {
     B64.encode(value.to_string())
 }
 
-fn verify(house: &House, token: &str) -> Result<(), TokenError> {
-    house.identity.signing_keys.access_tokens().verify(token, house.clock.unix_seconds()).map(|_| ())
+fn verify(test: &TestIdentity, token: &str) -> Result<(), TokenError> {
+    test.identity.signing_keys.access_tokens().verify(token, test.clock.unix_seconds()).map(|_| ())
 }
 
 #[tokio::test]
 async fn a_token_has_the_claims_of_the_contract() {
-    let house = house().await;
-    let token = token(&house).await;
+    let test = test_identity().await;
+    let token = token(&test).await;
     let (header, claims) = (part(&token, 0), part(&token, 1));
     assert_eq!((&header["typ"], &header["alg"]), (&json!("at+jwt"), &json!("EdDSA")));
     for name in ["iss", "aud", "sub", "sid", "jti", "iat", "nbf", "exp", "ver", "amr", "role", "userId", "email"] {
@@ -37,16 +37,16 @@ async fn a_token_has_the_claims_of_the_contract() {
     }
     assert_eq!((&claims["amr"], &claims["role"]), (&json!(["pwd"]), &json!("DEVELOPER")));
     assert!(claims["demo"].is_null());
-    let keys = house.identity.signing_keys.jwks();
+    let keys = test.identity.signing_keys.jwks();
     assert_eq!(keys["keys"][0]["kid"], header["kid"]);
     assert!(keys["keys"][0]["d"].is_null());
 }
 
 #[tokio::test]
 async fn sr_30_cut_swapped_and_unsigned_tokens_are_refused() {
-    let house = house().await;
-    let good = token(&house).await;
-    assert_eq!(verify(&house, &good), Ok(()));
+    let test = test_identity().await;
+    let good = token(&test).await;
+    assert_eq!(verify(&test, &good), Ok(()));
     let parts: Vec<&str> = good.split('.').collect();
     let mut claims = part(&good, 1);
     claims["role"] = json!("ADMIN");
@@ -65,29 +65,29 @@ async fn sr_30_cut_swapped_and_unsigned_tokens_are_refused() {
         "a.b.c".to_owned(),
         "x".repeat(100_000),
     ] {
-        assert!(verify(&house, &bad).is_err(), "{bad:.60}");
+        assert!(verify(&test, &bad).is_err(), "{bad:.60}");
     }
 }
 
 #[tokio::test]
 async fn sr_30_hs256_over_the_public_key_is_refused() {
-    let house = house().await;
-    let good = token(&house).await;
-    let public = house.identity.signing_keys.jwks()["keys"][0]["x"].as_str().expect("a key").to_owned();
+    let test = test_identity().await;
+    let good = token(&test).await;
+    let public = test.identity.signing_keys.jwks()["keys"][0]["x"].as_str().expect("a key").to_owned();
     let raw = B64.decode(&public).expect("base64url");
     for secret in [raw.as_slice(), public.as_bytes()] {
         let mut header = Header::new(Algorithm::HS256);
         header.typ = Some("at+jwt".to_owned());
         header.kid = part(&good, 0)["kid"].as_str().map(str::to_owned);
         let forged = jsonwebtoken::encode(&header, &part(&good, 1), &EncodingKey::from_secret(secret)).expect("signed");
-        assert_eq!(verify(&house, &forged), Err(TokenError::Foreign));
+        assert_eq!(verify(&test, &forged), Err(TokenError::Foreign));
     }
 }
 
 #[tokio::test]
 async fn sr_30_keys_that_a_token_brings_along_are_never_used() {
-    let house = house().await;
-    let good = token(&house).await;
+    let test = test_identity().await;
+    let good = token(&test).await;
     let mine = aws_lc_rs::signature::Ed25519KeyPair::generate().expect("a key");
     let pkcs8 = mine.to_pkcs8v1().expect("encoded");
     let x = B64.encode(aws_lc_rs::signature::KeyPair::public_key(&mine).as_ref());
@@ -100,15 +100,16 @@ async fn sr_30_keys_that_a_token_brings_along_are_never_used() {
         header.x5u = Some("https://evil.example/x5u".to_owned());
         header.jwk = serde_json::from_value(json!({"kty": "OKP", "crv": "Ed25519", "x": x, "alg": "EdDSA"})).ok();
         let forged = jsonwebtoken::encode(&header, &part(&good, 1), &signer).expect("signed");
-        assert!(verify(&house, &forged).is_err(), "{kid:?}");
+        assert!(verify(&test, &forged).is_err(), "{kid:?}");
     }
 }
 
-/// Signs claims with the house's own HMAC key, so that only the claims are wrong.
-async fn hmac_house() -> (House, impl Fn(&str, Value) -> String) {
+/// Signs claims with the test's own HMAC key, so that only the claims are wrong.
+async fn hmac_house() -> (TestIdentity, impl Fn(&str, Value) -> String) {
     let secret = "a jwt secret of at least thirty-two bytes";
-    let house = house_with(IdentityOptions { jwt_secret: Some(SecretString::new(secret).into()), ..options() }).await;
-    let good = token(&house).await;
+    let test =
+        test_identity_with(IdentityOptions { jwt_secret: Some(SecretString::new(secret).into()), ..options() }).await;
+    let good = token(&test).await;
     let (kid, claims) = (part(&good, 0)["kid"].as_str().map(str::to_owned), part(&good, 1));
     let sign = move |typ: &str, changes: Value| {
         let mut header = Header::new(Algorithm::HS256);
@@ -119,15 +120,15 @@ async fn hmac_house() -> (House, impl Fn(&str, Value) -> String) {
         }
         jsonwebtoken::encode(&header, &claims, &EncodingKey::from_secret(secret.as_bytes())).expect("signed")
     };
-    (house, sign)
+    (test, sign)
 }
 
 #[tokio::test]
 async fn sr_31_another_type_issuer_audience_or_claim_is_refused() {
-    let (house, sign) = hmac_house().await;
-    assert_eq!(verify(&house, &sign("at+jwt", json!({}))), Ok(()));
+    let (test, sign) = hmac_house().await;
+    assert_eq!(verify(&test, &sign("at+jwt", json!({}))), Ok(()));
     for typ in ["JWT", "jwt", "refresh+jwt", "AT+JWT", "application/at+jwt"] {
-        assert_eq!(verify(&house, &sign(typ, json!({}))), Err(TokenError::Foreign), "{typ}");
+        assert_eq!(verify(&test, &sign(typ, json!({}))), Err(TokenError::Foreign), "{typ}");
     }
     for wrong in [
         json!({"iss": "somebody else"}),
@@ -141,21 +142,21 @@ async fn sr_31_another_type_issuer_audience_or_claim_is_refused() {
         json!({"nbf": null}),
         json!({"ver": "1"}),
     ] {
-        assert!(verify(&house, &sign("at+jwt", wrong.clone())).is_err(), "{wrong}");
+        assert!(verify(&test, &sign("at+jwt", wrong.clone())).is_err(), "{wrong}");
     }
     assert!(
-        house.identity.signing_keys.jwks()["keys"].as_array().is_some_and(Vec::is_empty),
+        test.identity.signing_keys.jwks()["keys"].as_array().is_some_and(Vec::is_empty),
         "an HMAC key has no public half"
     );
 }
 
 #[tokio::test]
 async fn sr_30_a_token_lives_from_nbf_until_exp_to_the_second() {
-    let house = house().await;
-    let good = token(&house).await;
+    let test = test_identity().await;
+    let good = token(&test).await;
     let claims = part(&good, 1);
     let (nbf, exp) = (claims["nbf"].as_i64().expect("nbf"), claims["exp"].as_i64().expect("exp"));
-    let at = |now: i64| house.identity.signing_keys.access_tokens().verify(&good, now).map(|_| ());
+    let at = |now: i64| test.identity.signing_keys.access_tokens().verify(&good, now).map(|_| ());
     assert_eq!(at(nbf), Ok(()));
     assert_eq!(at(nbf - 1), Err(TokenError::Lifetime), "from the future");
     assert_eq!(at(exp - 1), Ok(()));
@@ -164,20 +165,20 @@ async fn sr_30_a_token_lives_from_nbf_until_exp_to_the_second() {
 
 #[tokio::test]
 async fn sr_31_a_refresh_token_is_no_access_token() {
-    let house = house().await;
-    let tokens = house.register("ada").await.tokens.expect("signed in");
-    assert!(verify(&house, tokens.refresh.expose()).is_err());
+    let test = test_identity().await;
+    let tokens = test.register("ada").await.tokens.expect("signed in");
+    assert!(verify(&test, tokens.refresh.expose()).is_err());
 }
 
 #[tokio::test]
-async fn keys_outlive_a_restart_and_open_with_their_own_encryption_key_only() {
-    let first = house().await;
+async fn keys_survive_a_restart_with_their_encryption_key_only() {
+    let first = test_identity().await;
     let good = token(&first).await;
-    let House { folder, clock, store, .. } = first;
+    let TestIdentity { folder, clock, store, .. } = first;
     store.close().await;
-    let second = open(folder, clock, options()).await;
+    let second = test_identity_in(folder, clock, options()).await;
     assert_eq!(verify(&second, &good), Ok(()));
-    let House { store, sessions, clock, metrics, .. } = &second;
+    let TestIdentity { store, sessions, clock, metrics, .. } = &second;
     let parts = portcullis_identity::IdentityParts {
         store: store.clone(),
         sessions: std::sync::Arc::clone(sessions),

@@ -90,7 +90,7 @@ async fn sr_32_refresh_rotates_and_concurrent_ones_get_one_successor() {
 }
 
 #[tokio::test]
-async fn the_profile_is_read_and_changed_and_sessions_are_listed_and_ended() {
+async fn a_user_reads_and_changes_the_profile_and_sessions() {
     let app = app().start();
     let account = register(&app).await;
     let change = json!({ "firstName": "Grace", "lastName": "Hopper", "avatar": "https://example.com/g.png", "role": "ADMIN", "email": "x@example.com" });
@@ -176,7 +176,7 @@ async fn cors_answers_allowed_origins_exactly_and_refusals_too() {
 }
 
 #[tokio::test]
-async fn two_kinds_of_credential_are_refused_and_open_routes_ignore_bad_ones() {
+async fn two_credentials_are_refused_and_open_routes_ignore_them() {
     let app = app().start();
     let account = register(&app).await;
     let both =

@@ -21,7 +21,7 @@ use tempfile::TempDir;
 pub(crate) const PASSWORD: &str = "correct horse battery staple";
 pub(crate) const DAY: Duration = Duration::from_secs(86_400);
 
-pub(crate) struct House {
+pub(crate) struct TestIdentity {
     pub(crate) identity: Arc<Identity>,
     pub(crate) store: Store,
     pub(crate) sessions: Arc<SessionCache>,
@@ -59,17 +59,17 @@ pub(crate) fn options() -> IdentityOptions {
     }
 }
 
-pub(crate) async fn house() -> House {
-    house_with(options()).await
+pub(crate) async fn test_identity() -> TestIdentity {
+    test_identity_with(options()).await
 }
 
-pub(crate) async fn house_with(options: IdentityOptions) -> House {
+pub(crate) async fn test_identity_with(options: IdentityOptions) -> TestIdentity {
     let folder = tempfile::tempdir().expect("a folder");
     let clock = Clock::adjustable();
-    open(folder, clock, options).await
+    test_identity_in(folder, clock, options).await
 }
 
-pub(crate) async fn open(folder: TempDir, clock: Clock, options: IdentityOptions) -> House {
+pub(crate) async fn test_identity_in(folder: TempDir, clock: Clock, options: IdentityOptions) -> TestIdentity {
     let metrics = Metrics::new(&MetricsOptions::default(), "test");
     let random = Random::system();
     let store = Store::open(StoreOptions {
@@ -104,7 +104,7 @@ pub(crate) async fn open(folder: TempDir, clock: Clock, options: IdentityOptions
     };
     let identity = Arc::new(Identity::start(parts, options).await.expect("it starts"));
     identity.demo_account.prepare().await.expect("no user has its address");
-    House { identity, store, sessions, clock, metrics, folder }
+    TestIdentity { identity, store, sessions, clock, metrics, folder }
 }
 
 pub(crate) fn caller() -> Caller {
@@ -120,7 +120,7 @@ pub(crate) fn caller_at(ip: &str) -> Caller {
     Caller { ip: Some(ip.parse().expect("an address")), ..caller() }
 }
 
-pub(crate) fn person(name: &str) -> RegisterInput {
+pub(crate) fn registration_form(name: &str) -> RegisterInput {
     RegisterInput {
         email: format!("{name}@example.com"),
         username: name.to_owned(),
@@ -131,7 +131,7 @@ pub(crate) fn person(name: &str) -> RegisterInput {
     }
 }
 
-impl House {
+impl TestIdentity {
     /// Other services over the same database.
     pub(crate) async fn identity_with(&self, options: IdentityOptions) -> Identity {
         let parts = IdentityParts {
@@ -158,7 +158,7 @@ impl House {
     }
 
     pub(crate) async fn register(&self, name: &str) -> Registered {
-        match self.identity.registration.register(person(name), &caller()).await.expect("registered") {
+        match self.identity.registration.register(registration_form(name), &caller()).await.expect("registered") {
             RegisterOutcome::Registered(registered) => *registered,
             RegisterOutcome::Received => panic!("these tests reveal existing accounts"),
         }
@@ -210,7 +210,7 @@ impl House {
         session.admits(token.ver, now).then_some(session)
     }
 
-    /// A session of this person, as the gate would find it.
+    /// A session of this user, as the gate would find it.
     pub(crate) async fn signed_in(&self, name: &str) -> Arc<SessionState> {
         let sign_in = self.login(&format!("{name}@example.com"), PASSWORD).await.expect("signed in");
         self.session(&sign_in.tokens.access).await.expect("live")
@@ -254,7 +254,7 @@ impl MailSender for Mailbox {
     }
 }
 
-impl House {
+impl TestIdentity {
     /// Sends what is due; the texts' names, and the token of the last link that has one.
     pub(crate) async fn mails(&self) -> (Vec<String>, Option<String>) {
         let mailbox = Mailbox::default();

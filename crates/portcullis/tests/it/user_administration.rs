@@ -128,7 +128,7 @@ async fn an_administrator_invites_lists_edits_and_deletes() {
 }
 
 #[tokio::test]
-async fn sr_35_a_role_and_a_permission_are_in_force_at_once_without_a_new_token() {
+async fn sr_35_roles_and_permissions_take_effect_at_once() {
     let app = gate().start();
     let root = administrator(&app).await;
     let ada = register(&app).await;
@@ -240,7 +240,7 @@ async fn sr_36_the_audit_log_says_who_did_what_to_whom_from_where() {
 }
 
 #[tokio::test]
-async fn sr_43_an_api_key_does_what_its_scopes_allow_and_makes_no_keys() {
+async fn sr_43_an_api_key_is_held_to_its_scopes_and_makes_no_keys() {
     // The default mode: a valid key needs no CSRF pair.
     let app = app().start();
     let ada = register(&app).await;
@@ -312,7 +312,7 @@ async fn sr_43_an_api_key_does_what_its_scopes_allow_and_makes_no_keys() {
 }
 
 #[tokio::test]
-async fn sr_42_an_api_key_reaches_upstreams_as_an_id_with_its_scopes_and_is_limited_by_itself() {
+async fn sr_42_upstreams_see_an_api_key_as_its_id_and_scopes() {
     let (upstream, _) = upstream().await;
     let settings = format!(
         "[csrf]\nmode = \"cookie\"\n[upstreams.u]\ntargets = [\"http://{upstream}\"]\n\

@@ -15,7 +15,7 @@ fn kids(page: &Value) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_running_gateway_learns_of_keys_that_the_shell_makes_and_retires() {
+async fn a_running_gateway_follows_key_changes_of_the_shell() {
     let app = app().start();
     let account = register(&app).await;
     let before = kids(&get(&app, "/.well-known/jwks.json").await.body);

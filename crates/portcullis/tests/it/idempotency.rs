@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::client::{Account, Answer, app, call, client, post, register, send};
-use crate::people::administrator;
 use crate::replicas::Replicas;
+use crate::user_administration::administrator;
 
 fn gateway() -> TestApp {
     // So that a bearer token needs no pair of CSRF tokens here.
@@ -60,7 +60,7 @@ async fn what_is_sent_twice_is_done_once_and_answered_alike() {
 }
 
 #[tokio::test]
-async fn sr_48_a_stored_answer_is_its_callers_own_and_holds_no_credential() {
+async fn sr_48_a_stored_outcome_is_its_callers_and_has_no_secret() {
     let app = gateway();
     let (ada, bob) = (register(&app).await, register(&app).await);
     let asked = json!({ "name": "deploys" });
@@ -203,7 +203,7 @@ async fn a_client_that_hangs_up_and_asks_again_has_one_key() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_process_killed_at_any_moment_has_made_one_key_when_asked_again() {
+async fn a_repetition_after_a_kill_creates_one_key() {
     let mut app = app().env("PORTCULLIS__CSRF__MODE", "cookie").env("PORT", free_port().to_string()).start();
     let ada = register(&app).await;
     let mut done = 0;
@@ -219,7 +219,7 @@ async fn a_process_killed_at_any_moment_has_made_one_key_when_asked_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_database_that_is_cut_off_at_any_moment_has_one_key_when_asked_again() {
+async fn a_repetition_after_losing_the_database_creates_one_key() {
     let server = PrivatePostgres::shared();
     let database = server.database();
     let wire = Wire::to((Ipv4Addr::LOCALHOST, server.port()).into());
@@ -245,7 +245,7 @@ async fn a_database_that_is_cut_off_at_any_moment_has_one_key_when_asked_again()
 }
 
 #[tokio::test]
-async fn sr_48_who_lost_the_right_to_do_it_is_not_told_what_came_of_it() {
+async fn sr_48_an_outcome_is_hidden_after_losing_the_permission() {
     let app = gateway();
     let root = administrator(&app).await;
     let ada = register(&app).await;
