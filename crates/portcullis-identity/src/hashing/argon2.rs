@@ -1,5 +1,4 @@
-//! Argon2: how our own hashes are made, and those of any variant and cost are
-//! compared, in memory that is kept from one to the next.
+//! Argon2: makes hashes of today's variant and cost and compares those of any other, in memory that is reused.
 
 use ::argon2::password_hash::phc::PasswordHash;
 use ::argon2::{Algorithm, Argon2, Block, Params, Version};
@@ -10,26 +9,26 @@ use portcullis_model::secret::constant_time_eq;
 
 use crate::hashing::stored::{HashRefused, LEAST_HASH};
 
-/// Memory of one hash of ours, in KiB.
+/// Memory of a new hash, in KiB.
 const MEMORY_KIB: u32 = 19_456;
 const ITERATIONS: u32 = 2;
 const LANES: u32 = 1;
-/// The length of our salts.
+/// Length of a new salt, in bytes.
 pub(crate) const SALT_BYTES: usize = 16;
 const HASH_BYTES: usize = 32;
-/// The least salt that argon2 takes (RFC 9106 §3.1).
+/// The shortest salt that argon2 accepts, in bytes (RFC 9106 §3.1).
 const LEAST_SALT: usize = 8;
-/// The most a stored hash may cost (SR-08): memory in KiB, passes…
+/// The accepted cost of a stored hash (SR-08): memory in KiB and the number of passes.
 const MAX_MEMORY_KIB: u32 = 1 << 20;
 const MAX_ITERATIONS: u32 = 10;
-/// …and KiB times passes: about two seconds of one core.
+/// The accepted product of KiB and passes, which takes about two seconds of one core.
 const MAX_WORK_KIB: u64 = 2 << 20;
 
-/// One thread's working memory, kept between hashes.
+/// The working memory of one thread, reused between hashes.
 #[derive(Default)]
 pub(crate) struct Memory(Vec<Block>);
 
-/// A stored hash within the cost that is accepted.
+/// A stored hash within the accepted cost.
 pub(crate) struct Argon2Hash {
     algorithm: Algorithm,
     version: Version,
@@ -39,7 +38,7 @@ pub(crate) struct Argon2Hash {
 }
 
 impl Memory {
-    /// Hashes with today's cost.
+    /// Hashes at today's cost.
     pub(crate) fn hash(&mut self, password: &str, salt: &[u8]) -> [u8; HASH_BYTES] {
         let mut out = [0u8; HASH_BYTES];
         self.fill(password, salt, (Algorithm::Argon2id, Version::V0x13, &params()), &mut out);
@@ -55,7 +54,7 @@ impl Memory {
         Argon2::new(algorithm, version, params.clone())
             .hash_password_into_with_memory(password.as_bytes(), salt, out, &mut self.0[..blocks])
             .expect("lengths and cost were checked");
-        // An expensive hash from elsewhere must not hold its memory for good.
+        // Memory beyond that of a new hash is released, so that an expensive imported hash does not keep it.
         if blocks > params_blocks() {
             self.0 = Vec::new();
         }
@@ -63,7 +62,7 @@ impl Memory {
 }
 
 impl Argon2Hash {
-    /// Reads a PHC string, with or without its version (RFC 9106; the older 1.0 had none).
+    /// Parses a PHC string with or without a version; version 1.0 wrote none (RFC 9106).
     pub(crate) fn parse(stored: &str) -> Result<Self, HashRefused> {
         let phc = PasswordHash::new(stored).map_err(|_| HashRefused::Unknown)?;
         let algorithm = phc.algorithm.as_str().parse::<Algorithm>().map_err(|_| HashRefused::Unknown)?;
@@ -76,7 +75,7 @@ impl Argon2Hash {
         if m > MAX_MEMORY_KIB || t > MAX_ITERATIONS || u64::from(m) * u64::from(t) > MAX_WORK_KIB {
             return Err(HashRefused::TooExpensive);
         }
-        // A key or associated data of another's is nothing that we could have.
+        // A hash made with a secret key or associated data cannot be compared without them.
         let keyed = !params.keyid().is_empty() || !params.data().is_empty();
         let salt = phc.salt.map_or_else(Vec::new, |salt| salt.as_ref().to_vec());
         let hash = phc.hash.map_or_else(Vec::new, |hash| hash.as_bytes().to_vec());
@@ -92,7 +91,7 @@ impl Argon2Hash {
         constant_time_eq(&out, &self.hash)
     }
 
-    /// Whether it was made as we would not make it today.
+    /// Whether variant, version, cost or length differ from those of a new hash.
     pub(crate) fn is_outdated(&self) -> bool {
         let cost = (self.params.m_cost(), self.params.t_cost(), self.params.p_cost());
         cost != (MEMORY_KIB, ITERATIONS, LANES)
@@ -102,7 +101,7 @@ impl Argon2Hash {
     }
 }
 
-/// The string that is stored.
+/// The PHC string of a new hash.
 pub(crate) fn phc(salt: &[u8], hash: &[u8]) -> SecretString {
     SecretString::new(format!(
         "$argon2id$v=19$m={MEMORY_KIB},t={ITERATIONS},p={LANES}${}${}",

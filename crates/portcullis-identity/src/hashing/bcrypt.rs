@@ -1,4 +1,4 @@
-//! bcrypt, as crypt(3) of OpenBSD and its relatives store it.
+//! Comparing bcrypt hashes in the format of OpenBSD's crypt(3).
 
 use base64::Engine as _;
 use base64::alphabet;
@@ -8,12 +8,12 @@ use portcullis_model::secret::constant_time_eq;
 
 use crate::hashing::stored::{HashRefused, decimal};
 
-/// The least and the most of the cost's logarithm (SR-08): 15 takes about two seconds.
+/// The accepted range of the cost, a binary logarithm (SR-08): 15 takes about two seconds.
 const COSTS: std::ops::RangeInclusive<u32> = 4..=15;
-/// What bcrypt sees of a password, in bytes.
+/// Bytes of a password that bcrypt uses.
 const KEY_BYTES: usize = 72;
 const HASH_BYTES: usize = 23;
-/// Some writers leave bits over in the last character.
+/// Accepts unused bits in the last character, which some programs set.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::BCRYPT,
     GeneralPurposeConfig::new()
@@ -21,9 +21,9 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// A stored hash within the cost that is accepted.
+/// A stored hash within the accepted cost.
 pub(crate) struct BcryptHash {
-    /// `$2x$`: made by a version of crypt_blowfish that took bytes as signed.
+    /// Whether the hash is a `$2x$` one, made by a crypt_blowfish that treated bytes as signed.
     signed_bytes: bool,
     cost: u32,
     salt: [u8; 16],
@@ -31,7 +31,7 @@ pub(crate) struct BcryptHash {
 }
 
 impl BcryptHash {
-    /// `$2a$`, `$2b$`, `$2x$` or `$2y$`, two digits, 22 and 31 characters.
+    /// Parses `$2a$`, `$2b$`, `$2x$` or `$2y$`, a cost of two digits, a salt of 22 and a hash of 31 characters.
     pub(crate) fn parse(stored: &str) -> Result<Self, HashRefused> {
         let (signed_bytes, cost, salt, hash) = Self::split(stored).ok_or(HashRefused::Unknown)?;
         if cost > *COSTS.end() {
@@ -61,28 +61,28 @@ impl BcryptHash {
         ))
     }
 
-    /// A password with a NUL matches nothing: where the hash was made it would have ended there, and bcrypt
-    /// repeats its key with a NUL between, so that others could be found to match.
+    /// Compares a password. One with a NUL never matches: crypt(3) ends a password there, and bcrypt repeats its key
+    /// with a NUL between, so that other passwords would match too.
     pub(crate) fn matches(&self, password: &str) -> bool {
         let key = if self.signed_bytes { signed_key(password.as_bytes()) } else { key(password.as_bytes()) };
         let out = ::bcrypt::bcrypt(self.cost, self.salt, &key);
         constant_time_eq(&out[..HASH_BYTES], &self.hash) && !password.contains('\0')
     }
 
-    /// Whether bcrypt sees the password whole. Of a longer one it cannot say that the end is right, so that no other
-    /// hash may be made from what was typed.
+    /// Whether bcrypt uses the whole password. The end of a longer one is not verified, so no new hash may be made
+    /// from it.
     pub(crate) fn sees_all_of(password: &str) -> bool {
         password.len() <= KEY_BYTES
     }
 }
 
-/// The password and a NUL, cut.
+/// The bcrypt key: the password and a NUL, cut to 72 bytes.
 fn key(password: &[u8]) -> Vec<u8> {
     password.iter().copied().chain([0]).take(KEY_BYTES).collect()
 }
 
-/// The key as the older crypt_blowfish made it: each byte as a signed number into a word, so that one of 128 or more
-/// wipes out those before it in its word. The 18 words are all that bcrypt reads.
+/// The key of the older crypt_blowfish. It added each byte to a word as a signed number, so that a byte of 128 or more
+/// overwrites the bytes before it in its word. bcrypt reads 18 words.
 fn signed_key(password: &[u8]) -> Vec<u8> {
     let cycled: Vec<u8> = password.iter().copied().chain([0]).cycle().take(KEY_BYTES).collect();
     let (words, _) = cycled.as_chunks::<4>();

@@ -1,4 +1,4 @@
-//! PBKDF2 (RFC 8018), as PHC strings, passlib and Django store it.
+//! Comparing PBKDF2 hashes (RFC 8018) in the formats of PHC, passlib and Django.
 
 use std::num::NonZeroU32;
 
@@ -8,16 +8,16 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 
 use crate::hashing::stored::{HashRefused, LEAST_HASH, decimal, parameters};
 
-/// A digest, and how much of it is accepted (SR-08): a second or two.
+/// A digest and the accepted number of its iterations, which take one or two seconds (SR-08).
 struct Digest {
     algorithm: Algorithm,
-    /// Its output in bytes; a longer hash is made of several blocks.
+    /// Output of the digest in bytes; a longer hash consists of several blocks.
     bytes: usize,
-    /// The most iterations, over all blocks.
+    /// The most iterations, summed over all blocks.
     most: u64,
 }
 
-/// A stored hash within the cost that is accepted.
+/// A stored hash within the accepted cost.
 pub(crate) struct Pbkdf2Hash {
     algorithm: Algorithm,
     iterations: NonZeroU32,
@@ -33,8 +33,8 @@ struct Parts {
 }
 
 impl Pbkdf2Hash {
-    /// `$pbkdf2-sha256$i=600000,l=32$salt$hash` (PHC), `$pbkdf2-sha256$600000$salt$hash` (passlib) or
-    /// `pbkdf2_sha256$600000$salt$hash` (Django); sha512 likewise.
+    /// Parses `$pbkdf2-sha256$i=600000,l=32$salt$hash` (PHC), `$pbkdf2-sha256$600000$salt$hash` (passlib) or
+    /// `pbkdf2_sha256$600000$salt$hash` (Django), and the same with sha512.
     pub(crate) fn parse(stored: &str) -> Result<Self, HashRefused> {
         let parts = if stored.starts_with('$') { split_dollar(stored) } else { split_django(stored) };
         let Parts { digest, iterations, salt, hash } = parts.ok_or(HashRefused::Unknown)?;
@@ -69,7 +69,7 @@ fn split_dollar(stored: &str) -> Option<Parts> {
     let (Some(cost), Some(salt), Some(hash), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
         return None;
     };
-    // passlib writes a dot for a plus.
+    // passlib writes a dot in place of a plus.
     let decode = |text: &str| STANDARD_NO_PAD.decode(text.replace('.', "+")).ok();
     let (salt, hash) = (decode(salt)?, decode(hash)?);
     let iterations = match decimal(cost) {
@@ -83,7 +83,7 @@ fn split_dollar(stored: &str) -> Option<Parts> {
     Some(Parts { digest, iterations, salt, hash })
 }
 
-/// Django's salt is a text, taken as its bytes.
+/// Parses Django's format, whose salt is text and used as its bytes.
 fn split_django(stored: &str) -> Option<Parts> {
     let mut parts = stored.strip_prefix("pbkdf2_")?.split('$');
     let digest = digest(parts.next()?)?;

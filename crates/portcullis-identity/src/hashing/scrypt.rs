@@ -1,4 +1,4 @@
-//! scrypt (RFC 7914), as PHC strings and passlib store it.
+//! Comparing scrypt hashes (RFC 7914) in the formats of PHC and passlib.
 
 use ::scrypt::Params;
 use base64::Engine as _;
@@ -7,12 +7,12 @@ use portcullis_model::secret::constant_time_eq;
 
 use crate::hashing::stored::{HashRefused, LEAST_HASH, parameters};
 
-/// The most of N's logarithm (SR-08).
+/// The largest accepted binary logarithm of N (SR-08).
 const MAX_LOG_N: u32 = 17;
-/// The most of N·r·p: about a second. Memory, 128·N·r bytes, is then 256 MiB at most.
+/// The largest accepted N·r·p, which takes about a second. Memory, 128·N·r bytes, is then at most 256 MiB.
 const MAX_WORK: u64 = 1 << 21;
 
-/// A stored hash within the cost that is accepted.
+/// A stored hash within the accepted cost.
 pub(crate) struct ScryptHash {
     params: Params,
     salt: Vec<u8>,
@@ -20,7 +20,7 @@ pub(crate) struct ScryptHash {
 }
 
 impl ScryptHash {
-    /// `$scrypt$ln=16,r=8,p=1$salt$hash`.
+    /// Parses `$scrypt$ln=16,r=8,p=1$salt$hash`.
     pub(crate) fn parse(stored: &str) -> Result<Self, HashRefused> {
         let ([log_n, r, p], salt, hash) = Self::split(stored).ok_or(HashRefused::Unknown)?;
         let affordable = log_n <= MAX_LOG_N

@@ -1,4 +1,4 @@
-//! Passwords that the operator does not accept: a file, one a line.
+//! The operator's list of refused passwords: a file with one password per line.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -7,24 +7,24 @@ use std::sync::Arc;
 use portcullis_model::password::comparable;
 use portcullis_model::secret::sha256;
 
-/// A list of passwords, such as those known from breaches. Eight bytes of memory for each: what is kept is the
-/// beginning of a hash, long enough that no other password meets it by chance.
+/// A list of passwords, such as those known from breaches. It takes eight bytes per password: the beginning of a
+/// hash, long enough that another password does not share it by chance.
 #[derive(Clone, Debug, Default)]
 pub struct DenyList(Arc<[u64]>);
 
-/// Why a list cannot be used.
+/// Why a list cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum DenyListError {
     /// The file cannot be opened or read.
     #[error("the file cannot be read: {0}")]
     Unreadable(#[source] std::io::Error),
-    /// A line is no text.
+    /// A line, given by its number, is not UTF-8.
     #[error("line {0} is not UTF-8")]
     NotText(u64),
 }
 
 impl DenyList {
-    /// Reads a file: a password a line, compared without regard to case. Empty lines count for nothing.
+    /// Reads a file with one password per line. Case is ignored, and empty lines are skipped.
     pub fn read(path: &Path) -> Result<Self, DenyListError> {
         let file = std::fs::File::open(path).map_err(DenyListError::Unreadable)?;
         Self::of(BufReader::new(file))
@@ -50,17 +50,17 @@ impl DenyList {
         Ok(Self(prints.into()))
     }
 
-    /// How many passwords it holds.
+    /// Returns the number of passwords.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether it holds none.
+    /// Whether the list has no password.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether it holds this, in the form of [`comparable`].
+    /// Whether the list has this password, given in the form of [`comparable`].
     pub(crate) fn holds(&self, comparable: &str) -> bool {
         !self.0.is_empty() && self.0.binary_search(&print(comparable)).is_ok()
     }
