@@ -53,8 +53,8 @@ async fn sr_43_nobody_grants_a_higher_role_or_changes_their_own() {
     };
     assert!(refusal(set_role(&boss, ada, Role::Admin).await).contains("higher than yours"));
     assert!(refusal(set_role(&boss, root.user_id, Role::Viewer).await).contains("ADMIN"));
-    assert!(refusal(set_role(&boss, manager, Role::Viewer).await).contains("their own role"));
-    assert!(refusal(set_role(&root, root.user_id, Role::Viewer).await).contains("their own role"), "the last one too");
+    assert!(refusal(set_role(&boss, manager, Role::Viewer).await).contains("your own role"));
+    assert!(refusal(set_role(&root, root.user_id, Role::Viewer).await).contains("your own role"), "the last one too");
     assert_eq!(role_of(&test, ada).await, Role::Developer);
     let raised = set_role(&boss, ada, Role::Manager).await.expect("up to their own");
     assert_eq!((raised.role, role_of(&test, ada).await), (Role::Manager, Role::Manager));
@@ -87,7 +87,7 @@ async fn sr_43_nobody_grants_permissions_they_do_not_hold() {
     change(&root, manager, set(&["USER_MANAGE_PERMISSIONS"])).await.expect("given");
     let boss = test.signed_in("manager").await;
     assert!(refusal(change(&boss, ada, set(&["USER_DELETE", "USER_VIEW"])).await).contains("USER_DELETE"));
-    assert!(refusal(change(&boss, manager, set(&[])).await).contains("their own"));
+    assert!(refusal(change(&boss, manager, set(&[])).await).contains("your own"));
     assert!(refusal(change(&boss, root.user_id, set(&["USER_VIEW"])).await).contains("higher"));
     let view = change(&boss, ada, set(&["USER_VIEW", "USER_EDIT"])).await.expect("both are held");
     assert_eq!(view.all_permissions(), PermissionSet::from([permission("USER_EDIT"), permission("USER_VIEW")]));
