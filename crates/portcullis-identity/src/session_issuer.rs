@@ -44,6 +44,7 @@ pub struct SessionLifetimes {
 }
 
 /// What a new session is made from.
+#[derive(Clone, Copy)]
 pub(crate) struct SessionStart<'a> {
     pub(crate) user: &'a User,
     pub(crate) remember: bool,
