@@ -61,7 +61,7 @@ pub enum IdentityError {
     #[error("{0}")]
     NotPermitted(String),
     /// The change would leave no active administrator.
-    #[error("the last active administrator must stay one")]
+    #[error("the last active administrator cannot be disabled, demoted or deleted")]
     LastAdministrator,
     /// The user has the most API keys that one user may have.
     #[error("the user has too many API keys")]

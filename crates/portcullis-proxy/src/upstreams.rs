@@ -122,7 +122,7 @@ impl ActiveUpstream {
         match outcome {
             Outcome::Answered => self.health.store(HEALTHY, Ordering::Relaxed),
             Outcome::Unreachable | Outcome::Timeout | Outcome::Broken => {
-                self.health.store(UNHEALTHY, Ordering::Relaxed)
+                self.health.store(UNHEALTHY, Ordering::Relaxed);
             }
             Outcome::Client => {}
         }

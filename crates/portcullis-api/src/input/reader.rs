@@ -89,7 +89,7 @@ impl<'de> MapAccess<'de> for Fields<'_> {
             return seed.deserialize(FieldReader { name, member: None, problems, quiet: true });
         }
         let member = members.get(name);
-        let read = seed.deserialize(FieldReader { name, member, problems: &mut **problems, quiet: false });
+        let read = seed.deserialize(FieldReader { name, member, problems, quiet: false });
         if let Err(error) = &read {
             // Already noted when it was the placeholder that was refused.
             if problems.len() == before {

@@ -51,7 +51,7 @@ fn a_csv_is_read_by_its_names_and_bad_rows_are_refused() {
         for (line, reason) in [
             (3, "another user has this email address after normalisation"),
             (4, "another user has this username after normalisation"),
-            (5, "no argon2, bcrypt, scrypt or PBKDF2 hash"),
+            (5, "it is not a complete argon2, bcrypt, scrypt or PBKDF2 hash"),
             (6, "would take too much time or memory"),
             (7, "isActive must be true or false"),
             (8, "another user has this id"),
@@ -181,7 +181,7 @@ fn users_are_disabled_enabled_and_given_roles_and_links() {
         assert_eq!(run(&["set-role", "ben@example.com", "manager"]).ok().json()["user"]["role"], "MANAGER");
         for last in [&["disable", "ada@example.com"][..], &["set-role", "ada@example.com", "VIEWER"]] {
             let said = run(last).failed();
-            assert!(said.err.contains("last administrator"), "{}", said.err);
+            assert!(said.err.contains("last active administrator"), "{}", said.err);
         }
         let link = run(&["reset", "ben@example.com", "--print-link"]).ok().json()["link"].to_string();
         assert!(link.contains("/reset-password#"), "{link}");

@@ -6,6 +6,7 @@ mod good_calls;
 use std::collections::BTreeSet;
 
 use portcullis_api::{Endpoint, endpoints, openapi_json};
+use portcullis_model::permission::BuiltInPermission;
 use portcullis_testkit::{PASSWORD, TestApp};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
@@ -89,7 +90,8 @@ async fn an_endpoint_asks_for_the_permission_it_declares() {
     let app = gateway();
     let root = administrator(&app).await;
     let (id, token) = viewer(&app).await;
-    let needed: BTreeSet<Option<&str>> = endpoints().iter().map(|one| one.permission().map(|p| p.as_str())).collect();
+    let needed: BTreeSet<Option<&str>> =
+        endpoints().iter().map(|one| one.permission().map(BuiltInPermission::as_str)).collect();
     // Without any permission first, then with each alone.
     for held in needed {
         let body = json!({ "permissions": held.into_iter().collect::<Vec<_>>() });
@@ -97,7 +99,7 @@ async fn an_endpoint_asks_for_the_permission_it_declares() {
         let set = call(&app, Method::PUT, &path, &root, Some(&body)).await;
         assert_eq!(set.status, 200, "{}", set.body);
         for endpoint in endpoints().iter().filter(|endpoint| endpoint.template != LOGOUT) {
-            let permission = endpoint.permission().map(|permission| permission.as_str());
+            let permission = endpoint.permission().map(BuiltInPermission::as_str);
             let answer = send(request(&app, endpoint).bearer_auth(&token)).await;
             let refused = code(&answer) == "auth.insufficient_permissions";
             let expected = permission.is_some() && permission != held;

@@ -128,7 +128,7 @@ async fn a_killed_move_continues_and_loses_nothing() {
     let moved = before.command(&["move", "--from", &from, "--to", &to]).output().expect("the binary runs");
     let said = String::from_utf8_lossy(&moved.stderr).into_owned();
     assert!(moved.status.success(), "{said}");
-    assert!(said.contains("users: 3001 rows, 3001 of them carried before\n"), "{said}");
+    assert!(said.contains("users: 3001 rows, 3001 of them copied before\n"), "{said}");
     assert!(said.contains("sessions: 3001 rows\n"), "{said}");
 
     let after = secrets(app().on_sqlite()).env("DATABASE_URL", &to).start();

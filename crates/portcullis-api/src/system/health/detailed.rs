@@ -214,5 +214,5 @@ fn may_see_more(session: &SessionState) -> bool {
 
 fn upstreams(call: &Call) -> Vec<Upstream> {
     let upstreams = call.services.proxy.status().into_iter();
-    upstreams.map(|(name, status)| Upstream { name: name.to_string(), status }).collect()
+    upstreams.map(|(name, status)| Upstream { name: name.clone(), status }).collect()
 }
