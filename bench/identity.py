@@ -30,7 +30,7 @@ BCRYPT = "$2b$04$abcdefghijklmnopqrstuu7EJV7kdjBBQxyb0HjTh9KS7.Lah/6CG"
 SIGN_IN_TIMING = ARGON2_LOOP.with_name("sign_in_timing")
 
 
-def people(path, count):
+def users_file(path, count):
     with open(path, "w") as file:
         file.write("id,email,username,firstName,lastName,password,role,isActive,isEmailVerified,createdAt\n")
         for n in range(count):
@@ -42,7 +42,7 @@ def people(path, count):
 
 def imports(folder, count):
     """Accounts a second, into SQLite and into PostgreSQL, once from a file and once from another program's table."""
-    people(folder / "people.csv", count)
+    users_file(folder / "users.csv", count)
     (folder / "portcullis.toml").touch()
     rows = []
 
@@ -62,13 +62,13 @@ def imports(folder, count):
         rows.append((f"{name}, again (all there already)", count / again["seconds"]))
 
     environment = portcullis_environment(folder, 0)
-    run("CSV into SQLite", "people.csv", environment)
+    run("CSV into SQLite", "users.csv", environment)
     from storage import Postgres
 
     server = Postgres()
     try:
         address = server.database("gate")
-        run("CSV into PostgreSQL", "people.csv", {**environment, "DATABASE_URL": address})
+        run("CSV into PostgreSQL", "users.csv", {**environment, "DATABASE_URL": address})
         server.sql("postgres", "CREATE DATABASE old")
         server.sql(
             "old",
@@ -221,7 +221,7 @@ def scratch():
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--people", type=int, default=100_000)
+    parser.add_argument("--users", type=int, default=100_000)
     parser.add_argument("--samples", type=int, default=1000, help="of each class of refused sign-ins")
     parser.add_argument("--seconds", type=int, default=10)
     parser.add_argument("--only", choices=["import", "timing", "load"])
@@ -230,8 +230,8 @@ def main():
 
     if wanted("import"):
         with scratch() as folder:
-            print(f"\n| import of {options.people:,} accounts with their hashes | accounts/s | aim |\n|---|---|---|")
-            for name, rate in imports(folder, options.people):
+            print(f"\n| import of {options.users:,} users with their hashes | users/s | aim |\n|---|---|---|")
+            for name, rate in imports(folder, options.users):
                 print(f"| {name} | {rate:,.0f} | {'≥ 5,000' if 'again' not in name else ''} |")
     if wanted("load"):
         with scratch() as folder:

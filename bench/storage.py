@@ -76,7 +76,7 @@ class Postgres:
 
 
 def fill(server, database, rows):
-    """So many people with a session each. Indices are built afterwards, as a restore does it."""
+    """Fills both tables: a session for each user. Indices are built afterwards, as a restore does it."""
     indices = server.sql(
         database,
         "SELECT indexname || '|' || indexdef FROM pg_indexes WHERE tablename IN ('users', 'sessions') "
@@ -109,7 +109,7 @@ def many_beside_few(server, rows, logins):
     begun = time.monotonic()
     fill(server, "many", rows)
     size = server.sql("many", "SELECT pg_size_pretty(pg_database_size('many'))")
-    print(f"\n## A login's statements with {rows:,} people and sessions ({size}, loaded in {time.monotonic() - begun:.0f} s)\n")
+    print(f"\n## A login's statements with {rows:,} users and sessions ({size}, loaded in {time.monotonic() - begun:.0f} s)\n")
     out = subprocess.run([EXAMPLES / "login_statements", few, many, str(logins)], check=True, capture_output=True, text=True)
     print(out.stdout)
     name = f"p{min(4242, rows)}"
@@ -265,7 +265,7 @@ def refreshes_of(url, rounds, refreshes):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=1_000_000, help="people, and sessions, in the large database")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="users, and sessions, in the large database")
     parser.add_argument("--logins", type=int, default=2_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--refreshes", type=int, default=2_000)

@@ -28,7 +28,7 @@ async fn main() {
     let folder = tempfile::tempdir().expect("a folder");
     let clock = Clock::adjustable();
     let identity = open(folder.path(), &clock).await;
-    people(&identity).await;
+    create_users(&identity).await;
     let stranger = |n: usize| Caller {
         ip: Some(std::net::Ipv4Addr::from(0xc633_6400 + u32::try_from(n % 250).expect("small")).into()),
         user_agent: None,
@@ -79,7 +79,7 @@ async fn main() {
     println!("{}", serde_json::to_string(&times).expect("JSON"));
 }
 
-async fn people(identity: &Identity) {
+async fn create_users(identity: &Identity) {
     for name in ["wrong", "inactive", "locked"] {
         let account = NewAccount {
             email: format!("{name}@example.com"),

@@ -10,7 +10,7 @@ mod shell;
 
 use std::sync::Arc;
 
-use portcullis_model::{Clock, PermissionSet, Random, Role, RolePermissions, User, UserId};
+use portcullis_model::{Clock, Permission, PermissionSet, Random, Role, RolePermissions, User, UserId};
 use portcullis_sessions::SessionCache;
 use portcullis_storage::{Credentials, Store, Tx};
 use serde_json::json;
@@ -89,7 +89,7 @@ impl Administration {
         let change = input.profile.check()?;
         let now = self.clock.now();
         let mut tx = self.store.begin().await?;
-        let authority = self.authority(&mut tx, actor, "USER_EDIT").await?;
+        let authority = self.authority(&mut tx, actor, Permission::USER_EDIT).await?;
         let known = self.known(&mut tx, id).await?.user;
         authority.may_change(&known)?;
         let mut user = known.clone();
@@ -121,7 +121,7 @@ impl Administration {
     ) -> Result<User, IdentityError> {
         let now = self.clock.now();
         let mut tx = self.store.begin().await?;
-        let authority = self.authority(&mut tx, actor, "USER_MANAGE_ROLES").await?;
+        let authority = self.authority(&mut tx, actor, Permission::USER_MANAGE_ROLES).await?;
         authority.is_not(id, "You cannot change your own role.")?;
         let known = self.known(&mut tx, id).await?.user;
         authority.may_change(&known)?;
@@ -141,7 +141,7 @@ impl Administration {
     pub async fn delete(&self, actor: &Actor, id: UserId, caller: &Caller) -> Result<(), IdentityError> {
         let now = self.clock.now();
         let mut tx = self.store.begin().await?;
-        let authority = self.authority(&mut tx, actor, "USER_DELETE").await?;
+        let authority = self.authority(&mut tx, actor, Permission::USER_DELETE).await?;
         let known = self.known(&mut tx, id).await?.user;
         authority.may_change(&known)?;
         keep_an_administrator(&mut tx, &known).await?;

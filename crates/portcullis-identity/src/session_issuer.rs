@@ -75,7 +75,7 @@ pub(crate) struct SessionIssuer {
 }
 
 impl SessionIssuer {
-    /// The row of a new session and the refresh token that opens it.
+    /// Makes the row of a new session, and its refresh token.
     pub(crate) fn start(&self, start: SessionStart<'_>, now: Timestamp) -> (NewSession, SecretString) {
         let SessionStart { user, remember, transport, amr, caller } = start;
         let id = SessionId::new(&self.clock, &self.random);

@@ -34,8 +34,8 @@ const LOCK_AFTER: u64 = 100;
 const RESET_AFTER: Duration = Duration::from_secs(15 * 60);
 /// How long a client where a mailed link was followed counts as known.
 const TRUST: Duration = Duration::from_secs(30 * 86_400);
-/// Characters of a text that is no address that enter the hash.
-const LONGEST: usize = 320;
+/// How many characters of a text that is not an e-mail address are hashed into the key of its counter.
+const MAX_HASHED_CHARACTERS: usize = 320;
 
 impl Backoff {
     /// The remaining wait before the next attempt.
@@ -51,7 +51,7 @@ impl Backoff {
 pub(crate) fn subjects(address: &str, ip: Option<IpAddr>) -> AttemptSubjects {
     let account = match Email::parse(address) {
         Ok(email) => email.to_string(),
-        Err(_) => address.chars().take(LONGEST).collect(),
+        Err(_) => address.chars().take(MAX_HASHED_CHARACTERS).collect(),
     };
     let client = ip.map_or_else(|| "shell".to_owned(), client);
     let hash = |text: String| sha256(text.as_bytes());

@@ -74,7 +74,7 @@ impl Jobs {
     }
 
     async fn repeat(&self, job: &Job, stop: &CancellationToken) {
-        let mut pause = schedule::first_look(job.interval, &self.random);
+        let mut pause = schedule::first_check(job.interval, &self.random);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -91,7 +91,7 @@ impl Jobs {
                 }
                 Err(_) => {}
             }
-            pause = schedule::next_look(job.interval, &self.random);
+            pause = schedule::next_check(job.interval, &self.random);
         }
     }
 

@@ -4,41 +4,41 @@ use std::time::Duration;
 
 use portcullis_model::Random;
 
-/// How often a replica looks whether a job is due that another one may be running. A holder that died is replaced this
-/// much later than its lease runs out, at most.
-const MAX_LOOK: Duration = Duration::from_secs(30);
+/// The longest pause between two checks whether a job is due. If the replica that holds the lease dies, another one takes
+/// over at most this long after the lease expires.
+const MAX_CHECK_INTERVAL: Duration = Duration::from_secs(30);
 /// A failed run is repeated after this long, or after the job's interval if that is shorter.
 const RETRY: Duration = Duration::from_secs(60);
-/// The first look comes at a random moment within this time after the start.
-const FIRST_LOOK: Duration = Duration::from_secs(1);
+/// The first check comes at a random moment within this time after the start.
+const FIRST_CHECK: Duration = Duration::from_secs(1);
 
-/// The pause before the first look.
-pub(crate) fn first_look(interval: Duration, random: &Random) -> Duration {
-    share(interval.min(FIRST_LOOK), random)
+/// Returns the pause before the first check.
+pub(crate) fn first_check(interval: Duration, random: &Random) -> Duration {
+    random_part(interval.min(FIRST_CHECK), random)
 }
 
-/// The pause between two looks at a job with this interval.
-pub(crate) fn next_look(interval: Duration, random: &Random) -> Duration {
-    jittered(interval.min(MAX_LOOK), random)
+/// Returns the pause between two checks of a job with this interval.
+pub(crate) fn next_check(interval: Duration, random: &Random) -> Duration {
+    jittered(interval.min(MAX_CHECK_INTERVAL), random)
 }
 
-/// The time until a job is due again after a run that ended now.
+/// Returns the time until a job is due again after a run that ended now.
 pub(crate) fn next_run(interval: Duration, random: &Random) -> Duration {
     jittered(interval, random)
 }
 
-/// The time until a failed run is repeated.
+/// Returns the time until a failed run is repeated.
 pub(crate) fn retry(interval: Duration, random: &Random) -> Duration {
     jittered(interval.min(RETRY), random)
 }
 
-/// The interval, shorter or longer by up to a tenth.
+/// Returns the interval, shortened or lengthened by up to a tenth.
 fn jittered(interval: Duration, random: &Random) -> Duration {
-    interval - interval / 10 + share(interval / 5, random)
+    interval - interval / 10 + random_part(interval / 5, random)
 }
 
-/// A random part of this time.
-fn share(of: Duration, random: &Random) -> Duration {
+/// Returns a random part of this time.
+fn random_part(of: Duration, random: &Random) -> Duration {
     of.mul_f64(f64::from(u16::from_be_bytes(random.bytes())) / f64::from(u16::MAX))
 }
 

@@ -10,7 +10,7 @@ use crate::InvalidInput;
 pub struct ProfileName(String);
 
 impl ProfileName {
-    /// Checks a name. `label` ("First name") begins the sentence of the refusal.
+    /// Checks a name. The error message begins with `label`, for instance "First name".
     pub fn parse(label: &str, text: &str) -> Result<Self, InvalidInput> {
         let name = text.trim();
         if name.chars().any(char::is_control) {

@@ -169,7 +169,7 @@ impl Redis {
         if answers && tokio::time::timeout(options.connect_timeout, link.client.wait_for_connect()).await.is_ok() {
             link.mark_available(false);
         } else {
-            tracing::warn!(%address, "Redis is not available; this replica goes on without it until it is");
+            tracing::warn!(%address, "Redis is not available; this replica works without it until it connects");
         }
         tokio::spawn(Link::probe_while_away(Arc::downgrade(&link)));
         let replica = options.random.hex::<8>();

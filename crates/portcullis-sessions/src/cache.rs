@@ -219,6 +219,8 @@ impl RevocationListener for SessionCache {
         if let Some(shared) = &self.shared {
             shared.enqueue(revocation);
         }
+        // A raised floor makes every copy of the user's sessions stale (`CachedSession::is_fresh`); only a single session is
+        // removed by its id.
         let mut floors = self.floors();
         floors.raise(revocation);
         let Some(id) = revocation.session_id else { return };

@@ -15,7 +15,7 @@ const USER_LIFETIME: Duration = Duration::from_secs(60);
 pub(crate) struct CachedSession {
     pub(crate) state: Arc<SessionState>,
     /// The `last_seen` that the database has, in Unix seconds.
-    pub(crate) flushed: AtomicI64,
+    pub(crate) stored_last_seen: AtomicI64,
     /// The user's row, once it was asked for. Every change of the user ends this copy and with it the row.
     user: ArcSwapOption<CachedUser>,
     read_at: Instant,
@@ -29,9 +29,9 @@ struct CachedUser {
 }
 
 impl CachedSession {
-    pub(crate) fn new(state: Arc<SessionState>, flushed: i64, user_floor: Arc<AtomicI64>) -> Self {
-        let flushed = AtomicI64::new(flushed);
-        Self { state, flushed, user: ArcSwapOption::empty(), read_at: Instant::now(), user_floor }
+    pub(crate) fn new(state: Arc<SessionState>, stored_last_seen: i64, user_floor: Arc<AtomicI64>) -> Self {
+        let stored_last_seen = AtomicI64::new(stored_last_seen);
+        Self { state, stored_last_seen, user: ArcSwapOption::empty(), read_at: Instant::now(), user_floor }
     }
 
     /// Whether the copy can be used at `now` (Unix seconds).

@@ -2,7 +2,7 @@
 //!
 //! A shared copy may be used only while every revocation that overtakes it is known, either in the shared store (as a
 //! floor) or here (in [`EpochFloors`](crate::epoch_floors::EpochFloors)). So each replica passes on every entry of the
-//! revocation log that it learns of, whoever wrote it: the writer may have died right after its commit. When passing on
+//! revocation log that it learns of, from any replica: the writer may have died right after its commit. When passing on
 //! fails, or when more entries arrive at once than the queue holds, this replica stops asking for shared copies until
 //! the last copy that may have missed a revocation has expired.
 

@@ -1,5 +1,5 @@
 //! How long a login's statements take on two databases, in turns: `login_statements URL URL [logins]`.
-//! People in them have the addresses `p1@example.com` and so on. `bench/storage.py` fills them.
+//! Users in them have the addresses `p1@example.com` and so on. `bench/storage.py` fills them.
 
 use std::time::{Duration, Instant};
 
@@ -16,13 +16,13 @@ async fn main() {
     let mut sides = Vec::new();
     for url in &arguments[..2] {
         let store = open(url).await;
-        let people = store.list_users(&UserFilter::default(), 1, 0).await.expect("reads").total;
-        sides.push((store, people, Vec::with_capacity(logins)));
+        let users = store.list_users(&UserFilter::default(), 1, 0).await.expect("reads").total;
+        sides.push((store, users, Vec::with_capacity(logins)));
     }
     let random = Random::system();
     for round in 0..logins + logins / 10 {
-        for (store, people, took) in &mut sides {
-            let number = u64::from_le_bytes(random.bytes::<8>()) % *people + 1;
+        for (store, users, took) in &mut sides {
+            let number = u64::from_le_bytes(random.bytes::<8>()) % *users + 1;
             let one = login(store, number, &random).await;
             // The first tenth only warms caches.
             if round >= logins / 10 {
@@ -31,11 +31,11 @@ async fn main() {
         }
     }
     let mut medians = Vec::new();
-    for (_, people, took) in &mut sides {
+    for (_, users, took) in &mut sides {
         took.sort();
         let at = |share: usize| took[(took.len() - 1) * share / 100].as_secs_f64() * 1e3;
         medians.push(at(50));
-        out(&format!("{people} people: median {:.3} ms, p95 {:.3} ms of {}\n", at(50), at(95), took.len()));
+        out(&format!("{users} users: median {:.3} ms, p95 {:.3} ms of {}\n", at(50), at(95), took.len()));
     }
     out(&format!("ratio of medians: {:.2}\n", medians[1] / medians[0]));
 }

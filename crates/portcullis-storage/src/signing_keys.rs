@@ -21,7 +21,7 @@ pub struct SigningKey {
     pub sealed_private: Vec<u8>,
     /// When the key was created.
     pub created_at: Timestamp,
-    /// When the key begins to sign, unless a younger key signs then. Before that it is only published, so that every
+    /// When the key begins to sign, unless a newer key is already signing. Before that it is only published, so that every
     /// replica and every reader of the JWKS knows it in time.
     pub signs_from: Timestamp,
     /// When the tokens that the key signed became invalid; `None` while they are valid.

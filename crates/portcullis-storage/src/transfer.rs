@@ -90,7 +90,7 @@ fn is_same(from: &DatabaseUrl, to: &DatabaseUrl) -> bool {
     }
 }
 
-/// Connects to the database to move from. It is read as it is at this moment, whoever goes on writing.
+/// Connects to the database to move from. It is read in one snapshot; writes that follow are not seen.
 async fn open_source(options: &StoreOptions) -> Result<DirectConnection, TransferError> {
     if let DatabaseUrl::Sqlite { path } = &options.url
         && !path.exists()

@@ -209,7 +209,7 @@ impl Drop for TestApp {
 }
 
 /// The body of a registration whose names are derived from `name`.
-pub fn person(name: &str) -> Value {
+pub fn registration(name: &str) -> Value {
     json!({
         "email": format!("{name}@example.com"),
         "username": name,
@@ -220,7 +220,7 @@ pub fn person(name: &str) -> Value {
     })
 }
 
-/// The password of every [`person`].
+/// The password of every [`registration`].
 pub const PASSWORD: &str = "correct horse battery staple";
 
 /// A loopback port that was free a moment ago.

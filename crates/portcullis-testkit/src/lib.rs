@@ -12,7 +12,7 @@ mod session;
 mod smtp;
 mod wire;
 
-pub use app::{PASSWORD, TestApp, TestAppBuilder, free_port, person, wait_until_open};
+pub use app::{PASSWORD, TestApp, TestAppBuilder, free_port, registration, wait_until_open};
 pub use engine::{database_of, dump_of};
 pub use postgres::PrivatePostgres;
 pub use redis::{PrivateCluster, PrivateRedis, PrivateSentinel};

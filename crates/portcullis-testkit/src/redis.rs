@@ -12,7 +12,8 @@ use tempfile::TempDir;
 use crate::app::{free_port, wait_until_open};
 
 /// Ends the server when this process closes the pipe, in whatever way it ends.
-const LEASH: &str = r#""$@" >/dev/null 2>&1 & server=$!; echo $server; cat >/dev/null; kill -9 $server 2>/dev/null"#;
+const STOP_WITH_PARENT_SCRIPT: &str =
+    r#""$@" >/dev/null 2>&1 & server=$!; echo $server; cat >/dev/null; kill -9 $server 2>/dev/null"#;
 /// How long a server, a cluster or a fail-over may take, on a busy machine.
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -113,7 +114,7 @@ impl PrivateRedis {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    /// `kill -9`.
+    /// Kills the server (SIGKILL).
     pub fn stop(&self) {
         let running = self.running.lock().expect("not poisoned").take();
         if let Some(running) = running {
@@ -124,7 +125,7 @@ impl PrivateRedis {
     /// Starts it again after [`stop`](Self::stop), on the same port and empty.
     pub fn start_again(&self) {
         let mut command = Command::new("sh");
-        command.args(["-c", LEASH, "sh"]).args(&self.arguments).current_dir(self.folder.path());
+        command.args(["-c", STOP_WITH_PARENT_SCRIPT, "sh"]).args(&self.arguments).current_dir(self.folder.path());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut leash = command.spawn().expect("sh runs");
         let pid = first_line(leash.stdout.take().expect("it is piped"));

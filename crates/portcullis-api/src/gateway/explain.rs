@@ -182,8 +182,8 @@ async fn caller(call: &Call, user: &str) -> Result<DryRunCaller, ApiError> {
     Ok(DryRunCaller::SignedIn(Arc::new(session)))
 }
 
-/// Parses a request as users write it: a method, a path or URL, and headers as `Name: value`. Its caller is whoever the
-/// headers name.
+/// Parses a request as users write it: a method, a path or URL, and headers as `Name: value`. Its caller is the
+/// principal that the headers name.
 ///
 /// # Errors
 /// One sentence for each problem.

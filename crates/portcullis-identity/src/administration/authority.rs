@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use portcullis_model::permission::BuiltInPermission;
 use portcullis_model::{
     ApiKeyScopes, Permission, PermissionSet, Role, SessionId, SessionState, Timestamp, User, UserId,
 };
@@ -96,7 +97,12 @@ impl Authority {
 
 impl Administration {
     /// Locks out every other change of rights for the rest of the transaction and reads the actor's rights.
-    pub(super) async fn authority(&self, tx: &mut Tx, actor: &Actor, needed: &str) -> Result<Authority, IdentityError> {
+    pub(super) async fn authority(
+        &self,
+        tx: &mut Tx,
+        actor: &Actor,
+        needed: BuiltInPermission,
+    ) -> Result<Authority, IdentityError> {
         tx.alone_with_roles().await?;
         let roles = self.roles();
         let Actor::Session(session) = actor else {
@@ -120,9 +126,9 @@ impl Administration {
             }
             authority.permissions = held;
         }
-        if authority.permissions.iter().any(|held| held.as_str() == needed) {
+        if authority.permissions.iter().any(|held| needed == *held) {
             return Ok(authority);
         }
-        Err(refused(format!("This needs the permission {needed}.")))
+        Err(refused(format!("This needs the permission {}.", needed.as_str())))
     }
 }

@@ -1,7 +1,7 @@
 //! Invitations: a user is created without a password and sets the first one by a mailed link (SR-17).
 
 use portcullis_model::mail::MailKind;
-use portcullis_model::{Role, User, UserId};
+use portcullis_model::{Permission, Role, User, UserId};
 use portcullis_storage::{NewUser, OnceKey};
 use serde_json::json;
 
@@ -50,7 +50,7 @@ impl Administration {
         if let Some(before) = self.outcomes.record(&mut tx, idempotency_key, &user).await? {
             return Ok(IdempotentOutcome::Replayed(before));
         }
-        let authority = self.authority(&mut tx, inviter, "USER_CREATE").await?;
+        let authority = self.authority(&mut tx, inviter, Permission::USER_CREATE).await?;
         authority.may_grant_role(*role, self.roles().of(*role))?;
         tx.insert_user(&NewUser { user: user.clone(), password_hash: None }).await?;
         tx.enqueue_mail(MailKind::Invitation.as_str(), user.id, now).await?;

@@ -36,7 +36,7 @@ impl Administration {
         }
         let now = self.clock.now();
         let mut tx = self.store.begin().await?;
-        let authority = self.authority(&mut tx, actor, "USER_MANAGE_PERMISSIONS").await?;
+        let authority = self.authority(&mut tx, actor, Permission::USER_MANAGE_PERMISSIONS).await?;
         authority.is_not(id, "You cannot change your own permissions.")?;
         let known = self.known(&mut tx, id).await?;
         authority.may_change(&known.user)?;

@@ -1,6 +1,6 @@
 //! The sessions of other users (SR-23).
 
-use portcullis_model::{SessionId, UserId};
+use portcullis_model::{Permission, SessionId, UserId};
 use portcullis_storage::EndReason;
 use serde_json::json;
 
@@ -27,7 +27,7 @@ impl Administration {
     ) -> Result<(), IdentityError> {
         let now = self.clock.now();
         let mut tx = self.store.begin().await?;
-        let authority = self.authority(&mut tx, actor, "USER_EDIT").await?;
+        let authority = self.authority(&mut tx, actor, Permission::USER_EDIT).await?;
         let known = self.known(&mut tx, id).await?.user;
         authority.outranks(&known)?;
         let reason = EndReason::EndedByAdministrator;

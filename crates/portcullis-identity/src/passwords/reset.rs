@@ -65,7 +65,7 @@ impl Passwords {
         self.store.user_by_id(id).await?.filter(|user| user.is_active).ok_or(IdentityError::NotFound)
     }
 
-    /// Sets the password of the user to whom the link was mailed, and verifies the address. Every session of the user
+    /// Sets the password of the user who received the link, and verifies the address. Every session of the user
     /// ends; none starts.
     pub async fn reset(&self, input: &ResetPasswordInput, caller: &Caller) -> Result<(), IdentityError> {
         let result = self.try_reset(input, caller).await;

@@ -17,8 +17,8 @@ impl SignIn {
     /// Exchanges a refresh token for a new pair.
     ///
     /// The current token is rotated by compare-and-set. A token that was rotated within the grace window gets the
-    /// successor that the first caller got. The reuse of an older token of ours ends the session, because somebody
-    /// else has a copy of it (RFC 9700 §4.14).
+    /// successor that the first caller got. The reuse of an older token of ours ends the session, because an
+    /// attacker may hold a copy of it (RFC 9700 §4.14).
     pub async fn refresh(&self, presented: &str, caller: &Caller) -> Result<IssuedTokens, IdentityError> {
         let result = self.try_refresh(presented, caller).await;
         self.metrics.auth_attempt("refresh", result.is_ok());

@@ -51,7 +51,7 @@ async fn sr_22_a_password_change_ends_every_other_session() {
     change(&test, &session, PASSWORD).await.expect("changed");
     assert!(test.session(&here.access).await.is_some(), "this session's access token died");
     assert!(test.session(&there.access).await.is_none(), "another session's access token lives");
-    assert!(test.session(&stranger.access).await.is_some(), "somebody else's session ended");
+    assert!(test.session(&stranger.access).await.is_some(), "the session of another user ended");
     assert!(test.identity.sign_in.refresh(there.refresh.expose(), &caller()).await.is_err());
     let fresh = test.identity.sign_in.refresh(here.refresh.expose(), &caller()).await.expect("this session refreshes");
     assert!(test.session(&fresh.access).await.is_some());
@@ -85,8 +85,8 @@ async fn sr_12_a_change_of_the_password_ends_reset_links() {
     assert!(matches!(result, Err(IdentityError::InvalidResetToken)), "{result:?}");
 }
 
-/// Sign-ins with the old password and changes of it at the same time: whoever
-/// signed in before the change was ended by it, whoever came after was refused.
+/// Sign-ins with the old password run at the same time as a change of it. The change ends every session that began before
+/// it and refuses every sign-in after it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sr_22_a_running_login_fails_after_a_password_change() {
     let test = test_identity().await;

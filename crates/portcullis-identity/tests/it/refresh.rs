@@ -81,7 +81,7 @@ async fn a_forged_token_ends_nothing() {
         let result = test.identity.sign_in.refresh(bad, &caller()).await;
         assert!(matches!(result, Err(IdentityError::InvalidRefreshToken)), "{bad:.30}");
     }
-    assert!(test.session(&tokens.access).await.is_some(), "a stranger ended somebody's session");
+    assert!(test.session(&tokens.access).await.is_some(), "an unknown token ended a session");
 }
 
 #[tokio::test]

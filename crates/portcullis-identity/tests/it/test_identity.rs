@@ -115,7 +115,7 @@ pub(crate) fn caller() -> Caller {
     }
 }
 
-/// Somebody at this address.
+/// Returns a caller at this address.
 pub(crate) fn caller_at(ip: &str) -> Caller {
     Caller { ip: Some(ip.parse().expect("an address")), ..caller() }
 }
@@ -216,7 +216,7 @@ impl TestIdentity {
         self.session(&sign_in.tokens.access).await.expect("live")
     }
 
-    /// Somebody with this role, made at the shell.
+    /// Creates a user with this role, as the command line does.
     pub(crate) async fn make(&self, name: &str, role: portcullis_model::Role) -> portcullis_model::UserId {
         let account = portcullis_identity::NewAccount {
             email: format!("{name}@example.com"),

@@ -48,8 +48,8 @@ async fn sr_43_nobody_grants_a_higher_role_or_changes_their_own() {
     test.identity.administration.change_permissions(&actor(&root), manager, give, &caller()).await.expect("given");
     let boss = test.signed_in("manager").await;
 
-    let set_role = async |by: &Arc<SessionState>, whom, role| {
-        test.identity.administration.set_role(&actor(by), whom, role, &caller()).await
+    let set_role = async |by: &Arc<SessionState>, target, role| {
+        test.identity.administration.set_role(&actor(by), target, role, &caller()).await
     };
     assert!(refusal(set_role(&boss, ada, Role::Admin).await).contains("higher than yours"));
     assert!(refusal(set_role(&boss, root.user_id, Role::Viewer).await).contains("ADMIN"));
@@ -81,8 +81,8 @@ async fn sr_43_nobody_grants_permissions_they_do_not_hold() {
     let ada = test.make("ada", Role::Viewer).await;
     let root = test.signed_in("root").await;
     let identity = &test.identity;
-    let change = async |by: &Arc<SessionState>, whom, change| {
-        identity.administration.change_permissions(&actor(by), whom, change, &caller()).await
+    let change = async |by: &Arc<SessionState>, target, change| {
+        identity.administration.change_permissions(&actor(by), target, change, &caller()).await
     };
     change(&root, manager, set(&["USER_MANAGE_PERMISSIONS"])).await.expect("given");
     let boss = test.signed_in("manager").await;
@@ -189,7 +189,7 @@ async fn of_administrators_who_remove_each_other_at_once_one_is_left() {
     });
     let results = futures_util::future::join_all(attempts).await;
     assert!(test.store.count_active_admins().await.expect("reads") >= 1, "{results:?}");
-    assert!(results.iter().any(Result::is_err), "somebody who was removed went on removing: {results:?}");
+    assert!(results.iter().any(Result::is_err), "a deleted administrator deleted another one: {results:?}");
 }
 
 #[tokio::test]

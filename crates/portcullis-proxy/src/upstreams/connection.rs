@@ -15,7 +15,7 @@ const MIN_READ: usize = 8 * 1024;
 /// The size of reads from a target that sends much, in bytes.
 const MAX_READ: usize = 64 * 1024;
 
-/// A connection, owned by whoever uses it.
+/// A connection, owned by the request that uses it.
 pub(crate) struct Connection {
     pub(crate) stream: TcpStream,
     /// Bytes that were read and not used yet.

@@ -16,7 +16,7 @@ impl SessionCache {
         let mut flushed = Vec::new();
         for (id, copy) in &self.copies {
             let last = copy.state.last_seen.load(Ordering::Relaxed);
-            if last > copy.flushed.load(Ordering::Relaxed)
+            if last > copy.stored_last_seen.load(Ordering::Relaxed)
                 && let Some(at) = Timestamp::from_timestamp(last, 0)
             {
                 if copy.state.api_key.is_none() {
@@ -30,7 +30,7 @@ impl SessionCache {
         self.store.touch_sessions(&sessions).await?;
         self.store.touch_api_keys(&keys).await?;
         for (copy, last) in &flushed {
-            copy.flushed.fetch_max(*last, Ordering::Relaxed);
+            copy.stored_last_seen.fetch_max(*last, Ordering::Relaxed);
         }
         Ok(flushed.len() as u64)
     }

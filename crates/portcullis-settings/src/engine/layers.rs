@@ -20,7 +20,7 @@ const MAX_DEPTH: usize = 4;
 /// Names that follow `PORTCULLIS_` with one underscore.
 const OTHER_NAMES: [&str; 3] = ["ENV", "CONFIG", "DATA_DIR"];
 
-/// The values of all layers, the stronger over the weaker.
+/// Holds the merged values: a flag overrides the environment, the environment overrides the file.
 #[derive(Default)]
 pub(crate) struct Layers {
     pub(crate) tree: Table,
@@ -47,12 +47,12 @@ impl Layers {
         };
         let (tree, file) = read(named, folder)?;
         let mut layers = Self { tree, file, host: None, port: None };
-        layers.lay_variables(variables, sections, problems);
-        layers.lay_flags(flags);
+        layers.apply_variables(variables, sections, problems);
+        layers.apply_flags(flags);
         Ok(layers)
     }
 
-    fn lay_variables(&mut self, variables: &Variables, sections: &[&'static Section], problems: &mut Problems) {
+    fn apply_variables(&mut self, variables: &Variables, sections: &[&'static Section], problems: &mut Problems) {
         let generic = variables.names_under(PREFIX);
         for name in &generic {
             let Some(found) = variables.get(name, problems) else { continue };
@@ -104,7 +104,7 @@ impl Layers {
         }
     }
 
-    fn lay_flags(&mut self, flags: &Flags) {
+    fn apply_flags(&mut self, flags: &Flags) {
         let given = |value: String, name| Variable { value, place: Place::Flag(name) };
         if let Some(host) = &flags.host {
             self.host = Some(given(host.clone(), "--host"));

@@ -53,7 +53,7 @@ pub struct AuditEvent {
     pub outcome: Outcome,
     /// The user who acted, if known.
     pub actor_id: Option<UserId>,
-    /// The user whom the action concerns.
+    /// The user that the action concerns.
     pub subject_id: Option<UserId>,
     /// The session in which the user acted.
     pub session_id: Option<SessionId>,
@@ -80,7 +80,7 @@ pub struct AuditRecord {
     pub outcome: String,
     /// The user who acted, if known.
     pub actor_id: Option<UserId>,
-    /// The user whom the action concerns.
+    /// The user that the action concerns.
     pub subject_id: Option<UserId>,
     /// The session in which the user acted.
     pub session_id: Option<SessionId>,

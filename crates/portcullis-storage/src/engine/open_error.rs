@@ -1,4 +1,4 @@
-//! Why a database could not be opened, in sentences for the person who starts the server.
+//! Why a database could not be opened, in sentences for the operator who starts the server.
 
 use std::borrow::Cow;
 use std::io;

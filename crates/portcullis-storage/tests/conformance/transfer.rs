@@ -42,7 +42,7 @@ impl TransferProgress for Progress {
 pub(crate) async fn fill(db: &TestDatabase, users: usize) {
     let store = db.store().await;
     for number in 0..users {
-        let name = format!("person{number}");
+        let name = format!("user{number}");
         let email = format!("{name}@bücher.example");
         let user = db.user(&name).email(&email).first_name("Zoë 🦊").avatar("/a.png").build();
         let user = NewUser { password_hash: Some(SecretString::new("$argon2id$x")), ..user };

@@ -1,4 +1,4 @@
-//! The two forms of a log line: JSON for collectors, and one that people read.
+//! The two forms of a log line: JSON for collectors, and text for operators.
 
 use std::fmt::{self, Debug, Write as _};
 

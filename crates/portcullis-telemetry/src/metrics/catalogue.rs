@@ -11,7 +11,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-/// What a family's labels have to be. It holds for every type that can be one.
+/// The traits that a label set needs. Every type with these traits implements it.
 pub(super) trait Labels:
     EncodeLabelSet + Clone + Eq + std::hash::Hash + std::fmt::Debug + Send + Sync + 'static
 {

@@ -1,6 +1,6 @@
 //! A socket in the data folder through which commands on the same machine reach the running gateway.
 //!
-//! It has no authentication of its own: whoever may open it may use every command. So the folder and the socket belong
+//! It has no authentication of its own: every process that can open it can use every command. So the folder and the socket belong
 //! to the process's user alone.
 
 use std::convert::Infallible;
@@ -130,15 +130,15 @@ impl ControlServer {
     }
 
     async fn limits(&self, query: Option<&str>) -> Result<Value, String> {
-        let whom = self.whom(query).await?;
-        to_json(&RateLimits::read(&self.application.front.gate, whom).await)
+        let key = self.key(query).await?;
+        to_json(&RateLimits::read(&self.application.front.gate, key).await)
     }
 
     async fn reset_limits(&self, query: Option<&str>) -> Result<Value, String> {
-        let whom = self.whom(query).await?.ok_or("specify --address, --user or --api-key")?;
+        let key = self.key(query).await?.ok_or("specify --address, --user or --api-key")?;
         let name = parameter(query, "name");
-        let reset = self.application.front.gate.reset_rate_limits(whom, name.as_deref()).await;
-        let details = json!({ "whom": whom.describe(), "name": name });
+        let reset = self.application.front.gate.reset_rate_limits(key, name.as_deref()).await;
+        let details = json!({ "whom": key.describe(), "name": name });
         let noted = self
             .application
             .identity
@@ -149,7 +149,7 @@ impl ControlServer {
         to_json(&RateLimitsReset::from(reset))
     }
 
-    async fn whom(&self, query: Option<&str>) -> Result<Option<RateLimitKey>, String> {
+    async fn key(&self, query: Option<&str>) -> Result<Option<RateLimitKey>, String> {
         if let Some(address) = parameter(query, "address") {
             let address = address.parse::<IpAddr>().map_err(|_| format!("{address:?} is not an IP address"))?;
             return Ok(Some(RateLimitKey::address(address)));

@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::client::{Account, Answer, app, client, get, post, register, send};
-use portcullis_testkit::{TestApp, person};
+use portcullis_testkit::{TestApp, registration};
 
 /// The endpoints that read a body, each with a member that must be a string.
 const WITH_BODY: [(&str, &str, &str); 11] = [
@@ -136,7 +136,7 @@ async fn a_registration_that_breaks_a_rule_is_400() {
         ("lastName", &"x".repeat(51)),
         ("password", "short"),
     ] {
-        let mut body = person("somebody");
+        let mut body = registration("somebody");
         body[member] = json!(value);
         if member == "password" {
             body["confirmPassword"] = json!(value);

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use portcullis_testkit::{TestApp, TestAppBuilder, person};
+use portcullis_testkit::{TestApp, TestAppBuilder, registration};
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::Value;
 
@@ -83,8 +83,8 @@ pub(crate) struct Account {
 /// Registers a user whose name no other user of this process has.
 pub(crate) async fn register(app: &TestApp) -> Account {
     static NEXT: AtomicU32 = AtomicU32::new(1);
-    let name = format!("person{}", NEXT.fetch_add(1, Ordering::Relaxed));
-    let answer = post(app, "/api/v1/auth/register", &person(&name)).await;
+    let name = format!("user{}", NEXT.fetch_add(1, Ordering::Relaxed));
+    let answer = post(app, "/api/v1/auth/register", &registration(&name)).await;
     assert_eq!(answer.status, 201, "{}", answer.body);
     let tokens = &answer.body["data"]["tokens"];
     Account {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
-use portcullis_testkit::{PASSWORD, PrivatePostgres, PrivateRedis, person};
+use portcullis_testkit::{PASSWORD, PrivatePostgres, PrivateRedis, registration};
 use serde_json::json;
 
 use crate::client::{app, get, post};
@@ -75,7 +75,7 @@ async fn the_gateway_starts_with_the_environment_and_secrets_of_the_compose_file
     assert!(!app.folder().join("portcullis-data").exists(), "it wrote into its folder");
     let health = get(&app, "/api/v1/health/detailed").await;
     assert_eq!(health.body["data"]["redis"]["status"], "healthy", "{}", health.body);
-    assert_eq!(post(&app, "/api/v1/auth/register", &person("ada")).await.status, 201);
+    assert_eq!(post(&app, "/api/v1/auth/register", &registration("ada")).await.status, 201);
     let login = post(&app, "/api/v1/auth/login", &json!({ "email": "ada@example.com", "password": PASSWORD })).await;
     assert_eq!(login.status, 200, "{}", login.body);
     let healthcheck = app.command(&["healthcheck"]).env("PORT", app.address().port().to_string()).output();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use portcullis_testkit::{PASSWORD, person};
+use portcullis_testkit::{PASSWORD, registration};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
@@ -79,7 +79,7 @@ async fn a_hundred_kills_lose_no_acknowledged_write() {
 
 /// Registers a user, refreshes the session, and logs every second user out. `None` once the server is gone.
 async fn use_server(client: &Client, base: &str, name: &str, acknowledged: &Mutex<Acknowledged>) -> Option<()> {
-    let answer = client.post(format!("{base}/api/v1/auth/register")).json(&person(name)).send().await.ok()?;
+    let answer = client.post(format!("{base}/api/v1/auth/register")).json(&registration(name)).send().await.ok()?;
     if answer.status() != StatusCode::CREATED {
         return None;
     }

@@ -96,7 +96,7 @@ async fn sr_48_a_key_that_may_do_less_is_not_given_what_its_owner_got() {
     let by_key = post_once(&app, "/api/v1/users", &key, "k", &grace()).await;
     // It has no role, so it may give none: its own answer, and not the 201 of its owner.
     assert_eq!((by_key.status, by_key.header("idempotency-replayed")), (403, ""), "{}", by_key.body);
-    // And whoever may not call at all is told so before anything is looked up.
+    // A caller without the permission is refused before anything is looked up.
     let ada = register(&app).await;
     assert_eq!(post_once(&app, "/api/v1/users", &ada.access, "k", &grace()).await.status, 403);
 }

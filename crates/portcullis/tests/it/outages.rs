@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use portcullis_testkit::{PASSWORD, PrivatePostgres, PrivateRedis, TestApp, TestAppBuilder, Wire, person};
+use portcullis_testkit::{PASSWORD, PrivatePostgres, PrivateRedis, TestApp, TestAppBuilder, Wire, registration};
 use reqwest::{Client, Method};
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -113,7 +113,7 @@ async fn generate_load(number: usize, base: &str, account: &Account, stop: &Atom
         assert!(answer.status == 200 || is_unavailable(&answer), "{}: {}", answer.status, answer.body);
         seen().refused += usize::from(answer.status != 200);
         let name = format!("load{number}r{round}");
-        let answer = send(client.post(format!("{base}/api/v1/auth/register")).json(&person(&name))).await;
+        let answer = send(client.post(format!("{base}/api/v1/auth/register")).json(&registration(&name))).await;
         match answer.status {
             201 => seen().registered.push(format!("{name}@example.com")),
             // The acknowledgement of a commit may be lost with the connection; then the write was not acknowledged.
@@ -261,7 +261,7 @@ async fn a_full_disk_refuses_writes_and_loses_nothing() {
     let mut refused = false;
     for round in 0..50 {
         let name = format!("full{round}");
-        let answer = post(&app, "/api/v1/auth/register", &person(&name)).await;
+        let answer = post(&app, "/api/v1/auth/register", &registration(&name)).await;
         if answer.status == 201 {
             registered.push(format!("{name}@example.com"));
         } else {

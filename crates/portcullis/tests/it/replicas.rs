@@ -260,7 +260,7 @@ async fn one_of_many_registrations_of_an_address_succeeds() {
     for number in 0..12 {
         let replicas = Arc::clone(&replicas);
         racing.spawn(async move {
-            let mut body = portcullis_testkit::person("grace");
+            let mut body = portcullis_testkit::registration("grace");
             body["username"] = format!("grace{number}").into();
             crate::client::post(&replicas.apps[number % 3], "/api/v1/auth/register", &body).await.status
         });

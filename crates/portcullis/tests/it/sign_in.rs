@@ -1,6 +1,6 @@
 //! Signing in and out as a client sees it.
 
-use portcullis_testkit::{PASSWORD, person};
+use portcullis_testkit::{PASSWORD, registration};
 use reqwest::Method;
 use serde_json::json;
 
@@ -9,7 +9,7 @@ use crate::client::{app, call, client, get, post, register, send};
 #[tokio::test]
 async fn a_registration_answers_with_the_person_and_no_hash() {
     let app = app().start();
-    let answer = post(&app, "/api/auth/register", &person("ada")).await;
+    let answer = post(&app, "/api/auth/register", &registration("ada")).await;
     assert_eq!(answer.status, 201, "{}", answer.body);
     let data = &answer.body["data"];
     assert_eq!(data["user"]["role"], "DEVELOPER");
@@ -21,14 +21,14 @@ async fn a_registration_answers_with_the_person_and_no_hash() {
     let text = answer.body.to_string();
     assert!(!text.contains("argon2") && !text.contains("verificationToken"), "{text}");
     for taken in [json!({"email": "ADA@example.com"}), json!({"username": "Ada"})] {
-        let mut body = person("somebody");
+        let mut body = registration("somebody");
         for (member, value) in taken.as_object().expect("an object") {
             body[member] = value.clone();
         }
         let answer = post(&app, "/api/auth/register", &body).await;
         assert_eq!((answer.status, answer.error()), (409, "User already exists with this email or username"));
     }
-    let mut body = person("somebody");
+    let mut body = registration("somebody");
     body["confirmPassword"] = json!("something else");
     let answer = post(&app, "/api/auth/register", &body).await;
     assert_eq!((answer.status, answer.error()), (400, "Passwords do not match"));

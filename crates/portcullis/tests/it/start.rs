@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use serde_json::json;
 
 use crate::client::{Answer, app, client, get, post, send};
-use portcullis_testkit::{TestApp, person};
+use portcullis_testkit::{TestApp, registration};
 
 /// Runs `serve` with only this environment until it exits.
 fn run(app: &portcullis_testkit::TestAppBuilder, environment: &[(&str, &str)]) -> Output {
@@ -34,7 +34,7 @@ fn setup_token(app: &TestApp) -> String {
 
 /// Uses a token of the link to make the user `name` the first administrator.
 async fn first_administrator(app: &TestApp, name: &str, token: &str) -> Answer {
-    let mut body = person(name);
+    let mut body = registration(name);
     body["token"] = json!(token);
     post(app, "/api/v1/auth/first-administrator", &body).await
 }

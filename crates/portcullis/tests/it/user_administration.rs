@@ -345,8 +345,8 @@ async fn sr_42_upstreams_see_an_api_key_as_its_id_and_scopes() {
 
     assert_eq!(by(&scoped, "/api/v1/things/2").await.status, 200);
     refused(&by(&scoped, "/api/v1/things/3").await, 429, "Too many requests");
-    assert_eq!(by(&whole, "/api/v1/things/1").await.status, 200, "another key of the same person has its own count");
-    assert_eq!(call(&app, Method::GET, "/api/v1/things/1", &ada.access, None).await.status, 200, "so has the person");
+    assert_eq!(by(&whole, "/api/v1/things/1").await.status, 200, "another key of the same user has its own count");
+    assert_eq!(call(&app, Method::GET, "/api/v1/things/1", &ada.access, None).await.status, 200, "so has the user");
 }
 
 #[tokio::test]

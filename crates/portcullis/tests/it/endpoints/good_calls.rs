@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use portcullis_testkit::{PASSWORD, TestApp, person};
+use portcullis_testkit::{PASSWORD, TestApp, registration};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -143,7 +143,7 @@ async fn open_endpoints(calls: &mut GoodCalls) {
 async fn first_administrator(calls: &mut GoodCalls) -> String {
     let said = calls.app.said().to_owned();
     let (_, rest) = said.split_once("/setup#").expect("the first start prints a link");
-    let mut body = person("rootuser");
+    let mut body = registration("rootuser");
     body["token"] = json!(rest.split_whitespace().next().expect("a token"));
     let made = calls.make(Case::new("firstAdministrator").body(body)).await;
     text(&made["tokens"]["accessToken"])
@@ -151,7 +151,7 @@ async fn first_administrator(calls: &mut GoodCalls) -> String {
 
 /// Registers a user and takes them through every endpoint of their own account. Returns their id and a live session.
 async fn own_account(calls: &mut GoodCalls) -> (String, String) {
-    let registered = calls.make(Case::new("register").body(person("ada"))).await;
+    let registered = calls.make(Case::new("register").body(registration("ada"))).await;
     let (user, email) = (text(&registered["user"]["id"]), text(&registered["user"]["email"]));
     mailed_to(&calls.app, "verify_email", &email);
     calls.make(Case::new("resendVerification").body(json!({ "email": email }))).await;
