@@ -50,13 +50,22 @@ impl TestDatabase {
         Self { clock: Clock::adjustable(), url, _owner: owner }
     }
 
-    /// A store on the database; each call is another replica.
+    /// A store on the database; each call is another replica. It waits for a connection as long as a busy machine may need.
     pub(crate) async fn store(&self) -> Store {
+        self.store_with(Duration::from_secs(30)).await
+    }
+
+    /// A store that gives up early, for a test that takes the database away.
+    pub(crate) async fn impatient_store(&self) -> Store {
+        self.store_with(Duration::from_secs(2)).await
+    }
+
+    async fn store_with(&self, acquire_timeout: Duration) -> Store {
         let options = StoreOptions {
             url: self.url.clone(),
             pool_min: 0,
             pool_max: 4,
-            acquire_timeout: Duration::from_secs(2),
+            acquire_timeout,
             statement_timeout: Duration::from_secs(10),
             migrate: MigrateMode::Auto,
             migrate_wait: Duration::from_secs(60),
