@@ -4,8 +4,6 @@
 //! and returns a [`Reply`] or an [`ApiError`]. There is no second router behind the gate: the gate matched the endpoint
 //! and hands over its number.
 
-#![warn(missing_docs)]
-
 mod api_keys;
 mod audit;
 mod auth;

@@ -3,7 +3,6 @@
 //! It opens the listener, limits connections, detects the protocol, reads the PROXY protocol, serves HTTP/1.1 and
 //! HTTP/2 with strict framing, times slow clients out and closes connections so that the last response arrives. Each
 //! request goes to a [`Handler`], which the binary implements. The edge knows no SQL, no identity and no settings file.
-#![warn(missing_docs)]
 
 mod connection_limit;
 mod connection_timers;

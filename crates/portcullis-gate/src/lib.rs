@@ -5,8 +5,6 @@
 //! in a [`Refusal`]. The gate knows neither SQL nor how a token is signed: it looks up sessions and tokens through the
 //! traits of `portcullis-model`.
 
-#![warn(missing_docs)]
-
 mod config;
 mod credential;
 mod csrf;

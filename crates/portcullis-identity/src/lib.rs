@@ -2,7 +2,6 @@
 //!
 //! A caller holds one [`Identity`] and calls a use case of one of its services, such as `identity.sign_in.login(…)`.
 //! A use case does all of its work in one transaction and returns what happened.
-#![warn(missing_docs)]
 
 mod administration;
 mod amr;

@@ -6,7 +6,6 @@
 //! in the database and shown by `/api/health/detailed`.
 //!
 //! `docs/jobs.md` lists the jobs for operators.
-#![warn(missing_docs)]
 
 mod housekeeping;
 mod job;

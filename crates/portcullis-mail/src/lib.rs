@@ -1,8 +1,6 @@
 //! Mails: their texts, and sending them over SMTP (RFC 5321). This crate knows neither users nor the outbox: it gets a mail
 //! and says whether it was sent, may be sent later, or never will be.
 
-#![warn(missing_docs)]
-
 mod smtp;
 mod templates;
 mod url;

@@ -1,8 +1,6 @@
 //! The types and rules that every crate shares: users, sessions, routes, policies, limits. Nothing here reads a file or a
 //! socket, and only [`Clock`] reads the system's time.
 
-#![warn(missing_docs)]
-
 pub mod api_key;
 pub mod api_time;
 pub mod clock;

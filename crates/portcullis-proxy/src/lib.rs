@@ -1,8 +1,6 @@
 //! The data plane: forwards permitted requests to upstreams and their responses to clients. It knows neither SQL nor
 //! identity nor the settings file.
 
-#![warn(missing_docs)]
-
 mod body;
 mod error;
 mod forward;

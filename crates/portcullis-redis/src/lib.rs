@@ -3,8 +3,6 @@
 //! The database remains the source of truth, and no call waits long: while Redis is away, every call fails at once, and
 //! the replicas go on with the database and with limits of their own.
 
-#![warn(missing_docs)]
-
 mod connect;
 mod limits;
 mod link;

@@ -3,7 +3,6 @@
 //! The gate looks a session up in the [`SessionCache`] on every request. A hit costs no statement and no waiting. A
 //! [`RevocationFeed`] reads the revocation log twice a second, so that the end of a session on one replica ends its
 //! copies on all of them. The SQL behind both is in `portcullis-storage`.
-#![warn(missing_docs)]
 
 mod cache;
 mod cached_session;

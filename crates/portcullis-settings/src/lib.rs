@@ -8,8 +8,6 @@
 //! the crate that uses it (a [`DatabaseUrl`](portcullis_storage::DatabaseUrl), a [`Rate`](portcullis_model::Rate)); that is
 //! why this crate depends on those crates. It does not know the built-in endpoints: their routes are passed in.
 
-#![warn(missing_docs)]
-
 mod data_folder;
 mod engine;
 mod load;

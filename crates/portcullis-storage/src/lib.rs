@@ -6,7 +6,6 @@
 //! The folders depend on each other in one direction only: `engine` knows no table; `revocation_log`, `migrate` and
 //! `transfer` are built on it; `store` combines them; each subject (users, sessions, audit log…) is built on `store`.
 
-#![warn(missing_docs)]
 #![expect(private_bounds, reason = "`Access` is sealed: only `Store` and `Tx` have it, and their reads are public")]
 
 mod api_keys;

@@ -23,9 +23,9 @@ pub struct MailRequest<'a> {
     pub email: &'a Email,
     /// Whether only users with an unverified address get the mail.
     pub only_unverified: bool,
-    /// Most mails of this template to one user…
+    /// The largest number of mails of this template to one user within `within`.
     pub most: u64,
-    /// …within this time.
+    /// The time in which `most` counts.
     pub within: Duration,
     /// The time of the request.
     pub at: Timestamp,

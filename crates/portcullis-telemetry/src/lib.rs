@@ -3,8 +3,6 @@
 //! No metric label takes a value that a client chose: routes are templates, methods are the nine standard ones or
 //! `_OTHER`, and the other labels have values from fixed lists.
 
-#![warn(missing_docs)]
-
 pub mod logs;
 mod metrics;
 

@@ -1,7 +1,6 @@
 //! What several test suites share: private servers (on loopback, in temporary folders, stopped with the test), and builders
 //! of the data that tests start from.
 
-#![warn(missing_docs)]
 #![expect(clippy::print_stderr, reason = "the test runner shows what a failed test printed")]
 
 mod app;

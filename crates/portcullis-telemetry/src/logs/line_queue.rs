@@ -14,14 +14,14 @@ const MAX_QUEUED_BYTES: usize = 1 << 20;
 
 /// Lines on their way to the log. Adding one never waits for the writing of another.
 pub(super) struct LineQueue {
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<QueuedLines>,
     changed: Condvar,
     /// Counts lines that found no room and lines whose writing failed.
     dropped: &'static AtomicU64,
 }
 
 #[derive(Default)]
-struct Waiting {
+struct QueuedLines {
     lines: VecDeque<Box<[u8]>>,
     /// Bytes of the lines above and of the one that is being written.
     bytes: usize,
@@ -77,7 +77,7 @@ impl LineQueue {
         self.dropped.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+    fn waiting(&self) -> MutexGuard<'_, QueuedLines> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

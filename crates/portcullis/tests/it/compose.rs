@@ -25,7 +25,7 @@ fn environment() -> BTreeMap<String, String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_gateway_starts_with_the_environment_and_secrets_of_the_compose_file() {
+async fn the_gateway_starts_as_the_compose_file_says() {
     let folder = tempfile::tempdir().expect("a folder");
     let secrets = folder.path().join("secrets");
     let script = Path::new(FOLDER).join("secrets.sh");

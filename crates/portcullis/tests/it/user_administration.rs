@@ -1,4 +1,4 @@
-//! The users API, the audit log and API keys, as clients see them (contract §4).
+//! The users API, the audit log and API keys, as clients see them (docs/contract.md, "Users, audit log and API keys").
 
 use std::time::Duration;
 
