@@ -11,7 +11,7 @@ use portcullis_identity::{Actor, Caller};
 use portcullis_model::SessionState;
 use portcullis_storage::OnceKey;
 
-use crate::auth::cookies::CookieShape;
+use crate::cookies::CookieShape;
 use crate::{ApiError, Services};
 
 /// A permitted request. Only the gate makes the [`Permit`] inside, so no handler can run without the gate's consent.

@@ -167,7 +167,7 @@ pub async fn answer(
     let mut call = Call::new(Arc::clone(services), permit, request);
     let answering = async {
         if endpoint.idempotent && call.headers.contains_key(idempotency::KEY) {
-            idempotency::read_key(endpoint, &mut call).await?;
+            idempotency::read_key(&endpoint.method, endpoint.template, &mut call).await?;
         }
         (endpoint.handler)(call).await
     };

@@ -5,34 +5,31 @@
 //! key. The transaction that does the work records its outcome for a day. A refused request records nothing, so that it
 //! may be corrected and sent again with the same key.
 
-use http::HeaderName;
+use http::{HeaderName, Method};
 use portcullis_model::secret::sha256;
 use portcullis_storage::OnceKey;
 
-use crate::endpoint::Endpoint;
 use crate::error::ErrorKind;
 use crate::{ApiError, Call};
 
 /// The request header with the client's key.
 pub(crate) const KEY: HeaderName = HeaderName::from_static("idempotency-key");
-/// The header on a response that repeats an earlier outcome.
-pub(crate) const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 /// The longest key, in characters.
 const MAX_KEY: usize = 255;
 
-/// Reads the key of a request to `endpoint` and notes it in the call, together with a hash of the request that it names.
-pub(crate) async fn read_key(endpoint: &Endpoint, call: &mut Call) -> Result<(), ApiError> {
-    let id = identify(endpoint, call)?;
+/// Reads the key of a request to an endpoint and notes it in the call, together with a hash of the request that it names.
+pub(crate) async fn read_key(method: &Method, template: &str, call: &mut Call) -> Result<(), ApiError> {
+    let id = identify(method, template, call)?;
     let body = call.gather().await?;
     let path = call.permit.path().as_bytes();
-    let request = sha256(&[endpoint.method.as_str().as_bytes(), b"\0", path, b"\0", &body].concat());
+    let request = sha256(&[method.as_str().as_bytes(), b"\0", path, b"\0", &body].concat());
     call.set_idempotency_key(OnceKey { id, request });
     Ok(())
 }
 
 /// Hashes the key with its owner and its endpoint. An API key owns its idempotency keys itself, because it may be allowed
 /// less than its user; so does each session of the demo account, because all visitors share that account.
-fn identify(endpoint: &Endpoint, call: &Call) -> Result<[u8; 32], ApiError> {
+fn identify(method: &Method, template: &str, call: &Call) -> Result<[u8; 32], ApiError> {
     let mut keys = call.headers.get_all(&KEY).iter();
     let key = match (keys.next(), keys.next()) {
         (Some(key), None) => key.as_bytes(),
@@ -44,6 +41,6 @@ fn identify(endpoint: &Endpoint, call: &Call) -> Result<[u8; 32], ApiError> {
     let session = call.session();
     let owned_by_user = session.is_signed_in() && !session.is_demo();
     let owner = if owned_by_user { session.user_id.to_string() } else { session.id.to_string() };
-    let scope = format!("{owner}\0{} {}\0", endpoint.method, endpoint.template);
+    let scope = format!("{owner}\0{method} {template}\0");
     Ok(sha256(&[scope.as_bytes(), key].concat()))
 }

@@ -4,7 +4,6 @@
 //! rows, prose from the [`Operation`] beside each handler.
 
 mod document;
-mod operation;
 mod page;
 mod responses;
 
@@ -15,8 +14,7 @@ use portcullis_model::secret::sha256;
 use schemars::SchemaGenerator;
 use serde_json::{Value, json};
 
-pub(crate) use operation::{Example, Operation, OtherResponse, Output, Tag, bare, example_of};
-
+use crate::operation::{Operation, OtherResponse, Output, Tag, bare};
 use crate::{ApiError, Call, Reply};
 
 pub(crate) const JSON: Operation =

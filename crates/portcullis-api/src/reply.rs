@@ -13,8 +13,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::idempotency;
-use crate::openapi::Example;
+use crate::operation::{Example, Operation};
 
 /// The body of every response that Portcullis itself writes.
 pub type ReplyBody = Full<Bytes>;
@@ -40,9 +39,24 @@ enum Content {
     Bare { content_type: &'static str, body: Bytes },
 }
 
+/// The header on a response that repeats the outcome of an earlier request with the same idempotency key.
+const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+
+impl Operation {
+    /// The usual response with its data.
+    pub(crate) fn reply<T: Serialize>(&self, data: &T) -> Reply<T> {
+        Reply::enveloped(self.status, self.message, data)
+    }
+
+    /// The usual response of an operation that has nothing to say beyond its message.
+    pub(crate) fn done(&self) -> Reply<()> {
+        self.reply(&())
+    }
+}
+
 impl<T> Reply<T> {
     /// A response with `data` and a sentence in the envelope. Handlers take it from their operation
-    /// ([`Operation::reply`](crate::openapi::Operation::reply)).
+    /// ([`Operation::reply`](crate::operation::Operation::reply)).
     pub(crate) fn enveloped(status: StatusCode, message: &'static str, data: &T) -> Self
     where
         T: Serialize,
@@ -72,7 +86,7 @@ impl<T> Reply<T> {
 
     /// Says that an earlier request with the same `Idempotency-Key` did the work (SR-48).
     pub(crate) fn replayed(self) -> Self {
-        self.header(idempotency::REPLAYED, HeaderValue::from_static("true"))
+        self.header(REPLAYED, HeaderValue::from_static("true"))
     }
 
     /// Adds a response header.

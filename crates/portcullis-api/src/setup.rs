@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::auth::registration::RegisterRequest;
 use crate::auth::tokens::Tokens;
 use crate::input::Body;
-use crate::openapi::{Example, Operation, Output, Tag, bare};
+use crate::operation::{Example, Operation, Output, Tag, bare};
 use crate::{ApiError, Call, Reply};
 
 pub(crate) const PAGE: Operation =

@@ -14,7 +14,7 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::openapi::{Example, Operation, Output, Tag, bare};
+use crate::operation::{Example, Operation, Output, Tag, bare};
 use crate::{ApiError, Call, Reply};
 
 pub(crate) const ROOT: Operation =

@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::openapi::Example;
+use crate::operation::Example;
 
 /// One user.
 #[derive(Serialize, JsonSchema)]

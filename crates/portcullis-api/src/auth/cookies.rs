@@ -1,36 +1,9 @@
-//! `Set-Cookie` values (`docs/contract.md`, "CSRF"; SR-24).
+//! The cookies of a session: set at a sign-in by cookie and at a refresh, deleted at sign-out.
 
-use http::HeaderValue;
 use portcullis_gate::CookieName;
 use portcullis_identity::IssuedTokens;
-use portcullis_model::policy::Environment;
 
 use crate::{Call, Reply};
-
-/// The attributes of the cookies that Portcullis sets. The gate knows their names on the wire.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct CookieShape {
-    production: bool,
-}
-
-impl CookieShape {
-    pub(crate) fn of(environment: Environment) -> Self {
-        Self { production: environment == Environment::Production }
-    }
-
-    /// A cookie that lives for `max_age` seconds, or until the browser closes when `None`.
-    pub(crate) fn set(self, name: &str, value: &str, max_age: Option<u64>) -> HeaderValue {
-        let age = max_age.map(|seconds| format!("; Max-Age={seconds}")).unwrap_or_default();
-        let attributes = if self.production { "SameSite=Strict; Secure" } else { "SameSite=Lax" };
-        HeaderValue::try_from(format!("{name}={value}; Path=/; HttpOnly; {attributes}{age}"))
-            .expect("cookie values are tokens in hex, base64url or JWT form")
-    }
-
-    /// Deletes a cookie.
-    fn clear(self, name: &str) -> HeaderValue {
-        self.set(name, "", Some(0))
-    }
-}
 
 /// Adds the session cookie and the refresh cookie.
 pub(crate) fn set_session<T>(call: &Call, reply: Reply<T>, tokens: &IssuedTokens) -> Reply<T> {
@@ -45,17 +18,4 @@ pub(crate) fn set_session<T>(call: &Call, reply: Reply<T>, tokens: &IssuedTokens
 /// Deletes cookies in the browser.
 pub(crate) fn clear<T>(call: &Call, reply: Reply<T>, names: &[CookieName]) -> Reply<T> {
     names.iter().fold(reply, |reply, name| reply.cookie(call.cookies().clear(call.services.gate.cookie_name(*name))))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sr_24_production_cookies_are_strict_secure_and_http_only() {
-        let cookie = CookieShape::of(Environment::Production).set("__Host-portcullis-session", "v", Some(60));
-        assert_eq!(cookie, "__Host-portcullis-session=v; Path=/; HttpOnly; SameSite=Strict; Secure; Max-Age=60");
-        let cookie = CookieShape::of(Environment::Development).set("portcullis-csrf", "v", None);
-        assert_eq!(cookie, "portcullis-csrf=v; Path=/; HttpOnly; SameSite=Lax");
-    }
 }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::input::Body;
-use crate::openapi::{Example, Operation, Tag};
+use crate::operation::{Example, Operation, Tag};
 use crate::{ApiError, Call, Reply};
 
 pub(crate) const VERIFY: Operation =

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::cookies;
 use crate::error::ErrorKind;
 use crate::input::OptionalBody;
-use crate::openapi::{Example, Operation, Tag};
+use crate::operation::{Example, Operation, Tag};
 use crate::{ApiError, Call, Reply};
 
 pub(crate) const LOGOUT: Operation =

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::email::EmailRequest;
 use crate::input::Body;
-use crate::openapi::{Example, Operation, Tag};
+use crate::operation::{Example, Operation, Tag};
 use crate::{ApiError, Call, Reply};
 
 pub(crate) const CHANGE: Operation =

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::tokens::Tokens;
 use crate::input::Body;
-use crate::openapi::{Example, Operation, OtherResponse, Tag};
+use crate::operation::{Example, Operation, OtherResponse, Tag};
 use crate::{ApiError, Call, Reply};
 
 pub(crate) const REGISTER: Operation =

@@ -11,7 +11,7 @@ use super::cookies;
 use super::tokens::Tokens;
 use crate::error::ErrorKind;
 use crate::input::Body;
-use crate::openapi::{Example, Operation, Tag};
+use crate::operation::{Example, Operation, Tag};
 use crate::{ApiError, Call, Reply};
 
 pub(crate) const LOGIN: Operation = Operation::new("login", Tag::Auth, "Sign in", "Login successful").errors(&[

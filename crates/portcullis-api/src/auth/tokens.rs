@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::openapi::{Example, example_of};
+use crate::operation::{Example, example_of};
 
 /// With `transport: cookie` the two tokens are in cookies instead of here.
 #[derive(Serialize, JsonSchema)]

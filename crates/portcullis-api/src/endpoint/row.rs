@@ -10,7 +10,7 @@ use schemars::SchemaGenerator;
 use serde_json::Value;
 
 use crate::input::InputDescription;
-use crate::openapi::Operation;
+use crate::operation::Operation;
 use crate::reply::RawReply;
 use crate::{ApiError, Call};
 
@@ -120,7 +120,7 @@ macro_rules! endpoint {
             idempotent: $idempotent,
             operation: &$operation,
             describe_input: <$input as $crate::input::Input>::describe,
-            describe_output: <$output as $crate::openapi::Output>::describe,
+            describe_output: <$output as $crate::operation::Output>::describe,
             handler: $run,
         }
     };

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::input::{Parsed, Query};
-use crate::openapi::{Example, Operation, Tag};
+use crate::operation::{Example, Operation, Tag};
 use crate::{ApiError, Call, Reply};
 
 pub(crate) const EXPLAIN: Operation = Operation::new(

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::input::{PageSize, Parsed, Query, path};
-use crate::openapi::{Example, Operation, Tag};
+use crate::operation::{Example, Operation, Tag};
 use crate::{ApiError, Call, Reply};
 
 pub(crate) const LIST: Operation = Operation::new(

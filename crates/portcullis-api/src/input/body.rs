@@ -13,7 +13,7 @@ use serde_json::json;
 use super::members::{self, Members};
 use super::{Input, InputDescription, reader};
 use crate::error::ErrorKind;
-use crate::openapi::Example;
+use crate::operation::Example;
 use crate::{ApiError, Call};
 
 /// A body that must be a JSON object.

@@ -7,11 +7,11 @@ use schemars::transform::RecursiveTransform;
 use schemars::{Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-use super::operation::{OtherResponse, Tag, enveloped};
 use super::responses;
 use crate::endpoint::{Access, Endpoint, endpoints};
 use crate::error::{ErrorEnvelope, Problem};
 use crate::input::InputDescription;
+use crate::operation::{OtherResponse, Tag, enveloped};
 
 const ABOUT: &str = "The built-in API of a Portcullis gateway: sign-in, users, API keys and diagnosis for operators. \
 Services behind the gateway are not described here; the same gate stands before them.\n\n\

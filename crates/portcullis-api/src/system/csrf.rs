@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::openapi::{Example, Operation, Tag};
+use crate::operation::{Example, Operation, Tag};
 use crate::{ApiError, Call, Reply};
 
 pub(crate) const TOKEN: Operation =

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::openapi::{Example, Operation, OtherResponse, Tag};
+use crate::operation::{Example, Operation, OtherResponse, Tag};
 use crate::{ApiError, Call, Lifecycle, Reply};
 
 pub(crate) const HEALTH: Operation =

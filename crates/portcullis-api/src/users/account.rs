@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::UserData;
 use super::permissions::UserPermissions;
 use crate::input::{Body, Patch, path};
-use crate::openapi::{Example, Operation, Tag};
+use crate::operation::{Example, Operation, Tag};
 use crate::{ApiError, Call, Reply};
 
 const LAST_ADMINISTRATOR: (u16, &str) = (409, "The user is the last active administrator.");

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::input::Body;
-use crate::openapi::{Example, Operation, Tag};
+use crate::operation::{Example, Operation, Tag};
 use crate::reply::Recorded;
 use crate::{ApiError, Call, Reply};
 

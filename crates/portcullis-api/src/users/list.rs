@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::input::{Page, PageNumber, PageSize, Pagination, Parsed, Query};
-use crate::openapi::{Example, Operation, Tag, example_of};
+use crate::operation::{Example, Operation, Tag, example_of};
 use crate::{ApiError, Call, Reply};
 
 pub(crate) const LIST: Operation =

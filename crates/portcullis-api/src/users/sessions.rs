@@ -2,7 +2,7 @@
 
 use crate::auth::sessions::Sessions;
 use crate::input::path;
-use crate::openapi::{Operation, Tag};
+use crate::operation::{Operation, Tag};
 use crate::{ApiError, Call, Reply};
 
 pub(crate) const LIST: Operation =

@@ -55,7 +55,8 @@ static PUBLIC_URL: Key = Key::live(
     "public_url",
     DefaultValue::Described("none; production needs it"),
     "URL",
-    "The address that users type. Links are made from it, and requests from its origin count as same-origin.",
+    "The address that users type. Links are made from it, and requests from its origin count as same-origin. \
+     The name of the service in mails and in the password rules follows at the next start.",
 )
 .environment(&["PUBLIC_URL"]);
 static DATA_DIR: Key = Key::restart(

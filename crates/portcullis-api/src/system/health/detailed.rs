@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{Database, DatabaseStatus, database};
-use crate::openapi::{Example, Operation, OtherResponse, Tag};
+use crate::operation::{Example, Operation, OtherResponse, Tag};
 use crate::{ApiError, Call, Reply};
 
 pub(crate) const DETAILED: Operation =

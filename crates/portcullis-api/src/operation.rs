@@ -6,8 +6,6 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::Reply;
-
 /// The subjects by which the document groups operations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tag {
@@ -22,10 +20,10 @@ pub(crate) enum Tag {
 }
 
 impl Tag {
-    pub(super) const ALL: [Self; 8] =
+    pub(crate) const ALL: [Self; 8] =
         [Self::System, Self::Health, Self::Auth, Self::ApiKeys, Self::Users, Self::Gateway, Self::Audit, Self::Setup];
 
-    pub(super) const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::System => "system",
             Self::Health => "health",
@@ -38,7 +36,7 @@ impl Tag {
         }
     }
 
-    pub(super) const fn description(self) -> &'static str {
+    pub(crate) const fn description(self) -> &'static str {
         match self {
             Self::System => "The gateway itself",
             Self::Health => "Health checks for orchestrators and load balancers",
@@ -115,16 +113,6 @@ impl Operation {
     pub(crate) const fn errors(self, errors: &'static [(u16, &'static str)]) -> Self {
         Self { errors, ..self }
     }
-
-    /// The usual response with its data.
-    pub(crate) fn reply<T: Serialize>(&self, data: &T) -> Reply<T> {
-        Reply::enveloped(self.status, self.message, data)
-    }
-
-    /// The usual response of an operation that has nothing to say beyond its message.
-    pub(crate) fn done(&self) -> Reply<()> {
-        self.reply(&())
-    }
 }
 
 /// A type with an example for the API's document.
@@ -158,7 +146,7 @@ impl<T: JsonSchema + Example> Output for T {
 }
 
 /// A response in the envelope.
-pub(super) fn enveloped(status: StatusCode, message: &str, data: &Value, example: &Value) -> Value {
+pub(crate) fn enveloped(status: StatusCode, message: &str, data: &Value, example: &Value) -> Value {
     let (success, status) = (status.is_success(), status.as_u16());
     let schema = json!({
         "type": "object",
