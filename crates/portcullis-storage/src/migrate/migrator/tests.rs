@@ -213,11 +213,11 @@ async fn a_process_that_waits_too_long_names_the_other(db: TestDatabase) {
     other.wait = Duration::from_millis(300);
     let refused = other.up(|_| ()).await.expect_err("the lock is held");
     assert!(matches!(refused, OpenError::MigrationLocked { .. }), "{refused:?}");
-    let holder = match db.url {
+    let named = match db.url {
         DatabaseUrl::Sqlite { .. } => "(on this machine)",
         DatabaseUrl::Postgres { .. } => "portcullis at 127.0.0.1",
     };
-    assert!(refused.to_string().contains(holder), "{refused}");
+    assert!(refused.to_string().contains(named), "{refused}");
     // The lock ends with its connection or process, however that ends.
     drop((holder, held));
     other.wait = Duration::from_secs(20);
