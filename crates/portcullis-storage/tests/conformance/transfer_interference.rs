@@ -66,8 +66,8 @@ async fn new_rows_that_conflict_with_copied_ones_are_reported() {
         fill(&from, 1_100).await;
         interrupt(&from, &to).await;
         // A copied user is deleted, and another one takes the address.
-        let swap = "DELETE FROM users WHERE username = 'person0'; UPDATE users \
-                    SET email = 'person0@xn--bcher-kva.example', username = 'person0' WHERE username = 'person1099'";
+        let swap = "DELETE FROM users WHERE username = 'user0'; UPDATE users \
+                    SET email = 'user0@xn--bcher-kva.example', username = 'user0' WHERE username = 'user1099'";
         from.raw().await.run(swap).await;
         let error = error_of_move(&from, &to).await;
         assert!(matches!(error, TransferError::Conflict { table: "users", resumed: true, .. }), "{error:?}");
