@@ -86,6 +86,8 @@ pub(super) struct Rotate {
 #[derive(clap::Args, Debug)]
 pub(super) struct Retire {
     /// The id of the key, as `keys list` shows it
+    // One id in 64 begins with a hyphen.
+    #[arg(allow_hyphen_values = true)]
     kid: String,
     /// Retire it even while tokens that it signed may be valid
     #[arg(long)]

@@ -34,3 +34,12 @@ fn a_file_is_for_its_owner_only_and_never_overwritten() {
     assert!(said.err.starts_with("error: gate.env exists already; nothing was written\n  hint: "), "{}", said.err);
     assert_eq!(std::fs::read_to_string(shell.path("gate.env")).expect("it is there"), before);
 }
+
+#[test]
+fn the_id_of_a_key_may_begin_with_a_hyphen() {
+    let shell = Shell::new();
+    for arguments in [&["keys", "retire", "-pNoSuchKey"][..], &["keys", "retire", "--force", "-pNoSuchKey"]] {
+        let said = shell.run(arguments).failed();
+        assert!(said.err.contains("-pNoSuchKey") && !said.err.contains("unexpected argument"), "{}", said.err);
+    }
+}
