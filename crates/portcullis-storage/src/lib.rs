@@ -49,4 +49,4 @@ pub use signing_keys::SigningKey;
 pub use store::{Database, Store, Tx};
 pub use transfer::{Checksum, TransferError, TransferProgress, TransferredTable, transfer};
 pub use user_changes::ProfileChange;
-pub use users::{Credentials, ForeignUser, ForeignUsers, ImportOutcome, ImportedUser, NewUser, UserFilter, UserPage};
+pub use users::{Credentials, ForeignTable, ForeignUsers, ImportOutcome, ImportedUser, NewUser, UserFilter, UserPage};

@@ -9,7 +9,7 @@ mod record;
 
 pub use credentials::Credentials;
 pub(crate) use credentials::EXTRA_PERMISSIONS;
-pub use foreign_users::{ForeignUser, ForeignUsers};
+pub use foreign_users::{ForeignTable, ForeignUsers};
 pub use import::{ImportOutcome, ImportedUser};
 pub use list::{UserFilter, UserPage};
 pub use record::NewUser;

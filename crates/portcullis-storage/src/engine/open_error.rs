@@ -212,8 +212,7 @@ impl OpenError {
                     .into()
             }
             Self::ForeignTable { .. } => {
-                "the table needs the columns id, email, username, \"firstName\", \"lastName\", password, \
-                 role, \"isActive\", \"isEmailVerified\" and \"createdAt\"; otherwise export it as CSV or NDJSON"
+                "--table names a table, or schema.table, that this user may read; otherwise export it as CSV or NDJSON"
                     .into()
             }
             Self::NotPostgres => "specify an address such as postgres://user@host/database, or a file".into(),

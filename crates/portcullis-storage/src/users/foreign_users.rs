@@ -8,99 +8,114 @@ use crate::engine::options::StoreOptions;
 use crate::engine::row::Row;
 use crate::engine::statement::{Runner, Sql};
 
-/// A row of that table, unchecked.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ForeignUser {
-    /// Column `id`.
-    pub id: Option<String>,
-    /// Column `email`.
-    pub email: Option<String>,
-    /// Column `username`.
-    pub username: Option<String>,
-    /// Column `"firstName"`.
-    pub first_name: Option<String>,
-    /// Column `"lastName"`.
-    pub last_name: Option<String>,
-    /// Column `password`, which holds a hash.
-    pub password: Option<String>,
-    /// Column `role`.
-    pub role: Option<String>,
-    /// Column `"isActive"`.
-    pub is_active: Option<bool>,
-    /// Column `"isEmailVerified"`.
-    pub is_email_verified: Option<bool>,
-    /// Column `"createdAt"`, in UTC.
-    pub created_at: Option<String>,
+/// Another program's table, in a snapshot that lasts until this value is dropped.
+pub struct ForeignTable {
+    runner: Runner,
+    connection: Connection,
+    /// The table's name, quoted.
+    table: String,
+    columns: Vec<ForeignColumn>,
 }
 
-/// A cursor over that table.
+/// A column of another program's table.
+#[derive(Clone, Debug)]
+struct ForeignColumn {
+    name: String,
+    is_list: bool,
+}
+
+/// A cursor over chosen columns of that table.
 pub struct ForeignUsers {
     runner: Runner,
     connection: Connection,
     total: u64,
+    width: usize,
 }
 
 const BEGIN: &str = "SET TIME ZONE 'UTC'; BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+static COLUMNS: Sql = Sql::select(
+    "foreign_users",
+    "SELECT CAST(a.attname AS TEXT) AS name, t.typcategory = 'A' AS is_list \
+     FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid \
+     WHERE a.attrelid = CAST($1 AS REGCLASS) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
+);
 static COUNT: Sql = Sql::select("foreign_users", "");
 static FETCH: Sql = Sql::select("foreign_users", "");
 
-impl ForeignUsers {
-    /// Opens a cursor before the first row of a table (`users` or `schema.users`) of the database in the options.
+impl ForeignTable {
+    /// Opens a table (`users` or `schema.users`) of the database in the options.
     pub async fn open(options: &StoreOptions, table: &str) -> Result<Self, OpenError> {
         let mut connection = Box::pin(connect::open_any_postgres(options)).await?;
         let runner = connect::runner(options);
-        let table = quoted(table);
+        let table = quoted_table(table);
         let begun = async {
             runner.script(&mut connection, "BEGIN", "foreign_users", BEGIN).await?;
-            let count = COUNT.with_text(format!("SELECT count(*) AS n FROM {table}"));
-            let counted = runner.all(&mut connection, &count, vec![]).await?;
-            let total = counted.first().map_or(Ok(0), |row| row.count("n"))?;
-            let cursor = format!(
-                "DECLARE foreign_users NO SCROLL CURSOR FOR SELECT CAST(id AS TEXT) AS id, CAST(email AS TEXT) AS email, \
-                 CAST(username AS TEXT) AS username, CAST(\"firstName\" AS TEXT) AS first_name, \
-                 CAST(\"lastName\" AS TEXT) AS last_name, CAST(password AS TEXT) AS password, \
-                 CAST(role AS TEXT) AS role, \"isActive\" AS is_active, \"isEmailVerified\" AS is_email_verified, \
-                 CAST(\"createdAt\" AS TEXT) AS created_at FROM {table} ORDER BY \"createdAt\", id"
-            );
-            runner.script(&mut connection, "SELECT", "foreign_users", &cursor).await?;
-            Ok(total)
+            let rows = runner.all(&mut connection, &COLUMNS, vec![table.as_str().into()]).await?;
+            let column = |row: &Row| Ok(ForeignColumn { name: row.get("name")?, is_list: row.get("is_list")? });
+            rows.iter().map(column).collect::<Result<Vec<_>, StoreError>>()
         };
-        let total = begun.await.map_err(|source: StoreError| OpenError::ForeignTable { source })?;
-        Ok(Self { runner, connection, total })
+        let columns = begun.await.map_err(|source: StoreError| OpenError::ForeignTable { source })?;
+        Ok(Self { runner, connection, table, columns })
     }
 
+    /// Returns the names of the table's columns, in their order.
+    pub fn columns(&self) -> impl Iterator<Item = &str> {
+        self.columns.iter().map(|column| column.name.as_str())
+    }
+
+    /// Opens a cursor over these columns, before the first row. The rows come in the order of the columns `order`.
+    pub async fn read(mut self, columns: &[&str], order: &[&str]) -> Result<ForeignUsers, OpenError> {
+        let chosen = columns.iter().filter_map(|name| self.columns.iter().find(|column| column.name == *name));
+        let list: Vec<String> = chosen.enumerate().map(|(n, column)| column.as_text(n)).collect();
+        let order: Vec<String> = order.iter().map(|name| quoted(name)).collect();
+        let order = if order.is_empty() { String::new() } else { format!(" ORDER BY {}", order.join(", ")) };
+        let cursor =
+            format!("DECLARE foreign_users NO SCROLL CURSOR FOR SELECT {} FROM {}{order}", list.join(", "), self.table);
+        let count = COUNT.with_text(format!("SELECT count(*) AS n FROM {}", self.table));
+        let (runner, connection) = (&self.runner, &mut self.connection);
+        let opened = async {
+            let counted = runner.all(connection, &count, vec![]).await?;
+            runner.script(connection, "SELECT", "foreign_users", &cursor).await?;
+            counted.first().map_or(Ok(0), |row| row.count("n"))
+        };
+        let total = opened.await.map_err(|source: StoreError| OpenError::ForeignTable { source })?;
+        Ok(ForeignUsers { runner: self.runner, connection: self.connection, total, width: list.len() })
+    }
+}
+
+impl ForeignColumn {
+    /// Returns the expression that reads the column as text; the members of a list are separated by spaces.
+    fn as_text(&self, n: usize) -> String {
+        let name = quoted(&self.name);
+        match self.is_list {
+            true => format!("array_to_string({name}, ' ') AS c{n}"),
+            false => format!("CAST({name} AS TEXT) AS c{n}"),
+        }
+    }
+}
+
+impl ForeignUsers {
     /// Returns the number of rows.
     pub fn total(&self) -> u64 {
         self.total
     }
 
-    /// Returns the next rows, none at the end.
-    pub async fn next(&mut self, limit: u32) -> Result<Vec<ForeignUser>, StoreError> {
+    /// Returns the next rows, each with the values of the chosen columns as text; none at the end.
+    pub async fn next(&mut self, limit: u32) -> Result<Vec<Vec<Option<String>>>, StoreError> {
         let fetch = FETCH.with_text(format!("FETCH {limit} FROM foreign_users"));
         let rows = self.runner.all(&mut self.connection, &fetch, vec![]).await?;
-        rows.iter().map(read).collect()
+        rows.iter().map(|row| (0..self.width).map(|n| row.get(&format!("c{n}"))).collect()).collect()
     }
 }
 
-fn read(row: &Row) -> Result<ForeignUser, StoreError> {
-    Ok(ForeignUser {
-        id: row.get("id")?,
-        email: row.get("email")?,
-        username: row.get("username")?,
-        first_name: row.get("first_name")?,
-        last_name: row.get("last_name")?,
-        password: row.get("password")?,
-        role: row.get("role")?,
-        is_active: row.get("is_active")?,
-        is_email_verified: row.get("is_email_verified")?,
-        created_at: row.get("created_at")?,
-    })
+/// Quotes a table's name. A full stop separates schema and table.
+fn quoted_table(table: &str) -> String {
+    table.splitn(2, '.').map(quoted).collect::<Vec<_>>().join(".")
 }
 
-/// Quotes a table's name, so that it is nothing but a name whatever it contains. A full stop separates schema and table.
-fn quoted(table: &str) -> String {
-    let part = |part: &str| format!("\"{}\"", part.replace('"', "\"\"").replace('\0', ""));
-    table.splitn(2, '.').map(part).collect::<Vec<_>>().join(".")
+/// Quotes a name, so that it is nothing but a name whatever it contains.
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\"").replace('\0', ""))
 }
 
 #[cfg(test)]
@@ -109,8 +124,8 @@ mod tests {
 
     #[test]
     fn a_quoted_name_is_only_a_name() {
-        assert_eq!(quoted("users"), "\"users\"");
-        assert_eq!(quoted("auth.users"), "\"auth\".\"users\"");
-        assert_eq!(quoted("users\"; DROP TABLE users; --"), "\"users\"\"; DROP TABLE users; --\"");
+        assert_eq!(quoted_table("users"), "\"users\"");
+        assert_eq!(quoted_table("auth.users"), "\"auth\".\"users\"");
+        assert_eq!(quoted_table("users\"; DROP TABLE users; --"), "\"users\"\"; DROP TABLE users; --\"");
     }
 }

@@ -3,7 +3,7 @@
 use portcullis_identity::Identity;
 use portcullis_model::{Clock, Random};
 use portcullis_storage::{
-    DatabaseUrl, ForeignUsers, Migrator, OpenError, Store, StoreOptions, TransferError, TransferProgress,
+    DatabaseUrl, ForeignTable, Migrator, OpenError, Store, StoreOptions, TransferError, TransferProgress,
     TransferredTable,
 };
 use portcullis_telemetry::Metrics;
@@ -41,13 +41,13 @@ pub async fn transfer(
 }
 
 /// Opens the table of users of another program, from which users are imported.
-pub async fn open_foreign_users(
+pub async fn open_foreign_table(
     settings: &Settings,
     url: &DatabaseUrl,
     table: &str,
-) -> Result<ForeignUsers, OpenError> {
+) -> Result<ForeignTable, OpenError> {
     let options = StoreOptions { url: url.clone(), ..configured_store(settings) };
-    ForeignUsers::open(&options, table).await
+    ForeignTable::open(&options, table).await
 }
 
 fn configured_store(settings: &Settings) -> StoreOptions {

@@ -46,6 +46,12 @@ impl Failure {
         Self { details: format!("{problems}\n"), ..Self::new(message) }
     }
 
+    /// Adds lines that are printed before the message.
+    pub(super) fn details(mut self, details: String) -> Self {
+        self.details = details;
+        self
+    }
+
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self

@@ -69,7 +69,8 @@ The source is a CSV file with a header line, an NDJSON file (one JSON object a l
 (-), or the table of users of a PostgreSQL database. The columns are: id, email, username,
 firstName, lastName, password (an argon2, bcrypt, scrypt or PBKDF2 hash), role, isActive,
 isEmailVerified, createdAt, avatar, permissions. Only email, username, firstName and lastName are
-required.
+required; letter case and underscores do not matter. A source with a column of another name is
+refused before anything is written: rename the column, or leave it out with --ignore-column.
 
 A user that breaks a rule, or whose e-mail address, username or id is taken, is refused with the
 reason; the others are imported. After an interruption run the command again: users that exist
@@ -79,7 +80,7 @@ Every user of the machine can see the arguments: leave the password out of the U
 
 Examples:
   portcullis users import users.csv --report refused.ndjson
-  portcullis users import postgres://reader@db.example/old --table users
+  portcullis users import postgres://reader@db.example/old --table auth.users --ignore-column phone
   zcat users.ndjson.gz | portcullis users import - --format ndjson
   portcullis users import users.csv --dry-run")]
     Import(import::Import),

@@ -81,7 +81,6 @@ fn an_export_is_imported_unchanged() {
             "id": ADA, "email": "zoë@bücher.example", "username": "zoe", "firstName": "Zoë", "lastName": "\"K\", the",
             "password": BCRYPT, "role": "MANAGER", "isActive": true, "isEmailVerified": true,
             "createdAt": "2021-01-01T00:00:00.000Z", "avatar": "/zoe.png", "permissions": ["USER_DELETE", "PROJECT_VIEW"],
-            "unknown": {"member": 1},
         });
         let (told, _, code) = import(&shell, &["-", "--format", "ndjson"], &format!("{first}\n\n"));
         assert_eq!((&told["imported"], code), (&json!(1), Some(0)), "{told}");
@@ -165,7 +164,7 @@ fn users_of_another_programs_table_are_imported_and_sign_in() {
 
     let shell = Shell::new();
     let said = shell.run(&["users", "import", &old, "--table", "no_such"]).failed();
-    assert!(said.err.contains("\"firstName\"") && said.err.contains("hint:"), "{}", said.err);
+    assert!(said.err.contains("no_such") && said.err.contains("hint:"), "{}", said.err);
 }
 
 #[test]

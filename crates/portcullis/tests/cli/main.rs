@@ -5,6 +5,7 @@ mod completions;
 mod healthcheck;
 mod help;
 mod import;
+mod import_columns;
 mod keys;
 mod migrate;
 mod routes;

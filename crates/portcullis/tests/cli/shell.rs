@@ -23,6 +23,13 @@ impl Shell {
         Self { folder: tempfile::tempdir().expect("a temporary folder can be made"), environment: Vec::new() }
     }
 
+    /// Returns a shell whose SQLite database has the newest schema.
+    pub(crate) fn migrated() -> Self {
+        let shell = Self::new();
+        shell.run(&["migrate", "up"]).ok();
+        shell
+    }
+
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
         self

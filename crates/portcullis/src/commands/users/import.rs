@@ -1,19 +1,22 @@
 //! `portcullis users import`: imports users from files and from the table of another program.
 
+mod columns;
 mod files;
 mod import_run;
+mod members;
 mod postgres;
 mod row;
 
 use std::fs::File;
-use std::io::{BufWriter, Read};
+use std::io::BufWriter;
 use std::path::PathBuf;
 
 use portcullis_identity::Identity;
 use portcullis_settings::Settings;
 
+pub(super) use self::columns::COLUMNS;
+use self::columns::Columns;
 use self::import_run::ImportRun;
-pub(super) use self::row::COLUMNS;
 use crate::commands::Format;
 use crate::commands::output::Failure;
 
@@ -39,6 +42,9 @@ pub(crate) struct Import {
     /// Write the refused users to a file, one JSON object a line
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
+    /// Leave out the values of a column; may be repeated
+    #[arg(long = "ignore-column", value_name = "NAME")]
+    ignored: Vec<String>,
     /// Read and check all users, but change nothing
     #[arg(long)]
     dry_run: bool,
@@ -47,6 +53,7 @@ pub(crate) struct Import {
 }
 
 pub(crate) async fn run(identity: &Identity, settings: &Settings, arguments: Import) -> Result<(), Failure> {
+    let columns = Columns::new(&arguments.ignored)?;
     let report = match &arguments.report {
         Some(path) => Some(BufWriter::new(File::create(path).map_err(|error| {
             Failure::new(format!("the report cannot be written to {}: {error}", path.display()))
@@ -56,14 +63,14 @@ pub(crate) async fn run(identity: &Identity, settings: &Settings, arguments: Imp
     };
     let mut run = ImportRun::new(identity, arguments.json, arguments.dry_run, report);
     if arguments.source.starts_with("postgres://") || arguments.source.starts_with("postgresql://") {
-        postgres::from_table(settings, &arguments.source, &arguments.table, &mut run).await?;
+        postgres::from_table(settings, &arguments.source, &arguments.table, &columns, &mut run).await?;
     } else {
-        from_file(&arguments, &mut run).await?;
+        from_file(&arguments, &columns, &mut run).await?;
     }
     run.finish().await
 }
 
-async fn from_file(arguments: &Import, run: &mut ImportRun<'_>) -> Result<(), Failure> {
+async fn from_file(arguments: &Import, columns: &Columns, run: &mut ImportRun<'_>) -> Result<(), Failure> {
     let source = arguments.source.as_str();
     let lower = source.to_ascii_lowercase();
     let by_name = match lower.rsplit('.').next() {
@@ -74,15 +81,21 @@ async fn from_file(arguments: &Import, run: &mut ImportRun<'_>) -> Result<(), Fa
     let format = arguments.format.or(by_name).ok_or_else(|| {
         Failure::new(format!("the format of {source} is unknown")).hint("add --format csv or --format ndjson")
     })?;
-    let file: Box<dyn Read> = match source {
-        "-" => Box::new(std::io::stdin()),
-        path => Box::new(File::open(path).map_err(|error| {
+    let open = |path: &str| {
+        File::open(path).map_err(|error| {
             Failure::new(format!("{path} cannot be read: {error}"))
                 .hint("name a readable file, or - for standard input")
-        })?),
+        })
     };
-    match format {
-        FileFormat::Csv => files::from_csv(file, run).await,
-        FileFormat::Ndjson => files::from_ndjson(file, run).await,
+    match (format, source) {
+        (FileFormat::Csv, "-") => files::from_csv(std::io::stdin(), columns, run).await,
+        (FileFormat::Csv, path) => files::from_csv(open(path)?, columns, run).await,
+        (FileFormat::Ndjson, "-") => files::from_ndjson(files::copy(std::io::stdin())?, columns, run).await,
+        (FileFormat::Ndjson, path) => {
+            let file = open(path)?;
+            // A pipe can be read only once.
+            let file = if file.metadata().is_ok_and(|data| data.is_file()) { file } else { files::copy(file)? };
+            files::from_ndjson(file, columns, run).await
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! A row of a file: its columns, and how their values become a user.
+//! A row of a source: how its values become a user.
 
 use portcullis_identity::ImportRow;
 use portcullis_model::SecretString;
@@ -7,31 +7,7 @@ use serde_json::{Map, Value};
 use super::import_run::ImportRun;
 use crate::commands::output::Failure;
 
-/// The names of columns of CSV and members of JSON, as the API spells them.
-pub(crate) const COLUMNS: [&str; 12] = [
-    "id",
-    "email",
-    "username",
-    "firstName",
-    "lastName",
-    "password",
-    "role",
-    "isActive",
-    "isEmailVerified",
-    "createdAt",
-    "avatar",
-    "permissions",
-];
-/// The columns that every source must have.
-pub(super) const REQUIRED: [&str; 4] = ["email", "username", "firstName", "lastName"];
-
-/// Finds the column with this name; letter case and underscores do not matter.
-pub(super) fn known_name(name: &str) -> Option<&'static str> {
-    let plain = |name: &str| name.trim().trim_start_matches('\u{feff}').replace('_', "").to_ascii_lowercase();
-    COLUMNS.into_iter().find(|known| plain(known) == plain(name))
-}
-
-/// Adds the row of a line to the import, or refuses it.
+/// Adds the row of a line to the import, or refuses it. The members have the names of [`COLUMNS`](super::COLUMNS).
 pub(super) async fn submit(run: &mut ImportRun<'_>, line: u64, members: Map<String, Value>) -> Result<(), Failure> {
     let email = members.get("email").and_then(Value::as_str).unwrap_or_default().to_owned();
     match row(members) {
