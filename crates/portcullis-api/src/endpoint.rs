@@ -62,7 +62,7 @@ static ENDPOINTS: &[Endpoint] = &[
         auth::password::FORGOT: Body<auth::email::EmailRequest> => (), auth::password::forgot),
     endpoint!(POST "/api/v1/auth/reset-password", Anyone, ExemptUnlessCookie, Auth,
         auth::password::RESET: Body<auth::password::ResetPasswordRequest> => (), auth::password::reset),
-    endpoint!(POST "/api/v1/auth/change-password", SignedIn, ExemptUnlessCookie, Api,
+    endpoint!(POST "/api/v1/auth/change-password", SignedIn, ExemptUnlessCookie, Auth,
         auth::password::CHANGE: Body<auth::password::ChangePasswordRequest> => (), auth::password::change),
     endpoint!(POST "/api/v1/auth/first-administrator", Anyone, ExemptUnlessCookie, Auth,
         setup::FIRST_ADMINISTRATOR: Body<setup::FirstAdministratorRequest> => setup::FirstAdministrator,
@@ -175,5 +175,29 @@ pub async fn answer(
         Ok(Ok(reply)) => reply.into_response(context.path, &services.clock),
         Ok(Err(error)) => error.into_response(context, &services.clock),
         Err(_elapsed) => ApiError::from(ErrorKind::UNAVAILABLE).into_response(context, &services.clock),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use portcullis_model::LimitClass;
+
+    use super::*;
+
+    /// A request with a new or current password is a request that hashes.
+    #[test]
+    fn sr_57_endpoints_that_hash_have_the_limit_of_sign_ins() {
+        let document: serde_json::Value = serde_json::from_str(crate::openapi_json()).expect("JSON");
+        let takes_a_password = |endpoint: &Endpoint| {
+            let method = endpoint.method.as_str().to_ascii_lowercase();
+            let body = &document["paths"][endpoint.template][method]["requestBody"]["content"]["application/json"];
+            let name = body["schema"]["$ref"].as_str().and_then(|path| document.pointer(&path[1..]));
+            name.is_some_and(|schema| schema["properties"].to_string().contains("\"format\":\"password\""))
+        };
+        let hashing: Vec<_> = endpoints().iter().filter(|endpoint| takes_a_password(endpoint)).collect();
+        assert_eq!(hashing.len(), 5, "register, login, reset, change, first administrator");
+        for endpoint in hashing {
+            assert_eq!(endpoint.limit, LimitClass::Auth, "{}", endpoint.template);
+        }
     }
 }

@@ -2,9 +2,11 @@
 
 use std::net::IpAddr;
 
-use portcullis_model::{SessionId, Timestamp, UserId};
+use portcullis_model::{ClientNetwork, SessionId, Timestamp, UserId};
 use portcullis_storage::{AuditEvent, Outcome};
 use serde_json::Value;
+
+use crate::hashing::fair_queue::HashingParty;
 
 /// The client that a use case runs for.
 #[derive(Clone, Debug)]
@@ -30,6 +32,11 @@ impl Caller {
     pub(crate) fn user_agent(&self) -> Option<String> {
         let clean = |text: &String| text.chars().filter(|c| !c.is_control()).take(MAX_USER_AGENT).collect();
         self.user_agent.as_ref().map(clean)
+    }
+
+    /// The party for whom this client's passwords are hashed. `user` is the one whom the request authenticates.
+    pub(crate) fn hashing_party(&self, user: Option<UserId>) -> HashingParty {
+        HashingParty { client: self.ip.map(ClientNetwork::from), user }
     }
 
     pub(crate) fn event(&self, action: &'static str, outcome: Outcome, at: Timestamp) -> AuditEvent {

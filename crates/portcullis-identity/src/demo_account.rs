@@ -21,6 +21,9 @@ use crate::hashing::PasswordHasher;
 /// usernames have no hyphen.
 const USERNAMES: [&str; 2] = ["demo", "demo-account"];
 
+/// The gateway itself, which acts for no client.
+const GATEWAY: Caller = Caller { ip: None, user_agent: None, request_id: None };
+
 /// The e-mail address and password of the demo account.
 #[derive(Clone, Debug)]
 pub struct DemoOptions {
@@ -103,11 +106,11 @@ impl DemoAccount {
         if user.email != options.email || user.role != Role::Admin || !user.is_active || !user.is_email_verified() {
             return Ok(false);
         }
-        Ok(self.hasher.compare(password, known.password_hash.clone()).await?.matches)
+        Ok(self.hasher.compare(GATEWAY.hashing_party(None), password, known.password_hash.clone()).await?.matches)
     }
 
     async fn create(&self, options: &DemoOptions, password: &PresentedPassword) -> Result<(), IdentityError> {
-        let hash = self.hasher.hash(SecretString::new(password.expose())).await?;
+        let hash = self.hasher.hash(GATEWAY.hashing_party(None), SecretString::new(password.expose())).await?;
         let now = self.clock.now();
         for username in USERNAMES {
             let new = NewUser { user: user(&options.email, username, now), password_hash: Some(hash.clone()) };
@@ -129,7 +132,7 @@ impl DemoAccount {
     }
 
     async fn restore(&self, options: &DemoOptions, password: &PresentedPassword) -> Result<(), IdentityError> {
-        let hash = self.hasher.hash(SecretString::new(password.expose())).await?;
+        let hash = self.hasher.hash(GATEWAY.hashing_party(None), SecretString::new(password.expose())).await?;
         let now = self.clock.now();
         let mut tx = self.store.begin().await?;
         tx.restore_demo_account(&options.email, &hash, now).await?;
@@ -159,6 +162,5 @@ fn user(email: &Email, username: &str, now: Timestamp) -> User {
 
 /// An event of the gateway itself, which no user caused.
 fn event(action: &'static str, at: Timestamp) -> AuditEvent {
-    let gateway = Caller { ip: None, user_agent: None, request_id: None };
-    AuditEvent { actor_id: None, ..gateway.success(action, at, UserId::DEMO, None) }
+    AuditEvent { actor_id: None, ..GATEWAY.success(action, at, UserId::DEMO, None) }
 }

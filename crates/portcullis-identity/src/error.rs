@@ -2,7 +2,7 @@
 
 use portcullis_storage::StoreError;
 
-use crate::hashing::Busy;
+use crate::hashing::NotHashed;
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
@@ -72,6 +72,9 @@ pub enum IdentityError {
     /// The hashing queue is full.
     #[error("too many passwords are waiting to be hashed")]
     Busy,
+    /// The client or the user has used up its share of the hashing queue (SR-57).
+    #[error("too many passwords of one client or user are waiting to be hashed")]
+    ShareUsedUp,
     /// Storage cannot be reached.
     #[error("storage is unavailable")]
     Unavailable {
@@ -96,9 +99,13 @@ impl From<StoreError> for IdentityError {
     }
 }
 
-impl From<Busy> for IdentityError {
-    fn from(_: Busy) -> Self {
-        Self::Busy
+impl From<NotHashed> for IdentityError {
+    fn from(why: NotHashed) -> Self {
+        match why {
+            NotHashed::ShareUsedUp => Self::ShareUsedUp,
+            // Nobody is there to read what a client that went away is answered.
+            NotHashed::Busy | NotHashed::ClientGone => Self::Busy,
+        }
     }
 }
 

@@ -1,32 +1,36 @@
-//! Hashing and comparing passwords: argon2id on a bounded pool of threads with reused memory, behind a bounded queue,
-//! so that sign-ins do not take the processor from other requests (SR-06; OWASP Password Storage).
+//! Hashing and comparing passwords: argon2id on a bounded pool of threads with reused memory, behind a bounded queue in
+//! which clients take turns, so that sign-ins do not take the processor from other requests (SR-06; OWASP Password
+//! Storage) and nobody takes the threads from others (SR-57).
 
 mod argon2;
 mod bcrypt;
+pub(crate) mod fair_queue;
 mod pbkdf2;
 mod scrypt;
 pub(crate) mod stored;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
 use portcullis_model::{PresentedPassword, Random, SecretString};
-use portcullis_telemetry::RequestScope;
+use portcullis_telemetry::{Metrics, RequestScope};
 use tokio::sync::oneshot;
 
 use crate::hashing::argon2::{Memory, SALT_BYTES, phc};
+use crate::hashing::fair_queue::{FairQueue, HashingParty, Refused};
 use crate::hashing::stored::StoredHash;
 
 /// Niceness of the hashing threads: when all of them are busy, other requests are still scheduled first.
 const NICENESS: i32 = 10;
+/// The part of the queue that is never of one client or of one user, as a divisor of its length.
+const OTHERS: usize = 8;
 
 /// Size of the hashing pool.
 #[derive(Clone, Copy, Debug)]
 pub struct HashingOptions {
     /// Number of threads; each holds 19 MiB of memory after its first hash.
     pub threads: usize,
-    /// The most passwords that wait for a thread.
+    /// The most passwords that wait for a thread, at least 2. Seven eighths of them may be of one client, and of one user.
     pub queue: usize,
 }
 
@@ -39,15 +43,37 @@ impl Default for HashingOptions {
 
 /// The pool that hashes and compares passwords.
 pub struct PasswordHasher {
-    jobs: SyncSender<Job>,
+    shared: Arc<Shared>,
     random: Random,
-    done: Arc<AtomicU64>,
+    metrics: Metrics,
 }
 
-/// The hashing queue is full.
+/// What the pool and its threads share.
+struct Shared {
+    jobs: Mutex<Jobs>,
+    arrived: Condvar,
+    done: AtomicU64,
+}
+
+struct Jobs {
+    queue: FairQueue<Job>,
+    /// Set when the pool is dropped, so that its threads end.
+    closed: bool,
+}
+
+/// Why a password was not hashed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("too many passwords are waiting to be hashed")]
-pub(crate) struct Busy;
+pub(crate) enum NotHashed {
+    /// The queue is full.
+    #[error("too many passwords are waiting to be hashed")]
+    Busy,
+    /// The client or the user has used up its share of the queue.
+    #[error("too many passwords of one client or user are waiting to be hashed")]
+    ShareUsedUp,
+    /// The client went away before a thread took the job.
+    #[error("the client went away before its password was hashed")]
+    ClientGone,
+}
 
 /// The result of comparing a password with a stored hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,88 +83,200 @@ pub(crate) struct Compared {
     pub(crate) outdated: bool,
 }
 
+/// A sign of a client's presence for work that outlives its request: the request holds the strong reference.
+pub(crate) type Presence = Weak<()>;
+
 struct Job {
     scope: RequestScope,
     password: SecretString,
+    salt: [u8; SALT_BYTES],
     work: Work,
+    /// Set for a job whose outcome is awaited by a task that outlives the request.
+    presence: Option<Presence>,
 }
 
 enum Work {
-    Make { salt: [u8; SALT_BYTES], reply: oneshot::Sender<SecretString> },
-    Compare { stored: Option<SecretString>, salt: [u8; SALT_BYTES], reply: oneshot::Sender<Compared> },
+    Make { reply: oneshot::Sender<Result<SecretString, NotHashed>> },
+    Compare { stored: Option<SecretString>, reply: oneshot::Sender<Result<Compared, NotHashed>> },
 }
 
 impl PasswordHasher {
     /// Starts the threads. A thread takes its memory at its first hash.
-    pub fn start(options: HashingOptions, random: Random) -> std::io::Result<Self> {
-        let (jobs, queue) = sync_channel::<Job>(options.queue);
-        let queue = Arc::new(Mutex::new(queue));
-        let done = Arc::new(AtomicU64::new(0));
+    pub fn start(options: HashingOptions, random: Random, metrics: Metrics) -> std::io::Result<Self> {
+        let hasher = Self::without_threads(options.queue, random, metrics);
         for n in 0..options.threads.max(1) {
-            let (queue, done) = (Arc::clone(&queue), Arc::clone(&done));
-            std::thread::Builder::new().name(format!("hashing-{n}")).spawn(move || work(&queue, &done))?;
+            let shared = Arc::clone(&hasher.shared);
+            std::thread::Builder::new().name(format!("hashing-{n}")).spawn(move || shared.work())?;
         }
-        Ok(Self { jobs, random, done })
+        Ok(hasher)
+    }
+
+    /// Makes the pool and its queue.
+    fn without_threads(capacity: usize, random: Random, metrics: Metrics) -> Self {
+        let queue = FairQueue::new(capacity, capacity - (capacity / OTHERS).max(1));
+        let jobs = Mutex::new(Jobs { queue, closed: false });
+        let shared = Arc::new(Shared { jobs, arrived: Condvar::new(), done: AtomicU64::new(0) });
+        Self { shared, random, metrics }
     }
 
     /// Hashes a password at today's cost and returns the PHC string to store.
-    pub(crate) async fn hash(&self, password: SecretString) -> Result<SecretString, Busy> {
+    pub(crate) async fn hash(&self, party: HashingParty, password: SecretString) -> Result<SecretString, NotHashed> {
         let (reply, answer) = oneshot::channel();
-        self.submit(Job {
-            scope: RequestScope::current(),
-            password,
-            work: Work::Make { salt: self.random.bytes(), reply },
-        })?;
-        Ok(answer.await.expect("a hashing thread answers every job it takes"))
+        self.submit(party, self.job(password, Work::Make { reply }, None))?;
+        answer.await.expect("a hashing thread answers every job it takes")
     }
 
     /// Compares a password with a stored hash. Without a stored hash it does the same work and never matches (SR-10).
     pub(crate) async fn compare(
         &self,
+        party: HashingParty,
         password: &PresentedPassword,
         stored: Option<SecretString>,
-    ) -> Result<Compared, Busy> {
+    ) -> Result<Compared, NotHashed> {
+        self.compare_while(party, password, stored, None).await
+    }
+
+    /// Compares like [`compare`](Self::compare), unless the client is gone when a thread takes the job.
+    pub(crate) async fn compare_while(
+        &self,
+        party: HashingParty,
+        password: &PresentedPassword,
+        stored: Option<SecretString>,
+        presence: Option<Presence>,
+    ) -> Result<Compared, NotHashed> {
         let (reply, answer) = oneshot::channel();
         let password = SecretString::new(password.expose());
-        let work = Work::Compare { stored, salt: self.random.bytes(), reply };
-        self.submit(Job { scope: RequestScope::current(), password, work })?;
-        Ok(answer.await.expect("a hashing thread answers every job it takes"))
+        self.submit(party, self.job(password, Work::Compare { stored, reply }, presence))?;
+        answer.await.expect("a hashing thread answers every job it takes")
+    }
+
+    /// Refuses early, before a request costs statements, what the queue would refuse now.
+    pub(crate) fn admit(&self, party: HashingParty) -> Result<(), NotHashed> {
+        let mut jobs = self.shared.lock();
+        jobs.drop_abandoned(party);
+        jobs.queue.refusal(party).map_or(Ok(()), |refused| Err(self.refused(refused)))
     }
 
     /// Number of hashes computed since the start.
     pub fn hashes(&self) -> u64 {
-        self.done.load(Ordering::Relaxed)
+        self.shared.done.load(Ordering::Relaxed)
     }
 
-    fn submit(&self, job: Job) -> Result<(), Busy> {
-        self.jobs.try_send(job).map_err(|error| match error {
-            TrySendError::Full(_) => Busy,
-            TrySendError::Disconnected(_) => unreachable!("the threads live as long as the pool"),
-        })
+    /// Number of passwords that wait for a thread.
+    pub fn waiting(&self) -> usize {
+        self.shared.lock().queue.waiting()
+    }
+
+    fn job(&self, password: SecretString, work: Work, presence: Option<Presence>) -> Job {
+        Job { scope: RequestScope::current(), password, salt: self.random.bytes(), work, presence }
+    }
+
+    fn submit(&self, party: HashingParty, job: Job) -> Result<(), NotHashed> {
+        let mut jobs = self.shared.lock();
+        jobs.drop_abandoned(party);
+        let displaced = jobs.queue.push(party, job).map_err(|refused| self.refused(refused))?;
+        drop(jobs);
+        self.shared.arrived.notify_one();
+        if let Some(displaced) = displaced {
+            displaced.fail(self.refused(Refused::Full));
+        }
+        Ok(())
+    }
+
+    fn refused(&self, refused: Refused) -> NotHashed {
+        self.metrics.password_hash_refused();
+        match refused {
+            Refused::Share => NotHashed::ShareUsedUp,
+            Refused::Full => NotHashed::Busy,
+        }
     }
 }
 
-fn work(queue: &Mutex<Receiver<Job>>, done: &AtomicU64) {
-    if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICENESS) {
-        tracing::debug!(%error, "the niceness of a hashing thread could not be set");
+impl Drop for PasswordHasher {
+    fn drop(&mut self) {
+        self.shared.lock().closed = true;
+        self.shared.arrived.notify_all();
     }
-    let mut memory = Memory::default();
-    loop {
-        let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(Job { scope, password, work }) = job else { return };
+}
+
+impl Jobs {
+    /// Drops jobs that nobody waits for any more when they would be the cause of a refusal.
+    fn drop_abandoned(&mut self, party: HashingParty) {
+        if self.queue.refusal(party).is_some() {
+            for abandoned in self.queue.take_unwanted(Job::is_wanted) {
+                abandoned.fail(NotHashed::ClientGone);
+            }
+        }
+    }
+}
+
+impl Job {
+    /// Whether somebody still waits for the outcome.
+    fn is_wanted(&self) -> bool {
+        let is_closed = match &self.work {
+            Work::Make { reply } => reply.is_closed(),
+            Work::Compare { reply, .. } => reply.is_closed(),
+        };
+        !is_closed && self.presence.as_ref().is_none_or(|presence| presence.strong_count() > 0)
+    }
+
+    fn fail(self, why: NotHashed) {
+        // The receiver is gone when the request was dropped.
+        match self.work {
+            Work::Make { reply } => _ = reply.send(Err(why)),
+            Work::Compare { reply, .. } => _ = reply.send(Err(why)),
+        }
+    }
+
+    /// Does the job, unless nobody waits for it any more.
+    fn serve(self, memory: &mut Memory, done: &AtomicU64) {
+        if !self.is_wanted() {
+            return self.fail(NotHashed::ClientGone);
+        }
+        let Self { scope, password, salt, work, .. } = self;
         let _entered = scope.enter();
         match work {
-            Work::Make { salt, reply } => {
+            Work::Make { reply } => {
                 let hash = memory.hash(password.expose(), &salt);
                 done.fetch_add(1, Ordering::Relaxed);
-                // The receiver is gone when the client went away.
-                let _ = reply.send(phc(&salt, &hash));
+                let _ = reply.send(Ok(phc(&salt, &hash)));
             }
-            Work::Compare { stored, salt, reply } => {
-                let compared = compare(&mut memory, password.expose(), stored.as_ref(), &salt);
+            Work::Compare { stored, reply } => {
+                let compared = compare(memory, password.expose(), stored.as_ref(), &salt);
                 done.fetch_add(1, Ordering::Relaxed);
-                let _ = reply.send(compared);
+                let _ = reply.send(Ok(compared));
             }
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Jobs> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for the next job; `None` when the pool is gone.
+    fn next(&self) -> Option<Job> {
+        let mut jobs = self.lock();
+        loop {
+            if let Some(job) = jobs.queue.pop() {
+                return Some(job);
+            }
+            if jobs.closed {
+                return None;
+            }
+            jobs = self.arrived.wait(jobs).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Does the work of one thread.
+    fn work(&self) {
+        if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICENESS) {
+            tracing::debug!(%error, "the niceness of a hashing thread could not be set");
+        }
+        let mut memory = Memory::default();
+        while let Some(job) = self.next() {
+            job.serve(&mut memory, &self.done);
         }
     }
 }
@@ -152,51 +290,4 @@ fn compare(memory: &mut Memory, password: &str, stored: Option<&SecretString>, s
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn hasher(queue: usize) -> PasswordHasher {
-        PasswordHasher::start(HashingOptions { threads: 1, queue }, Random::system()).expect("a thread")
-    }
-
-    fn presented(text: &str) -> PresentedPassword {
-        PresentedPassword::new(text)
-    }
-
-    fn secret(text: &str) -> SecretString {
-        SecretString::new(text)
-    }
-
-    #[tokio::test]
-    async fn sr_06_a_hash_states_its_cost_and_matches_one_password() {
-        let hasher = hasher(64);
-        let stored = hasher.hash(secret("correct horse")).await.expect("the queue has room");
-        assert!(stored.expose().starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{}", stored.expose());
-        let compared =
-            hasher.compare(&presented("correct horse"), Some(stored.clone())).await.expect("the queue has room");
-        assert_eq!(compared, Compared { matches: true, outdated: false });
-        assert!(!hasher.compare(&presented("wrong"), Some(stored.clone())).await.expect("the queue has room").matches);
-        assert_ne!(
-            hasher.hash(secret("correct horse")).await.expect("the queue has room").expose(),
-            stored.expose(),
-            "two hashes share a salt"
-        );
-    }
-
-    #[tokio::test]
-    async fn comparing_without_a_stored_hash_costs_one_hash() {
-        let hasher = hasher(64);
-        assert!(!hasher.compare(&presented("x"), None).await.expect("the queue has room").matches);
-        assert!(
-            !hasher.compare(&presented("x"), Some(secret("not a hash"))).await.expect("the queue has room").matches
-        );
-        assert_eq!(hasher.hashes(), 2);
-    }
-
-    #[tokio::test]
-    async fn a_full_queue_refuses_passwords() {
-        let hasher = hasher(2);
-        let all = futures_util::future::join_all((0..20).map(|_| hasher.hash(secret("x")))).await;
-        assert!(all.iter().any(Result::is_err) && all.iter().any(Result::is_ok));
-    }
-}
+mod tests;

@@ -120,7 +120,8 @@ impl Identity {
         let demo = Arc::new(DemoMode { options: options.demo, environment: options.environment });
         let keys = TokenKeys::new(options.issuer, options.audience, demo.is_accepted());
         let refresh_tokens = Arc::new(RefreshTokens::new(sealer.mac_keys(REFRESH_TOKEN), random.clone()));
-        let hasher = PasswordHasher::start(options.hashing, random.clone()).map_err(StartError::Threads)?;
+        let hasher =
+            PasswordHasher::start(options.hashing, random.clone(), metrics.clone()).map_err(StartError::Threads)?;
         let hasher = Arc::new(hasher);
         let policy = PasswordPolicy::new(options.min_password, options.denied_passwords, &options.public_url);
         let policy = Arc::new(policy);

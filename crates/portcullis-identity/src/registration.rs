@@ -95,7 +95,8 @@ impl Registration {
             return Err(IdentityError::RegistrationClosed);
         }
         let checked = input.check(&self.policy)?;
-        let password_hash = self.hasher.hash(SecretString::new(checked.password.expose())).await?;
+        let password_hash =
+            self.hasher.hash(caller.hashing_party(None), SecretString::new(checked.password.expose())).await?;
         let id = UserId::new(&self.clock, &self.random);
         let user = checked.profile.into_user(id, Role::Developer, None, self.clock.now());
         match self.store_registration(&user, password_hash, caller).await {

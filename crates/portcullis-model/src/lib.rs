@@ -3,6 +3,7 @@
 
 pub mod api_key;
 pub mod api_time;
+pub mod client_network;
 pub mod clock;
 pub mod duration;
 pub mod email;
@@ -27,6 +28,7 @@ pub mod username;
 
 pub use api_key::ApiKey;
 pub use api_time::ApiTime;
+pub use client_network::ClientNetwork;
 pub use clock::{Clock, Timestamp};
 pub use email::Email;
 pub use ids::{SessionId, UserId};

@@ -16,7 +16,8 @@ use portcullis_gate::{
     AllowedOrigins, CsrfConfig, CsrfTokens, Gate, GateConfig, GateParts, Limits, RouteTable, SecurityHeaders, Versions,
 };
 use portcullis_identity::{
-    DemoOptions, HashingOptions, Identity, IdentityOptions, IdentityParts, RegistrationOptions, SessionLifetimes,
+    DemoOptions, HashingOptions, Identity, IdentityOptions, IdentityParts, PasswordHasher, RegistrationOptions,
+    SessionLifetimes,
 };
 use portcullis_jobs::{HousekeepingOptions, Jobs, housekeeping};
 use portcullis_model::mail::MailSender;
@@ -94,7 +95,7 @@ impl Application {
             streams: Arc::clone(gate.streams()),
             upstreams: Upstreams::new(upstreams(settings), &metrics),
         }));
-        add_gauges(&metrics, &gate);
+        add_gauges(&metrics, &gate, &identity.password_hasher);
         let services = Arc::new(Services {
             gate: Arc::clone(&gate),
             identity: Arc::clone(&identity),
@@ -286,7 +287,10 @@ pub(crate) fn upstreams(settings: &Settings) -> Vec<Upstream> {
     settings.upstreams.iter().map(upstream).collect()
 }
 
-fn add_gauges(metrics: &Metrics, gate: &Arc<Gate>) {
+fn add_gauges(metrics: &Metrics, gate: &Arc<Gate>, hasher: &Arc<PasswordHasher>) {
+    let hasher = Arc::clone(hasher);
+    let waiting = move || f64::from(u32::try_from(hasher.waiting()).unwrap_or(u32::MAX));
+    metrics.gauge_fn("password_hash_queue_length", "Passwords that wait to be hashed", Box::new(waiting));
     let streams = Arc::clone(gate.streams());
     let count = move || f64::from(u32::try_from(streams.count()).unwrap_or(u32::MAX));
     metrics.gauge_fn("live_streams", "WebSockets, event streams and long uploads that are open", Box::new(count));

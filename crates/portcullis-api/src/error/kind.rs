@@ -126,6 +126,8 @@ kinds! {
         "An administrator exists already, or the link has expired. Without an administrator, the next start prints a new link.";
     THROTTLED = TOO_MANY_REQUESTS, "Too many requests", "auth.throttled",
         "Too many failed attempts. Retry-After says when to try again; you can reset a forgotten password by e-mail.";
+    TOO_MANY_AT_ONCE = TOO_MANY_REQUESTS, "Too many requests", "auth.too_many_at_once",
+        "Too many passwords of this address or account are being checked at once. Try again shortly.";
     LAST_ADMINISTRATOR = CONFLICT, "Last administrator", "user.last_administrator",
         "This is the last active administrator. Make another user an administrator first.";
     TOO_MANY_API_KEYS = CONFLICT, "Too many API keys", "api_key.too_many",

@@ -134,6 +134,9 @@ impl From<IdentityError> for ApiError {
             IdentityError::TooManyKeys => Kind::TOO_MANY_API_KEYS,
             IdentityError::KeyReused => Kind::IDEMPOTENCY_KEY_REUSED,
             IdentityError::Busy => Kind::BUSY,
+            IdentityError::ShareUsedUp => {
+                return Self::new(Kind::TOO_MANY_AT_ONCE).header(RETRY_AFTER, HeaderValue::from(1));
+            }
             IdentityError::Unavailable { source } => {
                 // Storage logs when it becomes unreachable and when it returns; here it would be a line per request.
                 tracing::debug!(error = source.as_ref() as &dyn std::error::Error, "storage is unavailable");

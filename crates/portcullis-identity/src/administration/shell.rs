@@ -45,7 +45,8 @@ impl Administration {
             password: account.password,
         };
         let checked = input.check(&self.policy)?;
-        let password_hash = self.hasher.hash(SecretString::new(checked.password.expose())).await?;
+        let password_hash =
+            self.hasher.hash(caller.hashing_party(None), SecretString::new(checked.password.expose())).await?;
         let now = self.clock.now();
         let id = UserId::new(&self.clock, &self.random);
         let user = checked.profile.into_user(id, account.role, Some(now), now);
@@ -70,7 +71,7 @@ impl Administration {
             return Err(IdentityError::DemoReadOnly);
         }
         let password = self.policy.new_password(password, password, &About::user(&known.user))?;
-        let password_hash = self.hasher.hash(SecretString::new(password.expose())).await?;
+        let password_hash = self.hasher.hash(caller.hashing_party(None), SecretString::new(password.expose())).await?;
         let now = self.clock.now();
         let mut tx = self.store.begin().await?;
         discard_password_links(&mut tx, known.user.id).await?;

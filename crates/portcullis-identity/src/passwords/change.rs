@@ -6,6 +6,7 @@ use portcullis_storage::{AuditEvent, Credentials, EndReason};
 
 use crate::audit::Caller;
 use crate::error::IdentityError;
+use crate::hashing::fair_queue::HashingParty;
 use crate::one_time_token::discard_password_links;
 use crate::password_policy::About;
 use crate::passwords::Passwords;
@@ -50,6 +51,8 @@ impl Passwords {
         if session.is_demo() {
             return Err(IdentityError::DemoReadOnly);
         }
+        let party = caller.hashing_party(Some(session.user_id));
+        self.hasher.admit(party)?;
         let subjects = throttle::subjects(session.email.as_str(), caller.ip);
         let view = self.store.proof_view(session.user_id, &subjects, caller.ip).await?;
         self.throttle.check(ACTION, &view, caller).await?;
@@ -57,12 +60,12 @@ impl Passwords {
         let password = self.policy.new_password(&input.new, &input.confirm, &About::user(&known.user))?;
         let mut hash = None;
         for _ in 0..ATTEMPTS {
-            if !self.is_current(&known, &input.current).await? {
+            if !self.is_current(party, &known, &input.current).await? {
                 break;
             }
             let new = match &hash {
                 Some(new) => new,
-                None => hash.insert(self.hasher.hash(SecretString::new(password.expose())).await?),
+                None => hash.insert(self.hasher.hash(party, SecretString::new(password.expose())).await?),
             };
             if self.store_change(session, &known, new, caller).await? {
                 return Ok(());
@@ -76,9 +79,14 @@ impl Passwords {
         Err(IdentityError::CurrentPasswordIncorrect)
     }
 
-    async fn is_current(&self, known: &Credentials, presented: &SecretString) -> Result<bool, IdentityError> {
+    async fn is_current(
+        &self,
+        party: HashingParty,
+        known: &Credentials,
+        presented: &SecretString,
+    ) -> Result<bool, IdentityError> {
         let presented = PresentedPassword::new(presented.expose());
-        let compared = self.hasher.compare(&presented, known.password_hash.clone()).await?;
+        let compared = self.hasher.compare(party, &presented, known.password_hash.clone()).await?;
         Ok(compared.matches)
     }
 

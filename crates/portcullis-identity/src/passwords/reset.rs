@@ -85,7 +85,7 @@ impl Passwords {
         };
         // A refused password leaves the link valid for another attempt.
         let password = self.policy.new_password(&input.new, &input.confirm, &About::user(&account))?;
-        let new = self.hasher.hash(SecretString::new(password.expose())).await?;
+        let new = self.hasher.hash(caller.hashing_party(Some(user)), SecretString::new(password.expose())).await?;
         let now = self.clock.now();
         let mut tx = self.store.begin().await?;
         if tx.consume_one_time_token(&hash, purpose, now).await?.is_none() {

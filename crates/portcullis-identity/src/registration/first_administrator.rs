@@ -39,7 +39,8 @@ impl Registration {
         if self.store.count_active_admins().await? > 0 {
             return self.refuse_setup(caller).await;
         }
-        let password_hash = self.hasher.hash(SecretString::new(checked.password.expose())).await?;
+        let password_hash =
+            self.hasher.hash(caller.hashing_party(None), SecretString::new(checked.password.expose())).await?;
         let now = self.clock.now();
         let id = UserId::new(&self.clock, &self.random);
         let user = checked.profile.into_user(id, Role::Admin, Some(now), now);

@@ -50,7 +50,10 @@ impl SignIn {
         let (view, now) = (&verified.view, verified.at);
         let rehashed = match rehash {
             // With a full hashing queue the old hash stays until a later sign-in.
-            Some(password) => self.hasher.hash(SecretString::new(password.expose())).await.ok(),
+            Some(password) => {
+                let party = caller.hashing_party(Some(known.user.id));
+                self.hasher.hash(party, SecretString::new(password.expose())).await.ok()
+            }
             None => None,
         };
         let user = User { last_login_at: Some(now), ..known.user.clone() };

@@ -24,6 +24,8 @@ pub(super) struct Verified {
 impl SignIn {
     /// Checks the throttle, reads the user once and computes one hash, whether the user exists or not (SR-10).
     pub(super) async fn verify(&self, input: &LoginInput, caller: &Caller) -> Result<Verified, IdentityError> {
+        let party = caller.hashing_party(None);
+        self.hasher.admit(party)?;
         let password = PresentedPassword::new(input.password.expose());
         // A text that is no address is looked up as well, so that it costs the same.
         let email = Email::parse(&input.email).unwrap_or_else(|_| Email::from_stored(String::new()));
@@ -31,7 +33,7 @@ impl SignIn {
         let mut view = self.store.sign_in_view(&email, &subjects, caller.ip).await?;
         self.throttle.check("auth.login", &view, caller).await?;
         let stored = view.credentials.as_ref().and_then(|known| known.password_hash.clone());
-        let compared = self.hasher.compare(&password, stored).await?;
+        let compared = self.hasher.compare(party, &password, stored).await?;
         let at = self.clock.now();
         if let Some(reason) = self.refusal(&view, compared) {
             let user = view.credentials.map(|known| known.user.id);

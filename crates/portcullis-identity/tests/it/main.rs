@@ -5,6 +5,7 @@ mod api_keys;
 mod audit;
 mod change_password;
 mod demo;
+mod fair_hashing;
 mod idempotency;
 mod imports;
 mod invitation;

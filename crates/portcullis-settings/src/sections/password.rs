@@ -58,7 +58,8 @@ static HASH_QUEUE: Key = Key::restart(
     "hash_queue",
     DefaultValue::Text("64"),
     "passwords",
-    "The most passwords that may wait to be hashed; more are answered 503.",
+    "The most passwords that may wait to be hashed; more are answered 503. Clients take turns; one of them, and one user, \
+     may have seven eighths of the places; more are answered 429.",
 );
 
 pub(crate) static SECTION: Section = Section {
