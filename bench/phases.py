@@ -24,13 +24,13 @@ SHORT, LONG = 300, 1300
 def instructions(binary, case, requests, routes=1):
     with tempfile.TemporaryDirectory() as folder:
         out = f"{folder}/out"
-        done = subprocess.run(
+        process = subprocess.run(
             ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", binary, str(requests), case, str(routes)],
             capture_output=True, text=True, check=True)
-        return int(re.search(r"Collected : (\d+)", done.stderr).group(1))
+        return int(re.search(r"Collected : (\d+)", process.stderr).group(1))
 
 
-def a_request(binary, case, routes=1):
+def instructions_per_request(binary, case, routes=1):
     # The warm-up of a tenth is part of both runs, and so of the difference.
     short, long = (instructions(binary, case, count, routes) for count in (SHORT, LONG))
     return (long - short) / ((LONG - SHORT) * 1.1)
@@ -40,12 +40,12 @@ def main():
     binary = sys.argv[1]
     lines = ["| phase | instructions a request |", "|---|---|"]
     before = 0
-    for case, what in CASES:
-        cost = a_request(binary, case)
-        lines.append(f"| {what} | {cost - before:,.0f} |" if before else f"| {what} | {cost:,.0f} |")
+    for case, phase in CASES:
+        cost = instructions_per_request(binary, case)
+        lines.append(f"| {phase} | {cost - before:,.0f} |" if before else f"| {phase} | {cost:,.0f} |")
         print(lines[-1], flush=True)
         before = cost
-    few, many = (a_request(binary, "caller-limit", routes) for routes in (10, 10_000))
+    few, many = (instructions_per_request(binary, "caller-limit", routes) for routes in (10, 10_000))
     lines.append(f"| the whole with 10,000 routes rather than 10 | {many - few:+,.0f} |")
     print(lines[-1], flush=True)
     pathlib.Path("bench/phases.txt").write_text("\n".join(lines) + "\n")

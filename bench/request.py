@@ -3,7 +3,8 @@
 
 Callgrind counts them, so the load of the machine does not matter: run it before and after a change on the request path. The cost of a
 request is the difference between a long run and a short one. The kernel's work is not included. valgrind emulates a processor without
-SHA-256 instructions, so about 20,000 of the gateway's instructions are the digest of the token; a real processor needs a tenth of that. Prints its table and keeps it in bench/request.txt.
+SHA-256 instructions, so about 20,000 of the gateway's instructions are the digest of the token; a real processor needs a tenth of that.
+Prints its table and keeps it in bench/request.txt.
 """
 
 import contextlib
@@ -18,20 +19,20 @@ import time
 import run
 
 SHORT, LONG = 1000, 5000
-WHAT = "/api/v1/bench/x"
+PATH = "/api/v1/bench/x"
 
 
 @contextlib.contextmanager
-def counted(command, folder, **how):
-    """The command under callgrind; what it has counted is in the list once it has ended."""
+def under_callgrind(command, folder, **options):
+    """Runs the command under callgrind. The list holds the number of instructions once the command has ended."""
     result = []
     log, out = folder / "log", folder / "out"
-    with log.open("w") as said:
+    with log.open("w") as stderr:
         process = subprocess.Popen(
             ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", *map(str, command)],
             stdout=subprocess.DEVNULL,
-            stderr=said,
-            **how,
+            stderr=stderr,
+            **options,
         )
         try:
             yield result
@@ -41,31 +42,31 @@ def counted(command, folder, **how):
     result.append(int(re.search(r"Collected : (\d+)", log.read_text()).group(1)))
 
 
-def ask(port, token, times):
-    """Requests on one connection, each answered with 200."""
+def send_requests(port, token, times):
+    """Sends requests on one connection. Each must be answered with 200."""
     client = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     headers = {"Authorization": f"Bearer {token}"}
     for n in range(times):
-        client.request("GET", WHAT, headers=headers)
-        answer = client.getresponse()
-        answer.read()
-        if answer.status != 200:
-            raise SystemExit(f"request {n} was answered with {answer.status}")
+        client.request("GET", PATH, headers=headers)
+        response = client.getresponse()
+        response.read()
+        if response.status != 200:
+            raise SystemExit(f"request {n} was answered with {response.status}")
 
 
-def wait_until_asked(port, token, deadline=60):
-    """The first requests under valgrind may be too slow for the gateway's own patience with its database."""
+def wait_until_served(port, token, deadline=60):
+    """Repeats a request until it is served: the first ones under valgrind may exceed the gateway's database timeouts."""
     end = time.monotonic() + deadline
     while time.monotonic() < end:
         with contextlib.suppress(OSError, http.client.HTTPException, SystemExit):
-            return ask(port, token, 1)
+            return send_requests(port, token, 1)
         time.sleep(0.1)
     raise SystemExit(f"nothing answers on port {port}")
 
 
-def a_request(start):
-    """Instructions a request of the server that `start` gives for a number of requests."""
-    short, long = (start(times) for times in (SHORT, LONG))
+def instructions_per_request(run_server):
+    """`run_server` serves a number of requests and returns the instructions that this took."""
+    short, long = (run_server(times) for times in (SHORT, LONG))
     return (long - short) / (LONG - SHORT)
 
 
@@ -78,31 +79,31 @@ def main():
         (folder / "portcullis.toml").write_text(run.settings(upstream_port))
         # Hashing a password takes too long under valgrind.
         port = run.free_port()
-        outside = run.start_portcullis(folder, port)
+        registering = run.start_portcullis(folder, port)
         run.wait_for(port, "/api/health")
-        person = {"email": "bench@example.com", "username": "bench", "firstName": "Bench", "lastName": "Mark"}
+        user = {"email": "bench@example.com", "username": "bench", "firstName": "Bench", "lastName": "Mark"}
         password = {"password": run.PASSWORD, "confirmPassword": run.PASSWORD}
-        token = run.post(port, "/api/v1/auth/register", person | password)["tokens"]["accessToken"]
-        run.stop(outside)
+        token = run.post(port, "/api/v1/auth/register", user | password)["tokens"]["accessToken"]
+        run.stop(registering)
 
-        def asked(command, port, times, **how):
-            with counted(command, folder, **how) as result:
-                wait_until_asked(port, token)
-                ask(port, token, times)
+        def measure(command, port, times, **options):
+            with under_callgrind(command, folder, **options) as result:
+                wait_until_served(port, token)
+                send_requests(port, token, times)
             return result[0]
 
         def gateway(times):
             port = run.free_port()
             environment = run.portcullis_environment(folder, port)
-            return asked([run.PORTCULLIS, "serve"], port, times, cwd=folder, env=environment)
+            return measure([run.PORTCULLIS, "serve"], port, times, cwd=folder, env=environment)
 
         def bare(times):
             port = run.free_port()
-            return asked([run.BARE_PROXY, port, upstream_port], port, times)
+            return measure([run.BARE_PROXY, port, upstream_port], port, times)
 
-        lines = ["| what | instructions a request |", "|---|---|"]
-        for what, start in [("minimal hyper proxy (`bare_proxy`)", bare), ("Portcullis, whole gate", gateway)]:
-            lines.append(f"| {what} | {a_request(start):,.0f} |")
+        lines = ["| server | instructions per request |", "|---|---|"]
+        for server, run_server in [("minimal hyper proxy (`bare_proxy`)", bare), ("Portcullis, whole gate", gateway)]:
+            lines.append(f"| {server} | {instructions_per_request(run_server):,.0f} |")
             print(lines[-1], flush=True)
         (run.ROOT / "bench/request.txt").write_text("\n".join(lines) + "\n")
     finally:

@@ -99,12 +99,12 @@ scgi_temp_path {folder}/{name}-s; {body} }}"""
 
 def start_upstream(folder, port):
     """The service behind every contestant."""
-    answer = 'default_type application/json; return 200 "{\\"ok\\":true}";'
-    return start_nginx(folder, "upstream", f"server {{ listen 127.0.0.1:{port}; location / {{ {answer} }} }}", core=1)
+    location = 'default_type application/json; return 200 "{\\"ok\\":true}";'
+    return start_nginx(folder, "upstream", f"server {{ listen 127.0.0.1:{port}; location / {{ {location} }} }}", core=1)
 
 
 def settings(upstream):
-    """Limits that are on, but high; a route that asks for somebody and one that does not."""
+    """Returns settings with high limits, a route that requires a user, and one that does not."""
     return f"""
 [limits]
 auth = "100000000/1m"
@@ -130,10 +130,10 @@ def post(port, path, body, token=None):
         headers["Authorization"] = f"Bearer {token}"
     c.request("POST", path, json.dumps(body), headers)
     response = c.getresponse()
-    answer = json.loads(response.read())
+    response_body = json.loads(response.read())
     if response.status >= 300:
-        raise SystemExit(f"{path}: {response.status} {answer}")
-    return answer["data"]
+        raise SystemExit(f"{path}: {response.status} {response_body}")
+    return response_body["data"]
 
 
 def load(port, seconds, path, script=None, args=()):
@@ -240,7 +240,7 @@ proxy_set_header Connection ""; proxy_set_header Host $host; proxy_set_header X-
         memory_start = rss_mb(server.pid)
 
         def register(n):
-            person = {
+            user = {
                 "email": f"bench{n}@example.com",
                 "username": f"bench{n}",
                 "firstName": "Bench",
@@ -248,7 +248,7 @@ proxy_set_header Connection ""; proxy_set_header Host $host; proxy_set_header X-
                 "password": PASSWORD,
                 "confirmPassword": PASSWORD,
             }
-            return post(gate, "/api/v1/auth/register", person)["tokens"]["accessToken"]
+            return post(gate, "/api/v1/auth/register", user)["tokens"]["accessToken"]
 
         with concurrent.futures.ThreadPoolExecutor(8) as pool:
             tokens = list(pool.map(register, range(options.accounts)))

@@ -113,16 +113,16 @@ def many_beside_few(server, rows, logins):
     out = subprocess.run([EXAMPLES / "login_statements", few, many, str(logins)], check=True, capture_output=True, text=True)
     print(out.stdout)
     name = f"p{min(4242, rows)}"
-    person = server.sql("many", f"SELECT id FROM users WHERE username = '{name}'")
+    user = server.sql("many", f"SELECT id FROM users WHERE username = '{name}'")
     for text in [
         "SELECT users.*, (SELECT string_agg(p.permission, ',') FROM user_permissions p WHERE p.user_id = users.id) "
         f"FROM users WHERE users.email = '{name}@example.com'",
         "INSERT INTO sessions (id, user_id, refresh_hash, created_at, last_seen_at, idle_expires_at, absolute_expires_at, "
         "remember, transport, amr, authenticated_at, epoch) SELECT gen_random_uuid(), user_id, refresh_hash, now(), now(), "
-        f"now(), now(), remember, transport, amr, now(), epoch FROM sessions WHERE user_id = '{person}' LIMIT 1",
-        f"UPDATE users SET last_login_at = now() WHERE id = '{person}' AND epoch = 1 AND is_active",
+        f"now(), now(), remember, transport, amr, now(), epoch FROM sessions WHERE user_id = '{user}' LIMIT 1",
+        f"UPDATE users SET last_login_at = now() WHERE id = '{user}' AND epoch = 1 AND is_active",
         "INSERT INTO audit_log (id, at, action, outcome, actor_id, subject_id) "
-        f"VALUES (gen_random_uuid(), now(), 'auth.login', 'success', '{person}', '{person}')",
+        f"VALUES (gen_random_uuid(), now(), 'auth.login', 'success', '{user}', '{user}')",
     ]:
         # Undone, so that what is measured next finds the same rows.
         plan = server.sql("many", f"BEGIN; EXPLAIN (ANALYZE, BUFFERS, COSTS OFF) {text}; ROLLBACK")
@@ -243,8 +243,8 @@ def refreshes_of(url, rounds, refreshes):
 
         def drive(index, count):
             for _ in range(count):
-                answer = post(port, "/api/v1/auth/refresh", {"refreshToken": tokens[index]})
-                tokens[index] = answer["tokens"]["refreshToken"]
+                response = post(port, "/api/v1/auth/refresh", {"refreshToken": tokens[index]})
+                tokens[index] = response["tokens"]["refreshToken"]
 
         ours, bare = [], []
         each = refreshes // len(tokens)

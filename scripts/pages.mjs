@@ -19,8 +19,8 @@ async function look(url, colorScheme, width) {
   page.on("request", (request) => {
     if (new URL(request.url()).origin !== new URL(url).origin) note(`it asks for ${request.url()}`);
   });
-  const answer = await page.goto(url);
-  if (answer.status() !== 200) note(`the status is ${answer.status()}`);
+  const response = await page.goto(url);
+  if (response.status() !== 200) note(`the status is ${response.status()}`);
   await page.evaluate(() => document.querySelectorAll("details").forEach((folded) => (folded.open = true)));
   const overflow = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
   if (overflow > 0) note(`it is ${overflow} px too wide`);
