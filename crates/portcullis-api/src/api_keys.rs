@@ -112,7 +112,7 @@ pub(crate) async fn create(
             CREATE.reply(&CreatedApiKey { api_key: Recorded::New(issued.key), secret })
         }
         IdempotentOutcome::Replayed(key) => {
-            let earlier = CreatedApiKey { api_key: Recorded::Earlier(key), secret: None };
+            let earlier = CreatedApiKey { api_key: Recorded::Replayed(key), secret: None };
             Reply::enveloped(CREATE.status, CREATED_EARLIER, &earlier).replayed()
         }
     };

@@ -9,7 +9,7 @@ use http_body_util::BodyExt;
 use portcullis_gate::{InboundBody, Permit};
 use portcullis_identity::{Actor, Caller};
 use portcullis_model::SessionState;
-use portcullis_storage::OnceKey;
+use portcullis_storage::IdempotencyKey;
 
 use crate::cookies::CookieShape;
 use crate::{ApiError, Services};
@@ -20,7 +20,7 @@ pub struct Call {
     pub(crate) permit: Permit,
     pub(crate) headers: HeaderMap,
     body: InboundBody,
-    idempotency_key: Option<OnceKey>,
+    idempotency_key: Option<IdempotencyKey>,
 }
 
 impl Call {
@@ -30,11 +30,11 @@ impl Call {
     }
 
     /// The client's own name for the request, on an endpoint that honours `Idempotency-Key`.
-    pub(crate) fn idempotency_key(&self) -> Option<&OnceKey> {
+    pub(crate) fn idempotency_key(&self) -> Option<&IdempotencyKey> {
         self.idempotency_key.as_ref()
     }
 
-    pub(crate) fn set_idempotency_key(&mut self, key: OnceKey) {
+    pub(crate) fn set_idempotency_key(&mut self, key: IdempotencyKey) {
         self.idempotency_key = Some(key);
     }
 

@@ -155,8 +155,8 @@ pub fn route_specs() -> Vec<RouteSpec> {
         .collect()
 }
 
-/// Answers a permitted request to a built-in endpoint.
-pub async fn answer(
+/// Responds to a permitted request to a built-in endpoint.
+pub async fn respond(
     services: &Arc<Services>,
     id: EndpointId,
     permit: Permit,
@@ -165,13 +165,13 @@ pub async fn answer(
 ) -> Response<ReplyBody> {
     let endpoint = &ENDPOINTS[usize::from(id.0)];
     let mut call = Call::new(Arc::clone(services), permit, request);
-    let answering = async {
+    let response = async {
         if endpoint.idempotent && call.headers.contains_key(idempotency::KEY) {
             idempotency::read_key(&endpoint.method, endpoint.template, &mut call).await?;
         }
         (endpoint.handler)(call).await
     };
-    match tokio::time::timeout(row::TIMEOUT, answering).await {
+    match tokio::time::timeout(row::TIMEOUT, response).await {
         Ok(Ok(reply)) => reply.into_response(context.path, &services.clock),
         Ok(Err(error)) => error.into_response(context, &services.clock),
         Err(_elapsed) => ApiError::from(ErrorKind::UNAVAILABLE).into_response(context, &services.clock),

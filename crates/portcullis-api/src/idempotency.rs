@@ -7,7 +7,7 @@
 
 use http::{HeaderName, Method};
 use portcullis_model::secret::sha256;
-use portcullis_storage::OnceKey;
+use portcullis_storage::IdempotencyKey;
 
 use crate::error::ErrorKind;
 use crate::{ApiError, Call};
@@ -23,7 +23,7 @@ pub(crate) async fn read_key(method: &Method, template: &str, call: &mut Call) -
     let body = call.gather().await?;
     let path = call.permit.path().as_bytes();
     let request = sha256(&[method.as_str().as_bytes(), b"\0", path, b"\0", &body].concat());
-    call.set_idempotency_key(OnceKey { id, request });
+    call.set_idempotency_key(IdempotencyKey { id, request });
     Ok(())
 }
 

@@ -80,7 +80,7 @@ impl<T> Reply<T> {
     }
 
     /// The same response as one of another type: for an outcome that the operation describes beside its usual one.
-    pub(crate) fn instead_of<U>(self) -> Reply<U> {
+    pub(crate) fn into_other<U>(self) -> Reply<U> {
         Reply { raw: self.raw, data: PhantomData }
     }
 
@@ -164,7 +164,7 @@ pub(crate) enum Recorded<T> {
     /// Made by this request.
     New(T),
     /// Recorded by an earlier request; its form is that of the release which recorded it.
-    Earlier(Value),
+    Replayed(Value),
 }
 
 impl<T: JsonSchema> JsonSchema for Recorded<T> {

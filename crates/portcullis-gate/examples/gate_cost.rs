@@ -208,7 +208,7 @@ async fn serve(listener: TcpListener, gate: Arc<Gate>, spent: Spent, case: Case)
             let (gate, spent) = (&gate, &spent);
             let service =
                 service_fn(
-                    |request| async move { Ok::<_, Infallible>(answer(gate, spent, peer, request, case).await) },
+                    |request| async move { Ok::<_, Infallible>(respond(gate, spent, peer, request, case).await) },
                 );
             // The client closes the connection when it has sent all requests.
             let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
@@ -216,7 +216,7 @@ async fn serve(listener: TcpListener, gate: Arc<Gate>, spent: Spent, case: Case)
     }
 }
 
-async fn answer(
+async fn respond(
     gate: &Gate,
     spent: &Spent,
     peer: SocketAddr,
@@ -267,7 +267,7 @@ async fn send(address: SocketAddr, requests: usize, case: Case) {
             request = request.header("cookie", &cookies).header("x-csrf-token", &csrf);
         }
         let request = request.body(Empty::new()).expect("a request");
-        let answer = client.send_request(request).await.expect("an answer");
-        answer.into_body().collect().await.expect("a body");
+        let response = client.send_request(request).await.expect("a response");
+        response.into_body().collect().await.expect("a body");
     }
 }

@@ -163,8 +163,8 @@ impl Gate {
             needs_host: false,
         };
         let mut effects = DryRunEffects::default();
-        let stand_in = request.caller.stand_in();
-        let decided = decide(self.services(), &mut context, &head, None, stand_in, &mut effects).await;
+        let assumed_credential = request.caller.assumed_credential();
+        let decided = decide(self.services(), &mut context, &head, None, assumed_credential, &mut effects).await;
         Explanation {
             route: effects.route,
             version: context.version_name().map(str::to_owned),

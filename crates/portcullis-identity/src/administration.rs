@@ -99,7 +99,7 @@ impl Administration {
         }
         if let Some(active) = input.is_active.filter(|active| *active != known.is_active) {
             if !active {
-                keep_an_administrator(&mut tx, &known).await?;
+                require_another_administrator(&mut tx, &known).await?;
             }
             tx.set_active(id, active, now).await?;
             let action = if active { "user.enable" } else { "user.disable" };
@@ -122,14 +122,14 @@ impl Administration {
         let now = self.clock.now();
         let mut tx = self.store.begin().await?;
         let authority = self.authority(&mut tx, actor, Permission::USER_MANAGE_ROLES).await?;
-        authority.is_not(id, "You cannot change your own role.")?;
+        authority.refuse_self(id, "You cannot change your own role.")?;
         let known = self.known(&mut tx, id).await?.user;
         authority.may_change(&known)?;
         authority.may_grant_role(role, self.roles().of(role))?;
         if role == known.role {
             return Ok(known);
         }
-        keep_an_administrator(&mut tx, &known).await?;
+        require_another_administrator(&mut tx, &known).await?;
         tx.set_role(id, role, now).await?;
         let details = json!({ "from": known.role.as_str(), "to": role.as_str() });
         tx.append_audit(&authority.event(caller, "user.set_role", id, now, Some(details))).await?;
@@ -144,7 +144,7 @@ impl Administration {
         let authority = self.authority(&mut tx, actor, Permission::USER_DELETE).await?;
         let known = self.known(&mut tx, id).await?.user;
         authority.may_change(&known)?;
-        keep_an_administrator(&mut tx, &known).await?;
+        require_another_administrator(&mut tx, &known).await?;
         tx.delete_user(id).await?;
         // The audit log names users by id only, so the event keeps the names that are deleted here.
         let details = json!({ "email": known.email.as_str(), "username": known.username.as_str() });
@@ -159,7 +159,7 @@ impl Administration {
 }
 
 /// Refuses a change of `target` that would leave no active administrator.
-async fn keep_an_administrator(tx: &mut Tx, target: &User) -> Result<(), IdentityError> {
+async fn require_another_administrator(tx: &mut Tx, target: &User) -> Result<(), IdentityError> {
     let is_one = target.role == Role::Admin && target.is_active;
     if is_one && tx.count_active_admins().await? <= 1 {
         return Err(IdentityError::LastAdministrator);

@@ -3,7 +3,7 @@
 use portcullis_model::api_key::{self, ApiKey};
 use portcullis_model::mail::MailKind;
 use portcullis_model::{Clock, InvalidInput, Permission, Random, SecretString, SessionId, SessionState, Timestamp};
-use portcullis_storage::{NewApiKey, OnceKey, Store};
+use portcullis_storage::{IdempotencyKey, NewApiKey, Store};
 use serde_json::json;
 
 use crate::audit::Caller;
@@ -50,7 +50,7 @@ impl ApiKeys {
         session: &SessionState,
         input: ApiKeyInput,
         caller: &Caller,
-        idempotency_key: Option<&OnceKey>,
+        idempotency_key: Option<&IdempotencyKey>,
     ) -> Result<IdempotentOutcome<IssuedApiKey>, IdentityError> {
         if session.is_demo() {
             return Err(IdentityError::DemoReadOnly);

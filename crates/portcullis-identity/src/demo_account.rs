@@ -120,8 +120,8 @@ impl DemoAccount {
                 Some(ImportOutcome::UsernameTaken) => {}
                 Some(ImportOutcome::EmailTaken) | None => return Err(IdentityError::UserExists),
                 // Another replica created it in the meantime.
-                Some(ImportOutcome::AlreadyThere | ImportOutcome::IdTaken) => return Ok(()),
-                Some(ImportOutcome::Made) => {
+                Some(ImportOutcome::AlreadyExists | ImportOutcome::IdTaken) => return Ok(()),
+                Some(ImportOutcome::Created) => {
                     tx.append_audit(&event("demo.create", now)).await?;
                     tx.commit().await?;
                     return Ok(());

@@ -77,7 +77,7 @@ pub(crate) enum NotHashed {
 
 /// The result of comparing a password with a stored hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Compared {
+pub(crate) struct Comparison {
     pub(crate) matches: bool,
     /// Whether the stored hash has another algorithm or cost than today's (SR-07).
     pub(crate) outdated: bool,
@@ -97,7 +97,7 @@ struct Job {
 
 enum Work {
     Make { reply: oneshot::Sender<Result<SecretString, NotHashed>> },
-    Compare { stored: Option<SecretString>, reply: oneshot::Sender<Result<Compared, NotHashed>> },
+    Compare { stored: Option<SecretString>, reply: oneshot::Sender<Result<Comparison, NotHashed>> },
 }
 
 impl PasswordHasher {
@@ -132,7 +132,7 @@ impl PasswordHasher {
         party: HashingParty,
         password: &PresentedPassword,
         stored: Option<SecretString>,
-    ) -> Result<Compared, NotHashed> {
+    ) -> Result<Comparison, NotHashed> {
         self.compare_while(party, password, stored, None).await
     }
 
@@ -143,7 +143,7 @@ impl PasswordHasher {
         password: &PresentedPassword,
         stored: Option<SecretString>,
         presence: Option<Presence>,
-    ) -> Result<Compared, NotHashed> {
+    ) -> Result<Comparison, NotHashed> {
         let (reply, answer) = oneshot::channel();
         let password = SecretString::new(password.expose());
         self.submit(party, self.job(password, Work::Compare { stored, reply }, presence))?;
@@ -281,12 +281,12 @@ impl Shared {
     }
 }
 
-fn compare(memory: &mut Memory, password: &str, stored: Option<&SecretString>, salt: &[u8]) -> Compared {
+fn compare(memory: &mut Memory, password: &str, stored: Option<&SecretString>, salt: &[u8]) -> Comparison {
     let Some(stored) = stored.and_then(|stored| StoredHash::parse(stored.expose()).ok()) else {
         memory.hash(password, salt);
-        return Compared { matches: false, outdated: false };
+        return Comparison { matches: false, outdated: false };
     };
-    Compared { matches: stored.matches(password, memory), outdated: stored.is_outdated_for(password) }
+    Comparison { matches: stored.matches(password, memory), outdated: stored.is_outdated_for(password) }
 }
 
 #[cfg(test)]

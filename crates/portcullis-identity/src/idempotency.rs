@@ -1,7 +1,7 @@
-//! Use cases that run once per [`OnceKey`], the caller's idempotency key (SR-48).
+//! Use cases that run once per [`IdempotencyKey`], the caller's idempotency key (SR-48).
 
 use portcullis_model::Clock;
-use portcullis_storage::{Earlier, OnceKey, Store, Tx};
+use portcullis_storage::{IdempotencyKey, RecordedOutcome, Store, Tx};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -36,9 +36,9 @@ pub(crate) struct IdempotentOutcomes {
 impl IdempotentOutcomes {
     /// The stored outcome of this key. Must be asked before the input is checked, because what was valid then may be
     /// invalid now.
-    pub(crate) async fn stored(&self, key: Option<&OnceKey>) -> Result<Option<Value>, IdentityError> {
+    pub(crate) async fn stored(&self, key: Option<&IdempotencyKey>) -> Result<Option<Value>, IdentityError> {
         let Some(key) = key else { return Ok(None) };
-        read(self.store.done_before(key, self.clock.now()).await?)
+        read(self.store.recorded_outcome(key, self.clock.now()).await?)
     }
 
     /// Stores the outcome that is true once `tx` commits. Returns the outcome of a concurrent request with the same
@@ -49,7 +49,7 @@ impl IdempotentOutcomes {
     pub(crate) async fn record(
         &self,
         tx: &mut Tx,
-        key: Option<&OnceKey>,
+        key: Option<&IdempotencyKey>,
         outcome: &impl Serialize,
     ) -> Result<Option<Value>, IdentityError> {
         let Some(key) = key else { return Ok(None) };
@@ -59,11 +59,11 @@ impl IdempotentOutcomes {
     }
 }
 
-fn read(earlier: Option<Earlier>) -> Result<Option<Value>, IdentityError> {
+fn read(earlier: Option<RecordedOutcome>) -> Result<Option<Value>, IdentityError> {
     match earlier {
         None => Ok(None),
-        Some(Earlier::Another) => Err(IdentityError::KeyReused),
-        Some(Earlier::Done(outcome)) => {
+        Some(RecordedOutcome::OtherRequest) => Err(IdentityError::KeyReused),
+        Some(RecordedOutcome::SameRequest(outcome)) => {
             serde_json::from_str(&outcome).map(Some).map_err(|error| IdentityError::Internal { source: error.into() })
         }
     }

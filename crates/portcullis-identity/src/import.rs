@@ -47,7 +47,7 @@ pub enum RowOutcome {
     /// The user was created.
     Created,
     /// The user exists with the same id and address: an earlier import created it.
-    AlreadyThere,
+    AlreadyExists,
     /// The row was skipped for this reason.
     Refused(String),
 }
@@ -74,7 +74,7 @@ impl Import {
         let valid: Vec<ImportedUser> = checked.iter().filter_map(|row| row.as_ref().ok()).cloned().collect();
         let mut tx = self.store.begin().await?;
         let mut outcomes = tx.import_users(&valid).await?.into_iter();
-        let made = outcomes.as_slice().iter().filter(|outcome| **outcome == ImportOutcome::Made).count();
+        let made = outcomes.as_slice().iter().filter(|outcome| **outcome == ImportOutcome::Created).count();
         if made > 0 {
             tx.append_audit(&caller.bulk_event("user.import", now, json!({ "accounts": made }))).await?;
         }
@@ -185,8 +185,8 @@ impl Import {
 fn outcome_of(outcome: ImportOutcome) -> RowOutcome {
     let refused = |why: &str| RowOutcome::Refused(why.to_owned());
     match outcome {
-        ImportOutcome::Made => RowOutcome::Created,
-        ImportOutcome::AlreadyThere => RowOutcome::AlreadyThere,
+        ImportOutcome::Created => RowOutcome::Created,
+        ImportOutcome::AlreadyExists => RowOutcome::AlreadyExists,
         ImportOutcome::IdTaken => refused("another user has this id"),
         ImportOutcome::EmailTaken => refused("another user has this email address after normalisation"),
         ImportOutcome::UsernameTaken => refused("another user has this username after normalisation"),

@@ -42,7 +42,7 @@ impl MailLinks {
     }
 
     /// The address of the service itself, for mails without a link to a page.
-    pub(crate) fn home(&self) -> SecretString {
+    pub(crate) fn service_link(&self) -> SecretString {
         SecretString::new(self.public_url.load().as_str())
     }
 }

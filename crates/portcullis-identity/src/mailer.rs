@@ -132,7 +132,7 @@ impl Mailer {
             MailKind::ResetPassword => (link(TokenPurpose::ResetPassword).await?, Some("30 minutes")),
             MailKind::Invitation => (link(TokenPurpose::Invitation).await?, Some("7 days")),
             MailKind::AlreadyRegistered | MailKind::PasswordChanged | MailKind::ApiKeyCreated => {
-                (self.links.home(), None)
+                (self.links.service_link(), None)
             }
         };
         let (to, name) = (user.email, user.first_name);

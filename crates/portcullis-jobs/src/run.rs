@@ -86,7 +86,7 @@ async fn batch(job: &Job) -> Result<Batch, RunError> {
 }
 
 /// An error with its sources, in one line.
-pub(crate) fn in_words(error: &dyn std::error::Error) -> String {
+pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
     let mut words = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::job::{Job, Scope};
 use crate::lease::Lease;
-use crate::run::{RunOutcome, in_words, run};
+use crate::run::{RunOutcome, error_chain, run};
 use crate::schedule;
 use crate::status::{JobStatus, Statuses};
 
@@ -46,7 +46,7 @@ impl Jobs {
             tasks.spawn(async move { jobs.repeat(&jobs.jobs[number], &stop).await });
         }
         let (jobs, stop) = (Arc::clone(&self), stop.clone());
-        tasks.spawn(async move { jobs.refresh_again_and_again(&stop).await });
+        tasks.spawn(async move { jobs.refresh_periodically(&stop).await });
         while let Some(ended) = tasks.join_next().await {
             if let Err(error) = ended {
                 tracing::error!(%error, "the task of a job panicked outside its work; it runs no more until a restart");
@@ -87,7 +87,7 @@ impl Jobs {
                     }
                 }
                 Err(error) if !self.unreachable.swap(true, Ordering::Relaxed) => {
-                    tracing::warn!(error = %in_words(&error), "jobs do not run: the database cannot be reached");
+                    tracing::warn!(error = %error_chain(&error), "jobs do not run: the database cannot be reached");
                 }
                 Err(_) => {}
             }
@@ -95,10 +95,10 @@ impl Jobs {
         }
     }
 
-    async fn refresh_again_and_again(&self, stop: &CancellationToken) {
+    async fn refresh_periodically(&self, stop: &CancellationToken) {
         loop {
             if let Err(error) = self.refresh().await {
-                tracing::debug!(error = %in_words(&error), "the state of the jobs cannot be read");
+                tracing::debug!(error = %error_chain(&error), "the state of the jobs cannot be read");
             }
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -123,7 +123,7 @@ impl Jobs {
         let recorded = match &outcome {
             RunOutcome::Succeeded => lease.finish(None, schedule::next_run(job.interval, &self.random)).await,
             RunOutcome::Failed(error) => {
-                lease.finish(Some(&in_words(error)), schedule::retry(job.interval, &self.random)).await
+                lease.finish(Some(&error_chain(error)), schedule::retry(job.interval, &self.random)).await
             }
             RunOutcome::Stopped => lease.release().await,
         };
@@ -136,7 +136,7 @@ impl Jobs {
         self.report(job, &outcome);
         let error = match &outcome {
             RunOutcome::Succeeded => None,
-            RunOutcome::Failed(error) => Some(in_words(error)),
+            RunOutcome::Failed(error) => Some(error_chain(error)),
             RunOutcome::Stopped => return outcome,
         };
         self.statuses.note(job.name, error.clone().map_or(Ok(()), Err));
@@ -148,7 +148,7 @@ impl Jobs {
     fn report(&self, job: &Job, outcome: &RunOutcome) {
         self.metrics.job(job.name, outcome.label());
         if let RunOutcome::Failed(error) = outcome {
-            tracing::error!(job = job.name, error = %in_words(error), "a job failed; it is tried again");
+            tracing::error!(job = job.name, error = %error_chain(error), "a job failed; it is tried again");
         }
     }
 
@@ -159,7 +159,7 @@ impl Jobs {
             failed => failed,
         };
         if let Err(error) = refreshed {
-            tracing::debug!(job = job.name, error = %in_words(&error), "the result of a job was not recorded");
+            tracing::debug!(job = job.name, error = %error_chain(&error), "the result of a job was not recorded");
         }
     }
 }

@@ -52,7 +52,7 @@ impl Statuses {
         statuses
     }
 
-    /// Replaces what the database said.
+    /// Replaces what was read from the database.
     pub(crate) fn replace(&self, records: Vec<JobRecord>) {
         self.known().records = records.into_iter().map(|record| (record.name.clone(), record)).collect();
     }

@@ -31,11 +31,11 @@ pub struct ApiKey {
     /// The permissions of its owner that the key has; `null` for all of them.
     pub scopes: Option<Vec<Permission>>,
     /// The time at which the key expires; `null` if it never does.
-    #[serde(serialize_with = "maybe_millis")]
+    #[serde(serialize_with = "optional_millis")]
     #[schemars(with = "Option<ApiTime>")]
     pub expires_at: Option<Timestamp>,
     /// The latest use of the key. It may be a minute old, because uses are written in batches.
-    #[serde(serialize_with = "maybe_millis")]
+    #[serde(serialize_with = "optional_millis")]
     #[schemars(with = "Option<ApiTime>")]
     pub last_used_at: Option<Timestamp>,
     /// The time at which the key was created.
@@ -48,7 +48,7 @@ fn millis<S: Serializer>(at: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
     ApiTime(*at).serialize(to)
 }
 
-fn maybe_millis<S: Serializer>(at: &Option<Timestamp>, to: S) -> Result<S::Ok, S::Error> {
+fn optional_millis<S: Serializer>(at: &Option<Timestamp>, to: S) -> Result<S::Ok, S::Error> {
     at.map(ApiTime).serialize(to)
 }
 

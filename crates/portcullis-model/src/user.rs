@@ -50,7 +50,7 @@ pub fn rfc3339_millis(at: Timestamp) -> String {
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "User")]
-struct Written<'a> {
+struct UserJson<'a> {
     id: UserId,
     /// In lower case; the domain as an A-label.
     email: &'a str,
@@ -70,7 +70,7 @@ struct Written<'a> {
 
 impl Serialize for User {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let written = Written {
+        let json = UserJson {
             id: self.id,
             email: self.email.as_str(),
             username: self.username.as_str(),
@@ -85,16 +85,16 @@ impl Serialize for User {
             created_at: ApiTime(self.created_at),
             updated_at: ApiTime(self.updated_at),
         };
-        written.serialize(serializer)
+        json.serialize(serializer)
     }
 }
 
 impl JsonSchema for User {
     fn schema_name() -> std::borrow::Cow<'static, str> {
-        Written::schema_name()
+        UserJson::schema_name()
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        Written::json_schema(generator)
+        UserJson::json_schema(generator)
     }
 }

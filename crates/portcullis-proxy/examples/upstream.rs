@@ -23,12 +23,12 @@ async fn main() -> std::io::Result<()> {
         let (stream, _) = listener.accept().await?;
         tokio::spawn(async move {
             let connection = hyper::server::conn::http1::Builder::new();
-            let _ = connection.serve_connection(TokioIo::new(stream), service_fn(answer)).await;
+            let _ = connection.serve_connection(TokioIo::new(stream), service_fn(respond)).await;
         });
     }
 }
 
-async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn respond(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let headers: Map<String, Value> = request
         .headers()
         .iter()

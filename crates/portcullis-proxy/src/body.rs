@@ -68,7 +68,7 @@ impl ProxyBody {
     pub(crate) fn new(mut exchange: Exchange, mut framing: Framing, target: Arc<Target>) -> Self {
         let source = match exchange.whole(&mut framing) {
             Some(body) => {
-                give_back(exchange, &target);
+                release(exchange, &target);
                 if body.is_empty() { Source::Complete } else { Source::Whole(body) }
             }
             None => {
@@ -92,14 +92,14 @@ impl ProxyBody {
     fn end(&mut self) {
         if let Source::Streaming(streaming) = std::mem::replace(&mut self.source, Source::Complete) {
             let Streaming { exchange, target, .. } = *streaming;
-            give_back(exchange, &target);
+            release(exchange, &target);
         }
     }
 }
 
-fn give_back(exchange: Exchange, target: &Target) {
+fn release(exchange: Exchange, target: &Target) {
     if let Some(connection) = exchange.into_reusable() {
-        target.pool.give_back(connection);
+        target.pool.release(connection);
     }
 }
 

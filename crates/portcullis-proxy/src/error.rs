@@ -16,7 +16,7 @@ pub enum ProxyError {
     Timeout,
     /// The upstream broke the connection or the rules of HTTP/1.1.
     #[error("the upstream broke the connection")]
-    Broken(#[from] Broken),
+    Broken(#[from] UpstreamFault),
     /// The upstream switched protocols without being asked to.
     #[error("the upstream switched protocols without being asked to")]
     UnexpectedUpgrade,
@@ -39,7 +39,7 @@ pub enum ProxyError {
 
 /// The way in which an upstream broke HTTP/1.1 or its connection.
 #[derive(Debug, thiserror::Error)]
-pub enum Broken {
+pub enum UpstreamFault {
     /// The connection ended before the response did.
     #[error("it closed the connection before its response was complete")]
     Closed,

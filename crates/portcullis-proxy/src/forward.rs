@@ -134,7 +134,7 @@ impl Proxy {
             // The response ends with the session even if it is short, or a refused upgrade would hide a stream. The
             // connection is not used again, because the upstream may have switched all the same.
             (Some(_), false) => {
-                exchange.keep_no_connection();
+                exchange.forbid_reuse();
                 let mut response = self.response(head, exchange, target, || None);
                 if let Some(session) = live() {
                     response.body_mut().end_with_session(LiveStream::new(session));

@@ -11,6 +11,6 @@ mod tunnel;
 mod upstreams;
 
 pub use body::ProxyBody;
-pub use error::{Broken, ProxyError};
+pub use error::{ProxyError, UpstreamFault};
 pub use forward::{Proxy, ProxyParts};
 pub use upstreams::{Upstream, Upstreams};

@@ -278,9 +278,9 @@ async fn server_info(builder: &Builder, limit: Duration) -> Result<String, Error
         client.init().await?;
         client.info::<String>(Some(InfoKind::All)).await
     };
-    let answer = tokio::time::timeout(limit, info).await;
+    let reply = tokio::time::timeout(limit, info).await;
     close(&client).await;
-    answer.unwrap_or_else(|_| Err(Error::new(ErrorKind::Timeout, "Redis did not answer in time")))
+    reply.unwrap_or_else(|_| Err(Error::new(ErrorKind::Timeout, "Redis did not reply in time")))
 }
 
 /// Closes a client's connections. It does not wait for a server that does not answer.

@@ -63,8 +63,8 @@ impl Link {
 
     /// Sends a probe.
     pub(crate) async fn ping(&self) -> Result<(), Error> {
-        let answer = tokio::time::timeout(self.command_timeout, self.client.ping::<()>(None)).await;
-        answer.unwrap_or_else(|_| Err(Error::new(ErrorKind::Timeout, "Redis did not answer in time")))
+        let reply = tokio::time::timeout(self.command_timeout, self.client.ping::<()>(None)).await;
+        reply.unwrap_or_else(|_| Err(Error::new(ErrorKind::Timeout, "Redis did not reply in time")))
     }
 
     /// Records that Redis answers. A return is logged, the first connection is not.

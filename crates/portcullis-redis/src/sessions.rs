@@ -1,6 +1,6 @@
 //! The copies of sessions that replicas share, and their floors: the lowest epochs that are not stale.
 //!
-//! A copy is compared with its floors when it is read, not when it is written, so that a stale copy that is written late
+//! A copy is compared with its floors when it is read, not when it is stored, so that a stale copy that is stored late
 //! does no harm. A floor lives longer than every copy that it applies to.
 
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use crate::script::Script;
 const COPY_LIFE: Duration = Duration::from_secs(300);
 /// The lifetime of a floor. It is longer than that of every copy that was read before the floor was raised.
 const FLOOR_LIFE: Duration = Duration::from_secs(900);
-/// The most copies that are written at the same time. Further ones are not written.
+/// The most copies that are stored at the same time. Further ones are not stored.
 const OFFERS: usize = 64;
 /// The most floors that are raised at the same time.
 const RAISES: usize = 64;
@@ -50,7 +50,7 @@ pub(crate) struct Sessions {
 
 /// A copy as it is stored.
 #[derive(Deserialize, Serialize)]
-struct Written {
+struct StoredCopy {
     form: u8,
     user: Uuid,
     role: String,
@@ -133,8 +133,8 @@ impl SharedSessions for Sessions {
         tokio::spawn(RequestScope::current().wrap(async move {
             let text = serde_json::to_string(&write(copy)).expect("texts and numbers have a JSON form");
             let expires = Some(Expiration::EX(i64::try_from(life.as_secs()).unwrap_or(i64::MAX)));
-            let written = link.run("offer", link.client.set::<(), _, _>(key, text, expires, None, false)).await;
-            drop((written, permit));
+            let stored = link.run("offer", link.client.set::<(), _, _>(key, text, expires, None, false)).await;
+            drop((stored, permit));
         }));
     }
 
@@ -150,8 +150,8 @@ impl SharedSessions for Sessions {
     }
 }
 
-fn write(copy: SessionCopy) -> Written {
-    Written {
+fn write(copy: SessionCopy) -> StoredCopy {
+    StoredCopy {
         form: FORM,
         user: copy.user_id.0,
         role: copy.role.to_string(),
@@ -168,26 +168,26 @@ fn write(copy: SessionCopy) -> Written {
     }
 }
 
-/// Reads a stored copy. `None` for everything that this version would not have written.
+/// Reads a stored copy. `None` for everything that this version would not have stored.
 fn parse(id: SessionId, text: &str) -> Option<SessionCopy> {
-    let written: Written = serde_json::from_str(text).ok()?;
-    if written.form != FORM {
+    let stored: StoredCopy = serde_json::from_str(text).ok()?;
+    if stored.form != FORM {
         return None;
     }
     Some(SessionCopy {
         id,
-        user_id: UserId(written.user),
-        role: written.role.parse::<Role>().ok()?,
-        extra_permissions: written.extra.iter().map(|name| Permission::parse(name).ok()).collect::<Option<_>>()?,
-        email: Email::from_stored(written.email),
-        email_verified: written.verified,
-        amr: written.amr,
-        authenticated_at: written.authenticated,
-        session_epoch: written.session_epoch,
-        user_epoch: written.user_epoch,
-        token_epoch: written.token_epoch,
-        expires_at: written.expires,
-        last_seen: written.seen,
+        user_id: UserId(stored.user),
+        role: stored.role.parse::<Role>().ok()?,
+        extra_permissions: stored.extra.iter().map(|name| Permission::parse(name).ok()).collect::<Option<_>>()?,
+        email: Email::from_stored(stored.email),
+        email_verified: stored.verified,
+        amr: stored.amr,
+        authenticated_at: stored.authenticated,
+        session_epoch: stored.session_epoch,
+        user_epoch: stored.user_epoch,
+        token_epoch: stored.token_epoch,
+        expires_at: stored.expires,
+        last_seen: stored.seen,
         api_key: None,
     })
 }

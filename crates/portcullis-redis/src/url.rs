@@ -93,8 +93,8 @@ mod tests {
             "redis-sentinel://ada:hunter2@cache",
             "redis-ring://ada:hunter2@cache",
         ] {
-            let said = RedisUrl::parse(bad).expect_err(bad).to_string();
-            assert!(said.contains("rediss://") && !said.contains("hunter2"), "{said}");
+            let message = RedisUrl::parse(bad).expect_err(bad).to_string();
+            assert!(message.contains("rediss://") && !message.contains("hunter2"), "{message}");
         }
     }
 }

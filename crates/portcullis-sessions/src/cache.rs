@@ -174,7 +174,7 @@ impl SessionCache {
         self.fresh_copy(id).map(|copy| Arc::clone(&copy.state))
     }
 
-    fn counted(&self, found: Option<Arc<SessionState>>) -> Option<Arc<SessionState>> {
+    fn count_lookup(&self, found: Option<Arc<SessionState>>) -> Option<Arc<SessionState>> {
         match found {
             Some(_) => (self.count_hit)(),
             None => self.metrics.cache_miss(CacheType::memory),
@@ -193,7 +193,7 @@ impl SessionSource for SessionCache {
     }
 
     fn cached(&self, id: SessionId) -> Option<Arc<SessionState>> {
-        self.counted(self.state(id))
+        self.count_lookup(self.state(id))
     }
 
     /// Never returns a cached copy, so that a caller who doubts one gets a more recent one.
@@ -206,7 +206,7 @@ impl SessionSource for SessionCache {
     }
 
     fn cached_key(&self, digest: &[u8; 32]) -> Option<Arc<SessionState>> {
-        self.counted(self.keys.get(digest).and_then(|id| self.state(id)))
+        self.count_lookup(self.keys.get(digest).and_then(|id| self.state(id)))
     }
 
     fn load_key(&self, digest: [u8; 32]) -> BoxFuture<'_, Result<Option<Arc<SessionState>>, SessionsUnavailable>> {

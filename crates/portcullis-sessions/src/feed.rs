@@ -50,7 +50,7 @@ impl RevocationFeed {
             _ => {
                 let end = self.store.feed_end().await?;
                 // Shared copies may be older than this reading: what has overtaken them must be read first.
-                end.moved_back(self.cache.begin_feed())
+                end.rewound(self.cache.begin_feed())
             }
         };
         let to = self.store.read_revocations(from).await?;

@@ -55,12 +55,12 @@ impl SharedCopies {
     /// Queues a revocation to be passed on.
     pub(crate) fn enqueue(&self, revocation: &Revocation) {
         if self.queue.try_send(revocation.clone()).is_err() {
-            self.distrust();
+            self.suspend();
         }
     }
 
     /// Stops asking for shared copies until all that exist now have expired.
-    fn distrust(&self) {
+    fn suspend(&self) {
         let lifetime = u64::try_from(SHARED_COPY_LIFETIME.as_millis()).unwrap_or(u64::MAX);
         self.distrusted_until.fetch_max(self.elapsed_millis() + lifetime, Ordering::AcqRel);
     }
@@ -80,7 +80,7 @@ impl SharedCopies {
                 break;
             }
             if self.sessions.revoke(&batch).await.is_err() {
-                self.distrust();
+                self.suspend();
             }
         }
     }

@@ -83,7 +83,7 @@ const ENCRYPTION_FILE: &str = "encryption-key";
 const LOCK_FILE: &str = ".lock";
 
 /// Returns the configured secrets, and in place of missing ones those in the data folder.
-pub(crate) fn keep_secrets(
+pub(crate) fn load_or_create_secrets(
     configured: &ConfiguredSecrets,
     folder: &Path,
     database: &DatabaseUrl,
@@ -187,8 +187,8 @@ mod tests {
     fn sr_50_secrets_are_made_once_and_only_their_owner_reads_them() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let settings = in_folder(folder.path());
-        let first = settings.keep_secrets(&Random::system()).expect("a fresh folder");
-        let second = settings.keep_secrets(&Random::system()).expect("the same folder");
+        let first = settings.load_or_create_secrets(&Random::system()).expect("a fresh folder");
+        let second = settings.load_or_create_secrets(&Random::system()).expect("the same folder");
         assert_eq!(first.csrf.current().expose(), second.csrf.current().expose());
         assert_eq!(first.encryption.current().expose(), second.encryption.current().expose());
         assert_ne!(first.csrf.current().expose(), first.encryption.current().expose());
@@ -208,7 +208,7 @@ mod tests {
         let made: Vec<String> = std::thread::scope(|scope| {
             let one = || {
                 settings
-                    .keep_secrets(&Random::system())
+                    .load_or_create_secrets(&Random::system())
                     .expect("a fresh folder")
                     .encryption
                     .current()
@@ -226,7 +226,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let environment = [PRODUCTION, &[("DATABASE_URL", "postgres://u@db.example/x")]].concat();
         let settings = load_in(folder.path(), Flags::default(), &environment).expect("good settings");
-        settings.keep_secrets(&Random::system()).expect("all are configured");
+        settings.load_or_create_secrets(&Random::system()).expect("all are configured");
         assert!(!folder.path().join("portcullis-data").exists());
     }
 
@@ -235,7 +235,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let data = folder.path().join("portcullis-data");
         std::fs::write(&data, "in the way").expect("writable");
-        let error = in_folder(folder.path()).keep_secrets(&Random::system()).expect_err("a file is in the way");
+        let error =
+            in_folder(folder.path()).load_or_create_secrets(&Random::system()).expect_err("a file is in the way");
         assert!(
             error.to_string().starts_with("cannot make the data folder")
                 && error.hint().is_some_and(|hint| hint.contains("--data-dir"))
@@ -243,7 +244,7 @@ mod tests {
         std::fs::remove_file(&data).expect("it was made");
         std::fs::create_dir(&data).expect("writable");
         std::fs::write(data.join("csrf-secret"), "").expect("writable");
-        let error = in_folder(folder.path()).keep_secrets(&Random::system()).expect_err("an empty secret");
+        let error = in_folder(folder.path()).load_or_create_secrets(&Random::system()).expect_err("an empty secret");
         assert!(
             error.to_string().contains("csrf-secret in the data folder is not a valid secret: it has 0 bytes"),
             "{error}"
@@ -257,7 +258,7 @@ mod tests {
         std::fs::create_dir_all(folder.path().join("portcullis-data/.lock")).expect("writable");
         let kept = |environment: &[(&str, &str)]| {
             let settings = load_in(folder.path(), Flags::default(), environment).expect("good settings");
-            settings.keep_secrets(&Random::system())
+            settings.load_or_create_secrets(&Random::system())
         };
         for environment in [&[][..], PRODUCTION] {
             let error = kept(environment).expect_err("nothing can be made there");

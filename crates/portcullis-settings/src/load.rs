@@ -146,10 +146,10 @@ mod tests {
 
     #[test]
     fn a_file_that_is_named_must_exist() {
-        let said = refused("", &[("PORTCULLIS_CONFIG", "nowhere.toml")]);
+        let message = refused("", &[("PORTCULLIS_CONFIG", "nowhere.toml")]);
         assert!(
-            said.starts_with("environment PORTCULLIS_CONFIG: the settings file nowhere.toml cannot be read"),
-            "{said}"
+            message.starts_with("environment PORTCULLIS_CONFIG: the settings file nowhere.toml cannot be read"),
+            "{message}"
         );
     }
 
@@ -178,7 +178,7 @@ upstrem = \"projects\"
 auth = \"none\"
 roles = [\"ADMIN\"]
 ";
-        let said = refused(file, &[("JWT_EXPIRES_IN", "a day")]);
+        let message = refused(file, &[("JWT_EXPIRES_IN", "a day")]);
         let expected = "\
 portcullis.toml:2: unknown key `lisen` in [server]
   hint: did you mean `listen`?
@@ -195,14 +195,14 @@ portcullis.toml:14: routes.permissions = \"p-view\" cannot be used
 portcullis.toml:15: routes.methods = \"get\" cannot be used
   hint: did you mean `GET`?
 ";
-        assert!(said.starts_with(expected), "{said}");
+        assert!(message.starts_with(expected), "{message}");
         for part in [
             "portcullis.toml:19: unknown key `upstrem` in [routes]\n  hint: did you mean `upstream`?",
             "portcullis.toml:17: routes.upstream is missing",
             "portcullis.toml:21: routes.roles requires something",
             "environment JWT_EXPIRES_IN: session.access_ttl = \"a day\" cannot be used",
         ] {
-            assert!(said.contains(part), "{part} in {said}");
+            assert!(message.contains(part), "{part} in {message}");
         }
     }
 
@@ -216,7 +216,7 @@ portcullis.toml:15: routes.methods = \"get\" cannot be used
 
     #[test]
     fn a_misspelt_variable_is_refused_with_a_suggestion() {
-        let said = refused(
+        let message = refused(
             "",
             &[("PORTCULLIS__SERVER__LISEN", "x"), ("PORTCULLIS__SEVER__LISTEN", "x"), ("PORTCULLIS_CONFG", "x")],
         );
@@ -225,26 +225,26 @@ portcullis.toml:15: routes.methods = \"get\" cannot be used
             "environment PORTCULLIS__SEVER__LISTEN: unknown section [sever]",
             "environment PORTCULLIS_CONFG: no setting has this name\n  hint: did you mean PORTCULLIS_CONFIG?",
         ] {
-            assert!(said.contains(part), "{part} in {said}");
+            assert!(message.contains(part), "{part} in {message}");
         }
     }
 
     #[test]
     fn a_variable_that_names_no_key_is_refused() {
         let deep = format!("PORTCULLIS__A{}", "__B".repeat(20_000));
-        let said = refused("", &[(&deep, "x"), ("PORTCULLIS__ROUTES", "[{path = \"/x\", upstream")]);
+        let message = refused("", &[(&deep, "x"), ("PORTCULLIS__ROUTES", "[{path = \"/x\", upstream")]);
         for part in [
             "__B: no key has this name\n  hint: write PORTCULLIS__SECTION__KEY",
             "environment PORTCULLIS__ROUTES: this is not a TOML list of routes\n  hint: write it as '[{path = ",
         ] {
-            assert!(said.contains(part), "missing: {part}");
+            assert!(message.contains(part), "missing: {part}");
         }
     }
 
     #[test]
     fn two_names_of_one_key_are_refused() {
-        let said = refused("", &[("DATABASE_POOL_MAX", "5"), ("PORTCULLIS__DATABASE__POOL_MAX", "6")]);
-        assert!(said.contains("DATABASE_POOL_MAX and PORTCULLIS__DATABASE__POOL_MAX are both set"), "{said}");
+        let message = refused("", &[("DATABASE_POOL_MAX", "5"), ("PORTCULLIS__DATABASE__POOL_MAX", "6")]);
+        assert!(message.contains("DATABASE_POOL_MAX and PORTCULLIS__DATABASE__POOL_MAX are both set"), "{message}");
     }
 
     #[test]

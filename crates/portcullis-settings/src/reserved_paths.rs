@@ -177,11 +177,11 @@ mod tests {
     #[test]
     fn a_route_at_the_path_of_an_endpoint_is_refused() {
         for path in ["/", "/metrics", "/api/v1/Auth/login", "/api/v1/users/me"] {
-            let said = refused(&with_route(path), &[]);
+            let message = refused(&with_route(path), &[]);
             let expected =
                 format!("portcullis.toml:5: the route {path} would take requests from the built-in endpoint ");
-            assert!(said.starts_with(&expected), "{said}");
-            assert_eq!(said.matches("hint:").count(), 1, "{said}");
+            assert!(message.starts_with(&expected), "{message}");
+            assert_eq!(message.matches("hint:").count(), 1, "{message}");
         }
     }
 

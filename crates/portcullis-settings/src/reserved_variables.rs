@@ -42,8 +42,8 @@ mod tests {
         let names = ["SENTRY_DSN", "SENTRY_RELEASE", "OTEL_EXPORTER_OTLP_ENDPOINT"];
         for name in names {
             let warnings = settings("", &[(name, "redis://x")]).warnings;
-            let said = warnings[0].to_string();
-            assert!(said.starts_with(&format!("environment {name}: this version does not use {name}")), "{said}");
+            let message = warnings[0].to_string();
+            assert!(message.starts_with(&format!("environment {name}: this version does not use {name}")), "{message}");
         }
         assert_eq!(settings("", &[("SENTRY_DSN_FILE", "/run/secrets/sentry")]).warnings.len(), 1);
     }

@@ -89,15 +89,15 @@ mod tests {
             "\"/api/v1/b\"\nmethods = [\"POST\", \"PUT\"]",
             "\"/api/v1/B\"",
         ]);
-        let said = refused(&file, &[]);
+        let message = refused(&file, &[]);
         for part in [
             "portcullis.toml:8: the route /api/v1/a/{name} collides with /api/v1/a/{id} on line 5",
             "portcullis.toml:19: the route /api/v1/b collides with /api/v1/b on line 15",
             "the route /api/v1/B collides with /api/v1/b on line 11",
         ] {
-            assert!(said.contains(part), "{part} in {said}");
+            assert!(message.contains(part), "{part} in {message}");
         }
-        assert_eq!(said.matches("collides").count(), 3, "{said}");
+        assert_eq!(message.matches("collides").count(), 3, "{message}");
     }
 
     #[test]

@@ -106,8 +106,8 @@ impl Settings {
     ///
     /// # Errors
     /// When the folder or a file in it cannot be made, read or written.
-    pub fn keep_secrets(&self, random: &Random) -> Result<Secrets, DataFolderError> {
-        data_folder::keep_secrets(&self.secrets, &self.data_dir, &self.database.url, random)
+    pub fn load_or_create_secrets(&self, random: &Random) -> Result<Secrets, DataFolderError> {
+        data_folder::load_or_create_secrets(&self.secrets, &self.data_dir, &self.database.url, random)
     }
 
     /// Returns the settings in force after a reload: the live keys as `read` has them, all others as they were at the

@@ -8,7 +8,7 @@ use crate::engine::advisory_lock::AdvisoryLock;
 use crate::engine::columns::{FromRow, Insert, column_list, columns, sql};
 use crate::engine::error::StoreError;
 use crate::engine::row::Row;
-use crate::engine::statement::{Runs, Sql};
+use crate::engine::statement::{Executor, Sql};
 use crate::engine::value::{ToValue, Value};
 use crate::last_use::LastUse;
 use crate::store::{Store, Tx};

@@ -10,10 +10,10 @@ const MOST_ADDRESSES: usize = 1_000;
 
 /// The addresses that the current period has seen.
 #[derive(Default)]
-pub(crate) struct AuditAddresses(Mutex<Seen>);
+pub(crate) struct AuditAddresses(Mutex<SeenAddresses>);
 
 #[derive(Default)]
-struct Seen {
+struct SeenAddresses {
     period: i64,
     addresses: HashSet<IpAddr>,
 }
@@ -23,7 +23,7 @@ impl AuditAddresses {
     pub(crate) fn admit(&self, period: i64, ip: IpAddr) -> bool {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.period != period {
-            *seen = Seen { period, addresses: HashSet::new() };
+            *seen = SeenAddresses { period, addresses: HashSet::new() };
         }
         seen.addresses.contains(&ip) || (seen.addresses.len() < MOST_ADDRESSES && seen.addresses.insert(ip))
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use portcullis_model::Timestamp;
 
 use crate::engine::error::StoreError;
-use crate::engine::statement::{Runs, Sql};
+use crate::engine::statement::{Executor, Sql};
 use crate::store::{Access, Database, Tx};
 
 /// How long an outcome is stored.
@@ -30,7 +30,7 @@ static FIND: Sql = Sql::select(
 
 /// An idempotency key together with the request it belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OnceKey {
+pub struct IdempotencyKey {
     /// SHA-256 of the caller, the endpoint and the key's text.
     pub id: [u8; 32],
     /// SHA-256 of the request.
@@ -39,21 +39,25 @@ pub struct OnceKey {
 
 /// What an earlier request has done under a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Earlier {
+pub enum RecordedOutcome {
     /// The same request was done, with this outcome.
-    Done(String),
+    SameRequest(String),
     /// The key was used for another request.
-    Another,
+    OtherRequest,
 }
 
 impl<A: Access> Database<A> {
     /// Returns what was done under this key. `None` does not mean that nothing was: a transaction that uses the key may
     /// not have committed yet.
-    pub async fn done_before(&self, key: &OnceKey, now: Timestamp) -> Result<Option<Earlier>, StoreError> {
+    pub async fn recorded_outcome(
+        &self,
+        key: &IdempotencyKey,
+        now: Timestamp,
+    ) -> Result<Option<RecordedOutcome>, StoreError> {
         let row = self.one(&FIND, vec![key.id.into(), now.into()]).await?;
         let Some(row) = row else { return Ok(None) };
         let same = row.hash("request")? == key.request;
-        Ok(Some(if same { Earlier::Done(row.read("answer")?) } else { Earlier::Another }))
+        Ok(Some(if same { RecordedOutcome::SameRequest(row.read("answer")?) } else { RecordedOutcome::OtherRequest }))
     }
 }
 
@@ -62,15 +66,15 @@ impl Tx {
     /// request has used the key, and this transaction has nothing to do.
     pub async fn record_outcome(
         &mut self,
-        key: &OnceKey,
+        key: &IdempotencyKey,
         now: Timestamp,
         outcome: &str,
-    ) -> Result<Option<Earlier>, StoreError> {
+    ) -> Result<Option<RecordedOutcome>, StoreError> {
         let values = vec![key.id.into(), key.request.into(), now.into(), (now + OUTCOME_KEPT).into(), outcome.into()];
         if self.execute(&RECORD, values).await? == 1 {
             return Ok(None);
         }
-        let earlier = self.done_before(key, now).await?;
+        let earlier = self.recorded_outcome(key, now).await?;
         earlier
             .map(Some)
             .ok_or_else(|| StoreError::corrupt("an idempotency key conflicts with a row that cannot be found"))

@@ -1,7 +1,7 @@
 //! Facts about the installation, which all its replicas share.
 
 use crate::engine::error::StoreError;
-use crate::engine::statement::{Runs, Sql};
+use crate::engine::statement::{Executor, Sql};
 use crate::store::Store;
 
 static GET: Sql = Sql::select("instance", "SELECT value FROM instance WHERE key = $1");

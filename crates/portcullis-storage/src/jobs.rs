@@ -8,7 +8,7 @@ use portcullis_model::Timestamp;
 
 use crate::engine::columns::{FromRow, columns, sql};
 use crate::engine::error::StoreError;
-use crate::engine::statement::{Runs, Sql};
+use crate::engine::statement::{Executor, Sql};
 use crate::engine::stored_text;
 use crate::engine::value::Value;
 use crate::store::Store;
@@ -60,7 +60,7 @@ impl Store {
              WHERE (jobs.lease_until IS NULL AND jobs.next_run_at <= {now}) OR jobs.lease_until <= {now} \
              RETURNING name"
         );
-        let values = vec![name.into(), self.replica().into(), self.now_value(), self.later_value(lease)];
+        let values = vec![name.into(), self.replica().into(), self.now_value(), self.now_plus(lease)];
         Ok(self.one(&CLAIM.with_text(text), values).await?.is_some())
     }
 
@@ -70,7 +70,7 @@ impl Store {
         let text = format!(
             "UPDATE jobs SET lease_until = {lease_until} WHERE name = $1 AND holder = $2 AND lease_until > {now}"
         );
-        let values = vec![name.into(), self.replica().into(), self.now_value(), self.later_value(lease)];
+        let values = vec![name.into(), self.replica().into(), self.now_value(), self.now_plus(lease)];
         Ok(self.execute(&RENEW.with_text(text), values).await? == 1)
     }
 
@@ -87,7 +87,7 @@ impl Store {
             name.into(),
             self.replica().into(),
             self.now_value(),
-            self.later_value(next_run),
+            self.now_plus(next_run),
             result(error).into(),
             error.map(stored_text::error_message).into(),
         ];
@@ -128,8 +128,8 @@ impl Store {
     }
 
     /// Returns the value with which `dialect().now(…)` is this much later than now.
-    fn later_value(&self, by: Duration) -> Value {
-        self.dialect().later_value(self.clock(), by)
+    fn now_plus(&self, by: Duration) -> Value {
+        self.dialect().now_plus(self.clock(), by)
     }
 }
 

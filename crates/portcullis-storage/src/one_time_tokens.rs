@@ -6,7 +6,7 @@ use portcullis_model::{Timestamp, UserId};
 
 use crate::engine::columns::{FromRow, columns, sql};
 use crate::engine::error::StoreError;
-use crate::engine::statement::{Runs, Sql};
+use crate::engine::statement::{Executor, Sql};
 use crate::engine::stored_types::stored_by_name;
 use crate::store::{Store, Tx};
 
@@ -68,7 +68,7 @@ pub struct NewOneTimeToken {
 
 /// A token that can be used. Looking at it does not spend it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct GoodToken {
+pub struct UsableToken {
     /// What the token may be used for.
     pub purpose: TokenPurpose,
     /// The token's user, if it has one.
@@ -86,7 +86,7 @@ columns! {
     NewOneTimeToken writes one_time_tokens { hash, purpose, user_id, created_at, expires_at }
 }
 columns! {
-    GoodToken reads one_time_tokens { purpose, user_id }
+    UsableToken reads one_time_tokens { purpose, user_id }
 }
 columns! {
     SpentToken reads one_time_tokens { user_id }
@@ -96,7 +96,7 @@ static FIND: Sql = Sql::select(
     "one_time_tokens",
     sql!(
         "SELECT ",
-        GoodToken::COLUMNS,
+        UsableToken::COLUMNS,
         " FROM one_time_tokens WHERE hash = $1 AND used_at IS NULL AND expires_at > $2"
     ),
 );
@@ -117,8 +117,12 @@ static DISCARD: Sql = Sql::delete(
 impl Store {
     /// Returns the token with this hash if it could be used now. It spends nothing: only
     /// [`consume_one_time_token`](Tx::consume_one_time_token) decides who may use the token.
-    pub async fn good_one_time_token(&self, hash: &[u8; 32], now: Timestamp) -> Result<Option<GoodToken>, StoreError> {
-        self.one(&FIND, vec![hash.into(), now.into()]).await?.map(|row| GoodToken::from_row(&row)).transpose()
+    pub async fn usable_one_time_token(
+        &self,
+        hash: &[u8; 32],
+        now: Timestamp,
+    ) -> Result<Option<UsableToken>, StoreError> {
+        self.one(&FIND, vec![hash.into(), now.into()]).await?.map(|row| UsableToken::from_row(&row)).transpose()
     }
 }
 

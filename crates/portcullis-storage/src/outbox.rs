@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::engine::columns::{FromRow, columns, sql};
 use crate::engine::error::StoreError;
-use crate::engine::statement::{Runs, Sql};
+use crate::engine::statement::{Executor, Sql};
 use crate::engine::stored_text;
 use crate::engine::value::as_bigint;
 use crate::store::{Store, Tx};

@@ -3,7 +3,7 @@
 use portcullis_model::Timestamp;
 
 use crate::engine::error::StoreError;
-use crate::engine::statement::{Runs, Sql};
+use crate::engine::statement::{Executor, Sql};
 use crate::engine::value::{Value, as_bigint};
 use crate::store::Store;
 

@@ -7,7 +7,7 @@ mod announcer;
 use portcullis_model::Revocation;
 
 use crate::engine::error::StoreError;
-use crate::engine::statement::{Runs, Sql};
+use crate::engine::statement::{Executor, Sql};
 use crate::engine::value::Value;
 
 pub(crate) use announcer::Announcer;
@@ -23,7 +23,7 @@ static APPEND: Sql = Sql::insert("revocations", "");
 /// Appends entries and returns their numbers. `notified` is this replica's name: PostgreSQL then notifies the other
 /// replicas at the commit, once however many batches there are.
 pub(crate) async fn append(
-    on: &impl Runs,
+    on: &impl Executor,
     entries: &[Revocation],
     notified: Option<&str>,
 ) -> Result<Vec<i64>, StoreError> {

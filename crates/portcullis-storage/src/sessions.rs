@@ -7,4 +7,4 @@ mod state;
 
 pub use ending::EndReason;
 pub use record::{NewSession, SessionRecord};
-pub use refresh::{Grace, RefreshView, Rotation};
+pub use refresh::{GraceWindow, RefreshView, Rotation};

@@ -8,7 +8,7 @@ use portcullis_model::{Email, Timestamp, UserId};
 use crate::engine::columns::{FromRow, sql};
 use crate::engine::error::StoreError;
 use crate::engine::row::Row;
-use crate::engine::statement::{Runs, Sql};
+use crate::engine::statement::{Executor, Sql};
 use crate::engine::value::Value;
 use crate::store::{Store, Tx};
 use crate::users::Credentials;

@@ -5,7 +5,7 @@ use portcullis_model::Timestamp;
 use crate::engine::advisory_lock::AdvisoryLock;
 use crate::engine::columns::{FromRow, columns, sql};
 use crate::engine::error::StoreError;
-use crate::engine::statement::{Runs, Sql};
+use crate::engine::statement::{Executor, Sql};
 use crate::store::{Access, Database, Tx};
 
 /// A key that signs access tokens.

@@ -14,7 +14,7 @@ use crate::engine::dialect::Dialect;
 use crate::engine::error::StoreError;
 use crate::engine::pools::Pools;
 use crate::engine::row::Row;
-use crate::engine::statement::{Runs, Sql};
+use crate::engine::statement::{Executor, Sql};
 use crate::engine::value::Value;
 use crate::revocation_log::Announcer;
 
@@ -41,11 +41,11 @@ pub type Tx = Database<InTransaction>;
 /// Access through the pools.
 #[derive(Clone)]
 pub struct Pooled {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) shared: Arc<SharedState>,
 }
 
 /// What all handles on one database share.
-pub(crate) struct Shared {
+pub(crate) struct SharedState {
     pub(crate) pools: Pools,
     pub(crate) clock: Clock,
     pub(crate) random: Random,
@@ -56,14 +56,14 @@ pub(crate) struct Shared {
 }
 
 /// A way to run statements that also leads to what all handles share.
-pub(crate) trait Access: Runs {
-    fn shared(&self) -> &Shared;
+pub(crate) trait Access: Executor {
+    fn shared(&self) -> &SharedState;
 }
 
 static PING: Sql = Sql::select("none", "SELECT 1 AS one");
 
 impl<A: Access> Database<A> {
-    pub(crate) fn shared(&self) -> &Shared {
+    pub(crate) fn shared(&self) -> &SharedState {
         self.access.shared()
     }
 }
@@ -130,12 +130,12 @@ impl Store {
 }
 
 impl Access for Pooled {
-    fn shared(&self) -> &Shared {
+    fn shared(&self) -> &SharedState {
         &self.shared
     }
 }
 
-impl Runs for Pooled {
+impl Executor for Pooled {
     fn dialect(&self) -> Dialect {
         self.shared.pools.runner.dialect
     }
@@ -158,7 +158,7 @@ impl Runs for Pooled {
     }
 }
 
-impl<A: Access> Runs for Database<A> {
+impl<A: Access> Executor for Database<A> {
     fn dialect(&self) -> Dialect {
         self.access.dialect()
     }

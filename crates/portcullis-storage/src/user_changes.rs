@@ -9,7 +9,7 @@ mod profile;
 use portcullis_model::{Timestamp, UserId};
 
 use crate::engine::error::StoreError;
-use crate::engine::statement::{Runs, Sql};
+use crate::engine::statement::{Executor, Sql};
 use crate::engine::value::Value;
 use crate::sessions::EndReason;
 use crate::store::Tx;

@@ -111,7 +111,7 @@ impl TestApp {
     }
 
     /// What the server printed on standard output until it was ready.
-    pub fn said(&self) -> &str {
+    pub fn startup_output(&self) -> &str {
         &self.running.announcement
     }
 
@@ -152,10 +152,10 @@ impl TestApp {
             .expect("the binary was built by this test run");
         // A command that reads nothing may be gone already.
         let _ = running.stdin.take().expect("stdin was piped").write_all(input.as_bytes());
-        let output = running.wait_with_output().expect("it ends");
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(output.status.success(), "{arguments:?}: {said}{}", String::from_utf8_lossy(&output.stderr));
-        said
+        let ended = running.wait_with_output().expect("it ends");
+        let output = String::from_utf8_lossy(&ended.stdout).into_owned();
+        assert!(ended.status.success(), "{arguments:?}: {output}{}", String::from_utf8_lossy(&ended.stderr));
+        output
     }
 
     /// Kills the server (`kill -9`) and starts it again on the same data.
@@ -172,14 +172,14 @@ impl TestApp {
     }
 
     /// Sends SIGTERM and does not wait.
-    pub fn ask_to_stop(&self) {
+    pub fn terminate(&self) {
         let status = Command::new("kill").arg(self.pid().to_string()).status().expect("kill runs");
         assert!(status.success());
     }
 
     /// Sends SIGTERM and waits until the process has ended.
     pub fn stop(&mut self) {
-        self.ask_to_stop();
+        self.terminate();
         self.running.process.wait().expect("the process is ours");
     }
 

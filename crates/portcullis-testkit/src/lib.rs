@@ -7,14 +7,14 @@ mod app;
 mod engine;
 mod postgres;
 mod redis;
+mod relay;
 mod session;
 mod smtp;
-mod wire;
 
 pub use app::{PASSWORD, TestApp, TestAppBuilder, free_port, registration, wait_until_open};
 pub use engine::{database_of, dump_of};
 pub use postgres::PrivatePostgres;
 pub use redis::{PrivateCluster, PrivateRedis, PrivateSentinel};
+pub use relay::Relay;
 pub use session::{KnownSessions, SessionBuilder, session};
 pub use smtp::PrivateSmtp;
-pub use wire::Wire;

@@ -349,7 +349,7 @@ fn succeed(mut command: Command) -> Output {
     let output = command.output().unwrap_or_else(|error| {
         panic!("{:?} does not run: {error}. hint: scripts/setup.sh installs what the tests need", command.get_program())
     });
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{:?} failed: {said}", command.get_program());
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{:?} failed: {message}", command.get_program());
     output
 }

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 /// A relay on a free loopback port that copies bytes to and from a server. It has a thread of its own, so that it works
 /// with every runtime of a test.
-pub struct Wire {
+pub struct Relay {
     address: SocketAddr,
     target: Arc<Mutex<SocketAddr>>,
     state: watch::Sender<State>,
@@ -32,7 +32,7 @@ struct State {
     era: u64,
 }
 
-impl Wire {
+impl Relay {
     /// Starts a relay to `target`.
     pub fn to(target: SocketAddr) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports");
@@ -93,25 +93,25 @@ impl Wire {
     }
 
     /// Closes every connection and refuses new ones.
-    pub fn cut(&self) {
+    pub fn disconnect(&self) {
         self.state.send_modify(|state| {
             state.down = true;
             state.era += 1;
         });
     }
 
-    /// Accepts connections again after [`cut`](Self::cut).
-    pub fn mend(&self) {
+    /// Accepts connections again after [`disconnect`](Self::disconnect).
+    pub fn reconnect(&self) {
         self.state.send_modify(|state| state.down = false);
     }
 
     /// Connects new clients to another server. Open connections stay.
-    pub fn lead_to(&self, target: SocketAddr) {
+    pub fn redirect_to(&self, target: SocketAddr) {
         *self.target.lock().expect("not poisoned") = target;
     }
 }
 
-impl Drop for Wire {
+impl Drop for Relay {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();

@@ -66,7 +66,7 @@ impl PrivateSmtp {
     }
 
     /// Sets what it does with further mails: `take`, `busy`, `reject`, `die` or `sleep`.
-    pub fn will(&self, behaviour: &str) {
+    pub fn set_behaviour(&self, behaviour: &str) {
         let (file, new) = (self.folder.path().join("behaviour"), self.folder.path().join("behaviour.new"));
         std::fs::write(&new, behaviour).and_then(|()| std::fs::rename(new, file)).expect("the folder is writable");
     }

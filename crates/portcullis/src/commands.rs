@@ -241,7 +241,7 @@ fn serve(sources: Sources) -> Result<(), Failure> {
             .hint("raise the limits of open files and processes of this user (ulimit -n, ulimit -u)")
     })?;
     let served = runtime.block_on(crate::serve::run(settings, sources));
-    served.map_err(|error| Failure::of_error(&error).maybe_hint(error.hint()))
+    served.map_err(|error| Failure::of_error(&error).optional_hint(error.hint()))
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ pub async fn run(settings: Settings, sources: Sources) -> Result<(), StartError>
     }
     let (listener, address) = portcullis_edge::listen(settings.server.listen, settings.environment)?;
     let random = Random::system();
-    let secrets = settings.keep_secrets(&random)?;
+    let secrets = settings.load_or_create_secrets(&random)?;
     let base_url =
         settings.server.public_url.as_ref().map_or_else(|| format!("http://{address}"), |_| settings.base_url());
     let lifecycle = Arc::new(Lifecycle::default());
@@ -74,7 +74,7 @@ fn startup_server(
     let lifecycle = Arc::clone(lifecycle);
     StartupServer::new(move |request: &Request<Incoming>| {
         let starting = Starting { lifecycle: &lifecycle, clock: &Clock::system(), environment };
-        starting.answer(request.uri().path(), &random.hex::<16>())
+        starting.respond(request.uri().path(), &random.hex::<16>())
     })
 }
 

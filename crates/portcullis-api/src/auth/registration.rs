@@ -100,7 +100,7 @@ pub(crate) async fn register(call: Call, Body(request): Body<RegisterRequest>) -
     let outcome = call.services.identity.registration.register(request.into(), &call.caller()).await?;
     let RegisterOutcome::Registered(registered) = outcome else {
         let received = RegistrationReceived { requires_email_verification: true };
-        return Ok(Reply::enveloped(StatusCode::ACCEPTED, RECEIVED, &received).instead_of());
+        return Ok(Reply::enveloped(StatusCode::ACCEPTED, RECEIVED, &received).into_other());
     };
     let registered = Registered {
         user: registered.user,

@@ -16,11 +16,11 @@ use crate::{ApiError, Call};
 
 /// The largest body that a built-in endpoint reads, in bytes.
 const MAX_BODY: u64 = 1 << 20;
-/// The longest time that a built-in endpoint may take to answer.
+/// The longest time that a built-in endpoint may take to respond.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What a handler returns once its types are no longer needed.
-pub(crate) type Answer = Pin<Box<dyn Future<Output = Result<RawReply, ApiError>> + Send>>;
+pub(crate) type ResponseFuture = Pin<Box<dyn Future<Output = Result<RawReply, ApiError>> + Send>>;
 
 /// One built-in endpoint.
 pub struct Endpoint {
@@ -36,7 +36,7 @@ pub struct Endpoint {
     pub(crate) operation: &'static Operation,
     pub(crate) describe_input: fn(&mut InputDescription<'_>),
     pub(crate) describe_output: fn(&Operation, &mut SchemaGenerator) -> Value,
-    pub(super) handler: fn(Call) -> Answer,
+    pub(super) handler: fn(Call) -> ResponseFuture,
 }
 
 /// Who may call an endpoint.

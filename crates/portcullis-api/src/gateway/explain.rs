@@ -23,10 +23,10 @@ pub(crate) const EXPLAIN: Operation = Operation::new(
 /// The name of a caller without a credential.
 pub const NOBODY: &str = "nobody";
 
-/// The client address of a question that names none: this machine.
+/// The client address of a dry run that names none: this machine.
 pub const THIS_MACHINE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-/// The most headers that a question may name.
+/// The most headers that a dry run may name.
 const MAX_HEADERS: usize = 100;
 
 /// The request to explain.
@@ -121,8 +121,8 @@ struct PhaseReport {
 }
 
 impl Explanation {
-    /// Writes down what the gate found about `question`. A refusal belongs to the last phase.
-    pub fn new(question: &DryRun, explained: &Explained) -> Self {
+    /// Writes down what the gate found about `dry_run`. A refusal belongs to the last phase.
+    pub fn new(dry_run: &DryRun, explained: &Explained) -> Self {
         let (verdict, refusal) = match &explained.verdict {
             Decided::Permitted(()) => (Verdict::Permitted, None),
             Decided::Preflight => (Verdict::Preflight, None),
@@ -140,9 +140,9 @@ impl Explanation {
         });
         let route = explained.route.as_deref();
         Self {
-            method: question.method.to_string(),
-            path: question.uri.path().to_owned(),
-            address: question.peer.to_string(),
+            method: dry_run.method.to_string(),
+            path: dry_run.uri.path().to_owned(),
+            address: dry_run.peer.to_string(),
             route: route.map(|route| route.template.to_string()),
             destination: route.map(|route| route.destination.to_string()),
             version: explained.version.clone(),
@@ -159,13 +159,13 @@ impl Explanation {
 pub(crate) async fn explain(call: Call, Query(query): Query<ExplainQuery>) -> Result<Reply<ExplanationData>, ApiError> {
     let address = query.address.map_or_else(|| call.permit.client_ip(), |address| address.0);
     let method = query.method.as_deref().unwrap_or("GET");
-    let mut question =
-        question(method, &query.url, &query.header.unwrap_or_default(), address).map_err(ApiError::invalid_query)?;
+    let mut dry_run = parse_dry_run(method, &query.url, &query.header.unwrap_or_default(), address)
+        .map_err(ApiError::invalid_query)?;
     if let Some(user) = &query.r#as {
-        question.caller = caller(&call, user).await?;
+        dry_run.caller = caller(&call, user).await?;
     }
-    let explained = call.services.gate.explain(&question).await;
-    let explanation = Explanation::new(&question, &explained);
+    let explained = call.services.gate.explain(&dry_run).await;
+    let explanation = Explanation::new(&dry_run, &explained);
     Ok(EXPLAIN.reply(&ExplanationData { explanation }).private())
 }
 
@@ -187,7 +187,7 @@ async fn caller(call: &Call, user: &str) -> Result<DryRunCaller, ApiError> {
 ///
 /// # Errors
 /// One sentence for each problem.
-pub fn question(method: &str, url: &str, headers: &[String], peer: IpAddr) -> Result<DryRun, Vec<String>> {
+pub fn parse_dry_run(method: &str, url: &str, headers: &[String], peer: IpAddr) -> Result<DryRun, Vec<String>> {
     let mut problems = Vec::new();
     let method = Method::from_bytes(method.as_bytes())
         .inspect_err(|_| problems.push("method must be a method, such as GET".to_owned()));

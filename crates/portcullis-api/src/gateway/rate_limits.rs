@@ -57,9 +57,11 @@ pub(crate) struct ResetQuery {
 pub struct RateLimits {
     limits: Vec<RateLimit>,
     /// The key that was asked for.
-    whom: Option<String>,
+    #[serde(rename = "whom")]
+    key: Option<String>,
     /// The limits of which the key has used any requests.
-    standings: Option<Vec<RateLimitState>>,
+    #[serde(rename = "standings")]
+    states: Option<Vec<RateLimitState>>,
 }
 
 /// One rate limit.
@@ -80,7 +82,6 @@ struct RateLimit {
 /// The state of a key under one rate limit.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(rename = "LimitStanding")]
 struct RateLimitState {
     name: String,
     route: Option<String>,
@@ -111,11 +112,11 @@ impl RateLimits {
     pub async fn read(gate: &Gate, key: Option<RateLimitKey>) -> Self {
         let config = gate.config();
         let limits = config.limits().iter().map(|(route, limit)| RateLimit::new(route.as_deref(), limit)).collect();
-        let standings = match key {
+        let states = match key {
             None => None,
             Some(key) => Some(gate.rate_limit_usage(key).await.iter().map(RateLimitState::from).collect()),
         };
-        Self { limits, whom: key.map(RateLimitKey::describe), standings }
+        Self { limits, key: key.map(RateLimitKey::describe), states }
     }
 }
 

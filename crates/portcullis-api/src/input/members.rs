@@ -33,30 +33,30 @@ pub(super) fn of_query(query: &str) -> Members {
 /// Parses a JSON object. A member given twice is refused, because two parsers would disagree on which of them counts
 /// (RFC 8259 §4).
 pub(super) fn of_json(bytes: &[u8]) -> Result<Members, serde_json::Error> {
-    serde_json::from_slice::<Distinct>(bytes).map(|distinct| distinct.0)
+    serde_json::from_slice::<UniqueMembers>(bytes).map(|unique| unique.0)
 }
 
 /// An object whose members are all different.
-struct Distinct(Members);
+struct UniqueMembers(Members);
 
-impl<'de> Deserialize<'de> for Distinct {
+impl<'de> Deserialize<'de> for UniqueMembers {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct ObjectVisitor;
         impl<'de> Visitor<'de> for ObjectVisitor {
-            type Value = Distinct;
+            type Value = UniqueMembers;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a JSON object")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Distinct, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<UniqueMembers, A::Error> {
                 let mut members = Members::new();
                 while let Some((name, value)) = access.next_entry::<String, Value>()? {
                     if members.insert(name, Member::Json(value)).is_some() {
                         return Err(A::Error::custom("a member is given twice"));
                     }
                 }
-                Ok(Distinct(members))
+                Ok(UniqueMembers(members))
             }
         }
         deserializer.deserialize_map(ObjectVisitor)

@@ -19,8 +19,8 @@ pub struct Starting<'a> {
 }
 
 impl Starting<'_> {
-    /// Answers health checks; every other path is 503.
-    pub fn answer(&self, path: &str, request_id: &str) -> Response<ReplyBody> {
+    /// Responds to health checks; every other path is 503.
+    pub fn respond(&self, path: &str, request_id: &str) -> Response<ReplyBody> {
         // The alias without a version is the same endpoint.
         let endpoint = path.strip_prefix("/api/v1/").or_else(|| path.strip_prefix("/api/"));
         let reply = match endpoint {

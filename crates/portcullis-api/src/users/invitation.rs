@@ -70,7 +70,7 @@ pub(crate) async fn invite(call: Call, Body(request): Body<InviteRequest>) -> Re
     let outcome = call.services.identity.administration.invite(&invitation, &call.actor(), &call.caller(), key).await?;
     let reply = match outcome {
         IdempotentOutcome::Fresh(user) => INVITE.reply(&Invited { user: Recorded::New(user) }),
-        IdempotentOutcome::Replayed(user) => INVITE.reply(&Invited { user: Recorded::Earlier(user) }).replayed(),
+        IdempotentOutcome::Replayed(user) => INVITE.reply(&Invited { user: Recorded::Replayed(user) }).replayed(),
     };
     Ok(reply.private())
 }

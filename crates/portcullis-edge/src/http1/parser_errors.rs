@@ -16,13 +16,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::exchange::Exchange;
 
 /// Makes the bytes of a complete response to a parse error with this status.
-pub(super) type Respond = Box<dyn Fn(StatusCode) -> Bytes + Send>;
+pub(super) type ErrorResponse = Box<dyn Fn(StatusCode) -> Bytes + Send>;
 
 /// A connection whose parser's own responses are replaced. Also notes in the [`Exchange`] when the client stops reading.
 pub(super) struct ParserErrors<S> {
     stream: S,
     exchange: Arc<Exchange>,
-    respond: Respond,
+    respond: ErrorResponse,
     /// The part of the replacement that is not written yet.
     pending: Bytes,
     /// Whether the last write found the socket's send buffer full.
@@ -30,7 +30,7 @@ pub(super) struct ParserErrors<S> {
 }
 
 impl<S> ParserErrors<S> {
-    pub(super) fn new(stream: S, exchange: Arc<Exchange>, respond: Respond) -> Self {
+    pub(super) fn new(stream: S, exchange: Arc<Exchange>, respond: ErrorResponse) -> Self {
         Self { stream, exchange, respond, pending: Bytes::new(), is_stalled: false }
     }
 

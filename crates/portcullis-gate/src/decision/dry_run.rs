@@ -46,7 +46,7 @@ pub enum DryRunCaller {
 
 impl DryRunCaller {
     /// Returns the credential that replaces the headers' one.
-    pub(crate) fn stand_in(&self) -> Option<Credential> {
+    pub(crate) fn assumed_credential(&self) -> Option<Credential> {
         match self {
             Self::FromHeaders => None,
             Self::Anonymous => Some(Credential::None),

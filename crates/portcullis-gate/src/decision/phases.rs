@@ -61,13 +61,13 @@ pub(crate) struct Services<'g> {
     pub(crate) clock: &'g Clock,
 }
 
-/// Takes a request through all phases. `stand_in` takes the place of the credential that the request presents.
+/// Takes a request through all phases. `assumed_credential` takes the place of the credential that the request presents.
 pub(crate) async fn decide<E: Effects>(
     services: Services<'_>,
     context: &mut RequestContext,
     head: &RequestHead<'_>,
     body: Option<Incoming>,
-    stand_in: Option<Credential>,
+    assumed_credential: Option<Credential>,
     effects: &mut E,
 ) -> Result<Decision, Refusal> {
     let config = Arc::clone(&context.config);
@@ -157,7 +157,7 @@ pub(crate) async fn decide<E: Effects>(
     effects.enter(Phase::Classify);
     let cookies = Cookies::read(headers, config.environment);
     let presented = PresentedCredentials::read(headers, &cookies);
-    let (credential, cookie_session) = match stand_in {
+    let (credential, cookie_session) = match assumed_credential {
         Some(credential) => (credential, None),
         None => services.classifier.classify(&presented, now).await,
     };

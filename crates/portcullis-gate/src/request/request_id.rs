@@ -53,18 +53,18 @@ impl RequestIds {
 
     pub(crate) fn next(&self) -> RequestId {
         let count = self.next.fetch_add(1, Ordering::Relaxed);
-        RequestId(hex32(self.process, scramble(self.seed.wrapping_add(count))))
+        RequestId(hex32(self.process, mix(self.seed.wrapping_add(count))))
     }
 
     /// Returns a span id: 64 bits, never zero.
     pub(crate) fn span(&self) -> u64 {
         let count = self.next.fetch_add(1, Ordering::Relaxed);
-        scramble(self.seed.wrapping_add(count)) | 1
+        mix(self.seed.wrapping_add(count)) | 1
     }
 }
 
 /// SplitMix64's finaliser, which makes unlike numbers of neighbouring counters.
-fn scramble(n: u64) -> u64 {
+fn mix(n: u64) -> u64 {
     let n = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let n = (n ^ (n >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let n = (n ^ (n >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -39,13 +39,13 @@ pub(crate) fn read(path: &str, keep_slash: bool) -> String {
 pub(crate) fn read_template(template: &str) -> String {
     let segments: Vec<String> = template
         .split('/')
-        .map(|segment| if segment.contains('{') { fold_literals(segment) } else { read(segment, true) })
+        .map(|segment| if segment.contains('{') { lowercase_literals(segment) } else { read(segment, true) })
         .collect();
     segments.join("/")
 }
 
 /// Lower-cases a segment, apart from the names of its parameters.
-fn fold_literals(segment: &str) -> String {
+fn lowercase_literals(segment: &str) -> String {
     let mut inside = false;
     segment
         .chars()

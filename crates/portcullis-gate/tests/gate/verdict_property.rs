@@ -161,7 +161,7 @@ fn sr_46_a_dry_run_gives_the_verdict_of_the_request() {
                     }
                     let got = call.send().await;
                     let got = if method == "HEAD" { None } else { Some(got.verdict().to_owned()) };
-                    let said = match &explained.verdict {
+                    let explained_as = match &explained.verdict {
                         Verdict::Permitted(()) => "permit".to_owned(),
                         Verdict::Preflight => "preflight".to_owned(),
                         Verdict::Refused(refusal) => format!("{refusal:?}"),
@@ -169,7 +169,15 @@ fn sr_46_a_dry_run_gives_the_verdict_of_the_request() {
                     let Some(got) = got else { continue };
                     // The time to wait is another one a moment later.
                     let words = |text: &str| text.split(" { retry").next().unwrap_or_default().to_owned();
-                    prop_assert_eq!(words(&said), words(&got), "{} {} {:?}: {:?}", method, target, headers, explained);
+                    prop_assert_eq!(
+                        words(&explained_as),
+                        words(&got),
+                        "{} {} {:?}: {:?}",
+                        method,
+                        target,
+                        headers,
+                        explained
+                    );
                     seen.borrow_mut().insert(words(&got).split(' ').next().unwrap_or_default().to_owned());
                 }
                 Ok(())

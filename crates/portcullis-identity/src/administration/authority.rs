@@ -77,7 +77,7 @@ impl Authority {
     }
 
     /// Refuses when the actor is the target.
-    pub(super) fn is_not(&self, target: UserId, why: &str) -> Result<(), IdentityError> {
+    pub(super) fn refuse_self(&self, target: UserId, why: &str) -> Result<(), IdentityError> {
         if self.id == Some(target) { Err(refused(why)) } else { Ok(()) }
     }
 
@@ -103,7 +103,7 @@ impl Administration {
         actor: &Actor,
         needed: BuiltInPermission,
     ) -> Result<Authority, IdentityError> {
-        tx.alone_with_roles().await?;
+        tx.lock_role_changes().await?;
         let roles = self.roles();
         let Actor::Session(session) = actor else {
             let permissions = PermissionSet::clone(roles.all());

@@ -2,7 +2,7 @@
 
 use portcullis_model::mail::MailKind;
 use portcullis_model::{Permission, Role, User, UserId};
-use portcullis_storage::{NewUser, OnceKey};
+use portcullis_storage::{IdempotencyKey, NewUser};
 use serde_json::json;
 
 use crate::administration::{Actor, Administration};
@@ -34,7 +34,7 @@ impl Administration {
         invitation: &Invitation,
         inviter: &Actor,
         caller: &Caller,
-        idempotency_key: Option<&OnceKey>,
+        idempotency_key: Option<&IdempotencyKey>,
     ) -> Result<IdempotentOutcome<User>, IdentityError> {
         if let Some(before) = self.outcomes.stored(idempotency_key).await? {
             return Ok(IdempotentOutcome::Replayed(before));

@@ -37,7 +37,7 @@ impl Administration {
         let now = self.clock.now();
         let mut tx = self.store.begin().await?;
         let authority = self.authority(&mut tx, actor, Permission::USER_MANAGE_PERMISSIONS).await?;
-        authority.is_not(id, "You cannot change your own permissions.")?;
+        authority.refuse_self(id, "You cannot change your own permissions.")?;
         let known = self.known(&mut tx, id).await?;
         authority.may_change(&known.user)?;
         let before = known.extra_permissions;

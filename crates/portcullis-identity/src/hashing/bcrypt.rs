@@ -71,7 +71,7 @@ impl BcryptHash {
 
     /// Whether bcrypt uses the whole password. The end of a longer one is not verified, so no new hash may be made
     /// from it.
-    pub(crate) fn sees_all_of(password: &str) -> bool {
+    pub(crate) fn uses_all_of(password: &str) -> bool {
         password.len() <= KEY_BYTES
     }
 }
@@ -124,7 +124,7 @@ mod tests {
         assert!(matches(stored, &format!("{long}chars after 72 are ignored")));
         assert!(matches(stored, long));
         assert!(!matches(stored, &long[..71]));
-        assert!(BcryptHash::sees_all_of(long) && !BcryptHash::sees_all_of(&format!("{long}!")));
+        assert!(BcryptHash::uses_all_of(long) && !BcryptHash::uses_all_of(&format!("{long}!")));
     }
 
     #[test]

@@ -64,7 +64,7 @@ impl StoredHash {
     pub(crate) fn is_outdated_for(&self, password: &str) -> bool {
         match self {
             Self::Argon2(hash) => hash.is_outdated(),
-            Self::Bcrypt(_) => BcryptHash::sees_all_of(password),
+            Self::Bcrypt(_) => BcryptHash::uses_all_of(password),
             Self::Scrypt(_) | Self::Pbkdf2(_) => true,
         }
     }

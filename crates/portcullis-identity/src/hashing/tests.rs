@@ -57,7 +57,7 @@ async fn sr_06_a_hash_states_its_cost_and_matches_one_password() {
     let compare = async |password| {
         hasher.compare(client(1), &presented(password), Some(stored.clone())).await.expect("the queue has room")
     };
-    assert_eq!(compare("correct horse").await, Compared { matches: true, outdated: false });
+    assert_eq!(compare("correct horse").await, Comparison { matches: true, outdated: false });
     assert!(!compare("wrong").await.matches);
     assert_ne!(
         hasher.hash(client(1), secret("correct horse")).await.expect("the queue has room").expose(),

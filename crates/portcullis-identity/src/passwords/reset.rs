@@ -3,7 +3,7 @@
 use portcullis_model::mail::MailKind;
 use portcullis_model::secret::sha256;
 use portcullis_model::{SecretString, User, UserId};
-use portcullis_storage::{AuditEvent, GoodToken, TokenPurpose};
+use portcullis_storage::{AuditEvent, TokenPurpose, UsableToken};
 
 use crate::audit::Caller;
 use crate::error::IdentityError;
@@ -113,8 +113,8 @@ impl Passwords {
 
     /// The purpose and the user of a valid link that sets a password.
     async fn password_link(&self, hash: &[u8; 32]) -> Result<Option<(TokenPurpose, UserId)>, IdentityError> {
-        Ok(match self.store.good_one_time_token(hash, self.clock.now()).await? {
-            Some(GoodToken {
+        Ok(match self.store.usable_one_time_token(hash, self.clock.now()).await? {
+            Some(UsableToken {
                 purpose: purpose @ (TokenPurpose::ResetPassword | TokenPurpose::Invitation),
                 user_id: Some(user),
             }) => Some((purpose, user)),

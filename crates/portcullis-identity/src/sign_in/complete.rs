@@ -25,7 +25,7 @@ impl SignIn {
         if let Some(signed_in) = self.start_session(known, verified.rehash.as_ref(), &start).await? {
             return Ok(Some(signed_in));
         }
-        match self.changed_harmlessly(known).await? {
+        match self.credentials_with_same_password(known).await? {
             Some(changed) => self.start_session(&changed, None, &start).await,
             None => Ok(None),
         }
@@ -33,7 +33,7 @@ impl SignIn {
 
     /// The user as stored now, if the verified password is still theirs and they may still sign in. A new role or an
     /// address that was verified in the meantime must not turn a right password into a wrong one.
-    async fn changed_harmlessly(&self, known: &Credentials) -> Result<Option<Credentials>, IdentityError> {
+    async fn credentials_with_same_password(&self, known: &Credentials) -> Result<Option<Credentials>, IdentityError> {
         let hash = |credentials: &Credentials| credentials.password_hash.as_ref().map(|hash| hash.expose().to_owned());
         let now = self.store.credentials_by_id(known.user.id).await?;
         Ok(now.filter(|now| now.user.is_active && hash(now) == hash(known)))

@@ -61,7 +61,7 @@ impl SignIn {
         let Some(presented) = self.issuer.refresh_tokens.read(token) else { return Ok(None) };
         let Some(view) = self.store.refresh_view(presented.session).await? else { return Ok(None) };
         let current = view.refresh_hash == presented.hash;
-        let known = current || self.store.refresh_grace(&presented.hash).await?.is_some();
+        let known = current || self.store.grace_window(&presented.hash).await?.is_some();
         let ends = known && view.session.is_live(view.now) && !self.demo.refuses(view.user.id);
         Ok(ends.then_some((view.user.id, view.session.id)))
     }

@@ -95,7 +95,7 @@ impl SignIn {
         presented: &PresentedToken,
         presented_at: Timestamp,
     ) -> Result<Option<SecretString>, IdentityError> {
-        let grace = self.store.refresh_grace(&presented.hash).await?;
+        let grace = self.store.grace_window(&presented.hash).await?;
         let Some(grace) = grace.filter(|grace| grace.session_id == presented.session) else { return Ok(None) };
         let age = (presented_at - grace.rotated_at).to_std().unwrap_or_default();
         if age > self.grace {

@@ -5,7 +5,7 @@ use portcullis_storage::{AttemptSubjects, Credentials, SignInView};
 
 use crate::audit::Caller;
 use crate::error::IdentityError;
-use crate::hashing::Compared;
+use crate::hashing::Comparison;
 use crate::sign_in::{LoginInput, SignIn};
 use crate::throttle;
 
@@ -49,7 +49,7 @@ impl SignIn {
     }
 
     /// Why these credentials do not sign in, for the audit log. Clients see one error for all reasons.
-    fn refusal(&self, view: &SignInView, compared: Compared) -> Option<&'static str> {
+    fn refusal(&self, view: &SignInView, compared: Comparison) -> Option<&'static str> {
         match &view.credentials {
             None => Some("unknown account"),
             Some(known) if known.password_hash.is_none() => Some("no password"),

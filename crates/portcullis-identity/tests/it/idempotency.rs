@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use portcullis_identity::{ApiKeyInput, IdempotentOutcome, IdentityError, IssuedApiKey};
 use portcullis_model::{Role, SessionState};
-use portcullis_storage::OnceKey;
+use portcullis_storage::IdempotencyKey;
 use serde_json::json;
 
 use crate::test_identity::{DAY, TestIdentity, caller, test_identity};
 
-const KEY: OnceKey = OnceKey { id: [1; 32], request: [2; 32] };
+const KEY: IdempotencyKey = IdempotencyKey { id: [1; 32], request: [2; 32] };
 
 fn input() -> ApiKeyInput {
     ApiKeyInput { name: "deploy".to_owned(), scopes: None, expires_at: None }
@@ -21,7 +21,7 @@ fn input() -> ApiKeyInput {
 async fn make(
     test: &TestIdentity,
     session: &SessionState,
-    key: OnceKey,
+    key: IdempotencyKey,
 ) -> Result<IdempotentOutcome<IssuedApiKey>, IdentityError> {
     test.identity.api_keys.create(session, input(), &caller(), Some(&key)).await
 }
@@ -71,13 +71,13 @@ async fn a_key_is_one_requests_and_what_was_refused_may_be_sent_again() {
     let refused = test.identity.api_keys.create(&session, nameless, &caller(), Some(&KEY)).await;
     assert!(matches!(refused, Err(IdentityError::Validation(_))), "{refused:?}");
     assert!(matches!(make(&test, &session, KEY).await, Ok(IdempotentOutcome::Fresh(_))));
-    let other = make(&test, &session, OnceKey { request: [3; 32], ..KEY }).await;
+    let other = make(&test, &session, IdempotencyKey { request: [3; 32], ..KEY }).await;
     assert!(matches!(other, Err(IdentityError::KeyReused)), "{other:?}");
     // A refusal within the transaction leaves no key behind either.
     for _ in 1..100 {
         test.make_key(&session, input()).await;
     }
-    let late = OnceKey { id: [9; 32], ..KEY };
+    let late = IdempotencyKey { id: [9; 32], ..KEY };
     let refused = make(&test, &session, late).await;
     assert!(matches!(refused, Err(IdentityError::TooManyKeys)), "{refused:?}");
     let first = test.identity.api_keys.list(&session).await.expect("reads")[0].id;
@@ -122,7 +122,7 @@ async fn whenever_its_caller_goes_away_it_is_done_once() {
     let session = test.signed_in("ada").await;
     let (mut undone, mut done) = (0, 0);
     for round in 0..48 {
-        let key = OnceKey { id: [round; 32], ..KEY };
+        let key = IdempotencyKey { id: [round; 32], ..KEY };
         // Four tries each: where an answer is there at once, as it often is on a busy machine, nobody waits.
         let waits = usize::from(round / 4) + 1;
         if unless_left(waits, make(&test, &session, key)).await.is_some() {

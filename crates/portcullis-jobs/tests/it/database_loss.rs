@@ -14,7 +14,7 @@ use crate::test_database::{Gate, HOUR, TestDatabase, replica, run};
 async fn a_run_that_loses_postgresql_fails_and_is_repeated() {
     let server = PrivatePostgres::start();
     let database = TestDatabase::at(DatabaseUrl::parse(&server.database()).expect("an address"));
-    let store = database.impatient_store().await;
+    let store = database.store_with_short_timeout().await;
     let (began, lost) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
     let work = (store.clone(), Arc::clone(&began), Arc::clone(&lost));
     let job = Job::on_one_replica("work", HOUR, move || {
@@ -49,7 +49,7 @@ async fn a_run_that_loses_postgresql_fails_and_is_repeated() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_locked_sqlite_file_delays_a_job_only_while_locked() {
     let database = TestDatabase::sqlite();
-    let store = database.impatient_store().await;
+    let store = database.store_with_short_timeout().await;
     let (job, gate) = Gate::job("work");
     let jobs = replica(&store, vec![job]);
     let mut raw = database.raw().await;

@@ -56,7 +56,7 @@ impl TestDatabase {
     }
 
     /// A store that gives up early, for a test that takes the database away.
-    pub(crate) async fn impatient_store(&self) -> Store {
+    pub(crate) async fn store_with_short_timeout(&self) -> Store {
         self.store_with(Duration::from_secs(2)).await
     }
 

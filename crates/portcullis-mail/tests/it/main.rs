@@ -107,14 +107,14 @@ async fn temporary_failures_differ_from_permanent_ones() {
     let url = format!("smtp://127.0.0.1:{}", server.port());
     let attempt = async |url: &str| sender(url, None).send(mail("ada@example.com")).await;
     for (behaviour, told) in [("busy", "451"), ("die", ""), ("sleep", "within 2 s")] {
-        server.will(behaviour);
+        server.set_behaviour(behaviour);
         let error = attempt(&url).await.expect_err(behaviour);
         assert!(matches!(&error, MailError::Temporary(why) if why.contains(told)), "{behaviour}: {error:?}");
     }
-    server.will("reject");
+    server.set_behaviour("reject");
     let error = attempt(&url).await.expect_err("refused");
     assert!(matches!(&error, MailError::Permanent(why) if why.contains("550")), "{error:?}");
-    server.will("take");
+    server.set_behaviour("take");
     let wrong = attempt(&format!("smtp://ada:wrong@127.0.0.1:{}", server.port())).await.expect_err("not signed in");
     assert!(matches!(&wrong, MailError::Temporary(_)), "an operator can fix a wrong password: {wrong:?}");
     let nobody = attempt(&format!("smtp://127.0.0.1:{}", free_port())).await.expect_err("nobody listens");

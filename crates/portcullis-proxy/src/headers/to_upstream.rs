@@ -74,19 +74,19 @@ pub(crate) fn write_headers(
     }
     let forwarded = if named.contains(&FORWARDED_FOR) { None } else { Some(client_headers) };
     write_forwarded(head, forwarded, permit);
-    head.own_field("x-request-id", permit.request_id().as_str());
+    head.literal_field("x-request-id", permit.request_id().as_str());
     head.field_with("traceparent", |out| out.extend_from_slice(&permit.trace().traceparent()));
     if let Some(principal) = permit.principal() {
         let session = &principal.session;
-        head.own_field("x-portcullis-user", session.user_id.0.hyphenated().encode_lower(&mut [0; 36]));
+        head.literal_field("x-portcullis-user", session.user_id.0.hyphenated().encode_lower(&mut [0; 36]));
         // An API key with scopes has no role.
         if let Some(role) = session.role_in_force() {
-            head.own_field("x-portcullis-role", role.as_str());
+            head.literal_field("x-portcullis-role", role.as_str());
         }
         let id_field = if session.is_signed_in() { "x-portcullis-session" } else { "x-portcullis-api-key" };
-        head.own_field(id_field, session.id.0.hyphenated().encode_lower(&mut [0; 36]));
+        head.literal_field(id_field, session.id.0.hyphenated().encode_lower(&mut [0; 36]));
         if let Some(ApiKeyScopes::Only(_)) = &session.api_key {
-            head.own_field("x-portcullis-scopes", &scopes(session));
+            head.literal_field("x-portcullis-scopes", &scopes(session));
         }
     }
 }
@@ -120,7 +120,7 @@ fn write_forwarded(head: &mut RequestHead, client_headers: Option<&HeaderMap>, p
         }
         push_address(out, from.peer);
     });
-    head.own_field("x-forwarded-proto", from.scheme());
+    head.literal_field("x-forwarded-proto", from.scheme());
     if let Some(host) = &from.host {
         head.field(&FORWARDED_HOST, host);
     }

@@ -2,7 +2,7 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use crate::error::Broken;
+use crate::error::UpstreamFault;
 
 /// The longest line with a chunk's size and extensions, and the largest trailer section, in bytes.
 const MAX_LINE: usize = 16 * 1024;
@@ -25,7 +25,7 @@ pub(super) enum Chunks {
 
 /// The next part of a body.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Next {
+pub(super) enum BodyPart {
     /// A part of the body's data.
     Data(Bytes),
     /// More bytes have to be read first.
@@ -36,70 +36,70 @@ pub(super) enum Next {
 
 impl Chunks {
     /// Takes the next part from the bytes that were read.
-    pub(super) fn next(&mut self, read: &mut BytesMut) -> Result<Next, Broken> {
+    pub(super) fn next(&mut self, read: &mut BytesMut) -> Result<BodyPart, UpstreamFault> {
         loop {
             match self {
                 Self::Size => {
-                    let Some(line) = line(read, MAX_LINE)? else { return Ok(Next::More) };
+                    let Some(line) = line(read, MAX_LINE)? else { return Ok(BodyPart::More) };
                     *self = match size(&line)? {
                         0 => Self::Trailers(0),
                         size => Self::Data(size),
                     };
                 }
-                Self::Data(_) if read.is_empty() => return Ok(Next::More),
+                Self::Data(_) if read.is_empty() => return Ok(BodyPart::More),
                 Self::Data(left) => {
                     let taken = usize::try_from(*left).unwrap_or(usize::MAX).min(read.len());
                     *left -= taken as u64;
                     if *left == 0 {
                         *self = Self::Break;
                     }
-                    return Ok(Next::Data(read.split_to(taken).freeze()));
+                    return Ok(BodyPart::Data(read.split_to(taken).freeze()));
                 }
                 Self::Break => match read.get(..2) {
-                    None => return Ok(Next::More),
+                    None => return Ok(BodyPart::More),
                     Some(b"\r\n") => {
                         read.advance(2);
                         *self = Self::Size;
                     }
-                    Some(_) => return Err(Broken::Chunk),
+                    Some(_) => return Err(UpstreamFault::Chunk),
                 },
                 Self::Trailers(seen) => {
-                    let Some(line) = line(read, MAX_LINE.saturating_sub(*seen))? else { return Ok(Next::More) };
+                    let Some(line) = line(read, MAX_LINE.saturating_sub(*seen))? else { return Ok(BodyPart::More) };
                     *seen += line.len() + 2;
                     if line.is_empty() {
                         *self = Self::Complete;
                     }
                 }
-                Self::Complete => return Ok(Next::End),
+                Self::Complete => return Ok(BodyPart::End),
             }
         }
     }
 }
 
 /// Takes a line without its line break. `None` until all of it has arrived.
-fn line(read: &mut BytesMut, longest: usize) -> Result<Option<BytesMut>, Broken> {
+fn line(read: &mut BytesMut, longest: usize) -> Result<Option<BytesMut>, UpstreamFault> {
     let seen = &read[..read.len().min(longest)];
     let Some(end) = seen.iter().position(|byte| *byte == b'\n') else {
-        return if read.len() < longest { Ok(None) } else { Err(Broken::Chunk) };
+        return if read.len() < longest { Ok(None) } else { Err(UpstreamFault::Chunk) };
     };
     let mut line = read.split_to(end + 1);
     // Only some implementations end a line at a bare LF.
     if !line.ends_with(b"\r\n") {
-        return Err(Broken::Chunk);
+        return Err(UpstreamFault::Chunk);
     }
     line.truncate(end - 1);
     Ok(Some(line))
 }
 
 /// Reads the size of a chunk. Extensions are ignored.
-fn size(line: &[u8]) -> Result<u64, Broken> {
+fn size(line: &[u8]) -> Result<u64, UpstreamFault> {
     let end = line.iter().position(|byte| matches!(byte, b';' | b' ' | b'\t')).unwrap_or(line.len());
-    let digits = std::str::from_utf8(&line[..end]).map_err(|_| Broken::Chunk)?;
+    let digits = std::str::from_utf8(&line[..end]).map_err(|_| UpstreamFault::Chunk)?;
     // `from_str_radix` would accept a sign.
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Err(Broken::Chunk);
+        return Err(UpstreamFault::Chunk);
     }
-    u64::from_str_radix(digits, 16).map_err(|_| Broken::Chunk)
+    u64::from_str_radix(digits, 16).map_err(|_| UpstreamFault::Chunk)
 }
 
 #[cfg(test)]
@@ -109,19 +109,19 @@ mod tests {
     use super::*;
 
     /// The body that arrives in these pieces, and the bytes after it.
-    fn read(pieces: &[&[u8]]) -> Result<(Vec<u8>, Vec<u8>), Broken> {
+    fn read(pieces: &[&[u8]]) -> Result<(Vec<u8>, Vec<u8>), UpstreamFault> {
         let (mut chunks, mut buffer, mut body) = (Chunks::default(), BytesMut::new(), Vec::new());
         for piece in pieces {
             buffer.extend_from_slice(piece);
             loop {
                 match chunks.next(&mut buffer)? {
-                    Next::Data(data) => body.extend_from_slice(&data),
-                    Next::More => break,
-                    Next::End => return Ok((body, buffer.to_vec())),
+                    BodyPart::Data(data) => body.extend_from_slice(&data),
+                    BodyPart::More => break,
+                    BodyPart::End => return Ok((body, buffer.to_vec())),
                 }
             }
         }
-        Err(Broken::Closed)
+        Err(UpstreamFault::Closed)
     }
 
     #[test]
@@ -150,7 +150,7 @@ mod tests {
             &trailers,
         ] {
             let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(20)]);
-            assert!(matches!(read(&[bytes]), Err(Broken::Chunk)), "{shown:?}");
+            assert!(matches!(read(&[bytes]), Err(UpstreamFault::Chunk)), "{shown:?}");
         }
     }
 

@@ -7,10 +7,10 @@ use bytes::{Bytes, BytesMut};
 use http::Method;
 use tokio::net::TcpStream;
 
-use super::chunked::Next;
+use super::chunked::BodyPart;
 use super::upload::UploadError;
 use super::{Framing, ResponseHead, Upload};
-use crate::error::{Broken, ProxyError};
+use crate::error::{ProxyError, UpstreamFault};
 use crate::upstreams::Connection;
 
 /// A request that was sent or is being sent, and the response to it.
@@ -50,7 +50,7 @@ impl Exchange {
                 }
             }
             if ready!(self.connection.poll_read(cx))? == 0 {
-                return Poll::Ready(Err(Broken::Closed.into()));
+                return Poll::Ready(Err(UpstreamFault::Closed.into()));
             }
             self.has_read = true;
         }
@@ -87,19 +87,19 @@ impl Exchange {
         self.write(cx)?;
         loop {
             match framing.next(&mut self.connection.read).map_err(ProxyError::from)? {
-                Next::Data(data) => return Poll::Ready(Some(Ok(data))),
-                Next::End => return Poll::Ready(None),
-                Next::More => {}
+                BodyPart::Data(data) => return Poll::Ready(Some(Ok(data))),
+                BodyPart::End => return Poll::Ready(None),
+                BodyPart::More => {}
             }
             if ready!(self.connection.poll_read(cx))? == 0 {
-                let end = if framing.ends_with_connection() { None } else { Some(Err(Broken::Closed.into())) };
+                let end = if framing.ends_with_connection() { None } else { Some(Err(UpstreamFault::Closed.into())) };
                 return Poll::Ready(end);
             }
         }
     }
 
     /// Rules out another request on the connection, whatever the response says.
-    pub(crate) fn keep_no_connection(&mut self) {
+    pub(crate) fn forbid_reuse(&mut self) {
         self.keeps_alive = false;
     }
 

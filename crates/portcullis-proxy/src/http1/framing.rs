@@ -2,8 +2,8 @@
 
 use bytes::{Bytes, BytesMut};
 
-use super::chunked::{Chunks, Next};
-use crate::error::Broken;
+use super::chunked::{BodyPart, Chunks};
+use crate::error::UpstreamFault;
 
 /// How a response's body is delimited, and how much of it is left.
 #[derive(Debug)]
@@ -52,17 +52,17 @@ impl Framing {
     }
 
     /// Takes the next part from the bytes that were read.
-    pub(super) fn next(&mut self, read: &mut BytesMut) -> Result<Next, Broken> {
+    pub(super) fn next(&mut self, read: &mut BytesMut) -> Result<BodyPart, UpstreamFault> {
         match &mut self.0 {
             Kind::Chunked(chunks) => chunks.next(read),
-            Kind::Length(0) => Ok(Next::End),
-            Kind::Length(_) | Kind::UntilClose if read.is_empty() => Ok(Next::More),
+            Kind::Length(0) => Ok(BodyPart::End),
+            Kind::Length(_) | Kind::UntilClose if read.is_empty() => Ok(BodyPart::More),
             Kind::Length(left) => {
                 let taken = usize::try_from(*left).unwrap_or(usize::MAX).min(read.len());
                 *left -= taken as u64;
-                Ok(Next::Data(read.split_to(taken).freeze()))
+                Ok(BodyPart::Data(read.split_to(taken).freeze()))
             }
-            Kind::UntilClose => Ok(Next::Data(read.split().freeze())),
+            Kind::UntilClose => Ok(BodyPart::Data(read.split().freeze())),
         }
     }
 

@@ -24,7 +24,7 @@ impl RequestHead {
     }
 
     /// Adds a field with a value that we made ourselves: printable ASCII only.
-    pub(crate) fn own_field(&mut self, name: &'static str, value: &str) {
+    pub(crate) fn literal_field(&mut self, name: &'static str, value: &str) {
         debug_assert!(value.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{name}: {value:?}");
         self.line(name, value.as_bytes());
     }

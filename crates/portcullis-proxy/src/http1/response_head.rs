@@ -9,7 +9,7 @@ use httparse::{ParserConfig, Status};
 use hyper::ext::ReasonPhrase;
 
 use super::Framing;
-use crate::error::Broken;
+use crate::error::UpstreamFault;
 use crate::headers::to_client;
 
 /// The largest head that is accepted, in bytes.
@@ -50,18 +50,18 @@ struct FramingFields {
 
 impl ResponseHead {
     /// Takes the head from the beginning of `read`. `None` until all of it has arrived. `method` is the request's.
-    pub(super) fn take(read: &mut BytesMut, method: &Method) -> Result<Option<Self>, Broken> {
+    pub(super) fn take(read: &mut BytesMut, method: &Method) -> Result<Option<Self>, UpstreamFault> {
         let mut positions = [FieldPosition::default(); MAX_FIELDS];
         let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
         let mut head = httparse::Response::new(&mut []);
         let parsed = ParserConfig::default().parse_response_with_uninit_headers(&mut head, read, &mut fields);
-        let length = match parsed.map_err(Broken::Head)? {
+        let length = match parsed.map_err(UpstreamFault::Head)? {
             Status::Complete(length) if length <= MAX_HEAD => length,
             Status::Partial if read.len() < MAX_HEAD => return Ok(None),
-            Status::Complete(_) | Status::Partial => return Err(Broken::HeadTooLarge),
+            Status::Complete(_) | Status::Partial => return Err(UpstreamFault::HeadTooLarge),
         };
-        let status =
-            StatusCode::from_u16(head.code.unwrap_or_default()).map_err(|_| Broken::Head(httparse::Error::Status))?;
+        let status = StatusCode::from_u16(head.code.unwrap_or_default())
+            .map_err(|_| UpstreamFault::Head(httparse::Error::Status))?;
         let is_http11 = head.version == Some(1);
         let reason = head.reason.filter(|reason| Some(*reason) != status.canonical_reason() && !reason.is_empty());
         let reason = reason.and_then(|reason| ReasonPhrase::try_from(reason.as_bytes()).ok());
@@ -79,8 +79,9 @@ impl ResponseHead {
         let mut upgrade = None;
         let bytes = read.split_to(length).freeze();
         for field in &positions[..count] {
-            let name = HeaderName::from_bytes(&bytes[range(field.name)]).map_err(|_| Broken::Field)?;
-            let value = HeaderValue::from_maybe_shared(bytes.slice(range(field.value))).map_err(|_| Broken::Field)?;
+            let name = HeaderName::from_bytes(&bytes[range(field.name)]).map_err(|_| UpstreamFault::Field)?;
+            let value =
+                HeaderValue::from_maybe_shared(bytes.slice(range(field.value))).map_err(|_| UpstreamFault::Field)?;
             if name == UPGRADE {
                 upgrade = Some(value);
             } else if framing.read(&name, &value)? && to_client::is_passed_on(&name, &value) {
@@ -107,16 +108,16 @@ fn range((start, end): (u32, u32)) -> std::ops::Range<usize> {
 
 impl FramingFields {
     /// Reads a field. Returns whether the field may be passed on.
-    fn read(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<bool, Broken> {
+    fn read(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<bool, UpstreamFault> {
         if *name == CONTENT_LENGTH {
-            let length = decimal(value.as_bytes()).ok_or(Broken::Framing("its length is not a number"))?;
+            let length = decimal(value.as_bytes()).ok_or(UpstreamFault::Framing("its length is not a number"))?;
             if self.length.replace(length).is_some() {
-                return Err(Broken::Framing("it has two lengths"));
+                return Err(UpstreamFault::Framing("it has two lengths"));
             }
         } else if *name == TRANSFER_ENCODING {
             // We request no other coding (`TE`), and could not decode one.
             if self.chunked || !value.as_bytes().eq_ignore_ascii_case(b"chunked") {
-                return Err(Broken::Framing("its transfer coding is not known"));
+                return Err(UpstreamFault::Framing("its transfer coding is not known"));
             }
             self.chunked = true;
             return Ok(false);
@@ -133,15 +134,15 @@ impl FramingFields {
     }
 
     /// How the body is delimited.
-    fn body(&self, status: StatusCode, method: &Method, is_http11: bool) -> Result<Framing, Broken> {
+    fn body(&self, status: StatusCode, method: &Method, is_http11: bool) -> Result<Framing, UpstreamFault> {
         let bodiless = *method == Method::HEAD
             || status.is_informational()
             || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         Ok(match (self.chunked, self.length) {
             _ if bodiless => Framing::nothing(),
             // A reader that goes by the length would see another end (RFC 9112 §6.3).
-            (true, Some(_)) => return Err(Broken::Framing("it has a length and chunks")),
-            (true, None) if !is_http11 => return Err(Broken::Framing("HTTP/1.0 has no chunks")),
+            (true, Some(_)) => return Err(UpstreamFault::Framing("it has a length and chunks")),
+            (true, None) if !is_http11 => return Err(UpstreamFault::Framing("HTTP/1.0 has no chunks")),
             (true, None) => Framing::chunked(),
             (false, Some(length)) => Framing::length(length),
             (false, None) => Framing::until_close(),
@@ -159,7 +160,7 @@ fn decimal(digits: &[u8]) -> Option<u64> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::chunked::Next;
+    use super::super::chunked::BodyPart;
     use super::*;
 
     /// The status, the body and the reuse of a connection whose bytes arrive in these pieces.
@@ -175,9 +176,9 @@ mod tests {
         let mut body = Vec::new();
         loop {
             match head.framing.next(&mut read).map_err(|broken| format!("{broken:?}"))? {
-                Next::Data(data) => body.extend_from_slice(&data),
-                Next::End => break,
-                Next::More => match pieces.next() {
+                BodyPart::Data(data) => body.extend_from_slice(&data),
+                BodyPart::End => break,
+                BodyPart::More => match pieces.next() {
                     Some(piece) => read.extend_from_slice(piece),
                     None if head.framing.ends_with_connection() => break,
                     None => return Err("the body ends early".to_owned()),
@@ -244,16 +245,16 @@ mod tests {
         }
     }
 
-    fn take(text: &str) -> Result<ResponseHead, Broken> {
+    fn take(text: &str) -> Result<ResponseHead, UpstreamFault> {
         take_for(&Method::GET, text)
     }
 
-    fn take_for(method: &Method, text: &str) -> Result<ResponseHead, Broken> {
+    fn take_for(method: &Method, text: &str) -> Result<ResponseHead, UpstreamFault> {
         ResponseHead::take(&mut BytesMut::from(text), method).map(|head| head.expect("the head is whole"))
     }
 
     /// The bytes of the body, if known, and whether the connection is kept.
-    fn framed(head: Result<ResponseHead, Broken>) -> (Option<u64>, bool) {
+    fn framed(head: Result<ResponseHead, UpstreamFault>) -> (Option<u64>, bool) {
         let head = head.expect("a head");
         (head.framing.left(), head.keeps_alive)
     }
@@ -298,10 +299,10 @@ mod tests {
             "Transfer-Encoding: chunked, identity\r\n",
         ] {
             let head = take(&format!("HTTP/1.1 200 OK\r\n{fields}\r\n"));
-            assert!(matches!(head, Err(Broken::Framing(_))), "{fields:?}: {head:?}");
+            assert!(matches!(head, Err(UpstreamFault::Framing(_))), "{fields:?}: {head:?}");
         }
         let old = take("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
-        assert!(matches!(old, Err(Broken::Framing(_))), "{old:?}");
+        assert!(matches!(old, Err(UpstreamFault::Framing(_))), "{old:?}");
     }
 
     #[test]
@@ -319,13 +320,13 @@ mod tests {
             "HTTP/1.1 200 OK\r\nname: va\rlue\r\n\r\n",
         ] {
             let taken = take(head);
-            assert!(matches!(taken, Err(Broken::Head(_) | Broken::Field)), "{head:?}: {taken:?}");
+            assert!(matches!(taken, Err(UpstreamFault::Head(_) | UpstreamFault::Field)), "{head:?}: {taken:?}");
         }
         let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(MAX_FIELDS + 1));
-        assert!(matches!(take(&many), Err(Broken::Head(httparse::Error::TooManyHeaders))));
+        assert!(matches!(take(&many), Err(UpstreamFault::Head(httparse::Error::TooManyHeaders))));
         let large = format!("HTTP/1.1 200 OK\r\nname: {}", "x".repeat(MAX_HEAD));
-        assert!(matches!(take(&large), Err(Broken::HeadTooLarge)));
-        assert!(matches!(take(&format!("{large}\r\n\r\n")), Err(Broken::HeadTooLarge)), "it came in one read");
+        assert!(matches!(take(&large), Err(UpstreamFault::HeadTooLarge)));
+        assert!(matches!(take(&format!("{large}\r\n\r\n")), Err(UpstreamFault::HeadTooLarge)), "it came in one read");
     }
 
     #[test]

@@ -58,10 +58,10 @@ impl Upload {
             None => BodyFraming::Chunked,
         };
         match framing {
-            BodyFraming::Nothing if announces_empty => head.own_field("content-length", "0"),
+            BodyFraming::Nothing if announces_empty => head.literal_field("content-length", "0"),
             BodyFraming::Nothing => {}
-            BodyFraming::Length(length) => head.own_field("content-length", &length.to_string()),
-            BodyFraming::Chunked => head.own_field("transfer-encoding", "chunked"),
+            BodyFraming::Length(length) => head.literal_field("content-length", &length.to_string()),
+            BodyFraming::Chunked => head.literal_field("transfer-encoding", "chunked"),
         }
         let body = if matches!(framing, BodyFraming::Nothing) { None } else { Some(body) };
         Self { out: head.finish(), written: 0, piece: Bytes::new(), after_piece: b"", body, framing, begun: false }

@@ -8,7 +8,7 @@ use bytes::BytesMut;
 use tokio::net::TcpStream;
 use tokio_util::io::poll_read_buf;
 
-use crate::error::Broken;
+use crate::error::UpstreamFault;
 
 /// The size of the first reads, in bytes: enough for heads and small bodies.
 const MIN_READ: usize = 8 * 1024;
@@ -34,9 +34,10 @@ impl Connection {
     }
 
     /// Reads and appends to [`read`](Self::read). Returns 0 at the end of the connection.
-    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Broken>> {
+    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, UpstreamFault>> {
         self.read.reserve(self.read_size);
-        let read = ready!(poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.read)).map_err(Broken::Connection)?;
+        let read =
+            ready!(poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.read)).map_err(UpstreamFault::Connection)?;
         if read >= self.read_size {
             self.read_size = (2 * self.read_size).min(MAX_READ);
         }
@@ -45,7 +46,7 @@ impl Connection {
 
     /// Whether the target has neither closed the connection nor sent bytes that no request asked for. It costs no system
     /// call as long as that is so.
-    pub(super) fn is_quiet(&self) -> bool {
+    pub(super) fn is_reusable(&self) -> bool {
         let read = self.stream.try_read(&mut [0]);
         read.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }

@@ -23,7 +23,7 @@ impl Pool {
     pub(crate) fn take(&self) -> Option<Connection> {
         loop {
             let (mut connection, since) = self.lock().pop()?;
-            if since.elapsed() < IDLE_LIFETIME && connection.is_quiet() {
+            if since.elapsed() < IDLE_LIFETIME && connection.is_reusable() {
                 connection.reused = true;
                 return Some(connection);
             }
@@ -31,7 +31,7 @@ impl Pool {
     }
 
     /// Keeps a connection that may be used for another request.
-    pub(crate) fn give_back(&self, mut connection: Connection) {
+    pub(crate) fn release(&self, mut connection: Connection) {
         connection.shrink_buffers();
         let now = Instant::now();
         let mut idle = self.lock();
@@ -66,12 +66,12 @@ mod tests {
 
     /// Gives a new connection to the pool. The caller keeps the target's end of it open.
     async fn keep_one(target: &Target, listener: &TcpListener) -> TcpStream {
-        target.pool.give_back(target.connect().await.expect("the target listens"));
+        target.pool.release(target.connect().await.expect("the target listens"));
         listener.accept().await.expect("a connection").0
     }
 
     /// Makes the oldest connection as old as its lifetime.
-    fn age_the_oldest(pool: &Pool) {
+    fn expire_oldest(pool: &Pool) {
         let since = &mut pool.lock()[0].1;
         *since = since.checked_sub(IDLE_LIFETIME).expect("the machine has been up for longer");
     }
@@ -80,7 +80,7 @@ mod tests {
     async fn an_expired_connection_is_not_taken() {
         let (target, listener) = target().await;
         let _theirs = keep_one(&target, &listener).await;
-        age_the_oldest(&target.pool);
+        expire_oldest(&target.pool);
         assert!(target.pool.take().is_none());
     }
 
@@ -88,7 +88,7 @@ mod tests {
     async fn expired_connections_are_closed_though_newer_ones_serve() {
         let (target, listener) = target().await;
         let _first = keep_one(&target, &listener).await;
-        age_the_oldest(&target.pool);
+        expire_oldest(&target.pool);
         let _second = keep_one(&target, &listener).await;
         assert_eq!(target.pool.lock().len(), 1);
     }

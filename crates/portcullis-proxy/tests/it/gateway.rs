@@ -166,7 +166,7 @@ async fn serve(listener: TcpListener, inner: Arc<Inner>) {
         tokio::spawn(async move {
             let service = service_fn(|request| {
                 let inner = Arc::clone(&inner);
-                async move { Ok::<_, Infallible>(inner.answer(peer, request).await) }
+                async move { Ok::<_, Infallible>(inner.respond(peer, request).await) }
             });
             let http = hyper::server::conn::http1::Builder::new();
             // A test may close its connection early, which hyper reports as an error.
@@ -176,7 +176,7 @@ async fn serve(listener: TcpListener, inner: Arc<Inner>) {
 }
 
 impl Inner {
-    async fn answer(&self, peer: SocketAddr, request: Request<Incoming>) -> Response<Body> {
+    async fn respond(&self, peer: SocketAddr, request: Request<Incoming>) -> Response<Body> {
         let (id, _) = self.gate.identify(request.headers());
         let GateOutcome { context, verdict } = self.gate.pass(peer, id, request).await;
         let mut response = match verdict {

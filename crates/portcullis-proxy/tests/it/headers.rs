@@ -20,8 +20,8 @@ async fn seen_and_gateway(setup: impl FnOnce(&mut Setup), request: &str) -> (Str
     let mut service = upstream.accept().await;
     let head = service.head().await;
     service.write(EMPTY).await;
-    let answer = client.head().await;
-    assert!(answer.starts_with("http/1.1 200"), "{answer}");
+    let response = client.head().await;
+    assert!(response.starts_with("http/1.1 200"), "{response}");
     (head, gateway, upstream)
 }
 

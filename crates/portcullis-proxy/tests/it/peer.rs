@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 /// The longest wait for anything. Only a failing test waits for so long.
-const PATIENCE: Duration = Duration::from_secs(10);
+const DEADLINE: Duration = Duration::from_secs(10);
 
 /// One end of a connection.
 pub(crate) struct Peer {
@@ -31,7 +31,7 @@ impl Upstream {
     }
 
     pub(crate) async fn accept(&self) -> Peer {
-        let accepted = timeout(PATIENCE, self.listener.accept()).await.expect("nobody connected");
+        let accepted = timeout(DEADLINE, self.listener.accept()).await.expect("nobody connected");
         Peer::new(accepted.expect("a connection").0)
     }
 
@@ -132,7 +132,7 @@ impl Peer {
 
     async fn read_more(&mut self) -> bool {
         let mut chunk = [0u8; 4096];
-        let read = timeout(PATIENCE, self.stream.read(&mut chunk)).await.expect("nothing arrived");
+        let read = timeout(DEADLINE, self.stream.read(&mut chunk)).await.expect("nothing arrived");
         // A reset counts as the end.
         let count = read.unwrap_or(0);
         self.unread.extend_from_slice(&chunk[..count]);

@@ -27,7 +27,7 @@ async fn received(request: &str) -> (Upstream, Gateway, Peer, Peer) {
 
 #[tokio::test]
 async fn sr_39_an_ambiguous_response_is_not_passed_on() {
-    for answer in [
+    for response in [
         "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 5\r\n\r\nhi",
         "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
         "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
@@ -36,11 +36,11 @@ async fn sr_39_an_ambiguous_response_is_not_passed_on() {
         "\0\0\0\0",
     ] {
         let (_upstream, gateway, mut client, mut service) = received(GET).await;
-        service.write(answer).await;
+        service.write(response).await;
         let told = client.until("connection_terminated: Broken").await;
-        assert!(told.starts_with("HTTP/1.1 502") && !told.contains("hi"), "{answer:?}: {told}");
+        assert!(told.starts_with("HTTP/1.1 502") && !told.contains("hi"), "{response:?}: {told}");
         assert_eq!(service.rest().await, "", "the upstream gets nothing more");
-        assert_eq!((gateway.outcomes("broken"), gateway.status()), (1, "unhealthy"), "{answer:?}");
+        assert_eq!((gateway.outcomes("broken"), gateway.status()), (1, "unhealthy"), "{response:?}");
     }
 }
 
@@ -79,8 +79,9 @@ async fn an_interim_response_is_dropped() {
 #[tokio::test]
 async fn a_response_may_arrive_byte_by_byte() {
     let (_upstream, _gateway, mut client, mut service) = received(GET).await;
-    let answer = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4;x=y\r\nbyte\r\n3\r\n by\r\n0\r\na: b\r\n\r\n";
-    for byte in answer.bytes() {
+    let response =
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4;x=y\r\nbyte\r\n3\r\n by\r\n0\r\na: b\r\n\r\n";
+    for byte in response.bytes() {
         service.write_bytes(&[byte]).await;
         tokio::task::yield_now().await;
     }
@@ -222,9 +223,9 @@ async fn large_bodies_arrive_unchanged_both_ways() {
                 client.head().await;
                 client.rest_bytes().await
             };
-            let (_service, answer) = tokio::join!(answering, reading);
-            let answer = if answer_chunked { unchunked(&answer) } else { answer };
-            assert!(answer == body, "the answer came through whole, chunked: {answer_chunked}");
+            let (_service, response) = tokio::join!(answering, reading);
+            let response = if answer_chunked { unchunked(&response) } else { response };
+            assert!(response == body, "the response came through whole, chunked: {answer_chunked}");
         }
     }
 }

@@ -6,10 +6,10 @@ use portcullis_testkit::{PrivatePostgres, PrivateRedis};
 use crate::connection::{Notices, connect, copy, ended, options, rate, refusal, until};
 
 fn told(refusal: &ConnectError) -> String {
-    let said = format!("{refusal} {refusal:?} {:?}", refusal.hint());
-    assert!(!said.contains("hunter2") && !said.contains("only-for-tests"), "{said}");
+    let message = format!("{refusal} {refusal:?} {:?}", refusal.hint());
+    assert!(!message.contains("hunter2") && !message.contains("only-for-tests"), "{message}");
     assert!(!refusal.to_string().contains('\n') && refusal.hint().is_some());
-    said
+    message
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

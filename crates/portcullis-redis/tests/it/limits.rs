@@ -135,8 +135,8 @@ async fn the_script_decides_like_the_limiter_in_process() {
 
 /// Redis's clock in microseconds.
 fn now(server: &PrivateRedis) -> i64 {
-    let answer = server.command(&["time"]);
-    let mut parts = answer.lines().map(|part| part.trim().parse::<i64>().expect("a number"));
+    let reply = server.command(&["time"]);
+    let mut parts = reply.lines().map(|part| part.trim().parse::<i64>().expect("a number"));
     parts.next().expect("seconds") * 1_000_000 + parts.next().expect("microseconds")
 }
 

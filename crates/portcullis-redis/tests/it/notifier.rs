@@ -1,6 +1,6 @@
 use std::net::Ipv4Addr;
 
-use portcullis_testkit::{PrivateRedis, Wire};
+use portcullis_testkit::{PrivateRedis, Relay};
 use tokio_util::sync::CancellationToken;
 
 use crate::connection::{Notices, connect};
@@ -55,14 +55,14 @@ async fn after_a_restart_of_redis_notices_arrive_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_subscription_recovers_from_dropped_packets() {
     let server = PrivateRedis::start();
-    let wire = Wire::to((Ipv4Addr::LOCALHOST, server.port()).into());
+    let relay = Relay::to((Ipv4Addr::LOCALHOST, server.port()).into());
     let here = connect(&server.url()).await;
-    let there = connect(&format!("redis://127.0.0.1:{}", wire.port())).await;
+    let there = connect(&format!("redis://127.0.0.1:{}", relay.port())).await;
     let (far, stop) = (Notices::default(), CancellationToken::new());
     let _listening = far.count_on(&there, &stop);
     far.reaches(1).await;
     let before = far.times();
-    wire.freeze_open();
+    relay.freeze_open();
     // Only the missing answer to a probe shows that the connection is dead.
     far.reaches(before + 1).await;
     let before = far.times();

@@ -1,7 +1,7 @@
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use portcullis_testkit::{PrivateRedis, Wire, free_port};
+use portcullis_testkit::{PrivateRedis, Relay, free_port};
 
 use crate::connection::{connect, copy, ended, rate, until};
 
@@ -18,7 +18,7 @@ async fn a_redis_that_starts_late_is_used_once_it_answers() {
     assert!(redis.sessions().fetch(copy().id).await.is_none());
     redis.sessions().revoke(&[ended(&copy())]).await.expect_err("Redis is not running");
     assert!(begun.elapsed() < AT_ONCE);
-    // A wire on the port that was tried, to a server on another.
+    // A relay on the port that was tried, to a server on another.
     let server = PrivateRedis::start_with(&["--port", &port.to_string()]);
     let took = until("it is used", async || redis.limits().take("a", rate("1/1h")).await.is_ok()).await;
     eprintln!("used {took:?} after it was there");
@@ -66,10 +66,10 @@ async fn a_frozen_redis_delays_only_one_command() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dropped_packets_lead_to_a_new_connection() {
     let server = PrivateRedis::start();
-    let wire = Wire::to((Ipv4Addr::LOCALHOST, server.port()).into());
-    let redis = connect(&format!("redis://127.0.0.1:{}", wire.port())).await;
+    let relay = Relay::to((Ipv4Addr::LOCALHOST, server.port()).into());
+    let redis = connect(&format!("redis://127.0.0.1:{}", relay.port())).await;
     redis.limits().take("a", rate("9/1h")).await.expect("it is counted");
-    wire.freeze_open();
+    relay.freeze_open();
     redis.limits().take("a", rate("9/1h")).await.expect_err("its packets are dropped");
     let took = until("it is used", async || redis.limits().take("a", rate("9/1h")).await.is_ok()).await;
     eprintln!("used {took:?} after packets were dropped");

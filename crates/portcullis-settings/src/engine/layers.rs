@@ -69,7 +69,7 @@ impl Layers {
         }
         for section in sections {
             for key in section.keys {
-                self.lay_short_names(section, key, variables, problems);
+                self.apply_short_names(section, key, variables, problems);
             }
         }
         // Refuses likely typing errors only: Kubernetes sets PORTCULLIS_PORT and more for a service of this name.
@@ -85,7 +85,7 @@ impl Layers {
     }
 
     /// Lays the short names of a key over the tree.
-    fn lay_short_names(&mut self, section: &Section, key: &Key, variables: &Variables, problems: &mut Problems) {
+    fn apply_short_names(&mut self, section: &Section, key: &Key, variables: &Variables, problems: &mut Problems) {
         for name in key.environment {
             let Some(found) = variables.get(name, problems) else { continue };
             match *name {

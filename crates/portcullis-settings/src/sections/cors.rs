@@ -54,8 +54,8 @@ mod tests {
             ("app.example.com", "write scheme, host and port"),
             ("null", "write scheme"),
         ] {
-            let said = refused("", &[("ALLOWED_ORIGINS", bad)]);
-            assert!(said.contains(hint), "{bad}: {said}");
+            let message = refused("", &[("ALLOWED_ORIGINS", bad)]);
+            assert!(message.contains(hint), "{bad}: {message}");
         }
     }
 }

@@ -116,12 +116,12 @@ mod tests {
 
     #[test]
     fn sr_47_a_bad_address_is_refused_without_showing_its_password() {
-        let said = refused("", &[("DATABASE_URL", "postgres://ada:hunter2@db:port/x")]);
+        let message = refused("", &[("DATABASE_URL", "postgres://ada:hunter2@db:port/x")]);
         assert!(
-            said.starts_with("environment DATABASE_URL: database.url cannot be used\n  hint: a PostgreSQL address"),
-            "{said}"
+            message.starts_with("environment DATABASE_URL: database.url cannot be used\n  hint: a PostgreSQL address"),
+            "{message}"
         );
-        assert!(!said.contains("hunter2"));
+        assert!(!message.contains("hunter2"));
     }
 
     #[test]

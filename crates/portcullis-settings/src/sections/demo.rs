@@ -84,12 +84,12 @@ mod tests {
         assert!(settings("", &pair).demo.is_none());
         let all = [("ENABLE_DEMO_MODE", "true"), pair[0], pair[1]];
         assert_eq!(settings("", &all).demo.expect("enabled").email.as_str(), "demo@example.com");
-        let said = refused("", &[("ENABLE_DEMO_MODE", "true")]);
+        let message = refused("", &[("ENABLE_DEMO_MODE", "true")]);
         assert!(
-            said.contains("DEMO_USER_EMAIL is missing") && said.contains("DEMO_USER_PASSWORD is missing"),
-            "{said}"
+            message.contains("DEMO_USER_EMAIL is missing") && message.contains("DEMO_USER_PASSWORD is missing"),
+            "{message}"
         );
-        let said = refused("", &[("ENABLE_DEMO_MODE", "yes")]);
-        assert!(said.contains("demo.enabled is neither true nor false"), "{said}");
+        let message = refused("", &[("ENABLE_DEMO_MODE", "yes")]);
+        assert!(message.contains("demo.enabled is neither true nor false"), "{message}");
     }
 }

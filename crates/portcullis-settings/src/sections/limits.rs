@@ -327,8 +327,8 @@ mod tests {
         let several = limits(
             "[\"100/15m\", { rate = \"5/1s\", by = \"header:X-Tenant\", name = \"tenant\" }, { rate = \"1/1s\", by = \"api_key\", multipliers = { ADMIN = 2 } }]",
         );
-        let said: Vec<_> = several.iter().map(|limit| text(Some(limit)).expect("a limit")).collect();
-        assert_eq!(said, ["route 100/900s by caller", "tenant 5/1s by header:x-tenant", "route-3 1/1s by api_key"]);
+        let message: Vec<_> = several.iter().map(|limit| text(Some(limit)).expect("a limit")).collect();
+        assert_eq!(message, ["route 100/900s by caller", "tenant 5/1s by header:x-tenant", "route-3 1/1s by api_key"]);
         for (bad, hint) in [
             ("{ by = \"caller\" }", "rate_limit.rate is missing"),
             ("{ rate = \"1/1m\", by = \"adress\" }", "did you mean `address`?"),
@@ -342,16 +342,19 @@ mod tests {
             ("[\"1/1m\", { rate = \"2/1m\", name = \"route\" }]", "two limits with the name route"),
             ("[\"1/1m\", \"often\"]", "a rate limit is \"N/duration\""),
         ] {
-            let said = refused(&route(bad), &[]);
-            assert!(said.contains(hint) && said.contains("portcullis.toml:"), "{bad}: {said}");
+            let message = refused(&route(bad), &[]);
+            assert!(message.contains(hint) && message.contains("portcullis.toml:"), "{bad}: {message}");
         }
     }
 
     #[test]
     fn an_early_limit_cannot_count_principals() {
         for bad in ["{ rate = \"1/1m\", by = \"caller\" }", "{ rate = \"1/1m\", multipliers = { ADMIN = 2 } }"] {
-            let said = refused(&format!("[limits]\nauth = {bad}\n"), &[]);
-            assert!(said.contains("limits.auth is counted before the principal is known\n  hint: give it"), "{said}");
+            let message = refused(&format!("[limits]\nauth = {bad}\n"), &[]);
+            assert!(
+                message.contains("limits.auth is counted before the principal is known\n  hint: give it"),
+                "{message}"
+            );
         }
         let limits = settings("[limits]\nmultipliers = { ADMIN = 2 }\n", &[]).limits;
         assert!(!limits.auth.expect("set").needs_caller(), "multipliers apply to known principals only");

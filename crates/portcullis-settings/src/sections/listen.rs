@@ -129,8 +129,8 @@ mod tests {
         for (name, bad) in
             [("PORT", "65536"), ("PORT", "80a"), ("PORT", "+1"), ("HOST", "example.com"), ("HOST", "x86")]
         {
-            let said = refused("", &[(name, bad)]);
-            assert!(said.starts_with(&format!("environment {name}: {bad:?} cannot be used\n  hint: ")), "{said}");
+            let message = refused("", &[(name, bad)]);
+            assert!(message.starts_with(&format!("environment {name}: {bad:?} cannot be used\n  hint: ")), "{message}");
         }
         for bad in ["8000", "::1:8000", "localhost", "example.com:80", "127.0.0.1:", "127.0.0.1:99999"] {
             assert!(load(&format!("[server]\nlisten = {bad:?}\n"), &[]).is_err(), "{bad}");

@@ -93,19 +93,19 @@ mod tests {
             ("smtps://mail.example:465", "Gate <gate@example.com>")
         );
         assert!(refused("", &[("SMTP_URL", "smtp://mail.example")]).contains("MAIL_FROM is not set"));
-        let said = refused("", &[("SMTP_URL", "http://a:hunter2@mail.example"), ("MAIL_FROM", "nobody")]);
+        let message = refused("", &[("SMTP_URL", "http://a:hunter2@mail.example"), ("MAIL_FROM", "nobody")]);
         assert!(
-            said.contains("write smtps://") && said.contains("write an address") && !said.contains("hunter2"),
-            "{said}"
+            message.contains("write smtps://") && message.contains("write an address") && !message.contains("hunter2"),
+            "{message}"
         );
     }
 
     #[test]
     fn a_password_in_clear_or_no_server_gets_a_warning() {
-        let said = |variables: &[(&str, &str)]| {
+        let message = |variables: &[(&str, &str)]| {
             settings("", variables).warnings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
         };
-        let clear = said(&[("SMTP_URL", "smtp://a:hunter2@mail.example"), ("MAIL_FROM", "gate@example.com")]);
+        let clear = message(&[("SMTP_URL", "smtp://a:hunter2@mail.example"), ("MAIL_FROM", "gate@example.com")]);
         assert!(clear.contains("without encryption") && !clear.contains("hunter2"), "{clear}");
         let secret = "fF3x-9QmZ_27hTqLw8RkVb5NcYd1GsPjAe";
         let production = [
@@ -114,6 +114,6 @@ mod tests {
             ("ENCRYPTION_KEY", "another one: pW4z8Lq2Vn6Xc0Tb9Ry3Kd7"),
             ("PUBLIC_URL", "https://gate.example.com"),
         ];
-        assert!(said(&production).contains("SMTP_URL is not set"), "{}", said(&production));
+        assert!(message(&production).contains("SMTP_URL is not set"), "{}", message(&production));
     }
 }

@@ -69,8 +69,8 @@ mod tests {
             [1.0, 2.0]
         );
         for bad in ["[]", "[1, 1]", "[2, 1]", "[0]", "[\"x\"]", "5", "[nan]"] {
-            let said = refused(&format!("[metrics]\nhttp_buckets = {bad}\n"), &[]);
-            assert!(said.contains("portcullis.toml:2: metrics.http_buckets"), "{bad}: {said}");
+            let message = refused(&format!("[metrics]\nhttp_buckets = {bad}\n"), &[]);
+            assert!(message.contains("portcullis.toml:2: metrics.http_buckets"), "{bad}: {message}");
         }
     }
 }

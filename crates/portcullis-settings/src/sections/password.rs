@@ -108,10 +108,10 @@ mod tests {
         let default = settings("", &[]);
         assert_eq!(default.password.min_length, 8);
         assert!(default.advice.iter().any(|notice| notice.message == "passwords may be as short as 8 characters"));
-        let said = refused("[password]\nmin_length = 7\n", &[]);
+        let message = refused("[password]\nmin_length = 7\n", &[]);
         assert!(
-            said.contains("password.min_length = 7 cannot be used\n  hint: write a whole number from 8 to 128"),
-            "{said}"
+            message.contains("password.min_length = 7 cannot be used\n  hint: write a whole number from 8 to 128"),
+            "{message}"
         );
         let advised = settings("[password]\nmin_length = 15\n", &[]);
         assert!(!advised.advice.iter().any(|notice| notice.message.contains("as short as")));
@@ -122,11 +122,14 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let file = folder.path().join("denied.txt");
         let setting = format!("[password]\ndeny_list = \"{}\"\n", file.display());
-        let said = refused(&setting, &[]);
-        assert!(said.contains("denied.txt: the file cannot be read: No such file"), "{said}");
+        let message = refused(&setting, &[]);
+        assert!(message.contains("denied.txt: the file cannot be read: No such file"), "{message}");
         std::fs::write(&file, b"acme rockets\nbad \xff line\n").expect("writable");
-        let said = refused(&setting, &[]);
-        assert!(said.contains("password.deny_list") && said.contains("denied.txt: line 2 is not UTF-8"), "{said}");
+        let message = refused(&setting, &[]);
+        assert!(
+            message.contains("password.deny_list") && message.contains("denied.txt: line 2 is not UTF-8"),
+            "{message}"
+        );
         std::fs::write(&file, "acme rockets\nother one\n").expect("writable");
         assert_eq!(settings(&setting, &[]).password.denied.len(), 2);
         assert!(settings("", &[]).password.denied.is_empty());

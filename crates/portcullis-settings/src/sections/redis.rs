@@ -91,9 +91,9 @@ mod tests {
 
     #[test]
     fn sr_47_a_bad_address_is_refused_without_showing_its_password() {
-        let said = refused("", &[("REDIS_URL", "http://ada:hunter2@cache/x")]);
-        assert!(said.starts_with("environment REDIS_URL: redis.url cannot be used\n  hint: "), "{said}");
-        assert!(!said.contains("hunter2"), "{said}");
+        let message = refused("", &[("REDIS_URL", "http://ada:hunter2@cache/x")]);
+        assert!(message.starts_with("environment REDIS_URL: redis.url cannot be used\n  hint: "), "{message}");
+        assert!(!message.contains("hunter2"), "{message}");
     }
 
     #[test]

@@ -73,10 +73,10 @@ mod tests {
     #[test]
     fn the_mode_is_open_invite_or_closed() {
         assert_eq!(settings("[registration]\nmode = \"invite\"\n", &[]).registration.mode, RegistrationMode::Invite);
-        let said = refused("[registration]\nmode = \"closd\"\n", &[]);
+        let message = refused("[registration]\nmode = \"closd\"\n", &[]);
         assert!(
-            said.contains("registration.mode = \"closd\" cannot be used\n  hint: did you mean `closed`?"),
-            "{said}"
+            message.contains("registration.mode = \"closd\" cannot be used\n  hint: did you mean `closed`?"),
+            "{message}"
         );
     }
 

@@ -96,14 +96,15 @@ mod tests {
 
     #[test]
     fn unknown_roles_and_malformed_permissions_are_refused() {
-        let said = refused("[roles]\nDEVELOPPER = []\nTESTER = [\"view\"]\n", &[]);
+        let message = refused("[roles]\nDEVELOPPER = []\nTESTER = [\"view\"]\n", &[]);
         assert!(
-            said.contains("portcullis.toml:2: unknown key `DEVELOPPER` in [roles]\n  hint: did you mean `DEVELOPER`?"),
-            "{said}"
+            message
+                .contains("portcullis.toml:2: unknown key `DEVELOPPER` in [roles]\n  hint: did you mean `DEVELOPER`?"),
+            "{message}"
         );
         assert!(
-            said.contains("portcullis.toml:3: roles.TESTER = \"view\" cannot be used\n  hint: A permission is"),
-            "{said}"
+            message.contains("portcullis.toml:3: roles.TESTER = \"view\" cannot be used\n  hint: A permission is"),
+            "{message}"
         );
     }
 }

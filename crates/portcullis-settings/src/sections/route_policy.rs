@@ -289,21 +289,25 @@ mod tests {
         assert_eq!((permissions.always.len(), permissions.by_method.len()), (1, 0));
         let permissions = policy(&file("permissions = { PUT = [\"USER_EDIT\"], GET = [\"USER_VIEW\"] }")).permissions;
         assert_eq!((permissions.always.len(), permissions.by_method["PUT"].len()), (0, 1));
-        let said = refused(&file("methods = [\"GET\"]\npermissions = { PUT = [\"USER_EDIT\"], get = [\"x\"] }"), &[]);
+        let message =
+            refused(&file("methods = [\"GET\"]\npermissions = { PUT = [\"USER_EDIT\"], get = [\"x\"] }"), &[]);
         assert!(
-            said.contains("portcullis.toml:7: the route does not accept PUT, but requires permissions for it"),
-            "{said}"
+            message.contains("portcullis.toml:7: the route does not accept PUT, but requires permissions for it"),
+            "{message}"
         );
-        assert!(said.contains("routes.permissions names the method `get`\n  hint: did you mean `GET`?"), "{said}");
+        assert!(
+            message.contains("routes.permissions names the method `get`\n  hint: did you mean `GET`?"),
+            "{message}"
+        );
     }
 
     #[test]
     fn a_requirement_without_a_credential_is_refused() {
         for (auth, ask) in [("none", "roles = [\"VIEWER\"]"), ("optional", "permissions = [\"USER_VIEW\"]")] {
-            let said = refused(&file(&format!("auth = \"{auth}\"\n{ask}")), &[]);
+            let message = refused(&file(&format!("auth = \"{auth}\"\n{ask}")), &[]);
             assert!(
-                said.starts_with("portcullis.toml:7: routes.") && said.contains("write auth = \"required\""),
-                "{said}"
+                message.starts_with("portcullis.toml:7: routes.") && message.contains("write auth = \"required\""),
+                "{message}"
             );
         }
         assert!(refused(&file("auth = \"sometimes\""), &[]).contains("write none, optional or required"));
@@ -321,9 +325,9 @@ mod tests {
             ("[]", "remove it to accept all methods"),
             ("\"GET\"", "expected: list of methods"),
         ] {
-            let said = refused(&file(&format!("methods = {bad}")), &[]);
-            assert!(said.contains(hint), "{bad}: {said}");
-            assert_eq!(said.matches("hint:").count(), 1, "{said}");
+            let message = refused(&file(&format!("methods = {bad}")), &[]);
+            assert!(message.contains(hint), "{bad}: {message}");
+            assert_eq!(message.matches("hint:").count(), 1, "{message}");
         }
     }
 }

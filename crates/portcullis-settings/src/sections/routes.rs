@@ -183,26 +183,26 @@ mod tests {
 
     #[test]
     fn a_missing_path_or_unknown_upstream_is_refused() {
-        let said = refused(&route("upstream = \"elsewhere\""), &[]);
+        let message = refused(&route("upstream = \"elsewhere\""), &[]);
         for part in [
             "portcullis.toml:4: routes.path is missing\n  hint: add path to the route: ",
             "portcullis.toml:5: routes.upstream = \"elsewhere\" cannot be used\n  hint: no upstream has this name: write p",
         ] {
-            assert!(said.contains(part), "{part} in {said}");
+            assert!(message.contains(part), "{part} in {message}");
         }
-        let said = refused("[[routes]]\npath = \"/api/v1/x\"\nupstream = \"q\"\n", &[]);
-        assert!(said.contains("hint: no upstream is set; add [upstreams.q]"), "{said}");
-        let said = refused(&route("path = \"/api/p\"\nupstream = \"p\"\nstrip_prefix = \"/other\""), &[]);
+        let message = refused("[[routes]]\npath = \"/api/v1/x\"\nupstream = \"q\"\n", &[]);
+        assert!(message.contains("hint: no upstream is set; add [upstreams.q]"), "{message}");
+        let message = refused(&route("path = \"/api/p\"\nupstream = \"p\"\nstrip_prefix = \"/other\""), &[]);
         assert!(
-            said.contains(
+            message.contains(
                 "portcullis.toml:5: routes.path = \"/api/p\" cannot be used\n  hint: add a version: /api/v1/p"
             ),
-            "{said}"
+            "{message}"
         );
         assert!(
             refused("[routes]\npath = \"/x\"\n", &[]).contains("begin each route with [[routes]], in two brackets")
         );
-        let said = refused(&route("path = \"/x\"\nupstream = \"p\"\nstrip_prefix = \"/other\""), &[]);
-        assert!(said.contains("portcullis.toml:7: routes.strip_prefix = \"/other\" cannot be used"), "{said}");
+        let message = refused(&route("path = \"/x\"\nupstream = \"p\"\nstrip_prefix = \"/other\""), &[]);
+        assert!(message.contains("portcullis.toml:7: routes.strip_prefix = \"/other\" cannot be used"), "{message}");
     }
 }

@@ -8,7 +8,7 @@ use crate::engine::reader::Reader;
 use crate::engine::tree::Table;
 
 /// The secrets that were configured. In development missing ones are made when they are first needed, see
-/// [`Settings::keep_secrets`](crate::Settings::keep_secrets).
+/// [`Settings::load_or_create_secrets`](crate::Settings::load_or_create_secrets).
 #[derive(Clone, Debug)]
 pub struct ConfiguredSecrets {
     /// The secrets that sign CSRF tokens.
@@ -160,11 +160,11 @@ mod tests {
 
     #[test]
     fn production_names_every_missing_secret() {
-        let said = refused("", &[("PORTCULLIS_ENV", "production")]);
+        let message = refused("", &[("PORTCULLIS_ENV", "production")]);
         for name in ["CSRF_SECRET is missing", "ENCRYPTION_KEY is missing", "PUBLIC_URL is missing", "keys init"] {
-            assert!(said.contains(name), "{name} in {said}");
+            assert!(message.contains(name), "{name} in {message}");
         }
-        assert!(!said.contains("JWT_SECRET"), "{said}");
+        assert!(!message.contains("JWT_SECRET"), "{message}");
         let complete = settings(
             "",
             &[
@@ -189,9 +189,9 @@ mod tests {
                 "my Secret Key for development only, really",
                 "0123456789abcdef0123456789abcdef",
             ] {
-                let said = refused("", &[(name, bad)]);
-                assert!(said.starts_with(&format!("environment {name}: secrets.")), "{said}");
-                assert!(!said.contains(bad) && said.contains("keys init"), "{said}");
+                let message = refused("", &[(name, bad)]);
+                assert!(message.starts_with(&format!("environment {name}: secrets.")), "{message}");
+                assert!(!message.contains(bad) && message.contains("keys init"), "{message}");
             }
             assert!(settings("", &[(name, GOOD)]).warnings.is_empty());
         }
@@ -203,8 +203,8 @@ mod tests {
         let ring = settings("", &[("CSRF_SECRET", &format!("{GOOD}\r\n{other}\n\n"))]).secrets.csrf.expect("given");
         let texts: Vec<&str> = ring.iter().map(portcullis_model::SecretString::expose).collect();
         assert_eq!((texts, ring.current().expose()), (vec![GOOD, other], GOOD));
-        let said = refused("", &[("CSRF_SECRET", &format!("{GOOD}\ntoo short"))]);
-        assert!(said.contains("needs at least 32") && !said.contains("too short"), "{said}");
+        let message = refused("", &[("CSRF_SECRET", &format!("{GOOD}\ntoo short"))]);
+        assert!(message.contains("needs at least 32") && !message.contains("too short"), "{message}");
         assert!(refused("", &[("CSRF_SECRET", "\n\n")]).contains("CSRF_SECRET"));
     }
 

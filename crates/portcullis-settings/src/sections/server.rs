@@ -251,10 +251,10 @@ mod tests {
     fn trusted_proxies_are_addresses_and_networks() {
         let nets = settings("[server]\ntrusted_proxies = [\"10.1.2.3/8\", \"::1\"]\n", &[]).server.trusted_proxies;
         assert_eq!(nets.iter().map(ToString::to_string).collect::<Vec<_>>(), ["10.0.0.0/8", "::1/128"]);
-        let said = refused("[server]\ntrusted_proxies = [\n  \"10.0.0.0/8\",\n  \"10.0.0.0/40\",\n]\n", &[]);
+        let message = refused("[server]\ntrusted_proxies = [\n  \"10.0.0.0/8\",\n  \"10.0.0.0/40\",\n]\n", &[]);
         assert!(
-            said.starts_with("portcullis.toml:4: server.trusted_proxies = \"10.0.0.0/40\" cannot be used"),
-            "{said}"
+            message.starts_with("portcullis.toml:4: server.trusted_proxies = \"10.0.0.0/40\" cannot be used"),
+            "{message}"
         );
         let nets =
             settings("", &[("PORTCULLIS__SERVER__TRUSTED_PROXIES", "10.0.0.0/8, 127.0.0.1")]).server.trusted_proxies;
@@ -273,15 +273,15 @@ mod tests {
     fn sr_47_a_url_with_a_password_is_refused_without_showing_it() {
         let file = "[server]\npublic_url = \"https://ada:hunter2@x\"\n\
             [upstreams.p]\ntargets = [\"http://ada:hunter2@x\", \"//ada:hunter2@x\"]\n";
-        let said = refused(file, &[("ALLOWED_ORIGINS", "https://ada:hunter2@x")]);
-        assert_eq!(said.matches("cannot be used\n  hint: ").count(), 4, "{said}");
-        assert!(!said.contains("hunter2"), "{said}");
+        let message = refused(file, &[("ALLOWED_ORIGINS", "https://ada:hunter2@x")]);
+        assert_eq!(message.matches("cannot be used\n  hint: ").count(), 4, "{message}");
+        assert!(!message.contains("hunter2"), "{message}");
     }
 
     #[test]
     fn an_empty_data_folder_is_refused() {
-        let said = refused("[server]\ndata_dir = \"\"\n", &[]);
-        assert!(said.starts_with("portcullis.toml:2: server.data_dir = \"\" cannot be used\n  hint: "), "{said}");
+        let message = refused("[server]\ndata_dir = \"\"\n", &[]);
+        assert!(message.starts_with("portcullis.toml:2: server.data_dir = \"\" cannot be used\n  hint: "), "{message}");
     }
 
     #[test]

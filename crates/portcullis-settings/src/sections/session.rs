@@ -137,15 +137,15 @@ mod tests {
 
     #[test]
     fn an_invalid_duration_is_refused_with_its_name_and_line() {
-        let said = refused("", &[("JWT_REFRESH_EXPIRES_IN", "1w")]);
+        let message = refused("", &[("JWT_REFRESH_EXPIRES_IN", "1w")]);
         assert!(
-            said.starts_with("environment JWT_REFRESH_EXPIRES_IN: session.refresh_idle = \"1w\" cannot be used\n  hint: a duration is digits"),
-            "{said}"
+            message.starts_with("environment JWT_REFRESH_EXPIRES_IN: session.refresh_idle = \"1w\" cannot be used\n  hint: a duration is digits"),
+            "{message}"
         );
-        let said = refused("[session]\n\naccess_ttl = \"1.5h\"\n", &[]);
+        let message = refused("[session]\n\naccess_ttl = \"1.5h\"\n", &[]);
         assert!(
-            said.starts_with("portcullis.toml:3: session.access_ttl = \"1.5h\" cannot be used\n  hint: "),
-            "{said}"
+            message.starts_with("portcullis.toml:3: session.access_ttl = \"1.5h\" cannot be used\n  hint: "),
+            "{message}"
         );
         assert!(refused("", &[("JWT_EXPIRES_IN", "0")]).contains("at least 1s"));
     }

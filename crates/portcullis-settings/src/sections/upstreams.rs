@@ -137,8 +137,8 @@ mod tests {
     #[test]
     fn an_invalid_target_is_refused() {
         for bad in ["https://x", "ftp://x", "x:80", "http://x/path", "http://u:p@x", "http://x?y=1", "http://"] {
-            let said = refused(&format!("[upstreams.p]\ntargets = [{bad:?}]\n"), &[]);
-            assert!(said.contains("portcullis.toml:2: upstreams.p.targets"), "{bad}: {said}");
+            let message = refused(&format!("[upstreams.p]\ntargets = [{bad:?}]\n"), &[]);
+            assert!(message.contains("portcullis.toml:2: upstreams.p.targets"), "{bad}: {message}");
         }
         assert!(refused("[upstreams.p]\n", &[]).contains("portcullis.toml:1: upstreams.p.targets is missing"));
         assert!(refused("[upstreams.p]\ntargets = []\n", &[]).contains("upstreams.p.targets is empty"));

@@ -123,13 +123,13 @@ mod tests {
 
     #[test]
     fn an_invalid_version_or_date_is_refused_with_its_line() {
-        let said = refused("[versions.v0]\n[versions.v1]\nsunset_at = \"soon\"\nsuccessor = \"v7\"\n", &[]);
+        let message = refused("[versions.v0]\n[versions.v1]\nsunset_at = \"soon\"\nsuccessor = \"v7\"\n", &[]);
         for part in [
             "portcullis.toml:1: `v0` is not a version",
             "portcullis.toml:3: versions.v1.sunset_at = \"soon\" cannot be used\n  hint: write a date",
             "portcullis.toml:4: versions.v1.successor = \"v7\" cannot be used\n  hint: that version is not served; add [versions.v7]",
         ] {
-            assert!(said.contains(part), "{part} in {said}");
+            assert!(message.contains(part), "{part} in {message}");
         }
     }
 }

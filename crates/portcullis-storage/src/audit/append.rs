@@ -6,7 +6,7 @@ use super::aggregation;
 use super::event::{AuditEvent, Outcome};
 use crate::engine::columns::{Insert, columns};
 use crate::engine::error::StoreError;
-use crate::engine::statement::{Runs, Sql};
+use crate::engine::statement::{Executor, Sql};
 use crate::engine::stored_text;
 use crate::engine::value::ToValue;
 use crate::store::{Access, Database};

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::event::{AuditRecord, Outcome};
 use crate::engine::columns::FromRow;
 use crate::engine::error::StoreError;
-use crate::engine::statement::{Runs, Sql};
+use crate::engine::statement::{Executor, Sql};
 use crate::engine::value::{Value, as_bigint};
 use crate::store::Store;
 

@@ -93,7 +93,7 @@ impl Dialect {
     }
 
     /// Returns the value with which [`now`](Self::now) is the time this much later.
-    pub(crate) fn later_value(self, clock: &Clock, by: Duration) -> Value {
+    pub(crate) fn now_plus(self, clock: &Clock, by: Duration) -> Value {
         match self {
             Self::Sqlite => Value::from(clock.now() + by),
             Self::Postgres => {

@@ -51,14 +51,14 @@ impl DirectConnection {
     }
 
     /// Runs statements that go through whole tables, which may take up to a day.
-    pub(crate) async fn long_script(&mut self, operation: &'static str, text: &str) -> Result<(), StoreError> {
-        self.unhurried_runner().script(&mut self.connection, operation, "transfer", text).await
+    pub(crate) async fn whole_table_script(&mut self, operation: &'static str, text: &str) -> Result<(), StoreError> {
+        self.whole_table_runner().script(&mut self.connection, operation, "transfer", text).await
     }
 
     /// Counts the rows of a table, which may take up to a day.
     pub(crate) async fn count(&mut self, table: &str) -> Result<u64, StoreError> {
         let sql = Sql::select("transfer", "").with_text(format!("SELECT count(*) AS n FROM {table}"));
-        let rows = self.unhurried_runner().all(&mut self.connection, &sql, vec![]).await?;
+        let rows = self.whole_table_runner().all(&mut self.connection, &sql, vec![]).await?;
         rows.first().map_or(Ok(0), |row| row.count("n"))
     }
 
@@ -69,7 +69,7 @@ impl DirectConnection {
         }
     }
 
-    fn unhurried_runner(&self) -> Runner {
+    fn whole_table_runner(&self) -> Runner {
         Runner { limit: WHOLE_TABLE_LIMIT, ..self.runner.clone() }
     }
 }

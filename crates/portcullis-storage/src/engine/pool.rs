@@ -147,8 +147,8 @@ impl Manager for Connector {
             return Err(RecycleError::message("another connection of its generation was dead"));
         }
         if self.pings && pooled.used.elapsed() >= PING_AFTER_IDLE {
-            let answer = tokio::time::timeout(PING_TIMEOUT, pooled.connection.ping()).await;
-            if !matches!(answer, Ok(Ok(()))) {
+            let reply = tokio::time::timeout(PING_TIMEOUT, pooled.connection.ping()).await;
+            if !matches!(reply, Ok(Ok(()))) {
                 self.generation.fetch_add(1, Ordering::AcqRel);
                 return Err(RecycleError::message("it is dead"));
             }

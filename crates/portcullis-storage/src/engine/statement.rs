@@ -66,7 +66,7 @@ impl Sql {
 }
 
 /// Runs statements: a `Store` runs each by itself, a `Tx` runs them in one transaction.
-pub(crate) trait Runs: Sync {
+pub(crate) trait Executor: Sync {
     /// Returns the engine's dialect.
     fn dialect(&self) -> Dialect;
 

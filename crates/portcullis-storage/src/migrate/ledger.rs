@@ -97,7 +97,7 @@ pub(super) async fn enter(
 }
 
 /// Removes the record of a reverted migration.
-pub(super) async fn strike(runner: &Runner, on: &mut Connection, version: i64) -> Result<(), StoreError> {
+pub(super) async fn remove_record(runner: &Runner, on: &mut Connection, version: i64) -> Result<(), StoreError> {
     runner.execute(on, &STRIKE, vec![version.into()]).await.map(|_| ())
 }
 

@@ -29,7 +29,7 @@ static HOLDER: Sql = Sql::select(
 );
 
 /// The lock. It is held until [`release`], or until the connection ends and this value is dropped.
-pub(super) struct Held {
+pub(super) struct MigrationLock {
     _file: Option<File>,
 }
 
@@ -39,7 +39,7 @@ pub(super) async fn acquire(
     on: &mut Connection,
     url: &DatabaseUrl,
     limit: Duration,
-) -> Result<Held, OpenError> {
+) -> Result<MigrationLock, OpenError> {
     let file = match url {
         DatabaseUrl::Sqlite { path } => Some(lock_file(path)?),
         DatabaseUrl::Postgres { .. } => None,
@@ -52,7 +52,7 @@ pub(super) async fn acquire(
             None => is_true(runner, on, &TRY).await?,
         };
         if is_ours {
-            return Ok(Held { _file: file.map(|(_, file)| file) });
+            return Ok(MigrationLock { _file: file.map(|(_, file)| file) });
         }
         if begun.elapsed() >= limit {
             return Err(OpenError::MigrationLocked { holder: holder(runner, on).await?, waited: limit });
@@ -67,7 +67,7 @@ pub(super) async fn acquire(
 }
 
 /// Releases the lock.
-pub(super) async fn release(runner: &Runner, on: &mut Connection, held: Held) -> Result<(), StoreError> {
+pub(super) async fn release(runner: &Runner, on: &mut Connection, held: MigrationLock) -> Result<(), StoreError> {
     drop(held);
     if runner.dialect == Dialect::Postgres {
         is_true(runner, on, &RELEASE).await?;

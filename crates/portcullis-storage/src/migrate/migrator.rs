@@ -221,7 +221,7 @@ impl Migrator {
             }
             Direction::Down => {
                 runner.script(on, "DROP", "schema", &runner.dialect.schema(step.down)).await?;
-                ledger::strike(runner, on, step.version).await?;
+                ledger::remove_record(runner, on, step.version).await?;
             }
         }
         runner.script(on, "COMMIT", "transaction", "COMMIT").await?;

@@ -35,11 +35,11 @@ pub(super) async fn take(
 
 /// Returns an unused name, because two processes may copy within one millisecond. The file is created empty.
 fn free_name(file: &Path, name: &str) -> PathBuf {
-    let mut copy = beside(file, &format!("{name}.bak"));
+    let mut copy = sibling(file, &format!("{name}.bak"));
     for n in 2..=9 {
         match crate::engine::private_file::create(&copy, true) {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-                copy = beside(file, &format!("{name}.{n}.bak"));
+                copy = sibling(file, &format!("{name}.{n}.bak"));
             }
             // Any other error is reported when the copy is written.
             _ => break,
@@ -90,7 +90,7 @@ fn copies(file: &Path) -> Vec<PathBuf> {
     copies
 }
 
-fn beside(file: &Path, suffix: &str) -> PathBuf {
+fn sibling(file: &Path, suffix: &str) -> PathBuf {
     let mut name = file.file_name().unwrap_or_default().to_owned();
     name.push(".");
     name.push(suffix);

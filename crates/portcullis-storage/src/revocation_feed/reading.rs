@@ -7,7 +7,7 @@ use portcullis_model::{Revocation, Timestamp};
 use crate::engine::columns::column_list;
 use crate::engine::error::StoreError;
 use crate::engine::row::Row;
-use crate::engine::statement::{Runs, Sql};
+use crate::engine::statement::{Executor, Sql};
 use crate::engine::value::Value;
 use crate::store::Store;
 
@@ -26,7 +26,7 @@ pub struct LogPosition {
 
 impl LogPosition {
     /// Returns the position from which a reading also covers the entries of the time `by` before this one.
-    pub fn moved_back(self, by: Duration) -> Self {
+    pub fn rewound(self, by: Duration) -> Self {
         Self { now: self.now - by, ..self }
     }
 }

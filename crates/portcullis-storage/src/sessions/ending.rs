@@ -4,7 +4,7 @@ use portcullis_model::{SessionId, Timestamp, UserId};
 use uuid::Uuid;
 
 use crate::engine::error::StoreError;
-use crate::engine::statement::{Runs, Sql};
+use crate::engine::statement::{Executor, Sql};
 use crate::engine::value::Value;
 use crate::store::Tx;
 

@@ -6,7 +6,7 @@ use portcullis_model::{SessionId, Timestamp, Transport, UserId};
 
 use crate::engine::columns::{FromRow, columns, sql};
 use crate::engine::error::StoreError;
-use crate::engine::statement::{Runs, Sql};
+use crate::engine::statement::{Executor, Sql};
 use crate::engine::stored_text;
 use crate::store::{Access, Database, Store, Tx};
 

@@ -5,7 +5,7 @@ use portcullis_model::{SessionId, Timestamp, User};
 use super::record::SessionRecord;
 use crate::engine::columns::{FromRow, column_list, columns, sql};
 use crate::engine::error::StoreError;
-use crate::engine::statement::{Runs, Sql};
+use crate::engine::statement::{Executor, Sql};
 use crate::store::{Access, Database, Tx};
 
 /// Everything that a refresh needs, read with one statement.
@@ -44,7 +44,7 @@ pub struct Rotation<'a> {
 
 /// What is kept of a rotated token during the grace window.
 #[derive(Clone, Debug)]
-pub struct Grace {
+pub struct GraceWindow {
     /// The session of the token.
     pub session_id: SessionId,
     /// The token's successor, sealed.
@@ -56,7 +56,7 @@ pub struct Grace {
 }
 
 /// A row of `refresh_grace` to be inserted.
-struct NewGrace {
+struct NewGraceWindow {
     token_hash: [u8; 32],
     session_id: SessionId,
     sealed_successor: Vec<u8>,
@@ -64,7 +64,7 @@ struct NewGrace {
 }
 
 columns! {
-    NewGrace writes refresh_grace { token_hash, session_id, sealed_successor, rotated_at }
+    NewGraceWindow writes refresh_grace { token_hash, session_id, sealed_successor, rotated_at }
 }
 
 const VIEW_COLUMNS: &str = sql!(
@@ -106,14 +106,14 @@ impl<A: Access> Database<A> {
     }
 
     /// Returns the sealed successor of a refresh token that was rotated a moment ago.
-    pub async fn refresh_grace(&self, token_hash: &[u8; 32]) -> Result<Option<Grace>, StoreError> {
+    pub async fn grace_window(&self, token_hash: &[u8; 32]) -> Result<Option<GraceWindow>, StoreError> {
         let text = format!(
             "SELECT session_id, sealed_successor, rotated_at, {} AS db_now FROM refresh_grace WHERE token_hash = $1",
             self.dialect().now("$2")
         );
         let row = self.one(&GRACE.with_text(text), vec![token_hash.into(), self.now_value()]).await?;
         let Some(row) = row else { return Ok(None) };
-        Ok(Some(Grace {
+        Ok(Some(GraceWindow {
             session_id: row.read("session_id")?,
             sealed_successor: row.read("sealed_successor")?,
             rotated_at: row.read("rotated_at")?,
@@ -136,7 +136,7 @@ impl Tx {
         if self.execute(&ROTATE, values).await? == 0 {
             return Ok(false);
         }
-        self.insert(&NewGrace {
+        self.insert(&NewGraceWindow {
             token_hash: rotation.presented_hash,
             session_id: rotation.session_id,
             sealed_successor: rotation.sealed_successor.to_vec(),

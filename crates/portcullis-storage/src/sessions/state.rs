@@ -5,7 +5,7 @@ use portcullis_model::{SessionCopy, SessionId, Timestamp};
 use crate::engine::columns::{column_list, sql};
 use crate::engine::error::StoreError;
 use crate::engine::row::Row;
-use crate::engine::statement::{Runs, Sql};
+use crate::engine::statement::{Executor, Sql};
 use crate::store::Store;
 use crate::users::EXTRA_PERMISSIONS;
 

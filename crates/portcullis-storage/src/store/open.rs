@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Database, Pooled, Shared, Store};
+use super::{Database, Pooled, SharedState, Store};
 use crate::audit_addresses::AuditAddresses;
 use crate::engine::open_error::OpenError;
 use crate::engine::options::StoreOptions;
@@ -17,7 +17,7 @@ impl Store {
         prepare(&options).await?;
         let pools = Pools::open(&options).await?;
         let StoreOptions { clock, random, .. } = options;
-        let shared = Shared {
+        let shared = SharedState {
             pools,
             clock,
             replica: random.hex::<8>(),

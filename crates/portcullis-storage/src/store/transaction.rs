@@ -4,13 +4,13 @@ use portcullis_model::{Revocation, SessionId, UserId};
 use portcullis_telemetry::RequestScope;
 use tokio::sync::Mutex;
 
-use super::{Access, Shared, Store, Tx};
+use super::{Access, SharedState, Store, Tx};
 use crate::engine::advisory_lock::AdvisoryLock;
 use crate::engine::dialect::Dialect;
 use crate::engine::error::StoreError;
 use crate::engine::pool::Lease;
 use crate::engine::row::Row;
-use crate::engine::statement::{Runs, Sql};
+use crate::engine::statement::{Executor, Sql};
 use crate::engine::value::Value;
 use crate::revocation_log;
 
@@ -79,12 +79,12 @@ impl Drop for InTransaction {
 }
 
 impl Access for InTransaction {
-    fn shared(&self) -> &Shared {
+    fn shared(&self) -> &SharedState {
         self.store.shared()
     }
 }
 
-impl Runs for InTransaction {
+impl Executor for InTransaction {
     fn dialect(&self) -> Dialect {
         self.store.dialect()
     }

@@ -132,7 +132,7 @@ async fn discard(target: &mut DirectConnection, tables: &[Table]) -> Result<(), 
         Dialect::Postgres => format!("TRUNCATE {}; ", names.join(", ")),
     };
     let script = format!("{}; {emptied}DROP TABLE transfer_progress; COMMIT", target.runner.dialect.begin());
-    target.long_script("DELETE", &script).await
+    target.whole_table_script("DELETE", &script).await
 }
 
 /// Writes a key's column as text without spaces.

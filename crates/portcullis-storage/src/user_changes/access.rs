@@ -5,7 +5,7 @@ use portcullis_model::{PermissionSet, Role, SecretString, Timestamp, UserId};
 use super::Sessions;
 use crate::engine::advisory_lock::AdvisoryLock;
 use crate::engine::error::StoreError;
-use crate::engine::statement::{Runs, Sql};
+use crate::engine::statement::{Executor, Sql};
 use crate::sessions::EndReason;
 use crate::store::Tx;
 
@@ -81,7 +81,7 @@ impl Tx {
 
     /// Waits until no other transaction changes roles, permissions or activity. Checks of what a user may do, and of
     /// whether an administrator would be left, then hold until this transaction ends.
-    pub async fn alone_with_roles(&mut self) -> Result<(), StoreError> {
+    pub async fn lock_role_changes(&mut self) -> Result<(), StoreError> {
         self.lock(AdvisoryLock::Administrators).await
     }
 

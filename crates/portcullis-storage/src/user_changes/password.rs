@@ -4,7 +4,7 @@ use portcullis_model::{SecretString, Timestamp, UserId};
 
 use super::Sessions;
 use crate::engine::error::StoreError;
-use crate::engine::statement::{Runs, Sql};
+use crate::engine::statement::{Executor, Sql};
 use crate::sessions::EndReason;
 use crate::store::Tx;
 

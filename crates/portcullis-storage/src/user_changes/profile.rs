@@ -5,7 +5,7 @@ use portcullis_model::{ProfileName, Timestamp, User, UserId};
 use super::Sessions;
 use crate::engine::columns::{FromRow, sql};
 use crate::engine::error::StoreError;
-use crate::engine::statement::{Runs, Sql};
+use crate::engine::statement::{Executor, Sql};
 use crate::store::Tx;
 
 /// What users change of their own profile. `None` leaves a field as it is.

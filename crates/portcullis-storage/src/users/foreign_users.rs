@@ -12,7 +12,7 @@ use crate::engine::statement::{Runner, Sql};
 pub struct ForeignTable {
     runner: Runner,
     connection: Connection,
-    /// The table's name, quoted.
+    /// The table's name, quote_identifier.
     table: String,
     columns: Vec<ForeignColumn>,
 }
@@ -67,7 +67,7 @@ impl ForeignTable {
     pub async fn read(mut self, columns: &[&str], order: &[&str]) -> Result<ForeignUsers, OpenError> {
         let chosen = columns.iter().filter_map(|name| self.columns.iter().find(|column| column.name == *name));
         let list: Vec<String> = chosen.enumerate().map(|(n, column)| column.as_text(n)).collect();
-        let order: Vec<String> = order.iter().map(|name| quoted(name)).collect();
+        let order: Vec<String> = order.iter().map(|name| quote_identifier(name)).collect();
         let order = if order.is_empty() { String::new() } else { format!(" ORDER BY {}", order.join(", ")) };
         let cursor =
             format!("DECLARE foreign_users NO SCROLL CURSOR FOR SELECT {} FROM {}{order}", list.join(", "), self.table);
@@ -86,7 +86,7 @@ impl ForeignTable {
 impl ForeignColumn {
     /// Returns the expression that reads the column as text; the members of a list are separated by spaces.
     fn as_text(&self, n: usize) -> String {
-        let name = quoted(&self.name);
+        let name = quote_identifier(&self.name);
         match self.is_list {
             true => format!("array_to_string({name}, ' ') AS c{n}"),
             false => format!("CAST({name} AS TEXT) AS c{n}"),
@@ -110,11 +110,11 @@ impl ForeignUsers {
 
 /// Quotes a table's name. A full stop separates schema and table.
 fn quoted_table(table: &str) -> String {
-    table.splitn(2, '.').map(quoted).collect::<Vec<_>>().join(".")
+    table.splitn(2, '.').map(quote_identifier).collect::<Vec<_>>().join(".")
 }
 
 /// Quotes a name, so that it is nothing but a name whatever it contains.
-fn quoted(name: &str) -> String {
+fn quote_identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\"").replace('\0', ""))
 }
 

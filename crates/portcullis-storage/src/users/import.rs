@@ -8,7 +8,7 @@ use super::record::NewUser;
 use crate::engine::columns::Insert;
 use crate::engine::error::StoreError;
 use crate::engine::row::Row;
-use crate::engine::statement::{Runs, Sql};
+use crate::engine::statement::{Executor, Sql};
 use crate::engine::value::{ToValue, Value};
 use crate::store::Tx;
 
@@ -25,9 +25,9 @@ pub struct ImportedUser {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ImportOutcome {
     /// The user was inserted.
-    Made,
+    Created,
     /// An earlier attempt had inserted the user: id and address are the same.
-    AlreadyThere,
+    AlreadyExists,
     /// Another user has the same id.
     IdTaken,
     /// Another user has the same e-mail address.
@@ -41,7 +41,7 @@ const BATCH: usize = 1_000;
 
 static INSERT: Sql = Sql::insert("users", "");
 static GRANT: Sql = Sql::insert("user_permissions", "");
-static HOLDERS: Sql = Sql::select("users", "");
+static EXISTING: Sql = Sql::select("users", "");
 
 impl Tx {
     /// Inserts the users that can be inserted, and returns the outcome of each, in order.
@@ -72,14 +72,14 @@ impl Tx {
         let mut outcomes: Vec<Option<ImportOutcome>> = users
             .iter()
             // Of two users with one id in a batch, the first was inserted.
-            .map(|user| inserted.remove(&user.new.user.id).map(|()| ImportOutcome::Made))
+            .map(|user| inserted.remove(&user.new.user.id).map(|()| ImportOutcome::Created))
             .collect();
         self.grant(users, &outcomes).await?;
         if outcomes.iter().any(Option::is_none) {
-            let holders = self.holders(users, &outcomes).await?;
+            let existing = self.existing(users, &outcomes).await?;
             for (user, outcome) in users.iter().zip(&mut outcomes) {
                 if outcome.is_none() {
-                    *outcome = Some(holders.conflict_of(user));
+                    *outcome = Some(existing.conflict_of(user));
                 }
             }
         }
@@ -112,7 +112,11 @@ impl Tx {
     }
 
     /// Returns the users who hold the ids, addresses and usernames that were taken.
-    async fn holders(&self, users: &[ImportedUser], outcomes: &[Option<ImportOutcome>]) -> Result<Holders, StoreError> {
+    async fn existing(
+        &self,
+        users: &[ImportedUser],
+        outcomes: &[Option<ImportOutcome>],
+    ) -> Result<ExistingUsers, StoreError> {
         let refused = users.iter().zip(outcomes).filter(|(_, outcome)| outcome.is_none());
         let users: Vec<&User> = refused.map(|(user, _)| &user.new.user).collect();
         let list = |nth: usize| {
@@ -126,22 +130,22 @@ impl Tx {
         let text = format!(
             "SELECT id, email, username FROM users WHERE id IN ({ids}) OR email IN ({emails}) OR username IN ({usernames})"
         );
-        let mut holders = Holders::default();
-        for row in self.all(&HOLDERS.with_text(text), values).await? {
-            holders.add(&row)?;
+        let mut existing = ExistingUsers::default();
+        for row in self.all(&EXISTING.with_text(text), values).await? {
+            existing.add(&row)?;
         }
-        Ok(holders)
+        Ok(existing)
     }
 }
 
 /// Existing users by id and by address.
 #[derive(Default)]
-struct Holders {
+struct ExistingUsers {
     addresses: HashMap<UserId, String>,
     by_email: HashMap<String, UserId>,
 }
 
-impl Holders {
+impl ExistingUsers {
     fn add(&mut self, row: &Row) -> Result<(), StoreError> {
         let (id, email): (UserId, String) = (row.read("id")?, row.read("email")?);
         self.by_email.insert(email.clone(), id);
@@ -153,7 +157,7 @@ impl Holders {
     fn conflict_of(&self, imported: &ImportedUser) -> ImportOutcome {
         let user = &imported.new.user;
         match self.addresses.get(&user.id) {
-            Some(email) if email == user.email.as_str() => ImportOutcome::AlreadyThere,
+            Some(email) if email == user.email.as_str() => ImportOutcome::AlreadyExists,
             Some(_) => ImportOutcome::IdTaken,
             None if self.by_email.contains_key(user.email.as_str()) => ImportOutcome::EmailTaken,
             None => ImportOutcome::UsernameTaken,

@@ -4,7 +4,7 @@ use portcullis_model::{Role, User};
 
 use crate::engine::columns::{FromRow, sql};
 use crate::engine::error::StoreError;
-use crate::engine::statement::{Runs, Sql};
+use crate::engine::statement::{Executor, Sql};
 use crate::engine::value::{Value, as_bigint};
 use crate::store::Store;
 

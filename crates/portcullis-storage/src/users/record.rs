@@ -4,7 +4,7 @@ use portcullis_model::{SecretString, User};
 
 use crate::engine::columns::{Insert, columns};
 use crate::engine::error::StoreError;
-use crate::engine::statement::Runs;
+use crate::engine::statement::Executor;
 use crate::engine::value::{ToValue, Value};
 use crate::store::Tx;
 

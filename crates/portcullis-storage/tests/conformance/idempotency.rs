@@ -1,17 +1,17 @@
 //! Idempotency keys: a request that its client repeats is done once.
 
-use portcullis_storage::{Earlier, OnceKey, Prunable, Store};
+use portcullis_storage::{IdempotencyKey, Prunable, RecordedOutcome, Store};
 use tokio::task::JoinSet;
 
 use crate::test_database::{TestDatabase, roll_back, seconds};
 
-fn key(db: &TestDatabase) -> OnceKey {
-    OnceKey { id: db.random_hash(), request: db.random_hash() }
+fn key(db: &TestDatabase) -> IdempotencyKey {
+    IdempotencyKey { id: db.random_hash(), request: db.random_hash() }
 }
 
 /// Records an outcome in a transaction of its own, as a use case does. Returns what was done earlier instead, if
 /// anything was.
-async fn record(db: &TestDatabase, store: &Store, key: OnceKey, outcome: &str) -> Option<Earlier> {
+async fn record(db: &TestDatabase, store: &Store, key: IdempotencyKey, outcome: &str) -> Option<RecordedOutcome> {
     let mut tx = store.begin().await.expect("begins");
     let earlier = tx.record_outcome(&key, db.now(), outcome).await.expect("runs");
     if earlier.is_none() {
@@ -20,12 +20,12 @@ async fn record(db: &TestDatabase, store: &Store, key: OnceKey, outcome: &str) -
     earlier
 }
 
-async fn earlier(db: &TestDatabase, store: &Store, key: &OnceKey) -> Option<Earlier> {
-    store.done_before(key, db.now()).await.expect("reads")
+async fn earlier(db: &TestDatabase, store: &Store, key: &IdempotencyKey) -> Option<RecordedOutcome> {
+    store.recorded_outcome(key, db.now()).await.expect("reads")
 }
 
-fn done(outcome: &str) -> Option<Earlier> {
-    Some(Earlier::Done(outcome.to_owned()))
+fn done(outcome: &str) -> Option<RecordedOutcome> {
+    Some(RecordedOutcome::SameRequest(outcome.to_owned()))
 }
 
 async fn one_of_many_concurrent_requests_is_done(db: TestDatabase) {
@@ -63,9 +63,9 @@ async fn a_key_of_another_request_is_told_apart(db: TestDatabase) {
     let store = db.store().await;
     let key = key(&db);
     record(&db, &store, key, "first").await;
-    let other = OnceKey { request: db.random_hash(), ..key };
-    assert_eq!(record(&db, &store, other, "other").await, Some(Earlier::Another));
-    assert_eq!(earlier(&db, &store, &other).await, Some(Earlier::Another));
+    let other = IdempotencyKey { request: db.random_hash(), ..key };
+    assert_eq!(record(&db, &store, other, "other").await, Some(RecordedOutcome::OtherRequest));
+    assert_eq!(earlier(&db, &store, &other).await, Some(RecordedOutcome::OtherRequest));
 }
 
 async fn an_outcome_is_kept_for_a_day(db: TestDatabase) {
@@ -84,9 +84,9 @@ async fn a_key_can_be_reused_after_a_day(db: TestDatabase) {
     record(&db, &store, key, "first").await;
     db.clock.advance(seconds(86_401));
     assert_eq!(earlier(&db, &store, &key).await, None);
-    let other = OnceKey { request: db.random_hash(), ..key };
+    let other = IdempotencyKey { request: db.random_hash(), ..key };
     assert_eq!(record(&db, &store, other, "other").await, None);
-    assert_eq!(earlier(&db, &store, &key).await, Some(Earlier::Another));
+    assert_eq!(earlier(&db, &store, &key).await, Some(RecordedOutcome::OtherRequest));
 }
 
 crate::on_both_engines!(

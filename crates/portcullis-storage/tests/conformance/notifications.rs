@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use portcullis_model::UserId;
 use portcullis_storage::{DatabaseUrl, Store};
-use portcullis_testkit::{PrivatePostgres, Wire};
+use portcullis_testkit::{PrivatePostgres, Relay};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -72,14 +72,14 @@ async fn a_commit_notifies_the_other_replicas_only() {
 async fn a_listener_reconnects_when_its_packets_are_dropped() {
     let server = PrivatePostgres::shared();
     let direct = server.database();
-    let wire = Wire::to((Ipv4Addr::LOCALHOST, server.port()).into());
-    let through = direct.replace(&format!(":{}/", server.port()), &format!(":{}/", wire.port()));
+    let relay = Relay::to((Ipv4Addr::LOCALHOST, server.port()).into());
+    let through = direct.replace(&format!(":{}/", server.port()), &format!(":{}/", relay.port()));
     let db = TestDatabase::at(DatabaseUrl::parse(&direct).expect("an address"));
     let here = db.store().await;
     let there = TestDatabase::at(DatabaseUrl::parse(&through).expect("an address")).store().await;
     let mut far = Listening::on(&there);
     far.reaches(1).await;
-    wire.freeze_open();
+    relay.freeze_open();
     // Only the missing answer to its check tells that the connection is dead. Connecting again counts as a
     // notification.
     far.reaches(2).await;

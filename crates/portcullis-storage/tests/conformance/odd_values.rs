@@ -63,7 +63,7 @@ async fn any_text_in_an_audit_event_comes_back(db: TestDatabase) {
     for text in odd_texts() {
         let event = AuditEvent {
             user_agent: Some(text.clone()),
-            details: Some(json!({ "said": text })),
+            details: Some(json!({ "text": text })),
             ..db.event("auth.login", Outcome::Failure)
         };
         store.append_audit(&event).await.unwrap_or_else(|error| panic!("{:?}: {error:?}", shown(&text)));

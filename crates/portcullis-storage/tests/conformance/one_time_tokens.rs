@@ -50,7 +50,7 @@ async fn sr_12_a_token_expires(db: TestDatabase) {
 async fn looking_at_a_token_does_not_spend_it(db: TestDatabase) {
     let store = db.store().await;
     let token = insert(&db, &store, TokenPurpose::FirstAdmin).await;
-    let purpose = async |now| store.good_one_time_token(&token.hash, now).await.expect("reads").map(|it| it.purpose);
+    let purpose = async |now| store.usable_one_time_token(&token.hash, now).await.expect("reads").map(|it| it.purpose);
     assert_eq!(purpose(token.expires_at).await, None);
     assert_eq!(purpose(db.now()).await, Some(TokenPurpose::FirstAdmin));
     assert!(spend(&store, token.hash, db.now()).await.is_some());

@@ -6,31 +6,31 @@ use std::time::{Duration, Instant};
 use portcullis_model::{Clock, Random, UserId};
 use portcullis_storage::{DatabaseUrl, Store, StoreError, StoreOptions};
 use portcullis_telemetry::Metrics;
-use portcullis_testkit::{PrivatePostgres, Wire};
+use portcullis_testkit::{PrivatePostgres, Relay};
 use tokio::task::JoinSet;
 
 use crate::test_database::{TestDatabase, seconds};
 
 /// A store whose connections to PostgreSQL the test can freeze.
-struct Wired {
-    wire: Wire,
+struct StoreBehindRelay {
+    relay: Relay,
     store: Store,
     metrics: Metrics,
     _server: PrivatePostgres,
 }
 
-async fn wired(change: impl FnOnce(&mut StoreOptions)) -> Wired {
+async fn store_behind_relay(change: impl FnOnce(&mut StoreOptions)) -> StoreBehindRelay {
     let server = PrivatePostgres::shared();
-    let wire = Wire::to((Ipv4Addr::LOCALHOST, server.port()).into());
-    let through = server.database().replace(&format!(":{}/", server.port()), &format!(":{}/", wire.port()));
+    let relay = Relay::to((Ipv4Addr::LOCALHOST, server.port()).into());
+    let through = server.database().replace(&format!(":{}/", server.port()), &format!(":{}/", relay.port()));
     let db = TestDatabase::at(DatabaseUrl::parse(&through).expect("an address"));
     let (mut options, metrics) = db.options();
     change(&mut options);
     let store = Store::open(options).await.expect("the database opens");
-    Wired { wire, store, metrics, _server: server }
+    StoreBehindRelay { relay, store, metrics, _server: server }
 }
 
-impl Wired {
+impl StoreBehindRelay {
     async fn look_up(&self) -> Result<(), StoreError> {
         let nobody = UserId::new(&Clock::system(), &Random::system());
         self.store.user_by_id(nobody).await.map(|_| ())
@@ -54,38 +54,38 @@ impl Wired {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_read_is_one_message() {
-    let wired = wired(|_| ()).await;
-    wired.look_up().await.expect("reads");
-    let before = wired.wire.sent();
+    let replica = store_behind_relay(|_| ()).await;
+    replica.look_up().await.expect("reads");
+    let before = replica.relay.sent();
     for _ in 0..50 {
-        wired.look_up().await.expect("reads");
+        replica.look_up().await.expect("reads");
     }
-    assert_eq!(wired.wire.sent() - before, 50);
+    assert_eq!(replica.relay.sent() - before, 50);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn begin_and_commit_are_one_message_each() {
-    let wired = wired(|_| ()).await;
-    wired.look_up().await.expect("reads");
-    let before = wired.wire.sent();
-    wired.store.begin().await.expect("begins").commit().await.expect("commits");
-    assert_eq!(wired.wire.sent() - before, 2);
+    let replica = store_behind_relay(|_| ()).await;
+    replica.look_up().await.expect("reads");
+    let before = replica.relay.sent();
+    replica.store.begin().await.expect("begins").commit().await.expect("commits");
+    assert_eq!(replica.relay.sent() - before, 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dead_connections_are_replaced_after_one_ping() {
-    let wired = wired(|options| options.acquire_timeout = seconds(5)).await;
-    wired.open_connections(4).await;
+    let replica = store_behind_relay(|options| options.acquire_timeout = seconds(5)).await;
+    replica.open_connections(4).await;
     // A connection is not pinged before it has been idle for a second.
     tokio::time::sleep(Duration::from_millis(1_100)).await;
-    wired.wire.freeze_open();
+    replica.relay.freeze_open();
     let begun = Instant::now();
-    wired.look_up().await.expect("a new connection serves it");
+    replica.look_up().await.expect("a new connection serves it");
     // One unanswered ping takes a second, four would take four.
     assert!(begun.elapsed() < Duration::from_millis(2_500), "each dead connection was pinged: {:?}", begun.elapsed());
     let mut looking = JoinSet::new();
     for _ in 0..8 {
-        let store = wired.store.clone();
+        let store = replica.store.clone();
         looking.spawn(async move { store.ping().await });
     }
     for outcome in looking.join_all().await {
@@ -95,19 +95,19 @@ async fn dead_connections_are_replaced_after_one_ping() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_connection_of_a_cancelled_statement_is_not_reused() {
-    let wired = wired(|options| options.pool_max = 1).await;
-    wired.look_up().await.expect("reads");
-    wired.wire.freeze_open();
-    let cancelled = tokio::time::timeout(Duration::from_millis(200), wired.look_up()).await;
-    assert!(cancelled.is_err(), "the wire was not frozen");
+    let replica = store_behind_relay(|options| options.pool_max = 1).await;
+    replica.look_up().await.expect("reads");
+    replica.relay.freeze_open();
+    let cancelled = tokio::time::timeout(Duration::from_millis(200), replica.look_up()).await;
+    assert!(cancelled.is_err(), "the relay was not frozen");
     // The next statement takes another connection at once, although the frozen one was not idle for a second.
     let next =
-        tokio::time::timeout(seconds(2), wired.look_up()).await.expect("does not wait for the frozen connection");
+        tokio::time::timeout(seconds(2), replica.look_up()).await.expect("does not wait for the frozen connection");
     next.expect("reads");
-    wired.wire.thaw();
+    replica.relay.thaw();
     // The response to the first statement arrives at a connection that is no longer used.
-    assert!(wired.store.instance_value("nothing").await.expect("reads").is_none());
-    assert_eq!(wired.connections(), 1);
+    assert!(replica.store.instance_value("nothing").await.expect("reads").is_none());
+    assert_eq!(replica.connections(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -66,7 +66,7 @@ async fn a_rotation_keeps_the_sealed_successor(db: TestDatabase) {
     let session = db.session(ada.id).insert(&store).await;
     let successor = db.random_hash();
     assert!(rotate(&store, &session, session.refresh_hash, successor).await);
-    let grace = store.refresh_grace(&session.refresh_hash).await.expect("reads").expect("is kept");
+    let grace = store.grace_window(&session.refresh_hash).await.expect("reads").expect("is kept");
     assert_eq!((grace.session_id, grace.sealed_successor.as_slice()), (session.id, &successor[..16]));
     assert!((grace.now - grace.rotated_at).num_seconds() < 30);
 }
@@ -88,7 +88,7 @@ async fn an_ended_session_is_not_rotated(db: TestDatabase) {
     let session = db.session(ada.id).insert(&store).await;
     end(&store, session.id, db.now()).await;
     assert!(!rotate(&store, &session, session.refresh_hash, db.random_hash()).await);
-    assert!(store.refresh_grace(&session.refresh_hash).await.expect("reads").is_none());
+    assert!(store.grace_window(&session.refresh_hash).await.expect("reads").is_none());
 }
 
 async fn sr_21_an_idle_session_is_not_rotated(db: TestDatabase) {
@@ -117,8 +117,8 @@ async fn old_sealed_successors_are_erased(db: TestDatabase) {
     assert!(rotate(&store, &session, successor, db.random_hash()).await);
     let now = store.now().await.expect("reads");
     assert_eq!(store.prune(Prunable::RefreshGrace, now - seconds(30), 10).await.expect("deletes"), 1);
-    assert!(store.refresh_grace(&session.refresh_hash).await.expect("reads").is_none());
-    assert!(store.refresh_grace(&successor).await.expect("reads").is_some());
+    assert!(store.grace_window(&session.refresh_hash).await.expect("reads").is_none());
+    assert!(store.grace_window(&successor).await.expect("reads").is_some());
 }
 
 crate::on_both_engines!(

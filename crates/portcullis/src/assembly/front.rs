@@ -38,7 +38,9 @@ impl Front {
             Destination::BuiltIn(id) => {
                 let id = *id;
                 let error_context = error_context(context);
-                portcullis_api::answer(&self.services, id, permit, request, error_context).await.map(FrontBody::BuiltIn)
+                portcullis_api::respond(&self.services, id, permit, request, error_context)
+                    .await
+                    .map(FrontBody::BuiltIn)
             }
             Destination::Upstream(_) => match self.proxy.forward(&permit, request).await {
                 Ok(response) => {

@@ -14,7 +14,7 @@ use portcullis_settings::Settings;
 /// Opens the configured database and identity over it.
 pub async fn open_identity(settings: &Settings) -> Result<(Identity, Store), StartError> {
     let (clock, random) = (Clock::system(), Random::system());
-    let secrets = settings.keep_secrets(&random)?;
+    let secrets = settings.load_or_create_secrets(&random)?;
     let metrics = Metrics::new(&settings.metrics, env!("CARGO_PKG_VERSION"));
     let store = Box::pin(Store::open(store_options(settings, &clock, &random, &metrics))).await?;
     let sessions = session_cache(settings, &store, None);

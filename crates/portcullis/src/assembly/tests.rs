@@ -33,7 +33,7 @@ impl PanickingApplication {
         let sources = Sources { flags: Flags::default(), environment: Vec::new(), folder: folder.path().to_owned() };
         let settings = portcullis_settings::load(&sources, &portcullis_api::route_specs()).expect("valid defaults");
         let random = Random::system();
-        let secrets = settings.keep_secrets(&random).expect("the folder is writable");
+        let secrets = settings.load_or_create_secrets(&random).expect("the folder is writable");
         let lifecycle = Arc::default();
         let building = Box::pin(Application::build(&settings, secrets, random, "http://gate.test", lifecycle));
         let mut application = building.await.expect("SQLite needs nothing else");

@@ -88,12 +88,12 @@ impl RateLimitKey {
 }
 
 pub(super) fn reload(settings: &Settings, format: Format) -> Result<(), Failure> {
-    let answer = ask(settings, "POST", "/reload")?;
+    let response = send(settings, "POST", "/reload")?;
     if format.json {
-        print_json(&answer);
+        print_json(&response);
         return Ok(());
     }
-    let reloaded: Reloaded = serde_json::from_value(answer).map_err(|error| Failure::of_error(&error))?;
+    let reloaded: Reloaded = serde_json::from_value(response).map_err(|error| Failure::of_error(&error))?;
     let Reloaded { routes, upstreams, waiting_for_restart, warnings } = reloaded;
     let mut text = format!("The settings are in force: {routes} routes, {upstreams} upstreams.\n");
     if !waiting_for_restart.is_empty() {
@@ -112,11 +112,11 @@ pub(super) fn reload(settings: &Settings, format: Format) -> Result<(), Failure>
 pub(super) fn limits(settings: &Settings, command: Limits) -> Result<(), Failure> {
     match command {
         Limits::Show { key, format } => {
-            let answer = ask(settings, "GET", &format!("/limits?{}", key.query().finish()))?;
+            let response = send(settings, "GET", &format!("/limits?{}", key.query().finish()))?;
             if format.json {
-                print_json(&answer);
+                print_json(&response);
             } else {
-                show(&answer);
+                show(&response);
             }
         }
         Limits::Reset { key, name, format } => {
@@ -129,47 +129,47 @@ pub(super) fn limits(settings: &Settings, command: Limits) -> Result<(), Failure
             if let Some(name) = &name {
                 query.append_pair("name", name);
             }
-            let answer = ask(settings, "DELETE", &format!("/limits?{}", query.finish()))?;
+            let response = send(settings, "DELETE", &format!("/limits?{}", query.finish()))?;
             if format.json {
-                print_json(&answer);
+                print_json(&response);
             } else {
-                let everywhere = answer["everywhere"] == true;
+                let everywhere = response["everywhere"] == true;
                 let scope = if everywhere { "" } else { " in this process only, because Redis could not be reached" };
-                print(&format!("Reset {} limits{scope}.\n", answer["limits"]));
+                print(&format!("Reset {} limits{scope}.\n", response["limits"]));
             }
         }
     }
     Ok(())
 }
 
-fn show(answer: &Value) {
+fn show(response: &Value) {
     let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
-    let Some(standings) = answer["standings"].as_array() else {
-        let limits = answer["limits"].as_array().into_iter().flatten();
+    let Some(states) = response["standings"].as_array() else {
+        let limits = response["limits"].as_array().into_iter().flatten();
         let rows: Vec<_> =
             limits.map(|limit| ["name", "rate", "by", "route"].map(|key| text(&limit[key])).to_vec()).collect();
         print(&table::render(&["NAME", "RATE", "BY", "ROUTE"], &rows));
         return;
     };
-    if standings.is_empty() {
+    if states.is_empty() {
         print("No request was counted against a limit.\n");
         return;
     }
-    let row = |standing: &Value| {
+    let row = |state: &Value| {
         vec![
-            text(&standing["name"]),
-            text(&standing["rate"]),
-            standing["remaining"].to_string(),
-            format!("{:.0} s", standing["resetSeconds"].as_f64().unwrap_or_default().ceil()),
-            text(&standing["route"]),
+            text(&state["name"]),
+            text(&state["rate"]),
+            state["remaining"].to_string(),
+            format!("{:.0} s", state["resetSeconds"].as_f64().unwrap_or_default().ceil()),
+            text(&state["route"]),
         ]
     };
-    let rows: Vec<_> = standings.iter().map(row).collect();
+    let rows: Vec<_> = states.iter().map(row).collect();
     print(&table::render(&["NAME", "RATE", "REMAINING", "RESET IN", "ROUTE"], &rows));
 }
 
 /// Sends a request to the running gateway and returns the body of its response.
-fn ask(settings: &Settings, method: &str, target: &str) -> Result<Value, Failure> {
+fn send(settings: &Settings, method: &str, target: &str) -> Result<Value, Failure> {
     let Some(path) = &settings.server.control_socket else {
         return Err(Failure::new("server.control_socket is off")
             .hint("use the HTTP API under /api/v1/gateway, or set server.control_socket"));
@@ -179,15 +179,15 @@ fn ask(settings: &Settings, method: &str, target: &str) -> Result<Value, Failure
         stream.set_read_timeout(Some(RESPONSE_TIMEOUT))?;
         let request = format!("{method} {target} HTTP/1.1\r\nHost: control\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes())?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer)
+        let mut response = String::new();
+        stream.read_to_string(&mut response)?;
+        Ok(response)
     };
-    let answer = exchange().map_err(|error| {
+    let response = exchange().map_err(|error| {
         Failure::new(format!("no gateway answers at {}: {error}", path.display()))
             .hint("check that it runs with the same settings and as this user; --data-dir and server.control_socket name the socket")
     })?;
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
+    let (head, body) = response.split_once("\r\n\r\n").unwrap_or_default();
     let value: Value = serde_json::from_str(body).map_err(|_| {
         Failure::new(format!("the process that answers at {} is not a gateway", path.display()))
             .hint("set server.control_socket to the socket of the gateway")

@@ -36,7 +36,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(settings: &Settings, arguments: Arguments) -> Result<(), Failure> {
     let Arguments { method, url, user, headers, address, format } = arguments;
-    let mut dry_run = portcullis_api::question(&method, &url, &headers, address)
+    let mut dry_run = portcullis_api::parse_dry_run(&method, &url, &headers, address)
         .map_err(|problems| Failure::new(problems.join("; ")).hint("portcullis explain GET /api/v1/users"))?;
     if user.as_deref() == Some(NOBODY) {
         dry_run.caller = DryRunCaller::Anonymous;
@@ -63,7 +63,7 @@ pub(super) fn run(settings: &Settings, arguments: Arguments) -> Result<(), Failu
                     dry_run.caller = DryRunCaller::SignedIn(Arc::new(session));
                 }
                 let explanation = dry_run::explain(settings, Some(identity), &dry_run).await;
-                let explanation = explanation.map_err(|error| Failure::of_error(&error).maybe_hint(error.hint()))?;
+                let explanation = explanation.map_err(|error| Failure::of_error(&error).optional_hint(error.hint()))?;
                 document = to_json(&Explanation::new(&dry_run, &explanation))?;
                 Ok(())
             })?;
@@ -82,7 +82,7 @@ pub(super) fn run(settings: &Settings, arguments: Arguments) -> Result<(), Failu
 fn without_database(settings: &Settings, dry_run: &DryRun) -> Result<Value, Failure> {
     let runtime = runtime::start()?;
     let explanation = runtime.block_on(dry_run::explain(settings, None, dry_run));
-    let explanation = explanation.map_err(|error| Failure::of_error(&error).maybe_hint(error.hint()))?;
+    let explanation = explanation.map_err(|error| Failure::of_error(&error).optional_hint(error.hint()))?;
     to_json(&Explanation::new(dry_run, &explanation))
 }
 

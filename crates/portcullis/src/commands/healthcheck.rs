@@ -29,12 +29,12 @@ pub(super) fn run(settings: &Settings, format: Format) -> Result<(), Failure> {
             .hint("name the port of the gateway with PORT or --port"));
     }
     let proxy_header: &[u8] = if settings.server.proxy_protocol { &portcullis_edge::LOCAL_HEADER } else { &[] };
-    let answer = ask(address, proxy_header);
-    let status = answer.as_ref().ok().copied();
+    let response = request_status(address, proxy_header);
+    let status = response.as_ref().ok().copied();
     if format.json {
         print_json(&json!({ "ready": status == Some(200), "status": status, "address": address.to_string() }));
     }
-    match answer {
+    match response {
         Ok(200) => {
             if !format.json {
                 print(&format!("The gateway at http://{address} is ready.\n"));
@@ -49,7 +49,7 @@ pub(super) fn run(settings: &Settings, format: Format) -> Result<(), Failure> {
 }
 
 /// Requests `/api/health/ready` and returns the status.
-fn ask(address: SocketAddr, proxy_header: &[u8]) -> io::Result<u16> {
+fn request_status(address: SocketAddr, proxy_header: &[u8]) -> io::Result<u16> {
     let mut stream = TcpStream::connect_timeout(&address, RESPONSE_TIMEOUT)?;
     stream.set_read_timeout(Some(RESPONSE_TIMEOUT))?;
     stream.set_write_timeout(Some(RESPONSE_TIMEOUT))?;
@@ -70,7 +70,7 @@ mod tests {
 
     use super::*;
 
-    fn answered(answer: &'static str) -> io::Result<u16> {
+    fn status_of(response: &'static str) -> io::Result<u16> {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("an address");
         let server = std::thread::spawn(move || {
@@ -81,19 +81,19 @@ mod tests {
                 stream.read_exact(&mut byte).expect("a whole request");
                 request.extend(byte);
             }
-            stream.write_all(answer.as_bytes()).expect("the client reads");
+            stream.write_all(response.as_bytes()).expect("the client reads");
             String::from_utf8_lossy(&request).into_owned()
         });
-        let status = ask(address, &[]);
+        let status = request_status(address, &[]);
         assert!(server.join().expect("no panic").starts_with("GET /api/health/ready HTTP/1.1\r\nHost: 127.0.0.1:"));
         status
     }
 
     #[test]
     fn the_status_line_is_read() {
-        assert_eq!(answered("HTTP/1.1 200 OK\r\n\r\n").expect("HTTP"), 200);
-        assert_eq!(answered("HTTP/1.1 503 Service Unavailable\r\n\r\n").expect("HTTP"), 503);
-        assert!(answered("SSH-2.0-OpenSSH_9.9\r\n").is_err());
-        assert!(answered("").is_err());
+        assert_eq!(status_of("HTTP/1.1 200 OK\r\n\r\n").expect("HTTP"), 200);
+        assert_eq!(status_of("HTTP/1.1 503 Service Unavailable\r\n\r\n").expect("HTTP"), 503);
+        assert!(status_of("SSH-2.0-OpenSSH_9.9\r\n").is_err());
+        assert!(status_of("").is_err());
     }
 }

@@ -15,7 +15,7 @@ pub(super) fn with_identity(
     let runtime = runtime::start()?;
     runtime.block_on(async {
         let opened = Box::pin(crate::assembly::offline::open_identity(settings)).await;
-        let (identity, store) = opened.map_err(|error| Failure::of_error(&error).maybe_hint(error.hint()))?;
+        let (identity, store) = opened.map_err(|error| Failure::of_error(&error).optional_hint(error.hint()))?;
         let done = Box::pin(work(&identity, &store)).await;
         store.close().await;
         done

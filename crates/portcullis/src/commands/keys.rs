@@ -173,7 +173,7 @@ fn key_json(key: &KeyDetails) -> Value {
 }
 
 fn describe(error: &RotationError) -> Failure {
-    Failure::of_error(error).maybe_hint(error.hint().map(str::to_owned))
+    Failure::of_error(error).optional_hint(error.hint().map(str::to_owned))
 }
 
 /// Makes the secrets; it needs neither a database nor settings.

@@ -71,8 +71,8 @@ pub(super) fn run(settings: &Settings, command: Command) -> Result<(), Failure> 
                 .hint("create it with `portcullis migrate up`; the first `portcullis serve` creates it too"));
         }
         (DatabaseUrl::Sqlite { .. }, _) => {
-            let kept = settings.keep_secrets(&Random::system());
-            kept.map_err(|error| Failure::of_error(&error).maybe_hint(error.hint()))?;
+            let kept = settings.load_or_create_secrets(&Random::system());
+            kept.map_err(|error| Failure::of_error(&error).optional_hint(error.hint()))?;
         }
         (DatabaseUrl::Postgres { .. }, _) => {}
     }
@@ -159,8 +159,8 @@ fn show_status(status: &MigrationStatus, format: Format) {
         }));
         return;
     }
-    let mut said = format!("{} ({})\n", status.address, status.engine);
-    said.push_str(&match (status.serves, status.pending.len()) {
+    let mut text = format!("{} ({})\n", status.address, status.engine);
+    text.push_str(&match (status.serves, status.pending.len()) {
         (true, _) if status.found > status.known => {
             format!("schema {}; this version knows schemas up to {} and runs on it\n", status.found, status.known)
         }
@@ -179,8 +179,8 @@ fn show_status(status: &MigrationStatus, format: Format) {
     for step in &status.pending {
         rows.push(vec![format!("{:04}", step.version), step.name.to_owned(), "pending".to_owned(), String::new()]);
     }
-    said.push_str(&table::render(&["STEP", "NAME", "APPLIED", "BY"], &rows));
-    print(&said);
+    text.push_str(&table::render(&["STEP", "NAME", "APPLIED", "BY"], &rows));
+    print(&text);
 }
 
 fn show_plan(status: &MigrationStatus, format: Format) {
@@ -217,5 +217,5 @@ fn show_done(steps: &[Step], copy: &Option<PathBuf>, schema: i64, format: Format
 }
 
 fn describe(error: &OpenError) -> Failure {
-    Failure::of_error(error).maybe_hint(error.hint())
+    Failure::of_error(error).optional_hint(error.hint())
 }

@@ -57,7 +57,7 @@ impl Failure {
         self
     }
 
-    pub(super) fn maybe_hint(mut self, hint: Option<String>) -> Self {
+    pub(super) fn optional_hint(mut self, hint: Option<String>) -> Self {
         self.hint = hint;
         self
     }

@@ -47,7 +47,7 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
     let moving = crate::assembly::offline::transfer(settings, &from, &to, arguments.restart, &mut progress);
     let moved = runtime.block_on(Box::pin(moving));
     progress.end();
-    let tables = moved.map_err(|error| Failure::of_error(&error).maybe_hint(error.hint()))?;
+    let tables = moved.map_err(|error| Failure::of_error(&error).optional_hint(error.hint()))?;
     show((&from, &to), arguments.format, &tables, (progress.carried, begun.elapsed().as_secs_f64()));
     Ok(())
 }

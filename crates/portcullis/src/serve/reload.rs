@@ -96,7 +96,7 @@ impl Reloader {
             .map_err(|problems| problems.to_string())?;
         let waiting_for_restart = self.settings.waiting_for_restart(&new);
         let settings = self.settings.reloaded(new);
-        let secrets = settings.keep_secrets(&self.random).map_err(|error| error.to_string())?;
+        let secrets = settings.load_or_create_secrets(&self.random).map_err(|error| error.to_string())?;
         let config = gate_config(&settings, &secrets, &self.application.metrics).map_err(|error| error.to_string())?;
         let replaced =
             self.application.identity.signing_keys.replace_secrets(secrets.encryption, secrets.jwt.as_ref()).await;

@@ -34,37 +34,37 @@ upstream = "projects"
 #[test]
 fn a_bad_file_is_reported_with_lines_and_prevents_the_start() {
     let shell = Shell::new().file("portcullis.toml", BAD).env("LOG_LEVEL", "verbose");
-    let said = shell.run(&["check"]).failed();
-    assert!(said.out.is_empty());
-    insta::assert_snapshot!("check_bad_file", said.err);
+    let output = shell.run(&["check"]).failed();
+    assert!(output.out.is_empty());
+    insta::assert_snapshot!("check_bad_file", output.err);
     let started = shell.run(&["serve"]).failed();
-    assert_eq!(started.err, said.err);
+    assert_eq!(started.err, output.err);
     assert!(!shell.path("portcullis-data").exists(), "nothing is created while the settings have problems");
 }
 
 #[test]
 fn syntax_errors_have_a_line_too() {
-    let said = Shell::new().file("portcullis.toml", "[server]\nlisten = 127.0.0.1:8000\n").run(&["check"]).failed();
-    assert!(said.err.starts_with("portcullis.toml:2: this is not TOML: "), "{}", said.err);
+    let output = Shell::new().file("portcullis.toml", "[server]\nlisten = 127.0.0.1:8000\n").run(&["check"]).failed();
+    assert!(output.err.starts_with("portcullis.toml:2: this is not TOML: "), "{}", output.err);
 }
 
 #[test]
 fn valid_settings_are_summed_up_and_advice_does_not_fail() {
-    let said = Shell::new().run(&["check"]).ok();
-    insta::assert_snapshot!("check_good_out", said.out);
-    insta::assert_snapshot!("check_good_err", said.err);
+    let output = Shell::new().run(&["check"]).ok();
+    insta::assert_snapshot!("check_good_out", output.out);
+    insta::assert_snapshot!("check_good_err", output.err);
 }
 
 #[test]
 fn the_result_is_also_json() {
-    let said = Shell::new().file("portcullis.toml", BAD).run(&["check", "--json"]).failed();
-    let document = said.json();
+    let output = Shell::new().file("portcullis.toml", BAD).run(&["check", "--json"]).failed();
+    let document = output.json();
     assert_eq!(document["ok"], false);
     let first = &document["problems"][0];
     assert_eq!((first["file"].as_str(), first["line"].as_u64()), (Some("portcullis.toml"), Some(2)));
     assert_eq!(first["hint"], "did you mean `listen`?");
-    let said = Shell::new().env("SENTRY_DSN", "smtp://x").run(&["check", "--json"]).ok();
-    let document = said.json();
+    let output = Shell::new().env("SENTRY_DSN", "smtp://x").run(&["check", "--json"]).ok();
+    let document = output.json();
     assert_eq!(document["ok"], true);
     assert_eq!(document["warnings"][0]["place"], "environment SENTRY_DSN");
     assert!(document["advice"].as_array().is_some_and(|advice| !advice.is_empty()));
@@ -86,8 +86,8 @@ fn production_names_missing_settings_and_gives_advice() {
 fn the_file_that_is_named_is_read() {
     let shell = Shell::new().file("other.toml", "[sever]\n");
     shell.run(&["check"]).ok();
-    let said = shell.run(&["check", "--config", "other.toml"]).failed();
-    assert!(said.err.starts_with("other.toml:1: unknown section [sever]"), "{}", said.err);
-    let said = shell.run(&["--config", "nowhere.toml", "check"]).failed();
-    assert!(said.err.starts_with("--config: the settings file nowhere.toml cannot be read"), "{}", said.err);
+    let output = shell.run(&["check", "--config", "other.toml"]).failed();
+    assert!(output.err.starts_with("other.toml:1: unknown section [sever]"), "{}", output.err);
+    let output = shell.run(&["--config", "nowhere.toml", "check"]).failed();
+    assert!(output.err.starts_with("--config: the settings file nowhere.toml cannot be read"), "{}", output.err);
 }

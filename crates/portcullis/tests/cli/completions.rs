@@ -8,10 +8,10 @@ use crate::shell::Shell;
 #[test]
 fn every_shell_gets_a_script_that_knows_the_commands() {
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
-        let said = Shell::new().run(&["completions", shell]).ok();
-        assert!(said.err.is_empty(), "{}", said.err);
+        let output = Shell::new().run(&["completions", shell]).ok();
+        assert!(output.err.is_empty(), "{}", output.err);
         for word in ["recover-admin", "healthcheck", "data-dir"] {
-            assert!(said.out.contains(word), "{word} in the script for {shell}");
+            assert!(output.out.contains(word), "{word} in the script for {shell}");
         }
     }
 }

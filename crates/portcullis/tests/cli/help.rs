@@ -4,10 +4,10 @@ use crate::shell::Shell;
 
 #[track_caller]
 fn page(name: &str, arguments: &[&str]) {
-    let said = Shell::new().run(arguments).ok();
-    assert!(said.err.is_empty(), "{}", said.err);
-    assert!(!said.out.contains('\u{1b}'), "colours are for terminals only");
-    insta::assert_snapshot!(name, said.out);
+    let output = Shell::new().run(arguments).ok();
+    assert!(output.err.is_empty(), "{}", output.err);
+    assert!(!output.out.contains('\u{1b}'), "colours are for terminals only");
+    insta::assert_snapshot!(name, output.out);
 }
 
 #[test]
@@ -48,9 +48,9 @@ fn wrong_usage_is_exit_code_2() {
         &["users", "create", "--password", "x"],
         &["completions", "tcsh"],
     ] {
-        let said = Shell::new().run(arguments);
-        assert_eq!(said.code, Some(2), "{arguments:?}: {}", said.err);
-        assert!(said.out.is_empty() && !said.err.is_empty(), "{arguments:?}");
+        let output = Shell::new().run(arguments);
+        assert_eq!(output.code, Some(2), "{arguments:?}: {}", output.err);
+        assert!(output.out.is_empty() && !output.err.is_empty(), "{arguments:?}");
     }
     assert!(Shell::new().run(&["sevre"]).err.contains("serve"), "the message suggests the right command");
 }

@@ -12,8 +12,8 @@ const BCRYPT: &str = "$2b$04$abcdefghijklmnopqrstuu7EJV7kdjBBQxyb0HjTh9KS7.Lah/6
 const ADA: &str = "018f0000-0000-7000-8000-00000000ada0";
 
 fn import(shell: &Shell, arguments: &[&str], input: &str) -> (Value, String, Option<i32>) {
-    let said = shell.run_with(&[&["users", "import"], arguments, &["--json"]].concat(), input);
-    (said.json(), said.err, said.code)
+    let output = shell.run_with(&[&["users", "import"], arguments, &["--json"]].concat(), input);
+    (output.json(), output.err, output.code)
 }
 
 fn exported(shell: &Shell) -> Vec<Value> {
@@ -102,23 +102,23 @@ fn invalid_lines_are_refused_and_the_others_are_imported() {
     let shell = Shell::new();
     let good = json!({ "email": "ada@example.com", "username": "ada", "firstName": "A", "lastName": "L" });
     let lines = format!("[]\n{{\"email\": 5}}\nnonsense {BCRYPT}\n{good}\n{{\"email\":\"x\0@example.com\"}}\n");
-    let said = shell.run_with(&["users", "import", "-", "--format", "ndjson"], &lines).failed();
-    assert!(said.out.starts_with("Imported 1 users"), "{}", said.out);
+    let output = shell.run_with(&["users", "import", "-", "--format", "ndjson"], &lines).failed();
+    assert!(output.out.starts_with("Imported 1 users"), "{}", output.out);
     for part in ["line 1", "line 2", "email must be a text", "line 3", "line 5"] {
-        assert!(said.err.contains(part), "{part}: {}", said.err);
+        assert!(output.err.contains(part), "{part}: {}", output.err);
     }
-    assert!(!said.err.contains(BCRYPT), "{}", said.err);
+    assert!(!output.err.contains(BCRYPT), "{}", output.err);
     for (arguments, told) in [
         (&["nowhere.csv"][..], "nowhere.csv cannot be read"),
         (&["users.xlsx"], "add --format"),
         (&["postgres://nobody@127.0.0.1:1/x"], "cannot reach PostgreSQL"),
     ] {
-        let said = shell.run(&[&["users", "import"], arguments].concat()).failed();
-        assert!(said.err.contains(told) && said.err.contains("error:"), "{}", said.err);
+        let output = shell.run(&[&["users", "import"], arguments].concat()).failed();
+        assert!(output.err.contains(told) && output.err.contains("error:"), "{}", output.err);
     }
     let shell = shell.file("headless.csv", "ada@example.com,ada\n");
-    let said = shell.run(&["users", "import", "headless.csv"]).failed();
-    assert!(said.err.contains("does not name email, username, firstName, lastName"), "{}", said.err);
+    let output = shell.run(&["users", "import", "headless.csv"]).failed();
+    assert!(output.err.contains("does not name email, username, firstName, lastName"), "{}", output.err);
 }
 
 #[test]
@@ -163,8 +163,8 @@ fn users_of_another_programs_table_are_imported_and_sign_in() {
     );
 
     let shell = Shell::new();
-    let said = shell.run(&["users", "import", &old, "--table", "no_such"]).failed();
-    assert!(said.err.contains("no_such") && said.err.contains("hint:"), "{}", said.err);
+    let output = shell.run(&["users", "import", &old, "--table", "no_such"]).failed();
+    assert!(output.err.contains("no_such") && output.err.contains("hint:"), "{}", output.err);
 }
 
 #[test]
@@ -179,13 +179,13 @@ fn users_are_disabled_enabled_and_given_roles_and_links() {
         assert_eq!(run(&["enable", "BEN@example.com"]).ok().json()["user"]["isActive"], true);
         assert_eq!(run(&["set-role", "ben@example.com", "manager"]).ok().json()["user"]["role"], "MANAGER");
         for last in [&["disable", "ada@example.com"][..], &["set-role", "ada@example.com", "VIEWER"]] {
-            let said = run(last).failed();
-            assert!(said.err.contains("last active administrator"), "{}", said.err);
+            let output = run(last).failed();
+            assert!(output.err.contains("last active administrator"), "{}", output.err);
         }
         let link = run(&["reset", "ben@example.com", "--print-link"]).ok().json()["link"].to_string();
         assert!(link.contains("/reset-password#"), "{link}");
         run(&["reset", "ben@example.com"]).ok();
-        let said = run(&["disable", "nobody@example.com"]).failed();
-        assert!(said.err.contains("no user has") && said.err.contains("--search"), "{}", said.err);
+        let output = run(&["disable", "nobody@example.com"]).failed();
+        assert!(output.err.contains("no user has") && output.err.contains("--search"), "{}", output.err);
     });
 }

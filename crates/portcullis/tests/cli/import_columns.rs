@@ -3,23 +3,23 @@
 use portcullis_testkit::PrivatePostgres;
 use serde_json::{Value, json};
 
-use crate::shell::{Said, Shell};
+use crate::shell::{CommandOutput, Shell};
 
 const BCRYPT: &str = "$2b$04$abcdefghijklmnopqrstuu7EJV7kdjBBQxyb0HjTh9KS7.Lah/6CG";
 const HEADER: &str = "email,username,firstName,lastName";
 
-fn import(shell: &Shell, format: &str, input: &str, options: &[&str]) -> Said {
+fn import(shell: &Shell, format: &str, input: &str, options: &[&str]) -> CommandOutput {
     shell.run_with(&[&["users", "import", "-", "--format", format, "--json"], options].concat(), input)
 }
 
 /// Checks that an import was refused for its columns and wrote nothing.
 #[track_caller]
-fn refused(shell: &Shell, said: Said, parts: &[&str]) {
-    let said = said.failed();
+fn refused(shell: &Shell, output: CommandOutput, parts: &[&str]) {
+    let output = output.failed();
     for part in parts {
-        assert!(said.err.contains(part), "{part} in {}", said.err);
+        assert!(output.err.contains(part), "{part} in {}", output.err);
     }
-    assert!(!said.err.contains("$2b$"), "a hash in {}", said.err);
+    assert!(!output.err.contains("$2b$"), "a hash in {}", output.err);
     assert_eq!(shell.run(&["users", "export"]).ok().out, "", "users were written");
 }
 
@@ -57,15 +57,15 @@ fn ignored_columns_are_left_out_and_the_rest_is_imported() {
     let shell = Shell::migrated();
     let csv = format!("{HEADER},twitter,Last-Seen,password\nada@example.com,ada,A,L,@ada,now,{BCRYPT}\n");
     let ignore = ["--ignore-column", "twitter", "--ignore-column", "last_seen"];
-    let said = import(&shell, "csv", &csv, &ignore).ok();
-    assert_eq!(said.json()["imported"], 1);
+    let output = import(&shell, "csv", &csv, &ignore).ok();
+    assert_eq!(output.json()["imported"], 1);
     let line =
         json!({ "email": "ben@example.com", "username": "ben", "firstName": "B", "lastName": "F", "twitter": {} });
     assert_eq!(import(&shell, "ndjson", &line.to_string(), &ignore).ok().json()["imported"], 1);
     let users = shell.run(&["users", "export", "--with-password-hashes"]).ok().out;
     assert!(users.contains(BCRYPT) && users.contains("ben@example.com"), "{users}");
-    let said = import(&shell, "csv", &csv, &["--ignore-column", "email"]).failed();
-    assert!(said.err.contains("--ignore-column email cannot be used"), "{}", said.err);
+    let output = import(&shell, "csv", &csv, &["--ignore-column", "email"]).failed();
+    assert!(output.err.contains("--ignore-column email cannot be used"), "{}", output.err);
 }
 
 #[test]
@@ -84,10 +84,10 @@ fn a_column_or_member_given_twice_is_refused() {
 fn a_line_with_too_many_or_too_few_values_is_refused() {
     let shell = Shell::migrated();
     let csv = format!("{HEADER}\nada@example.com,ada,A,L,{BCRYPT}\nben@example.com,ben,B\ncarl@example.com,carl,C,G\n");
-    let said = shell.run_with(&["users", "import", "-", "--format", "csv"], &csv).failed();
-    assert!(said.out.starts_with("Imported 1 users"), "{}", said.out);
+    let output = shell.run_with(&["users", "import", "-", "--format", "csv"], &csv).failed();
+    assert!(output.out.starts_with("Imported 1 users"), "{}", output.out);
     for part in ["line 2, : the line has 5 values, the first line 4", "line 3, : the line has 3 values"] {
-        assert!(said.err.contains(part), "{part} in {}", said.err);
+        assert!(output.err.contains(part), "{part} in {}", output.err);
     }
 }
 
@@ -103,11 +103,11 @@ fn a_byte_order_mark_is_skipped() {
 #[test]
 fn other_separators_and_encodings_are_named() {
     let shell = Shell::migrated();
-    let said = import(&shell, "csv", "email;username;firstName;lastName\na;b;c;d\n", &[]).failed();
-    assert!(said.err.contains("not separated by commas"), "{}", said.err);
+    let output = import(&shell, "csv", "email;username;firstName;lastName\na;b;c;d\n", &[]).failed();
+    assert!(output.err.contains("not separated by commas"), "{}", output.err);
     std::fs::write(shell.path("wide.csv"), b"\xff\xfee\0m\0a\0i\0l\0").expect("the folder is writable");
-    let said = shell.run(&["users", "import", "wide.csv"]).failed();
-    assert!(said.err.contains("UTF-16"), "{}", said.err);
+    let output = shell.run(&["users", "import", "wide.csv"]).failed();
+    assert!(output.err.contains("UTF-16"), "{}", output.err);
 }
 
 #[test]

@@ -30,8 +30,8 @@ fn a_file_is_for_its_owner_only_and_never_overwritten() {
     assert_eq!(secrets(&before).len(), 2);
     let mode = shell.path("gate.env").metadata().expect("it exists").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    let said = shell.run(&["keys", "init", "--output", "gate.env"]).failed();
-    assert!(said.err.starts_with("error: gate.env exists already; nothing was written\n  hint: "), "{}", said.err);
+    let output = shell.run(&["keys", "init", "--output", "gate.env"]).failed();
+    assert!(output.err.starts_with("error: gate.env exists already; nothing was written\n  hint: "), "{}", output.err);
     assert_eq!(std::fs::read_to_string(shell.path("gate.env")).expect("it is there"), before);
 }
 
@@ -39,7 +39,7 @@ fn a_file_is_for_its_owner_only_and_never_overwritten() {
 fn the_id_of_a_key_may_begin_with_a_hyphen() {
     let shell = Shell::new();
     for arguments in [&["keys", "retire", "-pNoSuchKey"][..], &["keys", "retire", "--force", "-pNoSuchKey"]] {
-        let said = shell.run(arguments).failed();
-        assert!(said.err.contains("-pNoSuchKey") && !said.err.contains("unexpected argument"), "{}", said.err);
+        let output = shell.run(arguments).failed();
+        assert!(output.err.contains("-pNoSuchKey") && !output.err.contains("unexpected argument"), "{}", output.err);
     }
 }

@@ -59,8 +59,8 @@ fn a_missing_database_is_not_created_by_reading_commands() {
     for command in [["migrate", "status"].as_slice(), &["migrate", "plan"], &["migrate", "down", "--to", "0", "--yes"]]
     {
         let shell = Shell::new();
-        let said = shell.run(command).failed();
-        assert!(said.err.contains("there is no database at") && said.err.contains("hint:"), "{}", said.err);
+        let output = shell.run(command).failed();
+        assert!(output.err.contains("there is no database at") && output.err.contains("hint:"), "{}", output.err);
         assert!(!shell.path("portcullis-data").exists());
     }
 }
@@ -85,9 +85,9 @@ fn an_error_of_the_database_is_one_sentence_with_a_hint() {
     ];
     for (url, sentence, hint) in cases {
         for command in [["migrate", "up"].as_slice(), &["serve", "--port", "0"]] {
-            let said = on(Some(&url)).env("PORTCULLIS__DATABASE__ACQUIRE_TIMEOUT", "2s").run(command).failed();
-            assert!(said.err.contains(sentence) && said.err.contains(hint), "{command:?}: {}", said.err);
-            assert!(!said.err.contains("hunter2") && !said.err.contains("only-for-tests"), "{}", said.err);
+            let output = on(Some(&url)).env("PORTCULLIS__DATABASE__ACQUIRE_TIMEOUT", "2s").run(command).failed();
+            assert!(output.err.contains(sentence) && output.err.contains(hint), "{command:?}: {}", output.err);
+            assert!(!output.err.contains("hunter2") && !output.err.contains("only-for-tests"), "{}", output.err);
         }
     }
     let name = good.rsplit('/').next().expect("a name");
@@ -99,6 +99,10 @@ fn an_error_of_the_database_is_one_sentence_with_a_hint() {
 fn a_server_that_must_not_migrate_refuses_an_old_schema() {
     let server = PrivatePostgres::shared();
     let url = server.database();
-    let said = on(Some(&url)).env("PORTCULLIS__DATABASE__MIGRATE", "off").run(&["serve", "--port", "0"]).failed();
-    assert!(said.err.contains("database.migrate is off") && said.err.contains("portcullis migrate up"), "{}", said.err);
+    let output = on(Some(&url)).env("PORTCULLIS__DATABASE__MIGRATE", "off").run(&["serve", "--port", "0"]).failed();
+    assert!(
+        output.err.contains("database.migrate is off") && output.err.contains("portcullis migrate up"),
+        "{}",
+        output.err
+    );
 }

@@ -28,10 +28,10 @@ csrf = false
 
 #[test]
 fn built_in_and_proxied_routes_are_in_one_table() {
-    let said = Shell::new().file("portcullis.toml", FILE).run(&["routes"]).ok();
-    assert!(said.err.is_empty(), "{}", said.err);
+    let output = Shell::new().file("portcullis.toml", FILE).run(&["routes"]).ok();
+    assert!(output.err.is_empty(), "{}", output.err);
     let words = |start: &str| -> Vec<&str> {
-        let line = said.out.lines().find(|line| line.contains(start)).expect("the route is listed");
+        let line = output.out.lines().find(|line| line.contains(start)).expect("the route is listed");
         line.split_whitespace().collect()
     };
     assert_eq!(

@@ -12,7 +12,7 @@ pub(crate) struct Shell {
 }
 
 /// The exit code and the output of a command.
-pub(crate) struct Said {
+pub(crate) struct CommandOutput {
     pub(crate) code: Option<i32>,
     pub(crate) out: String,
     pub(crate) err: String,
@@ -44,12 +44,12 @@ impl Shell {
         self.folder.path().join(name)
     }
 
-    pub(crate) fn run(&self, arguments: &[&str]) -> Said {
+    pub(crate) fn run(&self, arguments: &[&str]) -> CommandOutput {
         self.run_with(arguments, "")
     }
 
     /// Runs a command with a text on standard input.
-    pub(crate) fn run_with(&self, arguments: &[&str], input: &str) -> Said {
+    pub(crate) fn run_with(&self, arguments: &[&str], input: &str) -> CommandOutput {
         let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
         command.args(arguments).current_dir(self.folder.path()).env_clear();
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
@@ -66,7 +66,7 @@ impl Shell {
         // A command that fails early closes its input; the test checks its output in any case.
         let _ = process.stdin.take().expect("stdin was piped").write_all(input.as_bytes());
         let output = process.wait_with_output().expect("it ends");
-        Said {
+        CommandOutput {
             code: output.status.code(),
             out: String::from_utf8(output.stdout).expect("UTF-8"),
             err: String::from_utf8(output.stderr).expect("UTF-8"),
@@ -74,7 +74,7 @@ impl Shell {
     }
 }
 
-impl Said {
+impl CommandOutput {
     #[track_caller]
     pub(crate) fn ok(self) -> Self {
         assert_eq!(self.code, Some(0), "{}{}", self.out, self.err);

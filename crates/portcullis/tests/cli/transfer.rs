@@ -1,8 +1,8 @@
 //! `portcullis move`: an error is one sentence with a hint, and no message shows a password.
 
-use crate::shell::{Said, Shell};
+use crate::shell::{CommandOutput, Shell};
 
-fn attempt(shell: &Shell, from: &str, to: &str) -> Said {
+fn attempt(shell: &Shell, from: &str, to: &str) -> CommandOutput {
     shell.run(&["move", "--from", from, "--to", to])
 }
 
@@ -33,11 +33,11 @@ fn an_impossible_move_is_one_sentence_with_a_hint() {
         (&from, &"mysql://ada:hunter2@db/gate".to_owned(), "--to cannot be used", "sqlite:// or postgres://"),
         (&"postgres://ada:hunter2@db:port/gate".to_owned(), &at("to.db"), "--from cannot be used", "percent-encoded"),
     ] {
-        let said = attempt(&shell, from, to).failed();
-        assert!(said.err.starts_with(&format!("error: {sentence}")), "{}", said.err);
-        let told = said.err.split_once("  hint: ").map(|(_, hint)| hint).unwrap_or_default();
-        assert!(told.contains(hint), "{hint:?} is not in {}", said.err);
-        assert!(said.out.is_empty() && !said.err.contains("hunter2"), "{}{}", said.out, said.err);
+        let output = attempt(&shell, from, to).failed();
+        assert!(output.err.starts_with(&format!("error: {sentence}")), "{}", output.err);
+        let told = output.err.split_once("  hint: ").map(|(_, hint)| hint).unwrap_or_default();
+        assert!(told.contains(hint), "{hint:?} is not in {}", output.err);
+        assert!(output.out.is_empty() && !output.err.contains("hunter2"), "{}{}", output.out, output.err);
     }
     assert!(!shell.path("none.db").exists(), "looking for the source made it");
     assert!(!shell.path("to.db").exists(), "a target was made for a source that cannot be moved");
@@ -47,10 +47,14 @@ fn an_impossible_move_is_one_sentence_with_a_hint() {
 fn an_empty_database_moves_and_the_result_names_the_key() {
     let (shell, from) = with_database();
     let to = from.replace("from.db", "to.db");
-    let said = attempt(&shell, &from, &to).ok();
-    assert!(said.out.starts_with("TABLE ") && said.out.contains("both databases hold the same"), "{}", said.out);
-    assert!(said.out.contains("the same ENCRYPTION_KEY"), "{}", said.out);
-    assert!(said.err.contains("users: 0 rows\n") && said.err.ends_with("comparing both databases\n"), "{}", said.err);
+    let output = attempt(&shell, &from, &to).ok();
+    assert!(output.out.starts_with("TABLE ") && output.out.contains("both databases hold the same"), "{}", output.out);
+    assert!(output.out.contains("the same ENCRYPTION_KEY"), "{}", output.out);
+    assert!(
+        output.err.contains("users: 0 rows\n") && output.err.ends_with("comparing both databases\n"),
+        "{}",
+        output.err
+    );
     let again = shell.run(&["move", "--from", &from, "--to", &from.replace("from.db", "third.db"), "--json"]).ok();
     assert_eq!((again.json()["rows"].as_u64(), again.err.as_str()), (Some(0), ""));
 }

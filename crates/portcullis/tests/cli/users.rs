@@ -1,10 +1,10 @@
 //! `portcullis users` and `portcullis audit`, with SQLite in the data folder.
 
-use crate::shell::{Said, Shell};
+use crate::shell::{CommandOutput, Shell};
 
 const PASSWORD: &str = "correct horse battery staple\n";
 
-fn create(shell: &Shell, email: &str, username: &str, role: &str, more: &[&str]) -> Said {
+fn create(shell: &Shell, email: &str, username: &str, role: &str, more: &[&str]) -> CommandOutput {
     let arguments = [
         &[
             "users",
@@ -33,8 +33,8 @@ fn a_user_is_created_and_listed() {
         (Some("ada@example.com"), Some("ADMIN"))
     );
     assert_eq!(made["user"]["isEmailVerified"], true);
-    let said = create(&shell, "grace@example.com", "grace", "VIEWER", &[]).ok();
-    assert!(said.out.starts_with("Created grace@example.com (grace), VIEWER, id "), "{}", said.out);
+    let output = create(&shell, "grace@example.com", "grace", "VIEWER", &[]).ok();
+    assert!(output.out.starts_with("Created grace@example.com (grace), VIEWER, id "), "{}", output.out);
     let listed = shell.run(&["users", "list", "--json"]).ok().json();
     assert_eq!(listed["users"].as_array().map(Vec::len), Some(2));
     assert!(!listed.to_string().contains("argon2"), "a list has no password hashes");
@@ -48,19 +48,23 @@ fn a_user_is_created_and_listed() {
 fn an_invalid_user_is_refused_and_changes_nothing() {
     let shell = Shell::new();
     create(&shell, "ada@example.com", "ada", "DEVELOPER", &[]).ok();
-    let said = create(&shell, "ADA@example.com", "other", "DEVELOPER", &[]).failed();
-    assert!(said.err.starts_with("error: another user has this e-mail address or username\n  hint: "), "{}", said.err);
-    create(&shell, "other@example.com", "ada", "DEVELOPER", &[]).failed();
-    let said = create(&shell, "nobody", "x", "DEVELOPER", &[]).failed();
+    let output = create(&shell, "ADA@example.com", "other", "DEVELOPER", &[]).failed();
     assert!(
-        said.err.contains("Email must be a valid email address") && said.err.contains("Username must be"),
+        output.err.starts_with("error: another user has this e-mail address or username\n  hint: "),
         "{}",
-        said.err
+        output.err
+    );
+    create(&shell, "other@example.com", "ada", "DEVELOPER", &[]).failed();
+    let output = create(&shell, "nobody", "x", "DEVELOPER", &[]).failed();
+    assert!(
+        output.err.contains("Email must be a valid email address") && output.err.contains("Username must be"),
+        "{}",
+        output.err
     );
     let arguments = ["users", "recover-admin", "--email", "ada@example.com", "--password-stdin"];
     for (input, word) in [("", "it is empty"), ("short\n", "Password must be 8 to 128 characters")] {
-        let said = shell.run_with(&arguments, input).failed();
-        assert!(said.err.contains(word), "{}", said.err);
+        let output = shell.run_with(&arguments, input).failed();
+        assert!(output.err.contains(word), "{}", output.err);
     }
     let listed = shell.run(&["users", "list", "--json"]).ok().json();
     assert_eq!(listed["users"].as_array().map(Vec::len), Some(1));
@@ -78,15 +82,19 @@ fn an_administrator_is_recovered() {
         )
     };
     assert_eq!(recover("ada@example.com").ok().json()["user"]["role"], "ADMIN");
-    let said = recover("nobody@example.com").failed();
-    assert!(said.err.starts_with("error: no user has the e-mail address nobody@example.com\n  hint: "), "{}", said.err);
+    let output = recover("nobody@example.com").failed();
+    assert!(
+        output.err.starts_with("error: no user has the e-mail address nobody@example.com\n  hint: "),
+        "{}",
+        output.err
+    );
 }
 
 #[test]
 fn an_invalid_data_folder_is_one_sentence_and_exit_code_1() {
-    let said = Shell::new().file("portcullis-data", "in the way").run(&["users", "list"]).failed();
-    assert!(said.err.starts_with("error: cannot make the data folder "), "{}", said.err);
-    assert!(said.err.contains("  hint: name a folder that this user can write to"), "{}", said.err);
+    let output = Shell::new().file("portcullis-data", "in the way").run(&["users", "list"]).failed();
+    assert!(output.err.starts_with("error: cannot make the data folder "), "{}", output.err);
+    assert!(output.err.contains("  hint: name a folder that this user can write to"), "{}", output.err);
     let shell = Shell::new();
     shell.run(&["--data-dir", "elsewhere", "users", "list"]).ok();
     assert!(shell.path("elsewhere/portcullis.db").exists() && !shell.path("portcullis-data").exists());

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::client::{Account, Answer, app, client, get, post, register, send};
+use crate::client::{Account, TestResponse, app, client, get, post, register, send};
 use portcullis_testkit::{TestApp, registration};
 
 /// The endpoints that read a body, each with a member that must be a string.
@@ -27,7 +27,13 @@ fn needs_session(path: &str) -> bool {
 }
 
 /// Sends a body to an endpoint, with a session where it needs one.
-async fn send_body(app: &TestApp, user: &Account, endpoint: (&str, &str), content_type: &str, body: Vec<u8>) -> Answer {
+async fn send_body(
+    app: &TestApp,
+    user: &Account,
+    endpoint: (&str, &str),
+    content_type: &str,
+    body: Vec<u8>,
+) -> TestResponse {
     let (method, path) = endpoint;
     let request = client()
         .request(method.parse::<Method>().expect("a method"), app.url(path))
@@ -63,9 +69,9 @@ async fn invalid_bodies_are_4xx_and_store_nothing() {
     let user = register(&app).await;
     for (method, path, member) in WITH_BODY {
         for (what, body) in invalid_bodies(member) {
-            let answer = send_body(&app, &user, (method, path), "application/json", body).await;
-            assert!((400..500).contains(&answer.status), "{path} with {what}: {} {}", answer.status, answer.body);
-            assert_envelope(&answer.body, answer.status, path);
+            let response = send_body(&app, &user, (method, path), "application/json", body).await;
+            assert!((400..500).contains(&response.status), "{path} with {what}: {} {}", response.status, response.body);
+            assert_envelope(&response.body, response.status, path);
         }
     }
     let users = app.command(&["users", "list", "--json"]).output().expect("the command runs");
@@ -81,9 +87,9 @@ async fn bodies_that_are_not_json_are_415() {
         for kind in
             ["text/plain", "application/xml", "multipart/form-data; boundary=x", "application/x-www-form-urlencoded"]
         {
-            let answer = send_body(&app, &user, (method, path), kind, b"{\"a\":1}".to_vec()).await;
-            assert_eq!(answer.status, 415, "{path} as {kind}: {}", answer.body);
-            assert_eq!(answer.error(), "Unsupported media type");
+            let response = send_body(&app, &user, (method, path), kind, b"{\"a\":1}".to_vec()).await;
+            assert_eq!(response.status, 415, "{path} as {kind}: {}", response.body);
+            assert_eq!(response.error(), "Unsupported media type");
         }
     }
 }
@@ -91,9 +97,9 @@ async fn bodies_that_are_not_json_are_415() {
 #[tokio::test]
 async fn an_empty_object_names_every_missing_member() {
     let app = app().start();
-    let answer = post(&app, "/api/v1/auth/register", &json!({})).await;
-    assert_eq!((answer.status, answer.error()), (400, "Validation failed"));
-    let problems = answer.body["details"]["body"].as_array().expect("a list of sentences").clone();
+    let response = post(&app, "/api/v1/auth/register", &json!({})).await;
+    assert_eq!((response.status, response.error()), (400, "Validation failed"));
+    let problems = response.body["details"]["body"].as_array().expect("a list of sentences").clone();
     for member in ["email", "username", "firstName", "lastName", "password", "confirmPassword"] {
         assert!(problems.iter().any(|p| p.as_str().is_some_and(|p| p.contains(member))), "{member} in {problems:?}");
     }
@@ -102,8 +108,8 @@ async fn an_empty_object_names_every_missing_member() {
 #[tokio::test]
 async fn a_missing_body_is_a_validation_error() {
     let app = app().start();
-    let answer = send(client().post(app.url("/api/v1/auth/login")).header("content-type", "application/json")).await;
-    assert_eq!((answer.status, answer.error()), (400, "Validation failed"));
+    let response = send(client().post(app.url("/api/v1/auth/login")).header("content-type", "application/json")).await;
+    assert_eq!((response.status, response.error()), (400, "Validation failed"));
 }
 
 #[tokio::test]
@@ -111,8 +117,8 @@ async fn a_login_with_any_wrong_password_is_401() {
     let app = app().start();
     let user = register(&app).await;
     for password in ["", " ", "\u{0}", &"x".repeat(5000), "🦀"] {
-        let answer = post(&app, "/api/v1/auth/login", &json!({"email": user.email, "password": password})).await;
-        assert_eq!((answer.status, answer.error()), (401, "Invalid credentials"), "{password:.10}");
+        let response = post(&app, "/api/v1/auth/login", &json!({"email": user.email, "password": password})).await;
+        assert_eq!((response.status, response.error()), (401, "Invalid credentials"), "{password:.10}");
     }
 }
 
@@ -141,12 +147,12 @@ async fn a_registration_that_breaks_a_rule_is_400() {
         if member == "password" {
             body["confirmPassword"] = json!(value);
         }
-        let answer = post(&app, "/api/v1/auth/register", &body).await;
+        let response = post(&app, "/api/v1/auth/register", &body).await;
         assert_eq!(
-            (answer.status, answer.error()),
+            (response.status, response.error()),
             (400, "Validation failed"),
             "{member} = {value:?}: {}",
-            answer.body
+            response.body
         );
     }
 }
@@ -154,16 +160,16 @@ async fn a_registration_that_breaks_a_rule_is_400() {
 #[tokio::test]
 async fn an_unknown_path_is_404() {
     let app = app().start();
-    let answer = get(&app, "/api/v1/nothing/here").await;
-    assert_eq!((answer.status, answer.error()), (404, "Route not found"));
-    assert_envelope(&answer.body, 404, "/api/v1/nothing/here");
+    let response = get(&app, "/api/v1/nothing/here").await;
+    assert_eq!((response.status, response.error()), (404, "Route not found"));
+    assert_envelope(&response.body, 404, "/api/v1/nothing/here");
 }
 
 #[tokio::test]
 async fn a_method_that_a_route_lacks_is_405() {
     let app = app().start();
-    let answer = send(client().delete(app.url("/api/v1/auth/login"))).await;
-    assert_eq!((answer.status, answer.error(), answer.header("allow")), (405, "Method not allowed", "POST"));
+    let response = send(client().delete(app.url("/api/v1/auth/login"))).await;
+    assert_eq!((response.status, response.error(), response.header("allow")), (405, "Method not allowed", "POST"));
 }
 
 #[tokio::test]
@@ -172,10 +178,10 @@ async fn accept_problem_json_gets_a_problem_document() {
     let request = client()
         .get(app.url("/api/v1/auth/profile"))
         .header("accept", "application/problem+json, application/json;q=0.5");
-    let answer = send(request).await;
-    assert_eq!((answer.status, answer.header("content-type")), (401, "application/problem+json"));
-    assert_eq!(answer.body["code"], "auth.token_required");
-    assert_eq!(answer.body["requestId"], answer.header("x-request-id"));
+    let response = send(request).await;
+    assert_eq!((response.status, response.header("content-type")), (401, "application/problem+json"));
+    assert_eq!(response.body["code"], "auth.token_required");
+    assert_eq!(response.body["requestId"], response.header("x-request-id"));
 }
 
 fn assert_envelope(body: &Value, status: u16, path: &str) {

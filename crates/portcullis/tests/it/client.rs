@@ -16,13 +16,13 @@ pub(crate) fn app() -> TestAppBuilder {
 
 /// A response whose body was read as JSON, or as text if it is not JSON.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct TestResponse {
     pub(crate) status: u16,
     pub(crate) headers: reqwest::header::HeaderMap,
     pub(crate) body: Value,
 }
 
-impl Answer {
+impl TestResponse {
     pub(crate) fn error(&self) -> &str {
         self.body["error"].as_str().unwrap_or_default()
     }
@@ -41,29 +41,29 @@ impl Answer {
     }
 }
 
-pub(crate) async fn send(request: RequestBuilder) -> Answer {
+pub(crate) async fn send(request: RequestBuilder) -> TestResponse {
     let response = request.send().await.expect("the server responds");
     let status = response.status().as_u16();
     let headers = response.headers().clone();
     let bytes = response.bytes().await.expect("a complete response");
     let body =
         serde_json::from_slice(&bytes).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
-    Answer { status, headers, body }
+    TestResponse { status, headers, body }
 }
 
 pub(crate) fn client() -> Client {
     Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().expect("a client")
 }
 
-pub(crate) async fn post(app: &TestApp, path: &str, body: &Value) -> Answer {
+pub(crate) async fn post(app: &TestApp, path: &str, body: &Value) -> TestResponse {
     send(client().post(app.url(path)).json(body)).await
 }
 
-pub(crate) async fn get(app: &TestApp, path: &str) -> Answer {
+pub(crate) async fn get(app: &TestApp, path: &str) -> TestResponse {
     send(client().get(app.url(path))).await
 }
 
-pub(crate) async fn call(app: &TestApp, method: Method, path: &str, token: &str, body: Option<&Value>) -> Answer {
+pub(crate) async fn call(app: &TestApp, method: Method, path: &str, token: &str, body: Option<&Value>) -> TestResponse {
     let request = client().request(method, app.url(path)).bearer_auth(token);
     send(match body {
         Some(body) => request.json(body),
@@ -84,9 +84,9 @@ pub(crate) struct Account {
 pub(crate) async fn register(app: &TestApp) -> Account {
     static NEXT: AtomicU32 = AtomicU32::new(1);
     let name = format!("user{}", NEXT.fetch_add(1, Ordering::Relaxed));
-    let answer = post(app, "/api/v1/auth/register", &registration(&name)).await;
-    assert_eq!(answer.status, 201, "{}", answer.body);
-    let tokens = &answer.body["data"]["tokens"];
+    let response = post(app, "/api/v1/auth/register", &registration(&name)).await;
+    assert_eq!(response.status, 201, "{}", response.body);
+    let tokens = &response.body["data"]["tokens"];
     Account {
         email: format!("{name}@example.com"),
         access: tokens["accessToken"].as_str().expect("an access token").to_owned(),
@@ -99,10 +99,10 @@ pub(crate) fn raw(app: &TestApp, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(app.address()).expect("the server listens");
     stream.set_read_timeout(Some(Duration::from_secs(1))).expect("a timeout can be set");
     stream.write_all(bytes).expect("the server reads");
-    let mut answer = Vec::new();
+    let mut response = Vec::new();
     let mut chunk = [0u8; 8192];
     while let Ok(read @ 1..) = stream.read(&mut chunk) {
-        answer.extend_from_slice(&chunk[..read]);
+        response.extend_from_slice(&chunk[..read]);
     }
-    String::from_utf8_lossy(&answer).into_owned()
+    String::from_utf8_lossy(&response).into_owned()
 }

@@ -93,11 +93,11 @@ async fn the_contract_lists_the_headers_of_cors() {
         .header("Origin", ORIGIN)
         .header("Access-Control-Request-Method", "GET");
     let preflight = send(preflight).await;
-    let answer = send(client().get(app.url("/api/v1/health")).header("Origin", ORIGIN)).await;
+    let response = send(client().get(app.url("/api/v1/health")).header("Origin", ORIGIN)).await;
     let list = |text: &str| text.split(',').map(|name| name.trim().to_ascii_lowercase()).collect::<BTreeSet<_>>();
     for (cells, sent) in rows("cors")
         .iter()
-        .zip([preflight.header("access-control-allow-headers"), answer.header("access-control-expose-headers")])
+        .zip([preflight.header("access-control-allow-headers"), response.header("access-control-expose-headers")])
     {
         let named = quoted(&cells[1]).iter().map(|name| name.to_ascii_lowercase()).collect::<BTreeSet<_>>();
         assert_eq!(named, list(sent), "{}", cells[0]);

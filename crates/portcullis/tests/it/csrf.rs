@@ -3,7 +3,7 @@
 use reqwest::{Method, RequestBuilder};
 use serde_json::json;
 
-use crate::client::{Account, Answer, app, client, register, send};
+use crate::client::{Account, TestResponse, app, client, register, send};
 use portcullis_testkit::{PASSWORD, TestApp, free_port};
 
 const SAME_ORIGIN: (&str, &str) = ("sec-fetch-site", "same-origin");
@@ -17,10 +17,10 @@ struct Browser {
 
 impl Browser {
     async fn sign_in(app: &TestApp, account: &Account) -> Self {
-        let answer = send(sign_in_by_cookie(app, account, Some(&our_origin(app)))).await;
-        assert_eq!(answer.status, 200, "{}", answer.body);
-        assert!(answer.body["data"]["tokens"]["accessToken"].is_null(), "no token reaches a script");
-        let cookie = |name| answer.cookie(name).expect("a cookie");
+        let response = send(sign_in_by_cookie(app, account, Some(&our_origin(app)))).await;
+        assert_eq!(response.status, 200, "{}", response.body);
+        assert!(response.body["data"]["tokens"]["accessToken"].is_null(), "no token reaches a script");
+        let cookie = |name| response.cookie(name).expect("a cookie");
         Self { session: cookie("portcullis-session"), refresh: cookie("portcullis-refresh") }
     }
 
@@ -52,16 +52,16 @@ fn sign_in_by_cookie(app: &TestApp, account: &Account, origin: Option<&str>) -> 
 }
 
 /// Fetches a CSRF token, and the response that sets its cookies.
-async fn fetch_token(app: &TestApp, cookies: &str) -> (String, Answer) {
-    let answer = send(client().get(app.url("/api/csrf-token")).header("cookie", cookies)).await;
-    (answer.body["data"]["csrfToken"].as_str().expect("a token").to_owned(), answer)
+async fn fetch_token(app: &TestApp, cookies: &str) -> (String, TestResponse) {
+    let response = send(client().get(app.url("/api/csrf-token")).header("cookie", cookies)).await;
+    (response.body["data"]["csrfToken"].as_str().expect("a token").to_owned(), response)
 }
 
 /// Fetches a token without a session, and the cookies that go with it.
 async fn fetch_pair(app: &TestApp) -> (String, String) {
-    let (token, answer) = fetch_token(app, "").await;
-    assert_eq!(answer.cookie("portcullis-csrf").as_deref(), Some(token.as_str()));
-    let pre = answer.cookie("portcullis-pre").expect("a pre-session");
+    let (token, response) = fetch_token(app, "").await;
+    assert_eq!(response.cookie("portcullis-csrf").as_deref(), Some(token.as_str()));
+    let pre = response.cookie("portcullis-pre").expect("a pre-session");
     let cookies = format!("portcullis-csrf={token}; portcullis-pre={pre}");
     (token, cookies)
 }
@@ -86,14 +86,14 @@ async fn a_sign_in_by_cookie_needs_our_origin() {
     let app = app().start();
     let account = register(&app).await;
     for origin in [Some(EVIL), Some("null"), None] {
-        let answer = send(sign_in_by_cookie(&app, &account, origin)).await;
-        assert_eq!((answer.status, answer.error()), (403, "Cross-site request refused"), "{origin:?}");
+        let response = send(sign_in_by_cookie(&app, &account, origin)).await;
+        assert_eq!((response.status, response.error()), (403, "Cross-site request refused"), "{origin:?}");
     }
     Browser::sign_in(&app, &account).await;
 }
 
 /// A change of the profile by cookie, with the token in the header.
-async fn change_profile(app: &TestApp, cookies: &str, token: Option<&str>, site: Option<&str>) -> Answer {
+async fn change_profile(app: &TestApp, cookies: &str, token: Option<&str>, site: Option<&str>) -> TestResponse {
     let mut request = client().put(app.url("/api/v1/auth/profile")).header("cookie", cookies);
     if let Some(token) = token {
         request = request.header("x-csrf-token", token);
@@ -111,8 +111,8 @@ async fn sr_27_a_request_by_cookie_needs_the_token_pair() {
     let browser = Browser::sign_in(&app, &account).await;
     let token = browser.token(&app).await;
     let change = async |cookies: &str, token: Option<&str>| {
-        let answer = change_profile(&app, cookies, token, Some(SAME_ORIGIN.1)).await;
-        (answer.status, answer.error().to_owned(), answer.body["message"].as_str().unwrap_or_default().to_owned())
+        let response = change_profile(&app, cookies, token, Some(SAME_ORIGIN.1)).await;
+        (response.status, response.error().to_owned(), response.body["message"].as_str().unwrap_or_default().to_owned())
     };
     let cookies = browser.cookies_with(&token);
     assert_eq!(change(&cookies, Some(&token)).await.0, 200);
@@ -134,8 +134,8 @@ async fn sr_27_a_request_by_cookie_needs_our_site() {
     let browser = Browser::sign_in(&app, &account).await;
     let token = browser.token(&app).await;
     for site in [Some("cross-site"), Some("same-site"), None] {
-        let answer = change_profile(&app, &browser.cookies_with(&token), Some(&token), site).await;
-        assert_eq!((answer.status, answer.error()), (403, "Cross-site request refused"), "{site:?}");
+        let response = change_profile(&app, &browser.cookies_with(&token), Some(&token), site).await;
+        assert_eq!((response.status, response.error()), (403, "Cross-site request refused"), "{site:?}");
     }
 }
 
@@ -167,9 +167,9 @@ async fn a_refresh_by_cookie_keeps_the_csrf_token() {
     let app = app().start();
     let browser = Browser::sign_in(&app, &register(&app).await).await;
     let token = browser.token(&app).await;
-    let answer = send(refresh(&app, &browser, &our_origin(&app)).json(&json!({}))).await;
-    assert_eq!(answer.status, 200, "{}", answer.body);
-    let session = answer.cookie("portcullis-session").expect("a new session cookie");
+    let response = send(refresh(&app, &browser, &our_origin(&app)).json(&json!({}))).await;
+    assert_eq!(response.status, 200, "{}", response.body);
+    let session = response.cookie("portcullis-session").expect("a new session cookie");
     assert_ne!(session, browser.session);
     let (after, _) = fetch_token(&app, &format!("portcullis-session={session}; portcullis-csrf={token}")).await;
     assert_eq!(after, token, "the session is the same one, so its token is still valid");
@@ -189,9 +189,9 @@ fn app_with_a_proxied_route() -> TestApp {
 async fn a_proxied_route_refuses_a_request_without_a_token() {
     let app = app_with_a_proxied_route();
     let account = register(&app).await;
-    let answer = send(client().post(app.url("/api/v1/things/1")).bearer_auth(&account.access)).await;
-    assert_eq!((answer.status, answer.error()), (403, "Invalid CSRF token"));
-    assert!(answer.body["details"]["hint"].as_str().is_some_and(|hint| hint.contains("cookie")), "{}", answer.body);
+    let response = send(client().post(app.url("/api/v1/things/1")).bearer_auth(&account.access)).await;
+    assert_eq!((response.status, response.error()), (403, "Invalid CSRF token"));
+    assert!(response.body["details"]["hint"].as_str().is_some_and(|hint| hint.contains("cookie")), "{}", response.body);
 }
 
 #[tokio::test]
@@ -270,9 +270,9 @@ async fn sr_25_the_same_attacks_fail_on_built_in_and_proxied_routes() {
         for target in TARGETS {
             let request = attacked.post(target, &cookies).json(&json!({}));
             let request = header.into_iter().fold(request, |request, token| request.header("x-csrf-token", token));
-            let answer = send(request).await;
-            assert_eq!((answer.status, answer.error()), (403, "Invalid CSRF token"), "{attack} on {target}");
-            assert_eq!(answer.body["details"]["reason"], reason, "{attack} on {target}");
+            let response = send(request).await;
+            assert_eq!((response.status, response.error()), (403, "Invalid CSRF token"), "{attack} on {target}");
+            assert_eq!(response.body["details"]["reason"], reason, "{attack} on {target}");
         }
     }
 }
@@ -296,8 +296,8 @@ async fn a_valid_pair_passes_on_built_in_and_proxied_routes() {
     let cookies = attacked.browser.cookies_with(&attacked.token);
     for target in TARGETS {
         let request = attacked.post(target, &cookies).header("x-csrf-token", &attacked.token);
-        let answer = send(request.json(&json!({}))).await;
-        assert!([400, 403, 502].contains(&answer.status), "{target}: {}", answer.body);
-        assert_ne!(answer.error(), "Invalid CSRF token", "{target}");
+        let response = send(request.json(&json!({}))).await;
+        assert!([400, 403, 502].contains(&response.status), "{target}: {}", response.body);
+        assert_ne!(response.error(), "Invalid CSRF token", "{target}");
     }
 }

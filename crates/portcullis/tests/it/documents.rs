@@ -90,12 +90,12 @@ fn the_quick_start_works_line_by_line() {
     let (port, upstream) = (free_port(), free_port());
     let builder = app();
     let results = paste(&builder, &commands("README.md", "quick-start"), port, upstream);
-    let answer = |start: &str| {
-        let found = results.iter().filter(|(line, _)| line.starts_with(start)).map(|(_, answer)| answer.clone());
+    let response = |start: &str| {
+        let found = results.iter().filter(|(line, _)| line.starts_with(start)).map(|(_, response)| response.clone());
         found.collect::<Vec<_>>()
     };
-    let calls = answer("curl -s http://localhost");
-    let calls: Vec<_> = calls.into_iter().chain(answer("curl -s -b")).collect();
+    let calls = response("curl -s http://localhost");
+    let calls: Vec<_> = calls.into_iter().chain(response("curl -s -b")).collect();
     assert_eq!(calls.len(), 3, "{results:#?}");
     assert!(calls[0].contains("\"GET\"") && calls[0].to_lowercase().contains("x-portcullis-user"), "{}", calls[0]);
     assert!(!calls[0].to_lowercase().contains("bearer"), "{}", calls[0]);
@@ -114,7 +114,7 @@ fn the_csrf_page_works_line_by_line() {
     let builder = crate::client::app();
     let results = paste(&builder, &commands("docs/csrf.md", "csrf"), port, upstream);
     let codes: Vec<&str> =
-        results.iter().filter(|(line, _)| line.contains("http_code")).map(|(_, answer)| answer.trim()).collect();
+        results.iter().filter(|(line, _)| line.contains("http_code")).map(|(_, response)| response.trim()).collect();
     assert_eq!(codes, ["401", "403"], "{results:#?}");
 }
 
@@ -122,11 +122,11 @@ fn the_csrf_page_works_line_by_line() {
 fn the_identity_page_works_line_by_line() {
     let builder = app();
     let results = paste(&builder, &commands("docs/identity.md", "identity"), free_port(), free_port());
-    let said = |part: &str| {
-        let found = results.iter().filter(|(line, _)| line.contains(part)).map(|(_, answer)| answer.clone());
+    let output = |part: &str| {
+        let found = results.iter().filter(|(line, _)| line.contains(part)).map(|(_, response)| response.clone());
         found.collect::<Vec<_>>()
     };
-    for (part, answers) in [
+    for (part, responses) in [
         ("post verify-email", &["Email verified successfully"][..]),
         ("post resend-verification", &["a new link is on its way"]),
         ("qwertyuiop", &["one of the most used ones"]),
@@ -163,10 +163,10 @@ fn the_identity_page_works_line_by_line() {
         ("post login '{\"email\":\"ada@example.com\",\"password\":\"yet another secret\"}'", &["accessToken", ""]),
         ("auth/logout", &["Logout successful"]),
     ] {
-        let said = said(part);
-        assert_eq!(said.len(), answers.len(), "{part}: {said:?}");
-        for (said, answer) in said.iter().zip(answers) {
-            assert!(said.contains(answer), "{part}: {said:?} without {answer:?}");
+        let output = output(part);
+        assert_eq!(output.len(), responses.len(), "{part}: {output:?}");
+        for (output, response) in output.iter().zip(responses) {
+            assert!(output.contains(response), "{part}: {output:?} without {response:?}");
         }
     }
 }

@@ -68,39 +68,39 @@ async fn a_hundred_kills_lose_no_acknowledged_write() {
         assert!(known.contains(format!("{name}@example.com").as_str()), "{name} was acknowledged and is lost");
     }
     for access in &acknowledged.logged_out {
-        let answer = call(&app, Method::GET, "/api/v1/auth/profile", access, None).await;
-        assert_eq!(answer.status, 401, "an acknowledged logout was undone");
+        let response = call(&app, Method::GET, "/api/v1/auth/profile", access, None).await;
+        assert_eq!(response.status, 401, "an acknowledged logout was undone");
     }
     for refresh in &acknowledged.refreshed {
-        let answer = post(&app, "/api/v1/auth/refresh", &json!({ "refreshToken": refresh })).await;
-        assert_eq!(answer.status, 200, "an acknowledged refresh was undone: {}", answer.body);
+        let response = post(&app, "/api/v1/auth/refresh", &json!({ "refreshToken": refresh })).await;
+        assert_eq!(response.status, 200, "an acknowledged refresh was undone: {}", response.body);
     }
 }
 
 /// Registers a user, refreshes the session, and logs every second user out. `None` once the server is gone.
 async fn use_server(client: &Client, base: &str, name: &str, acknowledged: &Mutex<Acknowledged>) -> Option<()> {
-    let answer = client.post(format!("{base}/api/v1/auth/register")).json(&registration(name)).send().await.ok()?;
-    if answer.status() != StatusCode::CREATED {
+    let response = client.post(format!("{base}/api/v1/auth/register")).json(&registration(name)).send().await.ok()?;
+    if response.status() != StatusCode::CREATED {
         return None;
     }
-    let body: Value = answer.json().await.ok()?;
+    let body: Value = response.json().await.ok()?;
     acknowledged.lock().await.registered.push(name.to_owned());
     let refresh = body["data"]["tokens"]["refreshToken"].clone();
-    let answer = client
+    let response = client
         .post(format!("{base}/api/v1/auth/refresh"))
         .json(&json!({ "refreshToken": refresh }))
         .send()
         .await
         .ok()?;
-    if answer.status() != StatusCode::OK {
+    if response.status() != StatusCode::OK {
         return None;
     }
-    let body: Value = answer.json().await.ok()?;
+    let body: Value = response.json().await.ok()?;
     let tokens = &body["data"]["tokens"];
     let access = tokens["accessToken"].as_str()?.to_owned();
     if name.ends_with(['1', '3', '5', '7', '9']) {
-        let answer = client.post(format!("{base}/api/v1/auth/logout")).bearer_auth(&access).send().await.ok()?;
-        if answer.status() == StatusCode::OK {
+        let response = client.post(format!("{base}/api/v1/auth/logout")).bearer_auth(&access).send().await.ok()?;
+        if response.status() == StatusCode::OK {
             acknowledged.lock().await.logged_out.push(access);
         }
     } else {
@@ -114,10 +114,10 @@ async fn a_restart_keeps_tokens_sessions_and_passwords() {
     let mut app = app().start();
     let account = register(&app).await;
     app.stop_and_restart();
-    let answer = call(&app, Method::GET, "/api/v1/auth/profile", &account.access, None).await;
-    assert_eq!(answer.status, 200, "an access token from before the restart is refused: {}", answer.body);
-    let answer = post(&app, "/api/v1/auth/refresh", &json!({ "refreshToken": account.refresh })).await;
-    assert_eq!(answer.status, 200, "{}", answer.body);
+    let response = call(&app, Method::GET, "/api/v1/auth/profile", &account.access, None).await;
+    assert_eq!(response.status, 200, "an access token from before the restart is refused: {}", response.body);
+    let response = post(&app, "/api/v1/auth/refresh", &json!({ "refreshToken": account.refresh })).await;
+    assert_eq!(response.status, 200, "{}", response.body);
     let login = json!({ "email": account.email, "password": PASSWORD });
     assert_eq!(post(&app, "/api/v1/auth/login", &login).await.status, 200);
 }

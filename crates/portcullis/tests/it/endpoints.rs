@@ -11,7 +11,7 @@ use portcullis_testkit::{PASSWORD, TestApp};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
-use crate::client::{Answer, app, call, client, post, send};
+use crate::client::{TestResponse, app, call, client, post, send};
 use crate::user_administration::administrator;
 
 /// The id of nobody and nothing.
@@ -70,8 +70,8 @@ fn name(endpoint: &Endpoint) -> String {
     format!("{} {}", endpoint.method, endpoint.template)
 }
 
-fn code(answer: &Answer) -> &str {
-    answer.body["code"].as_str().unwrap_or_default()
+fn code(response: &TestResponse) -> &str {
+    response.body["code"].as_str().unwrap_or_default()
 }
 
 #[tokio::test]
@@ -79,9 +79,9 @@ async fn an_endpoint_asks_for_the_credential_it_declares() {
     let app = gateway();
     // A refresh token in the body of a logout is a credential, too: the handler asks for one of the two.
     for endpoint in endpoints().iter().filter(|endpoint| endpoint.template != LOGOUT) {
-        let answer = send(request(&app, endpoint)).await;
-        let asks = code(&answer) == "auth.token_required";
-        assert_eq!(asks, !endpoint.is_open(), "{}: {} {}", name(endpoint), answer.status, answer.body);
+        let response = send(request(&app, endpoint)).await;
+        let asks = code(&response) == "auth.token_required";
+        assert_eq!(asks, !endpoint.is_open(), "{}: {} {}", name(endpoint), response.status, response.body);
     }
 }
 
@@ -100,10 +100,10 @@ async fn an_endpoint_asks_for_the_permission_it_declares() {
         assert_eq!(set.status, 200, "{}", set.body);
         for endpoint in endpoints().iter().filter(|endpoint| endpoint.template != LOGOUT) {
             let permission = endpoint.permission().map(BuiltInPermission::as_str);
-            let answer = send(request(&app, endpoint).bearer_auth(&token)).await;
-            let refused = code(&answer) == "auth.insufficient_permissions";
+            let response = send(request(&app, endpoint).bearer_auth(&token)).await;
+            let refused = code(&response) == "auth.insufficient_permissions";
             let expected = permission.is_some() && permission != held;
-            assert_eq!(refused, expected, "{} with {held:?}: {} {}", name(endpoint), answer.status, answer.body);
+            assert_eq!(refused, expected, "{} with {held:?}: {} {}", name(endpoint), response.status, response.body);
         }
     }
 }
@@ -115,9 +115,9 @@ async fn an_endpoint_for_signed_in_users_refuses_api_keys() {
     let created = call(&app, Method::POST, "/api/v1/api-keys", &root, Some(&json!({ "name": "all" }))).await;
     let key = created.body["data"]["secret"].as_str().expect("a key");
     for endpoint in endpoints().iter().filter(|endpoint| !endpoint.is_open()) {
-        let answer = send(request(&app, endpoint).bearer_auth(key)).await;
-        let refused = code(&answer) == "auth.sign_in_required";
-        assert_eq!(refused, endpoint.is_for_signed_in_users(), "{}: {}", name(endpoint), answer.body);
+        let response = send(request(&app, endpoint).bearer_auth(key)).await;
+        let refused = code(&response) == "auth.sign_in_required";
+        assert_eq!(refused, endpoint.is_for_signed_in_users(), "{}: {}", name(endpoint), response.body);
     }
 }
 
@@ -126,9 +126,9 @@ fn mistyped(schema: &Value) -> Value {
     if schema["type"] == "boolean" || schema["type"][0] == "boolean" { json!("yes") } else { json!(5) }
 }
 
-fn problems(answer: &Answer) -> Vec<String> {
-    assert_eq!((answer.status, answer.error()), (400, "Validation failed"), "{}", answer.body);
-    let problems = answer.body["details"]["body"].as_array().expect("problems of the body");
+fn problems(response: &TestResponse) -> Vec<String> {
+    assert_eq!((response.status, response.error()), (400, "Validation failed"), "{}", response.body);
+    let problems = response.body["details"]["body"].as_array().expect("problems of the body");
     problems.iter().map(|problem| problem.as_str().expect("a sentence").to_owned()).collect()
 }
 

@@ -6,7 +6,7 @@ use portcullis_testkit::PASSWORD;
 use reqwest::Client;
 use serde_json::{Value, json};
 
-use crate::client::{Answer, app, get, register, send};
+use crate::client::{TestResponse, app, get, register, send};
 use crate::gateway::gateway;
 use crate::raw_http2::{
     DATA, END_HEADERS, END_STREAM, Frame, GOAWAY, HEADERS, RST_STREAM, RawHttp2, field, post_block,
@@ -45,7 +45,7 @@ async fn an_http_2_request_reaches_the_upstream_cleaned() {
     assert!(headers["x-portcullis-role"].is_null() && headers["te"].is_null(), "{headers}");
 }
 
-fn assert_refused(what: &str, response: &Answer, status: u16, code: &str) {
+fn assert_refused(what: &str, response: &TestResponse, status: u16, code: &str) {
     assert_eq!((response.status, response.body["code"].as_str()), (status, Some(code)), "{what}: {}", response.body);
     assert_eq!(response.header("x-request-id"), response.body["requestId"], "{what}");
 }
@@ -191,7 +191,7 @@ async fn a_shutdown_lets_open_http_2_requests_finish() {
     let mut client = RawHttp2::connect(&app);
     let last = client.get("/api/v1/closed/never").expect("the connection is open");
     client.round_trip();
-    app.ask_to_stop();
+    app.terminate();
     assert!(client.receives(0, GOAWAY), "the client is told to send no further request");
     assert!(client.receives(last, HEADERS), "the open request gets its response");
     assert!(client.is_closed());

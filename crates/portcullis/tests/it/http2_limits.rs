@@ -200,7 +200,7 @@ async fn sr_40_endless_continuations_are_cut_off() {
     assert_eq!(get(&app, "/api/v1/health").await.status, 200);
 }
 
-async fn impatient_gateway() -> TestApp {
+async fn gateway_with_short_timeouts() -> TestApp {
     gateway().server("header_timeout = \"1s\"\nbody_timeout = \"1s\"\nidle_timeout = \"2s\"").start().await
 }
 
@@ -212,7 +212,7 @@ fn assert_closed_within(mut client: RawHttp2, seconds: Range<f64>) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sr_40_half_a_preface_is_closed() {
-    let app = impatient_gateway().await;
+    let app = gateway_with_short_timeouts().await;
     let half = TcpStream::connect(app.address()).expect("the server listens");
     (&half).write_all(b"PRI * HTTP/2.0\r\n").expect("the connection is open");
     assert_closed_within(RawHttp2::from_stream(half), 0.9..4.0);
@@ -220,13 +220,13 @@ async fn sr_40_half_a_preface_is_closed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sr_40_an_http_2_connection_without_a_request_is_closed() {
-    let app = impatient_gateway().await;
+    let app = gateway_with_short_timeouts().await;
     assert_closed_within(RawHttp2::connect(&app), 0.9..4.0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sr_40_an_http_2_head_without_an_end_is_closed() {
-    let app = impatient_gateway().await;
+    let app = gateway_with_short_timeouts().await;
     let mut client = RawHttp2::connect(&app);
     client.send(HEADERS, 0, 1, &get_block("/api/v1/health")).expect("the connection is open");
     assert_closed_within(client, 0.9..4.0);
@@ -234,7 +234,7 @@ async fn sr_40_an_http_2_head_without_an_end_is_closed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sr_40_an_idle_http_2_connection_is_closed() {
-    let app = impatient_gateway().await;
+    let app = gateway_with_short_timeouts().await;
     let mut client = RawHttp2::connect(&app);
     let id = client.get("/api/v1/health").expect("the connection is open");
     assert!(client.is_ok(id));
@@ -243,7 +243,7 @@ async fn sr_40_an_idle_http_2_connection_is_closed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sr_40_an_http_2_body_that_stops_gets_a_response() {
-    let app = impatient_gateway().await;
+    let app = gateway_with_short_timeouts().await;
     let mut client = RawHttp2::connect(&app);
     client.send(HEADERS, END_HEADERS, 1, &get_block("/api/v1/open/upload")).expect("the connection is open");
     assert!(client.receives(1, HEADERS));

@@ -4,12 +4,12 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use portcullis_testkit::{PrivatePostgres, TestApp, Wire, free_port};
+use portcullis_testkit::{PrivatePostgres, Relay, TestApp, free_port};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::client::{Account, Answer, app, call, client, post, register, send};
+use crate::client::{Account, TestResponse, app, call, client, post, register, send};
 use crate::replicas::Replicas;
 use crate::user_administration::administrator;
 
@@ -18,7 +18,7 @@ fn gateway() -> TestApp {
     app().env("PORTCULLIS__CSRF__MODE", "cookie").start()
 }
 
-async fn post_once(app: &TestApp, path: &str, token: &str, key: &str, body: &Value) -> Answer {
+async fn post_once(app: &TestApp, path: &str, token: &str, key: &str, body: &Value) -> TestResponse {
     send(client().post(app.url(path)).bearer_auth(token).header("idempotency-key", key).json(body)).await
 }
 
@@ -51,8 +51,12 @@ async fn what_is_sent_twice_is_done_once_and_answered_alike() {
     assert_eq!(post_once(&app, "/api/v1/users", &root, "k3", &short).await.status, 400);
     assert_eq!(post_once(&app, "/api/v1/users", &root, "k3", &mended).await.status, 201);
     for bad in ["", "with space", &"x".repeat(256), "ä"] {
-        let answer = post_once(&app, "/api/v1/users", &root, bad, &grace()).await;
-        assert_eq!((answer.status, &answer.body["code"]), (400, &json!("request.idempotency_key_invalid")), "{bad:?}");
+        let response = post_once(&app, "/api/v1/users", &root, bad, &grace()).await;
+        assert_eq!(
+            (response.status, &response.body["code"]),
+            (400, &json!("request.idempotency_key_invalid")),
+            "{bad:?}"
+        );
     }
     let twice = client().post(app.url("/api/v1/users")).bearer_auth(&root);
     let twice = send(twice.header("idempotency-key", "a").header("idempotency-key", "b").json(&grace())).await;
@@ -79,7 +83,7 @@ async fn sr_48_a_stored_outcome_is_its_callers_and_has_no_secret() {
     assert_eq!(
         (bobs.status, bobs.header("idempotency-replayed")),
         (201, ""),
-        "another's answer was given: {}",
+        "another's response was given: {}",
         bobs.body
     );
     assert_ne!(bobs.body["data"]["apiKey"]["id"], first.body["data"]["apiKey"]["id"]);
@@ -94,7 +98,7 @@ async fn sr_48_a_key_that_may_do_less_is_not_given_what_its_owner_got() {
     let key = made.body["data"]["secret"].as_str().expect("a key").to_owned();
     assert_eq!(post_once(&app, "/api/v1/users", &root, "k", &grace()).await.status, 201);
     let by_key = post_once(&app, "/api/v1/users", &key, "k", &grace()).await;
-    // It has no role, so it may give none: its own answer, and not the 201 of its owner.
+    // It has no role, so it may give none: its own response, and not the 201 of its owner.
     assert_eq!((by_key.status, by_key.header("idempotency-replayed")), (403, ""), "{}", by_key.body);
     // A caller without the permission is refused before anything is looked up.
     let ada = register(&app).await;
@@ -109,10 +113,10 @@ async fn insist(app: &TestApp, path: &str, token: &str, key: &str, body: &Value)
         if let Ok(response) = request.send().await {
             let replayed = response.headers().contains_key("idempotency-replayed");
             let status = response.status().as_u16();
-            if let Ok(answer) = response.json::<Value>().await {
+            if let Ok(response) = response.json::<Value>().await {
                 match status {
-                    201 => return (answer["data"].clone(), replayed),
-                    _ => assert_eq!(status, 503, "{answer}"),
+                    201 => return (response["data"].clone(), replayed),
+                    _ => assert_eq!(status, 503, "{response}"),
                 }
             }
         }
@@ -156,10 +160,10 @@ async fn of_many_at_once_one_is_done_and_all_are_answered() {
             })
             .collect();
         let mut first = 0;
-        for answer in calls {
-            let answer = answer.await.expect("no panic");
-            assert_eq!(answer.status, 201, "{}", answer.body);
-            first += usize::from(answer.header("idempotency-replayed").is_empty());
+        for response in calls {
+            let response = response.await.expect("no panic");
+            assert_eq!(response.status, 201, "{}", response.body);
+            first += usize::from(response.header("idempotency-replayed").is_empty());
         }
         assert_eq!(first, 1, "{path}");
         let listed = call(&app, Method::GET, list, &root, None).await;
@@ -182,10 +186,14 @@ async fn two_replicas_do_it_once_between_them() {
                 insist(app, "/api/v1/api-keys", &ada.access, &format!("k{round}"), &json!({ "name": "one" })).await
             });
         }
-        let answers = asking.join_all().await;
-        assert_eq!(answers.iter().filter(|(_, replayed)| !replayed).count(), 1);
-        assert!(answers.iter().all(|(data, _)| data["apiKey"]["id"] == answers[0].0["apiKey"]["id"]));
-        assert_eq!(answers.iter().filter(|(data, _)| data["secret"].is_string()).count(), 1, "the secret is told once");
+        let responses = asking.join_all().await;
+        assert_eq!(responses.iter().filter(|(_, replayed)| !replayed).count(), 1);
+        assert!(responses.iter().all(|(data, _)| data["apiKey"]["id"] == responses[0].0["apiKey"]["id"]));
+        assert_eq!(
+            responses.iter().filter(|(data, _)| data["secret"].is_string()).count(),
+            1,
+            "the secret is told once"
+        );
     }
     assert_eq!(keys_of(&replicas.apps[1], &ada).await, 10);
 }
@@ -222,8 +230,8 @@ async fn a_repetition_after_a_kill_creates_one_key() {
 async fn a_repetition_after_losing_the_database_creates_one_key() {
     let server = PrivatePostgres::shared();
     let database = server.database();
-    let wire = Wire::to((Ipv4Addr::LOCALHOST, server.port()).into());
-    let through = database.replace(&format!(":{}/", server.port()), &format!(":{}/", wire.port()));
+    let relay = Relay::to((Ipv4Addr::LOCALHOST, server.port()).into());
+    let through = database.replace(&format!(":{}/", server.port()), &format!(":{}/", relay.port()));
     let app = Arc::new(app().env("PORTCULLIS__CSRF__MODE", "cookie").env("DATABASE_URL", through).start());
     let ada = register(&app).await;
     let mut done = 0;
@@ -234,14 +242,14 @@ async fn a_repetition_after_losing_the_database_creates_one_key() {
             tokio::spawn(async move { ask_and_leave(&app, &ada, &key, Duration::from_secs(10)).await })
         };
         tokio::time::sleep(moment_of(moment)).await;
-        wire.cut();
+        relay.disconnect();
         asking.await.expect("no panic");
-        wire.mend();
+        relay.reconnect();
         let (_, replayed) = insist(&app, "/api/v1/api-keys", &ada.access, &key, &json!({ "name": key })).await;
         done += u32::from(replayed);
     }
     eprintln!("{done} of {MOMENTS} were done by then");
-    assert_eq!(keys_of(&app, &ada).await, MOMENTS as usize, "{done} were done before the wire was cut");
+    assert_eq!(keys_of(&app, &ada).await, MOMENTS as usize, "{done} were done before the relay was cut");
 }
 
 #[tokio::test]
@@ -253,8 +261,8 @@ async fn sr_48_an_outcome_is_hidden_after_losing_the_permission() {
         let users = call(&app, Method::GET, &format!("/api/v1/users?search={}", ada.email), &root, None).await;
         let id = users.body["data"]["users"][0]["id"].as_str().expect("an id").to_owned();
         let path = format!("/api/v1/users/{id}/role");
-        let answer = call(&app, Method::PUT, &path, &root, Some(&json!({ "role": role }))).await;
-        assert_eq!(answer.status, 200, "{}", answer.body);
+        let response = call(&app, Method::PUT, &path, &root, Some(&json!({ "role": role }))).await;
+        assert_eq!(response.status, 200, "{}", response.body);
     };
     role("ADMIN").await;
     assert_eq!(post_once(&app, "/api/v1/users", &ada.access, "k", &grace()).await.status, 201);
@@ -275,8 +283,11 @@ async fn sr_48_visitors_of_the_demo_share_an_account_and_no_keys() {
     let app = app.env("PORTCULLIS__CSRF__MODE", "cookie").start();
     let visitor = async || {
         let body = json!({ "email": "demo@example.com", "password": "demo of a gate" });
-        let answer = post(&app, "/api/v1/auth/login", &body).await;
-        answer.body["data"]["tokens"]["accessToken"].as_str().unwrap_or_else(|| panic!("{}", answer.body)).to_owned()
+        let response = post(&app, "/api/v1/auth/login", &body).await;
+        response.body["data"]["tokens"]["accessToken"]
+            .as_str()
+            .unwrap_or_else(|| panic!("{}", response.body))
+            .to_owned()
     };
     let (one, other) = (visitor().await, visitor().await);
     assert_eq!(post_once(&app, "/api/v1/users", &one, "k", &grace()).await.status, 201);

@@ -34,10 +34,10 @@ async fn a_running_gateway_follows_key_changes_of_the_shell() {
         listed["keys"].as_array().expect("a list").iter().filter_map(|key| key["phase"].as_str()).collect();
     assert_eq!(phases, ["next", "signing"]);
     let refused = app.command(&["keys", "retire", &before[0]]).output().expect("it runs");
-    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    let output = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(
-        !refused.status.success() && said.contains("signs access tokens now") && said.contains("keys rotate"),
-        "{said}"
+        !refused.status.success() && output.contains("signs access tokens now") && output.contains("keys rotate"),
+        "{output}"
     );
     app.run(&["keys", "retire", &next], "");
     let listed = app.run(&["keys", "list"], "");
@@ -58,17 +58,17 @@ async fn secrets_are_read_anew_on_sighup_and_bad_ones_change_nothing() {
         assert!(status.success());
     };
     let pair = async || {
-        let answer = get(&app, "/api/csrf-token").await;
-        (answer.cookie("portcullis-pre").expect("a cookie"), answer.cookie("portcullis-csrf").expect("a cookie"))
+        let response = get(&app, "/api/csrf-token").await;
+        (response.cookie("portcullis-pre").expect("a cookie"), response.cookie("portcullis-csrf").expect("a cookie"))
     };
     // With a good pair the request is refused for what it asks, else for the pair.
     let is_good = async |(pre, csrf): &(String, String)| {
         let request = client().post(app.url("/api/v1/users")).bearer_auth(&account.access).header("x-csrf-token", csrf);
-        let answer =
+        let response =
             send(request.header("cookie", format!("portcullis-pre={pre}; portcullis-csrf={csrf}")).json(&json!({})))
                 .await;
-        assert_eq!(answer.status, 403, "{}", answer.body);
-        answer.error() == "Insufficient permissions"
+        assert_eq!(response.status, 403, "{}", response.body);
+        response.error() == "Insufficient permissions"
     };
     let first = pair().await;
     assert!(is_good(&first).await);

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Sender, channel};
 use portcullis_testkit::{PASSWORD, PrivatePostgres, TestApp, TestAppBuilder, free_port};
 use serde_json::{Value, json};
 
-use crate::client::{Answer, app, client, get, send};
+use crate::client::{TestResponse, app, client, get, send};
 
 /// A gateway that logs everything as JSON, with a route to this upstream.
 fn gateway(upstream: SocketAddr) -> TestAppBuilder {
@@ -42,7 +42,7 @@ fn read_head(stream: &mut TcpStream) -> String {
 }
 
 /// Asks for a proxied path and names the request `order-17`.
-async fn ask(app: &TestApp) -> Answer {
+async fn ask(app: &TestApp) -> TestResponse {
     send(client().get(app.url("/api/v1/projects/x")).header("x-request-id", "order-17")).await
 }
 
@@ -55,10 +55,10 @@ fn line_of(app: &TestApp, request_id: &str) -> Value {
 async fn assert_failed_login_is_logged(app: &TestApp, status: u16) {
     let login = json!({ "email": "ada@example.com", "password": PASSWORD });
     let request = client().post(app.url("/api/v1/auth/login")).header("x-request-id", "order-17").json(&login);
-    let answer = send(request).await;
-    assert_eq!(answer.status, status, "{}", answer.body);
-    let id = answer.body["requestId"].as_str().expect("an id");
-    assert_eq!(answer.header("x-request-id"), id);
+    let response = send(request).await;
+    assert_eq!(response.status, status, "{}", response.body);
+    let id = response.body["requestId"].as_str().expect("an id");
+    assert_eq!(response.header("x-request-id"), id);
     let line = line_of(app, id);
     assert_eq!((line["requestId"].as_str(), line["clientRequestId"].as_str()), (Some(id), Some("order-17")), "{line}");
 }
@@ -90,17 +90,17 @@ async fn a_503_and_its_log_line_show_the_same_request_id() {
 #[tokio::test]
 async fn an_unreachable_upstream_is_logged_with_the_request_id() {
     let app = gateway(([127, 0, 0, 1], free_port()).into()).start();
-    let answer = ask(&app).await;
-    assert_eq!(answer.status, 502);
-    let line = line_of(&app, answer.header("x-request-id"));
+    let response = ask(&app).await;
+    assert_eq!(response.status, 502);
+    let line = line_of(&app, response.header("x-request-id"));
     assert_eq!((line["level"].as_str(), line["clientRequestId"].as_str()), (Some("WARN"), Some("order-17")), "{line}");
 }
 
 #[tokio::test]
 async fn a_client_id_that_cannot_be_logged_is_left_out() {
     let app = gateway(([127, 0, 0, 1], free_port()).into()).start();
-    let answer = send(client().get(app.url("/api/v1/projects/x")).header("x-request-id", "order 17")).await;
-    let line = line_of(&app, answer.header("x-request-id"));
+    let response = send(client().get(app.url("/api/v1/projects/x")).header("x-request-id", "order 17")).await;
+    let line = line_of(&app, response.header("x-request-id"));
     assert_eq!(line.get("clientRequestId"), None, "{line}");
 }
 
@@ -135,15 +135,18 @@ async fn a_tunnel_that_is_cut_is_logged_with_the_request_id() {
 #[tokio::test]
 async fn a_pretty_line_shows_the_request_id_too() {
     let app = gateway(([127, 0, 0, 1], free_port()).into()).env("LOG_FORMAT", "pretty").start();
-    let answer = ask(&app).await;
-    let line = app.log_line_with(answer.header("x-request-id"));
-    assert!(line.ends_with(&format!("requestId={} clientRequestId=order-17", answer.header("x-request-id"))), "{line}");
+    let response = ask(&app).await;
+    let line = app.log_line_with(response.header("x-request-id"));
+    assert!(
+        line.ends_with(&format!("requestId={} clientRequestId=order-17", response.header("x-request-id"))),
+        "{line}"
+    );
 }
 
 #[tokio::test]
 async fn the_lines_of_a_normal_stop_are_written() {
     let app = app().env("LOG_LEVEL", "info").start();
-    app.ask_to_stop();
+    app.terminate();
     app.log_line_with("stopping");
 }
 

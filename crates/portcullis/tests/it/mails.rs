@@ -51,7 +51,7 @@ async fn sr_11_a_link_leaves_by_mail_and_works() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mail_outlives_failures_of_server_and_gateway() {
     let smtp = PrivateSmtp::start();
-    smtp.will("die");
+    smtp.set_behaviour("die");
     let mut app = with(smtp.port()).start();
     let account = register(&app).await;
     let slow = Instant::now();
@@ -60,9 +60,9 @@ async fn a_mail_outlives_failures_of_server_and_gateway() {
     assert!(slow.elapsed() < Duration::from_secs(5), "the response waited for the mail server");
     // Both mails wait. A mail that is being sent when the process is killed stays claimed for a minute.
     wait_for(&app, "delayed", 2).await;
-    smtp.will("busy");
+    smtp.set_behaviour("busy");
     app.crash_and_restart();
-    smtp.will("take");
+    smtp.set_behaviour("take");
     let mails = smtp.wait_for(2);
     let reset = mails.iter().find(|mail| mail.contains("Set a new password")).expect("the mail for the password");
     let body = json!({ "token": token(reset), "newPassword": "a quite different secret", "confirmPassword": "a quite different secret" });
@@ -82,11 +82,11 @@ async fn a_mail_that_cannot_be_sent_delays_no_request() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_address_is_given_up_and_the_next_mail_sent() {
     let smtp = PrivateSmtp::start();
-    smtp.will("reject");
+    smtp.set_behaviour("reject");
     let app = with(smtp.port()).start();
     register(&app).await;
     wait_for(&app, "given_up", 1).await;
-    smtp.will("take");
+    smtp.set_behaviour("take");
     let other = register(&app).await;
     let mails = smtp.wait_for(1);
     assert!(mails.len() == 1 && mails[0].contains(&other.email), "{mails:?}");

@@ -34,10 +34,10 @@ async fn passwords_tokens_and_sessions_work_after_a_move() {
     let from = sqlite_in(before.folder());
     let moved = before.command(&["move", "--from", &from, "--to", &to, "--json"]).output().expect("the binary runs");
     assert!(moved.status.success(), "{}", String::from_utf8_lossy(&moved.stderr));
-    let said: Value = serde_json::from_slice(&moved.stdout).expect("JSON");
-    assert_eq!(said["tables"][0]["table"], "users");
-    assert_eq!(said["tables"][0]["rows"], 2);
-    assert!(!said.to_string().contains("only-for-tests"), "{said}");
+    let output: Value = serde_json::from_slice(&moved.stdout).expect("JSON");
+    assert_eq!(output["tables"][0]["table"], "users");
+    assert_eq!(output["tables"][0]["rows"], 2);
+    assert!(!output.to_string().contains("only-for-tests"), "{output}");
 
     let after = secrets(app().on_sqlite()).env("DATABASE_URL", &to).start();
     let profile = call(&after, Method::GET, "/api/v1/auth/profile", &account.access, None).await;
@@ -50,16 +50,16 @@ async fn passwords_tokens_and_sessions_work_after_a_move() {
 
     let wrong = before.command(&["move", "--from", &from, "--to", "postgres://ada:hunter2@db:port/gate"]).output();
     let wrong = wrong.expect("the binary runs");
-    let said = String::from_utf8_lossy(&wrong.stderr).into_owned();
+    let output = String::from_utf8_lossy(&wrong.stderr).into_owned();
     assert!(
-        wrong.status.code() == Some(1) && said.contains("--to cannot be used") && !said.contains("hunter2"),
-        "{said}"
+        wrong.status.code() == Some(1) && output.contains("--to cannot be used") && !output.contains("hunter2"),
+        "{output}"
     );
 
     let again = before.command(&["move", "--from", &from, "--to", &to]).output().expect("the binary runs");
-    let said = String::from_utf8_lossy(&again.stderr).into_owned();
+    let output = String::from_utf8_lossy(&again.stderr).into_owned();
     assert_eq!(again.status.code(), Some(1));
-    assert!(said.contains("is not empty: it holds 2 rows in users") && said.contains("hint:"), "{said}");
+    assert!(output.contains("is not empty: it holds 2 rows in users") && output.contains("hint:"), "{output}");
 }
 
 /// Copies the only user and the session 3,000 times, with other names.
@@ -122,14 +122,14 @@ async fn a_killed_move_continues_and_loses_nothing() {
     holder.join().expect("the lock is released");
 
     let refused = run(&["serve"]);
-    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert_eq!(refused.status.code(), Some(1), "{said}");
-    assert!(said.contains("a move into this database has not finished") && said.contains("hint:"), "{said}");
+    let output = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(1), "{output}");
+    assert!(output.contains("a move into this database has not finished") && output.contains("hint:"), "{output}");
     let moved = before.command(&["move", "--from", &from, "--to", &to]).output().expect("the binary runs");
-    let said = String::from_utf8_lossy(&moved.stderr).into_owned();
-    assert!(moved.status.success(), "{said}");
-    assert!(said.contains("users: 3001 rows, 3001 of them copied before\n"), "{said}");
-    assert!(said.contains("sessions: 3001 rows\n"), "{said}");
+    let output = String::from_utf8_lossy(&moved.stderr).into_owned();
+    assert!(moved.status.success(), "{output}");
+    assert!(output.contains("users: 3001 rows, 3001 of them copied before\n"), "{output}");
+    assert!(output.contains("sessions: 3001 rows\n"), "{output}");
 
     let after = secrets(app().on_sqlite()).env("DATABASE_URL", &to).start();
     let profile = call(&after, Method::GET, "/api/v1/auth/profile", &account.access, None).await;

@@ -4,7 +4,7 @@ use portcullis_testkit::TestApp;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::client::{Answer, app, call, client, get, register, send};
+use crate::client::{TestResponse, app, call, client, get, register, send};
 use crate::proxied;
 use crate::user_administration::administrator;
 
@@ -39,9 +39,9 @@ const LIMITS: &str = "/api/v1/gateway/limits";
 
 /// What the gate would decide on a request, as an operator reads it.
 async fn explain(app: &TestApp, token: &str, query: &str) -> Value {
-    let answer = call(app, Method::GET, &format!("{EXPLAIN}?{query}"), token, None).await;
-    assert_eq!(answer.status, 200, "{}", answer.body);
-    answer.body["data"]["explanation"].clone()
+    let response = call(app, Method::GET, &format!("{EXPLAIN}?{query}"), token, None).await;
+    assert_eq!(response.status, 200, "{}", response.body);
+    response.body["data"]["explanation"].clone()
 }
 
 #[tokio::test]
@@ -108,10 +108,10 @@ async fn explain_refuses_invalid_parameters() {
         ("url=/x&address=here", "address must be an IP address"),
         ("url=/x&as=nobody@nowhere.example", "as must be the id or e-mail address"),
     ] {
-        let answer = call(&app, Method::GET, &format!("{EXPLAIN}?{query}"), &root, None).await;
-        assert_eq!(answer.status, 400, "{query}: {}", answer.body);
-        let told = answer.body["details"]["query"][0].as_str().unwrap_or_default();
-        assert!(told.starts_with(problem), "{query}: {}", answer.body);
+        let response = call(&app, Method::GET, &format!("{EXPLAIN}?{query}"), &root, None).await;
+        assert_eq!(response.status, 400, "{query}: {}", response.body);
+        let told = response.body["details"]["query"][0].as_str().unwrap_or_default();
+        assert!(told.starts_with(problem), "{query}: {}", response.body);
     }
 }
 
@@ -168,7 +168,7 @@ async fn limited_gateway() -> TestApp {
 }
 
 /// Resets limits over HTTP, with the CSRF token that a DELETE needs.
-async fn reset(app: &TestApp, token: &str, query: &str) -> Answer {
+async fn reset(app: &TestApp, token: &str, query: &str) -> TestResponse {
     let issued = get(app, "/api/csrf-token").await;
     let csrf = issued.cookie("portcullis-csrf").expect("a CSRF cookie");
     let pre_session = issued.cookie("portcullis-pre").expect("a pre-session cookie");
@@ -184,8 +184,8 @@ async fn reset(app: &TestApp, token: &str, query: &str) -> Answer {
 async fn a_used_up_limit_is_shown_over_http() {
     let app = limited_gateway().await;
     let root = administrator(&app).await;
-    let answer = call(&app, Method::GET, &format!("{LIMITS}?address=127.0.0.1"), &root, None).await;
-    let states = answer.body["data"]["standings"].as_array().expect("a list").clone();
+    let response = call(&app, Method::GET, &format!("{LIMITS}?address=127.0.0.1"), &root, None).await;
+    let states = response.body["data"]["standings"].as_array().expect("a list").clone();
     let open = states.iter().find(|state| state["route"] == "/api/v1/open").expect("the used limit");
     assert_eq!((&open["name"], &open["remaining"], &open["rate"]), (&json!("route"), &json!(0), &json!("2/3600s")));
 }

@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use portcullis_testkit::{PASSWORD, PrivatePostgres, PrivateRedis, TestApp, TestAppBuilder, Wire, registration};
+use portcullis_testkit::{PASSWORD, PrivatePostgres, PrivateRedis, Relay, TestApp, TestAppBuilder, registration};
 use reqwest::{Client, Method};
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::client::{Account, Answer, app, call, client, get, post, register, send};
+use crate::client::{Account, TestResponse, app, call, client, get, post, register, send};
 use crate::proxied::upstream;
 
 /// Longest time until everything works again once the database is back.
@@ -29,7 +29,7 @@ async fn gateway(database: &str) -> TestAppBuilder {
     ))
 }
 
-async fn login(client: &Client, app_url: &str, email: &str) -> Answer {
+async fn login(client: &Client, app_url: &str, email: &str) -> TestResponse {
     send(client.post(format!("{app_url}/api/v1/auth/login")).json(&json!({ "email": email, "password": PASSWORD })))
         .await
 }
@@ -48,8 +48,8 @@ async fn until<F: Future<Output = bool>>(what: &str, limit: Duration, mut attemp
     begun.elapsed()
 }
 
-fn is_unavailable(answer: &Answer) -> bool {
-    answer.status == 503 && answer.error() == "Service unavailable" && !answer.header("retry-after").is_empty()
+fn is_unavailable(response: &TestResponse) -> bool {
+    response.status == 503 && response.error() == "Service unavailable" && !response.header("retry-after").is_empty()
 }
 
 /// Users who log in, register and call an upstream all the time, and what the server acknowledged to them.
@@ -105,19 +105,19 @@ async fn generate_load(number: usize, base: &str, account: &Account, stop: &Atom
         round += 1;
         for _ in 0..5 {
             let request = client.get(format!("{base}/api/v1/projects/list")).bearer_auth(&account.access);
-            let answer = send(request).await;
-            assert_eq!(answer.status, 200, "a known session was refused: {}", answer.body);
+            let response = send(request).await;
+            assert_eq!(response.status, 200, "a known session was refused: {}", response.body);
             seen().proxied += 1;
         }
-        let answer = login(&client, base, &account.email).await;
-        assert!(answer.status == 200 || is_unavailable(&answer), "{}: {}", answer.status, answer.body);
-        seen().refused += usize::from(answer.status != 200);
+        let response = login(&client, base, &account.email).await;
+        assert!(response.status == 200 || is_unavailable(&response), "{}: {}", response.status, response.body);
+        seen().refused += usize::from(response.status != 200);
         let name = format!("load{number}r{round}");
-        let answer = send(client.post(format!("{base}/api/v1/auth/register")).json(&registration(&name))).await;
-        match answer.status {
+        let response = send(client.post(format!("{base}/api/v1/auth/register")).json(&registration(&name))).await;
+        match response.status {
             201 => seen().registered.push(format!("{name}@example.com")),
             // The acknowledgement of a commit may be lost with the connection; then the write was not acknowledged.
-            _ => assert!(is_unavailable(&answer), "{}: {}", answer.status, answer.body),
+            _ => assert!(is_unavailable(&response), "{}: {}", response.status, response.body),
         }
     }
 }
@@ -135,8 +135,8 @@ async fn four_users(app: &TestApp) -> Vec<Account> {
 async fn all_can_log_in(app: &TestApp, emails: &[String]) {
     let client = client();
     for email in emails {
-        let answer = login(&client, &app.url(""), email).await;
-        assert_eq!(answer.status, 200, "{email} was registered and is lost: {}", answer.body);
+        let response = login(&client, &app.url(""), email).await;
+        assert_eq!(response.status, 200, "{email} was registered and is lost: {}", response.body);
     }
 }
 
@@ -168,7 +168,7 @@ async fn a_frozen_postgresql_is_refused_in_time_and_used_again() {
     let users = four_users(&app).await;
     server.freeze();
     let begun = Instant::now();
-    let answers: Vec<Answer> = {
+    let responses: Vec<TestResponse> = {
         let (client, base) = (client(), app.url(""));
         let mut waiting = JoinSet::new();
         // These are more logins than the pool has connections.
@@ -182,7 +182,7 @@ async fn a_frozen_postgresql_is_refused_in_time_and_used_again() {
         assert!(begun.elapsed() < Duration::from_secs(2), "known sessions waited for SQL");
         waiting.join_all().await
     };
-    assert!(answers.iter().all(is_unavailable), "{answers:?}");
+    assert!(responses.iter().all(is_unavailable), "{responses:?}");
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     server.thaw();
     let client = client();
@@ -196,19 +196,19 @@ async fn everything_works_after_a_fail_over_to_the_standby() {
     let primary = PrivatePostgres::start();
     let database = primary.database();
     let standby = primary.standby();
-    let wire = Wire::to((Ipv4Addr::LOCALHOST, primary.port()).into());
-    let through = database.replace(&format!(":{}/", primary.port()), &format!(":{}/", wire.port()));
+    let relay = Relay::to((Ipv4Addr::LOCALHOST, primary.port()).into());
+    let through = database.replace(&format!(":{}/", primary.port()), &format!(":{}/", relay.port()));
     let app = gateway(&through).await.start();
     let users = four_users(&app).await;
     let load = Load::start(&app, &users);
     load.is_running().await;
     // The old primary's machine vanishes: its packets are dropped, no connection is closed.
-    wire.freeze_open();
+    relay.freeze_open();
     primary.stop();
     standby.promote();
     standby.run_sql("ALTER SYSTEM SET synchronous_standby_names = ''");
     standby.run_sql("SELECT pg_reload_conf()");
-    wire.lead_to((Ipv4Addr::LOCALHOST, standby.port()).into());
+    relay.redirect_to((Ipv4Addr::LOCALHOST, standby.port()).into());
     let client = client();
     let back = until("a login", Duration::from_secs(15), async || {
         login(&client, &app.url(""), &users[0].email).await.status == 200
@@ -261,11 +261,11 @@ async fn a_full_disk_refuses_writes_and_loses_nothing() {
     let mut refused = false;
     for round in 0..50 {
         let name = format!("full{round}");
-        let answer = post(&app, "/api/v1/auth/register", &registration(&name)).await;
-        if answer.status == 201 {
+        let response = post(&app, "/api/v1/auth/register", &registration(&name)).await;
+        if response.status == 201 {
             registered.push(format!("{name}@example.com"));
         } else {
-            assert!(is_unavailable(&answer), "{}: {}", answer.status, answer.body);
+            assert!(is_unavailable(&response), "{}: {}", response.status, response.body);
             refused = true;
             break;
         }

@@ -4,7 +4,7 @@ use portcullis_testkit::{PASSWORD, TestApp};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::client::{Answer, app, call, client, get, post, register, send};
+use crate::client::{TestResponse, app, call, client, get, post, register, send};
 
 const NEW: &str = "a quite different secret";
 
@@ -12,7 +12,7 @@ fn change(current: &str, new: &str) -> Value {
     json!({ "currentPassword": current, "newPassword": new, "confirmPassword": new })
 }
 
-async fn login(app: &TestApp, email: &str, password: &str) -> Answer {
+async fn login(app: &TestApp, email: &str, password: &str) -> TestResponse {
     post(app, "/api/v1/auth/login", &json!({ "email": email, "password": password })).await
 }
 
@@ -98,15 +98,15 @@ async fn sr_10_requested_mails_get_one_response_for_every_address() {
     let account = register(&app).await;
     mailed(&app, "verify_email");
     for path in ["/api/v1/auth/forgot-password", "/api/v1/auth/resend-verification"] {
-        let mut answers = Vec::new();
+        let mut responses = Vec::new();
         for email in [account.email.as_str(), "nobody@example.com"] {
-            let mut answer = post(&app, path, &json!({ "email": email })).await;
-            assert_eq!(answer.status, 200, "{}", answer.body);
-            answer.body["timestamp"] = Value::Null;
-            let names: Vec<_> = answer.headers.keys().map(ToString::to_string).collect();
-            answers.push((answer.body, names));
+            let mut response = post(&app, path, &json!({ "email": email })).await;
+            assert_eq!(response.status, 200, "{}", response.body);
+            response.body["timestamp"] = Value::Null;
+            let names: Vec<_> = response.headers.keys().map(ToString::to_string).collect();
+            responses.push((response.body, names));
         }
-        assert_eq!(answers[0], answers[1], "{path}");
+        assert_eq!(responses[0], responses[1], "{path}");
     }
     let token = mailed(&app, "verify_email");
     let verified = post(&app, "/api/v1/auth/verify-email", &json!({ "token": token })).await;

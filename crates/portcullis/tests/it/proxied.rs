@@ -20,7 +20,7 @@ use tokio::net::TcpListener;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
-use crate::client::{Answer, app, call, client, get, post, raw, register, send};
+use crate::client::{TestResponse, app, call, client, get, post, raw, register, send};
 
 type Body = BoxBody<Bytes, Infallible>;
 
@@ -42,7 +42,7 @@ pub(crate) async fn upstream() -> (SocketAddr, Arc<AtomicU64>) {
             let Ok((stream, _)) = listener.accept().await else { break };
             let counter = Arc::clone(&counter);
             tokio::spawn(async move {
-                let service = service_fn(move |request| answer(request, Arc::clone(&counter)));
+                let service = service_fn(move |request| respond(request, Arc::clone(&counter)));
                 let _ =
                     hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
             });
@@ -51,7 +51,7 @@ pub(crate) async fn upstream() -> (SocketAddr, Arc<AtomicU64>) {
     (address, received)
 }
 
-async fn answer(request: Request<Incoming>, received: Arc<AtomicU64>) -> Result<Response<Body>, Infallible> {
+async fn respond(request: Request<Incoming>, received: Arc<AtomicU64>) -> Result<Response<Body>, Infallible> {
     let path = request.uri().path().to_owned();
     if path.ends_with("/download") {
         let chunk = Bytes::from(vec![7u8; CHUNK]);
@@ -165,17 +165,17 @@ async fn an_upstream_is_told_the_user_and_no_credential() {
         .header("cookie", "theirs=1; portcullis-csrf=abc; portcullis-pre=def")
         .header("connection", "keep-alive, x-hop")
         .header("x-hop", "1");
-    let answer = send(request).await;
-    assert_eq!(answer.status, 200, "{}", answer.body);
-    assert_eq!(answer.body["target"], "/projects/7/files?x=1&y=2");
-    let headers = &answer.body["headers"];
+    let response = send(request).await;
+    assert_eq!(response.status, 200, "{}", response.body);
+    assert_eq!(response.body["target"], "/projects/7/files?x=1&y=2");
+    let headers = &response.body["headers"];
     assert_eq!(headers["x-portcullis-role"], "DEVELOPER");
     assert!(headers["x-portcullis-user"].as_str().is_some_and(|id| id.len() == 36), "{headers}");
     assert!(headers["x-portcullis-session"].is_string());
     assert_eq!(headers["x-forwarded-for"], "127.0.0.1");
     assert_eq!(headers["cookie"], "theirs=1");
     assert!(headers["traceparent"].is_string());
-    assert_eq!(headers["x-request-id"], answer.header("x-request-id"));
+    assert_eq!(headers["x-request-id"], response.header("x-request-id"));
     for removed in ["authorization", "x_portcullis_role", "x-hop", "x-api-key"] {
         assert!(headers[removed].is_null(), "{removed} in {headers}");
     }
@@ -184,8 +184,8 @@ async fn an_upstream_is_told_the_user_and_no_credential() {
 #[tokio::test]
 async fn an_upstream_cannot_set_cookies_with_our_names() {
     let (app, _) = gateway().await;
-    let answer = get(&app, "/api/v1/open/x").await;
-    let cookies: Vec<_> = answer.headers.get_all("set-cookie").iter().collect();
+    let response = get(&app, "/api/v1/open/x").await;
+    let cookies: Vec<_> = response.headers.get_all("set-cookie").iter().collect();
     assert_eq!(cookies, ["theirs=1"]);
 }
 
@@ -225,8 +225,8 @@ async fn an_ambiguous_or_unknown_path_never_reaches_the_upstream() {
         "/API/v1/projects/7",
         "/api/v1/Projects/7",
     ] {
-        let answer = get_raw(&app, path, "");
-        assert!(answer.starts_with("HTTP/1.1 40") && !answer.contains("\"target\""), "{path}: {answer}");
+        let response = get_raw(&app, path, "");
+        assert!(response.starts_with("HTTP/1.1 40") && !response.contains("\"target\""), "{path}: {response}");
     }
 }
 
@@ -239,9 +239,9 @@ async fn the_role_and_permissions_of_a_route_are_required() {
         (Method::GET, "/api/v1/permitted/x", 200),
         (Method::PUT, "/api/v1/permitted/x", 403),
     ] {
-        let answer = call(&app, method.clone(), path, &account.access, None).await;
-        assert_eq!(answer.status, status, "{method} {path}");
-        assert!(status == 200 || answer.error() == "Insufficient permissions", "{method} {path}");
+        let response = call(&app, method.clone(), path, &account.access, None).await;
+        assert_eq!(response.status, status, "{method} {path}");
+        assert!(status == 200 || response.error() == "Insufficient permissions", "{method} {path}");
     }
 }
 
@@ -251,33 +251,33 @@ async fn the_rate_limit_of_a_route_is_enforced() {
     for _ in 0..3 {
         assert_eq!(get(&app, "/api/v1/limited/x").await.status, 200);
     }
-    let answer = get(&app, "/api/v1/limited/x").await;
-    assert_eq!((answer.status, answer.error()), (429, "Too many requests"));
-    assert!(answer.header("retry-after").parse::<u64>().is_ok_and(|seconds| seconds > 0));
-    assert_eq!(answer.header("x-ratelimit-remaining"), "0");
+    let response = get(&app, "/api/v1/limited/x").await;
+    assert_eq!((response.status, response.error()), (429, "Too many requests"));
+    assert!(response.header("retry-after").parse::<u64>().is_ok_and(|seconds| seconds > 0));
+    assert_eq!(response.header("x-ratelimit-remaining"), "0");
 }
 
 #[tokio::test]
 async fn a_missing_upstream_is_502_and_other_routes_go_on() {
     let (app, _) = gateway().await;
-    let answer = get(&app, "/api/v1/dead/x").await;
-    assert_eq!((answer.status, answer.error()), (502, "Bad gateway"));
-    assert!(answer.body["requestId"].is_string());
+    let response = get(&app, "/api/v1/dead/x").await;
+    assert_eq!((response.status, response.error()), (502, "Bad gateway"));
+    assert!(response.body["requestId"].is_string());
     assert_eq!(get(&app, "/api/v1/open/x").await.status, 200);
 }
 
 #[tokio::test]
 async fn an_upstream_that_does_not_respond_in_time_is_504() {
     let (app, _) = gateway().await;
-    let answer = get(&app, "/api/v1/open/never").await;
-    assert_eq!((answer.status, answer.error()), (504, "Gateway timeout"));
+    let response = get(&app, "/api/v1/open/never").await;
+    assert_eq!((response.status, response.error()), (504, "Gateway timeout"));
 }
 
 #[tokio::test]
 async fn a_body_over_the_limit_of_its_route_is_413() {
     let (app, _) = gateway().await;
-    let answer = send(client().post(app.url("/api/v1/open/upload")).body(vec![0u8; 2000])).await;
-    assert_eq!((answer.status, answer.error()), (413, "Payload too large"));
+    let response = send(client().post(app.url("/api/v1/open/upload")).body(vec![0u8; 2000])).await;
+    assert_eq!((response.status, response.error()), (413, "Payload too large"));
 }
 
 /// How much the gateway's memory may grow while a gibibyte streams through it.
@@ -334,8 +334,8 @@ async fn a_gibibyte_is_uploaded_in_less_than_16_mib() {
         peak = peak.max(app.resident_bytes());
         tokio::task::yield_now().await;
     }
-    let answer = upload.await.expect("the upload does not panic");
-    assert_eq!((answer.status, answer.body.as_u64()), (200, Some(GIB)), "{}", answer.body);
+    let response = upload.await.expect("the upload does not panic");
+    assert_eq!((response.status, response.body.as_u64()), (200, Some(GIB)), "{}", response.body);
     let first = sent_before_first.load(Ordering::Relaxed);
     assert!(first > 0 && first < GIB / 2, "the first byte arrived after {first} bytes were sent");
     assert!(peak - before < MAX_GROWTH, "memory grew by {} bytes", peak - before);
@@ -462,7 +462,7 @@ auth = "none"
     app().settings(&settings).start()
 }
 
-async fn get_version(app: &TestApp, path: &str, version: Option<(&str, &str)>) -> Answer {
+async fn get_version(app: &TestApp, path: &str, version: Option<(&str, &str)>) -> TestResponse {
     let request = client().get(app.url(path));
     send(version.into_iter().fold(request, |request, (name, value)| request.header(name, value))).await
 }
@@ -479,16 +479,16 @@ async fn each_version_of_the_api_may_have_its_own_upstream() {
         ("/api/p?api_version=v2", None, "two"),
         ("/api/v1/p", Some(("accept-version", "v2")), "one"),
     ] {
-        let answer = get_version(&app, path, version).await;
-        assert_eq!((answer.status, answer.body.as_str()), (200, Some(upstream)), "{path} {version:?}");
+        let response = get_version(&app, path, version).await;
+        assert_eq!((response.status, response.body.as_str()), (200, Some(upstream)), "{path} {version:?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deprecated_version_names_its_successor() {
-    let answer = get_version(&gateway_with_versions().await, "/api/p", None).await;
-    assert!(answer.header("deprecation").starts_with('@'), "{:?}", answer.headers);
-    assert!(answer.header("link").contains("/api/v2"), "{:?}", answer.headers);
+    let response = get_version(&gateway_with_versions().await, "/api/p", None).await;
+    assert!(response.header("deprecation").starts_with('@'), "{:?}", response.headers);
+    assert!(response.header("link").contains("/api/v2"), "{:?}", response.headers);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -497,8 +497,8 @@ async fn the_version_in_a_path_is_valid_served_and_in_force() {
     for (path, status) in
         [("/api/v3/p", 410), ("/api/v0/p", 400), ("/api/v999/p", 404), ("/api/V1/p", 400), ("/api/v1/../v2/p", 200)]
     {
-        let answer = get_raw(&app, path, "");
-        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{path}: {answer}");
+        let response = get_raw(&app, path, "");
+        assert!(response.starts_with(&format!("HTTP/1.1 {status}")), "{path}: {response}");
     }
 }
 
@@ -506,12 +506,12 @@ async fn the_version_in_a_path_is_valid_served_and_in_force() {
 async fn an_invalid_or_unsupported_version_is_refused() {
     let app = gateway_with_versions().await;
     for invalid in ["v0", "1", "V1", "../", "v1000", "v01"] {
-        let answer = get_version(&app, "/api/p", Some(("accept-version", invalid))).await;
-        assert_eq!((answer.status, answer.error()), (400, "Invalid API version"), "{invalid}");
+        let response = get_version(&app, "/api/p", Some(("accept-version", invalid))).await;
+        assert_eq!((response.status, response.error()), (400, "Invalid API version"), "{invalid}");
     }
-    let answer = get_version(&app, "/api/p", Some(("accept-version", "v999"))).await;
-    assert_eq!((answer.status, answer.error()), (400, "Unsupported API version"));
-    assert_eq!(answer.body["details"]["supportedVersions"], json!(["v1", "v2"]));
+    let response = get_version(&app, "/api/p", Some(("accept-version", "v999"))).await;
+    assert_eq!((response.status, response.error()), (400, "Unsupported API version"));
+    assert_eq!(response.body["details"]["supportedVersions"], json!(["v1", "v2"]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use portcullis_model::{Clock, Random, Role, UserId};
 use portcullis_storage::{DatabaseUrl, MigrateMode, Store, StoreOptions};
 use portcullis_telemetry::{Metrics, MetricsOptions};
-use portcullis_testkit::{PrivatePostgres, PrivateRedis, TestApp, Wire};
+use portcullis_testkit::{PrivatePostgres, PrivateRedis, Relay, TestApp};
 use reqwest::{Client, Method, StatusCode};
 use tokio::task::JoinSet;
 
@@ -164,13 +164,13 @@ async fn sr_22_over_redis_a_logout_is_in_force_on_all_replicas() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sr_22_without_packets_from_redis_a_logout_takes_a_second() {
     let redis = PrivateRedis::start();
-    let wire = Wire::to(redis.address());
-    let replicas = Replicas::start(&[("REDIS_URL", &format!("redis://127.0.0.1:{}", wire.port()))]).await;
-    wire.freeze();
+    let relay = Relay::to(redis.address());
+    let replicas = Replicas::start(&[("REDIS_URL", &format!("redis://127.0.0.1:{}", relay.port()))]).await;
+    relay.freeze();
     let took = logouts_reach_all(&replicas, 5).await;
     assert!(took.iter().all(|took| *took < REVOKED), "{took:?}");
     distribution("with packets to Redis dropped a logout was refused on every replica after", took);
-    wire.thaw();
+    relay.thaw();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -209,10 +209,10 @@ async fn a_rate_limit_counts_over_all_replicas() {
         let replicas = Arc::clone(&replicas);
         asking.spawn(async move { get(&replicas.apps[number % 3], "/api/v1/projects/list").await.status });
     }
-    let answers = asking.join_all().await;
+    let responses = asking.join_all().await;
     // A request within the limit is refused for its missing token.
-    assert_eq!(answers.iter().filter(|status| **status == 401).count(), 37, "{answers:?}");
-    assert_eq!(answers.iter().filter(|status| **status == 429).count(), 23, "{answers:?}");
+    assert_eq!(responses.iter().filter(|status| **status == 401).count(), 37, "{responses:?}");
+    assert_eq!(responses.iter().filter(|status| **status == 429).count(), 23, "{responses:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -265,10 +265,10 @@ async fn one_of_many_registrations_of_an_address_succeeds() {
             crate::client::post(&replicas.apps[number % 3], "/api/v1/auth/register", &body).await.status
         });
     }
-    let mut answers = racing.join_all().await;
-    answers.sort_unstable();
+    let mut responses = racing.join_all().await;
+    responses.sort_unstable();
     let conflict = StatusCode::CONFLICT.as_u16();
-    assert_eq!((answers[0], &answers[1..]), (201, [conflict; 11].as_slice()));
+    assert_eq!((responses[0], &responses[1..]), (201, [conflict; 11].as_slice()));
 }
 
 /// The user of an access token.
@@ -339,7 +339,7 @@ async fn a_request_refused_by_one_limit_counts_against_no_other() {
         for path in ["/api/own-first", "/api/all-first", "/api/own-last"] {
             let status = async |from: &str| {
                 let asked = client.get(app.url(path)).header("x-forwarded-for", from).send().await;
-                asked.expect("an answer").status().as_u16()
+                asked.expect("a response").status().as_u16()
             };
             for _ in 0..2 {
                 assert_eq!(status("203.0.113.1").await, 200);

@@ -9,29 +9,29 @@ use crate::client::{app, call, client, get, post, register, send};
 #[tokio::test]
 async fn a_registration_answers_with_the_person_and_no_hash() {
     let app = app().start();
-    let answer = post(&app, "/api/auth/register", &registration("ada")).await;
-    assert_eq!(answer.status, 201, "{}", answer.body);
-    let data = &answer.body["data"];
+    let response = post(&app, "/api/auth/register", &registration("ada")).await;
+    assert_eq!(response.status, 201, "{}", response.body);
+    let data = &response.body["data"];
     assert_eq!(data["user"]["role"], "DEVELOPER");
     assert_eq!(data["user"]["isEmailVerified"], false);
     assert_eq!(data["requiresEmailVerification"], true);
     assert_eq!(data["tokens"]["tokenType"], "Bearer");
     assert_eq!(data["tokens"]["expiresIn"], 86_400);
-    assert_eq!(answer.body["path"], "/api/auth/register");
-    let text = answer.body.to_string();
+    assert_eq!(response.body["path"], "/api/auth/register");
+    let text = response.body.to_string();
     assert!(!text.contains("argon2") && !text.contains("verificationToken"), "{text}");
     for taken in [json!({"email": "ADA@example.com"}), json!({"username": "Ada"})] {
         let mut body = registration("somebody");
         for (member, value) in taken.as_object().expect("an object") {
             body[member] = value.clone();
         }
-        let answer = post(&app, "/api/auth/register", &body).await;
-        assert_eq!((answer.status, answer.error()), (409, "User already exists with this email or username"));
+        let response = post(&app, "/api/auth/register", &body).await;
+        assert_eq!((response.status, response.error()), (409, "User already exists with this email or username"));
     }
     let mut body = registration("somebody");
     body["confirmPassword"] = json!("something else");
-    let answer = post(&app, "/api/auth/register", &body).await;
-    assert_eq!((answer.status, answer.error()), (400, "Passwords do not match"));
+    let response = post(&app, "/api/auth/register", &body).await;
+    assert_eq!((response.status, response.error()), (400, "Passwords do not match"));
 }
 
 #[tokio::test]
@@ -43,15 +43,15 @@ async fn sr_22_an_access_token_dies_at_logout() {
     let second = login.body["data"]["tokens"]["accessToken"].as_str().expect("a token").to_owned();
     assert_ne!(second, account.access);
     assert_eq!(call(&app, Method::POST, "/api/auth/logout", &second, None).await.status, 200);
-    let answer = call(&app, Method::GET, "/api/auth/profile", &second, None).await;
-    assert_eq!((answer.status, answer.error()), (401, "Invalid token"));
+    let response = call(&app, Method::GET, "/api/auth/profile", &second, None).await;
+    assert_eq!((response.status, response.error()), (401, "Invalid token"));
     assert_eq!(
         call(&app, Method::GET, "/api/auth/profile", &account.access, None).await.status,
         200,
         "the other session lives"
     );
-    let answer = post(&app, "/api/auth/logout", &json!({ "refreshToken": account.refresh })).await;
-    assert_eq!(answer.status, 200, "a refresh token logs out too: {}", answer.body);
+    let response = post(&app, "/api/auth/logout", &json!({ "refreshToken": account.refresh })).await;
+    assert_eq!(response.status, 200, "a refresh token logs out too: {}", response.body);
     assert_eq!(call(&app, Method::GET, "/api/auth/profile", &account.access, None).await.status, 401);
     assert_eq!(post(&app, "/api/auth/logout", &json!({})).await.error(), "Access token is required");
 }
@@ -73,19 +73,19 @@ async fn sr_32_refresh_rotates_and_concurrent_ones_get_one_successor() {
     let app = app().start();
     let account = register(&app).await;
     let body = json!({ "refreshToken": account.refresh });
-    let answers = futures_util::future::join_all((0..6).map(|_| post(&app, "/api/auth/refresh", &body))).await;
-    let successors: std::collections::HashSet<_> = answers
+    let responses = futures_util::future::join_all((0..6).map(|_| post(&app, "/api/auth/refresh", &body))).await;
+    let successors: std::collections::HashSet<_> = responses
         .iter()
-        .map(|answer| {
-            assert_eq!(answer.status, 200, "{}", answer.body);
-            answer.body["data"]["tokens"]["refreshToken"].as_str().expect("a token").to_owned()
+        .map(|response| {
+            assert_eq!(response.status, 200, "{}", response.body);
+            response.body["data"]["tokens"]["refreshToken"].as_str().expect("a token").to_owned()
         })
         .collect();
     assert_eq!(successors.len(), 1);
     assert!(!successors.contains(&account.refresh));
     for bad in ["", "nonsense", &account.access] {
-        let answer = post(&app, "/api/auth/refresh", &json!({ "refreshToken": bad })).await;
-        assert_eq!((answer.status, answer.error()), (401, "Invalid refresh token"), "{bad:.20}");
+        let response = post(&app, "/api/auth/refresh", &json!({ "refreshToken": bad })).await;
+        assert_eq!((response.status, response.error()), (401, "Invalid refresh token"), "{bad:.20}");
     }
 }
 
@@ -94,8 +94,8 @@ async fn a_user_reads_and_changes_the_profile_and_sessions() {
     let app = app().start();
     let account = register(&app).await;
     let change = json!({ "firstName": "Grace", "lastName": "Hopper", "avatar": "https://example.com/g.png", "role": "ADMIN", "email": "x@example.com" });
-    let answer = call(&app, Method::PUT, "/api/auth/profile", &account.access, Some(&change)).await;
-    assert_eq!(answer.status, 200, "{}", answer.body);
+    let response = call(&app, Method::PUT, "/api/auth/profile", &account.access, Some(&change)).await;
+    assert_eq!(response.status, 200, "{}", response.body);
     let user = &call(&app, Method::GET, "/api/auth/profile", &account.access, None).await.body["data"]["user"];
     assert_eq!(user["firstName"], "Grace");
     assert_eq!(user["avatar"], "https://example.com/g.png");
@@ -119,16 +119,16 @@ async fn a_user_reads_and_changes_the_profile_and_sessions() {
 #[tokio::test]
 async fn versions_are_found_by_url_header_and_query() {
     let app = app().start();
-    let answer = get(&app, "/api/health").await;
-    assert_eq!((answer.status, answer.header("x-api-version")), (200, "v1"));
+    let response = get(&app, "/api/health").await;
+    assert_eq!((response.status, response.header("x-api-version")), (200, "v1"));
     assert_eq!(get(&app, "/api/v9/health").await.status, 404);
     assert_eq!(get(&app, "/api/v0/health").await.error(), "Invalid API version");
     let header =
         |name: &'static str, value: &'static str| send(client().get(app.url("/api/health")).header(name, value));
     assert_eq!(header("accept-version", "v1").await.status, 200);
-    let answer = header("x-api-version", "v7").await;
-    assert_eq!((answer.status, answer.error()), (400, "Unsupported API version"));
-    assert_eq!(answer.body["details"]["supportedVersions"], json!(["v1"]));
+    let response = header("x-api-version", "v7").await;
+    assert_eq!((response.status, response.error()), (400, "Unsupported API version"));
+    assert_eq!(response.body["details"]["supportedVersions"], json!(["v1"]));
     assert_eq!(header("accept-version", "1").await.error(), "Invalid API version");
     assert_eq!(get(&app, "/api/health?api_version=V1").await.error(), "Invalid API version");
     let versions = get(&app, "/api/versions").await;
@@ -141,16 +141,16 @@ async fn limits_count_by_address_and_say_when_to_return() {
     let app = app().env("PORTCULLIS__LIMITS__ENABLED", "true").env("PORTCULLIS__LIMITS__AUTH", "3/1m").start();
     let body = json!({ "email": "a@example.com", "password": "x" });
     for left in ["2", "1", "0"] {
-        let answer = post(&app, "/api/auth/login", &body).await;
-        assert_eq!((answer.status, answer.header("x-ratelimit-remaining")), (401, left));
-        assert_eq!(answer.header("x-ratelimit-limit"), "3");
+        let response = post(&app, "/api/auth/login", &body).await;
+        assert_eq!((response.status, response.header("x-ratelimit-remaining")), (401, left));
+        assert_eq!(response.header("x-ratelimit-limit"), "3");
     }
-    let answer = post(&app, "/api/auth/login", &body).await;
-    assert_eq!((answer.status, answer.error()), (429, "Too many requests"));
+    let response = post(&app, "/api/auth/login", &body).await;
+    assert_eq!((response.status, response.error()), (429, "Too many requests"));
     assert!(
-        answer.header("retry-after").parse::<u64>().is_ok_and(|seconds| (1..=20).contains(&seconds)),
+        response.header("retry-after").parse::<u64>().is_ok_and(|seconds| (1..=20).contains(&seconds)),
         "{:?}",
-        answer.headers
+        response.headers
     );
     assert_eq!(get(&app, "/api/health").await.status, 200, "health is never limited");
 }
@@ -159,9 +159,9 @@ async fn limits_count_by_address_and_say_when_to_return() {
 async fn cors_answers_allowed_origins_exactly_and_refusals_too() {
     let app = app().env("ALLOWED_ORIGINS", "https://app.example.com").start();
     let from = |origin: &'static str| send(client().get(app.url("/api/v1/nowhere")).header("origin", origin));
-    let answer = from("https://app.example.com").await;
-    assert_eq!((answer.status, answer.header("access-control-allow-origin")), (404, "https://app.example.com"));
-    assert_eq!(answer.header("access-control-allow-credentials"), "true");
+    let response = from("https://app.example.com").await;
+    assert_eq!((response.status, response.header("access-control-allow-origin")), (404, "https://app.example.com"));
+    assert_eq!(response.header("access-control-allow-credentials"), "true");
     for other in ["https://app.example.com.evil.example", "http://app.example.com", "null"] {
         assert_eq!(from(other).await.header("access-control-allow-origin"), "", "{other}");
     }
@@ -170,9 +170,9 @@ async fn cors_answers_allowed_origins_exactly_and_refusals_too() {
         .header("origin", "https://app.example.com")
         .header("access-control-request-method", "POST")
         .header("access-control-request-headers", "content-type,x-csrf-token");
-    let answer = send(preflight).await;
-    assert_eq!(answer.status, 204, "{}", answer.body);
-    assert!(answer.header("access-control-allow-headers").to_lowercase().contains("x-csrf-token"));
+    let response = send(preflight).await;
+    assert_eq!(response.status, 204, "{}", response.body);
+    assert!(response.header("access-control-allow-headers").to_lowercase().contains("x-csrf-token"));
 }
 
 #[tokio::test]

@@ -45,30 +45,31 @@ impl Closed {
     }
 }
 
-async fn impatient_gateway() -> TestApp {
+async fn gateway_with_short_timeouts() -> TestApp {
     gateway().server("header_timeout = \"1s\"\nbody_timeout = \"1s\"\nidle_timeout = \"2s\"").start().await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sr_40_a_silent_connection_is_closed() {
-    Closed::wait(&impatient_gateway().await, "", "").assert_within(0.9..4.0);
+    Closed::wait(&gateway_with_short_timeouts().await, "", "").assert_within(0.9..4.0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sr_40_a_head_without_an_end_is_closed() {
-    Closed::wait(&impatient_gateway().await, "GET /api/health HTTP/1.1\r\n", "x: y\r\n").assert_within(0.9..4.0);
+    Closed::wait(&gateway_with_short_timeouts().await, "GET /api/health HTTP/1.1\r\n", "x: y\r\n")
+        .assert_within(0.9..4.0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sr_40_an_idle_connection_is_closed() {
-    let idle = Closed::wait(&impatient_gateway().await, "GET /api/health HTTP/1.1\r\nHost: a\r\n\r\n", "");
+    let idle = Closed::wait(&gateway_with_short_timeouts().await, "GET /api/health HTTP/1.1\r\nHost: a\r\n\r\n", "");
     assert!(idle.received.starts_with("HTTP/1.1 200"), "{}", idle.received);
     idle.assert_within(1.9..6.0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sr_40_a_body_that_stops_is_408() {
-    let app = impatient_gateway().await;
+    let app = gateway_with_short_timeouts().await;
     // Both read the whole body before they respond.
     for path in ["/api/v1/auth/login", "/api/v1/open/upload"] {
         let request = format!(

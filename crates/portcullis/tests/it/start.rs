@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 
 use serde_json::json;
 
-use crate::client::{Answer, app, client, get, post, send};
+use crate::client::{TestResponse, app, client, get, post, send};
 use portcullis_testkit::{TestApp, registration};
 
 /// Runs `serve` with only this environment until it exits.
@@ -28,12 +28,13 @@ fn assert_refused(output: &Output, word: &str) {
 
 /// The token of the printed link for the first administrator.
 fn setup_token(app: &TestApp) -> String {
-    let link = app.said().split_whitespace().find(|word| word.contains("/setup#")).expect("a link is printed");
+    let link =
+        app.startup_output().split_whitespace().find(|word| word.contains("/setup#")).expect("a link is printed");
     link.split('#').nth(1).expect("the token is in the fragment").to_owned()
 }
 
 /// Uses a token of the link to make the user `name` the first administrator.
-async fn first_administrator(app: &TestApp, name: &str, token: &str) -> Answer {
+async fn first_administrator(app: &TestApp, name: &str, token: &str) -> TestResponse {
     let mut body = registration(name);
     body["token"] = json!(token);
     post(app, "/api/v1/auth/first-administrator", &body).await
@@ -70,7 +71,7 @@ async fn sr_45_with_an_administrator_no_link_is_printed() {
     let token = setup_token(&app);
     assert_eq!(first_administrator(&app, "root1", &token).await.status, 201);
     app.stop_and_restart();
-    assert!(!app.said().contains("/setup#"), "{}", app.said());
+    assert!(!app.startup_output().contains("/setup#"), "{}", app.startup_output());
 }
 
 #[test]
@@ -137,8 +138,8 @@ fn production_names_every_missing_setting() {
 #[tokio::test]
 async fn the_root_names_the_program() {
     let app = app().start();
-    let answer = get(&app, "/").await;
-    assert_eq!((answer.status, answer.body["data"]["name"].as_str()), (200, Some("Portcullis")));
+    let response = get(&app, "/").await;
+    assert_eq!((response.status, response.body["data"]["name"].as_str()), (200, Some("Portcullis")));
 }
 
 #[tokio::test]
@@ -147,9 +148,9 @@ async fn the_health_endpoints_respond() {
     for path in
         ["/api/health", "/api/v1/health/live", "/api/health/ready", "/api/health/detailed", "/api/health/services"]
     {
-        let answer = get(&app, path).await;
-        assert_eq!(answer.status, 200, "{path}: {}", answer.body);
-        assert_eq!(answer.body["success"], true);
+        let response = get(&app, path).await;
+        assert_eq!(response.status, 200, "{path}: {}", response.body);
+        assert_eq!(response.body["success"], true);
     }
     assert_eq!(send(client().head(app.url("/api/health"))).await.status, 200);
 }

@@ -6,7 +6,7 @@ use portcullis_testkit::{PASSWORD, TestApp, TestAppBuilder};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::client::{Account, Answer, app, call, client, get, post, register, send};
+use crate::client::{Account, TestResponse, app, call, client, get, post, register, send};
 use crate::proxied::upstream;
 
 /// A gateway for bearer-only clients.
@@ -24,8 +24,8 @@ pub(crate) async fn administrator(app: &TestApp) -> String {
 }
 
 async fn sign_in(app: &TestApp, email: &str) -> String {
-    let answer = post(app, "/api/v1/auth/login", &json!({ "email": email, "password": PASSWORD })).await;
-    answer.body["data"]["tokens"]["accessToken"].as_str().unwrap_or_else(|| panic!("{}", answer.body)).to_owned()
+    let response = post(app, "/api/v1/auth/login", &json!({ "email": email, "password": PASSWORD })).await;
+    response.body["data"]["tokens"]["accessToken"].as_str().unwrap_or_else(|| panic!("{}", response.body)).to_owned()
 }
 
 async fn id_of(app: &TestApp, account: &Account) -> String {
@@ -33,8 +33,8 @@ async fn id_of(app: &TestApp, account: &Account) -> String {
     mine.body["data"]["user"]["id"].as_str().expect("an id").to_owned()
 }
 
-fn refused(answer: &Answer, status: u16, error: &str) {
-    assert_eq!((answer.status, answer.error()), (status, error), "{}", answer.body);
+fn refused(response: &TestResponse, status: u16, error: &str) {
+    assert_eq!((response.status, response.error()), (status, error), "{}", response.body);
 }
 
 #[tokio::test]
@@ -98,8 +98,8 @@ async fn an_administrator_invites_lists_edits_and_deletes() {
             (Method::GET, "/permissions", None),
             (Method::DELETE, "", None),
         ] {
-            let answer = admin(method.clone(), &format!("/api/v1/users/{nobody}{rest}"), body).await;
-            assert!(matches!(answer.status, 404 | 400), "{method} {nobody}{rest}: {}", answer.body);
+            let response = admin(method.clone(), &format!("/api/v1/users/{nobody}{rest}"), body).await;
+            assert!(matches!(response.status, 404 | 400), "{method} {nobody}{rest}: {}", response.body);
         }
     }
     let edited =
@@ -286,19 +286,19 @@ async fn sr_43_an_api_key_is_held_to_its_scopes_and_makes_no_keys() {
         (Method::PUT, "/api/v1/auth/profile"),
         (Method::GET, "/api/v1/auth/sessions"),
     ] {
-        let answer = by_header(method.clone(), path).await;
-        refused(&answer, 403, "Insufficient permissions");
-        assert_eq!(answer.body["code"], "auth.sign_in_required", "{method} {path}");
+        let response = by_header(method.clone(), path).await;
+        refused(&response, 403, "Insufficient permissions");
+        assert_eq!(response.body["code"], "auth.sign_in_required", "{method} {path}");
     }
     let both = send(client().get(app.url("/api/v1/users")).bearer_auth(&ada.access).header("x-api-key", &secret)).await;
     refused(&both, 400, "Ambiguous credentials");
     let mut typo = secret.clone();
     typo.replace_range(10..11, if &secret[10..11] == "a" { "b" } else { "a" });
     for bad in [typo.as_str(), "pk_", "pk_nonsense", "", &secret[..51]] {
-        let answer = send(client().post(app.url("/api/v1/users")).header("x-api-key", bad).json(&json!({}))).await;
-        refused(&answer, 403, "Invalid CSRF token");
-        let answer = send(client().get(app.url("/api/v1/users")).header("x-api-key", bad)).await;
-        refused(&answer, 401, "Invalid token");
+        let response = send(client().post(app.url("/api/v1/users")).header("x-api-key", bad).json(&json!({}))).await;
+        refused(&response, 403, "Invalid CSRF token");
+        let response = send(client().get(app.url("/api/v1/users")).header("x-api-key", bad)).await;
+        refused(&response, 401, "Invalid token");
     }
 
     let listed = call(&app, Method::GET, "/api/v1/api-keys", &ada.access, None).await;
@@ -371,7 +371,7 @@ async fn sr_22_what_runs_by_a_key_ends_with_it() {
     let path = format!("/api/v1/api-keys/{}", id.as_str().expect("an id"));
     assert_eq!(call(&app, Method::DELETE, &path, &ada.access, None).await.status, 200);
     let ended = tokio::time::timeout(Duration::from_secs(5), uploading).await.expect("it is cut").expect("it ran");
-    assert!(ended.is_err() || ended.is_ok_and(|answer| answer.status() == 401), "the upload went on");
+    assert!(ended.is_err() || ended.is_ok_and(|response| response.status() == 401), "the upload went on");
 }
 
 #[tokio::test]

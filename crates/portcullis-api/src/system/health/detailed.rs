@@ -167,7 +167,7 @@ pub(crate) async fn detailed(call: Call) -> Result<Reply<DetailedHealth>, ApiErr
         Some(false) => RedisStatus::Unhealthy,
     };
     let principal = call.permit.principal();
-    let sees_more = principal.is_some_and(|principal| may_see_more(&principal.session));
+    let sees_details = principal.is_some_and(|principal| may_see_details(&principal.session));
     let jobs = services.jobs.statuses();
     let failed = jobs.iter().any(|job| job.last_succeeded == Some(false));
     let jobs_status = if failed { JobsStatus::Degraded } else { JobsStatus::Healthy };
@@ -179,11 +179,11 @@ pub(crate) async fn detailed(call: Call) -> Result<Reply<DetailedHealth>, ApiErr
         },
         database: Database { status: database },
         redis: Redis { status: redis },
-        jobs: Jobs { status: jobs_status, jobs: sees_more.then(|| jobs.iter().map(Job::from).collect()) },
+        jobs: Jobs { status: jobs_status, jobs: sees_details.then(|| jobs.iter().map(Job::from).collect()) },
         services: upstreams(&call),
         version: env!("CARGO_PKG_VERSION"),
         uptime: services.lifecycle.uptime_seconds(),
-        warnings: sees_more.then(|| services.gate.warnings()),
+        warnings: sees_details.then(|| services.gate.warnings()),
     };
     Ok(if healthy {
         DETAILED.reply(&data)
@@ -206,7 +206,7 @@ pub(crate) async fn services(call: Call) -> Result<Reply<ServicesHealth>, ApiErr
 }
 
 /// Other callers see the status words only.
-fn may_see_more(session: &SessionState) -> bool {
+fn may_see_details(session: &SessionState) -> bool {
     let held = &session.permissions;
     held.iter()
         .any(|permission| Permission::GATEWAY_VIEW == *permission || Permission::SYSTEM_VIEW_METRICS == *permission)

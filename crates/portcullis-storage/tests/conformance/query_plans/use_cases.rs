@@ -2,8 +2,8 @@
 
 use portcullis_model::{Email, Random, Role, SessionId, Transport};
 use portcullis_storage::{
-    AttemptSubjects, AuditEvent, AuditFilter, EndReason, NewSession, OnceKey, Outcome, Prunable, Rotation, Store,
-    TokenPurpose,
+    AttemptSubjects, AuditEvent, AuditFilter, EndReason, IdempotencyKey, NewSession, Outcome, Prunable, Rotation,
+    Store, TokenPurpose,
 };
 
 use super::page::UseCase;
@@ -70,7 +70,7 @@ pub(super) async fn run(store: &Store) -> Vec<UseCase> {
             idle_expires_at: now + seconds(600),
         };
         assert!(commit(store, async |tx| tx.rotate_refresh(&rotation).await).await);
-        store.refresh_grace(&session.refresh_hash).await.expect("reads");
+        store.grace_window(&session.refresh_hash).await.expect("reads");
     };
     explain("Refresh", Box::pin(refresh)).await;
     let list = async { drop(store.list_sessions(user, now).await.expect("reads")) };
@@ -116,8 +116,8 @@ pub(super) async fn run(store: &Store) -> Vec<UseCase> {
     };
     explain("An API key", Box::pin(api_key)).await;
     let idempotency = async {
-        let key = OnceKey { id: random.bytes(), request: random.bytes() };
-        store.done_before(&key, now).await.expect("reads");
+        let key = IdempotencyKey { id: random.bytes(), request: random.bytes() };
+        store.recorded_outcome(&key, now).await.expect("reads");
         let mut tx = store.begin().await.expect("begins");
         tx.record_outcome(&key, now, "{}").await.expect("inserts");
     };

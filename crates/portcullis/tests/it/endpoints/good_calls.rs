@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{document, gateway};
-use crate::client::{Answer, client, get, send};
+use crate::client::{TestResponse, client, get, send};
 use crate::passwords::mailed_to;
 
 const NEW_PASSWORD: &str = "a quite different secret";
@@ -84,25 +84,25 @@ impl GoodCalls {
         if let Some(body) = &case.body {
             request = request.json(body);
         }
-        let answer = send(request).await;
-        self.check(case.id, operation, &answer);
+        let response = send(request).await;
+        self.check(case.id, operation, &response);
         self.covered.insert(case.id.to_owned());
-        answer.body["data"].clone()
+        response.body["data"].clone()
     }
 
-    fn check(&self, id: &str, operation: &Value, answer: &Answer) {
-        assert!((200..300).contains(&answer.status), "{id}: {} {}", answer.status, answer.body);
-        let response = &operation["responses"][answer.status.to_string()];
-        let media_type = answer.header("content-type").split(';').next().unwrap_or_default();
-        let content = &response["content"][media_type];
-        assert!(content.is_object(), "{id}: {} {media_type} is not documented", answer.status);
+    fn check(&self, id: &str, operation: &Value, response: &TestResponse) {
+        assert!((200..300).contains(&response.status), "{id}: {} {}", response.status, response.body);
+        let documented = &operation["responses"][response.status.to_string()];
+        let media_type = response.header("content-type").split(';').next().unwrap_or_default();
+        let content = &documented["content"][media_type];
+        assert!(content.is_object(), "{id}: {} {media_type} is not documented", response.status);
         let mut schema = content["schema"].clone();
         schema["components"] = self.document["components"].clone();
         let validator = jsonschema::validator_for(&schema).expect("a schema");
-        let problems: Vec<String> = validator.iter_errors(&answer.body).map(|problem| problem.to_string()).collect();
-        assert!(problems.is_empty(), "{id}: {problems:?} in {}", answer.body);
+        let problems: Vec<String> = validator.iter_errors(&response.body).map(|problem| problem.to_string()).collect();
+        assert!(problems.is_empty(), "{id}: {problems:?} in {}", response.body);
         if let Some(message) = content["example"].get("message") {
-            assert_eq!(&answer.body["message"], message, "{id}");
+            assert_eq!(&response.body["message"], message, "{id}");
         }
     }
 
@@ -141,8 +141,8 @@ async fn open_endpoints(calls: &mut GoodCalls) {
 }
 
 async fn first_administrator(calls: &mut GoodCalls) -> String {
-    let said = calls.app.said().to_owned();
-    let (_, rest) = said.split_once("/setup#").expect("the first start prints a link");
+    let output = calls.app.startup_output().to_owned();
+    let (_, rest) = output.split_once("/setup#").expect("the first start prints a link");
     let mut body = registration("rootuser");
     body["token"] = json!(rest.split_whitespace().next().expect("a token"));
     let made = calls.make(Case::new("firstAdministrator").body(body)).await;

@@ -83,7 +83,7 @@ impl<'a> ImportRun<'a> {
         for ((place, email), outcome) in names.into_iter().zip(outcomes) {
             match outcome {
                 RowOutcome::Created => self.made += 1,
-                RowOutcome::AlreadyThere => self.existing += 1,
+                RowOutcome::AlreadyExists => self.existing += 1,
                 RowOutcome::Refused(reason) => self.refuse(place, &email, &reason)?,
             }
         }

@@ -26,7 +26,7 @@ pub(super) async fn from_table(
         .map_err(|error| Failure::new("the address of the database cannot be used").hint(error.to_string()))?;
     let opened = Box::pin(crate::assembly::offline::open_foreign_table(settings, &url, table)).await;
     let failed = |error: portcullis_storage::OpenError| {
-        Failure::of_error(&error).maybe_hint(error.hint().map(|hint| hint.replace("DATABASE_URL", "the address")))
+        Failure::of_error(&error).optional_hint(error.hint().map(|hint| hint.replace("DATABASE_URL", "the address")))
     };
     let source = opened.map_err(failed)?;
     columns.check(source.columns())?;
