@@ -24,8 +24,8 @@ use portcullis_gate::{
 };
 use portcullis_model::policy::{AuthRequirement, Environment, Methods, RoutePolicy};
 use portcullis_model::{
-    AccessTokenVerifier, Clock, Email, Limit, LimitBy, Random, Rate, Role, RolePermissions, SecretString, SessionId,
-    SessionSource, SessionState, SessionsUnavailable, TokenError, UserId, VerifiedToken,
+    AccessTokenVerifier, Amr, Clock, Email, Limit, LimitBy, Random, Rate, Role, RolePermissions, SecretString,
+    SessionId, SessionSource, SessionState, SessionsUnavailable, TokenError, UserId, VerifiedToken,
 };
 use portcullis_telemetry::{Metrics, MetricsOptions};
 use tokio::net::{TcpListener, TcpStream};
@@ -152,7 +152,7 @@ fn gate(case: Case, routes: usize) -> Gate {
         permissions: Arc::clone(RolePermissions::default().of(Role::Developer)),
         email: Email::parse("ada@example.com").expect("an address"),
         email_verified: true,
-        amr: Arc::from(["pwd".to_owned()]),
+        amr: Arc::from([Amr::Password]),
         authenticated_at: 0,
         session_epoch: 1,
         user_epoch: 1,

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use futures_util::future::BoxFuture;
 use portcullis_model::policy::{AuthRequirement, RoutePolicy};
 use portcullis_model::{
-    AccessTokenVerifier, Clock, Email, Random, Role, RolePermissions, SessionId, SessionSource, SessionState,
+    AccessTokenVerifier, Amr, Clock, Email, Random, Role, RolePermissions, SessionId, SessionSource, SessionState,
     SessionsUnavailable, TokenError, UserId, VerifiedToken,
 };
 
@@ -27,7 +27,7 @@ pub(crate) fn session() -> SessionState {
         permissions: Arc::clone(RolePermissions::default().of(Role::Developer)),
         email: Email::parse("ada@example.com").expect("valid"),
         email_verified: true,
-        amr: Arc::from(["pwd".to_owned()]),
+        amr: Arc::from([Amr::Password]),
         authenticated_at: 0,
         session_epoch: 1,
         user_epoch: 1,

@@ -4,7 +4,6 @@
 //! A use case does all of its work in one transaction and returns what happened.
 
 mod administration;
-mod amr;
 mod api_keys;
 mod audit;
 mod demo_account;
@@ -33,7 +32,6 @@ mod users;
 pub use administration::{
     Actor, Administration, Invitation, NewAccount, PermissionChange, UserDetails, UserProfileInput,
 };
-pub use amr::Amr;
 pub use api_keys::{ApiKeyInput, ApiKeys, IssuedApiKey};
 pub use audit::Caller;
 pub use demo_account::{DemoAccount, DemoOptions};

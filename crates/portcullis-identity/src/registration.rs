@@ -6,11 +6,10 @@ use std::sync::Arc;
 
 use portcullis_model::mail::MailKind;
 use portcullis_model::session::Transport;
-use portcullis_model::{Clock, Random, Role, SecretString, User, UserId};
+use portcullis_model::{Amr, Clock, Random, Role, SecretString, User, UserId};
 use portcullis_storage::{NewUser, Store, TokenPurpose};
 use portcullis_telemetry::Metrics;
 
-use crate::amr::Amr;
 use crate::audit::Caller;
 use crate::error::IdentityError;
 use crate::hashing::PasswordHasher;

@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_model::session::Transport;
-use portcullis_model::{Clock, Random, SecretString, SessionId, Timestamp, User};
+use portcullis_model::{Amr, Clock, Random, SecretString, SessionId, Timestamp, User};
 use portcullis_storage::NewSession;
 
-use crate::amr::Amr;
 use crate::audit::Caller;
 use crate::refresh_token::RefreshTokens;
 use crate::signing_keys::access_token::{Claims, TokenKeys};
@@ -60,8 +59,8 @@ pub(crate) struct TokenSubject<'a> {
     pub(crate) session: SessionId,
     /// The user's epoch, claim `ver`.
     pub(crate) epoch: i64,
-    /// The methods of the session, as stored: a later version may have stored values that this one does not know.
-    pub(crate) amr: &'a [String],
+    /// The methods of the session.
+    pub(crate) amr: &'a [Amr],
 }
 
 /// Makes sessions and their tokens.
@@ -93,7 +92,7 @@ impl SessionIssuer {
             transport,
             ip: caller.ip,
             user_agent: caller.user_agent(),
-            amr: amr.iter().map(|method| method.as_str().to_owned()).collect(),
+            amr: amr.to_vec(),
         };
         (session, refresh)
     }

@@ -1,6 +1,7 @@
 //! The types and rules that every crate shares: users, sessions, routes, policies, limits. Nothing here reads a file or a
 //! socket, and only [`Clock`] reads the system's time.
 
+pub mod amr;
 pub mod api_key;
 pub mod api_time;
 pub mod client_network;
@@ -26,6 +27,7 @@ pub mod token;
 pub mod user;
 pub mod username;
 
+pub use amr::Amr;
 pub use api_key::ApiKey;
 pub use api_time::ApiTime;
 pub use client_network::ClientNetwork;

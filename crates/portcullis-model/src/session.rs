@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
-use crate::{Email, Permission, PermissionSet, Role, SessionId, UserId};
+use crate::{Amr, Email, Permission, PermissionSet, Role, SessionId, UserId};
 
 /// The state of a live session, or of an API key, that the gate decides by. It holds no secret.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub struct SessionState {
     /// Whether the e-mail address is confirmed.
     pub email_verified: bool,
     /// The authentication methods of the sign-in (`amr`, RFC 8176), in their order.
-    pub amr: Arc<[String]>,
+    pub amr: Arc<[Amr]>,
     /// The latest sign-in for this session, in Unix seconds.
     pub authenticated_at: i64,
     /// The session's epoch. It rises when the session ends, so that a stale copy has a lower one.

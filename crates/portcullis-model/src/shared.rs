@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use crate::{
-    ApiKeyScopes, Email, Permission, Rate, Revocation, Role, RolePermissions, SessionId, SessionState, UserId,
+    Amr, ApiKeyScopes, Email, Permission, Rate, Revocation, Role, RolePermissions, SessionId, SessionState, UserId,
 };
 
 /// The shared part cannot be reached at the moment. The caller goes on without it.
@@ -75,7 +75,7 @@ pub struct SessionCopy {
     /// Whether the e-mail address is confirmed.
     pub email_verified: bool,
     /// The authentication methods of the sign-in (`amr`, RFC 8176), in their order.
-    pub amr: Vec<String>,
+    pub amr: Vec<Amr>,
     /// The latest sign-in for this session, in Unix seconds.
     pub authenticated_at: i64,
     /// The session's epoch, which rises when the session ends.

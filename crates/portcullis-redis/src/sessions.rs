@@ -11,7 +11,7 @@ use fred::types::{Expiration, Value};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use portcullis_model::{
-    Clock, Email, Permission, Revocation, Role, SessionCopy, SessionId, SharedSessions, SharedUnavailable, UserId,
+    Amr, Clock, Email, Permission, Revocation, Role, SessionCopy, SessionId, SharedSessions, SharedUnavailable, UserId,
 };
 use portcullis_telemetry::{CacheType, Metrics, RequestScope};
 use serde::{Deserialize, Serialize};
@@ -57,7 +57,7 @@ struct StoredCopy {
     extra: Vec<String>,
     email: String,
     verified: bool,
-    amr: Vec<String>,
+    amr: Vec<Amr>,
     authenticated: i64,
     session_epoch: i64,
     user_epoch: i64,

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use portcullis_model::{Clock, Email, Random, SessionId, Transport};
+use portcullis_model::{Amr, Clock, Email, Random, SessionId, Transport};
 use portcullis_storage::{
     AttemptSubjects, AuditEvent, DatabaseUrl, MigrateMode, NewSession, Outcome, Store, StoreOptions, UserFilter,
 };
@@ -77,7 +77,7 @@ async fn login(store: &Store, number: u64, random: &Random) -> Duration {
         transport: Transport::Token,
         ip: Some([192, 0, 2, 1].into()),
         user_agent: Some("Mozilla/5.0".to_owned()),
-        amr: vec!["pwd".to_owned()],
+        amr: vec![Amr::Password],
     };
     let event = AuditEvent {
         at: now,

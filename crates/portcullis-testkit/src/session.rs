@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use portcullis_model::{
-    AccessTokenVerifier, ApiKeyScopes, Clock, Email, Permission, Random, Role, RolePermissions, SessionCopy, SessionId,
-    SessionSource, SessionState, SessionsUnavailable, TokenError, UserId, VerifiedToken,
+    AccessTokenVerifier, Amr, ApiKeyScopes, Clock, Email, Permission, Random, Role, RolePermissions, SessionCopy,
+    SessionId, SessionSource, SessionState, SessionsUnavailable, TokenError, UserId, VerifiedToken,
 };
 
 /// Begins a session of a new user: a developer with a confirmed address, signed in by password a moment ago, for an hour.
@@ -22,7 +22,7 @@ pub fn session() -> SessionBuilder {
             extra_permissions: Vec::new(),
             email: Email::parse("ada@example.com").expect("it is valid"),
             email_verified: true,
-            amr: vec!["pwd".to_owned()],
+            amr: vec![Amr::Password],
             authenticated_at: now,
             session_epoch: 1,
             user_epoch: 1,

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use futures_util::future::BoxFuture;
 use portcullis_model::{
-    AccessTokenVerifier, ApiKeyScopes, Clock, Email, Random, Role, RolePermissions, SessionId, SessionSource,
+    AccessTokenVerifier, Amr, ApiKeyScopes, Clock, Email, Random, Role, RolePermissions, SessionId, SessionSource,
     SessionState, SessionsUnavailable, TokenError, UserId, VerifiedToken, api_key,
 };
 
@@ -24,7 +24,7 @@ pub(crate) fn session() -> SessionBuilder {
         permissions: Arc::clone(RolePermissions::default().of(Role::Developer)),
         email: Email::parse("ada@example.com").expect("valid"),
         email_verified: true,
-        amr: Arc::from(["pwd".to_owned()]),
+        amr: Arc::from([Amr::Password]),
         authenticated_at: 0,
         session_epoch: 1,
         user_epoch: 1,

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use portcullis_model::mail::MailKind;
-use portcullis_model::{Email, Role, SecretString, SessionId, SessionState, User, UserId};
+use portcullis_model::{Amr, Email, Role, SecretString, SessionId, SessionState, User, UserId};
 use portcullis_storage::{AuditEvent, Credentials, NewUser};
 use serde_json::Value;
 
 use crate::administration::Administration;
-use crate::amr::Amr;
 use crate::audit::Caller;
 use crate::error::IdentityError;
 use crate::one_time_token::discard_password_links;
@@ -101,7 +100,7 @@ impl Administration {
             permissions: Arc::new(permissions),
             email_verified: user.is_email_verified(),
             email: user.email,
-            amr: Arc::from([Amr::Password.as_str().to_owned()]),
+            amr: Arc::from([Amr::Password]),
             authenticated_at: self.clock.unix_seconds(),
             session_epoch: FIRST_EPOCH,
             user_epoch: epoch,

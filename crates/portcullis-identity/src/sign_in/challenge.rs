@@ -1,6 +1,7 @@
 //! The second step of a sign-in: which further factors are asked.
 
-use crate::amr::Amr;
+use portcullis_model::Amr;
+
 use crate::sign_in::SignIn;
 use crate::sign_in::verify::Verified;
 

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use jsonwebtoken::{Header, Validation};
-use portcullis_model::{AccessTokenVerifier, SecretString, SessionId, Timestamp, TokenError, UserId, VerifiedToken};
+use portcullis_model::{
+    AccessTokenVerifier, Amr, SecretString, SessionId, Timestamp, TokenError, UserId, VerifiedToken,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::signing_keys::key_set::KeySet;
@@ -24,7 +26,7 @@ pub(crate) struct Claims {
     pub(crate) nbf: i64,
     pub(crate) exp: i64,
     pub(crate) ver: i64,
-    pub(crate) amr: Vec<String>,
+    pub(crate) amr: Vec<Amr>,
     pub(crate) role: String,
     #[serde(rename = "userId")]
     pub(crate) user_id: UserId,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use portcullis_model::{Clock, Random, Rate, Revocation, Role, SessionCopy};
+use portcullis_model::{Amr, Clock, Random, Rate, Revocation, Role, SessionCopy};
 use portcullis_redis::{ConnectError, Redis, RedisOptions, RedisUrl};
 use portcullis_telemetry::{Metrics, MetricsOptions};
 use portcullis_testkit::session;
@@ -45,7 +45,7 @@ pub(crate) fn rate(text: &str) -> Rate {
 /// A copy with a value of its own in every field.
 pub(crate) fn copy() -> SessionCopy {
     let copy = session().role(Role::Manager).permission("PROJECT_VIEW").epochs(3, 5).copy();
-    SessionCopy { amr: vec!["pwd".to_owned(), "otp".to_owned()], token_epoch: 4, ..copy }
+    SessionCopy { amr: vec![Amr::Password, Amr::OneTimePassword], token_epoch: 4, ..copy }
 }
 
 pub(crate) fn ended(copy: &SessionCopy) -> Revocation {

@@ -1,6 +1,6 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use portcullis_model::{Clock, Random, UserId};
+use portcullis_model::{Amr, Clock, Random, UserId};
 use portcullis_storage::{DatabaseUrl, MigrateMode, StoreOptions};
 use portcullis_telemetry::MetricsOptions;
 
@@ -40,7 +40,7 @@ fn state(cache: &SessionCache) -> SessionState {
         permissions: Arc::clone(cache.roles().of(role)),
         email: portcullis_model::Email::parse("ada@example.com").expect("valid"),
         email_verified: false,
-        amr: Arc::new(["pwd".to_owned()]),
+        amr: Arc::new([Amr::Password]),
         authenticated_at: clock.unix_seconds(),
         session_epoch: 1,
         user_epoch: 1,

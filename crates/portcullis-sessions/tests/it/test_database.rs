@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use portcullis_model::{
-    Clock, Email, ProfileName, Random, Revocation, RevocationListener, Role, RolePermissions, SecretString, SessionId,
-    Timestamp, Transport, User, UserId, Username,
+    Amr, Clock, Email, ProfileName, Random, Revocation, RevocationListener, Role, RolePermissions, SecretString,
+    SessionId, Timestamp, Transport, User, UserId, Username,
 };
 use portcullis_sessions::{RevocationFeed, SessionCache, SessionCacheOptions};
 use portcullis_storage::{DatabaseUrl, EndReason, MigrateMode, NewSession, NewUser, Store, StoreOptions};
@@ -135,7 +135,7 @@ impl TestDatabase {
             transport: Transport::Cookie,
             ip: None,
             user_agent: None,
-            amr: vec!["pwd".to_owned()],
+            amr: vec![Amr::Password],
         };
         let mut tx = store.begin().await.expect("begins");
         tx.insert_session(&new).await.expect("is new");

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use portcullis_model::{
-    Email, Permission, PermissionSet, ProfileName, Role, SecretString, SessionId, Timestamp, Transport, UserId,
+    Amr, Email, Permission, PermissionSet, ProfileName, Role, SecretString, SessionId, Timestamp, Transport, UserId,
     Username,
 };
 use uuid::Uuid;
@@ -22,7 +22,7 @@ to_value!(
     SecretString => Text |secret| secret.expose().to_owned(),
     IpAddr => Text ToString::to_string,
     // Lists and other structures are stored as JSON.
-    Vec<String> => Text |list| serde_json::Value::from(list.clone()).to_string(),
+    Vec<Amr> => Text |list| serde_json::Value::from_iter(list.iter().map(Amr::as_str)).to_string(),
     serde_json::Value => Text ToString::to_string,
     Vec<Permission> => Text |list| serde_json::Value::from_iter(list.iter().map(Permission::as_str)).to_string(),
 );
@@ -81,7 +81,7 @@ read_by!(
     Username => |row, column| row.get(column).map(Username::from_stored),
     ProfileName => |row, column| row.get(column).map(ProfileName::from_stored),
     Option<SecretString> => |row, column| Ok(row.get::<Option<String>>(column)?.map(SecretString::new)),
-    Vec<String> => |row, column| json(column, &row.get::<String>(column)?),
+    Vec<Amr> => |row, column| json(column, &row.get::<String>(column)?),
     Option<Vec<Permission>> => |row, column| optional_json(row, column),
     Option<serde_json::Value> => |row, column| optional_json(row, column),
     PermissionSet => |row, column| permission_set(row, column),

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use portcullis_model::{SessionId, Timestamp, Transport, UserId};
+use portcullis_model::{Amr, SessionId, Timestamp, Transport, UserId};
 
 use crate::engine::columns::{FromRow, columns, sql};
 use crate::engine::error::StoreError;
@@ -34,7 +34,7 @@ pub struct NewSession {
     /// The client's `User-Agent` header, stored without control characters and cut to 512 characters.
     pub user_agent: Option<String>,
     /// The authentication methods of the sign-in (RFC 8176), in order.
-    pub amr: Vec<String>,
+    pub amr: Vec<Amr>,
 }
 
 /// A session as it is stored.
@@ -61,7 +61,7 @@ pub struct SessionRecord {
     /// The client's `User-Agent` header.
     pub user_agent: Option<String>,
     /// The authentication methods of the sign-in (RFC 8176), in order.
-    pub amr: Vec<String>,
+    pub amr: Vec<Amr>,
     /// When the user authenticated.
     pub authenticated_at: Timestamp,
     /// Raised when the session ends.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use portcullis_model::{
-    Email, ProfileName, Role, SecretString, SessionId, Timestamp, Transport, User, UserId, Username,
+    Amr, Email, ProfileName, Role, SecretString, SessionId, Timestamp, Transport, User, UserId, Username,
 };
 use portcullis_storage::{NewOneTimeToken, NewSession, NewUser, SigningKey, Store, TokenPurpose};
 
@@ -102,7 +102,7 @@ impl SessionBuilder {
             transport: Transport::Cookie,
             ip: Some("2001:db8::1".parse().expect("an address")),
             user_agent: Some("Mozilla/5.0".to_owned()),
-            amr: vec!["pwd".to_owned(), "otp".to_owned()],
+            amr: vec![Amr::Password, Amr::OneTimePassword],
         })
     }
 
