@@ -4,7 +4,7 @@ CARGO ?= cargo
 T ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-full lint openapi csrf pages fmt deny bench bench-storage bench-identity bench-phases bench-request coverage setup
+.PHONY: help run build test test-full lint openapi csrf dotenv pages fmt deny bench bench-storage bench-identity bench-phases bench-request coverage setup
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -22,7 +22,7 @@ test: setup ## run the tests on SQLite and PostgreSQL; T=name runs those whose n
 	@scripts/test.sh $(T)
 
 test-full: lint test ## everything: lint, the tests, and the checks against other programs with more examples each
-	@EXAMPLES=40 $(MAKE) --no-print-directory openapi csrf pages
+	@EXAMPLES=40 $(MAKE) --no-print-directory openapi csrf dotenv pages
 
 lint: ## check format, clippy, licences and bans, migrations (squawk) and the compose file
 	$(CARGO) fmt --all --check
@@ -36,6 +36,9 @@ openapi: ## check docs/openapi.json with redocly and spectral, and a running gat
 
 csrf: ## check that CSRF tokens and the npm package csrf-csrf accept each other
 	@scripts/csrf.sh
+
+dotenv: ## check the test of .env against the npm package dotenv
+	@scripts/dotenv.sh
 
 pages: ## check the gateway's pages in chromium with axe
 	@scripts/pages.sh

@@ -28,7 +28,7 @@ pub fn load(sources: &Sources, built_in: &[RouteSpec]) -> Result<Settings, Probl
     let mut variables = Variables::of(&sources.environment);
     let environment = variables.environment(&mut problems);
     if environment == Environment::Development {
-        variables.add_dotenv(&sources.folder, &mut problems);
+        variables.add_dotenv(&sources.folder, &mut problems, &mut warnings);
     }
     let layers = Layers::gather(&sources.flags, &variables, &sources.folder, SECTIONS, &mut problems)?;
     refuse_unknown_sections(&layers.tree, &mut problems);

@@ -56,11 +56,13 @@ impl Variables {
         })
     }
 
-    /// Adds the variables of `.env` that the process does not set.
-    pub(crate) fn add_dotenv(&mut self, folder: &Path, problems: &mut Problems) {
+    /// Adds the variables of `.env` that the process does not set. A line that sets none, or that is about other
+    /// programs, has no effect.
+    pub(crate) fn add_dotenv(&mut self, folder: &Path, problems: &mut Problems, warnings: &mut Vec<Notice>) {
         let file: Arc<str> = ".env".into();
-        let text = match std::fs::read_to_string(folder.join(".env")) {
-            Ok(text) => text,
+        let text = match std::fs::read(folder.join(".env")) {
+            // A value that is not UTF-8 is a problem only when a setting needs it.
+            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
             Err(error) => {
                 let place = Place::File { path: file, line: 1 };
@@ -71,14 +73,24 @@ impl Variables {
                 return;
             }
         };
-        for entry in dotenv::parse(&file, &text, problems) {
+        // The last line that sets a variable wins.
+        let entries: BTreeMap<String, dotenv::Entry> =
+            dotenv::parse(&file, &text).into_iter().map(|entry| (entry.name.clone(), entry)).collect();
+        let mut entries: Vec<dotenv::Entry> = entries.into_values().collect();
+        entries.sort_by(|a, b| a.place.line().cmp(&b.place.line()));
+        for entry in entries {
             if ENVIRONMENT_NAMES.contains(&entry.name.as_str()) {
                 if parse_environment(&entry.value) != Some(Environment::Development) {
                     let message = format!("{:?} has no effect here: .env is read only in development", entry.value);
                     let hint = format!("set {} in the environment of the process", entry.name);
                     problems.add(Notice::new(&entry.place, message).hint(hint));
                 }
+            } else if entry.value.contains(char::REPLACEMENT_CHARACTER) {
+                if !self.known.contains_key(&entry.name) {
+                    self.unreadable.insert(entry.name);
+                }
             } else if !entry.value.is_empty() && !self.known.contains_key(&entry.name) {
+                warnings.extend(entry.warning);
                 self.known.insert(entry.name, Variable { value: entry.value, place: entry.place });
             }
         }
@@ -201,13 +213,27 @@ mod tests {
     }
 
     #[test]
+    fn no_line_of_dotenv_that_is_not_ours_is_a_problem() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let text = b"\xef\xbb\xbfPORT=1\nnonsense\nOTHER=\"open\nVITE.NAME=x\nLATIN=\xff\nPORT=9000\t# here\nset -a\n";
+        std::fs::write(folder.path().join(".env"), text).expect("writable");
+        let (mut problems, mut warnings) = (Problems::default(), Vec::new());
+        let mut variables = variables(&[]);
+        variables.add_dotenv(folder.path(), &mut problems, &mut warnings);
+        assert_eq!(variables.get("PORT", &mut problems).expect("set").value, "9000", "the last line wins");
+        assert!(problems.is_empty(), "{problems}");
+        assert!(variables.get("LATIN", &mut problems).is_none());
+        assert_eq!(problems.to_string(), "environment LATIN: is not UTF-8\n  hint: set it to a text in UTF-8");
+    }
+
+    #[test]
     fn dotenv_adds_variables_but_not_the_environment() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         std::fs::write(folder.path().join(".env"), "PORT=9000\nHOST=127.0.0.2\nNODE_ENV=production\n")
             .expect("writable");
         let mut problems = Problems::default();
         let mut variables = variables(&[("PORT", "8123")]);
-        variables.add_dotenv(folder.path(), &mut problems);
+        variables.add_dotenv(folder.path(), &mut problems, &mut Vec::new());
         assert_eq!(variables.get("PORT", &mut problems).expect("set").value, "8123");
         assert_eq!(variables.get("HOST", &mut problems).expect("set").value, "127.0.0.2");
         assert_eq!(problems.iter().len(), 1, "{problems}");
