@@ -2,8 +2,9 @@
 //!
 //! A migration only adds (expand/contract), so that programs of the previous schema run beside those of the new one while
 //! replicas are replaced. Each migration is one transaction together with its entry in the ledger, so that an interrupted
-//! one leaves the schema as it was.
+//! one leaves the schema as it was; those that build indexes beside running programs (`concurrent`) go on where they stopped.
 
+mod concurrent;
 mod ledger;
 mod lock;
 mod migrator;

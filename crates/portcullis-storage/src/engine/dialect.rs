@@ -6,6 +6,9 @@ use portcullis_model::{Clock, Timestamp};
 
 use super::value::Value;
 
+/// Stands in a migration where PostgreSQL builds or drops an index beside running programs.
+pub(crate) const CONCURRENTLY: &str = "{concurrently}";
+
 /// The engine whose SQL is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dialect {
@@ -61,7 +64,11 @@ impl Dialect {
                 ("{often_updated}", " WITH (fillfactor = 85)"),
             ],
         };
-        types.into_iter().fold(body.to_owned(), |text, (token, word)| text.replace(token, word))
+        let text = types.into_iter().fold(body.to_owned(), |text, (token, word)| text.replace(token, word));
+        match self {
+            Self::Sqlite => text.replace(&format!("{CONCURRENTLY} "), ""),
+            Self::Postgres => text.replace(CONCURRENTLY, "CONCURRENTLY"),
+        }
     }
 
     /// Returns an expression for the database's time, whose parameter is [`now_value`](Self::now_value).

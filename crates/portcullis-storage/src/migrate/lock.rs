@@ -25,7 +25,7 @@ static HOLDER: Sql = Sql::select(
     "locks",
     "SELECT COALESCE(a.application_name, '') AS application, COALESCE(CAST(a.client_addr AS TEXT), 'a local socket') AS client \
      FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid \
-     WHERE l.locktype = 'advisory' AND l.granted AND l.classid::bigint = $1 >> 32 AND l.objid::bigint = $1 & 4294967295",
+     WHERE l.locktype = 'advisory' AND l.granted AND l.classid::bigint = ($1 >> 32) & 4294967295 AND l.objid::bigint = $1 & 4294967295",
 );
 
 /// The lock. It is held until [`release`], or until the connection ends and this value is dropped.
@@ -40,6 +40,9 @@ pub(super) async fn acquire(
     url: &DatabaseUrl,
     limit: Duration,
 ) -> Result<MigrationLock, OpenError> {
+    if !on.has_session() {
+        return Err(OpenError::NeedsSession { address: url.to_string() });
+    }
     let file = match url {
         DatabaseUrl::Sqlite { path } => Some(lock_file(path)?),
         DatabaseUrl::Postgres { .. } => None,
@@ -99,7 +102,7 @@ fn try_lock(path: &Path, file: &File) -> Result<bool, OpenError> {
 
 /// Runs one of the statements on the advisory lock.
 async fn is_true(runner: &Runner, on: &mut Connection, sql: &Sql) -> Result<bool, StoreError> {
-    let rows = runner.all(on, sql, vec![AdvisoryLock::Migrations.number().into()]).await?;
+    let rows = runner.all(on, sql, vec![AdvisoryLock::Migrations.number(runner.namespace).into()]).await?;
     rows.first().map_or(Ok(false), |row| row.get("locked"))
 }
 
@@ -108,7 +111,7 @@ async fn holder(runner: &Runner, on: &mut Connection) -> Result<String, StoreErr
     if runner.dialect == Dialect::Sqlite {
         return Ok("on this machine".to_owned());
     }
-    let rows = runner.all(on, &HOLDER, vec![AdvisoryLock::Migrations.number().into()]).await?;
+    let rows = runner.all(on, &HOLDER, vec![AdvisoryLock::Migrations.number(runner.namespace).into()]).await?;
     let Some(row) = rows.first() else { return Ok("a process that is just ending".to_owned()) };
     Ok(format!("{} at {}", row.get::<String>("application")?, row.get::<String>("client")?))
 }

@@ -5,17 +5,20 @@ use std::time::{Duration, Instant};
 
 use portcullis_model::Clock;
 
-use super::{Applied, MIGRATIONS, Migration, ledger, lock, snapshot};
-use crate::engine::connect;
+use super::{Applied, MIGRATIONS, Migration, concurrent, ledger, lock, schema, snapshot};
 use crate::engine::connection::Connection;
+use crate::engine::dialect::Dialect;
 use crate::engine::direct_connection::DirectConnection;
 use crate::engine::open_error::OpenError;
 use crate::engine::options::{MigrateMode, StoreOptions};
-use crate::engine::statement::Runner;
+use crate::engine::statement::{Runner, Sql};
 use crate::engine::url::DatabaseUrl;
+use crate::engine::{connect, server_check};
 
 /// Limit on one migration. Migrating a large table is slow, and interrupting it would lose the work.
 const MIGRATION_LIMIT: Duration = Duration::from_secs(86_400);
+
+static SCHEMA: Sql = Sql::select("schema", "SELECT count(*) AS n FROM pg_catalog.pg_namespace WHERE nspname = $1");
 
 /// Reads and changes a database's schema, over a connection of its own.
 pub struct Migrator {
@@ -56,6 +59,8 @@ pub struct Pending {
     pub name: &'static str,
     /// The SQL that it would run on this engine.
     pub sql: String,
+    /// Whether it builds indexes beside running programs, which cannot be done in a transaction.
+    pub concurrent: bool,
 }
 
 /// A migration that was just applied or reverted.
@@ -96,6 +101,7 @@ impl Migrator {
             version: step.version,
             name: step.name,
             sql: self.runner.dialect.schema(step.up),
+            concurrent: concurrent::is_concurrent(step, self.runner.dialect),
         });
         Ok(MigrationStatus {
             engine: self.url.engine(),
@@ -116,8 +122,9 @@ impl Migrator {
             return Ok(());
         }
         self.refuse_newer(&status)?;
-        if mode == MigrateMode::Off {
-            return Err(OpenError::OldSchema { found: status.found, known: status.known });
+        if mode != MigrateMode::Auto {
+            let is_off = mode == MigrateMode::Off;
+            return Err(OpenError::OldSchema { found: status.found, known: status.known, is_off });
         }
         self.up(|step| {
             tracing::info!(version = step.version, name = step.name, took = ?step.took, "migrated the database");
@@ -129,6 +136,7 @@ impl Migrator {
     /// Applies every pending migration, one transaction each, and returns the path of the copy that was made before the
     /// first, if one was made. Waits while another process migrates.
     pub async fn up(&mut self, mut applied: impl FnMut(&Step)) -> Result<Option<PathBuf>, OpenError> {
+        self.refuse_unwritable().await?;
         let held = lock::acquire(&self.runner, &mut self.connection, &self.url, self.wait).await?;
         let outcome = self.up_locked(&mut applied).await;
         lock::release(&self.runner, &mut self.connection, held).await?;
@@ -140,6 +148,7 @@ impl Migrator {
         let status = self.status().await?;
         self.refuse_newer(&status)?;
         let Some(next) = status.pending.first() else { return Ok(None) };
+        self.make_schema().await?;
         let copy = if status.found > 0 { self.snapshot(next.version).await? } else { None };
         let steps = self.steps;
         for step in steps.iter().filter(|step| step.version > status.found) {
@@ -153,6 +162,7 @@ impl Migrator {
     /// Reverts migrations until the schema is `to`, newest first, one transaction each. Data that only the newer schema
     /// can hold is lost. Returns the path of the copy that was made before, if one was made.
     pub async fn down(&mut self, to: i64, mut applied: impl FnMut(&Step)) -> Result<Option<PathBuf>, OpenError> {
+        self.refuse_unwritable().await?;
         let held = lock::acquire(&self.runner, &mut self.connection, &self.url, self.wait).await?;
         let outcome = self.down_locked(to, &mut applied).await;
         lock::release(&self.runner, &mut self.connection, held).await?;
@@ -175,6 +185,38 @@ impl Migrator {
         Ok(copy)
     }
 
+    /// Refuses a database that the program could not write to, or not with every right that it needs.
+    pub(crate) async fn check_rights(&mut self) -> Result<(), OpenError> {
+        self.refuse_unwritable().await?;
+        if self.runner.dialect == Dialect::Sqlite {
+            return Ok(());
+        }
+        let tables: Vec<&str> = schema::tables(self.steps).iter().map(|table| table.name).collect();
+        server_check::check_table_rights(&self.runner, &mut self.connection, &tables, &self.url.to_string()).await
+    }
+
+    async fn refuse_unwritable(&mut self) -> Result<(), OpenError> {
+        match &self.url {
+            DatabaseUrl::Sqlite { .. } => Ok(()),
+            url @ DatabaseUrl::Postgres { .. } => {
+                server_check::refuse_read_only(&self.runner, &mut self.connection, &url.to_string()).await
+            }
+        }
+    }
+
+    /// Creates the schema that the address names, if there is none of that name.
+    async fn make_schema(&mut self) -> Result<(), OpenError> {
+        let DatabaseUrl::Postgres { url } = &self.url else { return Ok(()) };
+        let Some(name) = url.schema() else { return Ok(()) };
+        let rows = self.runner.all(&mut self.connection, &SCHEMA, vec![name.as_str().into()]).await?;
+        if rows.first().map_or(Ok(0), |row| row.count("n"))? > 0 {
+            return Ok(());
+        }
+        let statement = format!("CREATE SCHEMA {}", name.quoted());
+        let made = self.runner.script(&mut self.connection, "CREATE", "schema", &statement).await;
+        made.map_err(|source| OpenError::of_migration(source, 0, "schema", &self.url))
+    }
+
     /// Returns its connection, for another look at the same database.
     pub(crate) fn into_connection(self) -> DirectConnection {
         DirectConnection { runner: self.runner, connection: self.connection }
@@ -191,6 +233,11 @@ impl Migrator {
     async fn run(&mut self, step: &'static Migration, direction: Direction) -> Result<Option<Step>, OpenError> {
         let Migration { version, name, .. } = *step;
         let begun = Instant::now();
+        if matches!(direction, Direction::Up) && concurrent::is_concurrent(step, self.runner.dialect) {
+            let text = self.runner.dialect.schema(step.up);
+            let built = concurrent::run(&self.runner, &mut self.connection, &text).await;
+            built.map_err(|source| OpenError::of_migration(source, version, name, &self.url))?;
+        }
         let done = self.run_in_transaction(step, direction).await;
         if self.connection.in_transaction {
             let undone = self.runner.script(&mut self.connection, "ROLLBACK", "transaction", "ROLLBACK").await;
@@ -216,7 +263,9 @@ impl Migrator {
         ledger::prepare(runner, on).await?;
         match direction {
             Direction::Up => {
-                runner.script(on, "CREATE", "schema", &runner.dialect.schema(step.up)).await?;
+                if !concurrent::is_concurrent(step, runner.dialect) {
+                    runner.script(on, "CREATE", "schema", &runner.dialect.schema(step.up)).await?;
+                }
                 ledger::enter(runner, on, step, &self.clock, &self.app_version).await?;
             }
             Direction::Down => {

@@ -192,7 +192,11 @@ fn show_plan(status: &MigrationStatus, format: Format) {
         print(&format!("-- {}: nothing to do\n", status.address));
     } else {
         for step in &status.pending {
-            print(&format!("-- step {:04} {}\nBEGIN;\n{}\nCOMMIT;\n", step.version, step.name, step.sql.trim_end()));
+            let (version, name, sql) = (step.version, step.name, step.sql.trim_end());
+            print(&match step.concurrent {
+                true => format!("-- step {version:04} {name}, outside of a transaction\n{sql}\n"),
+                false => format!("-- step {version:04} {name}\nBEGIN;\n{sql}\nCOMMIT;\n"),
+            });
         }
     }
 }

@@ -41,6 +41,15 @@ const BROKEN: Migration = Migration {
     down: "",
     runs_since: 2,
 };
+const INDEXES: Migration = Migration {
+    version: 2,
+    name: "indexes",
+    up: "-- Two indexes.\nCREATE UNIQUE INDEX {concurrently} things_one ON things (id);\n\
+         CREATE INDEX {concurrently} things_two ON things (id) WHERE id > 0;",
+    down: "DROP INDEX things_one; DROP INDEX things_two;",
+    runs_since: 1,
+};
+static WITH_INDEXES: &[Migration] = &[ONE, INDEXES];
 static UP_TO_ONE: &[Migration] = &[ONE];
 static UP_TO_TWO: &[Migration] = &[ONE, TWO];
 static UP_TO_THREE: &[Migration] = &[ONE, TWO, THREE];
@@ -171,7 +180,7 @@ async fn a_server_with_migrate_off_refuses_an_old_schema(db: TestDatabase) {
     db.up(UP_TO_ONE).await;
     let mut migrator = db.migrator(UP_TO_TWO).await;
     let refused = migrator.prepare(MigrateMode::Off).await.expect_err("the schema is old");
-    assert!(matches!(refused, OpenError::OldSchema { found: 1, known: 2 }), "{refused:?}");
+    assert!(matches!(refused, OpenError::OldSchema { found: 1, known: 2, is_off: true }), "{refused:?}");
     assert!(refused.hint().is_some_and(|hint| hint.contains("portcullis migrate up")));
     assert_eq!(migrator.status().await.expect("reads").found, 1);
 }
@@ -247,6 +256,82 @@ async fn the_declared_columns_are_those_of_the_database(db: TestDatabase) {
     assert_eq!(stored, declared.collect());
 }
 
+async fn indexes_are_built_and_dropped(db: TestDatabase) {
+    let mut migrator = db.migrator(WITH_INDEXES).await;
+    let pending = migrator.status().await.expect("reads").pending;
+    assert_eq!(pending[1].concurrent, matches!(db.url, DatabaseUrl::Postgres { .. }));
+    assert!(!pending[1].sql.contains('{'), "{}", pending[1].sql);
+    migrator.up(|_| ()).await.expect("migrates");
+    assert_eq!(migrator.status().await.expect("reads").found, 2);
+    migrator.connection.script("INSERT INTO things VALUES (7)").await.expect_err("the index is unique");
+    migrator.down(1, |_| ()).await.expect("reverts");
+    migrator.up(|_| ()).await.expect("applies again");
+}
+
+/// Returns each index of the table, and whether it is valid.
+async fn indexes_of_things(migrator: &mut Migrator) -> Vec<(String, bool)> {
+    let text = "SELECT CAST(c.relname AS TEXT) AS name, i.indisvalid AS valid FROM pg_index i \
+                JOIN pg_class c ON c.oid = i.indexrelid WHERE i.indrelid = CAST('things' AS REGCLASS) \
+                AND NOT i.indisprimary ORDER BY 1";
+    let rows = migrator.connection.all(text.into(), vec![]).await.expect("reads");
+    rows.iter().map(|row| (row.get("name").expect("a name"), row.get("valid").expect("a boolean"))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_index_blocks_no_write_while_it_is_built() {
+    let db = TestDatabase::postgres();
+    db.up(UP_TO_ONE).await;
+    let mut writer = db.migrator(UP_TO_ONE).await;
+    writer.connection.script("BEGIN; INSERT INTO things VALUES (8)").await.expect("writes");
+    let mut migrator = db.migrator(WITH_INDEXES).await;
+    let building = tokio::spawn(async move { migrator.up(|_| ()).await.map(|_| ()) });
+    // The index waits for the open transaction. Meanwhile another one writes.
+    let mut other = db.migrator(UP_TO_ONE).await;
+    let waits = "SELECT count(*) AS n FROM pg_stat_activity WHERE datname = current_database() \
+                 AND wait_event_type = 'Lock' AND query LIKE 'CREATE UNIQUE INDEX CONCURRENTLY%'";
+    loop {
+        let rows = other.connection.all(waits.into(), vec![]).await.expect("reads");
+        if rows[0].count("n").expect("a number") > 0 {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    other.connection.script("INSERT INTO things VALUES (9)").await.expect("no write waits");
+    writer.connection.script("COMMIT").await.expect("commits");
+    building.await.expect("no panic").expect("migrates");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_index_that_failed_is_built_again() {
+    let db = TestDatabase::postgres();
+    db.up(UP_TO_ONE).await;
+    let mut migrator = db.migrator(WITH_INDEXES).await;
+    // Two rows with one id make the unique index fail and stay invalid.
+    migrator
+        .connection
+        .script("ALTER TABLE things DROP CONSTRAINT things_pkey; INSERT INTO things VALUES (7)")
+        .await
+        .expect("writes");
+    let error = migrator.up(|_| ()).await.expect_err("the ids are not unique");
+    assert!(matches!(error, OpenError::Migration { version: 2, .. }), "{error:?}");
+    assert_eq!(migrator.status().await.expect("reads").found, 1);
+    assert_eq!(indexes_of_things(&mut migrator).await, [("things_one".to_owned(), false)]);
+    migrator.connection.script("DELETE FROM things").await.expect("writes");
+    db.up(WITH_INDEXES).await;
+    let built = indexes_of_things(&mut migrator).await;
+    assert_eq!(built, [("things_one".to_owned(), true), ("things_two".to_owned(), true)]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_index_that_an_operator_made_is_kept() {
+    let db = TestDatabase::postgres();
+    db.up(UP_TO_ONE).await;
+    let mut migrator = db.migrator(WITH_INDEXES).await;
+    migrator.connection.script("CREATE INDEX things_two ON things (id) WHERE id > 0").await.expect("creates");
+    migrator.up(|_| ()).await.expect("goes on");
+    assert_eq!(indexes_of_things(&mut migrator).await.len(), 2);
+}
+
 macro_rules! on_both_engines {
     ($($name:ident),* $(,)?) => {
         mod on_sqlite {
@@ -265,6 +350,7 @@ macro_rules! on_both_engines {
 }
 
 on_both_engines!(
+    indexes_are_built_and_dropped,
     migrations_are_applied_in_order_and_recorded,
     reading_the_status_changes_nothing,
     a_failed_migration_leaves_the_schema_unchanged,
