@@ -47,6 +47,7 @@ def imports(folder, count):
     rows = []
 
     def run(name, source, environment):
+        subprocess.run([PORTCULLIS, "migrate", "up"], cwd=folder, env=environment, capture_output=True, check=True)
         out = subprocess.run(
             [PORTCULLIS, "users", "import", source, "--json"], cwd=folder, env=environment, capture_output=True, check=True
         )

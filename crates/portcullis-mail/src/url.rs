@@ -43,7 +43,8 @@ impl SmtpUrl {
             "smtps" => (Security::Tls, 465),
             _ => return Err(reject()),
         };
-        let bare = matches!(parsed.path(), "" | "/") && parsed.query().is_none() && parsed.fragment().is_none();
+        refuse_options(&parsed)?;
+        let bare = matches!(parsed.path(), "" | "/") && parsed.fragment().is_none();
         let host = parsed.host_str().filter(|host| !host.is_empty() && bare).ok_or_else(reject)?;
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let decoded = |text: &str| percent_decode_str(text).decode_utf8().map(std::borrow::Cow::into_owned).ok();
@@ -61,6 +62,24 @@ impl SmtpUrl {
         let here = self.host == "localhost" || self.host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
         self.security == Security::None && self.credentials.is_some() && !here
     }
+}
+
+/// Names the options of an address, which would have no effect. It repeats no value.
+fn refuse_options(url: &::url::Url) -> Result<(), InvalidInput> {
+    if url.query().is_none() {
+        return Ok(());
+    }
+    // What has no value may be a piece of a password.
+    let names: Vec<String> = url
+        .query_pairs()
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(name, _)| name.chars().take(40).flat_map(char::escape_debug).collect())
+        .collect();
+    let named = if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) };
+    Err(InvalidInput(format!(
+        "the address of a mail server takes no options after ?{named}: smtps:// and smtp+starttls:// encrypt and check the \
+         certificate, and mail.authorities names a private authority"
+    )))
 }
 
 /// Writes the address without user and password.
@@ -112,6 +131,8 @@ mod tests {
             let InvalidInput(why) = SmtpUrl::parse(bad).expect_err(bad);
             assert!(!why.contains("hunter2"), "{why}");
         }
+        let InvalidInput(why) = SmtpUrl::parse("smtp://mail?secure=hunter2&tls=x&hunter2").expect_err("options");
+        assert!(why.contains("(secure, tls)") && !why.contains("hunter2"), "{why}");
         let url = SmtpUrl::parse("smtps://ada:hunter2@mail.example").expect("valid");
         assert!(!format!("{url} {url:?}").contains("hunter2"), "{url:?}");
     }

@@ -35,6 +35,8 @@ pub use audit::{AuditEvent, AuditFilter, AuditPage, AuditRecord, Outcome, Unknow
 pub use engine::error::StoreError;
 pub use engine::open_error::OpenError;
 pub use engine::options::{MigrateMode, StoreOptions};
+pub use engine::postgres_url::PostgresUrl;
+pub use engine::schema_name::SchemaName;
 pub use engine::url::DatabaseUrl;
 pub use idempotency::{IdempotencyKey, RecordedOutcome};
 pub use jobs::JobRecord;

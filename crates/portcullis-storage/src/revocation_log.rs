@@ -12,23 +12,20 @@ use crate::engine::value::Value;
 
 pub(crate) use announcer::Announcer;
 
-/// The PostgreSQL channel on which replicas notify each other of new entries.
-pub(crate) const CHANNEL: &str = "portcullis_revocations";
-
 /// Entries in one INSERT. Each has five parameters, far below the limit of either engine.
 const BATCH: usize = 200;
 
 static APPEND: Sql = Sql::insert("revocations", "");
 
-/// Appends entries and returns their numbers. `notified` is this replica's name: PostgreSQL then notifies the other
-/// replicas at the commit, once however many batches there are.
+/// Appends entries and returns their numbers. `notified` is the channel and this replica's name: PostgreSQL then
+/// notifies the other replicas at the commit, once however many batches there are.
 pub(crate) async fn append(
     on: &impl Executor,
     entries: &[Revocation],
-    notified: Option<&str>,
+    notified: Option<(&str, &str)>,
 ) -> Result<Vec<i64>, StoreError> {
     let notification =
-        notified.map(|replica| format!(", CAST(pg_notify('{CHANNEL}', '{replica}') AS TEXT) AS notified"));
+        notified.map(|(to, replica)| format!(", CAST(pg_notify('{to}', '{replica}') AS TEXT) AS notified"));
     let notification = notification.unwrap_or_default();
     let mut written = Vec::with_capacity(entries.len());
     for batch in entries.chunks(BATCH) {

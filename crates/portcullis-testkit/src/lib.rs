@@ -5,6 +5,7 @@
 
 mod app;
 mod engine;
+mod pgbouncer;
 mod postgres;
 mod redis;
 mod relay;
@@ -13,6 +14,7 @@ mod smtp;
 
 pub use app::{PASSWORD, TestApp, TestAppBuilder, free_port, registration, wait_until_open};
 pub use engine::{database_of, dump_of};
+pub use pgbouncer::PgBouncer;
 pub use postgres::PrivatePostgres;
 pub use redis::{PrivateCluster, PrivateRedis, PrivateSentinel};
 pub use relay::Relay;

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use portcullis_storage::{DatabaseUrl, MigrateMode};
+use portcullis_storage::{DatabaseUrl, MigrateMode, PostgresUrl};
 
 use crate::engine::key::{DefaultValue, Key, Section};
 use crate::engine::notice::Problems;
@@ -44,6 +44,14 @@ static URL: Key = Key::restart(
 )
 .environment(&["DATABASE_URL"])
 .secret();
+static DIRECT_URL: Key = Key::restart(
+    "direct_url",
+    DefaultValue::Described("none"),
+    "URL",
+    "An address of the same database that leads past PgBouncer, for migrations and notifications, when `url` has `pgbouncer=true`.",
+)
+.environment(&["DATABASE_DIRECT_URL"])
+.secret();
 static POOL_MIN: Key = Key::restart(
     "pool_min",
     DefaultValue::Text("1"),
@@ -79,13 +87,26 @@ static MIGRATE_WAIT: Key = Key::restart(
 pub(crate) static SECTION: Section = Section {
     name: "database",
     about: "\
-SQLite serves one machine, in production too. Several replicas need PostgreSQL, and share one database.",
-    keys: &[&URL, &POOL_MIN, &POOL_MAX, &ACQUIRE_TIMEOUT, &STATEMENT_TIMEOUT, &MIGRATE, &MIGRATE_WAIT],
+SQLite serves one machine, in production too. Several replicas need PostgreSQL, and share one database.
+[storage.md](storage.md#the-address) lists the options of a PostgreSQL address.",
+    keys: &[&URL, &DIRECT_URL, &POOL_MIN, &POOL_MAX, &ACQUIRE_TIMEOUT, &STATEMENT_TIMEOUT, &MIGRATE, &MIGRATE_WAIT],
 };
 
 pub(crate) fn read(tree: &Table, data_dir: &Path, problems: &mut Problems) -> Database {
     let mut section = Reader::open(tree, &SECTION, problems);
-    let url = section.optional(&URL, DatabaseUrl::parse);
+    let mut url = section.optional(&URL, DatabaseUrl::parse);
+    if let Some(direct) = section.optional(&DIRECT_URL, PostgresUrl::parse) {
+        match url {
+            Some(DatabaseUrl::Postgres { url: pooled }) => match pooled.clone().with_direct(direct) {
+                Ok(both) => url = Some(DatabaseUrl::Postgres { url: both }),
+                Err(reason) => {
+                    section.reject(&DIRECT_URL, "cannot be used", reason.to_string());
+                    url = Some(DatabaseUrl::Postgres { url: pooled });
+                }
+            },
+            _ => section.reject(&DIRECT_URL, "has no effect", "set DATABASE_URL to a PostgreSQL address, or unset it"),
+        }
+    }
     let pool_min = section.number(&POOL_MIN, 0, MAX_POOL);
     let pool_max = section.number(&POOL_MAX, 1, MAX_POOL);
     if pool_min > pool_max {
@@ -122,6 +143,29 @@ mod tests {
             "{message}"
         );
         assert!(!message.contains("hunter2"));
+    }
+
+    #[test]
+    fn sr_47_an_unknown_option_is_named_without_its_value() {
+        let said = refused("", &[("DATABASE_URL", "postgres://ada:hunter2@db/x?sslmod=hunter2&sslpassword=hunter2")]);
+        assert!(said.contains("did you mean `sslmode`?") && said.contains("`sslpassword`"), "{said}");
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+
+    #[test]
+    fn a_direct_address_leads_to_the_same_schema_without_a_pooler() {
+        let url = ("DATABASE_URL", "postgres://ada:hunter2@pool/x?pgbouncer=true&schema=auth");
+        let direct = |direct| [url, ("DATABASE_DIRECT_URL", direct)];
+        settings("", &direct("postgres://ada:hunter2@db/x"));
+        for (address, problem) in [
+            ("postgres://ada:hunter2@db/x?pgbouncer=true", "without pgbouncer=true"),
+            ("postgres://ada:hunter2@db/x?schema=other", "the same schema"),
+            ("sqlite:///x.db", "cannot be used"),
+        ] {
+            let said = refused("", &direct(address));
+            assert!(said.contains(problem) && !said.contains("hunter2"), "{said}");
+        }
+        assert!(refused("", &[("DATABASE_DIRECT_URL", "postgres://db/x")]).contains("has no effect"));
     }
 
     #[test]

@@ -16,17 +16,18 @@ pub(crate) enum AdvisoryLock {
 }
 
 impl AdvisoryLock {
-    /// Returns the lock's number on PostgreSQL. The family is "portcul" in ASCII, so that another application on the
+    /// Returns the lock's number on PostgreSQL, in the namespace of a schema. The family is "portcul" in ASCII, so that another application on the
     /// same database is unlikely to use it.
-    pub(crate) fn number(self) -> i64 {
+    pub(crate) fn number(self, namespace: u64) -> i64 {
         const FAMILY: i64 = 0x706f_7274_6375_6c00;
-        match self {
+        let number = match self {
             Self::Migrations => FAMILY + 1,
             Self::Administrators => FAMILY + 2,
             Self::SigningKeys => FAMILY + 3,
             // The random half of a UUID (RFC 9562, section 5.7). Two users whose halves are equal wait for each
             // other, which is harmless.
             Self::UserQuota(id) => id.as_u64_pair().1.cast_signed(),
-        }
+        };
+        number ^ namespace.cast_signed()
     }
 }

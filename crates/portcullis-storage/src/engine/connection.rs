@@ -1,11 +1,12 @@
 //! One connection to either engine, which records whether it can be reused.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, Error as SqlxError, Executor};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, Error as SqlxError, Executor, Row as _};
 
 use super::row::Row;
 use super::value::{self, Value};
@@ -19,11 +20,25 @@ const OPEN_PAUSE: Duration = Duration::from_millis(20);
 #[derive(Clone)]
 pub(crate) enum Target {
     Sqlite(Box<SqliteConnectOptions>),
-    Postgres {
-        server: Box<PgConnectOptions>,
-        /// Statements that run on each new connection.
-        setup: String,
-    },
+    Postgres(Box<PostgresTarget>),
+}
+
+/// A PostgreSQL server, and how its connections are set up.
+#[derive(Clone)]
+pub(crate) struct PostgresTarget {
+    pub(crate) server: PgConnectOptions,
+    pub(crate) connect_timeout: Option<Duration>,
+    pub(crate) setup: Setup,
+}
+
+/// When the settings of a connection are made.
+#[derive(Clone)]
+pub(crate) enum Setup {
+    /// By these statements, once on each new connection.
+    Session(String),
+    /// By these statements, at the beginning of each transaction: a pooler may give each transaction another
+    /// connection to the server.
+    Transaction(Arc<str>),
 }
 
 /// A connection to SQLite or PostgreSQL.
@@ -34,6 +49,8 @@ pub(crate) struct Connection {
     busy: bool,
     /// Set between BEGIN and COMMIT or ROLLBACK.
     pub(crate) in_transaction: bool,
+    /// What begins each transaction behind a pooler in transaction mode; `None` on a connection of its own.
+    pooled: Option<Arc<str>>,
 }
 
 enum Driver {
@@ -44,17 +61,27 @@ enum Driver {
 impl Connection {
     /// Connects and runs the setup statements.
     pub(crate) async fn open(target: &Target) -> Result<Self, SqlxError> {
-        let driver = match target {
-            Target::Sqlite(options) => Driver::Sqlite(open_file(options).await?),
-            Target::Postgres { server, setup } => {
-                let mut connection = server.connect().await?;
-                if !setup.is_empty() {
-                    connection.execute(sqlx::raw_sql(AssertSqlSafe(setup.as_str()))).await?;
-                }
-                Driver::Postgres(connection)
+        let (driver, pooled) = match target {
+            Target::Sqlite(options) => (Driver::Sqlite(open_file(options).await?), None),
+            Target::Postgres(target) => {
+                let connecting = target.server.connect();
+                let mut connection = match target.connect_timeout {
+                    Some(limit) => {
+                        tokio::time::timeout(limit, connecting).await.unwrap_or(Err(SqlxError::PoolTimedOut))?
+                    }
+                    None => connecting.await?,
+                };
+                let pooled = match &target.setup {
+                    Setup::Session(setup) => {
+                        connection.execute(sqlx::raw_sql(AssertSqlSafe(setup.as_str()))).await?;
+                        None
+                    }
+                    Setup::Transaction(setup) => Some(Arc::clone(setup)),
+                };
+                (Driver::Postgres(connection), pooled)
             }
         };
-        Ok(Self { driver, busy: false, in_transaction: false })
+        Ok(Self { driver, busy: false, in_transaction: false, pooled })
     }
 
     /// Returns whether the connection is in the state of a new one.
@@ -62,11 +89,33 @@ impl Connection {
         !self.busy && !self.in_transaction
     }
 
+    /// Returns whether the connection has a session of its own on the server, on which settings, locks and LISTEN last.
+    pub(crate) fn has_session(&self) -> bool {
+        self.pooled.is_none()
+    }
+
+    /// Begins a transaction by the engine's statement.
+    pub(crate) async fn begin(&mut self, statement: &str) -> Result<(), SqlxError> {
+        match self.pooled.clone() {
+            Some(setup) => self.script(&format!("{statement}; {setup}")).await?,
+            None => self.script(statement).await?,
+        }
+        self.in_transaction = true;
+        Ok(())
+    }
+
     /// Runs a statement and returns its rows.
     pub(crate) async fn all(&mut self, text: Cow<'static, str>, values: Vec<Value>) -> Result<Vec<Row>, SqlxError> {
+        if self.pooled.is_some() && !self.in_transaction {
+            self.begin("BEGIN").await?;
+            let outcome = Box::pin(self.all(text, values)).await;
+            return self.end(outcome).await;
+        }
         trace_statement(&text);
         self.busy = true;
         let sql = AssertSqlSafe(text);
+        // A named statement would stay on whichever connection the pooler chose.
+        let named = self.pooled.is_none();
         let outcome = match &mut self.driver {
             Driver::Sqlite(connection) => {
                 let values = value::for_sqlite(values).map_err(SqlxError::Encode)?;
@@ -75,7 +124,7 @@ impl Connection {
             }
             Driver::Postgres(connection) => {
                 let values = value::for_postgres(values).map_err(SqlxError::Encode)?;
-                let rows = connection.fetch_all(sqlx::query_with(sql, values)).await;
+                let rows = connection.fetch_all(sqlx::query_with(sql, values).persistent(named)).await;
                 rows.map(|rows| rows.into_iter().map(Row::Postgres).collect())
             }
         };
@@ -84,9 +133,16 @@ impl Connection {
 
     /// Runs a statement and returns the number of rows that it changed.
     pub(crate) async fn execute(&mut self, text: Cow<'static, str>, values: Vec<Value>) -> Result<u64, SqlxError> {
+        if self.pooled.is_some() && !self.in_transaction {
+            self.begin("BEGIN").await?;
+            let outcome = Box::pin(self.execute(text, values)).await;
+            return self.end(outcome).await;
+        }
         trace_statement(&text);
         self.busy = true;
         let sql = AssertSqlSafe(text);
+        // A named statement would stay on whichever connection the pooler chose.
+        let named = self.pooled.is_none();
         let outcome = match &mut self.driver {
             Driver::Sqlite(connection) => {
                 let values = value::for_sqlite(values).map_err(SqlxError::Encode)?;
@@ -94,10 +150,28 @@ impl Connection {
             }
             Driver::Postgres(connection) => {
                 let values = value::for_postgres(values).map_err(SqlxError::Encode)?;
-                connection.execute(sqlx::query_with(sql, values)).await.map(|done| done.rows_affected())
+                let done = connection.execute(sqlx::query_with(sql, values).persistent(named)).await;
+                done.map(|done| done.rows_affected())
             }
         };
         self.settle(outcome)
+    }
+
+    /// Ends the transaction around a single statement.
+    async fn end<T>(&mut self, outcome: Result<T, SqlxError>) -> Result<T, SqlxError> {
+        let ended = self.script(if outcome.is_ok() { "COMMIT" } else { "ROLLBACK" }).await;
+        self.in_transaction = ended.is_err();
+        let value = outcome?;
+        ended.map(|()| value)
+    }
+
+    /// Returns the id of the server's process behind this connection. The statement is not prepared, so that it runs
+    /// behind any pooler.
+    pub(crate) async fn server_process(&mut self) -> Result<Option<i32>, SqlxError> {
+        let Driver::Postgres(connection) = &mut self.driver else { return Ok(None) };
+        self.busy = true;
+        let row = connection.fetch_one(sqlx::raw_sql("SELECT pg_backend_pid() AS pid")).await;
+        self.settle(row.and_then(|row| row.try_get("pid")))
     }
 
     /// Runs statements without parameters, one after the other.

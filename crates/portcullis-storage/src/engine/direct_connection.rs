@@ -24,12 +24,14 @@ impl DirectConnection {
     /// Connects for reading and writing, see [`connect::open_unpooled`].
     pub(crate) async fn open(options: &StoreOptions) -> Result<Self, OpenError> {
         let connection = Box::pin(connect::open_unpooled(options)).await?;
+        refuse_pooler(&connection, options)?;
         Ok(Self { runner: connect::runner(options), connection })
     }
 
     /// Connects for reading only, see [`connect::open_read_only`].
     pub(crate) async fn open_read_only(options: &StoreOptions) -> Result<Self, OpenError> {
         let connection = Box::pin(connect::open_read_only(options)).await?;
+        refuse_pooler(&connection, options)?;
         Ok(Self { runner: connect::runner(options), connection })
     }
 
@@ -71,5 +73,13 @@ impl DirectConnection {
 
     fn whole_table_runner(&self) -> Runner {
         Runner { limit: WHOLE_TABLE_LIMIT, ..self.runner.clone() }
+    }
+}
+
+/// Refuses a pooler in transaction mode: a snapshot, and a move's transactions, need one session on the server.
+fn refuse_pooler(connection: &Connection, options: &StoreOptions) -> Result<(), OpenError> {
+    match connection.has_session() {
+        true => Ok(()),
+        false => Err(OpenError::NeedsSession { address: options.url.to_string() }),
     }
 }

@@ -10,7 +10,9 @@ use sqlx::error::DatabaseError;
 use sqlx::postgres::PgConnectOptions;
 
 use super::error::StoreError;
-use super::url::{DatabaseUrl, address};
+use super::pooler;
+use super::postgres_url::address;
+use super::url::DatabaseUrl;
 
 /// Why a database could not be opened: one sentence, and a [`hint`](Self::hint).
 #[derive(Debug, thiserror::Error)]
@@ -45,13 +47,25 @@ pub enum OpenError {
         /// The copy that was made before the migration.
         copy: Option<PathBuf>,
     },
-    /// The schema is older than this program's, and `database.migrate` is off.
-    #[error("the database has schema {found} and this version needs {known}, and database.migrate is off")]
+    /// There is no database yet, and a command does not create one.
+    #[error("there is no database at {}", path.display())]
+    NoDatabase {
+        /// Path of the missing file.
+        path: PathBuf,
+    },
+    /// The schema is older than this program's, and it is not migrated here.
+    #[error(
+        "the database {} and this version needs schema {known}{}",
+        if *found == 0 { "is empty".to_owned() } else { format!("has schema {found}") },
+        if *is_off { ", and database.migrate is off" } else { "" }
+    )]
     OldSchema {
         /// The schema's version.
         found: i64,
         /// The schema that this program needs.
         known: i64,
+        /// Whether `database.migrate` is the reason; otherwise the command does not migrate.
+        is_off: bool,
     },
     /// A move into this database has not finished.
     #[error("a move into this database has not finished")]
@@ -93,11 +107,58 @@ pub enum OpenError {
         source: StoreError,
     },
     /// The server refuses writes, as a standby does.
-    #[error("PostgreSQL at {address} is read-only: it is a standby")]
+    #[error(
+        "PostgreSQL at {address} is read-only: {}",
+        if *is_standby { "it is a standby" } else { "default_transaction_read_only is on" }
+    )]
     ReadOnly {
         /// `host:port/database`.
         address: String,
+        /// Whether the server is a standby.
+        is_standby: bool,
     },
+    /// The database cannot store every text.
+    #[error("the database at {address} has the encoding {encoding}; UTF8 is needed")]
+    Encoding {
+        /// `host:port/database`.
+        address: String,
+        /// The encoding of the database.
+        encoding: String,
+    },
+    /// The user may not read or change some of the tables.
+    #[error("the user of {address} may not read and change every table: {}", tables.join(", "))]
+    TableRights {
+        /// `host:port/database`.
+        address: String,
+        /// The tables for which rights are missing.
+        tables: Vec<String>,
+    },
+    /// A pooler gives each transaction another connection to the server, and the address does not say so.
+    #[error("a pooler at {address} gives each transaction another connection, as PgBouncer does in transaction mode")]
+    Pooler {
+        /// `host:port/database`.
+        address: String,
+    },
+    /// The work needs a session on the server, and the address leads to a pooler in transaction mode.
+    #[error("{address} leads to a pooler (pgbouncer=true), and this needs a session of its own on the server")]
+    NeedsSession {
+        /// `host:port/database`.
+        address: String,
+    },
+    /// A file that the address names cannot be read.
+    #[error("{} ({option}) cannot be read", path.display())]
+    TlsFile {
+        /// The option that names the file.
+        option: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The operating system's error.
+        #[source]
+        source: io::Error,
+    },
+    /// The environment variable PGSSLMODE has an unknown value.
+    #[error("PGSSLMODE is none of disable, allow, prefer, require, verify-ca and verify-full")]
+    SslModeVariable,
     /// No server answers at the address.
     #[error("cannot reach PostgreSQL at {address}")]
     Unreachable {
@@ -188,6 +249,15 @@ impl OpenError {
                 format!("start the newer version, or run its `portcullis migrate down --to {known}`")
             }
             Self::UnfinishedMove => "run `portcullis move` again: it continues where it stopped".into(),
+            Self::NoDatabase { .. } => {
+                "does DATABASE_URL or PORTCULLIS_DATA_DIR name the right one? `portcullis migrate up` creates it, and so \
+                 does the first `portcullis serve`"
+                    .into()
+            }
+            Self::OldSchema { is_off: false, .. } => {
+                "run `portcullis migrate up`; the next `portcullis serve` does the same, unless database.migrate is off"
+                    .into()
+            }
             Self::OldSchema { .. } => {
                 "run `portcullis migrate up` as a user who may change the schema, or set database.migrate = \"auto\""
                     .into()
@@ -198,11 +268,32 @@ impl OpenError {
             Self::Snapshot { .. } => "check that the disk has room and that this user may write into the folder".into(),
             Self::TooOld { .. } => "upgrade PostgreSQL, or use SQLite".into(),
             Self::NoRights { .. } => {
-                "GRANT CREATE, USAGE ON SCHEMA public TO that user and make it the owner of the tables; \
-                 or run `portcullis migrate up` as another user and set database.migrate = \"off\""
+                "GRANT CREATE, USAGE ON the schema (GRANT CREATE ON the database if it is missing) TO that user and make \
+                 it the owner of the tables; or run `portcullis migrate up` as another user and set database.migrate = \"off\""
                     .into()
             }
-            Self::ReadOnly { .. } => "DATABASE_URL must lead to the primary".into(),
+            Self::ReadOnly { is_standby: true, .. } => "DATABASE_URL must lead to the primary".into(),
+            Self::ReadOnly { .. } => "ALTER ROLE … RESET default_transaction_read_only, or of the database".into(),
+            Self::Encoding { .. } => {
+                "create another database: CREATE DATABASE … TEMPLATE template0 ENCODING 'UTF8'; an existing one is \
+                 moved with `portcullis move` or pg_dump"
+                    .into()
+            }
+            Self::TableRights { .. } => {
+                "GRANT SELECT, INSERT, UPDATE, DELETE ON these tables TO that user, or make it their owner".into()
+            }
+            Self::Pooler { .. } => {
+                "write pgbouncer=true into DATABASE_URL and set database.direct_url to the server's own address; or \
+                 use pool_mode = session"
+                    .into()
+            }
+            Self::NeedsSession { .. } => {
+                "set database.direct_url (DATABASE_DIRECT_URL) to an address of the server itself; a move and an import take \
+                 that address"
+                    .into()
+            }
+            Self::TlsFile { .. } => "name a file in PEM that this user can read".into(),
+            Self::SslModeVariable => "correct or unset PGSSLMODE, or write sslmode into DATABASE_URL".into(),
             Self::Unreachable { .. } => "is the server running, and are host and port of DATABASE_URL right?".into(),
             Self::Refused { .. } => "check user and password in DATABASE_URL, and the server's pg_hba.conf".into(),
             Self::MissingDatabase { database, .. } => format!("create it: createdb {database}"),
@@ -223,8 +314,8 @@ impl OpenError {
     /// Returns the error for a migration that failed.
     pub(crate) fn of_migration(source: StoreError, version: i64, name: &'static str, url: &DatabaseUrl) -> Self {
         match source.sqlstate().as_deref() {
-            Some("42501") => Self::NoRights { address: url.to_string(), source },
-            Some("25006") => Self::ReadOnly { address: url.to_string() },
+            Some("42501" | "3F000") => Self::NoRights { address: url.to_string(), source },
+            Some("25006") => Self::ReadOnly { address: url.to_string(), is_standby: true },
             _ => Self::Migration { version, name, source },
         }
     }
@@ -240,6 +331,9 @@ impl OpenError {
     pub(crate) fn from_postgres(error: SqlxError, server: &PgConnectOptions) -> Self {
         let address = address(server);
         let code = error.as_database_error().and_then(DatabaseError::code).map(Cow::into_owned);
+        if pooler::is_about_foreign_statements(&error) {
+            return Self::Pooler { address };
+        }
         match (code.as_deref(), &error) {
             (Some("28P01" | "28000"), _) => Self::Refused { address, user: server.get_username().to_owned() },
             (Some("3D000"), _) => {

@@ -36,6 +36,17 @@ pub struct StoreOptions {
     pub metrics: Metrics,
 }
 
+impl StoreOptions {
+    /// Returns the longest run of one statement: the address's own limit goes before the setting.
+    pub(crate) fn statement_limit(&self) -> Duration {
+        let of_address = match &self.url {
+            DatabaseUrl::Postgres { url } => url.statement_timeout(),
+            DatabaseUrl::Sqlite { .. } => None,
+        };
+        of_address.unwrap_or(self.statement_timeout)
+    }
+}
+
 /// What a program does when the schema is older than its own (`database.migrate`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MigrateMode {
@@ -44,4 +55,6 @@ pub enum MigrateMode {
     Auto,
     /// Refuses to start until `portcullis migrate up` has been run.
     Off,
+    /// Refuses an older schema and a missing database, as every command does that is not about the schema.
+    Command,
 }

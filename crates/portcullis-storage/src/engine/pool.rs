@@ -60,7 +60,7 @@ pub(crate) struct PoolStatus {
 impl Pool {
     /// Creates a pool of at most `most` connections, none of which is open yet.
     pub(crate) fn new(target: Target, least: u32, most: u32, acquire_timeout: Duration) -> Self {
-        let pings = matches!(target, Target::Postgres { .. });
+        let pings = matches!(target, Target::Postgres(_));
         let connector = Connector { target, generation: AtomicU64::new(0), pings };
         let connections = deadpool::managed::Pool::builder(connector)
             .max_size(most.max(1) as usize)

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use portcullis_telemetry::Metrics;
 
-use super::connect;
-use super::connection::Target;
+use super::connect::{self, Notifications};
 use super::dialect::Dialect;
 use super::error::StoreError;
 use super::open_error::OpenError;
@@ -27,7 +26,7 @@ pub(crate) struct Pools {
     /// A single connection that only the revocation feed reads on, so that no other work delays it.
     pub(crate) feed: Pool,
     /// Where to listen for other replicas' notifications; `None` on SQLite and when they are switched off.
-    pub(crate) notifications: Option<Target>,
+    pub(crate) notifications: Option<Notifications>,
 }
 
 impl Pools {
@@ -45,9 +44,9 @@ impl Pools {
                 Self { runner, writer, reader, feed, notifications: None }
             }
             DatabaseUrl::Postgres { url } => {
-                let server = connect::postgres_server(url.expose())?;
-                let target = connect::postgres_target(&server, options);
-                let notifications = Some(target.clone()).filter(|_| options.notify);
+                let server = connect::postgres_server(url)?;
+                let target = connect::postgres_target(url, &server, options);
+                let notifications = connect::notifications(options)?;
                 let feed = pool(target.clone(), 0, 1);
                 let pool = pool(target, options.pool_min, options.pool_max);
                 pool.fill().await.map_err(|error| OpenError::from_postgres(error, &server))?;
@@ -62,8 +61,7 @@ impl Pools {
     pub(crate) async fn begin(&self) -> Result<Lease, StoreError> {
         let work = async {
             let mut lease = self.writer.acquire().await?;
-            lease.connection.script(self.runner.dialect.begin()).await?;
-            lease.connection.in_transaction = true;
+            lease.connection.begin(self.runner.dialect.begin()).await?;
             Ok(lease)
         };
         self.runner.measure("BEGIN", "transaction", work).await

@@ -99,6 +99,8 @@ pub(crate) struct Runner {
     /// Longest run of a statement, after which the database counts as unavailable.
     pub(crate) limit: Duration,
     pub(crate) availability: Arc<Availability>,
+    /// Keeps the locks of this schema apart from those of other schemas in the same database.
+    pub(crate) namespace: u64,
 }
 
 impl Runner {

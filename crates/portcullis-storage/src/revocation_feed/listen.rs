@@ -9,8 +9,7 @@ use sqlx::postgres::{PgListener, PgPoolOptions};
 use sqlx::{Error as SqlxError, Executor as _};
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::connection::Target;
-use crate::revocation_log::CHANNEL;
+use crate::engine::connect::Notifications;
 use crate::store::Store;
 
 /// Time without a notification after which the connection is checked, because a network that drops packets reports
@@ -27,11 +26,11 @@ impl Store {
     /// connect, because notifications sent while there was no connection are lost. Returns at once on SQLite, which
     /// has no replicas.
     pub async fn listen(self, notified: impl Fn() + Send + Sync, stop: CancellationToken) {
-        let Some(target) = self.shared().pools.notifications.clone() else { return };
+        let Some(source) = self.shared().pools.notifications.clone() else { return };
         let mut failing = false;
         while !stop.is_cancelled() {
             let ended = tokio::select! {
-                ended = self.listen_once(&target, &notified, &mut failing) => ended,
+                ended = self.listen_once(&source, &notified, &mut failing) => ended,
                 () = stop.cancelled() => return,
             };
             if let Err(error) = ended
@@ -51,13 +50,17 @@ impl Store {
     }
 
     /// Listens on one connection until it is lost.
-    async fn listen_once(&self, target: &Target, notified: &impl Fn(), failing: &mut bool) -> Result<(), SqlxError> {
-        let Target::Postgres { server, .. } = target else { return Ok(()) };
-        let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with((**server).clone());
+    async fn listen_once(
+        &self,
+        source: &Notifications,
+        notified: &impl Fn(),
+        failing: &mut bool,
+    ) -> Result<(), SqlxError> {
+        let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(source.server.clone());
         let connecting = async {
             let mut listener = PgListener::connect_with(&pool).await?;
             listener.eager_reconnect(false);
-            listener.listen(CHANNEL).await?;
+            listener.listen(&source.channel).await?;
             Ok::<_, SqlxError>(listener)
         };
         let mut listener = within(CONNECT_TIMEOUT, connecting).await?;

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::{Database, Pooled, SharedState, Store};
 use crate::audit_addresses::AuditAddresses;
 use crate::engine::open_error::OpenError;
-use crate::engine::options::StoreOptions;
+use crate::engine::options::{MigrateMode, StoreOptions};
 use crate::engine::pools::Pools;
+use crate::engine::url::DatabaseUrl;
 use crate::migrate::Migrator;
 use crate::revocation_log::Announcer;
 use crate::transfer;
@@ -31,8 +32,17 @@ impl Store {
 
 /// Brings the schema up to date, and refuses the target of an unfinished move.
 async fn prepare(options: &StoreOptions) -> Result<(), OpenError> {
+    if let (MigrateMode::Command, DatabaseUrl::Sqlite { path }) = (options.migrate, &options.url)
+        && !path.exists()
+    {
+        return Err(OpenError::NoDatabase { path: path.clone() });
+    }
     let mut migrator = Migrator::connect(options).await?;
-    let prepared = Box::pin(migrator.prepare(options.migrate)).await;
+    let prepared = async {
+        Box::pin(migrator.prepare(options.migrate)).await?;
+        migrator.check_rights().await
+    };
+    let prepared = prepared.await;
     let mut connection = migrator.into_connection();
     let unfinished = transfer::is_unfinished(&mut connection).await;
     connection.close().await;

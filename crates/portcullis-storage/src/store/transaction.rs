@@ -34,7 +34,7 @@ impl Tx {
     pub async fn commit(mut self) -> Result<(), StoreError> {
         let revocations = std::mem::take(&mut self.access.revocations);
         let shared = self.access.store.access.shared.clone();
-        let notified = shared.pools.notifications.is_some().then_some(shared.replica.as_str());
+        let notified = shared.pools.notifications.as_ref().map(|to| (to.channel.as_str(), shared.replica.as_str()));
         let written = revocation_log::append(&self, &revocations, notified).await?;
         if let Some(mut lease) = self.access.lease.get_mut().take() {
             shared.pools.runner.script(&mut lease.connection, "COMMIT", "transaction", "COMMIT").await?;
@@ -48,7 +48,8 @@ impl Tx {
     /// writes at a time.
     pub(crate) async fn lock(&self, lock: AdvisoryLock) -> Result<(), StoreError> {
         if let Some(text) = self.dialect().lock() {
-            self.all(&Sql::select("locks", text), vec![lock.number().into()]).await?;
+            let number = lock.number(self.shared().pools.runner.namespace);
+            self.all(&Sql::select("locks", text), vec![number.into()]).await?;
         }
         Ok(())
     }

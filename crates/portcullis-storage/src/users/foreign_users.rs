@@ -46,6 +46,9 @@ impl ForeignTable {
     /// Opens a table (`users` or `schema.users`) of the database in the options.
     pub async fn open(options: &StoreOptions, table: &str) -> Result<Self, OpenError> {
         let mut connection = Box::pin(connect::open_any_postgres(options)).await?;
+        if !connection.has_session() {
+            return Err(OpenError::NeedsSession { address: options.url.to_string() });
+        }
         let runner = connect::runner(options);
         let table = quoted_table(table);
         let begun = async {

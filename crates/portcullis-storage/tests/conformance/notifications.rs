@@ -12,14 +12,14 @@ use tokio_util::sync::CancellationToken;
 use crate::test_database::{TestDatabase, end, seconds};
 
 /// A replica that counts the notifications it receives.
-struct Listening {
+pub(crate) struct Listening {
     count: watch::Receiver<usize>,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
 
 impl Listening {
-    fn on(store: &Store) -> Self {
+    pub(crate) fn on(store: &Store) -> Self {
         let (sender, count) = watch::channel(0);
         let stop = CancellationToken::new();
         let notified = move || sender.send_modify(|count| *count += 1);
@@ -28,24 +28,24 @@ impl Listening {
     }
 
     /// Waits until this many notifications have arrived since the start. The first stands for the connect.
-    async fn reaches(&mut self, count: usize) {
+    pub(crate) async fn reaches(&mut self, count: usize) {
         let reached = self.count.wait_for(|now| *now >= count);
         let outcome = tokio::time::timeout(seconds(20), reached).await;
         outcome.expect("the notification arrives").expect("the listener runs");
     }
 
-    fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         *self.count.borrow()
     }
 
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.stop.cancel();
         self.task.await.expect("the listener stops when told to");
     }
 }
 
 /// Appends to the revocation log through a replica.
-async fn log_out(db: &TestDatabase, replica: &Store, user: UserId) {
+pub(crate) async fn log_out(db: &TestDatabase, replica: &Store, user: UserId) {
     let session = db.session(user).insert(replica).await;
     end(replica, session.id, db.now()).await;
 }

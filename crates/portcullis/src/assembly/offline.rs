@@ -3,7 +3,7 @@
 use portcullis_identity::Identity;
 use portcullis_model::{Clock, Random};
 use portcullis_storage::{
-    DatabaseUrl, ForeignTable, Migrator, OpenError, Store, StoreOptions, TransferError, TransferProgress,
+    DatabaseUrl, ForeignTable, MigrateMode, Migrator, OpenError, Store, StoreOptions, TransferError, TransferProgress,
     TransferredTable,
 };
 use portcullis_telemetry::Metrics;
@@ -11,12 +11,14 @@ use portcullis_telemetry::Metrics;
 use super::{SharedParts, StartError, session_cache, start_identity, store_options};
 use portcullis_settings::Settings;
 
-/// Opens the configured database and identity over it.
+/// Opens the configured database, which must have the newest schema, and identity over it.
 pub async fn open_identity(settings: &Settings) -> Result<(Identity, Store), StartError> {
     let (clock, random) = (Clock::system(), Random::system());
-    let secrets = settings.load_or_create_secrets(&random)?;
     let metrics = Metrics::new(&settings.metrics, env!("CARGO_PKG_VERSION"));
-    let store = Box::pin(Store::open(store_options(settings, &clock, &random, &metrics))).await?;
+    let options = StoreOptions { migrate: MigrateMode::Command, ..store_options(settings, &clock, &random, &metrics) };
+    let store = Box::pin(Store::open(options)).await?;
+    // Secrets are made beside a database only, so that a command in the wrong folder leaves nothing there.
+    let secrets = settings.load_or_create_secrets(&random)?;
     let sessions = session_cache(settings, &store, None);
     let parts = SharedParts { store: &store, sessions: &sessions, clock: &clock, random: &random, metrics: &metrics };
     let identity = start_identity(settings, secrets, parts, &settings.base_url()).await?;

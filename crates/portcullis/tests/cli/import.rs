@@ -22,8 +22,8 @@ fn exported(shell: &Shell) -> Vec<Value> {
 }
 
 fn on_both(test: fn(Shell)) {
-    test(Shell::new());
-    test(Shell::new().env("DATABASE_URL", &PrivatePostgres::shared().database()));
+    test(Shell::migrated());
+    test(Shell::migrated_at(&PrivatePostgres::shared().database()));
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn an_export_is_imported_unchanged() {
         assert!(!without.contains("$2b$"), "hashes only when asked for: {without}");
         for format in ["csv", "ndjson"] {
             let out = shell.run(&["users", "export", "--with-password-hashes", "--format", format]).ok().out;
-            let other = Shell::new();
+            let other = Shell::migrated();
             let (told, _, code) = import(&other, &["-", "--format", format], &out);
             assert_eq!((&told["imported"], code), (&json!(1), Some(0)), "{told}");
             assert_eq!(exported(&other), before, "{format}");
@@ -99,7 +99,7 @@ fn an_export_is_imported_unchanged() {
 
 #[test]
 fn invalid_lines_are_refused_and_the_others_are_imported() {
-    let shell = Shell::new();
+    let shell = Shell::migrated();
     let good = json!({ "email": "ada@example.com", "username": "ada", "firstName": "A", "lastName": "L" });
     let lines = format!("[]\n{{\"email\": 5}}\nnonsense {BCRYPT}\n{good}\n{{\"email\":\"x\0@example.com\"}}\n");
     let output = shell.run_with(&["users", "import", "-", "--format", "ndjson"], &lines).failed();
@@ -162,7 +162,7 @@ fn users_of_another_programs_table_are_imported_and_sign_in() {
         (&json!(ADA), &json!("ADMIN"), &json!("2020-01-01T00:00:00.000Z"))
     );
 
-    let shell = Shell::new();
+    let shell = Shell::migrated();
     let output = shell.run(&["users", "import", &old, "--table", "no_such"]).failed();
     assert!(output.err.contains("no_such") && output.err.contains("hint:"), "{}", output.err);
 }

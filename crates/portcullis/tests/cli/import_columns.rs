@@ -111,6 +111,15 @@ fn other_separators_and_encodings_are_named() {
 }
 
 #[test]
+fn an_option_of_another_source_is_refused() {
+    let shell = Shell::migrated();
+    let said = import(&shell, "csv", "", &["--table", "users"]).failed();
+    assert!(said.err.contains("--table has no effect"), "{}", said.err);
+    let said = shell.run(&["users", "import", "postgres://db/x", "--format", "csv"]).failed();
+    assert!(said.err.contains("--format has no effect"), "{}", said.err);
+}
+
+#[test]
 fn unknown_columns_of_a_table_are_refused() {
     let server = PrivatePostgres::shared();
     let old = server.database();

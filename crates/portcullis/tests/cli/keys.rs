@@ -37,7 +37,7 @@ fn a_file_is_for_its_owner_only_and_never_overwritten() {
 
 #[test]
 fn the_id_of_a_key_may_begin_with_a_hyphen() {
-    let shell = Shell::new();
+    let shell = Shell::migrated();
     for arguments in [&["keys", "retire", "-pNoSuchKey"][..], &["keys", "retire", "--force", "-pNoSuchKey"]] {
         let output = shell.run(arguments).failed();
         assert!(output.err.contains("-pNoSuchKey") && !output.err.contains("unexpected argument"), "{}", output.err);

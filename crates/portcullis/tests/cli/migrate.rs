@@ -106,3 +106,52 @@ fn a_server_that_must_not_migrate_refuses_an_old_schema() {
         output.err
     );
 }
+
+/// Commands that are not about the schema.
+const OTHERS: [&[&str]; 6] = [
+    &["users", "list"],
+    &["users", "disable", "ada@example.com"],
+    &["users", "export"],
+    &["audit", "export"],
+    &["keys", "list"],
+    &["explain", "GET", "/", "--as", "ada@example.com"],
+];
+
+#[test]
+fn other_commands_do_not_create_a_database() {
+    let shell = Shell::new();
+    for command in OTHERS {
+        let said = shell.run(command).failed();
+        assert!(
+            said.err.contains("there is no database at ") && said.err.contains("portcullis migrate up"),
+            "{}",
+            said.err
+        );
+    }
+    assert!(!shell.path("portcullis-data").exists());
+}
+
+fn other_commands_do_not_migrate(url: Option<&str>) {
+    let shell = on(url);
+    shell.run(&["migrate", "up"]).ok();
+    shell.run(&["migrate", "down", "--to", "3", "--yes"]).ok();
+    for command in OTHERS {
+        let said = shell.run(command).failed();
+        assert!(said.err.contains("the database has schema 3 and this version needs schema "), "{}", said.err);
+        assert!(said.err.contains("hint: run `portcullis migrate up`"), "{}", said.err);
+    }
+    assert_eq!(shell.run(&["migrate", "status", "--json"]).ok().json()["schema"], 3);
+    shell.run(&["migrate", "down", "--to", "0", "--yes"]).ok();
+    let said = shell.run(OTHERS[0]).failed();
+    assert!(said.err.contains("the database is empty and this version needs schema "), "{}", said.err);
+}
+
+#[test]
+fn other_commands_do_not_migrate_sqlite() {
+    other_commands_do_not_migrate(None);
+}
+
+#[test]
+fn other_commands_do_not_migrate_postgresql() {
+    other_commands_do_not_migrate(Some(&PrivatePostgres::shared().database()));
+}

@@ -30,6 +30,13 @@ impl Shell {
         shell
     }
 
+    /// Returns a shell whose database at this address has the newest schema.
+    pub(crate) fn migrated_at(url: &str) -> Self {
+        let shell = Self::new().env("DATABASE_URL", url);
+        shell.run(&["migrate", "up"]).ok();
+        shell
+    }
+
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
         self

@@ -26,7 +26,7 @@ fn create(shell: &Shell, email: &str, username: &str, role: &str, more: &[&str])
 
 #[test]
 fn a_user_is_created_and_listed() {
-    let shell = Shell::new();
+    let shell = Shell::migrated();
     let made = create(&shell, "Ada@Example.com", "ada", "admin", &["--json"]).ok().json();
     assert_eq!(
         (made["user"]["email"].as_str(), made["user"]["role"].as_str()),
@@ -46,7 +46,7 @@ fn a_user_is_created_and_listed() {
 
 #[test]
 fn an_invalid_user_is_refused_and_changes_nothing() {
-    let shell = Shell::new();
+    let shell = Shell::migrated();
     create(&shell, "ada@example.com", "ada", "DEVELOPER", &[]).ok();
     let output = create(&shell, "ADA@example.com", "other", "DEVELOPER", &[]).failed();
     assert!(
@@ -73,7 +73,7 @@ fn an_invalid_user_is_refused_and_changes_nothing() {
 
 #[test]
 fn an_administrator_is_recovered() {
-    let shell = Shell::new();
+    let shell = Shell::migrated();
     create(&shell, "ada@example.com", "ada", "VIEWER", &[]).ok();
     let recover = |email: &str| {
         shell.run_with(
@@ -92,17 +92,18 @@ fn an_administrator_is_recovered() {
 
 #[test]
 fn an_invalid_data_folder_is_one_sentence_and_exit_code_1() {
-    let output = Shell::new().file("portcullis-data", "in the way").run(&["users", "list"]).failed();
+    let output = Shell::new().file("portcullis-data", "in the way").run(&["migrate", "up"]).failed();
     assert!(output.err.starts_with("error: cannot make the data folder "), "{}", output.err);
     assert!(output.err.contains("  hint: name a folder that this user can write to"), "{}", output.err);
     let shell = Shell::new();
+    shell.run(&["--data-dir", "elsewhere", "migrate", "up"]).ok();
     shell.run(&["--data-dir", "elsewhere", "users", "list"]).ok();
     assert!(shell.path("elsewhere/portcullis.db").exists() && !shell.path("portcullis-data").exists());
 }
 
 #[test]
 fn sr_36_the_audit_log_is_exported_as_lines_oldest_first() {
-    let shell = Shell::new();
+    let shell = Shell::migrated();
     create(&shell, "ada@example.com", "ada", "ADMIN", &[]).ok();
     create(&shell, "ben@example.com", "ben", "VIEWER", &[]).ok();
     shell.run(&["users", "disable", "ben@example.com"]).ok();

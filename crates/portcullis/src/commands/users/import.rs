@@ -36,9 +36,9 @@ pub(crate) struct Import {
     /// The format of the file [default: by its name]
     #[arg(long, value_enum)]
     format: Option<FileFormat>,
-    /// The table, or schema.table, in a PostgreSQL database
-    #[arg(long, default_value = "users")]
-    table: String,
+    /// The table, or schema.table, in a PostgreSQL database [default: users]
+    #[arg(long)]
+    table: Option<String>,
     /// Write the refused users to a file, one JSON object a line
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
@@ -62,8 +62,15 @@ pub(crate) async fn run(identity: &Identity, settings: &Settings, arguments: Imp
         None => None,
     };
     let mut run = ImportRun::new(identity, arguments.json, arguments.dry_run, report);
-    if arguments.source.starts_with("postgres://") || arguments.source.starts_with("postgresql://") {
-        postgres::from_table(settings, &arguments.source, &arguments.table, &columns, &mut run).await?;
+    let is_database = ["postgres://", "postgresql://"].iter().any(|scheme| arguments.source.starts_with(scheme));
+    if is_database && arguments.format.is_some() {
+        return Err(Failure::new("--format has no effect on a table").hint("remove it, or name a file"));
+    }
+    if is_database {
+        let table = arguments.table.as_deref().unwrap_or("users");
+        postgres::from_table(settings, &arguments.source, table, &columns, &mut run).await?;
+    } else if arguments.table.is_some() {
+        return Err(Failure::new("--table has no effect on a file").hint("remove it, or name a PostgreSQL database"));
     } else {
         from_file(&arguments, &columns, &mut run).await?;
     }
