@@ -1,6 +1,10 @@
 #!/usr/bin/env bash
 # Prints the coverage of lines, functions and regions for each crate (LLVM source-based coverage). Needs llvm-profdata and llvm-cov in
 # the LLVM version of the compiler (Debian: llvm-22 for Rust 1.95).
+#
+#   scripts/coverage.sh [PACKAGE ...]
+#
+# With packages, only their tests run, and the other crates show what those tests reach.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -17,17 +21,41 @@ if [ -z "$profdata" ] || [ -z "$cov" ]; then
   fi
 fi
 
-out=$PWD/target/coverage
+packages=(--workspace)
+if [ $# -gt 0 ]; then
+  packages=()
+  for package in "$@"; do packages+=(--package "$package"); done
+fi
+
+target=${CARGO_TARGET_DIR:-$PWD/target}
+out=$target/coverage
 rm -rf "$out/profiles"
 mkdir -p "$out/profiles"
-export RUSTFLAGS="-C instrument-coverage" CARGO_TARGET_DIR="$out" LLVM_PROFILE_FILE="$out/profiles/%p-%8m.profraw"
-if command -v cargo-nextest >/dev/null; then cargo nextest run --workspace --no-fail-fast; else cargo test --workspace; fi
+# Only our own crates are instrumented: dependencies are shared with the other builds, and the tests stay fast.
+cat >"$out/rustc" <<'WRAPPER'
+#!/bin/sh
+exec "$@" -C instrument-coverage
+WRAPPER
+chmod +x "$out/rustc"
+export RUSTC_WORKSPACE_WRAPPER="$out/rustc" CARGO_TARGET_DIR="$target" LLVM_PROFILE_FILE="$out/profiles/%p-%8m.profraw"
+binaries() {
+  cargo test "${packages[@]}" --tests --no-run --message-format json 2>/dev/null |
+    python3 -c '
+import json, sys
+for line in sys.stdin:
+    message = json.loads(line)
+    if message.get("executable"):
+        print(message["executable"])'
+}
+if command -v cargo-nextest >/dev/null; then
+  cargo nextest run "${packages[@]}" --no-fail-fast
+else
+  cargo test "${packages[@]}"
+fi
 "$profdata" merge --sparse --output "$out/all.profdata" "$out"/profiles/*.profraw
 
 objects=()
-while read -r binary; do objects+=(--object "$binary"); done < <(
-  find "$out/debug" "$out/debug/deps" -maxdepth 1 -type f -executable ! -name '*.so' ! -name '*.d'
-)
+while read -r binary; do objects+=(--object "$binary"); done < <(binaries)
 printf '%-24s %10s %10s %10s\n' crate lines functions regions
 for crate in crates/*/; do
   name=$(basename "$crate")
