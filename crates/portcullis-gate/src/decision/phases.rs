@@ -43,7 +43,7 @@ use crate::limits::state::RateLimitOutcome;
 use crate::request::body::InboundBody;
 use crate::request::client_address::RequestSource;
 use crate::request::cookies::Cookies;
-use crate::request::head::{RequestHead, content_length, is_unsafe};
+use crate::request::head::{RequestHead, is_unsafe};
 use crate::request::head_fault::HeadFault;
 use crate::request::path;
 use crate::request::query::without_csrf_token;
@@ -82,10 +82,10 @@ pub(crate) async fn decide<E: Effects>(
     if head.fault == Some(HeadFault::TooLarge) {
         return Err(Refusal::HeadTooLarge);
     }
-    if head.is_ambiguous() {
+    let Ok(framing) = head.framing() else {
         context.response.close_connection = true;
         return Err(Refusal::Malformed(Malformation::Framing));
-    }
+    };
     if head.is_target_too_long() {
         return Err(Refusal::UrlTooLong);
     }
@@ -119,7 +119,7 @@ pub(crate) async fn decide<E: Effects>(
     let policy = &route.policy;
 
     effects.enter(Phase::Size);
-    if content_length(headers).is_some_and(|length| policy.max_body.exceeded_by(length)) {
+    if framing.length.is_some_and(|length| policy.max_body.exceeded_by(length)) {
         return Err(Refusal::PayloadTooLarge);
     }
     effects.note(|| format!("the largest body: {}", policy.max_body));
@@ -140,7 +140,7 @@ pub(crate) async fn decide<E: Effects>(
     }
 
     effects.enter(Phase::AddressLimits);
-    let source = RequestSource::find(head.peer, headers, &config.trusted_proxies);
+    let source = RequestSource::find(head.peer, framing.host, headers, &config.trusted_proxies);
     context.client = Some(source.client);
     effects.source_found(&source, headers);
     let for_class = match policy.limit_class {

@@ -2,7 +2,7 @@
 //! theoretical arrival time of the next request.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hasher as _, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -44,7 +44,7 @@ impl ArrivalTimes {
 
     /// Counts one request under `key` against the rule `id`.
     pub(crate) fn take(&self, id: u64, rate: Rate, key: RateLimitKey) -> GcraOutcome {
-        let (hash, now) = (self.hasher.hash_one((id, key)), self.now());
+        let (hash, now) = (self.hash(id, key), self.now());
         let mut shard = self.shard(hash);
         let (taken, next) = shard.look(hash, now, rate);
         if let Some(next) = next {
@@ -58,13 +58,13 @@ impl ArrivalTimes {
 
     /// Returns what [`take`](Self::take) would, without counting.
     pub(crate) fn peek(&self, id: u64, rate: Rate, key: RateLimitKey) -> GcraOutcome {
-        let (hash, now) = (self.hasher.hash_one((id, key)), self.now());
+        let (hash, now) = (self.hash(id, key), self.now());
         self.shard(hash).look(hash, now, rate).0
     }
 
     /// Takes back one request that was counted, because another limit refused it.
     pub(crate) fn give_back(&self, id: u64, rate: Rate, key: RateLimitKey) {
-        let hash = self.hasher.hash_one((id, key));
+        let hash = self.hash(id, key);
         if let Some(arrival) = self.shard(hash).arrivals.get_mut(&hash) {
             *arrival = arrival.saturating_sub(interval(rate));
         }
@@ -72,8 +72,14 @@ impl ArrivalTimes {
 
     /// Forgets what has been counted under a key.
     pub(crate) fn reset(&self, id: u64, key: RateLimitKey) {
-        let hash = self.hasher.hash_one((id, key));
+        let hash = self.hash(id, key);
         self.shard(hash).arrivals.remove(&hash);
+    }
+
+    fn hash(&self, id: u64, key: RateLimitKey) -> u64 {
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write(&key.bytes_with(id));
+        hasher.finish()
     }
 
     fn shard(&self, hash: u64) -> MutexGuard<'_, Shard> {

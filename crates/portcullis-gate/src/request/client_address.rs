@@ -25,14 +25,13 @@ pub struct RequestSource {
 }
 
 impl RequestSource {
-    /// Reads `X-Forwarded-*` from right to left, as far as the hops are trusted.
-    pub(crate) fn find(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Self {
+    /// Reads `X-Forwarded-*` from right to left, as far as the hops are trusted. `host` is the request's own.
+    pub(crate) fn find(peer: IpAddr, host: Option<&HeaderValue>, headers: &HeaderMap, trusted: &[IpNet]) -> Self {
         let peer = peer.to_canonical();
         let is_trusted = |address: IpAddr| trusted.iter().any(|net| net.contains(&address));
         let peer_trusted = !trusted.is_empty() && is_trusted(peer);
-        let own_host = || headers.get(http::header::HOST).cloned();
         if !peer_trusted {
-            return Self { client: peer, peer, peer_trusted, https: false, host: own_host() };
+            return Self { client: peer, peer, peer_trusted, https: false, host: host.cloned() };
         }
         let mut client = peer;
         'hops: for value in headers.get_all(FORWARDED_FOR).iter().rev() {
@@ -50,7 +49,7 @@ impl RequestSource {
         let https = last(FORWARDED_PROTO)
             .and_then(|value| value.to_str().ok())
             .is_some_and(|text| text.rsplit(',').next().is_some_and(|word| word.trim().eq_ignore_ascii_case("https")));
-        let host = last(FORWARDED_HOST).cloned().or_else(own_host);
+        let host = last(FORWARDED_HOST).or(host).cloned();
         Self { client, peer, peer_trusted, https, host }
     }
 
@@ -80,7 +79,7 @@ mod tests {
             headers.append(FORWARDED_FOR, HeaderValue::from_str(value).expect("a value"));
         }
         let trusted = ["10.0.0.0/8".parse().expect("a net"), "fd00::/8".parse().expect("a net")];
-        RequestSource::find(peer.parse().expect("an address"), &headers, &trusted).client.to_string()
+        RequestSource::find(peer.parse().expect("an address"), None, &headers, &trusted).client.to_string()
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use http::header::{CONTENT_LENGTH, EXPECT, HOST, HeaderMap, ORIGIN, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderValue, ORIGIN, TRANSFER_ENCODING};
 use http::{Method, Uri};
 
 use crate::request::head_fault::HeadFault;
@@ -23,10 +23,24 @@ pub(crate) struct RequestHead<'a> {
     pub(crate) needs_host: bool,
 }
 
-impl RequestHead<'_> {
-    /// Whether the length, the framing or the host of the request can be read in two ways (SR-39).
-    pub(crate) fn is_ambiguous(&self) -> bool {
-        self.fault == Some(HeadFault::Ambiguous) || !has_one_length(self.headers) || !self.has_one_host()
+/// The fields that must be readable in one way only (SR-39).
+pub(crate) struct Framing<'a> {
+    /// The declared length of the body in bytes.
+    pub(crate) length: Option<u64>,
+    pub(crate) host: Option<&'a HeaderValue>,
+}
+
+/// Two parsers could read the request differently.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Ambiguous;
+
+impl<'a> RequestHead<'a> {
+    /// Reads length and host, and checks that they and the framing can be read in one way only (SR-39).
+    pub(crate) fn framing(&self) -> Result<Framing<'a>, Ambiguous> {
+        if self.fault == Some(HeadFault::Ambiguous) {
+            return Err(Ambiguous);
+        }
+        Ok(Framing { length: only_length(self.headers)?.and_then(length_of), host: self.only_host()? })
     }
 
     /// Whether path and query together are longer than the gate accepts.
@@ -40,14 +54,16 @@ impl RequestHead<'_> {
     }
 
     /// RFC 9112 §3.2: HTTP/1.1 names a host exactly once, and a host in the target must be the same one.
-    fn has_one_host(&self) -> bool {
+    fn only_host(&self) -> Result<Option<&'a HeaderValue>, Ambiguous> {
         let mut hosts = self.headers.get_all(HOST).iter();
-        match (hosts.next(), hosts.next(), self.uri.authority()) {
+        let host = hosts.next();
+        let agrees = match (host, hosts.next(), self.uri.authority()) {
             (Some(host), None, Some(authority)) => host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()),
             (Some(_), None, None) => true,
             (None, ..) => !self.needs_host,
             (Some(_), Some(_), _) => false,
-        }
+        };
+        agrees.then_some(host).ok_or(Ambiguous)
     }
 
     /// The method that a CORS preflight asks about; `None` for every other request.
@@ -66,21 +82,25 @@ pub(crate) fn is_unsafe(method: &Method) -> bool {
 
 /// The declared length of the body in bytes.
 pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+    headers.get(CONTENT_LENGTH).and_then(length_of)
+}
+
+fn length_of(value: &HeaderValue) -> Option<u64> {
+    value.to_str().ok()?.parse().ok()
 }
 
 /// SR-39 for a parser that keeps both headers. hyper's parser drops one of them without an error; the edge finds those
 /// heads and marks the request with a [`HeadFault`].
-fn has_one_length(headers: &HeaderMap) -> bool {
+fn only_length(headers: &HeaderMap) -> Result<Option<&HeaderValue>, Ambiguous> {
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
-    let has_length = lengths.next().is_some();
-    lengths.next().is_none() && !(has_length && headers.contains_key(TRANSFER_ENCODING))
+    let Some(length) = lengths.next() else { return Ok(None) };
+    let is_only = lengths.next().is_none() && !headers.contains_key(TRANSFER_ENCODING);
+    is_only.then_some(Some(length)).ok_or(Ambiguous)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
 
     fn headers(lengths: &[&'static str], is_chunked: bool) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -95,14 +115,14 @@ mod tests {
 
     #[test]
     fn sr_39_a_second_length_is_ambiguous_even_if_it_is_equal() {
-        assert!(has_one_length(&headers(&[], false)));
-        assert!(has_one_length(&headers(&["5"], false)));
-        assert!(!has_one_length(&headers(&["5", "5"], false)));
+        assert_eq!(only_length(&headers(&[], false)), Ok(None));
+        assert_eq!(only_length(&headers(&["5"], false)), Ok(Some(&HeaderValue::from_static("5"))));
+        assert_eq!(only_length(&headers(&["5", "5"], false)), Err(Ambiguous));
     }
 
     #[test]
     fn sr_39_a_length_beside_chunks_is_ambiguous() {
-        assert!(has_one_length(&headers(&[], true)));
-        assert!(!has_one_length(&headers(&["5"], true)));
+        assert_eq!(only_length(&headers(&[], true)), Ok(None));
+        assert_eq!(only_length(&headers(&["5"], true)), Err(Ambiguous));
     }
 }

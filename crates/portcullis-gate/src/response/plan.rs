@@ -48,7 +48,8 @@ impl ResponsePlan {
     pub(crate) fn check_origin(&mut self, allowed: &AllowedOrigins, headers: &HeaderMap) {
         self.vary_origin = !allowed.is_empty();
         let is_allowed = |origin: &&HeaderValue| origin.to_str().is_ok_and(|origin| allowed.allows(origin));
-        self.allowed_origin = headers.get(ORIGIN).filter(is_allowed).cloned();
+        let origin = if allowed.is_empty() { None } else { headers.get(ORIGIN) };
+        self.allowed_origin = origin.filter(is_allowed).cloned();
     }
 
     /// Keeps the state if it is tighter than the one known so far. A limit that refused stays.

@@ -9,14 +9,15 @@ use crate::http1::RequestHead;
 pub(super) fn write(head: &mut RequestHead, client_headers: &HeaderMap) {
     let ours =
         |value: &HeaderValue| value.as_bytes().windows(10).any(|window| window.eq_ignore_ascii_case(b"portcullis"));
-    if !client_headers.get_all(COOKIE).iter().any(ours) {
-        for value in client_headers.get_all(COOKIE) {
+    let lines = client_headers.get_all(COOKIE);
+    if !lines.iter().any(ours) {
+        for value in &lines {
             head.field(&COOKIE, value);
         }
         return;
     }
     let mut kept: Vec<&str> = Vec::new();
-    for line in client_headers.get_all(COOKIE) {
+    for line in &lines {
         // A line that is not ASCII might hide one of our cookies, so all of it is left out.
         let Ok(line) = line.to_str() else { continue };
         kept.extend(line.split(';').map(str::trim).filter(|pair| {
