@@ -2,14 +2,11 @@
 
 use std::error::Error;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::pin;
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, Uri};
+use http::{Request, Response, StatusCode};
 use http_body::Body;
 use hyper::body::Incoming;
-
-use crate::panics::{Panic, catch_panic};
 
 /// Responds to the requests that the edge reads. The binary implements it: the gate first, then the destination.
 pub trait Handler: Send + Sync + 'static {
@@ -21,6 +18,9 @@ pub trait Handler: Send + Sync + 'static {
     ///
     /// A request whose head is faulty carries a [`HeadFault`](portcullis_gate::HeadFault) in its extensions and must be
     /// refused.
+    ///
+    /// The future must not panic, or all requests of an HTTP/2 connection end with it:
+    /// [`catch_panic`](crate::catch_panic) turns a panic into a response.
     fn handle(
         &self,
         client: SocketAddr,
@@ -31,22 +31,6 @@ pub trait Handler: Send + Sync + 'static {
     /// complete: the edge writes it at once.
     fn respond_to_parse_error(&self, status: StatusCode) -> Response<Self::Body>;
 
-    /// Responds to a request to `uri` whose [`handle`](Self::handle) panicked, and records the panic.
-    fn respond_to_panic(&self, uri: &Uri, panic: &Panic) -> Response<Self::Body>;
-
     /// Whether `peer` is a trusted proxy: it may send a PROXY header, and its connections have no limit by address.
     fn trusts(&self, peer: IpAddr) -> bool;
-}
-
-/// Handles one request. If the handler panics, the client gets the handler's response to a panic.
-pub(crate) async fn handle_request<H: Handler>(
-    handler: &H,
-    client: SocketAddr,
-    request: Request<Incoming>,
-) -> Response<H::Body> {
-    let uri = request.uri().clone();
-    match catch_panic(pin!(handler.handle(client, request))).await {
-        Ok(response) => response,
-        Err(panic) => handler.respond_to_panic(&uri, &panic),
-    }
 }

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::MAX_HEAD_BYTES;
 use crate::connection_timers::{ClientWait, ConnectionTimers};
-use crate::handler::{Handler, handle_request};
+use crate::handler::Handler;
 use crate::lingering_close::LingeringStream;
 use exchange::{Exchange, ExchangeBody};
 use head_guard::{HeadGuard, HeadMarks};
@@ -58,7 +58,7 @@ pub(crate) async fn serve<H: Handler>(
     let service = service_fn(|mut request: Request<Incoming>| {
         marks.mark(&mut request);
         exchange.begin();
-        async { Ok::<_, Infallible>(ExchangeBody::new(handle_request(&**handler, client, request).await, &exchange)) }
+        async { Ok::<_, Infallible>(ExchangeBody::new(handler.handle(client, request).await, &exchange)) }
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service).with_upgrades());
     let mut is_shutting_down = false;

@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::MAX_HEAD_BYTES;
 use crate::connection_timers::ConnectionTimers;
-use crate::handler::{Handler, handle_request};
+use crate::handler::Handler;
 use crate::lingering_close::LingeringStream;
 use request_head::convert_to_http1;
 use request_tracking::RequestTracker;
@@ -60,7 +60,7 @@ pub(crate) async fn serve<H: Handler>(
             async move {
                 convert_to_http1(&mut request);
                 let is_head = *request.method() == Method::HEAD;
-                let response = without_connection(handle_request(&*handler, client, request).await, is_head);
+                let response = without_connection(handler.handle(client, request).await, is_head);
                 Ok::<_, Infallible>(response.map(|body| tracked.track_body(body)))
             }
         })

@@ -33,13 +33,12 @@ impl Panic {
 ///
 /// # Errors
 /// When `future` panicked.
-pub async fn catch_panic<F: Future>(mut future: Pin<&mut F>) -> Result<F::Output, Panic> {
-    poll_fn(|context| {
+pub fn catch_panic<F: Future>(mut future: Pin<&mut F>) -> impl Future<Output = Result<F::Output, Panic>> {
+    poll_fn(move |context| {
         match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
             Ok(polled) => polled.map(Ok),
             // A future that panicked has dropped its variables and is never polled again.
             Err(payload) => Poll::Ready(Err(Panic::from_payload(&*payload))),
         }
     })
-    .await
 }

@@ -19,8 +19,8 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use portcullis_gate::{
-    AllowedOrigins, CsrfConfig, CsrfMode, CsrfTokens, Destination, EndpointId, Gate, GateConfig, GateOutcome,
-    GateParts, Limits, LimitsConfig, RouteSpec, RouteTable, Verdict, Versions,
+    AllowedOrigins, CsrfConfig, CsrfMode, CsrfTokens, Destination, EndpointId, Gate, GateConfig, GateParts, Limits,
+    LimitsConfig, RouteSpec, RouteTable, Verdict, Versions,
 };
 use portcullis_model::policy::{AuthRequirement, Environment, Methods, RoutePolicy};
 use portcullis_model::{
@@ -228,12 +228,13 @@ async fn respond(
     }
     let begun = Instant::now();
     let (id, _) = gate.identify(request.headers());
-    let GateOutcome { context, verdict } = gate.pass(peer, id, request).await;
+    let mut context = gate.begin(id, &request);
+    let verdict = gate.pass(&mut context, peer, request).await;
     let passed = begun.elapsed();
     assert!(matches!(verdict, Verdict::Permitted(_)), "the measured request is one that is permitted");
     let mut response = Response::new(Empty::new());
     let begun = Instant::now();
-    gate.finish(context, &mut response);
+    gate.finish(&mut context, &mut response);
     drop(verdict);
     let finished = begun.elapsed();
     spent.lock().expect("no panic while it is held").push(passed + finished);

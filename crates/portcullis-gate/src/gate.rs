@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
-use http::{Method, Request, Response, Version};
+use http::{Request, Response, Version};
 use hyper::body::Incoming;
 use portcullis_model::policy::Environment;
 use portcullis_model::{AccessTokenVerifier, Clock, Random, SessionSource, SharedLimits, Timestamp};
@@ -23,11 +23,12 @@ use crate::decision::phase::Phase;
 use crate::decision::phases::{Services, decide};
 use crate::decision::refusal::Refusal;
 use crate::decision::refusal_log::{RefusalLog, RefusalRecord, shortened};
-use crate::decision::verdict::{Decision, GateOutcome, Verdict};
+use crate::decision::verdict::{Decision, Verdict};
 use crate::limits::inspection::{self, RateLimitReset, RateLimitUsage};
 use crate::limits::key::RateLimitKey;
 use crate::limits::limiter::Limiter;
 use crate::live_streams::LiveStreams;
+use crate::request::body::InboundBody;
 use crate::request::cookies::CookieName;
 use crate::request::head::RequestHead;
 use crate::request::head_fault::HeadFault;
@@ -70,11 +71,6 @@ pub struct GateParts {
     pub metrics: Metrics,
 }
 
-/// A method that no client can send. Metrics count it as `_OTHER`.
-fn unknown_method() -> Method {
-    Method::from_bytes(b"MALFORMED").expect("a token")
-}
-
 impl Gate {
     /// Makes a gate that decides by `config` until it is swapped.
     pub fn new(parts: GateParts, config: GateConfig) -> Self {
@@ -101,13 +97,22 @@ impl Gate {
         (id, RequestScope::new(id.as_bytes(), headers.get(REQUEST_ID).map(HeaderValue::as_bytes)))
     }
 
-    /// Takes a request through all phases.
+    /// Begins a request: the configuration in force now decides it to its end.
+    pub fn begin<B>(&self, id: RequestId, request: &Request<B>) -> RequestContext {
+        RequestContext::new(id, request, self.config.load_full())
+    }
+
+    /// Takes a request through all phases. The response to it must pass [`finish`](Self::finish).
     ///
     /// It awaits nothing when the session is in the session cache, the CSRF token is not in the body, and this process
     /// counts the limits itself.
-    pub async fn pass(&self, peer: SocketAddr, id: RequestId, request: Request<Incoming>) -> GateOutcome {
+    pub async fn pass(
+        &self,
+        context: &mut RequestContext,
+        peer: SocketAddr,
+        request: Request<Incoming>,
+    ) -> Verdict<(Permit, Request<InboundBody>)> {
         let (parts, body) = request.into_parts();
-        let mut context = RequestContext::new(id, &parts, self.config.load_full());
         let head = RequestHead {
             peer: peer.ip(),
             method: &parts.method,
@@ -118,16 +123,16 @@ impl Gate {
         };
         let (metrics, forwarder) = (&self.metrics, &self.forwarder);
         let mut effects = LiveEffects { metrics, forwarder, phase: Phase::Identify };
-        let decided = decide(self.services(), &mut context, &head, Some(body), None, &mut effects).await;
+        let decided = decide(self.services(), context, &head, Some(body), None, &mut effects).await;
         if context.in_flight.is_none() {
             context.in_flight = Some(context.config.routes.unmatched().begin(&parts.method));
         }
         let admission = match decided {
             Ok(Decision::Permitted(admission)) => admission,
-            Ok(Decision::Preflight) => return GateOutcome { context, verdict: Verdict::Preflight },
+            Ok(Decision::Preflight) => return Verdict::Preflight,
             Err(refusal) => {
-                self.record_refusal(&refusal, effects.phase, &context, &parts, peer.ip());
-                return GateOutcome { context, verdict: Verdict::Refused(refusal) };
+                self.record_refusal(&refusal, effects.phase, context, &parts, peer.ip());
+                return Verdict::Refused(refusal);
             }
         };
         let permit = Permit {
@@ -148,7 +153,7 @@ impl Gate {
             config: Arc::clone(&context.config),
         };
         let request = Request::from_parts(parts, admission.body);
-        GateOutcome { context, verdict: Verdict::Permitted((permit, request)) }
+        Verdict::Permitted((permit, request))
     }
 
     /// Takes a request through all phases without serving it or counting it.
@@ -182,17 +187,14 @@ impl Gate {
         Services { classifier, sessions, limiter: &self.limiter, clock: &self.clock }
     }
 
-    /// Returns the context of a response without a decision: to bytes that the HTTP parser could not read as a request,
-    /// or after a panic. Such a response goes through [`finish`](Self::finish), is counted without route and method, and
-    /// closes the connection.
+    /// Returns the context of a response to bytes that the HTTP parser could not read as a request. The response goes
+    /// through [`finish`](Self::finish), is counted without route and method, and closes the connection.
     pub fn unparsed_request(&self) -> RequestContext {
-        let config = self.config.load_full();
-        let in_flight = config.routes.unmatched().begin(&unknown_method());
-        RequestContext::unparsed(self.ids.next(), in_flight, config)
+        RequestContext::unparsed(self.ids.next(), self.config.load_full())
     }
 
     /// Adds the gate's headers to a response and counts it. Every response passes here, refusals included.
-    pub fn finish<B>(&self, context: RequestContext, response: &mut Response<B>) {
+    pub fn finish<B>(&self, context: &mut RequestContext, response: &mut Response<B>) {
         context.finish(response);
     }
 

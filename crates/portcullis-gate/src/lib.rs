@@ -30,7 +30,7 @@ pub use decision::permit::Permit;
 pub use decision::phase::Phase;
 pub use decision::refusal::{Malformation, Refusal};
 pub use decision::refusal_log::RefusalRecord;
-pub use decision::verdict::{GateOutcome, Verdict};
+pub use decision::verdict::Verdict;
 pub use gate::{Gate, GateParts};
 pub use limits::inspection::{RateLimitReset, RateLimitUsage};
 pub use limits::key::RateLimitKey;

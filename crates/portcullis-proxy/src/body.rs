@@ -78,6 +78,14 @@ impl ProxyBody {
         Self { source, session: None, stopping: None }
     }
 
+    /// Returns the scope of the request whose response this is, while more of the body is read from the upstream.
+    pub fn scope(&self) -> RequestScope {
+        match &self.source {
+            Source::Streaming(streaming) => streaming.scope,
+            Source::Complete | Source::Whole(_) => RequestScope::OUTSIDE,
+        }
+    }
+
     /// Ends the body when its session ends. A second registration of the same session changes nothing.
     pub(crate) fn end_with_session(&mut self, session: LiveStream) {
         self.session.get_or_insert(session);

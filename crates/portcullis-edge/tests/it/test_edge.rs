@@ -2,18 +2,18 @@
 
 use std::error::Error;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, HeaderValue};
-use http::{Request, Response, StatusCode, Uri};
+use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use portcullis_edge::{ConnectionLimit, ConnectionTimeouts, Handler, Panic, Server};
+use portcullis_edge::{ConnectionLimit, ConnectionTimeouts, Handler, Server, catch_panic};
 use portcullis_gate::HeadFault;
 use portcullis_telemetry::{Metrics, MetricsOptions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -74,8 +74,8 @@ impl Drop for TestEdge {
 pub(crate) struct TestHandler {
     pub(crate) waiting: Notify,
     pub(crate) release: Notify,
-    /// Path and text of each panic that the edge reported.
-    pub(crate) panics: Mutex<Vec<(String, String)>>,
+    /// The text of each panic that was caught.
+    pub(crate) panics: Mutex<Vec<String>>,
 }
 
 /// The text of the handler's panics.
@@ -85,6 +85,23 @@ impl Handler for TestHandler {
     type Body = TestBody;
 
     async fn handle(&self, _client: SocketAddr, request: Request<Incoming>) -> Response<TestBody> {
+        catch_panic(pin!(self.respond(request))).await.unwrap_or_else(|panic| {
+            self.panics.lock().expect("no panic while locked").push(panic.message().to_owned());
+            text(StatusCode::INTERNAL_SERVER_ERROR, "the handler panicked".to_owned())
+        })
+    }
+
+    fn respond_to_parse_error(&self, status: StatusCode) -> Response<TestBody> {
+        closing(text(status, "parse error".to_owned()))
+    }
+
+    fn trusts(&self, _peer: IpAddr) -> bool {
+        false
+    }
+}
+
+impl TestHandler {
+    async fn respond(&self, request: Request<Incoming>) -> Response<TestBody> {
         if let Some(fault) = request.extensions().get::<HeadFault>() {
             return closing(text(StatusCode::BAD_REQUEST, format!("{fault:?}")));
         }
@@ -102,19 +119,6 @@ impl Handler for TestHandler {
             "/panic-in-body" => Response::new(TestBody::Panicking { polls: 0 }),
             _ => text(StatusCode::NOT_FOUND, String::new()),
         }
-    }
-
-    fn respond_to_parse_error(&self, status: StatusCode) -> Response<TestBody> {
-        closing(text(status, "parse error".to_owned()))
-    }
-
-    fn respond_to_panic(&self, uri: &Uri, panic: &Panic) -> Response<TestBody> {
-        self.panics.lock().expect("no panic while locked").push((uri.path().to_owned(), panic.message().to_owned()));
-        text(StatusCode::INTERNAL_SERVER_ERROR, "the handler panicked".to_owned())
-    }
-
-    fn trusts(&self, _peer: IpAddr) -> bool {
-        false
     }
 }
 

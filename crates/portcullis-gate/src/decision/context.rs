@@ -4,8 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::header::{ACCEPT, HeaderValue};
-use http::request::Parts;
-use http::{Response, Uri};
+use http::{Method, Request, Response, Uri};
 use portcullis_model::UserId;
 use portcullis_telemetry::InFlight;
 
@@ -15,13 +14,19 @@ use crate::request::request_id::RequestId;
 use crate::response::plan::ResponsePlan;
 use crate::routes::requested_path::is_api;
 
+/// A method that no client can send. Metrics count it as `_OTHER`.
+fn unknown_method() -> Method {
+    Method::from_bytes(b"MALFORMED").expect("a token")
+}
+
 /// What is known of a request, whether it is permitted or not.
 pub struct RequestContext {
     pub(crate) config: Arc<GateConfig>,
     pub(crate) request_id: RequestId,
     pub(crate) uri: Uri,
     pub(crate) accept: Option<HeaderValue>,
-    /// Counts the request as in progress, from the moment its route is known.
+    /// Counts the request as in progress, from the moment its route is known. A request that never got so far, because
+    /// it could not be parsed or a phase panicked, is counted when it is finished.
     pub(crate) in_flight: Option<InFlight>,
     pub(crate) response: ResponsePlan,
     /// The client's address, once it is known.
@@ -31,19 +36,18 @@ pub struct RequestContext {
 }
 
 impl RequestContext {
-    pub(crate) fn new(request_id: RequestId, parts: &Parts, config: Arc<GateConfig>) -> Self {
-        let mut context = Self::of_target(request_id, parts.uri.clone(), config);
-        context.accept = parts.headers.get(ACCEPT).cloned();
-        context.response.close_connection = parts.extensions.get::<HeadFault>().is_some();
+    pub(crate) fn new<B>(request_id: RequestId, request: &Request<B>, config: Arc<GateConfig>) -> Self {
+        let mut context = Self::of_target(request_id, request.uri().clone(), config);
+        context.accept = request.headers().get(ACCEPT).cloned();
+        context.response.close_connection = request.extensions().get::<HeadFault>().is_some();
         context
     }
 
     /// Returns the context of bytes that could not be read as a request. The connection ends with the response, because
     /// it is unknown where the next request begins.
-    pub(crate) fn unparsed(request_id: RequestId, in_flight: InFlight, config: Arc<GateConfig>) -> Self {
+    pub(crate) fn unparsed(request_id: RequestId, config: Arc<GateConfig>) -> Self {
         let mut context = Self::of_target(request_id, Uri::from_static("/"), config);
         context.response.close_connection = true;
-        context.in_flight = Some(in_flight);
         context
     }
 
@@ -63,11 +67,11 @@ impl RequestContext {
     }
 
     /// Adds the gate's headers to the response, and counts the request as finished.
-    pub(crate) fn finish<B>(self, response: &mut Response<B>) {
+    pub(crate) fn finish<B>(&mut self, response: &mut Response<B>) {
         self.response.apply(&self.request_id, &self.config.versions, &self.config.security_headers, response);
-        if let Some(in_flight) = self.in_flight {
-            in_flight.finish(response.status().as_u16());
-        }
+        let in_flight =
+            self.in_flight.take().unwrap_or_else(|| self.config.routes.unmatched().begin(&unknown_method()));
+        in_flight.finish(response.status().as_u16());
     }
 
     /// Returns the version of the API that the response names.

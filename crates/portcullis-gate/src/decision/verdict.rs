@@ -2,11 +2,7 @@
 
 use std::sync::Arc;
 
-use http::Request;
-
 use crate::credential::Credential;
-use crate::decision::context::RequestContext;
-use crate::decision::permit::Permit;
 use crate::decision::refusal::Refusal;
 use crate::request::body::InboundBody;
 use crate::request::client_address::RequestSource;
@@ -23,14 +19,6 @@ pub enum Verdict<P> {
     Preflight,
     /// The request goes no further.
     Refused(Refusal),
-}
-
-/// A request after the gate, permitted or not.
-pub struct GateOutcome {
-    /// The context of the request, for [`Gate::finish`](crate::Gate::finish): every response must pass it.
-    pub context: RequestContext,
-    /// The permit and the request for the destination, unless the gate answers itself.
-    pub verdict: Verdict<(Permit, Request<InboundBody>)>,
 }
 
 /// The result of the phases, unless a request is refused.

@@ -15,8 +15,8 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use portcullis_gate::{
-    AllowedOrigins, CsrfConfig, CsrfMode, CsrfTokens, Destination, EndpointId, Gate, GateConfig, GateOutcome,
-    GateParts, HeadFault, Limits, LimitsConfig, Origin, Permit, RouteSpec, RouteTable, Verdict, Version, Versions,
+    AllowedOrigins, CsrfConfig, CsrfMode, CsrfTokens, Destination, EndpointId, Gate, GateConfig, GateParts, HeadFault,
+    Limits, LimitsConfig, Origin, Permit, RouteSpec, RouteTable, Verdict, Version, Versions,
 };
 use portcullis_model::policy::{AuthRequirement, CsrfPolicy, Environment, Methods, RoutePolicy};
 use portcullis_model::{Clock, Limit, LimitBy, Random, Rate, SecretString, SharedLimits};
@@ -223,12 +223,15 @@ async fn connection(stream: TcpStream, peer: SocketAddr, gate: Arc<Gate>, head_f
 async fn respond(gate: &Gate, peer: SocketAddr, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let mut polls = 0u64;
     let (id, scope) = gate.identify(request.headers());
-    let mut passing = pin!(gate.pass(peer, id, request));
-    let GateOutcome { context, verdict } = poll_fn(|cx| {
-        polls += 1;
-        passing.as_mut().poll(cx)
-    })
-    .await;
+    let mut context = gate.begin(id, &request);
+    let verdict = {
+        let mut passing = pin!(gate.pass(&mut context, peer, request));
+        poll_fn(|cx| {
+            polls += 1;
+            passing.as_mut().poll(cx)
+        })
+        .await
+    };
     let (status, text) = match verdict {
         Verdict::Refused(refusal) => (400, format!("refusal: {refusal:?}")),
         Verdict::Preflight => (204, String::new()),
@@ -243,7 +246,7 @@ async fn respond(gate: &Gate, peer: SocketAddr, request: Request<Incoming>) -> R
     let mut response = Response::new(Full::new(Bytes::from(text)));
     *response.status_mut() = http::StatusCode::from_u16(status).expect("a status");
     response.headers_mut().insert("x-polls", HeaderValue::from(polls));
-    gate.finish(context, &mut response);
+    gate.finish(&mut context, &mut response);
     response
 }
 

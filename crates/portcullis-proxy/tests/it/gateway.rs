@@ -11,8 +11,8 @@ use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use portcullis_gate::{
-    AllowedOrigins, CsrfConfig, CsrfMode, CsrfTokens, Destination, Gate, GateConfig, GateOutcome, GateParts, Limits,
-    RouteSpec, RouteTable, Verdict, Versions,
+    AllowedOrigins, CsrfConfig, CsrfMode, CsrfTokens, Destination, Gate, GateConfig, GateParts, Limits, RouteSpec,
+    RouteTable, Verdict, Versions,
 };
 use portcullis_model::policy::{Environment, Forwarding};
 use portcullis_model::{
@@ -178,8 +178,8 @@ async fn serve(listener: TcpListener, inner: Arc<Inner>) {
 impl Inner {
     async fn respond(&self, peer: SocketAddr, request: Request<Incoming>) -> Response<Body> {
         let (id, _) = self.gate.identify(request.headers());
-        let GateOutcome { context, verdict } = self.gate.pass(peer, id, request).await;
-        let mut response = match verdict {
+        let mut context = self.gate.begin(id, &request);
+        let mut response = match self.gate.pass(&mut context, peer, request).await {
             Verdict::Refused(refusal) => fault(403, format!("{refusal:?}")),
             Verdict::Preflight => fault(204, String::new()),
             Verdict::Permitted((permit, request)) => match self.proxy.forward(&permit, request).await {
@@ -187,7 +187,7 @@ impl Inner {
                 Err(error) => fault(502, format!("{}: {error:?}", error.proxy_status())),
             },
         };
-        self.gate.finish(context, &mut response);
+        self.gate.finish(&mut context, &mut response);
         response
     }
 }

@@ -7,10 +7,8 @@ use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
-
-use pin_project_lite::pin_project;
 
 /// Bytes of our own request id: 32 hexadecimal digits.
 pub const REQUEST_ID_BYTES: usize = 32;
@@ -60,7 +58,7 @@ impl RequestScope {
     }
 
     /// Puts this thread into the scope until the returned value is dropped. Do not hold that across an `await`: use
-    /// [`wrap`](Self::wrap) for futures.
+    /// [`drive`](Self::drive) for futures.
     #[must_use = "the scope ends when this value is dropped"]
     pub fn enter(&self) -> EnteredScope {
         EnteredScope { previous: CURRENT.replace(*self), on_this_thread: PhantomData }
@@ -72,9 +70,14 @@ impl RequestScope {
         work()
     }
 
-    /// A future that is polled, and dropped, in the scope.
-    pub fn wrap<F: Future>(&self, future: F) -> ScopedFuture<F> {
-        ScopedFuture { future: Some(future), scope: *self }
+    /// Polls a future, and drops it, in the scope. It is borrowed pinned, so that no large future is moved.
+    pub fn drive<'f, F: Future>(&self, future: Pin<&'f mut Option<F>>) -> ScopedFuture<'f, F> {
+        ScopedFuture { future, scope: *self }
+    }
+
+    /// Returns a future that is polled in the scope, for a task of its own.
+    pub async fn wrap<F: Future>(self, future: F) -> F::Output {
+        self.drive(pin!(Some(future))).await
     }
 
     /// The id that the response's `X-Request-Id` shows.
@@ -119,36 +122,32 @@ impl Drop for EnteredScope {
     }
 }
 
-pin_project! {
-    /// A future in a [`RequestScope`].
-    #[derive(Debug)]
-    pub struct ScopedFuture<F> {
-        #[pin]
-        future: Option<F>,
-        scope: RequestScope,
-    }
+/// A future in a [`RequestScope`].
+#[derive(Debug)]
+pub struct ScopedFuture<'f, F> {
+    /// `None` once it was ready.
+    future: Pin<&'f mut Option<F>>,
+    scope: RequestScope,
+}
 
-    impl<F> PinnedDrop for ScopedFuture<F> {
-        fn drop(this: Pin<&mut Self>) {
-            let mut this = this.project();
-            if this.future.is_some() {
-                let _entered = this.scope.enter();
-                this.future.set(None);
-            }
-        }
+impl<F: Future> Future for ScopedFuture<'_, F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let _entered = self.scope.enter();
+        let future = self.future.as_mut().as_pin_mut().expect("a future is not polled after it was ready");
+        let output = ready!(future.poll(cx));
+        self.future.set(None);
+        Poll::Ready(output)
     }
 }
 
-impl<F: Future> Future for ScopedFuture<F> {
-    type Output = F::Output;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let mut this = self.project();
-        let _entered = this.scope.enter();
-        let future = this.future.as_mut().as_pin_mut().expect("a future is not polled after it was ready");
-        let output = ready!(future.poll(cx));
-        this.future.set(None);
-        Poll::Ready(output)
+impl<F> Drop for ScopedFuture<'_, F> {
+    fn drop(&mut self) {
+        if self.future.is_some() {
+            let _entered = self.scope.enter();
+            self.future.set(None);
+        }
     }
 }
 
@@ -206,18 +205,19 @@ mod tests {
     #[test]
     fn a_future_is_in_its_scope_at_each_poll_and_not_between() {
         let mut polls = 0;
-        let mut future = std::pin::pin!(scope().wrap(std::future::poll_fn(|_| {
+        let mut future = pin!(Some(std::future::poll_fn(|_| {
             polls += 1;
             assert!(current_id().is_some());
             if polls == 3 { Poll::Ready(current_id()) } else { Poll::Pending }
         })));
+        let mut future = scope().drive(future.as_mut());
         let mut context = Context::from_waker(Waker::noop());
         for _ in 0..2 {
-            assert!(future.as_mut().poll(&mut context).is_pending());
+            assert!(Pin::new(&mut future).poll(&mut context).is_pending());
             assert_eq!(current_id(), None);
         }
         assert_eq!(
-            future.as_mut().poll(&mut context),
+            Pin::new(&mut future).poll(&mut context),
             Poll::Ready(Some("0123456789abcdef0123456789abcdef".to_owned()))
         );
     }
@@ -232,10 +232,11 @@ mod tests {
         }
         let was_in_scope = Cell::new(false);
         let held = NotesScope(&was_in_scope);
-        drop(scope().wrap(async move {
+        let future = pin!(Some(async move {
             let _held = held;
             std::future::pending::<()>().await;
         }));
+        drop(scope().drive(future));
         assert!(was_in_scope.get());
     }
 }

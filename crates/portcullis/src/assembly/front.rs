@@ -4,15 +4,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 
-use http::{Request, Response, StatusCode, Uri};
+use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use portcullis_api::{ApiError, ErrorContext, ReplyBody, Services};
 use portcullis_edge::{Handler, Panic, catch_panic};
-use portcullis_gate::{
-    Destination, Gate, GateOutcome, InboundBody, Malformation, Permit, Refusal, RequestContext, RequestId, Verdict,
-};
+use portcullis_gate::{Destination, Gate, Malformation, Refusal, RequestContext, Verdict};
 use portcullis_proxy::Proxy;
-use portcullis_telemetry::RequestScope;
 
 use super::response_body::FrontBody;
 
@@ -28,50 +25,28 @@ impl Front {
         error.into_response(context, &self.services.clock).map(FrontBody::BuiltIn)
     }
 
+    /// Passes a request through the gate to its destination.
     async fn respond(
         &self,
-        permit: Permit,
-        request: Request<InboundBody>,
-        context: &RequestContext,
-    ) -> Response<FrontBody> {
-        match permit.destination() {
-            Destination::BuiltIn(id) => {
-                let id = *id;
-                let error_context = error_context(context);
-                portcullis_api::respond(&self.services, id, permit, request, error_context)
-                    .await
-                    .map(FrontBody::BuiltIn)
-            }
-            Destination::Upstream(_) => match self.proxy.forward(&permit, request).await {
-                Ok(response) => {
-                    response.map(|body| FrontBody::upstream(body, *context.request_id(), &self.services.metrics))
-                }
-                Err(error) => self.error_response(ApiError::from(error), error_context(context)),
-            },
-        }
-    }
-
-    /// Passes a request through the gate to its destination.
-    async fn handle_identified(
-        &self,
+        context: &mut RequestContext,
         client: SocketAddr,
-        id: RequestId,
         request: Request<Incoming>,
     ) -> Response<FrontBody> {
-        let GateOutcome { context, verdict } = self.gate.pass(client, id, request).await;
-        let mut response = match verdict {
-            Verdict::Refused(refusal) => self.error_response(ApiError::from(refusal), error_context(&context)),
+        match self.gate.pass(context, client, request).await {
+            Verdict::Refused(refusal) => self.error_response(ApiError::from(refusal), error_context(context)),
             Verdict::Preflight => Response::new(FrontBody::BuiltIn(ReplyBody::default())),
-            Verdict::Permitted((permit, request)) => {
-                // Caught here rather than by the edge, so that the 500 gets the route's headers and metrics.
-                match catch_panic(pin!(self.respond(permit, request, &context))).await {
-                    Ok(response) => response,
-                    Err(panic) => self.panic_response(&panic, error_context(&context)),
+            Verdict::Permitted((permit, request)) => match *permit.destination() {
+                Destination::BuiltIn(id) => {
+                    let error_context = error_context(context);
+                    let reply = portcullis_api::respond(&self.services, id, permit, request, error_context);
+                    reply.await.map(FrontBody::BuiltIn)
                 }
-            }
-        };
-        self.gate.finish(context, &mut response);
-        response
+                Destination::Upstream(_) => match self.proxy.forward(&permit, request).await {
+                    Ok(response) => response.map(|body| FrontBody::upstream(body, &self.services.metrics)),
+                    Err(error) => self.error_response(ApiError::from(error), error_context(context)),
+                },
+            },
+        }
     }
 
     /// Counts and logs a panic, and returns the 500 that the client gets.
@@ -97,14 +72,19 @@ fn error_context(context: &RequestContext) -> ErrorContext<'_> {
 impl Handler for Front {
     type Body = FrontBody;
 
-    /// Every log line that is written while the request is handled carries its id.
-    fn handle(
-        &self,
-        client: SocketAddr,
-        request: Request<Incoming>,
-    ) -> impl Future<Output = Response<FrontBody>> + Send {
+    /// Every log line that is written while the request is handled carries its id. A panic becomes a 500 with the headers
+    /// and metrics of what was known of the request by then.
+    async fn handle(&self, client: SocketAddr, request: Request<Incoming>) -> Response<FrontBody> {
         let (id, scope) = self.gate.identify(request.headers());
-        scope.wrap(self.handle_identified(client, id, request))
+        let mut context = self.gate.begin(id, &request);
+        let responded = {
+            let response = pin!(Some(self.respond(&mut context, client, request)));
+            catch_panic(pin!(scope.drive(response))).await
+        };
+        let mut response =
+            responded.unwrap_or_else(|panic| scope.run(|| self.panic_response(&panic, error_context(&context))));
+        self.gate.finish(&mut context, &mut response);
+        response
     }
 
     fn respond_to_parse_error(&self, status: StatusCode) -> Response<FrontBody> {
@@ -113,21 +93,11 @@ impl Handler for Front {
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => Refusal::HeadTooLarge,
             _ => Refusal::Malformed(Malformation::Head),
         };
-        let context = self.gate.unparsed_request();
+        let mut context = self.gate.unparsed_request();
         let error_context =
             ErrorContext { path: "", request_id: context.request_id().as_str(), prefers_problem: false };
         let mut response = self.error_response(ApiError::from(refusal), error_context);
-        self.gate.finish(context, &mut response);
-        response
-    }
-
-    fn respond_to_panic(&self, uri: &Uri, panic: &Panic) -> Response<FrontBody> {
-        let context = self.gate.unparsed_request();
-        let error_context =
-            ErrorContext { path: uri.path(), request_id: context.request_id().as_str(), prefers_problem: false };
-        let scope = RequestScope::new(context.request_id().as_bytes(), None);
-        let mut response = scope.run(|| self.panic_response(panic, error_context));
-        self.gate.finish(context, &mut response);
+        self.gate.finish(&mut context, &mut response);
         response
     }
 

@@ -9,19 +9,21 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use portcullis_api::ReplyBody;
 use portcullis_edge::Panic;
-use portcullis_gate::RequestId;
 use portcullis_proxy::ProxyBody;
-use portcullis_telemetry::{Metrics, RequestScope};
+use portcullis_telemetry::Metrics;
 
 pub(crate) enum FrontBody {
     BuiltIn(ReplyBody),
-    Upstream { body: ProxyBody, request_id: RequestId, metrics: Metrics },
+    /// `metrics` counts a panic while the body is streamed. hyper moves this value several times for each response.
+    Upstream {
+        body: ProxyBody,
+        metrics: Metrics,
+    },
 }
 
 impl FrontBody {
-    /// A body from an upstream. `request_id` and `metrics` record a panic while it is streamed.
-    pub(crate) fn upstream(body: ProxyBody, request_id: RequestId, metrics: &Metrics) -> Self {
-        Self::Upstream { body, request_id, metrics: metrics.clone() }
+    pub(crate) fn upstream(body: ProxyBody, metrics: &Metrics) -> Self {
+        Self::Upstream { body, metrics: metrics.clone() }
     }
 }
 
@@ -32,12 +34,12 @@ impl Body for FrontBody {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         match self.get_mut() {
             Self::BuiltIn(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
-            Self::Upstream { body, request_id, metrics } => {
-                match catch_unwind(AssertUnwindSafe(|| Pin::new(body).poll_frame(cx))) {
+            Self::Upstream { body, metrics } => {
+                match catch_unwind(AssertUnwindSafe(|| Pin::new(&mut *body).poll_frame(cx))) {
                     Ok(polled) => polled.map_err(Into::into),
                     Err(payload) => {
                         metrics.panic();
-                        let _entered = RequestScope::new(request_id.as_bytes(), None).enter();
+                        let _entered = body.scope().enter();
                         tracing::error!(
                             panic = Panic::from_payload(&*payload).message(),
                             "streaming a response panicked; the response was cut off, other requests go on"
