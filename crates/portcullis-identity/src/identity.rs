@@ -21,6 +21,7 @@ use crate::mail_links::MailLinks;
 use crate::mail_requests::MailRequests;
 use crate::mailer::Mailer;
 use crate::one_time_token::OneTimeTokens;
+use crate::outliving::Outliving;
 use crate::password_policy::PasswordPolicy;
 use crate::password_policy::deny_list::DenyList;
 use crate::passwords::Passwords;
@@ -125,6 +126,7 @@ impl Identity {
         let hasher = Arc::new(hasher);
         let policy = PasswordPolicy::new(options.min_password, options.denied_passwords, &options.public_url);
         let policy = Arc::new(policy);
+        let outliving = Outliving::default();
         let throttle = Throttle { store: store.clone(), clock: clock.clone(), enabled: options.throttle };
         let issuer = SessionIssuer {
             clock: clock.clone(),
@@ -167,6 +169,7 @@ impl Identity {
                 require_verified_email: options.registration.require_verified_email,
                 grace: options.grace,
                 demo: Arc::clone(&demo),
+                outliving: outliving.clone(),
             },
             registration: Registration {
                 store: store.clone(),
@@ -200,6 +203,7 @@ impl Identity {
                 throttle,
                 links: links.clone(),
                 mail_requests,
+                outliving,
             },
             api_keys: ApiKeys { store: store.clone(), clock: clock.clone(), random: random.clone(), outcomes },
             signing_keys,

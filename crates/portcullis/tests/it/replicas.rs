@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
+use portcullis_model::secret::sha256;
 use portcullis_model::{Clock, Random, Role, UserId};
 use portcullis_storage::{DatabaseUrl, MigrateMode, Store, StoreOptions};
 use portcullis_telemetry::{Metrics, MetricsOptions};
@@ -361,4 +362,32 @@ async fn a_request_refused_by_one_limit_counts_against_no_other() {
             );
         }
     }
+}
+
+/// The bound holds for all replicas together: what they count at the same moment, each sees before it compares.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sr_65_a_burst_over_replicas_compares_no_more_than_the_bound() {
+    let replicas = Arc::new(Replicas::start(&[("PORTCULLIS__SERVER__TRUSTED_PROXIES", "127.0.0.1")]).await);
+    let account = register(&replicas.apps[0]).await;
+    let subject: String =
+        sha256(format!("account\n{}", account.email).as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    replicas.sql(&format!(
+        "INSERT INTO sign_in_attempts (subject, failures, last_at) VALUES ('\\x{subject}', 97, now()) \
+         ON CONFLICT (subject) DO UPDATE SET failures = 97"
+    ));
+    let mut burst = JoinSet::new();
+    for n in 0..24 {
+        let (replicas, email) = (Arc::clone(&replicas), account.email.clone());
+        burst.spawn(async move {
+            let request = client()
+                .post(replicas.apps[n % 2].url("/api/v1/auth/login"))
+                .header("x-forwarded-for", format!("203.0.113.{n}"))
+                .json(&serde_json::json!({ "email": email, "password": "a guess" }));
+            request.send().await.expect("it answers").status().as_u16()
+        });
+    }
+    let statuses = burst.join_all().await;
+    let count = |wanted| statuses.iter().filter(|status| **status == wanted).count();
+    assert!((1..=3).contains(&count(401)), "{statuses:?}");
+    assert_eq!(count(401) + count(429), 24, "{statuses:?}");
 }

@@ -55,6 +55,8 @@ async fn sign_in_requests_cost_their_fixed_number_of_statements() {
             "COMMIT transaction",
             "INSERT audit_log",
             "INSERT sessions",
+            "INSERT sign_in_attempts",
+            "INSERT sign_in_attempts",
             "SELECT users",
             "UPDATE users"
         ]
