@@ -11,7 +11,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use portcullis_api::{Lifecycle, Services, SharedStatus};
+use portcullis_api::{DatabaseReading, Lifecycle, Services, SharedStatus};
 use portcullis_gate::{
     AllowedOrigins, CsrfConfig, CsrfTokens, Gate, GateConfig, GateParts, Limits, RouteTable, SecurityHeaders, Versions,
 };
@@ -101,6 +101,7 @@ impl Application {
             identity: Arc::clone(&identity),
             proxy: Arc::clone(&proxy),
             store: store.clone(),
+            database_reading: DatabaseReading::default(),
             jobs: Arc::clone(&jobs),
             metrics: metrics.clone(),
             clock,
