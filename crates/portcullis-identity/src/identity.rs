@@ -91,6 +91,8 @@ pub struct IdentityOptions {
     pub lifetimes: SessionLifetimes,
     /// How long after a rotation the old refresh token still gets its successor.
     pub grace: Duration,
+    /// How far in the future `nbf` and `iat` of an access token may lie (`session.clock_leeway`).
+    pub clock_leeway: Duration,
     /// The shortest new password, in code points.
     pub min_password: usize,
     /// Refused passwords besides the most used ones.
@@ -120,6 +122,7 @@ impl Identity {
         let sealer = Sealer::new(options.encryption_keys, random.clone());
         let demo = Arc::new(DemoMode { options: options.demo, environment: options.environment });
         let keys = TokenKeys::new(options.issuer, options.audience, demo.is_accepted());
+        keys.set_clock_leeway(options.clock_leeway);
         let refresh_tokens = Arc::new(RefreshTokens::new(sealer.mac_keys(REFRESH_TOKEN), random.clone()));
         let hasher =
             PasswordHasher::start(options.hashing, random.clone(), metrics.clone()).map_err(StartError::Threads)?;

@@ -45,7 +45,7 @@ pub use migrate::{Applied, MigrationStatus, Migrator, Pending, Step};
 pub use one_time_tokens::{NewOneTimeToken, SpentToken, TokenPurpose, UnknownPurpose, UsableToken};
 pub use outbox::{DueMail, MailRequest};
 pub use pruning::Prunable;
-pub use revocation_feed::LogPosition;
+pub use revocation_feed::{LogPosition, LogReading};
 pub use sessions::{EndReason, GraceWindow, NewSession, RefreshView, Rotation, SessionRecord};
 pub use sign_in_attempts::{AttemptLimits, AttemptSubjects, Failures, Reserved, SignInView};
 pub use signing_keys::SigningKey;

@@ -4,6 +4,7 @@ mod access_tokens;
 mod api_keys;
 mod audit;
 mod change_password;
+mod clocks;
 mod demo;
 mod fair_hashing;
 mod idempotency;

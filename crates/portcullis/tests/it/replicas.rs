@@ -196,6 +196,39 @@ async fn sr_22_a_new_replica_uses_no_copy_from_before_a_logout() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sr_60_write_access_to_redis_gives_no_rights() {
+    let redis = PrivateRedis::start();
+    let mut replicas = Replicas::start(&[("REDIS_URL", &redis.url())]).await;
+    let account = register(&replicas.apps[0]).await;
+    let client = client();
+    assert_eq!(status(&client, &replicas.apps[0], "/api/v1/projects/list", &account.access).await, 200);
+    let key = loop {
+        let keys = redis.command(&["keys", "portcullis:session:*"]);
+        if let Some(key) = keys.lines().next().filter(|key| !key.is_empty()) {
+            break key.to_owned();
+        }
+        tokio::task::yield_now().await;
+    };
+    let genuine = redis.command(&["get", &key]).trim().to_owned();
+    let forged = genuine.replace("DEVELOPER", "MANAGER");
+    assert_ne!(forged, genuine);
+    redis.command(&["set", &key, &forged, "ex", "300"]);
+    assert_eq!(status(&client, &replicas.apps[1], "/api/v1/managers/list", &account.access).await, 403);
+
+    let out = call(&replicas.apps[0], Method::POST, "/api/v1/auth/logout", &account.access, None).await;
+    assert_eq!(out.status, 200, "{}", out.body);
+    redis.command(&["set", &key, &genuine, "ex", "300"]);
+    let path = "/api/v1/projects/list";
+    let took = times_until_all_respond(&replicas, path, &account.access, 401, Instant::now()).await;
+    assert!(took.iter().all(|took| *took < REVOKED), "{took:?}");
+    // A replica that starts now was not told of the logout by the feed.
+    replicas.apps[2].stop();
+    replicas.apps[2].start_again();
+    redis.command(&["set", &key, &genuine, "ex", "300"]);
+    assert_eq!(status(&client, &replicas.apps[2], path, &account.access).await, 401);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rate_limit_counts_over_all_replicas() {
     let redis = PrivateRedis::start();
     let limits = [

@@ -90,8 +90,7 @@ pub(super) async fn run(store: &Store) -> Vec<UseCase> {
     explain("A change of role", Box::pin(role)).await;
     let feed = async {
         let end = store.feed_end().await.expect("reads");
-        store.read_revocations(end).await.expect("reads");
-        store.read_new_revocations(end).await.expect("reads");
+        store.read_revocations(&end).await.expect("reads");
     };
     explain("Readings of the revocation log", Box::pin(feed)).await;
     let link = async {
@@ -127,7 +126,7 @@ pub(super) async fn run(store: &Store) -> Vec<UseCase> {
         tx.record_outcome(&key, now, "{}").await.expect("inserts");
     };
     explain("An idempotency key", Box::pin(idempotency)).await;
-    let last_use = async { store.touch_sessions(&[(session.id, now)]).await.expect("updates") };
+    let last_use = async { drop(store.touch_sessions(&[(session.id, now)]).await.expect("updates")) };
     explain("The last use of sessions", Box::pin(last_use)).await;
     let prune = async {
         for rows in [
