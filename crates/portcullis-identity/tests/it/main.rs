@@ -13,6 +13,7 @@ mod invitation;
 mod login;
 mod password_policy;
 mod refresh;
+mod refresh_explorer;
 mod register;
 mod rehash;
 mod reset_password;

@@ -2,6 +2,7 @@
 
 mod api_keys;
 mod cache;
+mod explorer;
 mod feed;
 mod feed_independence;
 mod key_look_ups;
