@@ -112,7 +112,7 @@ static ENDPOINTS: &[Endpoint] = &[
         Checked, Api, users::permissions::REMOVE: (path::Permission, path::User)
             => users::permissions::UserPermissions,
         users::permissions::remove),
-    endpoint!(GET "/api/v1/users/{id}/sessions", Holding(Permission::USER_VIEW), Checked, Api,
+    endpoint!(GET "/api/v1/users/{id}/sessions", Holding(Permission::USER_EDIT), Checked, Api,
         users::sessions::LIST: path::User => auth::sessions::Sessions, users::sessions::list),
     endpoint!(DELETE "/api/v1/users/{id}/sessions", Holding(Permission::USER_EDIT), Checked, Api,
         users::sessions::END_ALL: path::User => (), users::sessions::end_all),

@@ -36,6 +36,8 @@ pub(crate) enum Credential {
     /// The request presents two kinds.
     Ambiguous,
     Invalid,
+    /// The request presents an API key whose owner has not confirmed the e-mail address (SR-51).
+    Unconfirmed,
     /// The session cannot be looked up at the moment.
     Undecided,
     Valid(Principal),
@@ -45,7 +47,7 @@ impl Credential {
     pub(crate) fn principal(&self) -> Option<&Principal> {
         match self {
             Self::Valid(principal) => Some(principal),
-            Self::None | Self::Ambiguous | Self::Invalid | Self::Undecided => None,
+            Self::None | Self::Ambiguous | Self::Invalid | Self::Unconfirmed | Self::Undecided => None,
         }
     }
 

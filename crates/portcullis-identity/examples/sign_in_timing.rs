@@ -83,6 +83,7 @@ async fn create_users(identity: &Identity) {
     for name in ["wrong", "inactive", "locked"] {
         let account = NewAccount {
             email: format!("{name}@example.com"),
+            email_verified: true,
             username: name.to_owned(),
             first_name: "Ada".to_owned(),
             last_name: "Lovelace".to_owned(),
@@ -131,7 +132,6 @@ async fn open(folder: &std::path::Path, clock: &Clock) -> Identity {
         audience: "bench".to_owned(),
         lifetimes: SessionLifetimes { access: DAY, refresh_idle: DAY, absolute: DAY, absolute_remember: DAY },
         grace: Duration::from_secs(10),
-        clock_leeway: Duration::from_secs(60),
         min_password: 8,
         denied_passwords: DenyList::default(),
         throttle: true,

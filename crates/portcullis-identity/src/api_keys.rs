@@ -1,14 +1,20 @@
 //! API keys: created by a signed-in user, shown once, stored as a hash.
 
+use std::sync::Arc;
+
 use portcullis_model::api_key::{self, ApiKey};
 use portcullis_model::mail::MailKind;
-use portcullis_model::{Clock, InvalidInput, Permission, Random, SecretString, SessionId, SessionState, Timestamp};
+use portcullis_model::{
+    Clock, InvalidInput, Permission, PermissionSet, Random, SecretString, SessionId, SessionState, Timestamp,
+};
+use portcullis_sessions::SessionCache;
 use portcullis_storage::{IdempotencyKey, NewApiKey, Store};
 use serde_json::json;
 
 use crate::audit::Caller;
 use crate::error::IdentityError;
 use crate::idempotency::{IdempotentOutcome, IdempotentOutcomes};
+use crate::principal;
 
 /// The form that creates an API key.
 #[derive(Clone, Debug)]
@@ -41,10 +47,13 @@ pub struct ApiKeys {
     pub(crate) clock: Clock,
     pub(crate) random: Random,
     pub(crate) outcomes: IdempotentOutcomes,
+    /// Knows the permissions of roles.
+    pub(crate) cache: Arc<SessionCache>,
 }
 
 impl ApiKeys {
-    /// Creates a key for the caller. A repetition under the same idempotency key creates none and returns no secret.
+    /// Creates a key for the caller, whose e-mail address must be verified (SR-51). A repetition under the same
+    /// idempotency key creates none and returns no secret.
     pub async fn create(
         &self,
         session: &SessionState,
@@ -59,7 +68,13 @@ impl ApiKeys {
             return Ok(IdempotentOutcome::Replayed(before));
         }
         let now = self.clock.now();
-        let (name, scopes) = self.check_key(session, &input, now)?;
+        let mut tx = self.store.begin().await?;
+        let known = principal::read_again(&mut tx, session).await?;
+        if !known.user.is_email_verified() {
+            return Err(IdentityError::KeyNeedsVerifiedEmail);
+        }
+        let held = principal::permissions(session, &known, &self.cache.roles());
+        let (name, scopes) = check_key(&held, &input, now)?;
         let secret = api_key::generate(&self.random);
         let hash = api_key::digest(secret.expose()).expect("a key that was just made is well-formed");
         let key = ApiKey {
@@ -71,7 +86,6 @@ impl ApiKeys {
             last_used_at: None,
             created_at: now,
         };
-        let mut tx = self.store.begin().await?;
         if let Some(before) = self.outcomes.record(&mut tx, idempotency_key, &key).await? {
             return Ok(IdempotentOutcome::Replayed(before));
         }
@@ -87,37 +101,6 @@ impl ApiKeys {
         Ok(IdempotentOutcome::Fresh(IssuedApiKey { key, secret }))
     }
 
-    fn check_key(
-        &self,
-        session: &SessionState,
-        input: &ApiKeyInput,
-        now: Timestamp,
-    ) -> Result<(String, Option<Vec<Permission>>), IdentityError> {
-        let mut problems = Vec::new();
-        let name = input.name.trim();
-        let length = name.chars().count();
-        if length == 0 || length > LONGEST_NAME || name.chars().any(char::is_control) {
-            problems.push(format!("Name must be 1 to {LONGEST_NAME} characters, without control characters"));
-        }
-        if input.expires_at.is_some_and(|at| at <= now) {
-            problems.push("expiresAt must be in the future".to_owned());
-        }
-        let mut scopes: Vec<Permission> = Vec::new();
-        for scope in input.scopes.iter().flatten() {
-            match Permission::parse(scope) {
-                Ok(scope) if session.permissions.contains(&scope) => scopes.push(scope),
-                Ok(scope) => problems.push(format!("You do not hold {scope}, so your API keys cannot have it")),
-                Err(InvalidInput(problem)) => problems.push(problem),
-            }
-        }
-        if !problems.is_empty() {
-            return Err(IdentityError::Validation(problems));
-        }
-        scopes.sort_unstable();
-        scopes.dedup();
-        Ok((name.to_owned(), input.scopes.is_some().then_some(scopes)))
-    }
-
     /// The caller's keys, newest first.
     pub async fn list(&self, session: &SessionState) -> Result<Vec<ApiKey>, IdentityError> {
         Ok(self.store.api_keys(session.user_id).await?)
@@ -127,6 +110,7 @@ impl ApiKeys {
     pub async fn revoke(&self, session: &SessionState, id: SessionId, caller: &Caller) -> Result<(), IdentityError> {
         let now = self.clock.now();
         let mut tx = self.store.begin().await?;
+        principal::read_again(&mut tx, session).await?;
         if !tx.revoke_api_key(session.user_id, id, now).await? {
             return Err(IdentityError::NotFound);
         }
@@ -136,4 +120,35 @@ impl ApiKeys {
         tx.commit().await?;
         Ok(())
     }
+}
+
+/// Checks the form that creates a key of a user who holds these permissions.
+fn check_key(
+    held: &PermissionSet,
+    input: &ApiKeyInput,
+    now: Timestamp,
+) -> Result<(String, Option<Vec<Permission>>), IdentityError> {
+    let mut problems = Vec::new();
+    let name = input.name.trim();
+    let length = name.chars().count();
+    if length == 0 || length > LONGEST_NAME || name.chars().any(char::is_control) {
+        problems.push(format!("Name must be 1 to {LONGEST_NAME} characters, without control characters"));
+    }
+    if input.expires_at.is_some_and(|at| at <= now) {
+        problems.push("expiresAt must be in the future".to_owned());
+    }
+    let mut scopes: Vec<Permission> = Vec::new();
+    for scope in input.scopes.iter().flatten() {
+        match Permission::parse(scope) {
+            Ok(scope) if held.contains(&scope) => scopes.push(scope),
+            Ok(scope) => problems.push(format!("You do not hold {scope}, so your API keys cannot have it")),
+            Err(InvalidInput(problem)) => problems.push(problem),
+        }
+    }
+    if !problems.is_empty() {
+        return Err(IdentityError::Validation(problems));
+    }
+    scopes.sort_unstable();
+    scopes.dedup();
+    Ok((name.to_owned(), input.scopes.is_some().then_some(scopes)))
 }

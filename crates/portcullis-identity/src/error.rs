@@ -36,6 +36,12 @@ pub enum IdentityError {
     /// Registration is not open.
     #[error("registration is closed")]
     RegistrationClosed,
+    /// The caller's session or API key has ended since the request was let through (SR-59).
+    #[error("the session or API key has ended")]
+    SessionEnded,
+    /// API keys need a confirmed e-mail address of their owner (SR-51).
+    #[error("API keys need a confirmed email address of their owner")]
+    KeyNeedsVerifiedEmail,
     /// The user must verify the address first.
     #[error("the email address is not verified")]
     EmailNotVerified,
@@ -51,9 +57,6 @@ pub enum IdentityError {
     /// The object does not exist or does not belong to the caller.
     #[error("not found")]
     NotFound,
-    /// The user was deleted while the request ran.
-    #[error("the user was deleted in the meantime")]
-    UserGone,
     /// Too many attempts failed; the next one must wait.
     #[error("too many attempts failed")]
     Throttled {
@@ -63,8 +66,8 @@ pub enum IdentityError {
     /// The actor may not do this to this user (SR-43).
     #[error("{0}")]
     NotPermitted(String),
-    /// The change would leave no active administrator.
-    #[error("the last active administrator cannot be disabled, demoted or deleted")]
+    /// The change would leave no administrator who can sign in.
+    #[error("the last administrator who can sign in cannot be disabled, demoted or deleted")]
     LastAdministrator,
     /// The user has the most API keys that one user may have.
     #[error("the user has too many API keys")]
@@ -96,7 +99,6 @@ impl From<StoreError> for IdentityError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable { .. } => Self::Unavailable { source: error.into() },
-            StoreError::Conflict("foreign_key") => Self::UserGone,
             StoreError::Conflict("users_email" | "users_username") => Self::UserExists,
             other => Self::Internal { source: other.into() },
         }

@@ -131,9 +131,10 @@ impl Mailer {
             MailKind::VerifyEmail => (link(TokenPurpose::VerifyEmail).await?, Some("24 hours")),
             MailKind::ResetPassword => (link(TokenPurpose::ResetPassword).await?, Some("30 minutes")),
             MailKind::Invitation => (link(TokenPurpose::Invitation).await?, Some("7 days")),
-            MailKind::AlreadyRegistered | MailKind::PasswordChanged | MailKind::ApiKeyCreated => {
-                (self.links.service_link(), None)
-            }
+            MailKind::AlreadyRegistered
+            | MailKind::PasswordChanged
+            | MailKind::PasswordReset
+            | MailKind::ApiKeyCreated => (self.links.service_link(), None),
         };
         let (to, name) = (user.email, user.first_name);
         Ok(OutgoingMail { id: mail.id, created_at: mail.created_at, to, name, kind, link, works_for })

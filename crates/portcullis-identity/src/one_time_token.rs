@@ -10,6 +10,9 @@ use portcullis_storage::{NewOneTimeToken, TokenPurpose, Tx};
 
 use crate::error::IdentityError;
 
+/// Why a waiting mail is not sent, in the outbox: its user took the account back, so that what it is about has ended.
+pub(crate) const TAKEN_BACK: &str = "the account was taken back before the mail was sent";
+
 /// Mints and redeems one-time tokens. The database holds their SHA-256 only.
 #[derive(Clone)]
 pub(crate) struct OneTimeTokens {
@@ -65,6 +68,13 @@ pub(crate) async fn redeem(
         Some(None) => Redeemed::Anonymous,
         Some(Some(user)) => Redeemed::For(user),
     })
+}
+
+/// Discards every link of this user, also the one that verifies the address: the account is taken back (SR-51), or lost.
+pub(crate) async fn discard_links(tx: &mut Tx, user: UserId) -> Result<(), IdentityError> {
+    discard_password_links(tx, user).await?;
+    tx.discard_one_time_tokens(TokenPurpose::VerifyEmail, Some(user)).await?;
+    Ok(())
 }
 
 /// Discards every link that sets this user's password.

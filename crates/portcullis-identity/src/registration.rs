@@ -17,7 +17,6 @@ use crate::mail_requests::{MailRequests, Recipients};
 use crate::one_time_token::{OneTimeTokens, Redeemed, redeem};
 use crate::password_policy::PasswordPolicy;
 use crate::session_issuer::{FIRST_EPOCH, IssuedTokens, SessionIssuer, SessionStart, TokenSubject};
-use crate::throttle;
 use crate::user_fields::RegisterInput;
 
 /// Registers users, verifies addresses and makes the first administrator.
@@ -98,7 +97,7 @@ impl Registration {
         let password_hash =
             self.hasher.hash(caller.hashing_party(None), SecretString::new(checked.password.expose())).await?;
         let id = UserId::new(&self.clock, &self.random);
-        let user = checked.profile.into_user(id, Role::Developer, None, self.clock.now());
+        let user = checked.profile.into_user(id, Role::OF_REGISTRANTS, None, self.clock.now());
         match self.store_registration(&user, password_hash, caller).await {
             Err(IdentityError::UserExists) => {
                 self.record_conflict(&user, caller).await?;
@@ -143,8 +142,6 @@ impl Registration {
         if signs_in {
             let started = self.issuer.start(first_session(user, caller), now);
             tx.insert_session(&started.0).await?;
-            let subjects = throttle::subjects(user.email.as_str(), caller.ip);
-            throttle::remember_client(&mut tx, user.id, &subjects, now).await?;
             session = Some(started);
         }
         tx.enqueue_mail(MailKind::VerifyEmail.as_str(), user.id, now).await?;

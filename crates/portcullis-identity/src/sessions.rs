@@ -8,6 +8,7 @@ use portcullis_storage::{EndReason, SessionRecord, Store};
 
 use crate::audit::Caller;
 use crate::error::IdentityError;
+use crate::principal;
 
 /// Lists and ends the caller's own sessions.
 pub struct Sessions {
@@ -65,6 +66,7 @@ impl Sessions {
         }
         let now = self.clock.now();
         let mut tx = self.store.begin().await?;
+        principal::read_again(&mut tx, session).await?;
         if !tx.end_session_of(session.user_id, id, EndReason::EndedByUser, now).await? {
             return Err(IdentityError::NotFound);
         }

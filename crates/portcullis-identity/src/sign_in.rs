@@ -20,8 +20,7 @@ use portcullis_telemetry::Metrics;
 use crate::audit::Caller;
 use crate::demo_account::DemoMode;
 use crate::error::IdentityError;
-use crate::hashing::{PasswordHasher, Presence};
-use crate::outliving::Outliving;
+use crate::hashing::PasswordHasher;
 use crate::session_issuer::{IssuedTokens, SessionIssuer};
 use crate::sign_in::challenge::Challenge;
 use crate::throttle::Throttle;
@@ -29,7 +28,6 @@ use crate::throttle::Throttle;
 pub use logout::Logout;
 
 /// Login, refresh and logout.
-#[derive(Clone)]
 pub struct SignIn {
     pub(crate) store: Store,
     pub(crate) clock: Clock,
@@ -42,7 +40,6 @@ pub struct SignIn {
     /// How long after a rotation the old refresh token still gets its successor.
     pub(crate) grace: Duration,
     pub(crate) demo: Arc<DemoMode>,
-    pub(crate) outliving: Outliving,
 }
 
 /// The sign-in form.
@@ -78,38 +75,26 @@ impl SignIn {
     /// Checks a password and starts a session.
     ///
     /// An unknown user, a wrong password, an inactive user, a locked user and a user without a password get the same
-    /// error after the same work: one query, one hash, one count, one audit event (SR-10). A sign-in is counted and
-    /// audited even if its client hangs up (SR-65).
+    /// error after the same work: one query, one hash, one count, one audit event (SR-10).
     pub async fn login(&self, input: LoginInput, caller: &Caller) -> Result<LoginOutcome, IdentityError> {
-        // Refused before it costs a statement.
-        self.hasher.admit(caller.hashing_party(None))?;
-        let (service, caller) = (self.clone(), caller.clone());
-        let work = async move |presence| {
-            let result = service.try_login(&input, &caller, presence).await;
-            service.metrics.auth_attempt("login", result.is_ok());
-            result
-        };
-        self.outliving.run(work).await
+        let result = self.try_login(&input, caller).await;
+        self.metrics.auth_attempt("login", result.is_ok());
+        result
     }
 
-    async fn try_login(
-        &self,
-        input: &LoginInput,
-        caller: &Caller,
-        presence: Presence,
-    ) -> Result<LoginOutcome, IdentityError> {
+    async fn try_login(&self, input: &LoginInput, caller: &Caller) -> Result<LoginOutcome, IdentityError> {
         if self.demo.is_pair_in_production(&input.email, &input.password) {
             let event = caller.failure("auth.login", self.clock.now(), None, "the demo account in production");
             self.store.append_audit(&event).await?;
             return Err(IdentityError::DemoInProduction);
         }
-        let verified = self.verify(input, caller, presence).await?;
+        let verified = self.verify(input, caller).await?;
         let Challenge::Passed(authenticated) = self.challenge(&verified);
         match self.complete(&verified, &authenticated, input, caller).await? {
             Some(signed_in) => Ok(LoginOutcome::Complete(signed_in)),
             None => {
                 let user = Some(verified.credentials.user.id);
-                self.reject(&verified.attempt, user, "account changed meanwhile", verified.at, caller).await
+                self.reject(&verified.subjects, user, "account changed meanwhile", verified.at, caller).await
             }
         }
     }

@@ -8,6 +8,7 @@ use portcullis_storage::Store;
 
 use crate::audit::Caller;
 use crate::error::IdentityError;
+use crate::principal;
 use crate::user_fields::ProfileInput;
 
 /// Reads and changes the caller's own profile.
@@ -36,6 +37,7 @@ impl Users {
         let change = input.check()?;
         let now = self.clock.now();
         let mut tx = self.store.begin().await?;
+        principal::read_again(&mut tx, session).await?;
         let user = tx.update_profile(session.user_id, &change, now).await?.ok_or(IdentityError::NotFound)?;
         tx.append_audit(&caller.success("profile.update", now, user.id, Some(session.id))).await?;
         tx.commit().await?;

@@ -53,6 +53,7 @@ texts!(
     ResetPassword "reset_password.txt" "reset_password.html" "Set a new password for {service}",
     Invitation "invitation.txt" "invitation.html" "You are invited to {service}",
     PasswordChanged "password_changed.txt" "password_changed.html" "Your password for {service} was changed",
+    PasswordReset "password_reset.txt" "password_reset.html" "Your password for {service} was reset",
     ApiKeyCreated "api_key_created.txt" "api_key_created.html" "An API key was made for your account at {service}",
 );
 

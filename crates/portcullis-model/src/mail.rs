@@ -16,20 +16,23 @@ pub enum MailKind {
     ResetPassword,
     /// Carries the link with which an invited user sets the first password.
     Invitation,
-    /// Tells the user that the password was changed.
+    /// Tells the user that they changed the password, which leaves their API keys.
     PasswordChanged,
+    /// Tells the user that the password was reset, which ended every session and API key.
+    PasswordReset,
     /// Tells the user that an API key was created.
     ApiKeyCreated,
 }
 
 impl MailKind {
     /// All kinds of mails.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::VerifyEmail,
         Self::AlreadyRegistered,
         Self::ResetPassword,
         Self::Invitation,
         Self::PasswordChanged,
+        Self::PasswordReset,
         Self::ApiKeyCreated,
     ];
 
@@ -41,6 +44,7 @@ impl MailKind {
             Self::ResetPassword => "reset_password",
             Self::Invitation => "invitation",
             Self::PasswordChanged => "password_changed",
+            Self::PasswordReset => "password_reset",
             Self::ApiKeyCreated => "api_key_created",
         }
     }

@@ -48,11 +48,11 @@ macro_rules! built_in {
 }
 
 built_in! {
-    /// Allows to list users and their sessions, roles and permissions.
+    /// Allows to list users, their roles and permissions.
     USER_VIEW,
     /// Allows to invite users.
     USER_CREATE,
-    /// Allows to change and disable users and to end their sessions.
+    /// Allows to change and disable users, and to list and end their sessions.
     USER_EDIT,
     /// Allows to delete users.
     USER_DELETE,

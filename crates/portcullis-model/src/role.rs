@@ -14,11 +14,11 @@ use crate::permission::{self, BuiltInPermission, Permission, PermissionSet};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Role {
-    /// May use what every signed-in user may use.
+    /// May use what every signed-in user may use, by default.
     Viewer,
-    /// May see users, by default.
+    /// May use what every signed-in user may use, by default.
     Tester,
-    /// The role of a new account.
+    /// The role of a new account. By default it may use what every signed-in user may use.
     Developer,
     /// May see, create and edit users, by default.
     Manager,
@@ -29,6 +29,9 @@ pub enum Role {
 impl Role {
     /// All roles, the lowest first.
     pub const ALL: [Self; 5] = [Self::Viewer, Self::Tester, Self::Developer, Self::Manager, Self::Admin];
+
+    /// The role of users who register themselves, and of invited ones for whom none is named.
+    pub const OF_REGISTRANTS: Self = Self::Developer;
 
     /// The role's name in the API, the database and the settings.
     pub fn as_str(self) -> &'static str {
@@ -114,9 +117,8 @@ impl Default for RolePermissions {
 
 fn default_permissions(role: Role) -> &'static [BuiltInPermission] {
     match role {
-        Role::Viewer => &[],
-        Role::Tester => &[Permission::USER_VIEW],
-        Role::Developer => &[Permission::USER_VIEW, Permission::SYSTEM_VIEW_LOGS],
+        // Anybody may become a DEVELOPER by registering, so that a permission here would be everybody's (SR-61).
+        Role::Viewer | Role::Tester | Role::Developer => &[],
         Role::Manager => &[
             Permission::USER_VIEW,
             Permission::SYSTEM_VIEW_LOGS,
@@ -140,6 +142,18 @@ mod tests {
             assert_eq!(role.as_str().parse::<Role>(), Ok(role));
         }
         assert!("admin".parse::<Role>().is_err());
+    }
+
+    #[test]
+    fn sr_61_roles_below_manager_have_no_permission_by_default() {
+        let roles = RolePermissions::default();
+        for role in [Role::Viewer, Role::Tester, Role::Developer] {
+            assert!(roles.of(role).is_empty(), "{role}");
+        }
+        let of_manager: Vec<&str> = roles.of(Role::Manager).iter().map(Permission::as_str).collect();
+        let expected =
+            ["GATEWAY_VIEW", "SYSTEM_VIEW_LOGS", "SYSTEM_VIEW_METRICS", "USER_CREATE", "USER_EDIT", "USER_VIEW"];
+        assert_eq!(of_manager, expected);
     }
 
     #[test]

@@ -4,7 +4,6 @@
 //! the replicas go on with the database and with limits of their own.
 
 mod connect;
-mod copy_mac;
 mod limits;
 mod link;
 mod notifier;

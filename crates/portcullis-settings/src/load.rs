@@ -68,6 +68,8 @@ fn read(
     let accepted = reserved_paths::check(built_in, &routes, problems, &mut warnings);
     route_collisions::check(built_in, &accepted, problems);
     routes::warn_of_unused_upstreams(&upstreams, &routes, &mut warnings);
+    let registration = registration::read(tree, environment, problems, &mut advice);
+    roles::warn_of_registrants(&granted, &registration, &mut warnings);
     Settings {
         environment,
         database: database::read(tree, &data_dir, problems),
@@ -77,7 +79,7 @@ fn read(
         mail: mail::read(tree, environment, problems, &mut warnings),
         secrets: secrets::read(tree, environment, problems, &mut warnings),
         session: session::read(tree, server.public_url.as_ref(), problems),
-        registration: registration::read(tree, environment, problems, &mut advice),
+        registration,
         password: password::read(tree, &sources.folder, problems, &mut advice),
         demo: demo::read(tree, environment, problems, &mut warnings),
         csrf_mode: csrf::read(tree, environment, problems, &mut warnings),

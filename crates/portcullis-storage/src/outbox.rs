@@ -91,6 +91,11 @@ static GIVEN_UP: Sql = Sql::update(
     "mail_outbox",
     "UPDATE mail_outbox SET last_error = $2, given_up_at = $3 WHERE id = $1 AND sent_at IS NULL",
 );
+static CANCEL: Sql = Sql::update(
+    "mail_outbox",
+    "UPDATE mail_outbox SET last_error = $2, given_up_at = $3 \
+     WHERE user_id = $1 AND sent_at IS NULL AND given_up_at IS NULL",
+);
 static WAITING: Sql =
     Sql::select("mail_outbox", "SELECT count(*) AS n FROM mail_outbox WHERE sent_at IS NULL AND given_up_at IS NULL");
 
@@ -100,6 +105,11 @@ impl Tx {
         let id = new_uuid(&self.shared().clock, &self.shared().random);
         self.insert(&NewMail { id, template: template.to_owned(), user_id: to, created_at: at }).await?;
         Ok(id)
+    }
+
+    /// Gives up every mail that waits to be sent to a user, with the reason.
+    pub async fn cancel_mails(&mut self, to: UserId, why: &str, at: Timestamp) -> Result<u64, StoreError> {
+        self.execute(&CANCEL, vec![to.into(), stored_text::error_message(why).into(), at.into()]).await
     }
 
     /// Queues a mail for the active user with this address and returns the user's id. `None` when there is no such user,

@@ -1,7 +1,6 @@
 //! The revocation feed: what other replicas have appended to the revocation log.
 
 mod listen;
-mod position;
 mod reading;
 
-pub use position::{LogPosition, LogReading};
+pub use reading::LogPosition;

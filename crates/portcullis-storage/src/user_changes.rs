@@ -16,12 +16,16 @@ use crate::store::Tx;
 
 pub use profile::ProfileChange;
 
-static END_ALL: Sql = Sql::update(
+static END_SESSIONS: Sql = Sql::update(
     "sessions",
     "UPDATE sessions SET ended_at = $2, end_reason = $3, epoch = epoch + 1 WHERE user_id = $1 AND ended_at IS NULL",
 );
+static REVOKE_KEYS: Sql = Sql::update(
+    "api_keys",
+    "UPDATE api_keys SET revoked_at = $2, epoch = epoch + 1 WHERE user_id = $1 AND revoked_at IS NULL",
+);
 
-/// What a change means for the user's sessions.
+/// What a change means for the user's sessions and API keys.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Sessions {
     GoOn,
@@ -46,8 +50,10 @@ impl Tx {
         Ok(true)
     }
 
-    /// Ends the rows of all sessions of a user, whose revocation was added before.
-    async fn end_all(&mut self, id: UserId, reason: EndReason, at: Timestamp) -> Result<(), StoreError> {
-        self.execute(&END_ALL, vec![id.into(), at.into(), reason.as_str().into()]).await.map(|_| ())
+    /// Ends the rows of all sessions and API keys of a user (SR-51). The revocation that makes their copies stale on every
+    /// replica was added before.
+    async fn end_credentials(&mut self, id: UserId, reason: EndReason, at: Timestamp) -> Result<(), StoreError> {
+        self.execute(&END_SESSIONS, vec![id.into(), at.into(), reason.as_str().into()]).await?;
+        self.execute(&REVOKE_KEYS, vec![id.into(), at.into()]).await.map(|_| ())
     }
 }

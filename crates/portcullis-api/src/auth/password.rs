@@ -11,9 +11,12 @@ use crate::input::Body;
 use crate::operation::{Example, Operation, Tag};
 use crate::{ApiError, Call, Reply};
 
-pub(crate) const CHANGE: Operation =
-    Operation::new("changePassword", Tag::Auth, "Change one's own password", "Password changed successfully")
-        .description("The session of the request stays; every other session of the user ends.");
+pub(crate) const CHANGE: Operation = Operation::new("changePassword", Tag::Auth, "Change one's own password", CHANGED)
+    .description("The session of the request and the API keys stay; every other session of the user ends.");
+
+/// The message after a change, which tells that API keys go on.
+const CHANGED: &str =
+    "Password changed successfully. Your other sessions have ended; your API keys still work until you revoke them.";
 
 pub(crate) const FORGOT: Operation = Operation::new(
     "forgotPassword",
@@ -29,7 +32,7 @@ pub(crate) const RESET: Operation = Operation::new(
     "Choose a new password by a mailed link",
     "Password reset successfully. Sign in with the new password.",
 )
-.description("Every session of the user ends, and none begins.");
+.description("Every session and every API key of the user ends, and no session begins.");
 
 /// A change of the caller's password.
 #[derive(Deserialize, JsonSchema)]

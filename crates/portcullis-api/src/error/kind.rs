@@ -42,8 +42,6 @@ kinds! {
         "The request body is not valid. See details.body.";
     INVALID_QUERY = BAD_REQUEST, "Validation failed", "request.validation_failed",
         "The query is not valid. See details.query.";
-    INVALID_PATH = BAD_REQUEST, "Validation failed", "request.validation_failed",
-        "A parameter of the path is not valid. See details.path.";
     MALFORMED_JSON = BAD_REQUEST, "Validation failed", "request.malformed_json",
         "The request body is not valid. See details.body.";
     IDEMPOTENCY_KEY_INVALID = BAD_REQUEST, "Validation failed", "request.idempotency_key_invalid",
@@ -131,7 +129,7 @@ kinds! {
     TOO_MANY_AT_ONCE = TOO_MANY_REQUESTS, "Too many requests", "auth.too_many_at_once",
         "Too many passwords of this address or account are being checked at once. Try again shortly.";
     LAST_ADMINISTRATOR = CONFLICT, "Last administrator", "user.last_administrator",
-        "This is the last active administrator. Make another user an administrator first.";
+        "This is the last administrator who can sign in. Make another user an administrator first.";
     TOO_MANY_API_KEYS = CONFLICT, "Too many API keys", "api_key.too_many",
         "Revoke an unused API key, then create a new one.";
     RESOURCE_NOT_FOUND = NOT_FOUND, "Not found", "resource.not_found",

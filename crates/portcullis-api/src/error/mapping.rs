@@ -10,6 +10,10 @@ use serde_json::json;
 
 use super::{ApiError, ErrorKind as Kind};
 
+/// What is told to the owner of an API key whose e-mail address is not confirmed.
+const KEY_OWNER: &str = "API keys need a confirmed e-mail address of their owner. Follow the link that was mailed, or ask \
+    for another one with POST /api/v1/auth/resend-verification.";
+
 /// The header that names the cause of an error of the data plane (RFC 9209).
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 
@@ -122,11 +126,12 @@ impl From<IdentityError> for ApiError {
             IdentityError::UserExists => Kind::USER_EXISTS,
             IdentityError::RegistrationClosed => Kind::REGISTRATION_CLOSED,
             IdentityError::EmailNotVerified => Kind::EMAIL_NOT_VERIFIED,
+            IdentityError::SessionEnded => Kind::INVALID_TOKEN,
+            IdentityError::KeyNeedsVerifiedEmail => return Self::new(Kind::EMAIL_NOT_CONFIRMED).message_of(KEY_OWNER),
             IdentityError::DemoInProduction => Kind::DEMO_IN_PRODUCTION,
             IdentityError::DemoReadOnly => Kind::DEMO_READ_ONLY,
             IdentityError::SetupUnavailable => Kind::SETUP_UNAVAILABLE,
             IdentityError::NotFound => Kind::RESOURCE_NOT_FOUND,
-            IdentityError::UserGone => Kind::INVALID_TOKEN,
             IdentityError::Throttled { retry } => {
                 return Self::new(Kind::THROTTLED).header(RETRY_AFTER, HeaderValue::from(retry.as_secs() + 1));
             }

@@ -171,10 +171,10 @@ pub(crate) async fn reset(call: Call, Query(query): Query<ResetQuery>) -> Result
     let ResetQuery { address, user_id, api_key_id, name } = query;
     let key = key(address, user_id, api_key_id)?
         .ok_or_else(|| ApiError::invalid_query(vec!["specify address, userId or apiKeyId".to_owned()]))?;
-    let reset = call.services.gate.reset_rate_limits(key, name.as_deref()).await;
     let details = json!({ "whom": key.describe(), "name": name });
-    let by = Some(call.session().user_id);
-    call.services.identity.administration.record_operation(LIMITS_RESET, by, details, &call.caller()).await?;
+    let (administration, actor) = (&call.services.identity.administration, call.actor());
+    administration.record_operation(LIMITS_RESET, &actor, details, &call.caller()).await?;
+    let reset = call.services.gate.reset_rate_limits(key, name.as_deref()).await;
     Ok(RESET.reply(&RateLimitsReset::from(reset)).private())
 }
 

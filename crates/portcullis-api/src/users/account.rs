@@ -12,7 +12,7 @@ use crate::input::{Body, Patch, path};
 use crate::operation::{Example, Operation, Tag};
 use crate::{ApiError, Call, Reply};
 
-const LAST_ADMINISTRATOR: (u16, &str) = (409, "The user is the last active administrator.");
+const LAST_ADMINISTRATOR: (u16, &str) = (409, "The user is the last administrator who can sign in.");
 
 pub(crate) const SHOW: Operation =
     Operation::new("user", Tag::Users, "Show a user with all permissions", "User retrieved successfully");
@@ -66,6 +66,9 @@ pub(crate) struct EditUserRequest {
     avatar: Patch<String>,
     /// A disabled user cannot sign in; disabling ends every session and every API key.
     is_active: Option<bool>,
+    /// Confirms the e-mail address without a mail; only true.
+    #[schemars(extend("const" = true))]
+    email_verified: Option<bool>,
 }
 
 impl Example for EditUserRequest {
@@ -99,9 +102,12 @@ pub(crate) async fn edit(
     call: Call,
     (path::User(id), Body(request)): (path::User, Body<EditUserRequest>),
 ) -> Result<Reply<UserData>, ApiError> {
-    let EditUserRequest { first_name, last_name, avatar, is_active } = request;
+    let EditUserRequest { first_name, last_name, avatar, is_active, email_verified } = request;
+    if email_verified == Some(false) {
+        return Err(ApiError::validation(vec!["emailVerified can only be true".to_owned()]));
+    }
     let profile = portcullis_identity::ProfileInput { first_name, last_name, avatar: avatar.into_option() };
-    let input = UserProfileInput { profile, is_active };
+    let input = UserProfileInput { profile, is_active, verify_email: email_verified.is_some() };
     let user = call.services.identity.administration.edit(&call.actor(), id, input, &call.caller()).await?;
     Ok(EDIT.reply(&UserData { user }).private())
 }

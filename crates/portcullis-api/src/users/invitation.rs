@@ -65,7 +65,7 @@ impl Example for Invited {
 /// `POST /api/v1/users`
 pub(crate) async fn invite(call: Call, Body(request): Body<InviteRequest>) -> Result<Reply<Invited>, ApiError> {
     let InviteRequest { email, username, first_name, last_name, role } = request;
-    let invitation = Invitation { email, username, first_name, last_name, role: role.unwrap_or(Role::Developer) };
+    let invitation = Invitation { email, username, first_name, last_name, role: role.unwrap_or(Role::OF_REGISTRANTS) };
     let key = call.idempotency_key();
     let outcome = call.services.identity.administration.invite(&invitation, &call.actor(), &call.caller(), key).await?;
     let reply = match outcome {

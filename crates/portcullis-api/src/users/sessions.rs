@@ -6,7 +6,8 @@ use crate::operation::{Operation, Tag};
 use crate::{ApiError, Call, Reply};
 
 pub(crate) const LIST: Operation =
-    Operation::new("userSessions", Tag::Users, "List a user's sessions", "Sessions retrieved successfully");
+    Operation::new("userSessions", Tag::Users, "List a user's sessions", "Sessions retrieved successfully")
+        .description("The user must not have a higher role than the caller.");
 
 pub(crate) const END_ALL: Operation =
     Operation::new("endUserSessions", Tag::Users, "End all sessions of a user", "Sessions ended successfully");
@@ -16,7 +17,7 @@ pub(crate) const END: Operation =
 
 /// `GET /api/v1/users/{id}/sessions`
 pub(crate) async fn list(call: Call, path::User(id): path::User) -> Result<Reply<Sessions>, ApiError> {
-    let views = call.services.identity.administration.sessions_of(id).await?;
+    let views = call.services.identity.administration.sessions_of(&call.actor(), id).await?;
     Ok(LIST.reply(&Sessions::new(&views, call.session().id)).private())
 }
 

@@ -19,6 +19,7 @@ pub(crate) struct Classifier {
 enum Found {
     Session(Arc<SessionState>),
     Invalid,
+    Unconfirmed,
     Undecided,
 }
 
@@ -44,7 +45,7 @@ impl Classifier {
         };
         let cookie_session = match &cookie {
             Found::Session(session) => Some(Arc::clone(session)),
-            Found::Invalid | Found::Undecided => None,
+            Found::Invalid | Found::Unconfirmed | Found::Undecided => None,
         };
         if kinds > 1 {
             return (Credential::Ambiguous, cookie_session);
@@ -58,6 +59,7 @@ impl Classifier {
         let credential = match found {
             Found::Session(session) => Credential::Valid(Principal { session, kind }),
             Found::Invalid => Credential::Invalid,
+            Found::Unconfirmed => Credential::Unconfirmed,
             Found::Undecided => Credential::Undecided,
         };
         (credential, cookie_session)
@@ -87,8 +89,10 @@ impl Classifier {
             None => self.sessions.load_key(digest).await,
         };
         match found {
-            Ok(Some(session)) if session.api_key.is_some() && now < session.expires_at => Found::Session(session),
-            Ok(_) => Found::Invalid,
+            Ok(Some(session)) if session.api_key.is_none() || now >= session.expires_at => Found::Invalid,
+            Ok(Some(session)) if !session.email_verified => Found::Unconfirmed,
+            Ok(Some(session)) => Found::Session(session),
+            Ok(None) => Found::Invalid,
             Err(_unavailable) => Found::Undecided,
         }
     }

@@ -43,6 +43,7 @@ fn authenticate<'c>(policy: &RoutePolicy, caller: &Caller<'c>) -> Result<Option<
     let session = match caller.credential {
         Credential::Ambiguous => return Err(Refusal::TwoCredentials),
         Credential::Invalid => return Err(Refusal::InvalidCredential),
+        Credential::Unconfirmed => return Err(Refusal::EmailNotVerified),
         Credential::Undecided => return Err(Refusal::Unavailable),
         Credential::None if policy.auth == AuthRequirement::Required => return Err(Refusal::CredentialRequired),
         Credential::None => return Ok(None),

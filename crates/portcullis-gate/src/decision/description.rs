@@ -46,6 +46,7 @@ pub(crate) fn describe_credential(credential: &Credential) -> String {
         Credential::None => "no credential".to_owned(),
         Credential::Ambiguous => "two kinds of credential".to_owned(),
         Credential::Invalid => "an invalid credential".to_owned(),
+        Credential::Unconfirmed => "an API key whose owner has not confirmed the e-mail address".to_owned(),
         Credential::Undecided => {
             "a credential that cannot be checked now, because the database cannot be reached".to_owned()
         }

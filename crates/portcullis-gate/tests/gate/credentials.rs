@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use portcullis_model::policy::{AuthRequirement, MethodPermissions};
-use portcullis_model::{Permission, Role};
+use portcullis_model::{ApiKeyScopes, Permission, Role};
 
 use crate::sessions::session;
 use crate::test_gate::{TestGate, private_route, route};
@@ -179,6 +179,18 @@ async fn a_token_that_does_not_belong_to_its_session_is_invalid() {
 }
 
 #[tokio::test]
+async fn sr_51_a_key_of_an_unconfirmed_owner_is_refused() {
+    let gate = gate().await;
+    let key = gate.api_key_of(session().unconfirmed_email(), ApiKeyScopes::All);
+    for (route, verdict) in [("required", "EmailNotVerified"), ("optional", "EmailNotVerified"), ("none", "permit")] {
+        let reply = gate.get(&format!("/api/{route}")).header("X-API-Key", &key).send().await;
+        assert_eq!(reply.verdict(), verdict, "{route}");
+    }
+    let open = gate.get("/api/none").header("X-API-Key", &key).send().await;
+    assert_eq!(open.line("principal"), "anonymous", "it identifies nobody either");
+}
+
+#[tokio::test]
 async fn a_session_that_is_not_cached_is_loaded() {
     let gate = gate_with_ada().await;
     gate.sessions.cold.store(true, Ordering::SeqCst);
@@ -204,7 +216,7 @@ async fn roles_and_permissions_are_required_by_method() {
         gate.sign_in(role.as_str(), role);
     }
     for (method, target, lowest) in [
-        ("GET", "/api/permissions", Role::Developer),
+        ("GET", "/api/permissions", Role::Manager),
         ("PUT", "/api/permissions", Role::Manager),
         ("GET", "/api/managers", Role::Manager),
         ("GET", "/api/get-permission", Role::Manager),

@@ -87,8 +87,13 @@ impl TestGate {
 
     /// Returns an API key of a new administrator.
     pub(crate) fn api_key(&self, reach: ApiKeyScopes) -> String {
+        self.api_key_of(session().role(Role::Admin), reach)
+    }
+
+    /// Returns an API key of the user of a session.
+    pub(crate) fn api_key_of(&self, owner: SessionBuilder, reach: ApiKeyScopes) -> String {
         let key = api_key::generate(&Random::system());
-        let mut state = session().role(Role::Admin).build();
+        let mut state = owner.build();
         state.api_key = Some(reach);
         let digest = api_key::digest(key.expose()).expect("a key");
         self.sessions.keys.lock().expect("sound").insert(digest, Arc::new(state));

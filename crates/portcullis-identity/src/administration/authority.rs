@@ -3,15 +3,14 @@
 use std::sync::Arc;
 
 use portcullis_model::permission::BuiltInPermission;
-use portcullis_model::{
-    ApiKeyScopes, Permission, PermissionSet, Role, SessionId, SessionState, Timestamp, User, UserId,
-};
+use portcullis_model::{Permission, PermissionSet, Role, SessionId, SessionState, Timestamp, User, UserId};
 use portcullis_storage::{AuditEvent, Tx};
 use serde_json::Value;
 
 use crate::administration::Administration;
 use crate::audit::Caller;
 use crate::error::IdentityError;
+use crate::principal;
 
 /// Who acts on another user.
 #[derive(Clone, Debug)]
@@ -27,8 +26,19 @@ pub(super) struct Authority {
     id: Option<UserId>,
     session: Option<SessionId>,
     by_key: bool,
-    role: Option<Role>,
+    /// The role of the user, whose rank holds for a session and for every API key, with scopes or without.
+    role: Role,
     permissions: PermissionSet,
+}
+
+impl Actor {
+    /// Refuses what [`Authority::outranks`] refuses, by the copy of the session that the gate let through: enough to read.
+    pub(super) fn outranks(&self, target: &User) -> Result<(), IdentityError> {
+        let Self::Session(session) = self else { return Ok(()) };
+        let permissions = PermissionSet::new();
+        let (id, by_key) = (Some(session.user_id), !session.is_signed_in());
+        Authority { id, session: None, by_key, role: session.role, permissions }.outranks(target)
+    }
 }
 
 fn refused(why: impl Into<String>) -> IdentityError {
@@ -46,10 +56,11 @@ impl Authority {
 
     /// Refuses to act on a user with a higher role, and on an API key's owner by that key.
     pub(super) fn outranks(&self, target: &User) -> Result<(), IdentityError> {
-        if self.by_key && self.id == Some(target.id) {
-            return Err(refused("An API key does not change its owner's account."));
+        let itself = self.id == Some(target.id);
+        if self.by_key && itself {
+            return Err(refused("An API key does not reach its owner's account."));
         }
-        if self.role >= Some(target.role) || self.id == Some(target.id) {
+        if self.role >= target.role || itself {
             return Ok(());
         }
         Err(refused(format!("The account has the role {}, which is higher than yours.", target.role)))
@@ -57,7 +68,7 @@ impl Authority {
 
     /// Refuses to grant a role above the actor's own, or one with permissions that the actor does not hold.
     pub(super) fn may_grant_role(&self, role: Role, holds: &PermissionSet) -> Result<(), IdentityError> {
-        if self.role < Some(role) {
+        if self.role < role {
             return Err(refused(format!("You cannot give the role {role}, which is higher than yours.")));
         }
         self.may_grant(holds)
@@ -81,6 +92,11 @@ impl Authority {
         if self.id == Some(target) { Err(refused(why)) } else { Ok(()) }
     }
 
+    /// The audit event of an operation on the gateway itself.
+    pub(super) fn operation(&self, caller: &Caller, action: &'static str, at: Timestamp, details: Value) -> AuditEvent {
+        AuditEvent { actor_id: self.id, session_id: self.session, ..caller.bulk_event(action, at, details) }
+    }
+
     /// The audit event of a change of another user.
     pub(super) fn event(
         &self,
@@ -96,7 +112,8 @@ impl Authority {
 }
 
 impl Administration {
-    /// Locks out every other change of rights for the rest of the transaction and reads the actor's rights.
+    /// Locks out every other change of rights for the rest of the transaction and reads the actor's rights. A session or
+    /// an API key that has ended, and one without the permission, is refused (SR-59).
     pub(super) async fn authority(
         &self,
         tx: &mut Tx,
@@ -107,28 +124,19 @@ impl Administration {
         let roles = self.roles();
         let Actor::Session(session) = actor else {
             let permissions = PermissionSet::clone(roles.all());
-            return Ok(Authority { id: None, session: None, by_key: false, role: Some(Role::Admin), permissions });
+            return Ok(Authority { id: None, session: None, by_key: false, role: Role::Admin, permissions });
         };
-        let mut authority = Authority {
+        let now = principal::read_again(tx, session).await?;
+        let permissions = principal::permissions(session, &now, &roles);
+        if !permissions.iter().any(|held| needed == *held) {
+            return Err(refused(format!("This needs the permission {}.", needed.as_str())));
+        }
+        Ok(Authority {
             id: Some(session.user_id),
             session: session.is_signed_in().then_some(session.id),
             by_key: !session.is_signed_in(),
-            role: session.role_in_force(),
-            permissions: PermissionSet::clone(&session.permissions),
-        };
-        let now = tx.credentials_by_id(session.user_id).await?.filter(|now| now.user.is_active);
-        let Some(now) = now else { return Err(refused("Your account was disabled or deleted.")) };
-        if now.epoch != session.user_epoch {
-            authority.role = authority.role.map(|_| now.user.role);
-            let mut held: PermissionSet = roles.of(now.user.role).union(&now.extra_permissions).cloned().collect();
-            if matches!(session.api_key, Some(ApiKeyScopes::Only(_))) {
-                held.retain(|permission| session.permissions.contains(permission));
-            }
-            authority.permissions = held;
-        }
-        if authority.permissions.iter().any(|held| needed == *held) {
-            return Ok(authority);
-        }
-        Err(refused(format!("This needs the permission {}.", needed.as_str())))
+            role: now.user.role,
+            permissions,
+        })
     }
 }

@@ -10,9 +10,11 @@ use crate::error::IdentityError;
 use crate::sessions::SessionDetails;
 
 impl Administration {
-    /// The live sessions of a user, latest use first.
-    pub async fn sessions_of(&self, id: UserId) -> Result<Vec<SessionDetails>, IdentityError> {
-        self.store.user_by_id(id).await?.ok_or(IdentityError::NotFound)?;
+    /// The live sessions of a user, latest use first. They show addresses and devices, so that listing them needs what
+    /// ending them needs (SR-61).
+    pub async fn sessions_of(&self, actor: &Actor, id: UserId) -> Result<Vec<SessionDetails>, IdentityError> {
+        let target = self.store.user_by_id(id).await?.ok_or(IdentityError::NotFound)?;
+        actor.outranks(&target)?;
         let records = self.store.list_sessions(id, self.clock.now()).await?;
         Ok(records.into_iter().map(SessionDetails::from).collect())
     }

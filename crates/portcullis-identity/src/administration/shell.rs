@@ -3,24 +3,25 @@
 use std::sync::Arc;
 
 use portcullis_model::mail::MailKind;
-use portcullis_model::{Amr, Email, Role, SecretString, SessionId, SessionState, User, UserId};
+use portcullis_model::{Amr, Email, Permission, Role, SecretString, SessionId, SessionState, User, UserId};
 use portcullis_storage::{AuditEvent, Credentials, NewUser};
 use serde_json::Value;
 
-use crate::administration::Administration;
+use crate::administration::{Actor, Administration};
 use crate::audit::Caller;
 use crate::error::IdentityError;
-use crate::one_time_token::discard_password_links;
+use crate::one_time_token::{TAKEN_BACK, discard_links};
 use crate::password_policy::About;
 use crate::session_issuer::FIRST_EPOCH;
-use crate::throttle;
 use crate::user_fields::RegisterInput;
 
 /// A user to be created at the command line.
 #[derive(Clone, Debug)]
 pub struct NewAccount {
-    /// E-mail address, which counts as verified.
+    /// E-mail address as typed.
     pub email: String,
+    /// Whether the e-mail address counts as verified.
+    pub email_verified: bool,
     /// Username as typed.
     pub username: String,
     /// First name as typed.
@@ -49,7 +50,7 @@ impl Administration {
             self.hasher.hash(caller.hashing_party(None), SecretString::new(checked.password.expose())).await?;
         let now = self.clock.now();
         let id = UserId::new(&self.clock, &self.random);
-        let user = checked.profile.into_user(id, account.role, Some(now), now);
+        let user = checked.profile.into_user(id, account.role, account.email_verified.then_some(now), now);
         let mut tx = self.store.begin().await?;
         tx.insert_user(&NewUser { user: user.clone(), password_hash: Some(password_hash) }).await?;
         let event = AuditEvent { actor_id: None, ..caller.success("user.create", now, user.id, None) };
@@ -58,7 +59,8 @@ impl Administration {
         Ok(user)
     }
 
-    /// Makes an existing user an active administrator with this password. Every session of the user ends.
+    /// Makes an existing user an active administrator with this password and a verified address. Everything that others
+    /// may have left on the account ends: sessions, API keys, links and waiting mails (SR-51).
     pub async fn recover_administrator(
         &self,
         email: &str,
@@ -74,13 +76,12 @@ impl Administration {
         let password_hash = self.hasher.hash(caller.hashing_party(None), SecretString::new(password.expose())).await?;
         let now = self.clock.now();
         let mut tx = self.store.begin().await?;
-        discard_password_links(&mut tx, known.user.id).await?;
+        discard_links(&mut tx, known.user.id).await?;
         if !tx.recover_admin(known.user.id, &password_hash, now).await? {
             return Err(IdentityError::NotFound);
         }
-        // Guesses at the old password do not lock the administrator out of the new one.
-        tx.forget_account_failures(&throttle::subjects(known.user.email.as_str(), caller.ip)).await?;
-        tx.enqueue_mail(MailKind::PasswordChanged.as_str(), known.user.id, now).await?;
+        tx.cancel_mails(known.user.id, TAKEN_BACK, now).await?;
+        tx.enqueue_mail(MailKind::PasswordReset.as_str(), known.user.id, now).await?;
         let event = AuditEvent { actor_id: None, ..caller.success("user.recover_admin", now, known.user.id, None) };
         tx.append_audit(&event).await?;
         tx.commit().await?;
@@ -129,15 +130,17 @@ impl Administration {
         }
     }
 
-    /// Records in the audit log what an operator did to the gateway itself.
+    /// Records in the audit log what an operator is about to do to the gateway itself. Refuses an actor who no longer may.
     pub async fn record_operation(
         &self,
         action: &'static str,
-        by: Option<UserId>,
+        actor: &Actor,
         details: Value,
         caller: &Caller,
     ) -> Result<(), IdentityError> {
-        let event = AuditEvent { actor_id: by, ..caller.bulk_event(action, self.clock.now(), details) };
-        Ok(self.store.append_audit(&event).await?)
+        let mut tx = self.store.begin().await?;
+        let authority = self.authority(&mut tx, actor, Permission::SYSTEM_MANAGE_SETTINGS).await?;
+        tx.append_audit(&authority.operation(caller, action, self.clock.now(), details)).await?;
+        Ok(tx.commit().await?)
     }
 }

@@ -8,7 +8,7 @@ use portcullis_storage::{AuditEvent, TokenPurpose, UsableToken};
 use crate::audit::Caller;
 use crate::error::IdentityError;
 use crate::mail_requests::Recipients;
-use crate::one_time_token::discard_password_links;
+use crate::one_time_token::{TAKEN_BACK, discard_links};
 use crate::password_policy::About;
 use crate::passwords::Passwords;
 use crate::throttle;
@@ -65,8 +65,8 @@ impl Passwords {
         self.store.user_by_id(id).await?.filter(|user| user.is_active).ok_or(IdentityError::NotFound)
     }
 
-    /// Sets the password of the user who received the link, and verifies the address. Every session of the user
-    /// ends; none starts.
+    /// Sets the password of the user who received the link, and verifies the address. Everything that others may have
+    /// left on the account ends: sessions, API keys, links and waiting mails (SR-51). No session starts.
     pub async fn reset(&self, input: &ResetPasswordInput, caller: &Caller) -> Result<(), IdentityError> {
         let result = self.try_reset(input, caller).await;
         self.metrics.auth_attempt("reset_password", result.is_ok());
@@ -92,7 +92,7 @@ impl Passwords {
             drop(tx);
             return self.refuse_reset(caller).await;
         }
-        discard_password_links(&mut tx, user).await?;
+        discard_links(&mut tx, user).await?;
         if !tx.reset_password_hash(user, &new, now).await? {
             drop(tx);
             return self.refuse_reset(caller).await;
@@ -100,9 +100,11 @@ impl Passwords {
         // A user who follows a mailed link owns the address: from this client their password works even while
         // failures of others lock the user (SR-09).
         let subjects = throttle::subjects(account.email.as_str(), caller.ip);
-        throttle::trust_client(&mut tx, user, &subjects, now).await?;
+        tx.forget_failures(&subjects).await?;
+        tx.trust_client(&subjects, now, throttle::trusted_until(now)).await?;
+        tx.cancel_mails(user, TAKEN_BACK, now).await?;
         if purpose == TokenPurpose::ResetPassword {
-            tx.enqueue_mail(MailKind::PasswordChanged.as_str(), user, now).await?;
+            tx.enqueue_mail(MailKind::PasswordReset.as_str(), user, now).await?;
         }
         let action = if purpose == TokenPurpose::Invitation { "auth.accept_invitation" } else { ACTION };
         tx.append_audit(&caller.success(action, now, user, None)).await?;

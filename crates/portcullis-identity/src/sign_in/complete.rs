@@ -11,7 +11,8 @@ use crate::sign_in::verify::Verified;
 use crate::sign_in::{LoginInput, SignIn, SignedIn};
 
 impl SignIn {
-    /// Starts the session. `None` when the user changed since the password was verified in a way that matters.
+    /// Starts the session. `None` when the user changed since the password was verified in a way that matters, or
+    /// when too many attempts failed in the meantime.
     pub(super) async fn complete(
         &self,
         verified: &Verified,
@@ -38,7 +39,7 @@ impl SignIn {
         Ok(now.filter(|now| now.user.is_active && hash(now) == hash(known)))
     }
 
-    /// Writes the session; `None` when the user's epoch is no longer the one in `known`, or when the user is gone.
+    /// Writes the session; `None` when the user's epoch is no longer the one in `known`, or when the user was locked.
     async fn start_session(
         &self,
         known: &Credentials,
@@ -46,7 +47,7 @@ impl SignIn {
         start: &Start<'_>,
     ) -> Result<Option<SignedIn>, IdentityError> {
         let Start { verified, authenticated, input, caller } = *start;
-        let now = verified.at;
+        let (view, now) = (&verified.view, verified.at);
         let rehashed = match rehash {
             // With a full hashing queue the old hash stays until a later sign-in.
             Some(password) => {
@@ -60,15 +61,20 @@ impl SignIn {
         let new = SessionStart { user: &user, remember: input.remember_me, transport: input.transport, amr, caller };
         let (session, refresh) = self.issuer.start(new, now);
         let mut tx = self.store.begin().await?;
-        // First, because it locks the user's row: a session cannot be written for a user who is being deleted.
+        tx.insert_session(&session).await?;
         if !tx.record_login(user.id, known.epoch, now).await? {
             return Ok(None);
         }
-        tx.insert_session(&session).await?;
         if let (Some(new), Some(old)) = (&rehashed, &known.password_hash) {
             tx.replace_password_hash(user.id, old, new).await?;
         }
-        verified.attempt.succeeded(&mut tx, user.id).await?;
+        if view.account.count > 0 || view.pair.count > 0 {
+            // Attempts run concurrently: failures counted since the password was verified may have locked the user.
+            let failures = tx.forget_failures(&verified.subjects).await?;
+            if self.throttle.locks(view, failures) {
+                return Ok(None);
+            }
+        }
         tx.append_audit(&caller.success("auth.login", now, user.id, Some(session.id))).await?;
         tx.commit().await?;
         let subject = TokenSubject { user: &user, session: session.id, epoch: known.epoch, amr: &session.amr };

@@ -40,6 +40,12 @@ impl SignIn {
         let now = self.clock.now();
         let mut tx = self.store.begin().await?;
         if logout.all {
+            // Only a session that is still live ends the others (SR-59).
+            tx.lock_user(user).await?;
+            if !tx.end_session(session, EndReason::LogoutAll, now).await? {
+                drop(tx);
+                return self.refuse_logout(caller).await;
+            }
             tx.end_sessions_of(user, None, EndReason::LogoutAll, now).await?;
         } else {
             tx.end_session(session, EndReason::Logout, now).await?;

@@ -15,7 +15,7 @@ fn input(name: &str) -> ApiKeyInput {
 #[tokio::test]
 async fn a_key_is_shown_once_kept_as_a_hash_and_told_to_its_owner() {
     let test = test_identity().await;
-    test.make("ada", Role::Developer).await;
+    test.make("ada", Role::Manager).await;
     let session = test.signed_in("ada").await;
     let expires_at = Some(test.clock.now() + DAY);
     let scopes = Some(vec!["USER_VIEW".to_owned(), "USER_VIEW".to_owned()]);

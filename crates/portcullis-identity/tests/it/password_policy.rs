@@ -68,7 +68,8 @@ async fn sr_04_invited_people_and_administrators_hold_to_the_policy() {
             test.identity.registration.claim_first_administrator(setup.expose(), with("root", bad), &caller()).await;
         refused(claim, "first administrator");
         let RegisterInput { email, username, first_name, last_name, password, .. } = with("shell", bad);
-        let account = NewAccount { email, username, first_name, last_name, role: Role::Admin, password };
+        let (email_verified, role) = (true, Role::Admin);
+        let account = NewAccount { email, email_verified, username, first_name, last_name, role, password };
         refused(test.identity.administration.create(account, &caller()).await, "users create");
         let recovery = SecretString::new(bad);
         let recovered =

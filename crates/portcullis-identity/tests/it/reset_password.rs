@@ -52,7 +52,7 @@ async fn sr_12_a_reset_link_works_once_and_starts_no_session() {
     test.login("ada@example.com", NEW).await.expect("the new one works");
     assert!(refused(&test, &token).await, "used twice");
     let (templates, _) = test.mails().await;
-    assert_eq!(templates, ["password_changed"], "SR-18");
+    assert_eq!(templates, ["password_reset"], "SR-18");
     let events = test.audit().await;
     for outcome in ["success", "failure"] {
         assert!(events.contains(&("auth.reset_password".to_owned(), outcome.to_owned())), "{events:?}");

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use portcullis_identity::{
-    Actor, ApiKeyInput, Caller, IdentityError, Invitation, PermissionChange, ProfileInput, UserProfileInput,
+    Actor, ApiKeyInput, Caller, IdentityError, IdentityOptions, Invitation, PermissionChange, ProfileInput,
+    RegistrationMode, RegistrationOptions, UserProfileInput,
 };
-use portcullis_model::{Permission, PermissionSet, Role, SecretString, SessionState, UserId, api_key};
+use portcullis_model::{Permission, PermissionSet, Role, SecretString, SessionSource, SessionState, UserId, api_key};
 
-use crate::test_identity::{PASSWORD, TestIdentity, caller, test_identity};
+use crate::test_identity::{PASSWORD, TestIdentity, caller, options, test_identity, test_identity_with};
 
 fn actor(session: &Arc<SessionState>) -> Actor {
     Actor::Session(Arc::clone(session))
@@ -102,29 +103,83 @@ async fn sr_43_nobody_grants_permissions_they_do_not_hold() {
     assert!(matches!(unknown, Err(IdentityError::Validation(_))), "{unknown:?}");
 }
 
-#[tokio::test]
-async fn sr_43_a_key_gives_no_more_than_its_scopes_and_no_role() {
-    let test = test_identity().await;
-    test.make("root", Role::Admin).await;
-    let ada = test.make("ada", Role::Viewer).await;
-    let root = test.signed_in("root").await;
-    let scopes = ["USER_MANAGE_PERMISSIONS", "USER_VIEW", "USER_CREATE"].map(str::to_owned).to_vec();
-    let input = ApiKeyInput { name: "deploy".to_owned(), scopes: Some(scopes), expires_at: None };
-    let issued = test.make_key(&root, input).await;
+/// An API key of `session` with these scopes, as the gate would find it.
+async fn scoped_key(test: &TestIdentity, session: &SessionState, scopes: &[&str]) -> Arc<SessionState> {
+    let scopes = Some(scopes.iter().map(|scope| (*scope).to_owned()).collect());
+    let issued = test.make_key(session, ApiKeyInput { name: "deploy".to_owned(), scopes, expires_at: None }).await;
     let digest = api_key::digest(issued.secret.expose()).expect("well-formed");
-    let key = portcullis_model::SessionSource::load_key(&*test.sessions, digest).await.expect("answers").expect("good");
-    let by = Actor::Session(key);
-    let refused = test.identity.administration.change_permissions(&by, ada, set(&["USER_VIEW"]), &caller()).await;
-    assert!(refusal(refused).contains("higher"), "a key with scopes has no role, and so no rank");
-    let invitation = Invitation {
+    test.sessions.load_key(digest).await.expect("answers").expect("good")
+}
+
+fn newcomer(role: Role) -> Invitation {
+    Invitation {
         email: "new@example.com".to_owned(),
         username: "newcomer".to_owned(),
         first_name: "New".to_owned(),
         last_name: "Comer".to_owned(),
-        role: Role::Viewer,
-    };
-    refusal(test.identity.administration.invite(&invitation, &by, &caller(), None).await);
-    refusal(test.identity.administration.set_role(&by, ada, Role::Tester, &caller()).await);
+        role,
+    }
+}
+
+#[tokio::test]
+async fn a_scoped_key_does_what_its_scopes_name() {
+    let test = test_identity().await;
+    test.make("root", Role::Admin).await;
+    let ada = test.make("ada", Role::Manager).await;
+    let root = test.signed_in("root").await;
+    let administration = &test.identity.administration;
+    let editor = actor(&scoped_key(&test, &root, &["USER_EDIT"]).await);
+    administration.edit(&editor, ada, active(false), &caller()).await.expect("USER_EDIT disables a user");
+    administration.end_sessions_of(&editor, ada, None, &caller()).await.expect("and ends sessions");
+    let creator = actor(&scoped_key(&test, &root, &["USER_CREATE"]).await);
+    administration.invite(&newcomer(Role::Viewer), &creator, &caller(), None).await.expect("USER_CREATE invites");
+    let deleter = actor(&scoped_key(&test, &root, &["USER_DELETE"]).await);
+    administration.delete(&deleter, ada, &caller()).await.expect("USER_DELETE deletes");
+}
+
+#[tokio::test]
+async fn sr_43_a_scoped_key_gives_no_more_than_its_scopes() {
+    let test = test_identity().await;
+    test.make("root", Role::Admin).await;
+    let ada = test.make("ada", Role::Viewer).await;
+    let root = test.signed_in("root").await;
+    let by = actor(&scoped_key(&test, &root, &["USER_MANAGE_PERMISSIONS", "USER_VIEW", "USER_CREATE"]).await);
+    let administration = &test.identity.administration;
+    let change = async |names: &[&str]| administration.change_permissions(&by, ada, set(names), &caller()).await;
+    change(&["USER_VIEW"]).await.expect("within the scopes");
+    assert!(refusal(change(&["USER_DELETE"]).await).contains("USER_DELETE"));
+    let invited = administration.invite(&newcomer(Role::Manager), &by, &caller(), None).await;
+    assert!(refusal(invited).contains("USER_EDIT"), "the role holds more than the scopes");
+    assert!(refusal(administration.set_role(&by, ada, Role::Tester, &caller()).await).contains("USER_MANAGE_ROLES"));
+}
+
+#[tokio::test]
+async fn sr_43_a_scoped_key_has_the_rank_of_its_owner_now() {
+    let test = test_identity().await;
+    let root = test.make("root", Role::Admin).await;
+    let manager = test.make("manager", Role::Manager).await;
+    let ada = test.make("ada", Role::Manager).await;
+    let session = test.signed_in("manager").await;
+    let key = scoped_key(&test, &session, &["USER_EDIT"]).await;
+    let administration = &test.identity.administration;
+    let disable = async |target| administration.edit(&actor(&key), target, active(false), &caller()).await;
+    assert!(refusal(disable(root).await).contains("higher than yours"));
+    disable(ada).await.expect("of the same rank");
+    let lower = PermissionChange::Set([permission("USER_EDIT")].into());
+    administration.set_role(&Actor::Shell, manager, Role::Viewer, &caller()).await.expect("demoted");
+    administration.change_permissions(&Actor::Shell, manager, lower, &caller()).await.expect("granted");
+    assert!(refusal(disable(ada).await).contains("higher than yours"));
+}
+
+#[tokio::test]
+async fn sr_61_sessions_of_a_higher_role_are_not_listed() {
+    let test = test_identity().await;
+    let root = test.make("root", Role::Admin).await;
+    test.make("manager", Role::Manager).await;
+    let session = test.signed_in("manager").await;
+    let administration = &test.identity.administration;
+    assert!(refusal(administration.sessions_of(&actor(&session), root).await).contains("higher than yours"));
+    administration.sessions_of(&actor(&session), session.user_id).await.expect("one's own");
 }
 
 #[tokio::test]
@@ -136,7 +191,7 @@ async fn sr_43_a_key_does_not_change_its_owner() {
     let input = ApiKeyInput { name: "deploy".to_owned(), scopes: None, expires_at: None };
     let issued = test.make_key(&session, input).await;
     let digest = api_key::digest(issued.secret.expose()).expect("well-formed");
-    let key = portcullis_model::SessionSource::load_key(&*test.sessions, digest).await.expect("answers").expect("good");
+    let key = test.sessions.load_key(digest).await.expect("answers").expect("good");
     let by = Actor::Session(key);
     refusal(test.identity.administration.edit(&by, root, active(false), &caller()).await);
     refusal(test.identity.administration.delete(&by, root, &caller()).await);
@@ -148,7 +203,7 @@ async fn sr_43_a_key_does_not_change_its_owner() {
         .recover_administrator("root@example.com", &new, &Caller::shell())
         .await
         .expect("recovered");
-    assert_eq!(test.mails().await.0, ["password_changed"], "SR-18");
+    assert_eq!(test.mails().await.0, ["password_reset"], "SR-18");
 }
 
 #[tokio::test]
@@ -166,6 +221,40 @@ async fn the_last_administrator_stays_an_administrator() {
     }
     test.make("second", Role::Admin).await;
     test.identity.administration.edit(&by, root, active(false), &caller()).await.expect("another one is left");
+}
+
+#[tokio::test]
+async fn an_administrator_who_cannot_sign_in_is_not_the_last_one() {
+    let test = test_identity().await;
+    let root = test.make("root", Role::Admin).await;
+    let by = actor(&test.signed_in("root").await);
+    let administration = &test.identity.administration;
+    let invited = administration.invite(&newcomer(Role::Admin), &by, &caller(), None).await.expect("invited");
+    let invited = invited.fresh().expect("invited now").id;
+    for result in [
+        administration.delete(&by, root, &caller()).await,
+        administration.edit(&by, root, active(false), &caller()).await.map(|_| ()),
+        administration.set_role(&Actor::Shell, root, Role::Viewer, &Caller::shell()).await.map(|_| ()),
+    ] {
+        assert!(matches!(result, Err(IdentityError::LastAdministrator)), "{result:?}");
+    }
+    administration.delete(&by, invited, &caller()).await.expect("the invited one blocks nothing");
+}
+
+#[tokio::test]
+async fn an_unconfirmed_administrator_counts_where_none_is_required() {
+    for require_verified_email in [false, true] {
+        let registration =
+            RegistrationOptions { mode: RegistrationMode::Open, require_verified_email, reveal_existing: true };
+        let test = test_identity_with(IdentityOptions { registration, ..options() }).await;
+        let root = test.make("root", Role::Admin).await;
+        let ada = test.register("ada").await.user.id;
+        let administration = &test.identity.administration;
+        administration.set_role(&Actor::Shell, ada, Role::Admin, &caller()).await.expect("promoted");
+        let deleted = administration.delete(&Actor::Shell, root, &caller()).await;
+        let last = matches!(deleted, Err(IdentityError::LastAdministrator));
+        assert_eq!(last, require_verified_email, "{deleted:?}");
+    }
 }
 
 #[tokio::test]
@@ -224,7 +313,7 @@ async fn sr_23_an_administrator_lists_and_ends_somebodys_sessions() {
     let tokens = ada.tokens.expect("signed in");
     let other = test.login("ada@example.com", PASSWORD).await.expect("signed in").tokens;
     let by = actor(&test.signed_in("root").await);
-    let listed = test.identity.administration.sessions_of(ada.user.id).await.expect("known");
+    let listed = test.identity.administration.sessions_of(&by, ada.user.id).await.expect("known");
     assert_eq!(listed.len(), 2);
     let end = async |session| test.identity.administration.end_sessions_of(&by, ada.user.id, session, &caller()).await;
     end(Some(other.session_id)).await.expect("ended");
@@ -243,12 +332,14 @@ async fn an_invalid_edit_changes_nothing() {
     let input = UserProfileInput {
         profile: ProfileInput { first_name: Some("Augusta".to_owned()), ..ProfileInput::default() },
         is_active: Some(false),
+        ..UserProfileInput::default()
     };
     let edited = test.identity.administration.edit(&by, ada, input, &caller()).await.expect("edited");
     assert_eq!((edited.first_name.as_str(), edited.is_active), ("Augusta", false));
     let wrong = UserProfileInput {
         profile: ProfileInput { first_name: Some(String::new()), ..ProfileInput::default() },
         is_active: Some(true),
+        ..UserProfileInput::default()
     };
     let refused = test.identity.administration.edit(&by, ada, wrong, &caller()).await;
     assert!(matches!(refused, Err(IdentityError::Validation(_))), "{refused:?}");
@@ -274,5 +365,5 @@ async fn sr_35_a_permission_lost_in_the_meantime_is_not_used() {
     assert!(refusal(refused).contains("USER_EDIT"));
     test.identity.administration.delete(&Actor::Shell, manager, &Caller::shell()).await.expect("deleted");
     let refused = test.identity.administration.edit(&stale, ada, active(false), &caller()).await;
-    assert!(refusal(refused).contains("disabled or deleted"));
+    assert!(matches!(refused, Err(IdentityError::SessionEnded)), "{refused:?}");
 }

@@ -30,9 +30,9 @@ async fn sr_35_a_users_permissions_are_in_force_at_once(database: TestDatabase) 
     let session = database.session(&here.store, ada.id).await;
     let asked = ["PROJECT_VIEW", "USER_EDIT", "USER_VIEW", "REPORT_VIEW"];
     let steps: [(&[&str], &[&str]); 3] = [
-        (&[], &["USER_VIEW"]),
-        (&["PROJECT_VIEW", "USER_EDIT"], &["PROJECT_VIEW", "USER_EDIT", "USER_VIEW"]),
-        (&["PROJECT_VIEW", "REPORT_VIEW"], &["PROJECT_VIEW", "REPORT_VIEW", "USER_VIEW"]),
+        (&[], &[]),
+        (&["PROJECT_VIEW", "USER_EDIT"], &["PROJECT_VIEW", "USER_EDIT"]),
+        (&["PROJECT_VIEW", "REPORT_VIEW"], &["PROJECT_VIEW", "REPORT_VIEW"]),
     ];
     for (given, expected) in steps {
         assert!(set(&here, ada.id, given).await);

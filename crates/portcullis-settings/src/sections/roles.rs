@@ -7,21 +7,23 @@ use portcullis_model::permission::BUILT_IN;
 use portcullis_model::{Permission, Role, RolePermissions};
 
 use crate::engine::key::{DefaultValue, Key, Section};
-use crate::engine::notice::{Notice, Problems};
+use crate::engine::notice::{Notice, Place, Problems};
 use crate::engine::reader::Reader;
 use crate::engine::tree::Table;
+use crate::sections::registration::{Registration, RegistrationMode};
 use crate::sections::routes::Route;
 
 const fn role(name: &'static str, about: &'static str) -> Key {
     Key::live(name, DefaultValue::Described("none"), "list of permissions", about)
 }
 
-static VIEWER: Key = role(
-    "VIEWER",
-    "Permissions that a VIEWER holds in addition to the built-in ones; higher roles do not inherit them.",
+static VIEWER: Key = role("VIEWER", "Permissions that a VIEWER holds; higher roles do not inherit them.");
+static TESTER: Key = role("TESTER", "Permissions that a TESTER holds. The former gateway granted `USER_VIEW`.");
+static DEVELOPER: Key = role(
+    "DEVELOPER",
+    "Permissions that a DEVELOPER holds, and with open registration everybody. The former gateway granted `USER_VIEW` and \
+     `SYSTEM_VIEW_LOGS`.",
 );
-static TESTER: Key = role("TESTER", "Permissions that a TESTER holds in addition to the built-in ones.");
-static DEVELOPER: Key = role("DEVELOPER", "Permissions that a DEVELOPER holds in addition to the built-in ones.");
 static MANAGER: Key = role("MANAGER", "Permissions that a MANAGER holds in addition to the built-in ones.");
 static ADMIN: Key =
     role("ADMIN", "More permissions. An ADMIN holds every permission that is named anywhere in the settings.");
@@ -34,20 +36,44 @@ and `_`.",
     keys: &[&VIEWER, &TESTER, &DEVELOPER, &MANAGER, &ADMIN],
 };
 
+/// The permissions that the settings add to each role.
+pub(crate) struct Granted {
+    by_role: BTreeMap<Role, Vec<Permission>>,
+    /// Where the settings name the role of users who register themselves.
+    of_registrants: Place,
+}
+
 /// Reads the permissions that the file adds to each role.
-pub(crate) fn read(tree: &Table, problems: &mut Problems) -> BTreeMap<Role, Vec<Permission>> {
+pub(crate) fn read(tree: &Table, problems: &mut Problems) -> Granted {
     let mut section = Reader::open(tree, &SECTION, problems);
     let keys = [&VIEWER, &TESTER, &DEVELOPER, &MANAGER, &ADMIN];
-    Role::ALL.into_iter().zip(keys).map(|(role, key)| (role, section.list(key, Permission::parse))).collect()
+    let by_role =
+        Role::ALL.into_iter().zip(keys).map(|(role, key)| (role, section.list(key, Permission::parse))).collect();
+    Granted { by_role, of_registrants: section.place_of(&DEVELOPER) }
+}
+
+/// Warns of built-in permissions for the role of users who register themselves: with them anybody reads about other users
+/// (SR-61).
+pub(crate) fn warn_of_registrants(granted: &Granted, registration: &Registration, warnings: &mut Vec<Notice>) {
+    let role = Role::OF_REGISTRANTS;
+    let names: Vec<&str> = granted.by_role.get(&role).into_iter().flatten().map(Permission::as_str).collect();
+    let names: Vec<&str> = names.into_iter().filter(|name| BUILT_IN.contains(name)).collect();
+    if registration.mode != RegistrationMode::Open || names.is_empty() {
+        return;
+    }
+    let message = format!(
+        "everybody who registers is a {role} and gets {}, which lets them read about other users",
+        names.join(", ")
+    );
+    let hint =
+        "give them to a role that an administrator assigns, such as MANAGER, or set registration.mode = \"invite\"";
+    warnings.push(Notice::new(&granted.of_registrants, message).hint(hint));
 }
 
 /// Returns the permissions of each role: the built-in ones, the granted ones, and for `ADMIN` those that routes require.
 /// Warns of a permission that no other role holds.
-pub(crate) fn permissions(
-    mut granted: BTreeMap<Role, Vec<Permission>>,
-    routes: &[Route],
-    warnings: &mut Vec<Notice>,
-) -> RolePermissions {
+pub(crate) fn permissions(granted: Granted, routes: &[Route], warnings: &mut Vec<Notice>) -> RolePermissions {
+    let mut granted = granted.by_role;
     let known: BTreeSet<Permission> = granted.values().flatten().cloned().collect();
     let mut required = BTreeSet::new();
     for route in routes {
@@ -91,7 +117,20 @@ mod tests {
     #[test]
     fn the_environment_grants_permissions_too() {
         let settings = settings("", &[("PORTCULLIS__ROLES__TESTER", "P_VIEW,P_EDIT")]);
-        assert_eq!(settings.roles.of(Role::Tester).len(), 3);
+        assert_eq!(settings.roles.of(Role::Tester).len(), 2);
+    }
+
+    #[test]
+    fn sr_61_rights_of_registrants_over_others_get_a_warning() {
+        let warned =
+            |file: &str| -> Vec<String> { settings(file, &[]).warnings.iter().map(ToString::to_string).collect() };
+        let roles = "[roles]\nDEVELOPER = [\"USER_VIEW\", \"P_VIEW\", \"SYSTEM_VIEW_LOGS\"]\n";
+        let warnings = warned(roles);
+        assert!(warnings.len() == 1 && warnings[0].contains("gets USER_VIEW, SYSTEM_VIEW_LOGS, which"), "{warnings:?}");
+        assert!(warnings[0].starts_with("portcullis.toml:2: ") && warnings[0].contains("hint: "), "{warnings:?}");
+        assert_eq!(warned(&format!("{roles}[registration]\nmode = \"invite\"\n")), [""; 0]);
+        assert_eq!(warned("[roles]\nDEVELOPER = [\"P_VIEW\"]\nTESTER = [\"USER_VIEW\"]\n"), [""; 0]);
+        assert_eq!(warned(""), [""; 0]);
     }
 
     #[test]

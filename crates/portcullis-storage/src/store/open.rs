@@ -26,9 +26,7 @@ impl Store {
             announcer: Announcer::default(),
             audit_addresses: AuditAddresses::default(),
         };
-        let store: Self = Database { access: Pooled { shared: Arc::new(shared) } };
-        store.follow_clock().await;
-        Ok(store)
+        Ok(Database { access: Pooled { shared: Arc::new(shared) } })
     }
 }
 

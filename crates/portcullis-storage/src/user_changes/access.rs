@@ -25,7 +25,8 @@ static DEACTIVATE: Sql = Sql::update(
 static RECOVER: Sql = Sql::update(
     "users",
     "UPDATE users SET role = 'ADMIN', is_active = TRUE, password_hash = $2, updated_at = $3, \
-     epoch = epoch + 1, token_epoch = epoch + 1 WHERE id = $1 RETURNING epoch",
+     email_verified_at = COALESCE(email_verified_at, $3), epoch = epoch + 1, token_epoch = epoch + 1 \
+     WHERE id = $1 RETURNING epoch",
 );
 static DELETE: Sql = Sql::delete("users", "DELETE FROM users WHERE id = $1 RETURNING epoch + 1 AS epoch");
 static PERMISSIONS_CHANGED: Sql =
@@ -42,15 +43,15 @@ impl Tx {
         self.change(&ROLE, vec![id.into(), role.into(), at.into()], id, Sessions::GoOn).await
     }
 
-    /// Activates or deactivates a user. Deactivation ends every session and makes every access token invalid. Returns
-    /// `false` if the user does not exist.
+    /// Activates or deactivates a user. Deactivation ends every session and API key and makes every access token invalid.
+    /// Returns `false` if the user does not exist.
     pub async fn set_active(&mut self, id: UserId, active: bool, at: Timestamp) -> Result<bool, StoreError> {
         let values = vec![id.into(), at.into()];
         if active {
             return self.change(&ACTIVATE, values, id, Sessions::GoOn).await;
         }
         let exists = self.change(&DEACTIVATE, values, id, Sessions::End).await?;
-        self.end_all(id, EndReason::AccountDisabled, at).await?;
+        self.end_credentials(id, EndReason::AccountDisabled, at).await?;
         Ok(exists)
     }
 
@@ -85,11 +86,11 @@ impl Tx {
         self.lock(AdvisoryLock::Administrators).await
     }
 
-    /// Makes a user an active administrator with this password and ends all the user's sessions. Returns `false` if the
-    /// user does not exist.
+    /// Makes a user an active administrator with this password and a verified e-mail address, and ends all the user's
+    /// sessions and API keys. Returns `false` if the user does not exist.
     pub async fn recover_admin(&mut self, id: UserId, hash: &SecretString, at: Timestamp) -> Result<bool, StoreError> {
         let exists = self.change(&RECOVER, vec![id.into(), hash.into(), at.into()], id, Sessions::End).await?;
-        self.end_all(id, EndReason::AccountRecovered, at).await?;
+        self.end_credentials(id, EndReason::AccountRecovered, at).await?;
         Ok(exists)
     }
 }

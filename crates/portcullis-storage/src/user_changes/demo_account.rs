@@ -16,8 +16,8 @@ static RESTORE: Sql = Sql::update(
 );
 
 impl Tx {
-    /// Gives the demo account its configured address and password and the role ADMIN, and ends its sessions. Returns
-    /// `false` if there is no such row, and `Conflict("users_email")` if another user has the address.
+    /// Gives the demo account its configured address and password and the role ADMIN, and ends its sessions and
+    /// API keys. Returns `false` if there is no such row, and `Conflict("users_email")` if another user has the address.
     pub async fn restore_demo_account(
         &mut self,
         email: &Email,
@@ -27,7 +27,7 @@ impl Tx {
         let id = UserId::DEMO;
         let values = vec![id.into(), email.as_str().into(), hash.into(), at.into()];
         let exists = self.change(&RESTORE, values, id, Sessions::End).await?;
-        self.end_all(id, EndReason::AccountRecovered, at).await?;
+        self.end_credentials(id, EndReason::AccountRecovered, at).await?;
         Ok(exists)
     }
 }

@@ -34,8 +34,8 @@ impl Tx {
         self.change(&PASSWORD, vec![id.into(), old.into(), new.into(), at.into()], id, Sessions::GoOn).await
     }
 
-    /// Sets a password through a mailed link, which also verifies the e-mail address. Every session ends and every
-    /// access token becomes invalid. Returns `false` when the user does not exist or is inactive.
+    /// Sets a password through a mailed link, which also verifies the e-mail address. Every session and API key ends and
+    /// every access token becomes invalid. Returns `false` when the user does not exist or is inactive.
     pub async fn reset_password_hash(
         &mut self,
         id: UserId,
@@ -45,7 +45,7 @@ impl Tx {
         if !self.change(&RESET, vec![id.into(), new.into(), at.into()], id, Sessions::End).await? {
             return Ok(false);
         }
-        self.end_all(id, EndReason::PasswordReset, at).await?;
+        self.end_credentials(id, EndReason::PasswordReset, at).await?;
         Ok(true)
     }
 

@@ -46,6 +46,11 @@ static CREDENTIALS_BY_ID: Sql = Sql::select("users", credentials_where!("users.i
 static CREDENTIALS_AFTER: Sql =
     Sql::select("users", credentials_where!("($1 IS NULL OR users.id > $1) ORDER BY users.id LIMIT $2"));
 // The demo account does not count as an administrator.
+static OTHER_ADMINS: Sql = Sql::select(
+    "users",
+    "SELECT count(*) AS n FROM users WHERE role = 'ADMIN' AND is_active AND id <> $1 AND id <> $2 \
+     AND password_hash IS NOT NULL AND (email_verified_at IS NOT NULL OR NOT $3)",
+);
 static ACTIVE_ADMINS: Sql =
     Sql::select("users", "SELECT count(*) AS n FROM users WHERE role = 'ADMIN' AND is_active AND id <> $1");
 
@@ -91,6 +96,14 @@ impl Store {
 }
 
 impl Tx {
+    /// Counts the administrators besides `without` who can sign in: active ones with a password, and with a verified
+    /// address if `verified_only`. Waits like [`count_active_admins`](Self::count_active_admins).
+    pub async fn count_other_admins(&mut self, without: UserId, verified_only: bool) -> Result<u64, StoreError> {
+        self.lock(AdvisoryLock::Administrators).await?;
+        let values = vec![UserId::DEMO.into(), without.into(), verified_only.into()];
+        self.one(&OTHER_ADMINS, values).await?.map_or(Ok(0), |row| row.count("n"))
+    }
+
     /// Counts the active administrators. Every other transaction that counts them waits until this one ends, so that
     /// "there is none yet" and "this is the last one" are safe to act upon.
     pub async fn count_active_admins(&mut self) -> Result<u64, StoreError> {

@@ -17,7 +17,7 @@ use super::{Format, password_input};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Create a user whose e-mail address counts as confirmed
+    /// Create a user, whose e-mail address counts as confirmed
     #[command(after_help = "\
 The password is read from standard input, because every user of the machine can see arguments.
 
@@ -27,7 +27,8 @@ Examples:
     Create(Create),
     /// Make a user an active administrator again, with a new password
     #[command(after_help = "\
-Use it when no administrator can sign in. All sessions of the user end.
+Use it when no administrator can sign in. All sessions, API keys and mailed links of the user end, and
+the e-mail address counts as confirmed.
 
 Examples:
   portcullis users recover-admin --email ada@example.com --password-stdin < new-password.txt")]
@@ -39,7 +40,7 @@ Examples:
   portcullis users list --search @example.com --inactive
   portcullis users list --role ADMIN --json | jq -r '.users[].email'")]
     List(list::List),
-    /// Disable a user: the user cannot sign in, and all sessions end at once
+    /// Disable a user: the user cannot sign in, and all sessions and API keys end at once
     #[command(after_help = "\
 Examples:
   portcullis users disable ada@example.com")]
@@ -70,7 +71,8 @@ The source is a CSV file with a header line, an NDJSON file (one JSON object a l
 firstName, lastName, password (an argon2, bcrypt, scrypt or PBKDF2 hash), role, isActive,
 isEmailVerified, createdAt, avatar, permissions. Only email, username, firstName and lastName are
 required; letter case and underscores do not matter. A source with a column of another name is
-refused before anything is written: rename the column, or leave it out with --ignore-column.
+refused before anything is written: rename the column, or leave it out with --ignore-column. A user whose isEmailVerified
+is absent counts as confirmed.
 
 A user that breaks a rule, or whose e-mail address, username or id is taken, is refused with the
 reason; the others are imported. After an interruption run the command again: users that exist
@@ -109,6 +111,9 @@ pub(super) struct Create {
     /// The role: VIEWER, TESTER, DEVELOPER, MANAGER or ADMIN
     #[arg(long, value_parser = parse_role, default_value = "DEVELOPER")]
     role: Role,
+    /// Leave the e-mail address unconfirmed: API keys wait until the user has confirmed it
+    #[arg(long)]
+    unconfirmed: bool,
     #[command(flatten)]
     password: PasswordStdin,
     #[command(flatten)]
@@ -170,8 +175,8 @@ pub(super) fn run(settings: &Settings, command: Command) -> Result<(), Failure> 
 }
 
 async fn create(identity: &Identity, arguments: Create, password: SecretString) -> Result<(), Failure> {
-    let Create { email, username, first_name, last_name, role, format, .. } = arguments;
-    let account = NewAccount { email, username, first_name, last_name, role, password };
+    let Create { email, username, first_name, last_name, role, unconfirmed, format, .. } = arguments;
+    let account = NewAccount { email, email_verified: !unconfirmed, username, first_name, last_name, role, password };
     let user = identity.administration.create(account, &Caller::shell()).await.map_err(|error| describe(&error))?;
     show(&user, format, "Created");
     Ok(())

@@ -20,7 +20,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use portcullis_api::{LIMITS_RESET, RateLimits, RateLimitsReset};
 use portcullis_gate::RateLimitKey;
-use portcullis_identity::Caller;
+use portcullis_identity::{Actor, Caller};
 use portcullis_model::SessionId;
 use serde_json::{Value, json};
 use tokio::net::{UnixListener, UnixStream};
@@ -143,7 +143,7 @@ impl ControlServer {
             .application
             .identity
             .administration
-            .record_operation(LIMITS_RESET, None, details, &Caller::shell())
+            .record_operation(LIMITS_RESET, &Actor::Shell, details, &Caller::shell())
             .await;
         noted.map_err(|error| format!("the limits were reset, but the audit log could not be written: {error}"))?;
         to_json(&RateLimitsReset::from(reset))

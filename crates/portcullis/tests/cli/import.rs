@@ -170,9 +170,11 @@ fn users_of_another_programs_table_are_imported_and_sign_in() {
 #[test]
 fn users_are_disabled_enabled_and_given_roles_and_links() {
     on_both(|shell| {
-        let rows =
-            "email,username,firstName,lastName,role\nada@example.com,ada,A,L,ADMIN\nben@example.com,ben,B,F,VIEWER\n";
-        import(&shell, &["-", "--format", "csv"], rows);
+        let rows = format!(
+            "email,username,firstName,lastName,role,password\nada@example.com,ada,A,L,ADMIN,{BCRYPT}\n\
+             ben@example.com,ben,B,F,VIEWER,\n"
+        );
+        import(&shell, &["-", "--format", "csv"], &rows);
         let run = |arguments: &[&str]| shell.run(&[&["users"], arguments, &["--json"]].concat());
         assert_eq!(run(&["disable", "ben@example.com"]).ok().json()["user"]["isActive"], false);
         assert_eq!(shell.run(&["users", "list", "--inactive", "--json"]).ok().json()["users"][0]["username"], "ben");
@@ -180,7 +182,7 @@ fn users_are_disabled_enabled_and_given_roles_and_links() {
         assert_eq!(run(&["set-role", "ben@example.com", "manager"]).ok().json()["user"]["role"], "MANAGER");
         for last in [&["disable", "ada@example.com"][..], &["set-role", "ada@example.com", "VIEWER"]] {
             let output = run(last).failed();
-            assert!(output.err.contains("last active administrator"), "{}", output.err);
+            assert!(output.err.contains("last administrator who can sign in"), "{}", output.err);
         }
         let link = run(&["reset", "ben@example.com", "--print-link"]).ok().json()["link"].to_string();
         assert!(link.contains("/reset-password#"), "{link}");

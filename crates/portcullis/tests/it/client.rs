@@ -94,6 +94,15 @@ pub(crate) async fn register(app: &TestApp) -> Account {
     }
 }
 
+/// Registers a user who then follows the link that confirms the address, which the development server prints.
+pub(crate) async fn register_confirmed(app: &TestApp) -> Account {
+    let account = register(app).await;
+    let token = crate::passwords::mailed_to(app, "verify_email", &account.email);
+    let verified = post(app, "/api/v1/auth/verify-email", &serde_json::json!({ "token": token })).await;
+    assert_eq!(verified.status, 200, "{}", verified.body);
+    account
+}
+
 /// Sends bytes unchanged and reads until the server closes the connection or sends nothing for a second.
 pub(crate) fn raw(app: &TestApp, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(app.address()).expect("the server listens");

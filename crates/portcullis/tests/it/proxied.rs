@@ -100,6 +100,9 @@ fn settings(upstream: SocketAddr) -> String {
     let dead = free_port();
     format!(
         r#"
+[roles]
+DEVELOPER = ["PROJECT_VIEW"]
+
 [upstreams.projects]
 targets = ["http://{upstream}"]
 
@@ -130,7 +133,7 @@ roles = ["MANAGER"]
 [[routes]]
 path = "/api/v1/permitted/{{*rest}}"
 upstream = "projects"
-permissions = {{ GET = ["USER_VIEW"], PUT = ["USER_DELETE"] }}
+permissions = {{ GET = ["PROJECT_VIEW"], PUT = ["USER_DELETE"] }}
 csrf = false
 
 [[routes]]

@@ -6,7 +6,7 @@ use portcullis_testkit::{PASSWORD, TestApp, TestAppBuilder};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::client::{Account, TestResponse, app, call, client, get, post, register, send};
+use crate::client::{Account, TestResponse, app, call, client, get, post, register, register_confirmed, send};
 use crate::proxied::upstream;
 
 /// A gateway for bearer-only clients.
@@ -21,6 +21,20 @@ pub(crate) async fn administrator(app: &TestApp) -> String {
     let made = app.run(&create.split_whitespace().collect::<Vec<_>>(), PASSWORD);
     assert!(made.contains("root@example.com"), "{made}");
     sign_in(app, "root@example.com").await
+}
+
+/// Makes a user with this role at the shell, whose address counts as confirmed, and signs them in.
+pub(crate) async fn shell_user(app: &TestApp, name: &str, role: &str) -> Account {
+    let email = format!("{name}@example.com");
+    let create = format!(
+        "users create --email {email} --username {name} --first-name Ada --last-name Lovelace --role {role} \
+         --password-stdin"
+    );
+    app.run(&create.split_whitespace().collect::<Vec<_>>(), PASSWORD);
+    let answer = post(app, "/api/v1/auth/login", &json!({ "email": email, "password": PASSWORD })).await;
+    let tokens = &answer.body["data"]["tokens"];
+    let text = |value: &Value| value.as_str().unwrap_or_else(|| panic!("{}", answer.body)).to_owned();
+    Account { email, access: text(&tokens["accessToken"]), refresh: text(&tokens["refreshToken"]) }
 }
 
 async fn sign_in(app: &TestApp, email: &str) -> String {
@@ -88,7 +102,7 @@ async fn an_administrator_invites_lists_edits_and_deletes() {
 
     let shown = admin(Method::GET, &format!("/api/v1/users/{id}"), None).await;
     let user = &shown.body["data"]["user"];
-    assert_eq!((&user["rolePermissions"], &user["customPermissions"]), (&json!(["USER_VIEW"]), &json!([])));
+    assert_eq!((&user["rolePermissions"], &user["customPermissions"]), (&json!([]), &json!([])));
     assert!(!shown.body.to_string().contains("argon2") && user["allPermissions"].is_array());
     for nobody in ["11111111-1111-4111-8111-111111111111", "not-a-uuid", "%00", "1"] {
         for (method, rest, body) in [
@@ -134,7 +148,7 @@ async fn sr_35_roles_and_permissions_take_effect_at_once() {
     let ada = register(&app).await;
     let id = id_of(&app, &ada).await;
     let as_ada = async |path: &str| call(&app, Method::GET, path, &ada.access, None).await.status;
-    assert_eq!(as_ada("/api/v1/users").await, 200, "a DEVELOPER may look");
+    assert_eq!(as_ada("/api/v1/users").await, 403, "SR-61: anybody may become a DEVELOPER");
     assert_eq!(as_ada("/api/v1/audit-logs").await, 403);
     let permissions = format!("/api/v1/users/{id}/permissions");
     let admin =
@@ -143,7 +157,7 @@ async fn sr_35_roles_and_permissions_take_effect_at_once() {
     assert_eq!(as_ada("/api/v1/audit-logs").await, 200);
     let held = admin(Method::GET, &permissions, None).await;
     assert_eq!(held.body["data"]["customPermissions"], json!(["SYSTEM_VIEW_AUDIT_LOGS"]));
-    assert_eq!(held.body["data"]["allPermissions"].as_array().map(Vec::len), Some(3), "{}", held.body);
+    assert_eq!(held.body["data"]["allPermissions"].as_array().map(Vec::len), Some(1), "{}", held.body);
     assert_eq!(admin(Method::DELETE, &format!("{permissions}/SYSTEM_VIEW_AUDIT_LOGS"), None).await.status, 200);
     assert_eq!(as_ada("/api/v1/audit-logs").await, 403);
     let set = admin(Method::PUT, &permissions, Some(json!({ "permissions": ["SYSTEM_VIEW_AUDIT_LOGS"] }))).await;
@@ -243,7 +257,7 @@ async fn sr_36_the_audit_log_says_who_did_what_to_whom_from_where() {
 async fn sr_43_an_api_key_is_held_to_its_scopes_and_makes_no_keys() {
     // The default mode: a valid key needs no CSRF pair.
     let app = app().start();
-    let ada = register(&app).await;
+    let ada = shell_user(&app, "ada", "MANAGER").await;
     let origin = app.url("");
     let pair = get(&app, "/api/csrf-token").await;
     let (pre, csrf) =
@@ -312,6 +326,65 @@ async fn sr_43_an_api_key_is_held_to_its_scopes_and_makes_no_keys() {
 }
 
 #[tokio::test]
+async fn a_scoped_key_administers_users_through_the_api() {
+    let app = gate().start();
+    let root = administrator(&app).await;
+    let scopes = json!(["USER_CREATE", "USER_EDIT", "USER_DELETE"]);
+    let made =
+        call(&app, Method::POST, "/api/v1/api-keys", &root, Some(&json!({ "name": "hr", "scopes": scopes }))).await;
+    let key = made.body["data"]["secret"].as_str().expect("a secret");
+    let new = json!({ "email": "ben@example.com", "username": "ben42", "firstName": "Ben", "lastName": "Franklin" });
+    let invited = call(&app, Method::POST, "/api/v1/users", key, Some(&new)).await;
+    assert_eq!(invited.status, 201, "{}", invited.body);
+    let path = format!("/api/v1/users/{}", invited.body["data"]["user"]["id"].as_str().expect("an id"));
+    let edited =
+        call(&app, Method::PUT, &path, key, Some(&json!({ "firstName": "Benjamin", "isActive": false }))).await;
+    assert_eq!((edited.status, &edited.body["data"]["user"]["isActive"]), (200, &json!(false)), "{}", edited.body);
+    assert_eq!(call(&app, Method::DELETE, &path, key, None).await.status, 200);
+    refused(&call(&app, Method::GET, "/api/v1/users", key, None).await, 403, "Insufficient permissions");
+}
+
+#[tokio::test]
+async fn sr_51_an_api_key_needs_a_confirmed_address() {
+    let app = gate().start();
+    let root = administrator(&app).await;
+    let ada = register(&app).await;
+    let make =
+        async || call(&app, Method::POST, "/api/v1/api-keys", &ada.access, Some(&json!({ "name": "deploy" }))).await;
+    let early = make().await;
+    refused(&early, 403, "Insufficient permissions");
+    assert_eq!(early.body["code"], "auth.email_not_verified");
+    let path = format!("/api/v1/users/{}", id_of(&app, &ada).await);
+    let edit = async |body: Value| call(&app, Method::PUT, &path, &root, Some(&body)).await;
+    refused(&edit(json!({ "emailVerified": false })).await, 400, "Validation failed");
+    let verified = edit(json!({ "emailVerified": true })).await;
+    assert_eq!(verified.body["data"]["user"]["isEmailVerified"], true, "{}", verified.body);
+    assert_eq!(make().await.status, 201);
+}
+
+#[tokio::test]
+async fn sr_61_a_registered_user_reads_nothing_about_others() {
+    let app = gate().start();
+    let (ada, other) = (register(&app).await, register(&app).await);
+    let id = id_of(&app, &other).await;
+    for path in [
+        "/api/v1/users".to_owned(),
+        format!("/api/v1/users/{id}"),
+        format!("/api/v1/users/{id}/permissions"),
+        format!("/api/v1/users/{id}/sessions"),
+        "/api/v1/users/permissions/all".to_owned(),
+        "/api/v1/audit-logs".to_owned(),
+        "/api/v1/gateway/refusals".to_owned(),
+        "/api/v1/gateway/limits?address=127.0.0.1".to_owned(),
+        "/api/v1/gateway/explain?url=/api/v1/users".to_owned(),
+    ] {
+        let answer = call(&app, Method::GET, &path, &ada.access, None).await;
+        refused(&answer, 403, "Insufficient permissions");
+        assert_eq!(answer.body["code"], "auth.insufficient_permissions", "{path}");
+    }
+}
+
+#[tokio::test]
 async fn sr_42_upstreams_see_an_api_key_as_its_id_and_scopes() {
     let (upstream, _) = upstream().await;
     let settings = format!(
@@ -321,7 +394,7 @@ async fn sr_42_upstreams_see_an_api_key_as_its_id_and_scopes() {
          [[routes]]\npath = \"/api/v1/guarded/{{*rest}}\"\nupstream = \"u\"\npermissions = [\"SYSTEM_VIEW_LOGS\"]\n"
     );
     let app = app().settings(&settings).start();
-    let ada = register(&app).await;
+    let ada = shell_user(&app, "ada", "MANAGER").await;
     let make = async |body: Value| {
         let made = call(&app, Method::POST, "/api/v1/api-keys", &ada.access, Some(&body)).await;
         let text = |value: &Value| value.as_str().expect("a text").to_owned();
@@ -338,7 +411,7 @@ async fn sr_42_upstreams_see_an_api_key_as_its_id_and_scopes() {
         assert!(headers[absent].is_null(), "{absent}: {headers}");
     }
     assert!(headers["x-portcullis-user"].is_string() && !seen.body.to_string().contains(&scoped), "{headers}");
-    assert_eq!(by(&whole, "/api/v1/ranked/1").await.body["headers"]["x-portcullis-role"], "DEVELOPER");
+    assert_eq!(by(&whole, "/api/v1/ranked/1").await.body["headers"]["x-portcullis-role"], "MANAGER");
     refused(&by(&scoped, "/api/v1/ranked/1").await, 403, "Insufficient permissions");
     refused(&by(&scoped, "/api/v1/guarded/1").await, 403, "Insufficient permissions");
     assert_eq!(by(&whole, "/api/v1/guarded/1").await.status, 200);
@@ -357,7 +430,7 @@ async fn sr_22_what_runs_by_a_key_ends_with_it() {
          [[routes]]\npath = \"/api/v1/things/{{*rest}}\"\nupstream = \"u\"\nmax_body = \"0\"\n"
     );
     let app = app().settings(&settings).start();
-    let ada = register(&app).await;
+    let ada = register_confirmed(&app).await;
     let made = call(&app, Method::POST, "/api/v1/api-keys", &ada.access, Some(&json!({ "name": "stream" }))).await;
     let (secret, id) = (made.body["data"]["secret"].clone(), made.body["data"]["apiKey"]["id"].clone());
     let endless = futures_util::stream::unfold((), |()| async {

@@ -1,1 +1,0 @@
-DROP INDEX {concurrently} revocations_transaction;
