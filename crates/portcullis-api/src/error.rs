@@ -99,6 +99,11 @@ impl ApiError {
         Self::new(ErrorKind::INVALID_QUERY).details(Value::from_iter([("query", Value::from(problems))]))
     }
 
+    /// A parameter of the path that breaks its type or a rule: one sentence a problem.
+    pub(crate) fn invalid_path(problems: Vec<String>) -> Self {
+        Self::new(ErrorKind::INVALID_PATH).details(Value::from_iter([("path", Value::from(problems))]))
+    }
+
     /// A body that is no JSON object. serde_json's own message may quote the body, so only the position is told.
     pub(crate) fn malformed_json(error: &serde_json::Error) -> Self {
         let rule = match error.classify() {

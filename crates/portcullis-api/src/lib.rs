@@ -31,4 +31,5 @@ pub use gateway::rate_limits::{LIMITS_RESET, RateLimits, RateLimitsReset};
 pub use openapi::openapi_json;
 pub use reply::{Reply, ReplyBody};
 pub use services::{Lifecycle, Services, SharedStatus};
+pub use system::health::reading::DatabaseReading;
 pub use system::starting::Starting;

@@ -12,6 +12,8 @@ use portcullis_proxy::Proxy;
 use portcullis_storage::Store;
 use portcullis_telemetry::Metrics;
 
+use crate::DatabaseReading;
+
 /// Everything that a handler may use. The binary makes one value at start.
 pub struct Services {
     /// The gate, for CSRF tokens, versions, refusals, explanations and rate limits.
@@ -22,6 +24,8 @@ pub struct Services {
     pub proxy: Arc<Proxy>,
     /// Storage, for lists that need no use case and for health checks.
     pub store: Store,
+    /// The state of the database that health checks share.
+    pub database_reading: DatabaseReading,
     /// The periodic jobs, for their status in `/api/health/detailed`.
     pub jobs: Arc<Jobs>,
     /// The metric families that `/metrics` renders.

@@ -132,6 +132,7 @@ async fn open(folder: &std::path::Path, clock: &Clock) -> Identity {
         audience: "bench".to_owned(),
         lifetimes: SessionLifetimes { access: DAY, refresh_idle: DAY, absolute: DAY, absolute_remember: DAY },
         grace: Duration::from_secs(10),
+        clock_leeway: Duration::from_secs(60),
         min_password: 8,
         denied_passwords: DenyList::default(),
         throttle: true,

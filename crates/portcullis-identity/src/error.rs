@@ -57,6 +57,9 @@ pub enum IdentityError {
     /// The object does not exist or does not belong to the caller.
     #[error("not found")]
     NotFound,
+    /// The user was deleted while the request ran.
+    #[error("the user was deleted in the meantime")]
+    UserGone,
     /// Too many attempts failed; the next one must wait.
     #[error("too many attempts failed")]
     Throttled {
@@ -99,6 +102,7 @@ impl From<StoreError> for IdentityError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable { .. } => Self::Unavailable { source: error.into() },
+            StoreError::Conflict("foreign_key") => Self::UserGone,
             StoreError::Conflict("users_email" | "users_username") => Self::UserExists,
             other => Self::Internal { source: other.into() },
         }

@@ -21,6 +21,7 @@ use crate::mail_links::MailLinks;
 use crate::mail_requests::MailRequests;
 use crate::mailer::Mailer;
 use crate::one_time_token::OneTimeTokens;
+use crate::outliving::Outliving;
 use crate::password_policy::PasswordPolicy;
 use crate::password_policy::deny_list::DenyList;
 use crate::passwords::Passwords;
@@ -90,6 +91,8 @@ pub struct IdentityOptions {
     pub lifetimes: SessionLifetimes,
     /// How long after a rotation the old refresh token still gets its successor.
     pub grace: Duration,
+    /// How far in the future `nbf` and `iat` of an access token may lie (`session.clock_leeway`).
+    pub clock_leeway: Duration,
     /// The shortest new password, in code points.
     pub min_password: usize,
     /// Refused passwords besides the most used ones.
@@ -119,12 +122,14 @@ impl Identity {
         let sealer = Sealer::new(options.encryption_keys, random.clone());
         let demo = Arc::new(DemoMode { options: options.demo, environment: options.environment });
         let keys = TokenKeys::new(options.issuer, options.audience, demo.is_accepted());
+        keys.set_clock_leeway(options.clock_leeway);
         let refresh_tokens = Arc::new(RefreshTokens::new(sealer.mac_keys(REFRESH_TOKEN), random.clone()));
         let hasher =
             PasswordHasher::start(options.hashing, random.clone(), metrics.clone()).map_err(StartError::Threads)?;
         let hasher = Arc::new(hasher);
         let policy = PasswordPolicy::new(options.min_password, options.denied_passwords, &options.public_url);
         let policy = Arc::new(policy);
+        let outliving = Outliving::default();
         let throttle = Throttle { store: store.clone(), clock: clock.clone(), enabled: options.throttle };
         let issuer = SessionIssuer {
             clock: clock.clone(),
@@ -167,6 +172,7 @@ impl Identity {
                 require_verified_email: options.registration.require_verified_email,
                 grace: options.grace,
                 demo: Arc::clone(&demo),
+                outliving: outliving.clone(),
             },
             registration: Registration {
                 store: store.clone(),
@@ -201,6 +207,7 @@ impl Identity {
                 throttle,
                 links: links.clone(),
                 mail_requests,
+                outliving,
             },
             api_keys: ApiKeys { store: store.clone(), clock: clock.clone(), random: random.clone(), outcomes, cache },
             signing_keys,

@@ -1,9 +1,10 @@
 //! Importing users of another program with their ids and password hashes. A row that breaks a rule is reported and
 //! skipped.
 
+use portcullis_model::api_time::has_four_digit_year;
 use portcullis_model::{
-    Clock, Email, InvalidInput, Permission, PermissionSet, ProfileName, Random, Role, SecretString, Timestamp, User,
-    UserId, Username,
+    ApiTime, Clock, Email, InvalidInput, Permission, PermissionSet, ProfileName, Random, Role, SecretString, Timestamp,
+    User, UserId, Username,
 };
 use portcullis_storage::{ImportOutcome, ImportedUser, NewUser, Store};
 use serde_json::json;
@@ -195,14 +196,15 @@ fn outcome_of(outcome: ImportOutcome) -> RowOutcome {
 
 /// Parses RFC 3339, or PostgreSQL's text of a timestamp in UTC.
 fn read_time(text: &str) -> Option<Timestamp> {
-    if let Ok(at) = text.parse::<Timestamp>() {
-        return Some(at);
+    if let Some(at) = ApiTime::parse(text) {
+        return Some(at.0);
     }
     let utc = text.strip_suffix("+00").or_else(|| text.strip_suffix("+00:00")).unwrap_or(text);
     ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f"]
         .iter()
         .find_map(|form| chrono::NaiveDateTime::parse_from_str(utc, form).ok())
         .map(|at| at.and_utc())
+        .filter(has_four_digit_year)
 }
 
 #[cfg(test)]
@@ -222,7 +224,7 @@ mod tests {
             assert_eq!(read_time(text), Some(expected), "{text}");
         }
         assert_eq!(read_time("2024-02-29 12:34:56"), "2024-02-29T12:34:56Z".parse().ok());
-        for bad in ["", "yesterday", "2024-02-30 00:00:00", "1709210096"] {
+        for bad in ["", "yesterday", "2024-02-30 00:00:00", "1709210096", "-5000-01-01 00:00:00"] {
             assert_eq!(read_time(bad), None, "{bad}");
         }
     }

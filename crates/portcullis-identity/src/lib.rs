@@ -16,6 +16,7 @@ mod mail_links;
 mod mail_requests;
 mod mailer;
 mod one_time_token;
+mod outliving;
 mod password_policy;
 mod passwords;
 mod principal;

@@ -12,6 +12,7 @@ use portcullis_telemetry::Metrics;
 use crate::hashing::PasswordHasher;
 use crate::mail_links::MailLinks;
 use crate::mail_requests::MailRequests;
+use crate::outliving::Outliving;
 use crate::password_policy::PasswordPolicy;
 use crate::throttle::Throttle;
 
@@ -19,6 +20,7 @@ pub use change::ChangePasswordInput;
 pub use reset::ResetPasswordInput;
 
 /// Changes passwords, and resets them by mailed links.
+#[derive(Clone)]
 pub struct Passwords {
     pub(crate) store: Store,
     pub(crate) clock: Clock,
@@ -28,4 +30,5 @@ pub struct Passwords {
     pub(crate) throttle: Throttle,
     pub(crate) links: MailLinks,
     pub(crate) mail_requests: MailRequests,
+    pub(crate) outliving: Outliving,
 }

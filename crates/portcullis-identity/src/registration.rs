@@ -17,6 +17,7 @@ use crate::mail_requests::{MailRequests, Recipients};
 use crate::one_time_token::{OneTimeTokens, Redeemed, redeem};
 use crate::password_policy::PasswordPolicy;
 use crate::session_issuer::{FIRST_EPOCH, IssuedTokens, SessionIssuer, SessionStart, TokenSubject};
+use crate::throttle;
 use crate::user_fields::RegisterInput;
 
 /// Registers users, verifies addresses and makes the first administrator.
@@ -142,6 +143,8 @@ impl Registration {
         if signs_in {
             let started = self.issuer.start(first_session(user, caller), now);
             tx.insert_session(&started.0).await?;
+            let subjects = throttle::subjects(user.email.as_str(), caller.ip);
+            throttle::remember_client(&mut tx, user.id, &subjects, now).await?;
             session = Some(started);
         }
         tx.enqueue_mail(MailKind::VerifyEmail.as_str(), user.id, now).await?;

@@ -20,7 +20,8 @@ use portcullis_telemetry::Metrics;
 use crate::audit::Caller;
 use crate::demo_account::DemoMode;
 use crate::error::IdentityError;
-use crate::hashing::PasswordHasher;
+use crate::hashing::{PasswordHasher, Presence};
+use crate::outliving::Outliving;
 use crate::session_issuer::{IssuedTokens, SessionIssuer};
 use crate::sign_in::challenge::Challenge;
 use crate::throttle::Throttle;
@@ -28,6 +29,7 @@ use crate::throttle::Throttle;
 pub use logout::Logout;
 
 /// Login, refresh and logout.
+#[derive(Clone)]
 pub struct SignIn {
     pub(crate) store: Store,
     pub(crate) clock: Clock,
@@ -40,6 +42,7 @@ pub struct SignIn {
     /// How long after a rotation the old refresh token still gets its successor.
     pub(crate) grace: Duration,
     pub(crate) demo: Arc<DemoMode>,
+    pub(crate) outliving: Outliving,
 }
 
 /// The sign-in form.
@@ -75,26 +78,38 @@ impl SignIn {
     /// Checks a password and starts a session.
     ///
     /// An unknown user, a wrong password, an inactive user, a locked user and a user without a password get the same
-    /// error after the same work: one query, one hash, one count, one audit event (SR-10).
+    /// error after the same work: one query, one hash, one count, one audit event (SR-10). A sign-in is counted and
+    /// audited even if its client hangs up (SR-65).
     pub async fn login(&self, input: LoginInput, caller: &Caller) -> Result<LoginOutcome, IdentityError> {
-        let result = self.try_login(&input, caller).await;
-        self.metrics.auth_attempt("login", result.is_ok());
-        result
+        // Refused before it costs a statement.
+        self.hasher.admit(caller.hashing_party(None))?;
+        let (service, caller) = (self.clone(), caller.clone());
+        let work = async move |presence| {
+            let result = service.try_login(&input, &caller, presence).await;
+            service.metrics.auth_attempt("login", result.is_ok());
+            result
+        };
+        self.outliving.run(work).await
     }
 
-    async fn try_login(&self, input: &LoginInput, caller: &Caller) -> Result<LoginOutcome, IdentityError> {
+    async fn try_login(
+        &self,
+        input: &LoginInput,
+        caller: &Caller,
+        presence: Presence,
+    ) -> Result<LoginOutcome, IdentityError> {
         if self.demo.is_pair_in_production(&input.email, &input.password) {
             let event = caller.failure("auth.login", self.clock.now(), None, "the demo account in production");
             self.store.append_audit(&event).await?;
             return Err(IdentityError::DemoInProduction);
         }
-        let verified = self.verify(input, caller).await?;
+        let verified = self.verify(input, caller, presence).await?;
         let Challenge::Passed(authenticated) = self.challenge(&verified);
         match self.complete(&verified, &authenticated, input, caller).await? {
             Some(signed_in) => Ok(LoginOutcome::Complete(signed_in)),
             None => {
                 let user = Some(verified.credentials.user.id);
-                self.reject(&verified.subjects, user, "account changed meanwhile", verified.at, caller).await
+                self.reject(&verified.attempt, user, "account changed meanwhile", verified.at, caller).await
             }
         }
     }

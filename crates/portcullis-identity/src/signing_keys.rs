@@ -106,6 +106,11 @@ impl SigningKeys {
         self.keys.jwks()
     }
 
+    /// Sets how far in the future `nbf` and `iat` of an access token may lie, in force at once.
+    pub fn set_clock_leeway(&self, leeway: Duration) {
+        self.keys.set_clock_leeway(leeway);
+    }
+
     /// Every key, newest first.
     pub async fn list(&self) -> Result<Vec<KeyDetails>, RotationError> {
         Ok(details(&self.store.signing_keys().await?, self.clock.now(), self.access_ttl))

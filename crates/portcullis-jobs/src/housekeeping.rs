@@ -27,7 +27,7 @@ const EXPIRED_KEPT: Duration = Duration::from_secs(7 * 86_400);
 const ATTEMPTS_KEPT: Duration = Duration::from_secs(30 * 86_400);
 /// Mails are kept for this long after they were queued, so that an operator can look one up.
 const MAILS_KEPT: Duration = Duration::from_secs(30 * 86_400);
-/// An idempotency key is deleted at once when it expires.
+/// An idempotency key, or a known client, is deleted at once when it expires.
 const KEYS_KEPT: Duration = Duration::ZERO;
 
 /// What housekeeping is told by settings.
@@ -46,6 +46,7 @@ pub fn housekeeping(store: &Store, sessions: &Arc<SessionCache>, options: Housek
         prune("prune_sessions", HOUR, Prunable::Sessions, EXPIRED_KEPT),
         prune("prune_one_time_tokens", HOUR, Prunable::OneTimeTokens, EXPIRED_KEPT),
         prune("prune_sign_in_attempts", HOUR, Prunable::SignInAttempts, ATTEMPTS_KEPT),
+        prune("prune_known_clients", HOUR, Prunable::KnownClients, KEYS_KEPT),
         prune("prune_mails", HOUR, Prunable::Mails, MAILS_KEPT),
         prune("prune_idempotency_keys", HOUR, Prunable::IdempotencyKeys, KEYS_KEPT),
         flush_last_seen(sessions),

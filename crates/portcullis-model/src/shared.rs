@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use crate::{
-    Amr, ApiKeyScopes, Email, Permission, Rate, Revocation, Role, RolePermissions, SessionId, SessionState, UserId,
+    Amr, ApiKeyScopes, Email, Permission, Rate, Role, RolePermissions, SessionId, SessionState, Timestamp, UserId,
 };
 
 /// The shared part cannot be reached at the moment. The caller goes on without it.
@@ -42,14 +42,12 @@ pub struct GcraOutcome {
 
 /// The copies of sessions that replicas share.
 pub trait SharedSessions: Send + Sync + 'static {
-    /// Returns a copy, unless a revocation that is known there has made it stale. `None` also if it cannot be reached.
+    /// Returns a copy that a replica made of this session a short time ago. A revocation may have made it stale since:
+    /// the caller decides. `None` also if it cannot be reached.
     fn fetch(&self, id: SessionId) -> BoxFuture<'_, Option<SessionCopy>>;
 
     /// Offers a copy that was just read from the database. It does not wait, and the copy may be lost.
     fn offer(&self, copy: SessionCopy);
-
-    /// Makes every copy unusable that these revocations make stale. It is idempotent, and the order does not matter.
-    fn revoke<'a>(&'a self, entries: &'a [Revocation]) -> BoxFuture<'a, Result<(), SharedUnavailable>>;
 }
 
 /// Tells the other replicas that the revocation log has grown, so that they need not wait for their next reading.
@@ -90,6 +88,8 @@ pub struct SessionCopy {
     pub last_seen: i64,
     /// The scopes of the API key, if this is a key. Replicas do not share copies of keys.
     pub api_key: Option<ApiKeyScopes>,
+    /// The database's time just before it read the session: the copy lacks no change that was committed before.
+    pub read_at: Timestamp,
 }
 
 impl SessionCopy {

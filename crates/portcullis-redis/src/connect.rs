@@ -12,7 +12,7 @@ use fred::types::config::{
     UnresponsiveConfig,
 };
 use fred::types::{Builder, InfoKind, RespVersion};
-use portcullis_model::{Clock, Random, ReplicaNotifier, SharedLimits, SharedSessions};
+use portcullis_model::{Clock, Random, ReplicaNotifier, SecretRing, SharedLimits, SharedSessions};
 use portcullis_telemetry::Metrics;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
@@ -50,6 +50,8 @@ pub struct RedisOptions {
     pub authorities: Option<PathBuf>,
     /// The clock that the lifetime of session copies is computed with.
     pub clock: Clock,
+    /// `ENCRYPTION_KEY`: the keys that authenticate session copies are derived from it. The first secret signs, all verify.
+    pub secrets: SecretRing,
     /// The source of this replica's random name.
     pub random: Random,
     /// Counts errors, cache hits and misses, and shows whether Redis answers.
@@ -177,7 +179,7 @@ impl Redis {
         tokio::spawn(Arc::clone(&publisher).run(Arc::clone(&link), replica.clone(), stop.clone()));
         Ok(Self {
             limits: Arc::new(Limits::new(Arc::clone(&link))),
-            sessions: Arc::new(Sessions::new(Arc::clone(&link), options.clock, options.metrics)),
+            sessions: Arc::new(Sessions::new(Arc::clone(&link), options.clock, options.metrics, &options.secrets)),
             link,
             builder,
             publisher,
@@ -194,6 +196,11 @@ impl Redis {
     /// The copies of sessions that replicas share.
     pub fn sessions(&self) -> Arc<dyn SharedSessions> {
         Arc::clone(&self.sessions) as Arc<dyn SharedSessions>
+    }
+
+    /// Replaces `ENCRYPTION_KEY`, from which the keys that authenticate session copies are derived.
+    pub fn replace_secrets(&self, secrets: &SecretRing) {
+        self.sessions.replace_secrets(secrets);
     }
 
     /// Sends notices to the other replicas.

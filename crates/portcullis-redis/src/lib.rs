@@ -4,6 +4,7 @@
 //! the replicas go on with the database and with limits of their own.
 
 mod connect;
+mod copy_mac;
 mod limits;
 mod link;
 mod notifier;

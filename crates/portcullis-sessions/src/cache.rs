@@ -18,17 +18,16 @@ use futures_util::future::BoxFuture;
 use moka::sync::Cache;
 use portcullis_model::{
     Revocation, RevocationListener, RolePermissions, SessionId, SessionSource, SessionState, SessionsUnavailable,
-    SharedSessions,
+    SharedSessions, Timestamp,
 };
 use portcullis_storage::Store;
 use portcullis_telemetry::{CacheType, Metrics};
-use tokio_util::sync::CancellationToken;
 
 use crate::cached_session::CachedSession;
 use crate::epoch_floors::EpochFloors;
 use crate::feed_age::FeedAge;
-use crate::shared_copies::{SHARED_COPY_LIFETIME, SharedCopies};
 use crate::single_flight::SingleFlight;
+use crate::unknown_keys::UnknownKeys;
 
 /// The cache counts as current while the last reading of the feed is at most this long ago: a few of its periods.
 const CURRENT: Duration = Duration::from_secs(2);
@@ -42,7 +41,7 @@ pub struct SessionCacheOptions {
     pub capacity: u64,
     /// How long copies stay in use while the feed cannot be read (`session.stale_max`).
     pub stale_max: Duration,
-    /// Copies that replicas share, asked before SQL.
+    /// Copies that replicas share, asked before SQL and never trusted over it.
     pub shared: Option<Arc<dyn SharedSessions>>,
     /// Whether sessions and API keys of the demo account are accepted.
     pub demo_account: bool,
@@ -61,8 +60,12 @@ pub struct SessionCache {
     copies: Cache<SessionId, Arc<CachedSession>>,
     /// Ids of API keys by the SHA-256 of the key.
     keys: Cache<[u8; 32], SessionId>,
-    shared: Option<SharedCopies>,
-    look_ups: SingleFlight,
+    /// The keys that were not found a moment ago.
+    unknown_keys: UnknownKeys,
+    shared: Option<Arc<dyn SharedSessions>>,
+    /// Look-ups by session and the lowest user epoch that the caller accepts.
+    look_ups: SingleFlight<(SessionId, i64)>,
+    key_look_ups: SingleFlight<[u8; 32]>,
     stale_max: Duration,
     demo_account: bool,
     roles: ArcSwap<RolePermissions>,
@@ -82,8 +85,10 @@ impl SessionCache {
             feed_age: FeedAge::default(),
             copies: Cache::new(options.capacity),
             keys: Cache::new(options.capacity),
-            shared: options.shared.map(SharedCopies::new),
+            unknown_keys: UnknownKeys::default(),
+            shared: options.shared,
             look_ups: SingleFlight::default(),
+            key_look_ups: SingleFlight::default(),
             stale_max: options.stale_max,
             roles: ArcSwap::from_pointee(roles),
             floors: Mutex::default(),
@@ -120,14 +125,6 @@ impl SessionCache {
         self.feed_age.get()
     }
 
-    /// Passes every revocation that this process learns of on to the copies that replicas share, until cancelled.
-    /// Returns at once when replicas share none.
-    pub async fn deliver_to_shared_copies(self: Arc<Self>, stop: CancellationToken) {
-        if let Some(shared) = &self.shared {
-            shared.deliver(&stop).await;
-        }
-    }
-
     /// Drops copies that were read longer than ten minutes ago, and says how many.
     pub fn drop_old_copies(&self) -> u64 {
         self.drop_copies_older_than(COPY_LIFETIME)
@@ -145,16 +142,17 @@ impl SessionCache {
         dropped
     }
 
-    /// Prepares for a reading of the log that does not continue an earlier one: drops every copy, because entries may
-    /// have been missed. Returns how far back that reading must begin, so that it covers the life of shared copies.
-    pub(crate) fn begin_feed(&self) -> Duration {
+    /// Prepares for a feed that does not continue an earlier one, and was just told the log's end: drops every copy, and
+    /// lets no copy be cached whose reading has begun, because entries may have been missed.
+    pub(crate) fn begin_feed(&self) {
+        let mut floors = self.floors();
+        floors.begin();
         self.copies.invalidate_all();
-        if self.shared.is_some() { SHARED_COPY_LIFETIME } else { Duration::ZERO }
     }
 
-    /// Records a reading of the log that began at `begun` and succeeded.
-    pub(crate) fn feed_was_read(&self, begun: Instant) {
-        self.feed_age.record(begun);
+    /// Records a reading of the log that began at `begun` and succeeded, and in which the database's time was `now`.
+    pub(crate) fn feed_was_read(&self, begun: Instant, now: Timestamp) {
+        self.feed_age.record(begun, now);
     }
 
     /// Whether copies may be used and made.
@@ -210,15 +208,15 @@ impl SessionSource for SessionCache {
     }
 
     fn load_key(&self, digest: [u8; 32]) -> BoxFuture<'_, Result<Option<Arc<SessionState>>, SessionsUnavailable>> {
-        self.look_up_key(digest).boxed()
+        if self.unknown_keys.contains(&digest, self.store.clock()) {
+            return std::future::ready(Ok(None)).boxed();
+        }
+        self.key_look_ups.run(digest, self.look_up_key(digest)).boxed()
     }
 }
 
 impl RevocationListener for SessionCache {
     fn revoked(&self, revocation: &Revocation) {
-        if let Some(shared) = &self.shared {
-            shared.enqueue(revocation);
-        }
         // A raised floor makes every copy of the user's sessions stale (`CachedSession::is_fresh`); only a single session is
         // removed by its id.
         let mut floors = self.floors();

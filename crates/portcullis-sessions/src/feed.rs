@@ -2,10 +2,10 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::FutureExt;
-use portcullis_storage::{LogPosition, Store, StoreError};
+use portcullis_storage::{LogPosition, LogReading, Store, StoreError};
 use tokio::sync::{Mutex, Notify};
 use tokio_util::sync::CancellationToken;
 
@@ -15,19 +15,35 @@ use crate::cache::SessionCache;
 const PERIOD: Duration = Duration::from_millis(500);
 /// Notifications that arrive within this time cause one reading.
 const NOTIFICATION_PAUSE: Duration = Duration::from_millis(5);
-/// A reading that takes longer than this is cancelled and tried again.
-const READING_TIMEOUT: Duration = Duration::from_secs(5);
-/// A log that was not read for longer than this may have lost entries to pruning, so no copy can be trusted.
-const MAX_GAP: Duration = Duration::from_secs(3_600);
+/// A page that takes longer than this is cancelled and asked for again.
+const PAGE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Reads the revocation log for a [`SessionCache`], on a database connection of its own.
 pub struct RevocationFeed {
     cache: Arc<SessionCache>,
     store: Store,
-    /// Up to where the log was read; `None` before the first reading.
-    position: Mutex<Option<LogPosition>>,
+    progress: Mutex<Progress>,
     /// Signalled when another replica has appended to the log.
     appended: Notify,
+}
+
+/// How far the log was read.
+#[derive(Default)]
+enum Progress {
+    /// Nothing was read.
+    #[default]
+    None,
+    /// Nothing that was read counts any more.
+    Lost,
+    /// Everything before this position was read.
+    Read(LogPosition),
+}
+
+/// Whether a page was the last one.
+#[derive(PartialEq, Eq)]
+enum Page {
+    Last,
+    Further,
 }
 
 impl RevocationFeed {
@@ -36,26 +52,14 @@ impl RevocationFeed {
         Arc::new(Self {
             cache: Arc::clone(cache),
             store: store.clone(),
-            position: Mutex::default(),
+            progress: Mutex::default(),
             appended: Notify::new(),
         })
     }
 
     /// Reads the log once and tells every listener of the store what is new to it.
     pub async fn read(&self) -> Result<(), StoreError> {
-        let mut position = self.position.lock().await;
-        let begun = Instant::now();
-        let from = match *position {
-            Some(known) if self.cache.feed_age().is_some_and(|age| age < MAX_GAP) => known,
-            _ => {
-                let end = self.store.feed_end().await?;
-                // Shared copies may be older than this reading: what has overtaken them must be read first.
-                end.rewound(self.cache.begin_feed())
-            }
-        };
-        let to = self.store.read_revocations(from).await?;
-        *position = Some(to);
-        self.cache.feed_was_read(begun);
+        while self.read_page().await? == Page::Further {}
         Ok(())
     }
 
@@ -71,19 +75,20 @@ impl RevocationFeed {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut failing = false;
         loop {
-            let periodic = tokio::select! {
+            tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                _ = ticks.tick() => true,
-                () = self.appended.notified() => false,
-            };
-            if !periodic {
-                // A failure shows at the next periodic reading, half a second from here at most.
-                let _ = bounded(self.read_appended()).await;
-                tokio::time::sleep(NOTIFICATION_PAUSE).await;
-                continue;
+                _ = ticks.tick() => {}
+                () = self.appended.notified() => {}
             }
-            match bounded(self.read()).await {
+            let outcome = loop {
+                match bounded(self.read_page()).await {
+                    Ok(Page::Further) => {}
+                    Ok(Page::Last) => break Ok(()),
+                    Err(reason) => break Err(reason),
+                }
+            };
+            match outcome {
                 Ok(()) if failing => {
                     failing = false;
                     tracing::info!("the revocation log is read again");
@@ -94,24 +99,45 @@ impl RevocationFeed {
                 }
                 _ => {}
             }
+            tokio::time::sleep(NOTIFICATION_PAUSE).await;
         }
     }
 
-    /// Reads only entries with a higher number than any before; entries that commit late are left to
-    /// [`read`](Self::read).
-    async fn read_appended(&self) -> Result<(), StoreError> {
-        let mut position = self.position.lock().await;
-        if let Some(known) = *position {
-            *position = Some(self.store.read_new_revocations(known).await?);
+    /// Reads one page of the log. What was read is kept in `progress`, so that a later page that fails does not undo it.
+    async fn read_page(&self) -> Result<Page, StoreError> {
+        let mut progress = self.progress.lock().await;
+        let position = match &*progress {
+            Progress::Read(position) => position.clone(),
+            Progress::None => self.begin(self.store.feed_end().await?),
+            // Entries that nobody was told of may be anywhere in the log.
+            Progress::Lost => self.begin(self.store.feed_start().await?),
+        };
+        *progress = Progress::Read(position.clone());
+        match self.store.read_revocations(&position).await? {
+            LogReading::More(to) => *progress = Progress::Read(to),
+            LogReading::Lost => *progress = Progress::Lost,
+            LogReading::Complete { position: to, begun } => {
+                self.cache.feed_was_read(begun, to.now());
+                *progress = Progress::Read(to);
+                return Ok(Page::Last);
+            }
         }
-        Ok(())
+        Ok(Page::Further)
+    }
+
+    /// Begins at this position, which was just taken: what was cached before may lack revocations that no reading returns.
+    fn begin(&self, position: LogPosition) -> LogPosition {
+        self.cache.begin_feed();
+        // Last, so that what this process revokes meanwhile is told to the cache after its beginning, or read.
+        self.store.forget_announced();
+        position
     }
 }
 
-/// Awaits a reading within [`READING_TIMEOUT`], and turns a panic into a failure. The error is the reason in words.
-async fn bounded(reading: impl Future<Output = Result<(), StoreError>>) -> Result<(), String> {
-    match tokio::time::timeout(READING_TIMEOUT, AssertUnwindSafe(reading).catch_unwind()).await {
-        Ok(Ok(Ok(()))) => Ok(()),
+/// Awaits a page within [`PAGE_TIMEOUT`], and turns a panic into a failure. The error is the reason in words.
+async fn bounded<T>(reading: impl Future<Output = Result<T, StoreError>>) -> Result<T, String> {
+    match tokio::time::timeout(PAGE_TIMEOUT, AssertUnwindSafe(reading).catch_unwind()).await {
+        Ok(Ok(Ok(read))) => Ok(read),
         Ok(Ok(Err(error))) => Err(reason(&error)),
         Ok(Err(_)) => Err("a listener panicked".to_owned()),
         Err(_) => Err("the database did not answer in time".to_owned()),

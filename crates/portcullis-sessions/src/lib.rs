@@ -9,8 +9,8 @@ mod cached_session;
 mod epoch_floors;
 mod feed;
 mod feed_age;
-mod shared_copies;
 mod single_flight;
+mod unknown_keys;
 
 pub use cache::{SessionCache, SessionCacheOptions};
 pub use feed::RevocationFeed;

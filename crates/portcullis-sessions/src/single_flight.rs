@@ -1,45 +1,49 @@
-//! Many requests for one session that is not cached wait for one look-up instead of starting one each.
+//! Many requests for one session or API key that is not cached wait for one look-up instead of starting one each.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use portcullis_model::{SessionId, SessionState, SessionsUnavailable};
+use portcullis_model::{SessionState, SessionsUnavailable};
 use tokio::sync::OnceCell;
 
 /// The outcome of a look-up.
 pub(crate) type LookUp = Result<Option<Arc<SessionState>>, SessionsUnavailable>;
 
-/// A session, and the lowest user epoch that the caller accepts.
-type Key = (SessionId, i64);
+/// Look-ups that are running, by what is looked up.
+pub(crate) struct SingleFlight<K: Eq + Hash>(Mutex<HashMap<K, Arc<OnceCell<LookUp>>>>);
 
-/// Look-ups that are running.
-#[derive(Default)]
-pub(crate) struct SingleFlight(Mutex<HashMap<Key, Arc<OnceCell<LookUp>>>>);
+impl<K: Eq + Hash> Default for SingleFlight<K> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
 
-impl SingleFlight {
-    /// The outcome of `look_up`, or of the same look-up that is already running. A caller that joins gets data at least
-    /// as recent as its own look-up would have read, because the outcome dates from the end of the shared one.
-    pub(crate) async fn run(&self, key: Key, look_up: impl Future<Output = LookUp>) -> LookUp {
+impl<K: Copy + Eq + Hash> SingleFlight<K> {
+    /// The outcome of `look_up`, or of the same look-up that is already running. The outcome of a look-up that is
+    /// overtaken by a revocation is stale and the look-up is repeated, so a caller that joins gets no older state than
+    /// this process knows of.
+    pub(crate) async fn run(&self, key: K, look_up: impl Future<Output = LookUp>) -> LookUp {
         let cell = Arc::clone(self.cells().entry(key).or_default());
         let caller = Caller { flights: self, key, cell };
         // If the caller that runs the look-up is dropped, `get_or_init` lets the next caller run its own.
         caller.cell.get_or_init(|| look_up).await.clone()
     }
 
-    fn cells(&self) -> MutexGuard<'_, HashMap<Key, Arc<OnceCell<LookUp>>>> {
+    fn cells(&self) -> MutexGuard<'_, HashMap<K, Arc<OnceCell<LookUp>>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// One caller of a look-up. The first caller to get the outcome, or the last one to leave without it, removes the
 /// entry from the map.
-struct Caller<'a> {
-    flights: &'a SingleFlight,
-    key: Key,
+struct Caller<'a, K: Copy + Eq + Hash> {
+    flights: &'a SingleFlight<K>,
+    key: K,
     cell: Arc<OnceCell<LookUp>>,
 }
 
-impl Drop for Caller<'_> {
+impl<K: Copy + Eq + Hash> Drop for Caller<'_, K> {
     fn drop(&mut self) {
         let mut cells = self.flights.cells();
         let is_listed = cells.get(&self.key).is_some_and(|cell| Arc::ptr_eq(cell, &self.cell));
@@ -54,7 +58,7 @@ impl Drop for Caller<'_> {
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt;
-    use portcullis_model::{Clock, Random};
+    use portcullis_model::{Clock, Random, SessionId};
 
     use super::*;
 

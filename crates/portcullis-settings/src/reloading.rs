@@ -67,6 +67,7 @@ const CHANGED: &[(&str, &str)] = &[
     ("session.absolute", "\"20d\""),
     ("session.absolute_remembered", "\"80d\""),
     ("session.stale_max", "\"7s\""),
+    ("session.clock_leeway", "\"7s\""),
     ("session.issuer", "\"other\""),
     ("session.audience", "\"other\""),
     ("session.signing_algorithm", "\"ES256\""),

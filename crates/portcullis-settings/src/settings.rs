@@ -122,6 +122,7 @@ impl Settings {
                 body_timeout: read.server.body_timeout,
                 ..self.server.clone()
             },
+            session: Session { clock_leeway: read.session.clock_leeway, ..self.session.clone() },
             headers: read.headers,
             secrets: read.secrets,
             csrf_mode: read.csrf_mode,

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use portcullis_model::{Amr, Clock, Email, Random, SessionId, Transport};
 use portcullis_storage::{
-    AttemptSubjects, AuditEvent, DatabaseUrl, MigrateMode, NewSession, Outcome, Store, StoreOptions, UserFilter,
+    AttemptLimits, AttemptSubjects, AuditEvent, DatabaseUrl, MigrateMode, NewSession, Outcome, Store, StoreOptions,
+    UserFilter,
 };
 use portcullis_telemetry::{Metrics, MetricsOptions};
 
@@ -65,6 +66,18 @@ async fn login(store: &Store, number: u64, random: &Random) -> Duration {
     let begun = Instant::now();
     let subjects = AttemptSubjects { account: random.bytes(), client: random.bytes(), pair: random.bytes() };
     let view = store.sign_in_view(&email, &subjects, Some([192, 0, 2, 1].into())).await.expect("reads");
+    let limits = AttemptLimits {
+        now: view.now,
+        is_known_client: view.is_known_client,
+        unconfirmed: 100,
+        account_free: 10,
+        pair_free: 5,
+        waits: (0..11).map(|n| Duration::from_secs(1 << n)).collect(),
+        reset_after: Duration::from_secs(900),
+        drain: Duration::from_secs(30),
+        client_burst: 50,
+    };
+    store.reserve_attempt(&subjects, &limits).await.expect("counts");
     let known = view.credentials.expect("exists");
     let session = NewSession {
         id: SessionId::new(store.clock(), random),
@@ -92,8 +105,9 @@ async fn login(store: &Store, number: u64, random: &Random) -> Duration {
         details: None,
     };
     let mut tx = store.begin().await.expect("begins");
-    tx.insert_session(&session).await.expect("inserts");
     assert!(tx.record_login(known.user.id, known.epoch, now).await.expect("updates"));
+    tx.insert_session(&session).await.expect("inserts");
+    tx.forget_failures(&subjects, now, Duration::from_secs(30)).await.expect("updates");
     tx.append_audit(&event).await.expect("inserts");
     tx.commit().await.expect("commits");
     begun.elapsed()

@@ -55,19 +55,14 @@ static LIST: Sql = Sql::select(
 );
 static COUNT: Sql =
     Sql::select("api_keys", "SELECT count(*) AS n FROM api_keys WHERE user_id = $1 AND revoked_at IS NULL");
-static BY_HASH: Sql = Sql::select(
-    "api_keys",
-    sql!(
-        "SELECT ",
-        column_list!(api_keys { id, user_id, scopes, created_at, expires_at, last_used_at, epoch }),
-        ", ",
-        column_list!(users {
-            email, email_verified_at, role, epoch, token_epoch, extra_permissions = EXTRA_PERMISSIONS
-        }),
-        " FROM api_keys JOIN users ON users.id = api_keys.user_id \
-         WHERE api_keys.hash = $1 AND api_keys.revoked_at IS NULL AND users.is_active"
-    ),
+const COPY_COLUMNS: &str = sql!(
+    column_list!(api_keys { id, user_id, scopes, created_at, expires_at, last_used_at, epoch }),
+    ", ",
+    column_list!(users {
+        email, email_verified_at, role, epoch, token_epoch, extra_permissions = EXTRA_PERMISSIONS
+    }),
 );
+static BY_HASH: Sql = Sql::select("api_keys", "");
 static REVOKE: Sql = Sql::update(
     "api_keys",
     "UPDATE api_keys SET revoked_at = $3, epoch = epoch + 1 \
@@ -92,6 +87,7 @@ fn read_copy(row: &Row) -> Result<SessionCopy, StoreError> {
         expires_at: row.read::<Option<Timestamp>>("api_keys_expires_at")?.map_or(i64::MAX, |at| at.timestamp()),
         last_seen: row.read::<Option<Timestamp>>("api_keys_last_used_at")?.map_or(0, |at| at.timestamp()),
         api_key: Some(scopes.map_or(ApiKeyScopes::All, |scopes| ApiKeyScopes::Only(scopes.into()))),
+        read_at: row.read("read_at")?,
     })
 }
 
@@ -99,7 +95,13 @@ impl Store {
     /// Returns what the gate needs of the key with this SHA-256. `None` when it does not exist or is revoked, or its
     /// user is inactive. An expired key is returned; the caller checks its `expires_at`.
     pub async fn api_key_copy(&self, hash: &[u8; 32]) -> Result<Option<SessionCopy>, StoreError> {
-        self.one(&BY_HASH, vec![hash.into()]).await?.map(|row| read_copy(&row)).transpose()
+        let text = format!(
+            "SELECT {COPY_COLUMNS}, {} AS read_at FROM api_keys JOIN users ON users.id = api_keys.user_id \
+             WHERE api_keys.hash = $1 AND api_keys.revoked_at IS NULL AND users.is_active",
+            self.dialect().statement_start("$2")
+        );
+        let values = vec![hash.into(), self.now_value()];
+        self.one(&BY_HASH.with_text(text), values).await?.map(|row| read_copy(&row)).transpose()
     }
 
     /// Returns a user's keys, newest first, including expired ones.
@@ -107,8 +109,8 @@ impl Store {
         self.all(&LIST, vec![owner.into()]).await?.iter().map(ApiKey::from_row).collect()
     }
 
-    /// Records when keys were last used. An earlier time than the recorded one is ignored.
-    pub async fn touch_api_keys(&self, seen: &[(SessionId, Timestamp)]) -> Result<(), StoreError> {
+    /// Records when keys were last used, like [`touch_sessions`](Store::touch_sessions).
+    pub async fn touch_api_keys(&self, seen: &[(SessionId, Timestamp)]) -> Result<Vec<SessionId>, StoreError> {
         self.record_last_use(LastUse::ApiKeys, seen).await
     }
 }

@@ -20,6 +20,8 @@ pub enum Prunable {
     OneTimeTokens,
     /// Failed sign-ins, by the last of them. A row that vouches for a known client stays until that ends.
     SignInAttempts,
+    /// Known clients of users, by the end of that.
+    KnownClients,
     /// Mails, by the time they were queued.
     Mails,
     /// Idempotency keys, by their expiry.
@@ -63,6 +65,11 @@ static SESSIONS: Sql = delete!("sessions", "id", "absolute_expires_at");
 static ONE_TIME_TOKENS: Sql = delete!("one_time_tokens", "hash", "expires_at");
 static SIGN_IN_ATTEMPTS: Sql =
     delete!("sign_in_attempts", "subject", "last_at", " AND (trusted_until IS NULL OR trusted_until < $3)");
+static KNOWN_CLIENTS: Sql = Sql::delete(
+    "known_clients",
+    "DELETE FROM known_clients WHERE (user_id, client) IN (SELECT user_id, client FROM known_clients \
+     WHERE known_until < $1 ORDER BY known_until LIMIT $2)",
+);
 static MAILS: Sql = delete!("mail_outbox", "id", "created_at");
 static IDEMPOTENCY_KEYS: Sql = delete!("idempotency_keys", "id", "expires_at");
 static AUDIT_LOG: Sql = delete!("audit_log", "id", "at");
@@ -81,6 +88,7 @@ impl Store {
                 values.push(self.clock().now().into());
                 &SIGN_IN_ATTEMPTS
             }
+            Prunable::KnownClients => &KNOWN_CLIENTS,
             Prunable::Mails => &MAILS,
             Prunable::IdempotencyKeys => &IDEMPOTENCY_KEYS,
             Prunable::AuditLog => &AUDIT_LOG,

@@ -1,6 +1,7 @@
 //! The revocation feed: what other replicas have appended to the revocation log.
 
 mod listen;
+mod position;
 mod reading;
 
-pub use reading::LogPosition;
+pub use position::{LogPosition, LogReading};

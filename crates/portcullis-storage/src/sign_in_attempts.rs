@@ -1,7 +1,10 @@
 //! Failed sign-in attempts (SR-09), and what a sign-in must know before it compares a password: the user, if there is
 //! one, and how often attempts have failed. It is read with one statement whether the user exists or not.
 
+mod reservation;
+
 use std::net::IpAddr;
+use std::time::Duration;
 
 use portcullis_model::{Email, Timestamp, UserId};
 
@@ -10,8 +13,10 @@ use crate::engine::error::StoreError;
 use crate::engine::row::Row;
 use crate::engine::statement::{Executor, Sql};
 use crate::engine::value::Value;
-use crate::store::{Store, Tx};
+use crate::store::Store;
 use crate::users::Credentials;
+
+pub use reservation::{AttemptLimits, Reserved};
 
 /// What failures are counted for, each as a SHA-256.
 #[derive(Clone, Copy, Debug)]
@@ -24,13 +29,13 @@ pub struct AttemptSubjects {
     pub pair: [u8; 32],
 }
 
-/// Failures in a row.
+/// Attempts since the last success.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Failures {
-    /// Number of failures.
+    /// Number of attempts that failed or are under way.
     pub count: u64,
-    /// When the last failure was.
-    pub last_at: Option<Timestamp>,
+    /// When the last failure was. `None` while none is known.
+    pub failed_at: Option<Timestamp>,
 }
 
 /// What a sign-in must know.
@@ -40,22 +45,32 @@ pub struct SignInView {
     pub credentials: Option<Credentials>,
     /// Failures of the account, from any client.
     pub account: Failures,
-    /// Failures of the client, at any account.
-    pub client: Failures,
     /// Failures of this client at this account.
     pub pair: Failures,
-    /// Whether the user was seen at this client, by a session or by a mailed link.
+    /// When the client's failures at any account will have drained away, in milliseconds since 1970.
+    pub client_drains_at: i64,
+    /// Until when the client is known to be the user's, by a sign-in.
+    pub known_until: Option<Timestamp>,
+    /// Whether the client is known to be the user's, by a sign-in or by a mailed link.
     pub is_known_client: bool,
+    /// The database's time.
+    pub now: Timestamp,
 }
 
+/// How long ago a session may have begun that makes its client a known one. Sessions from before the table
+/// `known_clients` have no row there, nor have those that a replica of the previous version begins.
+const SESSION_MAKES_KNOWN: Duration = Duration::from_secs(90 * 86_400);
+
 const FAILURES: &str = "(SELECT failures FROM sign_in_attempts WHERE subject = $2) AS account_failures, \
-     (SELECT last_at FROM sign_in_attempts WHERE subject = $2) AS account_last_at, \
-     (SELECT failures FROM sign_in_attempts WHERE subject = $3) AS client_failures, \
-     (SELECT last_at FROM sign_in_attempts WHERE subject = $3) AS client_last_at, \
+     (SELECT failed_at FROM sign_in_attempts WHERE subject = $2) AS account_failed_at, \
+     (SELECT drains_at FROM sign_in_attempts WHERE subject = $3) AS client_drains_at, \
      (SELECT failures FROM sign_in_attempts WHERE subject = $4) AS pair_failures, \
-     (SELECT last_at FROM sign_in_attempts WHERE subject = $4) AS pair_last_at, \
-     EXISTS (SELECT 1 FROM sign_in_attempts WHERE subject = $4 AND trusted_until > $6) AS is_trusted, \
-     EXISTS (SELECT 1 FROM sessions WHERE sessions.user_id = users.id AND sessions.ip = $5) AS was_here";
+     (SELECT failed_at FROM sign_in_attempts WHERE subject = $4) AS pair_failed_at, \
+     (SELECT trusted_until FROM sign_in_attempts WHERE subject = $4) AS trusted_until, \
+     (SELECT known_until FROM known_clients WHERE known_clients.user_id = users.id AND known_clients.client = $3) \
+     AS known_until, \
+     EXISTS (SELECT 1 FROM sessions WHERE sessions.user_id = users.id AND sessions.ip = $5 AND sessions.created_at > $6) \
+     AS was_here";
 
 macro_rules! view_where_users {
     ($condition:literal) => {
@@ -64,7 +79,7 @@ macro_rules! view_where_users {
             Credentials::COLUMNS,
             ", ",
             FAILURES,
-            " FROM (SELECT 1 AS one) AS always LEFT JOIN users ON ",
+            ", {db_now} AS db_now FROM (SELECT 1 AS one) AS always LEFT JOIN users ON ",
             $condition
         )
     };
@@ -72,36 +87,25 @@ macro_rules! view_where_users {
 
 static BY_EMAIL: Sql = Sql::select("users", view_where_users!("users.email = $1"));
 static BY_ID: Sql = Sql::select("users", view_where_users!("users.id = $1"));
-static FAILED: Sql = Sql::insert(
-    "sign_in_attempts",
-    "INSERT INTO sign_in_attempts (subject, failures, last_at) VALUES ($1, 1, $4), ($2, 1, $4), ($3, 1, $4) \
-     ON CONFLICT (subject) DO UPDATE SET last_at = excluded.last_at, failures = CASE \
-     WHEN sign_in_attempts.last_at < $5 AND sign_in_attempts.subject <> $6 THEN 1 \
-     ELSE sign_in_attempts.failures + 1 END",
-);
-static SUCCEEDED: Sql = Sql::update(
-    "sign_in_attempts",
-    "DELETE FROM sign_in_attempts WHERE subject IN ($1, $2) AND (subject = $1 OR trusted_until IS NULL) \
-     RETURNING subject, failures",
-);
-static TRUST: Sql = Sql::insert(
-    "sign_in_attempts",
-    "INSERT INTO sign_in_attempts (subject, failures, last_at, trusted_until) VALUES ($1, 0, $2, $3) \
-     ON CONFLICT (subject) DO UPDATE SET failures = 0, trusted_until = excluded.trusted_until",
-);
 
 fn read_view(row: &Row) -> Result<SignInView, StoreError> {
-    let failures = |count: &str, last: &str| -> Result<Failures, StoreError> {
+    let failures = |count: &str, failed: &str| -> Result<Failures, StoreError> {
         let count: Option<i64> = row.get(count)?;
-        Ok(Failures { count: count.unwrap_or(0).unsigned_abs(), last_at: row.read(last)? })
+        Ok(Failures { count: count.unwrap_or(0).unsigned_abs(), failed_at: row.read(failed)? })
     };
-    let known = row.read::<Option<UserId>>("users_id")?.is_some();
+    let is_user = row.read::<Option<UserId>>("users_id")?.is_some();
+    let now: Timestamp = row.read("db_now")?;
+    let known_until: Option<Timestamp> = row.read("known_until")?;
+    let trusted_until: Option<Timestamp> = row.read("trusted_until")?;
+    let holds = |until: Option<Timestamp>| until.is_some_and(|until| until > now);
     Ok(SignInView {
-        credentials: known.then(|| Credentials::from_row(row)).transpose()?,
-        account: failures("account_failures", "account_last_at")?,
-        client: failures("client_failures", "client_last_at")?,
-        pair: failures("pair_failures", "pair_last_at")?,
-        is_known_client: row.get::<bool>("is_trusted")? || row.get::<bool>("was_here")?,
+        credentials: is_user.then(|| Credentials::from_row(row)).transpose()?,
+        account: failures("account_failures", "account_failed_at")?,
+        pair: failures("pair_failures", "pair_failed_at")?,
+        client_drains_at: row.get::<Option<i64>>("client_drains_at")?.unwrap_or(0),
+        known_until: known_until.filter(|until| *until > now),
+        is_known_client: holds(known_until) || holds(trusted_until) || row.get::<bool>("was_here")?,
+        now,
     })
 }
 
@@ -133,56 +137,17 @@ impl Store {
         subjects: &AttemptSubjects,
         ip: Option<IpAddr>,
     ) -> Result<SignInView, StoreError> {
+        let text = sql.text.replace("{db_now}", &self.dialect().now("$7"));
         let values = vec![
             key,
             subjects.account.into(),
             subjects.client.into(),
             subjects.pair.into(),
             ip.into(),
-            self.shared().clock.now().into(),
+            (self.shared().clock.now() - SESSION_MAKES_KNOWN).into(),
+            self.now_value(),
         ];
-        let row = self.one(sql, values).await?;
+        let row = self.one(&sql.with_text(text), values).await?;
         read_view(&row.ok_or_else(|| StoreError::corrupt("a LEFT JOIN of one row returned none"))?)
-    }
-
-    /// Counts a failure for all three subjects. The count of a client, and of a client at an account, starts again if its
-    /// last failure was before `quiet_since`; the count of an account only ends with a success.
-    pub async fn count_failure(
-        &self,
-        subjects: &AttemptSubjects,
-        at: Timestamp,
-        quiet_since: Timestamp,
-    ) -> Result<(), StoreError> {
-        // Always in the same order, so that two statements never wait for each other's rows.
-        let mut ordered = [subjects.account, subjects.client, subjects.pair];
-        ordered.sort_unstable();
-        let [first, second, third] = ordered.map(Value::from);
-        let values = vec![first, second, third, at.into(), quiet_since.into(), subjects.account.into()];
-        self.execute(&FAILED, values).await.map(|_| ())
-    }
-}
-
-impl Tx {
-    /// Deletes the failures of an account and of this client at it, and returns how many the account had. They may be
-    /// more than the view showed.
-    pub async fn forget_failures(&mut self, subjects: &AttemptSubjects) -> Result<u64, StoreError> {
-        let values = vec![subjects.account.into(), subjects.pair.into()];
-        let mut failures = 0;
-        for row in self.all(&SUCCEEDED, values).await? {
-            if row.hash("subject")? == subjects.account {
-                failures = row.count("failures")?;
-            }
-        }
-        Ok(failures)
-    }
-
-    /// Records that the account's user was at this client, because a mailed link was opened there.
-    pub async fn trust_client(
-        &mut self,
-        subjects: &AttemptSubjects,
-        at: Timestamp,
-        until: Timestamp,
-    ) -> Result<(), StoreError> {
-        self.execute(&TRUST, vec![subjects.pair.into(), at.into(), until.into()]).await.map(|_| ())
     }
 }

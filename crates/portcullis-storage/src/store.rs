@@ -1,12 +1,13 @@
 //! The database as the rest of the program sees it: a [`Store`], and the transactions ([`Tx`]) that it begins.
 
+pub(crate) mod database_clock;
 mod durability;
 mod open;
 mod transaction;
 
 use std::sync::Arc;
 
-use portcullis_model::{Clock, Random, ReplicaNotifier, RevocationListener, Timestamp};
+use portcullis_model::{Clock, Random, ReplicaNotifier, RevocationListener};
 use portcullis_telemetry::Metrics;
 
 use crate::audit_addresses::AuditAddresses;
@@ -34,8 +35,8 @@ pub type Store = Database<Pooled>;
 
 /// One transaction. Dropping it without [`commit`](Tx::commit) rolls it back.
 ///
-/// The revocations of a transaction are written last, by the commit: between an entry's time and the moment when
-/// others can see it there is then no waiting for locks, which keeps the overlap of the revocation feed short.
+/// The revocations of a transaction are written last, by the commit: between an entry's time and the moment when others
+/// can see it there is then no waiting for locks.
 pub type Tx = Database<InTransaction>;
 
 /// Access through the pools.
@@ -99,13 +100,6 @@ impl Store {
     /// Closes connections that have been idle for ten minutes.
     pub fn close_idle_connections(&self) {
         self.shared().pools.shrink();
-    }
-
-    /// Returns the database's time.
-    pub async fn now(&self) -> Result<Timestamp, StoreError> {
-        let text = format!("SELECT {} AS db_now", self.dialect().now("$1"));
-        let row = self.one(&PING.with_text(text), vec![self.now_value()]).await?;
-        row.ok_or_else(|| StoreError::corrupt("a SELECT without FROM returned no row"))?.read("db_now")
     }
 
     /// Returns this process's name among the replicas: random, new at every start.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use portcullis_model::{
     AccessTokenVerifier, Amr, ApiKeyScopes, Clock, Email, Permission, Random, Role, RolePermissions, SessionCopy,
-    SessionId, SessionSource, SessionState, SessionsUnavailable, TokenError, UserId, VerifiedToken,
+    SessionId, SessionSource, SessionState, SessionsUnavailable, Timestamp, TokenError, UserId, VerifiedToken,
 };
 
 /// Begins a session of a new user: a developer with a confirmed address, signed in by password a moment ago, for an hour.
@@ -30,6 +30,7 @@ pub fn session() -> SessionBuilder {
             expires_at: now + 3600,
             last_seen: now,
             api_key: None,
+            read_at: clock.now(),
         },
     }
 }
@@ -91,6 +92,12 @@ impl SessionBuilder {
     /// Sets the epochs of the session and of its user.
     pub fn epochs(mut self, session: i64, user: i64) -> Self {
         (self.copy.session_epoch, self.copy.user_epoch) = (session, user);
+        self
+    }
+
+    /// Sets the time at which the database read the session.
+    pub fn read_at(mut self, at: Timestamp) -> Self {
+        self.copy.read_at = at;
         self
     }
 

@@ -11,7 +11,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use portcullis_api::{Lifecycle, Services, SharedStatus};
+use portcullis_api::{DatabaseReading, Lifecycle, Services, SharedStatus};
 use portcullis_gate::{
     AllowedOrigins, CsrfConfig, CsrfTokens, Gate, GateConfig, GateParts, Limits, RouteTable, SecurityHeaders, Versions,
 };
@@ -60,7 +60,7 @@ impl Application {
         let clock = Clock::system();
         let metrics = Metrics::new(&settings.metrics, env!("CARGO_PKG_VERSION"));
         let mail = mail_sender::from_settings(settings)?;
-        let redis = connect_redis(settings, &clock, &random, &metrics).await?;
+        let redis = connect_redis(settings, &secrets, &clock, &random, &metrics).await?;
         let store = Box::pin(Store::open(store_options(settings, &clock, &random, &metrics))).await?;
         let sessions = session_cache(settings, &store, redis.as_ref());
         let feed = RevocationFeed::new(&store, &sessions);
@@ -101,6 +101,7 @@ impl Application {
             identity: Arc::clone(&identity),
             proxy: Arc::clone(&proxy),
             store: store.clone(),
+            database_reading: DatabaseReading::default(),
             jobs: Arc::clone(&jobs),
             metrics: metrics.clone(),
             clock,
@@ -122,7 +123,6 @@ impl Application {
     pub(crate) fn start_background(&self, stopping: &CancellationToken) -> TaskTracker {
         let tasks = TaskTracker::new();
         tasks.spawn(Arc::clone(&self.feed).follow(stopping.clone()));
-        tasks.spawn(Arc::clone(&self.sessions).deliver_to_shared_copies(stopping.clone()));
         tasks.spawn(Arc::clone(&self.jobs).run(stopping.clone()));
         let (identity, stop) = (Arc::clone(&self.identity), stopping.clone());
         tasks.spawn(async move { identity.signing_keys.follow(stop).await });
@@ -141,7 +141,7 @@ impl Application {
 
     /// Writes the last uses of sessions once more before the process ends.
     pub(crate) async fn flush_last_seen(&self) {
-        if let Err(error) = self.sessions.flush_last_seen().await {
+        if let Err(error) = self.sessions.flush_every_last_seen().await {
             tracing::warn!(error = &error as &dyn std::error::Error, "the last uses of sessions were not written");
         }
     }
@@ -178,6 +178,7 @@ pub(crate) fn store_options(settings: &Settings, clock: &Clock, random: &Random,
 
 async fn connect_redis(
     settings: &Settings,
+    secrets: &Secrets,
     clock: &Clock,
     random: &Random,
     metrics: &Metrics,
@@ -190,6 +191,7 @@ async fn connect_redis(
         connect_timeout: redis.connect_timeout,
         authorities: redis.authorities,
         clock: clock.clone(),
+        secrets: secrets.encryption.clone(),
         random: random.clone(),
         metrics: metrics.clone(),
     };
@@ -226,6 +228,7 @@ async fn start_identity(
             absolute_remember: session.absolute_remembered,
         },
         grace: GRACE,
+        clock_leeway: session.clock_leeway,
         min_password: settings.password.min_length,
         denied_passwords: settings.password.denied.clone(),
         throttle: settings.password.throttle,

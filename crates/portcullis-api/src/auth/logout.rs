@@ -36,6 +36,15 @@ impl Example for LogoutRequest {
     }
 }
 
+/// The longest text that is read as a refresh token, in bytes. Ours are shorter.
+const LONGEST_TOKEN: usize = 512;
+
+/// Whether a text may be a refresh token. Any other is refused before it has an effect, also where a session would be
+/// ended without it.
+fn may_be_a_token(text: &SecretString) -> bool {
+    text.expose().len() <= LONGEST_TOKEN && !text.expose().chars().any(char::is_control)
+}
+
 /// `POST /api/v1/auth/logout`: with a valid access token, or with a valid refresh token in the body. The refresh cookie
 /// alone ends nothing, because only requests with the session cookie are held to the CSRF rules.
 pub(crate) async fn logout(
@@ -43,6 +52,10 @@ pub(crate) async fn logout(
     OptionalBody(request): OptionalBody<LogoutRequest>,
 ) -> Result<Reply<()>, ApiError> {
     let LogoutRequest { refresh_token, all } = request;
+    if refresh_token.as_ref().is_some_and(|token| !may_be_a_token(token)) {
+        let problem = format!("refreshToken must be at most {LONGEST_TOKEN} characters, without control characters");
+        return Err(ApiError::validation(vec![problem]));
+    }
     let session = call.permit.principal().map(|principal| Arc::clone(&principal.session));
     if session.is_none() && refresh_token.is_none() {
         let sent = call.permit.presented_credential();

@@ -42,6 +42,8 @@ kinds! {
         "The request body is not valid. See details.body.";
     INVALID_QUERY = BAD_REQUEST, "Validation failed", "request.validation_failed",
         "The query is not valid. See details.query.";
+    INVALID_PATH = BAD_REQUEST, "Validation failed", "request.validation_failed",
+        "A parameter of the path is not valid. See details.path.";
     MALFORMED_JSON = BAD_REQUEST, "Validation failed", "request.malformed_json",
         "The request body is not valid. See details.body.";
     IDEMPOTENCY_KEY_INVALID = BAD_REQUEST, "Validation failed", "request.idempotency_key_invalid",

@@ -132,6 +132,7 @@ impl From<IdentityError> for ApiError {
             IdentityError::DemoReadOnly => Kind::DEMO_READ_ONLY,
             IdentityError::SetupUnavailable => Kind::SETUP_UNAVAILABLE,
             IdentityError::NotFound => Kind::RESOURCE_NOT_FOUND,
+            IdentityError::UserGone => Kind::INVALID_TOKEN,
             IdentityError::Throttled { retry } => {
                 return Self::new(Kind::THROTTLED).header(RETRY_AFTER, HeaderValue::from(retry.as_secs() + 1));
             }

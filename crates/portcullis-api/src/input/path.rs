@@ -9,7 +9,7 @@ use crate::{ApiError, Call};
 /// Declares a parameter: its type, the name between the braces of the template, its description, and how its text is
 /// read.
 macro_rules! parameter {
-    ($name:ident($inner:ty) = $parameter:literal, $description:literal, $parse:expr) => {
+    ($name:ident($inner:ty) = $parameter:literal, $description:literal, $schema:tt, $parse:expr) => {
         #[doc = $description]
         pub(crate) struct $name(pub(crate) $inner);
 
@@ -22,37 +22,37 @@ macro_rules! parameter {
             fn describe(to: &mut InputDescription<'_>) {
                 to.parameters.push(json!({
                     "name": $parameter, "in": "path", "required": true,
-                    "description": $description, "schema": { "type": "string" },
+                    "description": $description, "schema": $schema,
                 }));
             }
         }
     };
 }
 
-parameter!(User(UserId) = "id", "The id of the user.", |text| {
+parameter!(User(UserId) = "id", "The id of the user.", { "type": "string", "format": "uuid" }, |text| {
     text.parse().map_err(|_| ApiError::not_found("That user"))
 });
 
-parameter!(OwnSession(SessionId) = "id", "The id of the session.", |text| {
+parameter!(OwnSession(SessionId) = "id", "The id of the session.", { "type": "string", "format": "uuid" }, |text| {
     text.parse().map_err(|_| ApiError::not_found("That session"))
 });
 
-parameter!(Session(SessionId) = "session", "The id of the session.", |text| {
+parameter!(Session(SessionId) = "session", "The id of the session.", { "type": "string", "format": "uuid" }, |text| {
     text.parse().map_err(|_| ApiError::not_found("That session"))
 });
 
-parameter!(ApiKey(SessionId) = "id", "The id of the API key.", |text| {
+parameter!(ApiKey(SessionId) = "id", "The id of the API key.", { "type": "string", "format": "uuid" }, |text| {
     text.parse().map_err(|_| ApiError::not_found("That API key"))
 });
 
-parameter!(Role(portcullis_model::Role) = "role", "The name of the role.", |text| {
+parameter!(Role(portcullis_model::Role) = "role", "The name of the role.", { "$ref": "#/components/schemas/Role" }, |text| {
     text.parse().map_err(|_| ApiError::not_found("That role"))
 });
 
-parameter!(Permission(portcullis_model::Permission) = "permission", "The name of the permission.", |text| {
-    portcullis_model::Permission::parse(text).map_err(|rejected| ApiError::validation(vec![rejected.0]))
+parameter!(Permission(portcullis_model::Permission) = "permission", "The name of the permission.", { "$ref": "#/components/schemas/Permission" }, |text| {
+    portcullis_model::Permission::parse(text).map_err(|rejected| ApiError::invalid_path(vec![rejected.0]))
 });
 
-parameter!(RequestId(String) = "requestId", "The id that `X-Request-Id` and `requestId` give.", |text| {
+parameter!(RequestId(String) = "requestId", "The id that `X-Request-Id` and `requestId` give.", { "type": "string", "pattern": "^[0-9a-f]{32}$" }, |text| {
     Ok(text.to_owned())
 });

@@ -1,6 +1,7 @@
 //! Health checks (`docs/contract.md`, "System endpoints").
 
 pub(crate) mod detailed;
+pub(crate) mod reading;
 
 use http::StatusCode;
 use portcullis_model::policy::Environment;
@@ -134,11 +135,10 @@ fn process(call: &Call) -> ProcessHealth {
 }
 
 async fn database(call: &Call) -> DatabaseStatus {
-    match call.services.store.ping().await {
-        Ok(()) => DatabaseStatus::Healthy,
-        Err(error) => {
-            tracing::debug!(%error, "the database did not answer a health check");
-            DatabaseStatus::Unhealthy
-        }
+    let services = &call.services;
+    if services.database_reading.is_healthy(&services.store).await {
+        DatabaseStatus::Healthy
+    } else {
+        DatabaseStatus::Unhealthy
     }
 }

@@ -1,6 +1,6 @@
 //! The permissions of one user.
 
-use portcullis_identity::{PermissionChange, UserDetails};
+use portcullis_identity::{IdentityError, PermissionChange, UserDetails};
 use portcullis_model::{Permission, PermissionSet, UserId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -94,8 +94,8 @@ pub(crate) async fn set(
     call: Call,
     (Body(request), path::User(id)): (Body<SetPermissionsRequest>, path::User),
 ) -> Result<Reply<UserPermissions>, ApiError> {
-    let permissions = request.parse()?;
-    change(&call, &SET, id, PermissionChange::Set(permissions)).await
+    let change = PermissionChange::Set(request.parse()?);
+    change_permissions(&call, &SET, id, change).await.map_err(|error| refusal(error, ApiError::validation))
 }
 
 /// `POST /api/v1/users/{id}/permissions/{permission}`
@@ -103,7 +103,8 @@ pub(crate) async fn add(
     call: Call,
     (path::Permission(permission), path::User(id)): (path::Permission, path::User),
 ) -> Result<Reply<UserPermissions>, ApiError> {
-    change(&call, &ADD, id, PermissionChange::Add(permission)).await
+    let change = PermissionChange::Add(permission);
+    change_permissions(&call, &ADD, id, change).await.map_err(|error| refusal(error, ApiError::invalid_path))
 }
 
 /// `DELETE /api/v1/users/{id}/permissions/{permission}`
@@ -111,16 +112,27 @@ pub(crate) async fn remove(
     call: Call,
     (path::Permission(permission), path::User(id)): (path::Permission, path::User),
 ) -> Result<Reply<UserPermissions>, ApiError> {
-    change(&call, &REMOVE, id, PermissionChange::Remove(permission)).await
+    let change = PermissionChange::Remove(permission);
+    change_permissions(&call, &REMOVE, id, change).await.map_err(|error| refusal(error, ApiError::invalid_path))
 }
 
-async fn change(
+async fn change_permissions(
     call: &Call,
     operation: &Operation,
     id: UserId,
     change: PermissionChange,
-) -> Result<Reply<UserPermissions>, ApiError> {
-    let view =
-        call.services.identity.administration.change_permissions(&call.actor(), id, change, &call.caller()).await?;
+) -> Result<Reply<UserPermissions>, IdentityError> {
+    let administration = &call.services.identity.administration;
+    let view = administration.change_permissions(&call.actor(), id, change, &call.caller()).await?;
     Ok(operation.reply(&UserPermissions::from(&view)).private())
+}
+
+/// The refusal of a change. `invalid` says which part of the request named the permissions.
+fn refusal(error: IdentityError, invalid: fn(Vec<String>) -> ApiError) -> ApiError {
+    match error {
+        IdentityError::Validation(problems) => invalid(problems),
+        // The user whose permissions change was deleted meanwhile, not the caller.
+        IdentityError::UserGone => ApiError::not_found("That user"),
+        other => other.into(),
+    }
 }

@@ -13,6 +13,7 @@ use crate::error::IdentityError;
 use crate::one_time_token::{TAKEN_BACK, discard_links};
 use crate::password_policy::About;
 use crate::session_issuer::FIRST_EPOCH;
+use crate::throttle;
 use crate::user_fields::RegisterInput;
 
 /// A user to be created at the command line.
@@ -80,6 +81,8 @@ impl Administration {
         if !tx.recover_admin(known.user.id, &password_hash, now).await? {
             return Err(IdentityError::NotFound);
         }
+        // Guesses at the old password do not lock the administrator out of the new one.
+        tx.forget_account_failures(&throttle::subjects(known.user.email.as_str(), caller.ip)).await?;
         tx.cancel_mails(known.user.id, TAKEN_BACK, now).await?;
         tx.enqueue_mail(MailKind::PasswordReset.as_str(), known.user.id, now).await?;
         let event = AuditEvent { actor_id: None, ..caller.success("user.recover_admin", now, known.user.id, None) };

@@ -100,8 +100,7 @@ impl Passwords {
         // A user who follows a mailed link owns the address: from this client their password works even while
         // failures of others lock the user (SR-09).
         let subjects = throttle::subjects(account.email.as_str(), caller.ip);
-        tx.forget_failures(&subjects).await?;
-        tx.trust_client(&subjects, now, throttle::trusted_until(now)).await?;
+        throttle::trust_client(&mut tx, user, &subjects, now).await?;
         tx.cancel_mails(user, TAKEN_BACK, now).await?;
         if purpose == TokenPurpose::ResetPassword {
             tx.enqueue_mail(MailKind::PasswordReset.as_str(), user, now).await?;

@@ -10,6 +10,7 @@ use crate::error::IdentityError;
 use crate::one_time_token::{Redeemed, redeem};
 use crate::registration::{Registered, Registration, first_session};
 use crate::session_issuer::{FIRST_EPOCH, TokenSubject};
+use crate::throttle;
 use crate::user_fields::RegisterInput;
 
 /// Lifetime of the first administrator's link.
@@ -53,6 +54,8 @@ impl Registration {
         }
         tx.insert_user(&NewUser { user: user.clone(), password_hash: Some(password_hash) }).await?;
         tx.insert_session(&session).await?;
+        let subjects = throttle::subjects(user.email.as_str(), caller.ip);
+        throttle::remember_client(&mut tx, user.id, &subjects, now).await?;
         tx.append_audit(&caller.success("setup.first_administrator", now, user.id, Some(session.id))).await?;
         tx.commit().await?;
         let subject = TokenSubject { user: &user, session: session.id, epoch: FIRST_EPOCH, amr: &session.amr };

@@ -11,8 +11,7 @@ use crate::sign_in::verify::Verified;
 use crate::sign_in::{LoginInput, SignIn, SignedIn};
 
 impl SignIn {
-    /// Starts the session. `None` when the user changed since the password was verified in a way that matters, or
-    /// when too many attempts failed in the meantime.
+    /// Starts the session. `None` when the user changed since the password was verified in a way that matters.
     pub(super) async fn complete(
         &self,
         verified: &Verified,
@@ -39,7 +38,7 @@ impl SignIn {
         Ok(now.filter(|now| now.user.is_active && hash(now) == hash(known)))
     }
 
-    /// Writes the session; `None` when the user's epoch is no longer the one in `known`, or when the user was locked.
+    /// Writes the session; `None` when the user's epoch is no longer the one in `known`, or when the user is gone.
     async fn start_session(
         &self,
         known: &Credentials,
@@ -47,7 +46,7 @@ impl SignIn {
         start: &Start<'_>,
     ) -> Result<Option<SignedIn>, IdentityError> {
         let Start { verified, authenticated, input, caller } = *start;
-        let (view, now) = (&verified.view, verified.at);
+        let now = verified.at;
         let rehashed = match rehash {
             // With a full hashing queue the old hash stays until a later sign-in.
             Some(password) => {
@@ -61,20 +60,15 @@ impl SignIn {
         let new = SessionStart { user: &user, remember: input.remember_me, transport: input.transport, amr, caller };
         let (session, refresh) = self.issuer.start(new, now);
         let mut tx = self.store.begin().await?;
-        tx.insert_session(&session).await?;
+        // First, because it locks the user's row: a session cannot be written for a user who is being deleted.
         if !tx.record_login(user.id, known.epoch, now).await? {
             return Ok(None);
         }
+        tx.insert_session(&session).await?;
         if let (Some(new), Some(old)) = (&rehashed, &known.password_hash) {
             tx.replace_password_hash(user.id, old, new).await?;
         }
-        if view.account.count > 0 || view.pair.count > 0 {
-            // Attempts run concurrently: failures counted since the password was verified may have locked the user.
-            let failures = tx.forget_failures(&verified.subjects).await?;
-            if self.throttle.locks(view, failures) {
-                return Ok(None);
-            }
-        }
+        verified.attempt.succeeded(&mut tx, user.id).await?;
         tx.append_audit(&caller.success("auth.login", now, user.id, Some(session.id))).await?;
         tx.commit().await?;
         let subject = TokenSubject { user: &user, session: session.id, epoch: known.epoch, amr: &session.amr };

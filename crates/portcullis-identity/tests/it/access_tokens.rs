@@ -151,16 +151,56 @@ async fn sr_31_another_type_issuer_audience_or_claim_is_refused() {
 }
 
 #[tokio::test]
-async fn sr_30_a_token_lives_from_nbf_until_exp_to_the_second() {
+async fn sr_30_a_token_lives_from_a_minute_before_nbf_until_exp() {
     let test = test_identity().await;
     let good = token(&test).await;
     let claims = part(&good, 1);
     let (nbf, exp) = (claims["nbf"].as_i64().expect("nbf"), claims["exp"].as_i64().expect("exp"));
     let at = |now: i64| test.identity.signing_keys.access_tokens().verify(&good, now).map(|_| ());
-    assert_eq!(at(nbf), Ok(()));
-    assert_eq!(at(nbf - 1), Err(TokenError::Lifetime), "from the future");
+    assert_eq!(at(nbf - 60), Ok(()), "made by a replica whose clock is ahead");
+    assert_eq!(at(nbf - 61), Err(TokenError::Lifetime), "from the future");
     assert_eq!(at(exp - 1), Ok(()));
     assert_eq!(at(exp), Err(TokenError::Lifetime), "expired by a second");
+}
+
+#[tokio::test]
+async fn sr_30_an_iat_more_than_a_minute_ahead_is_refused() {
+    let (test, sign) = hmac_house().await;
+    let now = test.clock.unix_seconds();
+    assert_eq!(verify(&test, &sign("at+jwt", json!({"iat": now + 50}))), Ok(()));
+    assert_eq!(verify(&test, &sign("at+jwt", json!({"iat": now + 90}))), Err(TokenError::Lifetime));
+}
+
+#[tokio::test]
+async fn another_clock_leeway_is_in_force_at_once() {
+    let test = test_identity().await;
+    let good = token(&test).await;
+    let nbf = part(&good, 1)["nbf"].as_i64().expect("nbf");
+    let tokens = test.identity.signing_keys.access_tokens();
+    let remembered = tokens.verify(&good, nbf).expect("valid");
+    assert_eq!((remembered.trust, remembered.not_before), (tokens.trust(), nbf - 60));
+    test.identity.signing_keys.set_clock_leeway(std::time::Duration::from_secs(5));
+    assert_ne!(remembered.trust, tokens.trust(), "a remembered token keeps the former leeway");
+    assert_eq!(tokens.verify(&good, nbf - 6).map(|_| ()), Err(TokenError::Lifetime));
+    assert!(tokens.verify(&good, nbf - 5).is_ok());
+}
+
+/// RFC 7515 §4.1.11: a recipient that does not understand a critical field must refuse the token.
+#[tokio::test]
+async fn sr_30_a_token_with_a_critical_header_is_refused() {
+    let secret = b"a jwt secret of at least thirty-two bytes";
+    let (test, sign) = hmac_house().await;
+    let good = sign("at+jwt", json!({}));
+    assert_eq!(verify(&test, &good), Ok(()));
+    let claims = good.split('.').nth(1).expect("claims").to_owned();
+    let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, secret);
+    for crit in [json!(["exp"]), json!(["b64"]), json!(["anything"]), json!([]), json!(null), json!("exp")] {
+        let mut header = part(&good, 0);
+        header["crit"] = crit.clone();
+        let signed = format!("{}.{claims}", B64.encode(header.to_string()));
+        let signature = B64.encode(aws_lc_rs::hmac::sign(&key, signed.as_bytes()));
+        assert!(verify(&test, &format!("{signed}.{signature}")).is_err(), "crit = {crit}");
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! Changing one's own password: who may, what ends and what stays.
 
+use std::sync::Arc;
+
 use portcullis_identity::{ChangePasswordInput, IdentityError};
 use portcullis_model::policy::Environment;
 use portcullis_model::{SecretString, SessionState};
@@ -16,7 +18,7 @@ fn input(current: &str, new: &str) -> ChangePasswordInput {
     }
 }
 
-async fn change(test: &TestIdentity, session: &SessionState, current: &str) -> Result<(), IdentityError> {
+async fn change(test: &TestIdentity, session: &Arc<SessionState>, current: &str) -> Result<(), IdentityError> {
     test.identity.passwords.change(session, &input(current, NEW), &caller()).await
 }
 

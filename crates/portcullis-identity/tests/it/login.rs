@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use portcullis_identity::{IdentityError, Logout};
+use portcullis_identity::{ApiKeyInput, ChangePasswordInput, IdentityError, Logout};
 use portcullis_model::SecretString;
 
 use crate::test_identity::{DAY, PASSWORD, TestIdentity, caller, test_identity};
@@ -182,8 +182,8 @@ async fn login_during(
         let before = test.metrics.database_statements();
         let login = test.login("ada@example.com", PASSWORD);
         let change = async {
-            // Until the account was read, at least; the queue leaves time for the rest.
-            while test.metrics.database_statements() <= before + 10 {
+            // Until the accounts were read and the attempts counted; the queue leaves time for the rest.
+            while test.metrics.database_statements() <= before + 20 {
                 tokio::task::yield_now().await;
             }
             change(test).await;
@@ -219,4 +219,41 @@ async fn sr_22_disabling_a_user_fails_a_running_login() {
     })
     .await;
     assert!(matches!(result, Err(IdentityError::InvalidCredentials)), "{result:?}");
+}
+
+async fn delete(test: &TestIdentity, user: portcullis_model::UserId) {
+    let mut tx = test.store.begin().await.expect("tx");
+    tx.delete_user(user).await.expect("deleted");
+    tx.commit().await.expect("committed");
+}
+
+#[tokio::test]
+async fn a_login_that_races_the_deletion_of_its_user_is_wrong() {
+    let test = test_identity().await;
+    let user = test.register("ada").await.user.id;
+    let result = login_during(&test, async |test: &TestIdentity| delete(test, user).await).await;
+    assert!(matches!(result, Err(IdentityError::InvalidCredentials)), "{result:?}");
+}
+
+#[tokio::test]
+async fn a_request_that_races_the_deletion_of_its_user_is_refused() {
+    let test = test_identity().await;
+    let registered = test.register("ada").await;
+    let link = test.mailed_token("verify_email").await;
+    let tokens = registered.tokens.expect("signed in");
+    let session = test.session(&tokens.access).await.expect("live");
+    delete(&test, registered.user.id).await;
+    let text = SecretString::new("a quite different secret");
+    let change = ChangePasswordInput { current: SecretString::new(PASSWORD), new: text.clone(), confirm: text };
+    let key = ApiKeyInput { name: "deploy".to_owned(), scopes: None, expires_at: None };
+    let identity = &test.identity;
+    let outcomes = [
+        identity.passwords.change(&session, &change, &caller()).await,
+        identity.api_keys.create(&session, key, &caller(), None).await.map(|_| ()),
+        identity.sign_in.refresh(tokens.refresh.expose(), &caller()).await.map(|_| ()),
+        identity.registration.verify_email(&link, &caller()).await,
+    ];
+    for outcome in outcomes {
+        assert!(!matches!(outcome, Ok(()) | Err(IdentityError::Internal { .. })), "{outcome:?}");
+    }
 }

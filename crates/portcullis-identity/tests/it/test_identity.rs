@@ -42,6 +42,7 @@ pub(crate) fn options() -> IdentityOptions {
             absolute_remember: 90 * DAY,
         },
         grace: Duration::from_secs(10),
+        clock_leeway: Duration::from_secs(60),
         min_password: 8,
         denied_passwords: DenyList::default(),
         throttle: true,
@@ -70,13 +71,24 @@ pub(crate) async fn test_identity_with(options: IdentityOptions) -> TestIdentity
 }
 
 pub(crate) async fn test_identity_in(folder: TempDir, clock: Clock, options: IdentityOptions) -> TestIdentity {
+    let url = match portcullis_testkit::database_of(folder.path()) {
+        Some(url) => DatabaseUrl::parse(&url).expect("the test kit gives an address"),
+        None => DatabaseUrl::sqlite(folder.path().join("test.db")),
+    };
+    test_identity_on(url, folder, clock, options).await
+}
+
+/// An identity on this database, which other ones may share.
+pub(crate) async fn test_identity_on(
+    url: DatabaseUrl,
+    folder: TempDir,
+    clock: Clock,
+    options: IdentityOptions,
+) -> TestIdentity {
     let metrics = Metrics::new(&MetricsOptions::default(), "test");
     let random = Random::system();
     let store = Store::open(StoreOptions {
-        url: match portcullis_testkit::database_of(folder.path()) {
-            Some(url) => DatabaseUrl::parse(&url).expect("the test kit gives an address"),
-            None => DatabaseUrl::sqlite(folder.path().join("test.db")),
-        },
+        url,
         pool_min: 1,
         pool_max: 4,
         acquire_timeout: Duration::from_secs(30),

@@ -80,14 +80,56 @@ async fn sr_09_a_success_ends_the_waits_of_its_client() {
 }
 
 #[tokio::test]
-async fn sr_09_one_client_that_tries_many_accounts_waits_too() {
+async fn sr_62_a_client_that_tries_many_accounts_delays_no_known_user() {
     let test = test_identity().await;
-    for n in 0..50 {
-        assert!(is_wrong(&test.login(&format!("nobody{n}@example.com"), "a guess").await));
-    }
-    let retry = wait(&test.login("somebody@example.com", "a guess").await);
-    assert!(retry.is_some_and(|retry| retry <= Duration::from_secs(60)), "{retry:?}");
+    test.register("ada").await;
+    let mut free = 0;
+    let retry = loop {
+        match wait(&test.login(&format!("nobody{free}@example.com"), "a guess").await) {
+            Some(retry) => break retry,
+            None => free += 1,
+        }
+    };
+    assert!(free >= 50 && retry <= Duration::from_secs(30), "{free} failures were free, then {retry:?}");
     assert!(is_wrong(&test.login_at("somebody@example.com", "a guess", "198.51.100.7").await));
+    assert!(test.login("ada@example.com", PASSWORD).await.is_ok(), "she has signed in from there before");
+}
+
+#[tokio::test]
+async fn sr_62_a_privacy_address_is_a_known_client() {
+    let test = test_identity().await;
+    test.register("ada").await;
+    assert!(test.login_at("ada@example.com", PASSWORD, "2001:db8:1:2::5").await.is_ok());
+    for n in 0..10 {
+        let stranger = format!("203.0.113.{n}");
+        assert!(is_wrong(&test.login_at("ada@example.com", "a guess", &stranger).await));
+    }
+    assert!(wait(&test.login_at("ada@example.com", PASSWORD, "2001:db8:1:3::5").await).is_some());
+    assert!(test.login_at("ada@example.com", PASSWORD, "2001:db8:1:2:f00::1").await.is_ok());
+}
+
+#[tokio::test]
+async fn sr_65_a_sign_in_whose_client_hangs_up_is_counted_and_audited() {
+    let test = test_identity().await;
+    test.register("ada").await;
+    let (events, statements) = (test.audit().await.len(), test.metrics.database_statements());
+    let mut guess = Box::pin(test.login_at("ada@example.com", "a guess", "203.0.113.9"));
+    // Until the account was read and the attempt counted.
+    while test.metrics.database_statements() < statements + 2 && futures_util::poll!(&mut guess).is_pending() {
+        tokio::task::yield_now().await;
+    }
+    drop(guess);
+    while test.audit().await.len() == events {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(
+        test.audit().await.last().map(|(action, outcome)| (&**action, &**outcome)),
+        Some(("auth.login", "failure"))
+    );
+    for _ in 0..4 {
+        assert!(is_wrong(&test.login_at("ada@example.com", "a guess", "203.0.113.9").await));
+    }
+    assert!(wait(&test.login_at("ada@example.com", PASSWORD, "203.0.113.9").await).is_some(), "five were counted");
 }
 
 #[tokio::test]
@@ -188,6 +230,6 @@ async fn sr_10_locked_and_passwordless_users_cost_the_same() {
         let after = (test.metrics.database_statements(), test.identity.password_hasher.hashes());
         costs.push((class, after.0 - before.0, after.1 - before.1));
     }
-    // The account with its failures, the count of this one, the line of the audit log.
-    assert!(costs.iter().all(|(_, statements, hashes)| (*statements, *hashes) == (3, 1)), "{costs:?}");
+    // The account with its failures, the count of this attempt, its outcome, the line of the audit log.
+    assert!(costs.iter().all(|(_, statements, hashes)| (*statements, *hashes) == (4, 1)), "{costs:?}");
 }

@@ -3,7 +3,7 @@ use std::time::Duration;
 use portcullis_redis::{ConnectError, Redis};
 use portcullis_testkit::{PrivatePostgres, PrivateRedis};
 
-use crate::connection::{Notices, connect, copy, ended, options, rate, refusal, until};
+use crate::connection::{Notices, connect, copy, options, rate, refusal, until};
 
 fn told(refusal: &ConnectError) -> String {
     let message = format!("{refusal} {refusal:?} {:?}", refusal.hint());
@@ -37,10 +37,12 @@ async fn the_documented_permissions_of_a_user_are_enough() {
     let here = Redis::connect(here).await.expect("connects");
     let there = Redis::connect(there).await.expect("connects");
     here.limits().take("a", rate("9/1h")).await.expect("it is counted");
-    let (first, second) = (copy(), copy());
-    here.sessions().offer(first.clone());
-    until("the copy is stored", async || there.sessions().fetch(first.id).await.is_some()).await;
-    here.sessions().revoke(&[ended(&second)]).await.expect("it is applied");
+    here.limits().peek("a", rate("9/1h")).await.expect("it is read");
+    here.limits().give_back("a", rate("9/1h")).await.expect("it is given back");
+    here.limits().reset("a").await.expect("it is forgotten");
+    let copy = copy();
+    here.sessions().offer(copy.clone());
+    until("the copy is stored", async || there.sessions().fetch(copy.id).await.is_some()).await;
     let (far, stop) = (Notices::default(), tokio_util::sync::CancellationToken::new());
     let _listening = far.count_on(&there, &stop);
     far.reaches(1).await;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use portcullis_model::{Amr, Clock, Random, Rate, Revocation, Role, SessionCopy};
+use portcullis_model::{Amr, Clock, Random, Rate, Role, SecretString, SessionCopy};
 use portcullis_redis::{ConnectError, Redis, RedisOptions, RedisUrl};
 use portcullis_telemetry::{Metrics, MetricsOptions};
 use portcullis_testkit::session;
@@ -21,6 +21,7 @@ pub(crate) fn options(url: &str) -> RedisOptions {
         connect_timeout: Duration::from_secs(5),
         authorities: None,
         clock: Clock::system(),
+        secrets: SecretString::new("an encryption key of more than 32 bytes").into(),
         random: Random::system(),
         metrics: Metrics::new(&MetricsOptions::default(), "test"),
     }
@@ -46,14 +47,6 @@ pub(crate) fn rate(text: &str) -> Rate {
 pub(crate) fn copy() -> SessionCopy {
     let copy = session().role(Role::Manager).permission("PROJECT_VIEW").epochs(3, 5).copy();
     SessionCopy { amr: vec![Amr::Password, Amr::OneTimePassword], token_epoch: 4, ..copy }
-}
-
-pub(crate) fn ended(copy: &SessionCopy) -> Revocation {
-    Revocation { user_id: copy.user_id, session_id: Some(copy.id), epoch: copy.session_epoch + 1, ends: true }
-}
-
-pub(crate) fn changed(copy: &SessionCopy) -> Revocation {
-    Revocation { user_id: copy.user_id, session_id: None, epoch: copy.user_epoch + 1, ends: false }
 }
 
 /// Tries until it succeeds, and returns how long that took.

@@ -1,10 +1,12 @@
-use portcullis_model::Revocation;
-use portcullis_redis::Redis;
+use std::time::Duration;
+
+use portcullis_model::{Clock, SecretRing, SecretString, SessionCopy};
+use portcullis_redis::{Redis, RedisOptions};
 use portcullis_testkit::PrivateRedis;
 
-use crate::connection::{changed, connect, copy, ended, options, until};
+use crate::connection::{connect, copy, options, until};
 
-async fn offer(redis: &Redis, copy: &portcullis_model::SessionCopy) {
+async fn offer(redis: &Redis, copy: &SessionCopy) {
     redis.sessions().offer(copy.clone());
     until("the copy is stored", async || redis.sessions().fetch(copy.id).await.is_some()).await;
 }
@@ -17,7 +19,9 @@ async fn a_copy_is_the_same_on_another_replica_and_has_no_secret() {
     offer(&here, &copy).await;
     assert_eq!(there.sessions().fetch(copy.id).await, Some(copy.clone()));
     let key = format!("test:session:{{{}}}", copy.id);
-    let written: serde_json::Value = serde_json::from_str(&server.command(&["get", &key])).expect("JSON");
+    let text = server.command(&["get", &key]);
+    let (_, text) = text.split_once('.').expect("a code and a copy");
+    let written: serde_json::Value = serde_json::from_str(text).expect("JSON");
     let names: Vec<&String> = written.as_object().expect("an object").keys().collect();
     assert_eq!(
         names,
@@ -28,6 +32,7 @@ async fn a_copy_is_the_same_on_another_replica_and_has_no_secret() {
             "expires",
             "extra",
             "form",
+            "read",
             "role",
             "seen",
             "session_epoch",
@@ -46,72 +51,113 @@ async fn a_copy_never_outlives_its_session() {
     let server = PrivateRedis::start();
     let redis = connect(&server.url()).await;
     let mut copy = copy();
-    copy.expires_at = portcullis_model::Clock::system().unix_seconds() + 60;
+    copy.expires_at = Clock::system().unix_seconds() + 60;
     offer(&redis, &copy).await;
     let left: i64 =
         server.command(&["ttl", &format!("test:session:{{{}}}", copy.id)]).trim().parse().expect("a number");
     assert!((50..=60).contains(&left), "{left} s");
 }
 
+/// Stores a copy and returns its key and its text in Redis.
+async fn stored(server: &PrivateRedis, redis: &Redis, copy: &SessionCopy) -> (String, String) {
+    offer(redis, copy).await;
+    let key = format!("test:session:{{{}}}", copy.id);
+    let text = server.command(&["get", &key]).trim().to_owned();
+    (key, text)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sr_22_a_revoked_copy_is_never_returned() {
+async fn sr_60_a_copy_that_somebody_changed_is_refused() {
     let server = PrivateRedis::start();
     let redis = connect(&server.url()).await;
-    let sessions = redis.sessions();
-    for revocation in [ended, changed] {
-        let (before, after) = (copy(), copy());
-        offer(&redis, &before).await;
-        sessions.revoke(&[revocation(&before), revocation(&after)]).await.expect("it is applied");
-        assert_eq!(sessions.fetch(before.id).await, None);
-        sessions.offer(after.clone());
-        until("the stale copy is written", async || {
-            server.command(&["exists", &format!("test:session:{{{}}}", after.id)]).trim() == "1"
-        })
-        .await;
-        assert_eq!(sessions.fetch(after.id).await, None);
+    let copy = copy();
+    let (key, text) = stored(&server, &redis, &copy).await;
+    let (_, unsigned) = text.split_once('.').expect("a code and a copy");
+    let changes = [
+        text.replace("MANAGER", "ADMIN"),
+        text.replace("\"session_epoch\":3", "\"session_epoch\":9"),
+        text.replace("\"read\":", "\"read\":9"),
+        text.replace("\"expires\":", "\"expires\":9"),
+        unsigned.to_owned(),
+        format!(".{unsigned}"),
+        format!("{}.{unsigned}", "0".repeat(64)),
+    ];
+    for changed in changes {
+        assert_ne!(changed, text, "nothing was changed");
+        server.command(&["set", &key, &changed]);
+        assert_eq!(redis.sessions().fetch(copy.id).await, None, "{changed}");
     }
+    server.command(&["set", &key, &text]);
+    assert_eq!(redis.sessions().fetch(copy.id).await, Some(copy));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sr_35_a_newer_copy_is_returned_and_floors_never_sink() {
+async fn sr_60_a_copy_under_another_name_is_refused() {
     let server = PrivateRedis::start();
     let redis = connect(&server.url()).await;
-    let sessions = redis.sessions();
-    let old = copy();
-    let later = Revocation { epoch: old.user_epoch + 5, ..changed(&old) };
-    sessions.revoke(&[later, changed(&old)]).await.expect("it is applied");
-    let mut young = old.clone();
-    young.user_epoch += 4;
-    sessions.offer(young.clone());
-    until("the copy is written", async || {
-        server.command(&["exists", &format!("test:session:{{{}}}", old.id)]).trim() == "1"
-    })
-    .await;
-    assert_eq!(sessions.fetch(old.id).await, None, "the floor sank");
-    young.user_epoch += 1;
-    offer(&redis, &young).await;
+    let (mine, theirs) = (copy(), copy());
+    let (_, text) = stored(&server, &redis, &theirs).await;
+    server.command(&["set", &format!("test:session:{{{}}}", mine.id), &text]);
+    assert_eq!(redis.sessions().fetch(mine.id).await, None);
+    let mut neighbour = options(&server.url());
+    neighbour.prefix = "other".to_owned();
+    let neighbour = Redis::connect(neighbour).await.expect("connects");
+    server.command(&["set", &format!("other:session:{{{}}}", theirs.id), &text]);
+    assert_eq!(neighbour.sessions().fetch(theirs.id).await, None, "a copy of another installation");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn thousands_of_revocations_at_once_are_all_applied() {
+async fn sr_60_a_copy_older_than_five_minutes_is_refused() {
     let server = PrivateRedis::start();
-    let redis = connect(&server.url()).await;
-    let copies: Vec<_> = (0..5_000).map(|_| copy()).collect();
-    let entries: Vec<_> = copies.iter().map(ended).collect();
-    redis.sessions().revoke(&entries).await.expect("it is applied");
-    assert_eq!(server.command(&["dbsize"]).trim(), "5000");
+    let clock = Clock::adjustable();
+    let redis =
+        Redis::connect(RedisOptions { clock: clock.clone(), ..options(&server.url()) }).await.expect("connects");
+    let copy = copy();
+    let (key, text) = stored(&server, &redis, &copy).await;
+    // Somebody keeps the copy from expiring.
+    server.command(&["set", &key, &text]);
+    clock.advance(Duration::from_secs(290));
+    assert_eq!(redis.sessions().fetch(copy.id).await, Some(copy.clone()));
+    clock.advance(Duration::from_secs(11));
+    assert_eq!(redis.sessions().fetch(copy.id).await, None);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_copy_in_an_unknown_form_is_ignored() {
+async fn sr_60_a_copy_from_the_future_is_refused() {
+    let server = PrivateRedis::start();
+    let ahead = Clock::adjustable();
+    ahead.advance(Duration::from_secs(60));
+    let (there, here) = (RedisOptions { clock: ahead.clone(), ..options(&server.url()) }, connect(&server.url()).await);
+    let there = Redis::connect(there).await.expect("connects");
+    let copy = SessionCopy { read_at: ahead.now(), ..copy() };
+    stored(&server, &there, &copy).await;
+    assert_eq!(here.sessions().fetch(copy.id).await, None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sr_60_a_copy_under_another_encryption_key_is_refused() {
+    let server = PrivateRedis::start();
+    let here = connect(&server.url()).await;
+    let former = SecretString::new("an encryption key of more than 32 bytes");
+    let new = SecretString::new("another encryption key of more than 32 bytes");
+    let there = Redis::connect(RedisOptions { secrets: new.clone().into(), ..options(&server.url()) }).await;
+    let there = there.expect("connects");
+    let copy = copy();
+    stored(&server, &here, &copy).await;
+    assert_eq!(there.sessions().fetch(copy.id).await, None);
+    there.replace_secrets(&SecretRing::new(vec![new, former]).expect("two secrets"));
+    assert_eq!(there.sessions().fetch(copy.id).await, Some(copy), "the former key still verifies");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_that_cannot_be_read_is_ignored() {
     let server = PrivateRedis::start();
     let redis = connect(&server.url()).await;
     let copy = copy();
     offer(&redis, &copy).await;
     let key = format!("test:session:{{{}}}", copy.id);
-    let written = server.command(&["get", &key]);
-    for unreadable in [written.replace("\"form\":1", "\"form\":2"), "{".to_owned(), String::new()] {
-        server.command(&["set", &key, unreadable.trim()]);
+    for unreadable in ["{", ".", ""] {
+        server.command(&["set", &key, unreadable]);
         assert_eq!(redis.sessions().fetch(copy.id).await, None, "{unreadable}");
     }
     server.command(&["del", &key]);

@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use portcullis_model::{RolePermissions, SessionCopy, SessionId, SessionState, SessionsUnavailable};
+use portcullis_storage::StoreError;
 
 use super::SessionCache;
 use crate::cached_session::CachedSession;
+use crate::epoch_floors::ReadingMark;
 
 /// A look-up is repeated when a revocation overtakes its reading. After this many readings it fails.
 const ATTEMPTS: usize = 5;
@@ -15,8 +17,17 @@ const ATTEMPTS: usize = 5;
 pub(super) enum Inserted {
     /// The copy can be used.
     Fresh(Arc<SessionState>),
-    /// A revocation or a change of roles came after the copy was read.
+    /// A revocation or a change of roles may have come after the copy was read.
     Stale,
+}
+
+/// What was known when the reading of a copy began.
+#[derive(Clone)]
+pub(super) struct Reading {
+    pub(super) roles: Arc<RolePermissions>,
+    pub(super) mark: ReadingMark,
+    /// Whether the feed was read. If not, the copy may have missed a revocation, and is not cached.
+    pub(super) fed: bool,
 }
 
 impl SessionCache {
@@ -30,18 +41,14 @@ impl SessionCache {
             return Ok(Some(state));
         }
         for _ in 0..ATTEMPTS {
-            let fed = self.is_fed();
-            let roles = self.roles.load_full();
-            let read = self.store.session_copy(id).await.map_err(|error| {
-                tracing::warn!(error = &error as &dyn std::error::Error, "a session cannot be looked up");
-                SessionsUnavailable
-            })?;
+            let reading = self.begin_reading();
+            let read = self.store.session_copy(id).await.map_err(|error| unavailable(&error))?;
             let Some(copy) = read.filter(|copy| self.is_live(copy)) else {
                 self.copies.invalidate(&id);
                 return Ok(None);
             };
-            let offer = self.shared.as_ref().filter(|_| fed).map(|shared| (shared, copy.clone()));
-            if let Inserted::Fresh(state) = self.insert(copy.into_state(&roles), &roles, fed) {
+            let offer = self.shared.as_ref().filter(|_| reading.fed).map(|shared| (shared, copy.clone()));
+            if let Inserted::Fresh(state) = self.insert(copy.into_state(&reading.roles), &reading) {
                 if let Some((shared, copy)) = offer {
                     shared.offer(copy);
                 }
@@ -51,21 +58,19 @@ impl SessionCache {
         Err(SessionsUnavailable)
     }
 
-    /// The API key from SQL: replicas do not share copies of keys.
+    /// The API key from SQL: replicas do not share copies of keys. A key that was not found is not looked up again for
+    /// a moment.
     pub(super) async fn look_up_key(&self, digest: [u8; 32]) -> Result<Option<Arc<SessionState>>, SessionsUnavailable> {
         for _ in 0..ATTEMPTS {
-            let fed = self.is_fed();
-            let roles = self.roles.load_full();
-            let read = self.store.api_key_copy(&digest).await.map_err(|error| {
-                tracing::warn!(error = &error as &dyn std::error::Error, "an API key cannot be looked up");
-                SessionsUnavailable
-            })?;
+            let reading = self.begin_reading();
+            let read = self.store.api_key_copy(&digest).await.map_err(|error| unavailable(&error))?;
             let Some(copy) = read.filter(|copy| self.is_live(copy)) else {
                 self.keys.invalidate(&digest);
+                self.unknown_keys.remember(digest, self.store.clock());
                 return Ok(None);
             };
             let id = copy.id;
-            if let Inserted::Fresh(state) = self.insert(copy.into_state(&roles), &roles, fed) {
+            if let Inserted::Fresh(state) = self.insert(copy.into_state(&reading.roles), &reading) {
                 self.keys.insert(digest, id);
                 return Ok(Some(state));
             }
@@ -73,13 +78,17 @@ impl SessionCache {
         Err(SessionsUnavailable)
     }
 
-    /// A shared copy that passes the floors known here. Only while the feed is read: without the feed this process does
-    /// not know which copies revocations have overtaken.
+    /// A shared copy that was read so recently that the floors of every revocation since are known here, and that these
+    /// floors do not make stale.
     async fn look_up_shared(&self, id: SessionId, user_epoch: i64) -> Option<Arc<SessionState>> {
         let shared = self.shared.as_ref().filter(|_| self.is_fed())?;
-        let roles = self.roles.load_full();
-        let copy = shared.fetch(id, user_epoch).await.filter(|copy| self.is_live(copy))?;
-        match self.insert(copy.into_state(&roles), &roles, true) {
+        let reading = self.begin_reading();
+        let copy = shared.fetch(id).await?;
+        let read_at = self.feed_age.moment_of(copy.read_at)?;
+        if copy.user_epoch < user_epoch || !self.is_live(&copy) || !self.floors().cover(read_at) {
+            return None;
+        }
+        match self.insert(copy.into_state(&reading.roles), &reading) {
             Inserted::Fresh(state) => Some(state),
             Inserted::Stale => None,
         }
@@ -90,15 +99,21 @@ impl SessionCache {
         self.store.clock().unix_seconds() < copy.expires_at && (self.demo_account || !copy.user_id.is_demo())
     }
 
-    /// Caches a copy, unless a revocation or a change of roles came after it was read. A copy that was read while the
-    /// feed was not (`fed` is false) may have missed a revocation: it is returned, and not cached.
-    pub(super) fn insert(&self, state: SessionState, roles: &Arc<RolePermissions>, fed: bool) -> Inserted {
+    /// Notes what is known before a copy is read.
+    pub(super) fn begin_reading(&self) -> Reading {
+        let mark = self.floors().mark();
+        Reading { roles: self.roles.load_full(), mark, fed: self.is_fed() }
+    }
+
+    /// Caches a copy, unless a revocation or a change of roles may have come after its reading began. A copy that was
+    /// read while the feed was not is returned, and not cached.
+    pub(super) fn insert(&self, state: SessionState, reading: &Reading) -> Inserted {
         let mut floors = self.floors();
-        if floors.is_stale(&state) || !Arc::ptr_eq(roles, &self.roles.load()) {
+        if floors.is_stale(&state, reading.mark) || !Arc::ptr_eq(&reading.roles, &self.roles.load()) {
             return Inserted::Stale;
         }
         let state = Arc::new(state);
-        if fed {
+        if reading.fed {
             let flushed = state.last_seen.load(Ordering::Relaxed);
             if let Some(earlier) = self.copies.get(&state.id) {
                 state.touch(earlier.state.last_seen.load(Ordering::Relaxed));
@@ -108,4 +123,9 @@ impl SessionCache {
         }
         Inserted::Fresh(state)
     }
+}
+
+fn unavailable(error: &StoreError) -> SessionsUnavailable {
+    tracing::warn!(error = error as &dyn std::error::Error, "a session or an API key cannot be looked up");
+    SessionsUnavailable
 }

@@ -71,7 +71,7 @@ async fn a_copy_read_before_the_end_is_not_cached_after_it() {
     let ended = Revocation { user_id: read.user_id, session_id: Some(read.id), epoch: 2, ends: true };
     cache.revoked(&ended);
     let id = read.id;
-    assert!(matches!(cache.insert(read, &cache.roles(), true), Inserted::Stale));
+    assert!(matches!(cache.insert(read, &cache.begin_reading()), Inserted::Stale));
     assert!(cache.cached(id).is_none());
 }
 
@@ -83,9 +83,9 @@ async fn sr_35_a_copy_read_before_a_user_change_is_not_cached() {
     let id = read.id;
     let changed = Revocation { user_id: read.user_id, session_id: None, epoch: 2, ends: false };
     cache.revoked(&changed);
-    assert!(matches!(cache.insert(again(&read), &cache.roles(), true), Inserted::Stale));
+    assert!(matches!(cache.insert(again(&read), &cache.begin_reading()), Inserted::Stale));
     let newer = SessionState { user_epoch: 2, ..again(&read) };
-    assert!(matches!(cache.insert(newer, &cache.roles(), true), Inserted::Fresh(_)));
+    assert!(matches!(cache.insert(newer, &cache.begin_reading()), Inserted::Fresh(_)));
     assert!(cache.cached(id).is_some());
 }
 
@@ -97,7 +97,7 @@ async fn sr_35_a_user_change_makes_all_their_copies_stale() {
     let second = SessionState { id: state(&cache).id, ..again(&first) };
     let (user_id, first_id, second_id, other_id) = (first.user_id, first.id, second.id, other.id);
     for copy in [first, second, other] {
-        assert!(matches!(cache.insert(copy, &cache.roles(), true), Inserted::Fresh(_)));
+        assert!(matches!(cache.insert(copy, &cache.begin_reading()), Inserted::Fresh(_)));
     }
     cache.revoked(&Revocation { user_id, session_id: None, epoch: 2, ends: false });
     assert!(cache.cached(first_id).is_none() && cache.cached(second_id).is_none());
@@ -108,10 +108,10 @@ async fn sr_35_a_user_change_makes_all_their_copies_stale() {
 async fn a_copy_with_old_roles_is_not_cached() {
     let folder = tempfile::tempdir().expect("a folder");
     let cache = cache(&folder).await;
-    let before = cache.roles();
+    let before = cache.begin_reading();
     let read = state(&cache);
     cache.set_roles(RolePermissions::default());
-    assert!(matches!(cache.insert(read, &before, true), Inserted::Stale));
+    assert!(matches!(cache.insert(read, &before), Inserted::Stale));
 }
 
 #[tokio::test]
@@ -121,7 +121,7 @@ async fn a_cache_whose_feed_was_never_read_holds_nothing() {
     let unfed = SessionCache::new(&fed.store, RolePermissions::default(), SessionCacheOptions::default());
     let read = state(&unfed);
     let id = read.id;
-    assert!(matches!(unfed.insert(read, &unfed.roles(), unfed.is_fed()), Inserted::Fresh(_)));
+    assert!(matches!(unfed.insert(read, &unfed.begin_reading()), Inserted::Fresh(_)));
     assert!(unfed.cached(id).is_none());
     RevocationFeed::new(&unfed.store, &unfed).read().await.expect("the log is readable");
     assert!(unfed.cached(id).is_none());
@@ -133,7 +133,7 @@ async fn an_expired_copy_is_not_used() {
     let cache = cache(&folder).await;
     let read = SessionState { expires_at: Clock::system().unix_seconds(), ..state(&cache) };
     let id = read.id;
-    cache.insert(read, &cache.roles(), true);
+    cache.insert(read, &cache.begin_reading());
     assert!(cache.cached(id).is_none());
 }
 
@@ -143,7 +143,7 @@ async fn old_copies_are_dropped_and_young_ones_stay() {
     let cache = cache(&folder).await;
     let read = state(&cache);
     let id = read.id;
-    cache.insert(read, &cache.roles(), true);
+    cache.insert(read, &cache.begin_reading());
     cache.drop_copies_older_than(Duration::from_secs(600));
     assert!(cache.cached(id).is_some());
     cache.drop_copies_older_than(Duration::ZERO);

@@ -5,7 +5,12 @@ use portcullis_storage::{NewApiKey, Store};
 use crate::test_database::{RecordingListener, TestDatabase, days};
 
 /// Stores an API key of this user.
-async fn api_key(database: &TestDatabase, store: &Store, owner: UserId, scopes: Option<&[&str]>) -> NewApiKey {
+pub(crate) async fn api_key(
+    database: &TestDatabase,
+    store: &Store,
+    owner: UserId,
+    scopes: Option<&[&str]>,
+) -> NewApiKey {
     let key = ApiKey {
         id: SessionId::new(&database.clock, &database.random),
         name: "deploy".to_owned(),
@@ -18,7 +23,7 @@ async fn api_key(database: &TestDatabase, store: &Store, owner: UserId, scopes: 
     stored(store, NewApiKey { key, user_id: owner, hash: database.random.bytes() }).await
 }
 
-async fn stored(store: &Store, new: NewApiKey) -> NewApiKey {
+pub(crate) async fn stored(store: &Store, new: NewApiKey) -> NewApiKey {
     let mut tx = store.begin().await.expect("begins");
     tx.insert_api_key(&new).await.expect("is new");
     tx.commit().await.expect("commits");
@@ -156,7 +161,7 @@ async fn the_last_use_of_a_key_is_written(database: TestDatabase) {
     let state = here.cache.load_key(new.hash).await.expect("reads").expect("is valid");
     let now = database.clock.unix_seconds();
     state.touch(now);
-    here.cache.flush_last_seen().await.expect("writes");
+    here.cache.flush_every_last_seen().await.expect("writes");
     let used = here.store.api_keys(ada.id).await.expect("reads")[0].last_used_at.expect("was used");
     assert_eq!(used.timestamp(), now);
 }

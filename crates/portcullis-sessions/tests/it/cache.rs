@@ -1,5 +1,4 @@
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use portcullis_model::{Role, SessionSource};
@@ -77,39 +76,6 @@ async fn sr_21_an_expired_session_is_neither_cached_nor_loaded(database: TestDat
     assert!(here.cache.load(session, 1).await.expect("reads").is_none());
 }
 
-async fn last_uses_are_written_in_one_statement(database: TestDatabase) {
-    let here = database.replica().await;
-    let ada = database.user(&here.store, "ada").await;
-    let mut sessions = Vec::new();
-    for _ in 0..5 {
-        sessions.push(database.session(&here.store, ada.id).await);
-    }
-    database.clock.advance(seconds(90));
-    for id in &sessions {
-        here.cache.load(*id, 1).await.expect("reads").expect("lives").touch(database.clock.unix_seconds());
-    }
-    let before = here.metrics.database_statements();
-    assert_eq!(here.cache.flush_last_seen().await.expect("writes"), 5);
-    assert_eq!(here.cache.flush_last_seen().await.expect("has nothing to write"), 0);
-    assert_eq!(here.metrics.database_statements() - before, 1);
-    for record in here.store.list_sessions(ada.id, database.clock.now()).await.expect("reads") {
-        assert!((database.clock.now() - record.last_seen_at).num_seconds() < 60);
-    }
-}
-
-async fn a_session_that_is_read_again_keeps_its_last_use(database: TestDatabase) {
-    let here = database.replica().await;
-    let ada = database.user(&here.store, "ada").await;
-    let session = database.session(&here.store, ada.id).await;
-    let used = database.clock.unix_seconds() + 42;
-    here.cache.load(session, 1).await.expect("reads").expect("lives").touch(used);
-    let again = here.cache.load(session, 1).await.expect("reads").expect("lives");
-    assert_eq!(again.last_seen.load(Ordering::Relaxed), used);
-    here.cache.flush_last_seen().await.expect("writes");
-    let record = here.store.session_record(session).await.expect("reads").expect("exists");
-    assert_eq!(record.last_seen_at.timestamp(), used);
-}
-
 async fn copies_are_not_used_after_stale_max_without_the_feed(database: TestDatabase) {
     let options = SessionCacheOptions { stale_max: Duration::ZERO, ..SessionCacheOptions::default() };
     let here = TestDatabase::unread_replica(database.options(), options).await;
@@ -165,8 +131,6 @@ crate::on_both_engines!(
     sr_22_an_ended_session_is_gone_elsewhere_by_the_feed,
     sr_35_a_new_role_is_in_force_at_once,
     sr_21_an_expired_session_is_neither_cached_nor_loaded,
-    last_uses_are_written_in_one_statement,
-    a_session_that_is_read_again_keeps_its_last_use,
     copies_are_not_used_after_stale_max_without_the_feed,
     a_user_is_read_once_and_again_after_a_change,
     many_requests_for_one_session_cost_one_statement,

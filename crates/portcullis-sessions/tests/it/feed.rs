@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use portcullis_model::{Revocation, RevocationListener};
+use portcullis_model::{Revocation, RevocationListener, SessionSource};
 use tokio_util::sync::CancellationToken;
 
 use crate::test_database::{RecordingListener, TestDatabase, end, seconds};
@@ -84,7 +84,41 @@ async fn a_listener_that_panics_keeps_no_other_from_hearing(database: TestDataba
     following.await.expect("ends when cancelled");
 }
 
+async fn sr_64_a_log_of_several_pages_is_read_at_once(database: TestDatabase) {
+    let (here, there) = (database.replica().await, database.replica().await);
+    let heard = RecordingListener::on(&there.store);
+    let ada = database.user(&here.store, "ada").await;
+    let mut raw = database.raw().await;
+    let (user, now) = (raw.id(ada.id.0), raw.at(database.clock.now()));
+    let numbers = "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 5000)";
+    raw.run(&format!(
+        "{numbers} INSERT INTO revocations (at, user_id, session_id, epoch, ends) \
+         SELECT {now}, {user}, NULL, n, TRUE FROM numbers"
+    ))
+    .await;
+    there.feed.read().await.expect("reads");
+    let epochs: Vec<i64> = heard.recorded().iter().map(|entry| entry.epoch).collect();
+    assert_eq!(epochs, (1..=5_000).collect::<Vec<_>>());
+}
+
+async fn sr_64_after_a_gap_that_pruning_may_fill_no_copy_is_kept(database: TestDatabase) {
+    let here = database.replica().await;
+    let ada = database.user(&here.store, "ada").await;
+    let session = database.session(&here.store, ada.id).await;
+    assert!(here.cache.load(session, 1).await.expect("reads").is_some());
+    database.clock.advance(seconds(3_000));
+    here.feed.read().await.expect("reads");
+    assert!(here.cache.cached(session).is_some());
+    database.clock.advance(seconds(4_000));
+    here.feed.read().await.expect("reads");
+    assert!(here.cache.cached(session).is_none());
+    assert!(here.cache.load(session, 1).await.expect("reads").is_some());
+    assert!(here.cache.cached(session).is_some());
+}
+
 crate::on_both_engines!(
+    sr_64_a_log_of_several_pages_is_read_at_once,
+    sr_64_after_a_gap_that_pruning_may_fill_no_copy_is_kept,
     every_replica_learns_of_a_revocation_exactly_once,
     a_new_feed_skips_what_happened_before_it,
     a_clock_that_is_set_back_hides_no_entry,

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use portcullis_storage::StoreOptions;
+use portcullis_storage::{Prunable, StoreOptions};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::feed::ChannelListener;
@@ -42,19 +43,89 @@ async fn sr_22_a_locked_row_does_not_delay_the_feed(database: TestDatabase) {
     let begin = if here.store.engine() == "sqlite" { "BEGIN IMMEDIATE" } else { "BEGIN" };
     raw.run(begin).await;
     raw.run(&format!("UPDATE sessions SET user_agent = 'locked' WHERE id = {id}")).await;
-    let seen = [(kept, database.clock.now() + seconds(60))];
-    let mut housekeeping = Box::pin(here.store.touch_sessions(&seen));
-    assert!(futures_util::poll!(&mut housekeeping).is_pending(), "the row is not locked");
+    let (store, before) = (here.store.clone(), database.clock.now() + seconds(31 * 86_400));
+    let housekeeping = tokio::spawn(async move { store.prune(Prunable::Sessions, before, 10).await });
 
     let mut heard = ChannelListener::on(&here.store);
     let stop = CancellationToken::new();
     let following = tokio::spawn(Arc::clone(&here.feed).follow(stop.clone()));
     assert_eq!(heard.next_within_a_second().await.session_id, Some(ended));
-    assert!(futures_util::poll!(&mut housekeeping).is_pending(), "the lock was not held all the time");
+    assert!(!housekeeping.is_finished(), "the lock was not held all the time");
     raw.run("COMMIT").await;
-    housekeeping.await.expect("writes after the lock");
+    housekeeping.await.expect("no panic").expect("deletes after the lock");
     stop.cancel();
     following.await.expect("ends when cancelled");
 }
 
-crate::on_both_engines!(sr_22_an_exhausted_pool_does_not_delay_the_feed, sr_22_a_locked_row_does_not_delay_the_feed);
+/// A large prune waits in the middle for a row that another process holds.
+async fn sr_64_a_large_prune_does_not_delay_the_feed(database: TestDatabase) {
+    let (here, there) = (database.replica().await, database.replica().await);
+    let ada = database.user(&there.store, "ada").await;
+    let ended = database.session(&there.store, ada.id).await;
+    end(&there.store, ended).await;
+    let mut raw = database.raw().await;
+    let (user, old) = (raw.id(ada.id.0), raw.at(database.clock.now() - seconds(864_000)));
+    let numbers = "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 20000)";
+    raw.run(&format!(
+        "{numbers} INSERT INTO revocations (at, user_id, session_id, epoch, ends) \
+         SELECT {old}, {user}, NULL, n, FALSE FROM numbers"
+    ))
+    .await;
+    here.feed.read().await.expect("reads");
+    raw.run(if here.store.engine() == "sqlite" { "BEGIN IMMEDIATE" } else { "BEGIN" }).await;
+    raw.run("UPDATE revocations SET ends = FALSE WHERE epoch = 10000").await;
+    let (store, before) = (here.store.clone(), database.clock.now() - seconds(86_400));
+    let pruning = tokio::spawn(async move { store.prune(Prunable::Revocations, before, 50_000).await });
+
+    let next = database.session(&there.store, ada.id);
+    let session = if here.store.engine() == "sqlite" { ended } else { next.await };
+    let mut heard = ChannelListener::on(&here.store);
+    let stop = CancellationToken::new();
+    let following = tokio::spawn(Arc::clone(&here.feed).follow(stop.clone()));
+    if session == ended {
+        // Nobody can write to SQLite meanwhile, so that what is heard is the next reading.
+        let before = here.cache.feed_age();
+        while here.cache.feed_age() >= before {
+            tokio::task::yield_now().await;
+        }
+        assert!(here.cache.feed_age().is_some_and(|age| age < seconds(1)));
+    } else {
+        end(&there.store, session).await;
+        assert_eq!(heard.next_within_a_second().await.session_id, Some(session));
+    }
+    assert!(!pruning.is_finished(), "the row was not locked");
+    raw.run("COMMIT").await;
+    assert_eq!(pruning.await.expect("no panic").expect("prunes after the lock"), 20_000);
+    stop.cancel();
+    following.await.expect("ends when cancelled");
+}
+
+/// Hundreds of sign-ins wait for a connection of this replica.
+async fn sr_64_a_storm_of_sign_ins_does_not_delay_the_feed(database: TestDatabase) {
+    let database = Arc::new(database);
+    let here = database.replica_with(StoreOptions { pool_max: 2, ..database.options() }).await;
+    let there = database.replica().await;
+    let ada = database.user(&there.store, "ada").await;
+    let session = database.session(&there.store, ada.id).await;
+    let mut heard = ChannelListener::on(&here.store);
+    let stop = CancellationToken::new();
+    let following = tokio::spawn(Arc::clone(&here.feed).follow(stop.clone()));
+    let mut storm = JoinSet::new();
+    for _ in 0..400 {
+        let (database, store) = (Arc::clone(&database), here.store.clone());
+        storm.spawn(async move { database.session(&store, ada.id).await });
+    }
+    end(&there.store, session).await;
+    assert_eq!(heard.next_within_a_second().await.session_id, Some(session));
+    storm.abort_all();
+    while storm.join_next().await.is_some() {}
+    stop.cancel();
+    following.await.expect("ends when cancelled");
+}
+
+crate::on_both_engines!(
+    sr_22_an_exhausted_pool_does_not_delay_the_feed,
+    sr_22_a_locked_row_does_not_delay_the_feed,
+    sr_64_a_large_prune_does_not_delay_the_feed,
+    sr_64_a_storm_of_sign_ins_does_not_delay_the_feed,
+);

@@ -26,6 +26,8 @@ pub struct Session {
     pub absolute_remembered: Duration,
     /// How long sessions validated before an outage of SQL stay accepted during it.
     pub stale_max: Duration,
+    /// How far in the future `nbf` and `iat` of an access token may lie.
+    pub clock_leeway: Duration,
     /// The claim `iss` of access tokens.
     pub issuer: String,
     /// The claim `aud` of access tokens.
@@ -58,6 +60,12 @@ static STALE_MAX: Key = Key::restart(
     "duration",
     "How long sessions validated before an outage of the database stay accepted during it.",
 );
+static CLOCK_LEEWAY: Key = Key::live(
+    "clock_leeway",
+    DefaultValue::Text("60s"),
+    "duration",
+    "How far in the future `nbf` and `iat` of an access token may lie, at most 10m. `exp` is exact.",
+);
 static ISSUER: Key = Key::restart(
     "issuer",
     DefaultValue::Described("`PUBLIC_URL`, or `portcullis` without one"),
@@ -87,6 +95,7 @@ pub(crate) static SECTION: Section = Section {
         &ABSOLUTE,
         &ABSOLUTE_REMEMBERED,
         &STALE_MAX,
+        &CLOCK_LEEWAY,
         &ISSUER,
         &AUDIENCE,
         &SIGNING_ALGORITHM,
@@ -103,6 +112,7 @@ pub(crate) fn read(tree: &Table, public_url: Option<&Url>, problems: &mut Proble
         absolute: section.value(&ABSOLUTE, positive_duration),
         absolute_remembered: section.value(&ABSOLUTE_REMEMBERED, positive_duration),
         stale_max: section.value(&STALE_MAX, parse_duration),
+        clock_leeway: section.value(&CLOCK_LEEWAY, leeway),
         issuer: issuer.or_else(public).unwrap_or_else(|| "portcullis".to_owned()),
         audience: section.value(&AUDIENCE, claim),
         signing_algorithm: section.value(&SIGNING_ALGORITHM, |text| {
@@ -113,6 +123,12 @@ pub(crate) fn read(tree: &Table, public_url: Option<&Url>, problems: &mut Proble
         section.reject(&ABSOLUTE_REMEMBERED, "is shorter than session.absolute", "set it to at least session.absolute");
     }
     session
+}
+
+fn leeway(text: &str) -> Result<Duration, InvalidInput> {
+    let leeway = parse_duration(text)?;
+    let is_short = leeway <= Duration::from_secs(600);
+    is_short.then_some(leeway).ok_or_else(|| InvalidInput("write at most 10m".to_owned()))
 }
 
 fn claim(text: &str) -> Result<String, InvalidInput> {
@@ -148,6 +164,14 @@ mod tests {
             "{message}"
         );
         assert!(refused("", &[("JWT_EXPIRES_IN", "0")]).contains("at least 1s"));
+    }
+
+    #[test]
+    fn the_clock_leeway_is_a_minute_and_at_most_ten() {
+        assert_eq!(settings("", &[]).session.clock_leeway, Duration::from_secs(60));
+        assert_eq!(settings("[session]\nclock_leeway = \"0s\"\n", &[]).session.clock_leeway, Duration::ZERO);
+        let said = refused("[session]\nclock_leeway = \"11m\"\n", &[]);
+        assert!(said.contains("session.clock_leeway = \"11m\" cannot be used\n  hint: write at most 10m"), "{said}");
     }
 
     #[test]

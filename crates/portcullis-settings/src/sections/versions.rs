@@ -2,6 +2,7 @@
 
 use chrono::DateTime;
 use portcullis_gate::Version;
+use portcullis_model::api_time::has_four_digit_year;
 use portcullis_model::{InvalidInput, Timestamp};
 
 use crate::engine::key::{DefaultValue, Key, Section};
@@ -104,8 +105,10 @@ fn parse_documentation(text: &str) -> Result<String, InvalidInput> {
 
 fn parse_date(text: &str) -> Result<Timestamp, InvalidInput> {
     DateTime::parse_from_rfc3339(text)
+        .ok()
         .map(|date| date.to_utc())
-        .map_err(|_| InvalidInput("write a date as RFC 3339 with its offset (2027-01-31T00:00:00Z)".to_owned()))
+        .filter(has_four_digit_year)
+        .ok_or_else(|| InvalidInput("write a date as RFC 3339 with its offset (2027-01-31T00:00:00Z)".to_owned()))
 }
 
 #[cfg(test)]

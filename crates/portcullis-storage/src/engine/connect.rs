@@ -125,6 +125,13 @@ pub(crate) fn postgres_target(url: &PostgresUrl, server: &PgConnectOptions, opti
     target(url, server, &[limit])
 }
 
+/// Returns the target of the connection that reads the revocation log. Every reading must find its entries by an index,
+/// also while the planner knows nothing of the newest transactions.
+pub(crate) fn feed_target(url: &PostgresUrl, server: &PgConnectOptions, options: &StoreOptions) -> Target {
+    let limit = format!("statement_timeout = {}", options.statement_limit().as_millis());
+    target(url, server, &[limit, "enable_seqscan = off".to_owned()])
+}
+
 /// Returns the target of a connection outside the pools.
 fn unpooled_target(url: &PostgresUrl, server: &PgConnectOptions) -> Target {
     // A user may have a statement_timeout that a migration or a move of a large table would not keep.

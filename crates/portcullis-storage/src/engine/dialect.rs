@@ -39,7 +39,7 @@ impl Dialect {
     /// SQLite stores a timestamp as the RFC 3339 text that the driver writes for a bound value, always with `+00:00`,
     /// so that the texts sort like the instants. Instants are therefore bound, never written as literals.
     pub(crate) fn schema(self, body: &str) -> String {
-        let types: [(&str, &str); 9] = match self {
+        let types: [(&str, &str); 10] = match self {
             Self::Sqlite => [
                 ("{uuid}", "BLOB"),
                 ("{bytes}", "BLOB"),
@@ -48,6 +48,7 @@ impl Dialect {
                 ("{boolean}", "INTEGER"),
                 ("{bigint}", "INTEGER"),
                 ("{sequence}", "INTEGER PRIMARY KEY AUTOINCREMENT"),
+                ("{transaction_id}", "INTEGER"),
                 ("{strict}", " STRICT"),
                 ("{often_updated}", " STRICT"),
             ],
@@ -59,6 +60,9 @@ impl Dialect {
                 ("{boolean}", "BOOLEAN"),
                 ("{bigint}", "BIGINT"),
                 ("{sequence}", "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY"),
+                // The number of the top-level transaction, also inside a savepoint. The expression is not volatile, so
+                // that adding such a column rewrites no rows.
+                ("{transaction_id}", "XID8 DEFAULT pg_current_xact_id()"),
                 ("{strict}", ""),
                 // Leaves room in each page for a row's next version, so that an update need not touch the indices (HOT).
                 ("{often_updated}", " WITH (fillfactor = 85)"),
@@ -79,6 +83,15 @@ impl Dialect {
         match self {
             Self::Sqlite => parameter.to_owned(),
             Self::Postgres => format!("(clock_timestamp() + {parameter} * INTERVAL '1 microsecond')"),
+        }
+    }
+
+    /// Returns an expression for the database's time just before it runs the statement. Its parameter is
+    /// [`now_value`](Self::now_value) too.
+    pub(crate) fn statement_start(self, parameter: &str) -> String {
+        match self {
+            Self::Sqlite => parameter.to_owned(),
+            Self::Postgres => format!("(statement_timestamp() + {parameter} * INTERVAL '1 microsecond')"),
         }
     }
 

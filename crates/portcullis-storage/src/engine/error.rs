@@ -55,6 +55,10 @@ impl StoreError {
         Self::Corrupt { what: what.into() }
     }
 
+    pub(crate) fn standby() -> Self {
+        Self::Unavailable { source: "the database is a standby, which may lag behind its primary".into() }
+    }
+
     pub(crate) fn timed_out() -> Self {
         Self::Unavailable { source: "the database did not answer in time".into() }
     }

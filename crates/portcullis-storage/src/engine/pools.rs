@@ -47,7 +47,7 @@ impl Pools {
                 let server = connect::postgres_server(url)?;
                 let target = connect::postgres_target(url, &server, options);
                 let notifications = connect::notifications(options)?;
-                let feed = pool(target.clone(), 0, 1);
+                let feed = pool(connect::feed_target(url, &server, options), 0, 1);
                 let pool = pool(target, options.pool_min, options.pool_max);
                 pool.fill().await.map_err(|error| OpenError::from_postgres(error, &server))?;
                 Self { runner, writer: pool.clone(), reader: pool, feed, notifications }

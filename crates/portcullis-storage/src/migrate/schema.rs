@@ -14,6 +14,8 @@ pub(crate) struct Table {
     pub(crate) keys: usize,
     /// The column that the engine numbers itself.
     pub(crate) sequence: Option<&'static str>,
+    /// The columns besides `columns` whose values the engine sets and which mean nothing in another database.
+    pub(crate) assigned: Vec<&'static str>,
 }
 
 /// A column of a table.
@@ -40,11 +42,15 @@ pub(crate) fn tables(migrations: &[Migration]) -> Vec<Table> {
     let mut tables: Vec<Table> = Vec::new();
     for line in migrations.iter().flat_map(|migration| migration.up.lines()).map(str::trim) {
         if let Some(rest) = line.strip_prefix("CREATE TABLE ") {
-            tables.push(Table { name: first_word(rest), columns: Vec::new(), keys: 0, sequence: None });
+            let name = first_word(rest);
+            tables.push(Table { name, columns: Vec::new(), keys: 0, sequence: None, assigned: Vec::new() });
         } else if let Some(rest) = line.strip_prefix("ALTER TABLE ") {
             if let Some((table, column)) = rest.split_once(" ADD COLUMN ") {
                 let table = tables.iter_mut().find(|known| known.name == table).expect("it was created before");
-                table.columns.extend(column_of(column));
+                match column.split_once(" {transaction_id}") {
+                    Some((name, _)) => table.assigned.push(name),
+                    None => table.columns.extend(column_of(column)),
+                }
             }
         } else if let Some(rest) = line.strip_prefix("DROP TABLE ") {
             tables.retain(|table| table.name != first_word(rest));
@@ -113,7 +119,8 @@ mod tests {
     const CHANGE: Migration = Migration {
         version: 2,
         name: "change",
-        up: "ALTER TABLE things ADD COLUMN hash {bytes};\nDROP TABLE pairs;",
+        up: "ALTER TABLE things ADD COLUMN hash {bytes};\nALTER TABLE log ADD COLUMN writer {transaction_id};\n\
+             DROP TABLE pairs;",
         down: "",
         runs_since: 1,
     };
@@ -132,5 +139,6 @@ mod tests {
         assert_eq!(tables.len(), 2);
         let names: Vec<_> = tables[0].columns.iter().map(|column| column.name).collect();
         assert_eq!(names, ["id", "name", "hash"]);
+        assert_eq!((tables[1].columns.len(), &tables[1].assigned[..]), (2, &["writer"][..]), "it is not copied");
     }
 }

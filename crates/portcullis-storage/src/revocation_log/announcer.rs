@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use portcullis_model::{ReplicaNotifier, Revocation, RevocationListener};
 
-/// How long an announced entry is remembered: longer than the feed's overlap returns it again.
-const REMEMBERED_FOR: Duration = Duration::from_secs(60);
+/// The most announced entries that are remembered while the feed is not read. An entry that is forgotten early is
+/// announced twice, which does no harm.
+const REMEMBERED: usize = 1_000_000;
 
 /// The listeners of this process, and which entries they were told of.
 #[derive(Default)]
@@ -41,6 +42,9 @@ impl Announcer {
         {
             let now = Instant::now();
             let mut announced = self.announced.lock().unwrap_or_else(PoisonError::into_inner);
+            if announced.len() > REMEMBERED {
+                announced.clear();
+            }
             announced.extend(written.iter().map(|seq| (*seq, now)));
         }
         for entry in entries {
@@ -56,12 +60,22 @@ impl Announcer {
         let now = Instant::now();
         let fresh: Vec<&Revocation> = {
             let mut announced = self.announced.lock().unwrap_or_else(PoisonError::into_inner);
-            announced.retain(|_, at| now.duration_since(*at) < REMEMBERED_FOR);
             entries.iter().filter(|(seq, _)| announced.insert(*seq, now).is_none()).map(|(_, entry)| entry).collect()
         };
         for entry in fresh {
             self.announce(entry);
         }
+    }
+
+    /// Forgets the entries that were announced before this moment. To be called after a complete reading of the log that
+    /// began then: it has returned them, and no later reading does.
+    pub(crate) fn forget_before(&self, begun: Instant) {
+        self.announced.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, at| *at >= begun);
+    }
+
+    /// Forgets all announced entries, because the numbers of another database mean other entries.
+    pub(crate) fn forget_all(&self) {
+        self.announced.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     fn announce(&self, entry: &Revocation) {

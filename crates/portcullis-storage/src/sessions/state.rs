@@ -9,34 +9,36 @@ use crate::engine::statement::{Executor, Sql};
 use crate::store::Store;
 use crate::users::EXTRA_PERMISSIONS;
 
-static STATE: Sql = Sql::select(
-    "sessions",
-    sql!(
-        "SELECT ",
-        column_list!(sessions {
-            id,
-            user_id,
-            last_seen_at,
-            idle_expires_at,
-            absolute_expires_at,
-            amr,
-            authenticated_at,
-            epoch
-        }),
-        ", ",
-        column_list!(users {
-            email, email_verified_at, role, epoch, token_epoch, extra_permissions = EXTRA_PERMISSIONS
-        }),
-        " FROM sessions JOIN users ON users.id = sessions.user_id \
-         WHERE sessions.id = $1 AND sessions.ended_at IS NULL AND users.is_active"
-    ),
+const COLUMNS: &str = sql!(
+    column_list!(sessions {
+        id,
+        user_id,
+        last_seen_at,
+        idle_expires_at,
+        absolute_expires_at,
+        amr,
+        authenticated_at,
+        epoch
+    }),
+    ", ",
+    column_list!(users {
+        email, email_verified_at, role, epoch, token_epoch, extra_permissions = EXTRA_PERMISSIONS
+    }),
 );
+
+static STATE: Sql = Sql::select("sessions", "");
 
 impl Store {
     /// Returns what the gate needs of the session, read with one statement. `None` when the session does not exist or
     /// has ended, or its user is inactive. An expired session is returned; the caller checks its `expires_at`.
     pub async fn session_copy(&self, id: SessionId) -> Result<Option<SessionCopy>, StoreError> {
-        self.one(&STATE, vec![id.into()]).await?.map(|row| read(&row)).transpose()
+        let text = format!(
+            "SELECT {COLUMNS}, {} AS read_at FROM sessions JOIN users ON users.id = sessions.user_id \
+             WHERE sessions.id = $1 AND sessions.ended_at IS NULL AND users.is_active",
+            self.dialect().statement_start("$2")
+        );
+        let values = vec![id.into(), self.now_value()];
+        self.one(&STATE.with_text(text), values).await?.map(|row| read(&row)).transpose()
     }
 }
 
@@ -61,5 +63,6 @@ fn read(row: &Row) -> Result<SessionCopy, StoreError> {
         expires_at: expires_at.timestamp(),
         last_seen: row.read::<Timestamp>("sessions_last_seen_at")?.timestamp(),
         api_key: None,
+        read_at: row.read("read_at")?,
     })
 }

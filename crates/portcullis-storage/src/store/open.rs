@@ -26,7 +26,9 @@ impl Store {
             announcer: Announcer::default(),
             audit_addresses: AuditAddresses::default(),
         };
-        Ok(Database { access: Pooled { shared: Arc::new(shared) } })
+        let store: Self = Database { access: Pooled { shared: Arc::new(shared) } };
+        store.follow_clock().await;
+        Ok(store)
     }
 }
 

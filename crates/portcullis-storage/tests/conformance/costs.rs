@@ -65,7 +65,7 @@ async fn a_reading_of_the_feed_is_one_statement(db: TestDatabase) {
     let (store, metrics) = db.measured_store().await;
     let position = store.feed_end().await.expect("reads");
     let before = metrics.database_statements();
-    store.read_revocations(position).await.expect("reads");
+    store.read_revocations(&position).await.expect("reads");
     assert_eq!(metrics.database_statements() - before, 1);
 }
 

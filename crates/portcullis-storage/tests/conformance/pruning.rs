@@ -1,9 +1,10 @@
 //! Old rows are deleted in batches, young ones stay.
 
-use portcullis_storage::{AttemptSubjects, Prunable};
+use portcullis_storage::Prunable;
 
 use crate::builders::email;
-use crate::test_database::{TestDatabase, commit, days, end, seconds};
+use crate::sign_in_attempts::{limits, subjects};
+use crate::test_database::{TestDatabase, days, end, seconds};
 
 async fn only_expired_sessions_are_pruned(db: TestDatabase) {
     let store = db.store().await;
@@ -39,8 +40,8 @@ async fn at_most_a_batch_is_pruned_at_once(db: TestDatabase) {
 
 async fn old_failures_are_pruned(db: TestDatabase) {
     let store = db.store().await;
-    let subjects = AttemptSubjects { account: db.random_hash(), client: db.random_hash(), pair: db.random_hash() };
-    store.count_failure(&subjects, db.now(), db.now()).await.expect("counts");
+    let subjects = subjects(&db);
+    store.reserve_attempt(&subjects, &limits(db.now())).await.expect("counts");
     let ada = email("ada@example.com");
     let failures = async || store.sign_in_view(&ada, &subjects, None).await.expect("reads").account.count;
     store.prune(Prunable::SignInAttempts, db.now() - days(30), 10).await.expect("deletes");
@@ -50,18 +51,9 @@ async fn old_failures_are_pruned(db: TestDatabase) {
     assert_eq!(failures().await, 0);
 }
 
-async fn a_known_client_is_not_pruned(db: TestDatabase) {
-    let store = db.store().await;
-    let subjects = AttemptSubjects { account: db.random_hash(), client: db.random_hash(), pair: db.random_hash() };
-    let until = db.now() + days(60);
-    commit(&store, async |tx| tx.trust_client(&subjects, db.now(), until).await).await;
-    assert_eq!(store.prune(Prunable::SignInAttempts, db.now() + days(31), 10).await.expect("deletes"), 0);
-}
-
 crate::on_both_engines!(
     only_expired_sessions_are_pruned,
     old_revocations_are_pruned,
     at_most_a_batch_is_pruned_at_once,
     old_failures_are_pruned,
-    a_known_client_is_not_pruned,
 );

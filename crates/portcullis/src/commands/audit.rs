@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use clap::Subcommand;
 use portcullis_api::AuditEntry;
-use portcullis_model::{Timestamp, UserId};
+use portcullis_model::{ApiTime, Timestamp, UserId};
 use portcullis_settings::Settings;
 use portcullis_storage::{AuditFilter, Outcome, Store};
 
@@ -26,10 +26,10 @@ Examples:
 #[derive(clap::Args, Debug)]
 pub(super) struct Export {
     /// Only events at or after this time (RFC 3339)
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = time)]
     from: Option<Timestamp>,
     /// Only events before this time (RFC 3339)
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = time)]
     to: Option<Timestamp>,
     /// Only events that this user caused, or that concern this user
     #[arg(long, value_name = "ID")]
@@ -69,4 +69,8 @@ async fn export(store: &Store, arguments: Export) -> Result<(), Failure> {
     }
     let _ = out.flush();
     Ok(())
+}
+
+fn time(text: &str) -> Result<Timestamp, &'static str> {
+    ApiTime::parse(text).map(|at| at.0).ok_or("write a time as in 2026-01-31T12:00:00Z (RFC 3339)")
 }

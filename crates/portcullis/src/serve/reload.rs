@@ -98,13 +98,19 @@ impl Reloader {
         let settings = self.settings.reloaded(new);
         let secrets = settings.load_or_create_secrets(&self.random).map_err(|error| error.to_string())?;
         let config = gate_config(&settings, &secrets, &self.application.metrics).map_err(|error| error.to_string())?;
+        let encryption = secrets.encryption.clone();
         let replaced =
             self.application.identity.signing_keys.replace_secrets(secrets.encryption, secrets.jwt.as_ref()).await;
         replaced.map_err(|error| match error.hint() {
             Some(hint) => format!("{error}; {hint}"),
             None => error.to_string(),
         })?;
-        // From here on nothing can fail. Roles come first, because a route may require a new permission; then the
+        // From here on nothing can fail.
+        if let Some(redis) = &self.application.redis {
+            redis.replace_secrets(&encryption);
+        }
+        self.application.identity.signing_keys.set_clock_leeway(settings.session.clock_leeway);
+        // Roles come first, because a route may require a new permission; then the
         // upstreams, because a route may name a new one.
         if settings.roles != self.settings.roles {
             self.application.sessions.set_roles(settings.roles.clone());

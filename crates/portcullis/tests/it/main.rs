@@ -25,6 +25,7 @@ mod mails;
 mod metrics;
 mod migrating;
 mod moving;
+mod nasty_values;
 mod operators;
 mod outages;
 mod passwords;

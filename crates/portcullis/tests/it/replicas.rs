@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
+use portcullis_model::secret::sha256;
 use portcullis_model::{Clock, Random, Role, UserId};
 use portcullis_storage::{DatabaseUrl, MigrateMode, Store, StoreOptions};
 use portcullis_telemetry::{Metrics, MetricsOptions};
@@ -195,6 +196,39 @@ async fn sr_22_a_new_replica_uses_no_copy_from_before_a_logout() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sr_60_write_access_to_redis_gives_no_rights() {
+    let redis = PrivateRedis::start();
+    let mut replicas = Replicas::start(&[("REDIS_URL", &redis.url())]).await;
+    let account = register(&replicas.apps[0]).await;
+    let client = client();
+    assert_eq!(status(&client, &replicas.apps[0], "/api/v1/projects/list", &account.access).await, 200);
+    let key = loop {
+        let keys = redis.command(&["keys", "portcullis:session:*"]);
+        if let Some(key) = keys.lines().next().filter(|key| !key.is_empty()) {
+            break key.to_owned();
+        }
+        tokio::task::yield_now().await;
+    };
+    let genuine = redis.command(&["get", &key]).trim().to_owned();
+    let forged = genuine.replace("DEVELOPER", "MANAGER");
+    assert_ne!(forged, genuine);
+    redis.command(&["set", &key, &forged, "ex", "300"]);
+    assert_eq!(status(&client, &replicas.apps[1], "/api/v1/managers/list", &account.access).await, 403);
+
+    let out = call(&replicas.apps[0], Method::POST, "/api/v1/auth/logout", &account.access, None).await;
+    assert_eq!(out.status, 200, "{}", out.body);
+    redis.command(&["set", &key, &genuine, "ex", "300"]);
+    let path = "/api/v1/projects/list";
+    let took = times_until_all_respond(&replicas, path, &account.access, 401, Instant::now()).await;
+    assert!(took.iter().all(|took| *took < REVOKED), "{took:?}");
+    // A replica that starts now was not told of the logout by the feed.
+    replicas.apps[2].stop();
+    replicas.apps[2].start_again();
+    redis.command(&["set", &key, &genuine, "ex", "300"]);
+    assert_eq!(status(&client, &replicas.apps[2], path, &account.access).await, 401);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rate_limit_counts_over_all_replicas() {
     let redis = PrivateRedis::start();
     let limits = [
@@ -361,4 +395,32 @@ async fn a_request_refused_by_one_limit_counts_against_no_other() {
             );
         }
     }
+}
+
+/// The bound holds for all replicas together: what they count at the same moment, each sees before it compares.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sr_65_a_burst_over_replicas_compares_no_more_than_the_bound() {
+    let replicas = Arc::new(Replicas::start(&[("PORTCULLIS__SERVER__TRUSTED_PROXIES", "127.0.0.1")]).await);
+    let account = register(&replicas.apps[0]).await;
+    let subject: String =
+        sha256(format!("account\n{}", account.email).as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    replicas.sql(&format!(
+        "INSERT INTO sign_in_attempts (subject, failures, last_at) VALUES ('\\x{subject}', 97, now()) \
+         ON CONFLICT (subject) DO UPDATE SET failures = 97"
+    ));
+    let mut burst = JoinSet::new();
+    for n in 0..24 {
+        let (replicas, email) = (Arc::clone(&replicas), account.email.clone());
+        burst.spawn(async move {
+            let request = client()
+                .post(replicas.apps[n % 2].url("/api/v1/auth/login"))
+                .header("x-forwarded-for", format!("203.0.113.{n}"))
+                .json(&serde_json::json!({ "email": email, "password": "a guess" }));
+            request.send().await.expect("it answers").status().as_u16()
+        });
+    }
+    let statuses = burst.join_all().await;
+    let count = |wanted| statuses.iter().filter(|status| **status == wanted).count();
+    assert!((1..=3).contains(&count(401)), "{statuses:?}");
+    assert_eq!(count(401) + count(429), 24, "{statuses:?}");
 }

@@ -1,12 +1,15 @@
 //! What requests cost in statements: one more is a decision, not an accident.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
 
 use portcullis_testkit::{PASSWORD, TestApp};
 use reqwest::Method;
 use serde_json::json;
+use tokio::task::JoinSet;
 
-use crate::client::{app, call, client, post, register};
+use crate::client::{app, call, client, get, post, register};
 
 /// Statements by verb and table. Without those that come from no request: readings of the revocation log, the mail
 /// outbox, and the jobs, which delete.
@@ -55,6 +58,8 @@ async fn sign_in_requests_cost_their_fixed_number_of_statements() {
             "COMMIT transaction",
             "INSERT audit_log",
             "INSERT sessions",
+            "INSERT sign_in_attempts",
+            "INSERT sign_in_attempts",
             "SELECT users",
             "UPDATE users"
         ]
@@ -94,4 +99,22 @@ async fn sign_in_requests_cost_their_fixed_number_of_statements() {
         since(&before, &app).await,
         ["BEGIN transaction", "COMMIT transaction", "INSERT audit_log", "INSERT revocations", "UPDATE sessions"]
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_burst_of_health_checks_costs_few_statements() {
+    let app = Arc::new(app().env("PORTCULLIS_ENV", "test").start());
+    let (before, begun) = (statements(&app).await, Instant::now());
+    let mut burst = JoinSet::new();
+    for n in 0..300 {
+        let app = Arc::clone(&app);
+        let path = ["/api/v1/health/ready", "/api/v1/health/detailed", "/api/v1/health/services"][n % 3];
+        burst.spawn(async move { get(&app, path).await.status });
+    }
+    for status in burst.join_all().await {
+        assert_eq!(status, 200);
+    }
+    let spent = since(&before, &app).await;
+    let most = usize::try_from(begun.elapsed().as_millis() / 250).expect("few") + 2;
+    assert!(spent.len() <= most, "{} statements, at most {most}: {spent:?}", spent.len());
 }

@@ -250,9 +250,10 @@ async fn the_declared_columns_are_those_of_the_database(db: TestDatabase) {
     let stored = rows.iter().map(|row| (row.get("tab").expect("a table"), row.get("col").expect("a column")));
     let stored: BTreeSet<(String, String)> =
         stored.filter(|(table, _): &(String, String)| table != "schema_migrations").collect();
-    let declared = schema::tables(MIGRATIONS)
-        .into_iter()
-        .flat_map(|table| table.columns.into_iter().map(move |column| (table.name.to_owned(), column.name.to_owned())));
+    let declared = schema::tables(MIGRATIONS).into_iter().flat_map(|table| {
+        let columns = table.columns.into_iter().map(|column| column.name).chain(table.assigned);
+        columns.map(move |column| (table.name.to_owned(), column.to_owned())).collect::<Vec<_>>()
+    });
     assert_eq!(stored, declared.collect());
 }
 

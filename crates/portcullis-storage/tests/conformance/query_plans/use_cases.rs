@@ -8,6 +8,7 @@ use portcullis_storage::{
 
 use super::page::UseCase;
 use super::recorder::record;
+use crate::sign_in_attempts::limits;
 use crate::test_database::{commit, days, seconds};
 
 /// Runs each use case and returns its statements, on PostgreSQL with their plans.
@@ -48,10 +49,14 @@ pub(super) async fn run(store: &Store) -> Vec<UseCase> {
     };
     let login = async {
         let subjects = AttemptSubjects { account: random.bytes(), client: random.bytes(), pair: random.bytes() };
-        store.sign_in_view(&email, &subjects, None).await.expect("reads");
+        let view = store.sign_in_view(&email, &subjects, None).await.expect("reads");
+        store.reserve_attempt(&subjects, &limits(view.now)).await.expect("counts");
         let recorded = commit(store, async |tx| {
             tx.insert_session(&session).await?;
             tx.append_audit(&event).await?;
+            tx.forget_failures(&subjects, now, seconds(30)).await?;
+            tx.remember_client(user, subjects.client, now).await?;
+            tx.forget_oldest_clients(user).await?;
             tx.record_login(user, known.epoch, now).await
         });
         assert!(recorded.await);
@@ -85,8 +90,7 @@ pub(super) async fn run(store: &Store) -> Vec<UseCase> {
     explain("A change of role", Box::pin(role)).await;
     let feed = async {
         let end = store.feed_end().await.expect("reads");
-        store.read_revocations(end).await.expect("reads");
-        store.read_new_revocations(end).await.expect("reads");
+        store.read_revocations(&end).await.expect("reads");
     };
     explain("Readings of the revocation log", Box::pin(feed)).await;
     let link = async {
@@ -122,7 +126,7 @@ pub(super) async fn run(store: &Store) -> Vec<UseCase> {
         tx.record_outcome(&key, now, "{}").await.expect("inserts");
     };
     explain("An idempotency key", Box::pin(idempotency)).await;
-    let last_use = async { store.touch_sessions(&[(session.id, now)]).await.expect("updates") };
+    let last_use = async { drop(store.touch_sessions(&[(session.id, now)]).await.expect("updates")) };
     explain("The last use of sessions", Box::pin(last_use)).await;
     let prune = async {
         for rows in [
