@@ -17,6 +17,7 @@ pub(crate) mod options;
 pub(crate) mod pool;
 pub(crate) mod pooler;
 pub(crate) mod pools;
+pub(crate) mod postgres_options;
 pub(crate) mod postgres_url;
 pub(crate) mod private_file;
 pub(crate) mod row;

@@ -128,11 +128,10 @@ mod tests {
             }));
             for statement in &statements {
                 let words: Vec<&str> = statement.split_whitespace().collect();
-                let table = match words[..] {
-                    ["CREATE", "INDEX", _, "ON", table, ..] | ["CREATE", "UNIQUE", "INDEX", _, "ON", table, ..] => {
-                        table
-                    }
-                    _ => continue,
+                let (["CREATE", "INDEX", _, "ON", table, ..] | ["CREATE", "UNIQUE", "INDEX", _, "ON", table, ..]) =
+                    words[..]
+                else {
+                    continue;
                 };
                 assert!(
                     known.contains(table),
