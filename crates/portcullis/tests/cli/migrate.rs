@@ -15,32 +15,35 @@ fn goes_up_and_down(url: Option<&str>, engine: &str) {
     let shell = on(url);
     let up = shell.run(&["migrate", "up"]).ok();
     assert!(up.out.starts_with("applied 0001 initial in "), "{}", up.out);
-    assert_eq!(shell.run(&["migrate", "up"]).ok().out, "nothing to do: the database has schema 4\n");
     let status = shell.run(&["migrate", "status", "--json"]).ok().json();
-    assert_eq!((&status["engine"], &status["schema"], &status["known"]), (&engine.into(), &4.into(), &4.into()));
+    let newest = status["known"].as_i64().expect("a number");
+    assert_eq!((&status["engine"], &status["schema"]), (&engine.into(), &newest.into()));
+    let nothing = format!("nothing to do: the database has schema {newest}\n");
+    assert_eq!(shell.run(&["migrate", "up"]).ok().out, nothing);
     assert_eq!((&status["serves"], &status["pending"]), (&true.into(), &serde_json::json!([])));
     assert_eq!(status["applied"][0]["appliedBy"], env!("CARGO_PKG_VERSION"));
     let table = shell.run(&["migrate", "status"]).ok().out;
-    assert!(table.contains("schema 4, up to date") && table.contains("0001") && table.contains("0004"), "{table}");
+    assert!(table.contains(&format!("schema {newest}, up to date")) && table.contains("0001"), "{table}");
+    assert!(table.contains(&format!("{newest:04}")), "{table}");
     assert!(!table.contains("only-for-tests"), "{table}");
 
     let kept = shell.run(&["migrate", "down", "--to", "0"]).failed();
     assert!(kept.err.contains("add --yes") && kept.err.contains("nothing was changed"), "{}", kept.err);
-    assert_eq!(shell.run(&["migrate", "status", "--json"]).ok().json()["schema"], 4);
+    assert_eq!(shell.run(&["migrate", "status", "--json"]).ok().json()["schema"], newest);
     let down = shell.run(&["migrate", "down", "--to", "0", "--yes"]).ok();
     assert!(
-        down.out.starts_with("undone 0004 jobs in ") && down.out.contains("undone 0001 initial in "),
+        down.out.starts_with(&format!("undone {newest:04} ")) && down.out.contains("undone 0001 initial in "),
         "{}",
         down.out
     );
-    assert_eq!(down.out.contains(".before-0004-"), engine == "sqlite", "{}", down.out);
+    assert_eq!(down.out.contains(&format!(".before-{newest:04}-")), engine == "sqlite", "{}", down.out);
     assert_eq!(shell.run(&["migrate", "status", "--json"]).ok().json()["schema"], 0);
     let plan = shell.run(&["migrate", "plan"]).ok().out;
     assert!(plan.contains("-- step 0001 initial\nBEGIN;\n") && plan.contains("CREATE TABLE users"), "{plan}");
     assert!(!plan.contains('{'), "{plan}");
     assert_eq!(shell.run(&["migrate", "plan", "--json"]).ok().json()["steps"][0]["version"], 1);
-    let beyond = shell.run(&["migrate", "down", "--to", "5", "--yes"]).failed();
-    assert!(beyond.err.contains("which is not above 5"), "{}", beyond.err);
+    let beyond = shell.run(&["migrate", "down", "--to", "99", "--yes"]).failed();
+    assert!(beyond.err.contains("which is not above 99"), "{}", beyond.err);
     shell.run(&["migrate", "up", "--json"]).ok();
 }
 
