@@ -98,3 +98,18 @@ fn every_example_fits_its_schema() {
     }
     assert!(checked > 60, "{checked} examples");
 }
+
+#[test]
+fn every_parameter_of_a_path_has_a_form() {
+    let document: Value = serde_json::from_str(openapi_json()).expect("JSON");
+    let operations = document["paths"].as_object().into_iter().flatten().flat_map(|(_, methods)| methods.as_object());
+    let parameters = operations.flatten().flat_map(|(_, operation)| operation["parameters"].as_array()).flatten();
+    let of_paths: Vec<&Value> = parameters.filter(|parameter| parameter["in"] == "path").collect();
+    assert!(!of_paths.is_empty());
+    for parameter in of_paths {
+        let form = &parameter["schema"];
+        let form = form["$ref"].as_str().and_then(|target| document.pointer(&target[1..])).unwrap_or(form);
+        let has = |keyword: &str| form.get(keyword).is_some();
+        assert!(has("format") || has("pattern") || has("enum"), "{parameter}");
+    }
+}

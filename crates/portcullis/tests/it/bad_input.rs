@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::client::{Account, TestResponse, app, client, get, post, register, send};
+use crate::client::{Account, TestResponse, app, call, client, get, post, register, send};
 use portcullis_testkit::{TestApp, registration};
 
 /// The endpoints that read a body, each with a member that must be a string.
@@ -127,6 +127,19 @@ async fn a_login_without_email_or_password_is_400() {
     let app = app().start();
     for body in [json!({"email": "a@example.com"}), json!({"password": "x"}), json!({"email": 1, "password": "x"})] {
         assert_eq!(post(&app, "/api/v1/auth/login", &body).await.status, 400, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_logout_with_what_is_no_token_ends_nothing() {
+    let app = app().start();
+    let user = register(&app).await;
+    for text in ["a\0b", &"a".repeat(5000)] {
+        let body = json!({ "refreshToken": text, "all": true });
+        let refused = call(&app, Method::POST, "/api/v1/auth/logout", &user.access, Some(&body)).await;
+        assert_eq!((refused.status, refused.error()), (400, "Validation failed"), "{text:.10}: {}", refused.body);
+        let profile = call(&app, Method::GET, "/api/v1/auth/profile", &user.access, None).await;
+        assert_eq!(profile.status, 200, "{text:.10}: {}", profile.body);
     }
 }
 
