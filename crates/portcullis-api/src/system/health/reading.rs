@@ -49,9 +49,9 @@ impl<T: Copy + Send + Sync + 'static> Reading<T> {
     /// Returns the last value if it is fresh, else the one of the reading that is under way or begins now. A reading
     /// goes on when its request is dropped, so that requests that hang up do not begin one each. `None` when the reading
     /// panicked.
-    async fn get<W: Future<Output = T> + Send>(&self, read: impl FnOnce() -> W + Send + 'static) -> Option<T>
+    async fn get<W>(&self, read: impl FnOnce() -> W + Send + 'static) -> Option<T>
     where
-        W: 'static,
+        W: Future<Output = T> + Send + 'static,
     {
         let mut receiver = {
             let mut state = lock(&self.0);
