@@ -59,6 +59,7 @@ pub async fn transfer(
     }
     let mut source = open_source(from).await?;
     let mut target = open_target(to).await?;
+    begin_snapshot(&mut source).await?;
     let tables = schema::tables(migrate::MIGRATIONS);
     let mut progress = Progress::open(&mut target, &tables, &from.url.to_string(), restart).await?;
     for table in &tables {
@@ -90,7 +91,7 @@ fn is_same(from: &DatabaseUrl, to: &DatabaseUrl) -> bool {
     }
 }
 
-/// Connects to the database to move from. It is read in one snapshot; writes that follow are not seen.
+/// Connects to the database to move from.
 async fn open_source(options: &StoreOptions) -> Result<DirectConnection, TransferError> {
     if let DatabaseUrl::Sqlite { path } = &options.url
         && !path.exists()
@@ -98,14 +99,6 @@ async fn open_source(options: &StoreOptions) -> Result<DirectConnection, Transfe
         return Err(TransferError::NoSource { path: path.clone() });
     }
     let mut source = DirectConnection::open_read_only(options).await.map_err(TransferError::Source)?;
-    let begin = match source.runner.dialect {
-        Dialect::Sqlite => "BEGIN",
-        // Reading all of a large database takes longer than a connection may idle.
-        Dialect::Postgres => {
-            "SET idle_in_transaction_session_timeout = 0; BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-        }
-    };
-    source.script("BEGIN", begin).await?;
     let (found, known) = (migrate::schema_of(&mut source).await?, migrate::known());
     if found != known {
         return Err(TransferError::SourceSchema { found, known });
@@ -114,6 +107,19 @@ async fn open_source(options: &StoreOptions) -> Result<DirectConnection, Transfe
         return Err(TransferError::SourceUnfinished);
     }
     Ok(source)
+}
+
+/// Begins the snapshot that the source is read in. The target has its schema by then: PostgreSQL builds an index
+/// concurrently only after every older snapshot of the same database has ended, and the target may be another schema there.
+async fn begin_snapshot(source: &mut DirectConnection) -> Result<(), StoreError> {
+    let begin = match source.runner.dialect {
+        Dialect::Sqlite => "BEGIN",
+        // Reading all of a large database takes longer than a connection may idle.
+        Dialect::Postgres => {
+            "SET idle_in_transaction_session_timeout = 0; BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+        }
+    };
+    source.script("BEGIN", begin).await
 }
 
 /// Connects to the database to move to, whose schema is created or brought up to date.
