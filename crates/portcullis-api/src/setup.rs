@@ -6,10 +6,10 @@ use http::HeaderValue;
 use http::header::{CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_FRAME_OPTIONS};
 use portcullis_model::{SecretString, User};
 use schemars::{JsonSchema, SchemaGenerator};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::auth::registration::RegisterRequest;
+use crate::auth::registration::{RegisterRequest, registration_request};
 use crate::auth::tokens::Tokens;
 use crate::input::Body;
 use crate::operation::{Example, Operation, Output, Tag, bare};
@@ -39,28 +39,13 @@ impl Output for Page {
     }
 }
 
-/// The first administrator's account, and the token of the link.
-#[derive(Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct FirstAdministratorRequest {
-    /// The token of the link that the first start prints.
-    #[schemars(with = "String")]
-    token: SecretString,
-    #[schemars(length(max = 254), extend("format" = "email"))]
-    email: String,
-    /// Stored in lower case.
-    #[schemars(regex(pattern = "^[A-Za-z0-9]{3,30}$"))]
-    username: String,
-    #[schemars(length(min = 1, max = 50))]
-    first_name: String,
-    #[schemars(length(min = 1, max = 50))]
-    last_name: String,
-    /// 8 to 128 characters of any kind; the operator may ask for more. Common passwords are refused.
-    #[schemars(with = "String", length(min = 8, max = 128), extend("format" = "password"))]
-    password: SecretString,
-    /// The same password again.
-    #[schemars(with = "String", length(min = 8, max = 128), extend("format" = "password"))]
-    confirm_password: SecretString,
+registration_request! {
+    /// The first administrator's account, and the token of the link.
+    FirstAdministratorRequest {
+        /// The token of the link that the first start prints.
+        #[schemars(with = "String")]
+        token: SecretString,
+    }
 }
 
 impl Example for FirstAdministratorRequest {
@@ -109,10 +94,7 @@ pub(crate) async fn first_administrator(
     call: Call,
     Body(request): Body<FirstAdministratorRequest>,
 ) -> Result<Reply<FirstAdministrator>, ApiError> {
-    let FirstAdministratorRequest { token, email, username, first_name, last_name, password, confirm_password } =
-        request;
-    let input =
-        portcullis_identity::RegisterInput { email, username, first_name, last_name, password, confirm_password };
+    let ((token,), input) = request.into_parts();
     let registered =
         call.services.identity.registration.claim_first_administrator(token.expose(), input, &call.caller()).await?;
     let tokens = registered.tokens.as_ref().map(Tokens::in_body);

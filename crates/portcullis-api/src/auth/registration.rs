@@ -1,10 +1,10 @@
 //! Registration.
 
 use http::StatusCode;
-use portcullis_identity::{RegisterInput, RegisterOutcome};
-use portcullis_model::{SecretString, User};
+use portcullis_identity::RegisterOutcome;
+use portcullis_model::User;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::tokens::Tokens;
@@ -24,32 +24,54 @@ pub(crate) const REGISTER: Operation =
 
 const RECEIVED: &str = "Registration received. Check your email.";
 
-/// The account that a new user wants.
-#[derive(Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct RegisterRequest {
-    #[schemars(length(max = 254), extend("format" = "email"))]
-    email: String,
-    /// Stored in lower case.
-    #[schemars(regex(pattern = "^[A-Za-z0-9]{3,30}$"))]
-    username: String,
-    #[schemars(length(min = 1, max = 50))]
-    first_name: String,
-    #[schemars(length(min = 1, max = 50))]
-    last_name: String,
-    /// 8 to 128 characters of any kind; the operator may ask for more. Common passwords are refused.
-    #[schemars(with = "String", length(min = 8, max = 128), extend("format" = "password"))]
-    password: SecretString,
-    /// The same password again.
-    #[schemars(with = "String", length(min = 8, max = 128), extend("format" = "password"))]
-    confirm_password: SecretString,
+/// Declares a request that registers a user: fields of its own, then the fields that every registration has.
+macro_rules! registration_request {
+    ($(#[$($about:tt)*])* $name:ident { $($(#[$($field_about:tt)*])* $field:ident: $type:ty,)* }) => {
+        $(#[$($about)*])*
+        #[derive(::serde::Deserialize, ::schemars::JsonSchema)]
+        #[serde(rename_all = "camelCase")]
+        pub(crate) struct $name {
+            $($(#[$($field_about)*])* $field: $type,)*
+            #[schemars(length(max = 254), extend("format" = "email"))]
+            email: String,
+            /// Stored in lower case.
+            #[schemars(regex(pattern = "^[A-Za-z0-9]{3,30}$"))]
+            username: String,
+            #[schemars(length(min = 1, max = 50))]
+            first_name: String,
+            #[schemars(length(min = 1, max = 50))]
+            last_name: String,
+            /// 8 to 128 characters of any kind; the operator may ask for more. Common passwords are refused.
+            #[schemars(with = "String", length(min = 8, max = 128), extend("format" = "password"))]
+            password: ::portcullis_model::SecretString,
+            /// The same password again.
+            #[schemars(with = "String", length(min = 8, max = 128), extend("format" = "password"))]
+            confirm_password: ::portcullis_model::SecretString,
+        }
+
+        impl $name {
+            /// Returns the fields of its own, and the registration.
+            fn into_parts(self) -> (($($type,)*), ::portcullis_identity::RegisterInput) {
+                let Self { $($field,)* email, username, first_name, last_name, password, confirm_password } = self;
+                let input = ::portcullis_identity::RegisterInput {
+                    email,
+                    username,
+                    first_name,
+                    last_name,
+                    password,
+                    confirm_password,
+                };
+                (($($field,)*), input)
+            }
+        }
+    };
 }
 
-impl From<RegisterRequest> for RegisterInput {
-    fn from(request: RegisterRequest) -> Self {
-        let RegisterRequest { email, username, first_name, last_name, password, confirm_password } = request;
-        Self { email, username, first_name, last_name, password, confirm_password }
-    }
+pub(crate) use registration_request;
+
+registration_request! {
+    /// The account that a new user wants.
+    RegisterRequest {}
 }
 
 impl Example for RegisterRequest {
@@ -97,7 +119,8 @@ impl Example for RegistrationReceived {
 
 /// `POST /api/v1/auth/register`
 pub(crate) async fn register(call: Call, Body(request): Body<RegisterRequest>) -> Result<Reply<Registered>, ApiError> {
-    let outcome = call.services.identity.registration.register(request.into(), &call.caller()).await?;
+    let ((), input) = request.into_parts();
+    let outcome = call.services.identity.registration.register(input, &call.caller()).await?;
     let RegisterOutcome::Registered(registered) = outcome else {
         let received = RegistrationReceived { requires_email_verification: true };
         return Ok(Reply::enveloped(StatusCode::ACCEPTED, RECEIVED, &received).into_other());
