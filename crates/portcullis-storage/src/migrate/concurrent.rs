@@ -4,7 +4,6 @@
 //! So such a migration holds nothing but statements on indexes, each of which can run again: an index that is complete is
 //! kept, an invalid one is dropped and built again. The ledger's entry follows when all are there.
 
-use super::Migration;
 use crate::engine::connect::MIGRATION_LOCK_TIMEOUT;
 use crate::engine::connection::Connection;
 use crate::engine::dialect::{CONCURRENTLY, Dialect};
@@ -27,9 +26,9 @@ enum Change<'s> {
     Drop(&'s str),
 }
 
-/// Returns whether a migration runs outside of a transaction on this engine.
-pub(super) fn is_concurrent(migration: &Migration, dialect: Dialect) -> bool {
-    dialect == Dialect::Postgres && migration.up.contains(CONCURRENTLY)
+/// Returns whether this text of a migration, up or down, runs outside of a transaction on this engine.
+pub(super) fn is_concurrent(text: &str, dialect: Dialect) -> bool {
+    dialect == Dialect::Postgres && text.contains(CONCURRENTLY)
 }
 
 /// Runs the statements of a migration that have not run yet. `text` is in the engine's own words.
@@ -110,9 +109,10 @@ mod tests {
 
     #[test]
     fn a_concurrent_migration_holds_only_statements_on_indexes() {
-        for migration in MIGRATIONS.iter().filter(|migration| migration.up.contains(CONCURRENTLY)) {
-            for statement in statements(&Dialect::Postgres.schema(migration.up)) {
-                assert!(change_of(&statement).is_some(), "{}: {statement}", migration.name);
+        let texts = MIGRATIONS.iter().flat_map(|migration| [migration.up, migration.down]);
+        for text in texts.filter(|text| text.contains(CONCURRENTLY)) {
+            for statement in statements(&Dialect::Postgres.schema(text)) {
+                assert!(change_of(&statement).is_some(), "{statement}");
             }
         }
     }

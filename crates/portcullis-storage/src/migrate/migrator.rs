@@ -101,7 +101,7 @@ impl Migrator {
             version: step.version,
             name: step.name,
             sql: self.runner.dialect.schema(step.up),
-            concurrent: concurrent::is_concurrent(step, self.runner.dialect),
+            concurrent: concurrent::is_concurrent(step.up, self.runner.dialect),
         });
         Ok(MigrationStatus {
             engine: self.url.engine(),
@@ -233,10 +233,11 @@ impl Migrator {
     async fn run(&mut self, step: &'static Migration, direction: Direction) -> Result<Option<Step>, OpenError> {
         let Migration { version, name, .. } = *step;
         let begun = Instant::now();
-        if matches!(direction, Direction::Up) && concurrent::is_concurrent(step, self.runner.dialect) {
-            let text = self.runner.dialect.schema(step.up);
-            let built = concurrent::run(&self.runner, &mut self.connection, &text).await;
-            built.map_err(|source| OpenError::of_migration(source, version, name, &self.url))?;
+        let text = direction.text(step);
+        if concurrent::is_concurrent(text, self.runner.dialect) {
+            let text = self.runner.dialect.schema(text);
+            let changed = concurrent::run(&self.runner, &mut self.connection, &text).await;
+            changed.map_err(|source| OpenError::of_migration(source, version, name, &self.url))?;
         }
         let done = self.run_in_transaction(step, direction).await;
         if self.connection.in_transaction {
@@ -263,13 +264,15 @@ impl Migrator {
         ledger::prepare(runner, on).await?;
         match direction {
             Direction::Up => {
-                if !concurrent::is_concurrent(step, runner.dialect) {
+                if !concurrent::is_concurrent(step.up, runner.dialect) {
                     runner.script(on, "CREATE", "schema", &runner.dialect.schema(step.up)).await?;
                 }
                 ledger::enter(runner, on, step, &self.clock, &self.app_version).await?;
             }
             Direction::Down => {
-                runner.script(on, "DROP", "schema", &runner.dialect.schema(step.down)).await?;
+                if !concurrent::is_concurrent(step.down, runner.dialect) {
+                    runner.script(on, "DROP", "schema", &runner.dialect.schema(step.down)).await?;
+                }
                 ledger::remove_record(runner, on, step.version).await?;
             }
         }
@@ -306,6 +309,16 @@ impl Migrator {
 enum Direction {
     Up,
     Down,
+}
+
+impl Direction {
+    /// Returns the text that a migration runs in this direction.
+    fn text(self, migration: &Migration) -> &'static str {
+        match self {
+            Self::Up => migration.up,
+            Self::Down => migration.down,
+        }
+    }
 }
 
 /// Returns whether a program of schema `known` runs on the schema after these migrations.

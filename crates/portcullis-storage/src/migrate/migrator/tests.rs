@@ -46,7 +46,7 @@ const INDEXES: Migration = Migration {
     name: "indexes",
     up: "-- Two indexes.\nCREATE UNIQUE INDEX {concurrently} things_one ON things (id);\n\
          CREATE INDEX {concurrently} things_two ON things (id) WHERE id > 0;",
-    down: "DROP INDEX things_one; DROP INDEX things_two;",
+    down: "DROP INDEX {concurrently} things_one; DROP INDEX {concurrently} things_two;",
     runs_since: 1,
 };
 static WITH_INDEXES: &[Migration] = &[ONE, INDEXES];
