@@ -7,6 +7,7 @@ mod escape;
 mod line_format;
 mod line_queue;
 mod panic_report;
+mod redaction;
 mod request_scope;
 
 use std::fs::File;
@@ -20,6 +21,7 @@ use tracing_subscriber::EnvFilter;
 
 use line_format::LineFormat;
 use line_queue::LineQueue;
+pub use redaction::{REDACTED, redacted};
 pub use request_scope::{EnteredScope, MAX_CLIENT_REQUEST_ID_BYTES, REQUEST_ID_BYTES, RequestScope, ScopedFuture};
 
 /// How long the end of the process waits for lines that are not written yet.

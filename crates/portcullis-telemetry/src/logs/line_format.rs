@@ -11,6 +11,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::LogFormat;
 use super::escape::{WithSources, push_json_string, push_message, push_value};
+use super::redaction::redacted;
 use super::request_scope::RequestScope;
 
 /// Writes events as lines. The ids come from the [`RequestScope`] of the thread that logs.
@@ -74,6 +75,11 @@ fn json_line(scope: RequestScope, event: &Event<'_>) -> String {
     line
 }
 
+/// Returns whether a field holds what somebody outside said, which may quote a secret.
+fn is_from_outside(field: &Field) -> bool {
+    matches!(field.name(), "error" | "reason")
+}
+
 /// Neither id needs escaping: ours is hexadecimal, and a client's has letters, digits and `._-` only.
 fn ids(scope: &RequestScope) -> impl Iterator<Item = (&'static str, &str)> {
     let own = scope.request_id().map(|id| ("requestId", id));
@@ -119,8 +125,12 @@ impl PrettyFields {
     fn push(&mut self, field: &Field, value: &str) {
         if field.name() == "message" {
             push_message(&mut self.message, value);
+            return;
+        }
+        let _ = write!(self.others, " {}=", field.name());
+        if is_from_outside(field) {
+            push_value(&mut self.others, &redacted(value));
         } else {
-            let _ = write!(self.others, " {}=", field.name());
             push_value(&mut self.others, value);
         }
     }
@@ -156,7 +166,11 @@ impl JsonFields {
 
     fn push_text(&mut self, field: &Field, text: &str) {
         self.key(field);
-        push_json_string(&mut self.line, text);
+        if is_from_outside(field) {
+            push_json_string(&mut self.line, &redacted(text));
+        } else {
+            push_json_string(&mut self.line, text);
+        }
     }
 
     fn push_literal(&mut self, field: &Field, value: impl fmt::Display) {
@@ -251,6 +265,20 @@ mod tests {
         });
         assert_eq!(line["fields"], fields);
         assert!(line["timestamp"].as_str().is_some_and(|at| at.ends_with('Z')));
+    }
+
+    #[test]
+    fn sr_47_reasons_from_outside_are_logged_without_secrets() {
+        for format in [LogFormat::Json, LogFormat::Pretty] {
+            let lines = lines(format, || {
+                let error = std::io::Error::other("no route to redis://gate:only-for-tests@cache:6379");
+                tracing::warn!(error = &error as &dyn std::error::Error, "no cache");
+                tracing::warn!(reason = %"550 see https://gate.example/reset#a-token", "a mail was refused");
+            });
+            let all = lines.concat();
+            assert!(!all.contains("only-for-tests") && !all.contains("a-token"), "{all}");
+            assert!(all.contains("cache:6379") && all.contains("https://gate.example/reset#"), "{all}");
+        }
     }
 
     #[test]
