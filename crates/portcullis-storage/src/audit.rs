@@ -3,7 +3,10 @@
 mod aggregation;
 mod append;
 mod event;
+mod gathering;
 mod query;
+
+pub(crate) use gathering::Gathering;
 
 pub use event::{AuditEvent, AuditRecord, Outcome, UnknownOutcome};
 pub use query::{AuditFilter, AuditPage};

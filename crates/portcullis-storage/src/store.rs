@@ -10,6 +10,7 @@ use std::sync::Arc;
 use portcullis_model::{Clock, Random, ReplicaNotifier, RevocationListener};
 use portcullis_telemetry::Metrics;
 
+use crate::audit::Gathering;
 use crate::audit_addresses::AuditAddresses;
 use crate::engine::dialect::Dialect;
 use crate::engine::error::StoreError;
@@ -52,6 +53,7 @@ pub(crate) struct SharedState {
     pub(crate) random: Random,
     pub(crate) announcer: Announcer,
     pub(crate) audit_addresses: AuditAddresses,
+    pub(crate) audit_gathering: Gathering,
     /// Distinguishes this process's notifications from those of other replicas.
     pub(crate) replica: String,
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{Database, Pooled, SharedState, Store};
+use crate::audit::Gathering;
 use crate::audit_addresses::AuditAddresses;
 use crate::engine::open_error::OpenError;
 use crate::engine::options::{MigrateMode, StoreOptions};
@@ -25,6 +26,7 @@ impl Store {
             random,
             announcer: Announcer::default(),
             audit_addresses: AuditAddresses::default(),
+            audit_gathering: Gathering::default(),
         };
         let store: Self = Database { access: Pooled { shared: Arc::new(shared) } };
         store.follow_clock().await;
