@@ -93,7 +93,7 @@ impl ApiKeys {
             return Err(IdentityError::TooManyKeys);
         }
         tx.insert_api_key(&NewApiKey { key: key.clone(), user_id: session.user_id, hash }).await?;
-        tx.enqueue_mail(MailKind::ApiKeyCreated.as_str(), session.user_id, now).await?;
+        tx.enqueue_mail(MailKind::ApiKeyCreated, session.user_id, now).await?;
         let mut event = caller.success("api_key.create", now, session.user_id, Some(session.id));
         event.details = Some(json!({ "key": key.id, "prefix": key.prefix }));
         tx.append_audit(&event).await?;

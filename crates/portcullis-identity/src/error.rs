@@ -33,6 +33,9 @@ pub enum IdentityError {
     /// Another user has the address or the username.
     #[error("the email or the username is taken")]
     UserExists,
+    /// Another user has the username.
+    #[error("the username is taken")]
+    UsernameTaken,
     /// Registration is not open.
     #[error("registration is closed")]
     RegistrationClosed,
@@ -103,7 +106,8 @@ impl From<StoreError> for IdentityError {
         match error {
             StoreError::Unavailable { .. } => Self::Unavailable { source: error.into() },
             StoreError::Conflict("foreign_key") => Self::UserGone,
-            StoreError::Conflict("users_email" | "users_username") => Self::UserExists,
+            StoreError::Conflict("users_email") => Self::UserExists,
+            StoreError::Conflict("users_username") => Self::UsernameTaken,
             other => Self::Internal { source: other.into() },
         }
     }

@@ -27,7 +27,7 @@ pub(crate) struct MailLinks {
 }
 
 impl MailLinks {
-    /// A link with a new token of this purpose. Earlier unused links of the same purpose stop working.
+    /// A link with a new token of this purpose. The newest earlier ones stay good.
     pub(crate) async fn mint(&self, user: &User, purpose: TokenPurpose) -> Result<SecretString, IdentityError> {
         let (page, lifetime) = match purpose {
             TokenPurpose::VerifyEmail => ("verify-email", VERIFICATION_LIFETIME),

@@ -2,19 +2,12 @@
 //!
 //! The response and the work are the same whether a user has the address or not (SR-10).
 
-use std::time::Duration;
-
 use portcullis_model::mail::MailKind;
 use portcullis_model::{Clock, Email, InvalidInput};
 use portcullis_storage::{AuditEvent, MailRequest, Outcome, Store};
 
 use crate::audit::Caller;
 use crate::error::IdentityError;
-
-/// The most mails of one kind to one user within [`WINDOW`].
-const MOST_MAILS: u64 = 5;
-/// The time within which mails are counted.
-const WINDOW: Duration = Duration::from_secs(3600);
 
 /// Queues mails that are requested by address.
 #[derive(Clone)]
@@ -45,22 +38,18 @@ impl MailRequests {
         // Refusing a text that is no address tells nothing about users.
         let email = Email::parse(email).map_err(|InvalidInput(problem)| IdentityError::Validation(vec![problem]))?;
         let at = self.clock.now();
-        let request = MailRequest {
-            template: kind.as_str(),
-            email: &email,
-            only_unverified: recipients == Recipients::Unverified,
-            most: MOST_MAILS,
-            within: WINDOW,
-            at,
-        };
+        let request = MailRequest { kind, email: &email, only_unverified: recipients == Recipients::Unverified, at };
         let mut tx = self.store.begin().await?;
         // The caller has not proved who they are: the user is the subject of the event, not its actor.
-        let event = match tx.request_mail(&request).await? {
-            Some(user) => AuditEvent { subject_id: Some(user), ..caller.event(action, Outcome::Success, at) },
-            None => caller.failure(action, at, None, "no account to mail, or enough mails"),
-        };
-        tx.append_audit(&event).await?;
-        tx.commit().await?;
+        if let Some(user) = tx.request_mail(&request).await? {
+            let event = AuditEvent { subject_id: Some(user), ..caller.event(action, Outcome::Success, at) };
+            tx.append_audit(&event).await?;
+            tx.commit().await?;
+        } else {
+            // Outside of the transaction, so that no other request waits for the line with a connection in its hand.
+            tx.commit().await?;
+            self.store.append_audit(&caller.failure(action, at, None, "no account to mail, or enough mails")).await?;
+        }
         Ok(())
     }
 }

@@ -12,6 +12,8 @@ use crate::error::IdentityError;
 
 /// Why a waiting mail is not sent, in the outbox: its user took the account back, so that what it is about has ended.
 pub(crate) const TAKEN_BACK: &str = "the account was taken back before the mail was sent";
+/// The most unused tokens of one purpose and user: at least as many as mails that are sent while one is good.
+const GOOD_AT_ONCE: u64 = 5;
 
 /// Mints and redeems one-time tokens. The database holds their SHA-256 only.
 #[derive(Clone)]
@@ -32,7 +34,8 @@ pub(crate) enum Redeemed {
 }
 
 impl OneTimeTokens {
-    /// Makes a token. It replaces unused tokens of the same purpose and user.
+    /// Makes a token. Of the earlier unused tokens of the same purpose and user the newest few stay good, so that a
+    /// stranger who requests links does not spoil those of the owner (SR-58). A token without a user replaces the earlier.
     pub(crate) async fn mint(
         &self,
         tx: &mut Tx,
@@ -42,7 +45,10 @@ impl OneTimeTokens {
     ) -> Result<SecretString, IdentityError> {
         let now = self.clock.now();
         let token = URL_SAFE_NO_PAD.encode(self.random.bytes::<32>());
-        tx.discard_one_time_tokens(purpose, user_id).await?;
+        match user_id {
+            Some(user) => tx.discard_older_one_time_tokens(purpose, user, GOOD_AT_ONCE - 1).await?,
+            None => tx.discard_one_time_tokens(purpose, None).await?,
+        };
         let row = NewOneTimeToken {
             hash: sha256(token.as_bytes()),
             purpose,

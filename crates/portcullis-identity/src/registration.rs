@@ -95,14 +95,21 @@ impl Registration {
             return Err(IdentityError::RegistrationClosed);
         }
         let checked = input.check(&self.policy)?;
+        if !self.options.reveal_existing && self.store.is_username_taken(checked.profile.username()).await? {
+            // Usernames are public. This says nothing about the address, because it does not depend on it, and comes
+            // before anything that does.
+            let event = caller.failure("auth.register", self.clock.now(), None, "username taken");
+            self.store.append_audit(&event).await?;
+            return Err(IdentityError::UsernameTaken);
+        }
         let password_hash =
             self.hasher.hash(caller.hashing_party(None), SecretString::new(checked.password.expose())).await?;
         let id = UserId::new(&self.clock, &self.random);
         let user = checked.profile.into_user(id, Role::OF_REGISTRANTS, None, self.clock.now());
         match self.store_registration(&user, password_hash, caller).await {
-            Err(IdentityError::UserExists) => {
+            Err(taken @ (IdentityError::UserExists | IdentityError::UsernameTaken)) => {
                 self.record_conflict(&user, caller).await?;
-                Err(IdentityError::UserExists)
+                Err(taken)
             }
             other => other,
         }
@@ -120,12 +127,13 @@ impl Registration {
                 .map(|known| known.user.id)
                 .filter(|owner| !owner.is_demo())
         };
-        let mut tx = self.store.begin().await?;
+        let event = caller.failure("auth.register", user.created_at, owner, "email or username taken");
+        self.store.append_audit(&event).await?;
         if let Some(owner) = owner {
-            tx.enqueue_mail(MailKind::AlreadyRegistered.as_str(), owner, user.created_at).await?;
+            let mut tx = self.store.begin().await?;
+            tx.enqueue_mail(MailKind::AlreadyRegistered, owner, user.created_at).await?;
+            tx.commit().await?;
         }
-        tx.append_audit(&caller.failure("auth.register", user.created_at, owner, "email or username taken")).await?;
-        tx.commit().await?;
         Ok(())
     }
 
@@ -138,7 +146,7 @@ impl Registration {
         let now = user.created_at;
         let signs_in = self.options.reveal_existing && !self.options.require_verified_email;
         let mut tx = self.store.begin().await?;
-        tx.insert_user(&NewUser { user: user.clone(), password_hash: Some(password_hash) }).await?;
+        tx.insert_registered_user(&NewUser { user: user.clone(), password_hash: Some(password_hash) }).await?;
         let mut session = None;
         if signs_in {
             let started = self.issuer.start(first_session(user, caller), now);
@@ -147,7 +155,7 @@ impl Registration {
             throttle::remember_client(&mut tx, user.id, &subjects, now).await?;
             session = Some(started);
         }
-        tx.enqueue_mail(MailKind::VerifyEmail.as_str(), user.id, now).await?;
+        tx.enqueue_mail(MailKind::VerifyEmail, user.id, now).await?;
         let session_id = session.as_ref().map(|(new, _)| new.id);
         tx.append_audit(&caller.success("auth.register", now, user.id, session_id)).await?;
         tx.commit().await?;
@@ -173,6 +181,8 @@ impl Registration {
             self.store.append_audit(&caller.failure("auth.verify_email", now, None, "no such token")).await?;
             return Err(IdentityError::InvalidVerificationToken);
         };
+        // Before the user's row, in the order of every transaction.
+        tx.discard_one_time_tokens(TokenPurpose::VerifyEmail, Some(user)).await?;
         tx.set_email_verified(user, now).await?;
         tx.append_audit(&caller.success("auth.verify_email", now, user, None)).await?;
         tx.commit().await?;
@@ -191,5 +201,12 @@ impl Registration {
 
 /// The session that starts with a new user.
 fn first_session<'a>(user: &'a User, caller: &'a Caller) -> SessionStart<'a> {
-    SessionStart { user, remember: false, transport: Transport::Token, amr: &[Amr::Password], caller }
+    SessionStart {
+        user,
+        remember: false,
+        transport: Transport::Token,
+        epoch: FIRST_EPOCH,
+        amr: &[Amr::Password],
+        caller,
+    }
 }

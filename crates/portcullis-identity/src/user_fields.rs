@@ -80,6 +80,10 @@ impl NewProfile {
         Some(Self { email: email?, username: username?, first_name: first_name?, last_name: last_name? })
     }
 
+    pub(crate) fn username(&self) -> &Username {
+        &self.username
+    }
+
     /// An active user with these fields, created `now`.
     pub(crate) fn into_user(
         self,

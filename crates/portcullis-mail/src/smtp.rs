@@ -90,7 +90,7 @@ impl SmtpSender {
         let automatic = HeaderValue::new(HeaderName::new_from_ascii_str("Auto-Submitted"), "auto-generated".to_owned());
         Message::builder()
             .from(self.from.clone())
-            .to(Mailbox::new(Some(mail.name.as_str().to_owned()), address))
+            .to(Mailbox::new(None, address))
             .subject(texts.subject)
             // The same id at each attempt, so that a mail that arrives twice can be recognised.
             .message_id(Some(format!("<{}@{}>", mail.id, self.service)))

@@ -1,9 +1,11 @@
 //! Mails between identity, which writes them to the outbox, and the sender.
 
+use std::time::Duration;
+
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
-use crate::{Email, ProfileName, SecretString, Timestamp};
+use crate::{Email, SecretString, Timestamp};
 
 /// The kind of a mail. It decides the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -36,6 +38,21 @@ impl MailKind {
         Self::ApiKeyCreated,
     ];
 
+    /// How many mails of this kind one recipient gets (SR-58). A mail beyond that is not queued, and nobody is told.
+    ///
+    /// The mails of a kind with a link are counted for as long as a link is good. So whoever has used up the allowance,
+    /// the recipient has a link that works.
+    pub fn limit(self) -> MailLimit {
+        let (most, within, only_confirmed) = match self {
+            Self::VerifyEmail => (5, DAY, false),
+            Self::AlreadyRegistered => (1, DAY, false),
+            Self::ResetPassword => (3, HALF_AN_HOUR, false),
+            Self::Invitation => (3, DAY, false),
+            Self::PasswordChanged | Self::PasswordReset | Self::ApiKeyCreated => (5, HOUR, true),
+        };
+        MailLimit { most, within, only_confirmed }
+    }
+
     /// The kind's name in the outbox table.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -55,6 +72,22 @@ impl MailKind {
     }
 }
 
+const HALF_AN_HOUR: Duration = Duration::from_secs(1_800);
+const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// The allowance of one recipient for one kind of mail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MailLimit {
+    /// The most mails within [`within`](Self::within).
+    pub most: u64,
+    /// The time in which mails are counted.
+    pub within: Duration,
+    /// Whether the mail goes to confirmed addresses only. A notice about an account does not concern the owner of an
+    /// address that a stranger typed.
+    pub only_confirmed: bool,
+}
+
 /// A mail that is ready to be sent.
 #[derive(Debug)]
 pub struct OutgoingMail {
@@ -64,8 +97,6 @@ pub struct OutgoingMail {
     pub created_at: Timestamp,
     /// The recipient: always the address in the database.
     pub to: Email,
-    /// The recipient's name.
-    pub name: ProfileName,
     /// The kind, which decides the text.
     pub kind: MailKind,
     /// The link in the mail: with a one-time token in its fragment, or to the service itself.

@@ -8,6 +8,7 @@ use crate::engine::columns::{FromRow, columns, sql};
 use crate::engine::error::StoreError;
 use crate::engine::statement::{Executor, Sql};
 use crate::engine::stored_types::stored_by_name;
+use crate::engine::value::as_bigint;
 use crate::store::{Store, Tx};
 
 /// What a token may be used for. A token of one purpose is useless for another.
@@ -114,6 +115,13 @@ static DISCARD: Sql = Sql::delete(
      AND (user_id = $2 OR ($2 IS NULL AND user_id IS NULL))",
 );
 
+static DISCARD_OLDER: Sql = Sql::delete(
+    "one_time_tokens",
+    "DELETE FROM one_time_tokens WHERE purpose = $1 AND user_id = $2 AND used_at IS NULL AND hash NOT IN \
+     (SELECT hash FROM one_time_tokens WHERE purpose = $1 AND user_id = $2 AND used_at IS NULL \
+     ORDER BY created_at DESC, hash LIMIT $3)",
+);
+
 impl Store {
     /// Returns the token with this hash if it could be used now. It spends nothing: only
     /// [`consume_one_time_token`](Tx::consume_one_time_token) decides who may use the token.
@@ -142,6 +150,16 @@ impl Tx {
     ) -> Result<Option<SpentToken>, StoreError> {
         let row = self.one(&CONSUME, vec![hash.into(), purpose.into(), now.into()]).await?;
         row.map(|row| SpentToken::from_row(&row)).transpose()
+    }
+
+    /// Deletes all unspent tokens of a purpose for a user except the newest.
+    pub async fn discard_older_one_time_tokens(
+        &mut self,
+        purpose: TokenPurpose,
+        user_id: UserId,
+        newest: u64,
+    ) -> Result<u64, StoreError> {
+        self.execute(&DISCARD_OLDER, vec![purpose.into(), user_id.into(), as_bigint(newest)]).await
     }
 
     /// Deletes the unspent tokens of a purpose for a user, or those without a user, and returns how many they were.

@@ -4,29 +4,28 @@
 use std::time::Duration;
 
 use portcullis_model::ids::new_uuid;
+use portcullis_model::mail::MailKind;
+use portcullis_model::secret::sha256;
 use portcullis_model::{Email, Timestamp, UserId};
 use uuid::Uuid;
 
+use crate::engine::advisory_lock::AdvisoryLock;
 use crate::engine::columns::{FromRow, columns, sql};
 use crate::engine::error::StoreError;
 use crate::engine::statement::{Executor, Sql};
 use crate::engine::stored_text;
-use crate::engine::value::as_bigint;
+use crate::engine::value::{Value, as_bigint};
 use crate::store::{Store, Tx};
 
 /// A mail that anybody may request by typing an address.
 #[derive(Clone, Copy, Debug)]
 pub struct MailRequest<'a> {
-    /// The mail's template.
-    pub template: &'a str,
+    /// The kind of the mail, which has a limit.
+    pub kind: MailKind,
     /// The address that was typed. The mail goes to the stored one.
     pub email: &'a Email,
     /// Whether only users with an unverified address get the mail.
     pub only_unverified: bool,
-    /// The largest number of mails of this template to one user within `within`.
-    pub most: u64,
-    /// The time in which `most` counts.
-    pub within: Duration,
     /// The time of the request.
     pub at: Timestamp,
 }
@@ -46,31 +45,32 @@ pub struct DueMail {
     pub attempts: i64,
 }
 
-/// A row of the outbox to be inserted.
-struct NewMail {
-    id: Uuid,
-    template: String,
-    user_id: UserId,
-    created_at: Timestamp,
-}
-
 columns! {
     DueMail reads mail_outbox { id, template, user_id, created_at, attempts }
 }
-columns! {
-    NewMail writes mail_outbox { id, template, user_id, created_at }
-    and { attempts = 0_i64, next_attempt_at = created_at }
+
+/// Queues a mail unless the recipient has got the most of its kind.
+macro_rules! queue_where {
+    ($condition:literal) => {
+        concat!(
+            "INSERT INTO mail_outbox (id, template, user_id, created_at, attempts, next_attempt_at) \
+             SELECT $1, $2, users.id, $3, 0, $3 FROM users WHERE ",
+            $condition,
+            " AND (SELECT count(*) FROM (SELECT 1 FROM mail_outbox earlier WHERE earlier.user_id = users.id \
+             AND earlier.template = $2 AND earlier.created_at > $5 LIMIT $6) AS earlier) < $6 RETURNING user_id"
+        )
+    };
 }
 
 // One statement whether the user exists or not, so that its duration does not tell (SR-10).
 static REQUEST: Sql = Sql::insert(
     "mail_outbox",
-    "INSERT INTO mail_outbox (id, template, user_id, created_at, attempts, next_attempt_at) \
-     SELECT $1, $2, users.id, $3, 0, $3 FROM users \
-     WHERE users.email = $4 AND users.is_active AND (users.email_verified_at IS NULL OR NOT $5) \
-     AND (SELECT count(*) FROM mail_outbox earlier WHERE earlier.user_id = users.id AND earlier.template = $2 \
-     AND earlier.created_at > $6) < $7 AND users.id <> $8 RETURNING user_id",
+    queue_where!(
+        "users.email = $4 AND users.is_active AND (users.email_verified_at IS NULL OR NOT $7) AND users.id <> $8"
+    ),
 );
+static QUEUE: Sql =
+    Sql::insert("mail_outbox", queue_where!("users.id = $4 AND (users.email_verified_at IS NOT NULL OR NOT $7)"));
 // The outer condition is checked again once the row is locked, so that only one of two workers claims the mail.
 static CLAIM: Sql = Sql::update(
     "mail_outbox",
@@ -100,11 +100,21 @@ static WAITING: Sql =
     Sql::select("mail_outbox", "SELECT count(*) AS n FROM mail_outbox WHERE sent_at IS NULL AND given_up_at IS NULL");
 
 impl Tx {
-    /// Queues a mail in the transaction of the change that causes it, and returns the mail's id.
-    pub async fn enqueue_mail(&mut self, template: &str, to: UserId, at: Timestamp) -> Result<Uuid, StoreError> {
+    /// Queues a mail in the transaction of the change that causes it. Returns `false` when the user has got the most mails
+    /// of this kind (SR-58), or when the kind needs a confirmed address and the user has none.
+    pub async fn enqueue_mail(&mut self, kind: MailKind, to: UserId, at: Timestamp) -> Result<bool, StoreError> {
+        let limit = kind.limit();
+        // Concurrent mails to one recipient are counted one after the other.
+        self.lock(AdvisoryLock::MailQuota(to.0.as_u64_pair().1.to_be_bytes())).await?;
+        let values = self.mail_values(kind, to.into(), limit.only_confirmed, at);
+        Ok(self.one(&QUEUE, values).await?.is_some())
+    }
+
+    fn mail_values(&self, kind: MailKind, recipient: Value, condition: bool, at: Timestamp) -> Vec<Value> {
+        let limit = kind.limit();
         let id = new_uuid(&self.shared().clock, &self.shared().random);
-        self.insert(&NewMail { id, template: template.to_owned(), user_id: to, created_at: at }).await?;
-        Ok(id)
+        let since = (at - limit.within).into();
+        vec![id.into(), kind.as_str().into(), at.into(), recipient, since, as_bigint(limit.most), condition.into()]
     }
 
     /// Gives up every mail that waits to be sent to a user, with the reason.
@@ -115,17 +125,11 @@ impl Tx {
     /// Queues a mail for the active user with this address and returns the user's id. `None` when there is no such user,
     /// or the user has got the most mails allowed. The statement is the same in every case.
     pub async fn request_mail(&mut self, request: &MailRequest<'_>) -> Result<Option<UserId>, StoreError> {
-        let id = new_uuid(&self.shared().clock, &self.shared().random);
-        let values = vec![
-            id.into(),
-            request.template.into(),
-            request.at.into(),
-            request.email.into(),
-            request.only_unverified.into(),
-            (request.at - request.within).into(),
-            as_bigint(request.most),
-            UserId::DEMO.0.into(),
-        ];
+        let MailRequest { kind, email, only_unverified, at } = *request;
+        let [a, b, c, d, e, f, g, h, ..] = sha256(email.as_str().as_bytes());
+        self.lock(AdvisoryLock::MailQuota([a, b, c, d, e, f, g, h])).await?;
+        let mut values = self.mail_values(kind, email.into(), only_unverified, at);
+        values.push(UserId::DEMO.0.into());
         self.one(&REQUEST, values).await?.map(|row| row.read("user_id")).transpose()
     }
 }

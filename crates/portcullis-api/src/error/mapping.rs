@@ -123,7 +123,7 @@ impl From<IdentityError> for ApiError {
             IdentityError::InvalidVerificationToken => Kind::INVALID_VERIFICATION_TOKEN,
             IdentityError::CurrentPasswordIncorrect => Kind::CURRENT_PASSWORD_INCORRECT,
             IdentityError::InvalidResetToken => Kind::INVALID_RESET_TOKEN,
-            IdentityError::UserExists => Kind::USER_EXISTS,
+            IdentityError::UserExists | IdentityError::UsernameTaken => Kind::USER_EXISTS,
             IdentityError::RegistrationClosed => Kind::REGISTRATION_CLOSED,
             IdentityError::EmailNotVerified => Kind::EMAIL_NOT_VERIFIED,
             IdentityError::SessionEnded => Kind::INVALID_TOKEN,

@@ -53,7 +53,7 @@ impl Administration {
         let authority = self.authority(&mut tx, inviter, Permission::USER_CREATE).await?;
         authority.may_grant_role(*role, self.roles().of(*role))?;
         tx.insert_user(&NewUser { user: user.clone(), password_hash: None }).await?;
-        tx.enqueue_mail(MailKind::Invitation.as_str(), user.id, now).await?;
+        tx.enqueue_mail(MailKind::Invitation, user.id, now).await?;
         let details = json!({ "role": role.as_str() });
         tx.append_audit(&authority.event(caller, "user.invite", user.id, now, Some(details))).await?;
         tx.commit().await?;

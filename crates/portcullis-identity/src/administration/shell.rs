@@ -84,7 +84,7 @@ impl Administration {
         // Guesses at the old password do not lock the administrator out of the new one.
         tx.forget_account_failures(&throttle::subjects(known.user.email.as_str(), caller.ip)).await?;
         tx.cancel_mails(known.user.id, TAKEN_BACK, now).await?;
-        tx.enqueue_mail(MailKind::PasswordReset.as_str(), known.user.id, now).await?;
+        tx.enqueue_mail(MailKind::PasswordReset, known.user.id, now).await?;
         let event = AuditEvent { actor_id: None, ..caller.success("user.recover_admin", now, known.user.id, None) };
         tx.append_audit(&event).await?;
         tx.commit().await?;

@@ -137,7 +137,7 @@ impl Passwords {
         }
         attempt.succeeded(&mut tx, user).await?;
         tx.end_sessions_of(user, Some(session.id), EndReason::PasswordChanged, now).await?;
-        tx.enqueue_mail(MailKind::PasswordChanged.as_str(), user, now).await?;
+        tx.enqueue_mail(MailKind::PasswordChanged, user, now).await?;
         tx.append_audit(&caller.success(ACTION, now, user, Some(session.id))).await?;
         tx.commit().await?;
         Ok(true)

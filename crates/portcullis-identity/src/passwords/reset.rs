@@ -42,7 +42,7 @@ impl Passwords {
         let now = self.clock.now();
         let user = self.active_user(id).await?;
         let mut tx = self.store.begin().await?;
-        tx.enqueue_mail(MailKind::ResetPassword.as_str(), user.id, now).await?;
+        tx.enqueue_mail(MailKind::ResetPassword, user.id, now).await?;
         let event = AuditEvent { actor_id: None, ..caller.success("user.reset", now, user.id, None) };
         tx.append_audit(&event).await?;
         tx.commit().await?;
@@ -103,7 +103,7 @@ impl Passwords {
         throttle::trust_client(&mut tx, user, &subjects, now).await?;
         tx.cancel_mails(user, TAKEN_BACK, now).await?;
         if purpose == TokenPurpose::ResetPassword {
-            tx.enqueue_mail(MailKind::PasswordReset.as_str(), user, now).await?;
+            tx.enqueue_mail(MailKind::PasswordReset, user, now).await?;
         }
         let action = if purpose == TokenPurpose::Invitation { "auth.accept_invitation" } else { ACTION };
         tx.append_audit(&caller.success(action, now, user, None)).await?;

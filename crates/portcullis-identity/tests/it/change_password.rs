@@ -65,7 +65,9 @@ async fn sr_22_a_password_change_ends_every_other_session() {
 #[tokio::test]
 async fn sr_18_a_mail_reports_the_change_of_the_password() {
     let test = test_identity().await;
-    let tokens = test.register("ada").await.tokens.expect("signed in");
+    let registered = test.register("ada").await;
+    test.confirm(registered.user.id).await;
+    let tokens = registered.tokens.expect("signed in");
     test.mails().await;
     let session = test.session(&tokens.access).await.expect("live");
     change(&test, &session, "a wrong password").await.expect_err("wrong");

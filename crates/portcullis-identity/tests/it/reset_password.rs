@@ -103,14 +103,14 @@ async fn a_refused_password_leaves_the_link_for_another_try() {
 }
 
 #[tokio::test]
-async fn a_newer_link_replaces_an_older_one() {
+async fn sr_58_a_newer_link_leaves_an_older_one_good() {
     let test = with_ada().await;
     forgot(&test, "ada@example.com").await;
     let older = test.mailed_token("reset_password").await;
     forgot(&test, "ada@example.com").await;
     let newer = test.mailed_token("reset_password").await;
-    assert!(refused(&test, &older).await);
-    reset(&test, &newer, NEW).await.expect("reset");
+    reset(&test, &older, NEW).await.expect("reset");
+    assert!(refused(&test, &newer).await, "a new password ends every link");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -146,7 +146,7 @@ async fn sr_10_a_requested_mail_costs_the_same_for_every_address() {
         test.identity.registration.resend_verification(email, &caller()).await.expect("asked");
         costs.push((between - before, test.metrics.database_statements() - between));
     }
-    assert!(costs.iter().all(|cost| *cost == (4, 4)), "{costs:?}");
+    assert!(costs.iter().all(|cost| *cost == costs[0]), "{costs:?}");
     assert_eq!(test.identity.password_hasher.hashes(), hashes);
     let (mut templates, _) = test.mails().await;
     templates.sort_unstable();
@@ -160,13 +160,13 @@ async fn sr_10_a_requested_mail_costs_the_same_for_every_address() {
 }
 
 #[tokio::test]
-async fn sr_11_a_user_gets_at_most_five_reset_mails_an_hour() {
+async fn sr_11_a_user_gets_at_most_three_reset_mails_at_once() {
     let test = with_ada().await;
     for _ in 0..8 {
         forgot(&test, "ada@example.com").await;
     }
     let (templates, token) = test.mails().await;
-    assert_eq!(templates, ["reset_password"; 5]);
+    assert_eq!(templates, ["reset_password"; 3]);
     reset(&test, &token.expect("in the fragment"), NEW).await.expect("reset");
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use portcullis_mail::{SmtpOptions, SmtpSender, SmtpUrl, parse_from};
 use portcullis_model::mail::{MailError, MailKind, MailSender, OutgoingMail};
-use portcullis_model::{Clock, Email, ProfileName, Random, SecretString};
+use portcullis_model::{Clock, Email, Random, SecretString};
 use portcullis_testkit::{PrivateSmtp, free_port};
 
 const USER: &str = "ada:only-for-tests";
@@ -27,7 +27,6 @@ fn mail(to: &str) -> OutgoingMail {
         id: portcullis_model::ids::new_uuid(&clock, &Random::system()),
         created_at: clock.now(),
         to: Email::parse(to).expect("valid"),
-        name: ProfileName::parse("First name", "Zoë, the \"Countess\"").expect("valid"),
         kind: MailKind::ResetPassword,
         link: SecretString::new("https://gate.example/reset-password#the-token"),
         works_for: Some("30 minutes"),

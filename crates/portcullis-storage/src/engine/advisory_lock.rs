@@ -13,6 +13,8 @@ pub(crate) enum AdvisoryLock {
     SigningKeys,
     /// Adding a row of which one user may have a limited number.
     UserQuota(Uuid),
+    /// Adding a mail to one recipient, who is named by 8 bytes. No other lock is waited for while this one is held.
+    MailQuota([u8; 8]),
 }
 
 impl AdvisoryLock {
@@ -27,6 +29,7 @@ impl AdvisoryLock {
             // The random half of a UUID (RFC 9562, section 5.7). Two users whose halves are equal wait for each
             // other, which is harmless.
             Self::UserQuota(id) => id.as_u64_pair().1.cast_signed(),
+            Self::MailQuota(recipient) => i64::from_be_bytes(recipient),
         };
         number ^ namespace.cast_signed()
     }

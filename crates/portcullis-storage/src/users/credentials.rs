@@ -1,6 +1,6 @@
 //! Reading users, and the credentials that a sign-in checks.
 
-use portcullis_model::{Email, PermissionSet, SecretString, User, UserId};
+use portcullis_model::{Email, PermissionSet, SecretString, User, UserId, Username};
 
 use crate::engine::advisory_lock::AdvisoryLock;
 use crate::engine::columns::{FromRow, columns, sql};
@@ -40,11 +40,17 @@ macro_rules! credentials_where {
     };
 }
 
-static BY_ID: Sql = Sql::select("users", sql!("SELECT ", User::COLUMNS, " FROM users WHERE users.id = $1"));
+static BY_ID: Sql = Sql::select(
+    "users",
+    sql!("SELECT ", User::COLUMNS, " FROM users WHERE users.id = $1 AND users.deleted_at IS NULL"),
+);
+static USERNAME: Sql = Sql::select("users", "SELECT id FROM users WHERE username = $1");
 static CREDENTIALS_BY_EMAIL: Sql = Sql::select("users", credentials_where!("users.email = $1"));
-static CREDENTIALS_BY_ID: Sql = Sql::select("users", credentials_where!("users.id = $1"));
-static CREDENTIALS_AFTER: Sql =
-    Sql::select("users", credentials_where!("($1 IS NULL OR users.id > $1) ORDER BY users.id LIMIT $2"));
+static CREDENTIALS_BY_ID: Sql = Sql::select("users", credentials_where!("users.id = $1 AND users.deleted_at IS NULL"));
+static CREDENTIALS_AFTER: Sql = Sql::select(
+    "users",
+    credentials_where!("($1 IS NULL OR users.id > $1) AND users.deleted_at IS NULL ORDER BY users.id LIMIT $2"),
+);
 // The demo account does not count as an administrator.
 static OTHER_ADMINS: Sql = Sql::select(
     "users",
@@ -79,6 +85,11 @@ impl<A: Access> Database<A> {
 }
 
 impl Store {
+    /// Returns whether a user has this username.
+    pub async fn is_username_taken(&self, username: &Username) -> Result<bool, StoreError> {
+        Ok(self.one(&USERNAME, vec![username.as_str().into()]).await?.is_some())
+    }
+
     /// Returns the users that follow `last` in the order of ids. The cost of a page does not grow with its position.
     pub async fn credentials_after(&self, last: Option<UserId>, limit: u64) -> Result<Vec<Credentials>, StoreError> {
         self.all(&CREDENTIALS_AFTER, vec![last.into(), as_bigint(limit)])

@@ -74,6 +74,24 @@ async fn earlier_tokens_can_be_discarded(db: TestDatabase) {
     assert!(spend(&store, token.hash, db.now()).await.is_none());
 }
 
+async fn sr_52_a_user_has_a_few_unspent_tokens(db: TestDatabase) {
+    let store = db.store().await;
+    let ada = db.user("ada").insert(&store).await.id;
+    let purpose = TokenPurpose::ResetPassword;
+    let mut tokens = Vec::new();
+    for _ in 0..4 {
+        db.clock.advance(seconds(1));
+        let token = NewOneTimeToken { user_id: Some(ada), ..one_time_token(&db, purpose) };
+        commit(&store, async |tx| tx.insert_one_time_token(&token).await).await;
+        tokens.push(token.hash);
+    }
+    assert_eq!(commit(&store, async |tx| tx.discard_older_one_time_tokens(purpose, ada, 3).await).await, 1);
+    for (n, hash) in tokens.iter().enumerate() {
+        let good = store.good_one_time_token(hash, db.now()).await.expect("reads");
+        assert_eq!(good.is_some(), n > 0, "token {n}");
+    }
+}
+
 async fn tokens_of_other_users_and_purposes_are_kept(db: TestDatabase) {
     let store = db.store().await;
     let ada = db.user("ada").insert(&store).await.id;
@@ -95,6 +113,7 @@ async fn a_spent_token_is_not_discarded(db: TestDatabase) {
 }
 
 crate::on_both_engines!(
+    sr_52_a_user_has_a_few_unspent_tokens,
     sr_12_one_of_many_concurrent_uses_spends_the_token,
     sr_12_a_token_of_another_purpose_is_refused,
     sr_12_an_unknown_token_is_refused,

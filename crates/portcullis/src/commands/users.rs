@@ -207,7 +207,10 @@ fn describe(error: &IdentityError) -> Failure {
         IdentityError::Validation(problems) => {
             Failure::new(problems.join("\n  ")).hint("nothing was changed; correct the values and try again")
         }
-        IdentityError::UserExists => Failure::new("another user has this e-mail address or username").hint(
+        IdentityError::UserExists | IdentityError::UsernameTaken => Failure::new(
+            "another user has this e-mail address or username",
+        )
+        .hint(
             "list the users with `portcullis users list`, or set a new password with `portcullis users recover-admin`",
         ),
         other => Failure::of_error(other),

@@ -55,6 +55,9 @@ async fn sr_05_a_password_change_needs_the_current_password() {
     assert_eq!(try_change(differing).await.error(), "Passwords do not match");
     assert_eq!(profile(&app, &other).await, 200, "a refused change ended a session");
 
+    let link = app.line_with("(verify_email)");
+    let token = link.split('#').nth(1).expect("a token").trim();
+    assert_eq!(post(&app, "/api/v1/auth/verify-email", &json!({ "token": token })).await.status, 200);
     let changed = try_change(change(PASSWORD, NEW)).await;
     assert_eq!((changed.status, &changed.body["data"]), (200, &Value::Null), "{}", changed.body);
     assert_eq!(profile(&app, &account.access).await, 200, "this session's access token died");
