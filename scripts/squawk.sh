@@ -17,7 +17,8 @@ for file in crates/portcullis-storage/migrations/*.up.sql; do
   # The words in braces are replaced as dialect.rs does for PostgreSQL.
   sed -e 's/{uuid}/UUID/g; s/{bytes}/BYTEA/g; s/{text}/TEXT/g; s/{timestamp}/TIMESTAMPTZ/g; s/{boolean}/BOOLEAN/g' \
     -e 's/{bigint}/BIGINT/g; s/{sequence}/BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY/g; s/{strict}//g' \
-    -e 's/{often_updated}/ WITH (fillfactor = 85)/g; s/{concurrently}/CONCURRENTLY/g' \
+    -e 's/{often_updated}/ WITH (fillfactor = 85)/g; s/{concurrently}/CONCURRENTLY/g; s/{bytewise}/ COLLATE "C"/g' \
+    -e "s/{email_domain}/substr(email, strpos(email, '@')) COLLATE \"C\"/g" \
     "$file" > "$folder/$kind/$(basename "$file")"
 done
 # Excluded rules: prefer-robust-stmts, because a step runs once on a known schema, in one transaction, and must fail if an object

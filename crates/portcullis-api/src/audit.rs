@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::input::{Page, PageNumber, PageSize, Pagination, Parsed, Query};
+use crate::input::{Cursor, Page, PageNumber, PageSize, Pagination, Parsed, Query};
 use crate::operation::{Example, Operation, Tag, example_of};
 use crate::{ApiError, Call, Reply};
 
@@ -25,6 +25,8 @@ pub(crate) struct AuditQuery {
     page: Option<Parsed<PageNumber>>,
     /// Entries on a page.
     limit: Option<Parsed<PageSize>>,
+    /// Instead of a page: `pagination.next` of the page before. Pages past row 100,000 are found by it only.
+    cursor: Option<Parsed<Cursor>>,
     /// Only entries about this user, as the actor or as the subject.
     user_id: Option<Parsed<UserId>>,
     /// Only this action.
@@ -114,8 +116,8 @@ impl Example for AuditLogs {
 
 /// `GET /api/v1/audit-logs`
 pub(crate) async fn list(call: Call, Query(query): Query<AuditQuery>) -> Result<Reply<AuditLogs>, ApiError> {
-    let AuditQuery { page, limit, user_id, action, outcome, from, to } = query;
-    let page = Page::new(page, limit);
+    let AuditQuery { page, limit, cursor, user_id, action, outcome, from, to } = query;
+    let page = Page::new(page, limit, cursor)?;
     let filter = AuditFilter {
         user: user_id.map(|user| user.0),
         action,
@@ -123,11 +125,12 @@ pub(crate) async fn list(call: Call, Query(query): Query<AuditQuery>) -> Result<
         from: from.map(|from| from.0),
         to: to.map(|to| to.0),
     };
-    let found = call.services.store.audit_page(&filter, page.limit, page.offset()).await?;
+    let found = call.services.store.audit_from(&filter, page.limit, page.start()).await?;
+    let last = found.records.last().filter(|_| found.has_more).map(|record| (record.at, record.id));
     let entries = found.records.into_iter().map(AuditEntry::from);
     if call.headers.get(ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(NDJSON.as_bytes())) {
         let lines: String = entries.map(|entry| format!("{}\n", example_of(&entry))).collect();
         return Ok(Reply::bare(NDJSON, lines).private());
     }
-    Ok(LIST.reply(&AuditLogs { audit_logs: entries.collect(), pagination: page.of(found.total) }).private())
+    Ok(LIST.reply(&AuditLogs { audit_logs: entries.collect(), pagination: page.of(found.total, last) }).private())
 }

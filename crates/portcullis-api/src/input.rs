@@ -12,7 +12,7 @@ mod reader;
 use serde_json::Value;
 
 pub(crate) use body::{Body, OptionalBody, Patch};
-pub(crate) use pagination::{Page, PageNumber, PageSize, Pagination};
+pub(crate) use pagination::{Cursor, Page, PageNumber, PageSize, Pagination};
 pub(crate) use query::{Parsed, Query};
 
 use crate::{ApiError, Call};

@@ -17,7 +17,7 @@ async fn main() {
     let mut sides = Vec::new();
     for url in &arguments[..2] {
         let store = open(url).await;
-        let users = store.list_users(&UserFilter::default(), 1, 0).await.expect("reads").total;
+        let users = store.list_users(&UserFilter::default(), 1, 0).await.expect("reads").total.counted;
         sides.push((store, users, Vec::with_capacity(logins)));
     }
     let random = Random::system();
@@ -91,6 +91,7 @@ async fn login(store: &Store, number: u64, random: &Random) -> Duration {
         ip: Some([192, 0, 2, 1].into()),
         user_agent: Some("Mozilla/5.0".to_owned()),
         amr: vec![Amr::Password],
+        user_epoch: 1,
     };
     let event = AuditEvent {
         at: now,

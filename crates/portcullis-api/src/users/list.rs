@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::input::{Page, PageNumber, PageSize, Pagination, Parsed, Query};
+use crate::input::{Cursor, Page, PageNumber, PageSize, Pagination, Parsed, Query};
 use crate::operation::{Example, Operation, Tag, example_of};
 use crate::{ApiError, Call, Reply};
 
@@ -21,11 +21,13 @@ pub(crate) struct UsersQuery {
     page: Option<Parsed<PageNumber>>,
     /// Entries on a page.
     limit: Option<Parsed<PageSize>>,
+    /// Instead of a page: `pagination.next` of the page before. Pages past row 100,000 are found by it only.
+    cursor: Option<Parsed<Cursor>>,
     /// Only users with this role.
     role: Option<Role>,
     /// Only active users, or only disabled ones.
     is_active: Option<bool>,
-    /// Part of an e-mail address or username.
+    /// The beginning of an e-mail address or username, or `@` and the beginning of an address's domain.
     search: Option<String>,
 }
 
@@ -44,10 +46,11 @@ impl Example for Users {
 
 /// `GET /api/v1/users`
 pub(crate) async fn list(call: Call, Query(query): Query<UsersQuery>) -> Result<Reply<Users>, ApiError> {
-    let UsersQuery { page, limit, role, is_active, search } = query;
-    let page = Page::new(page, limit);
+    let UsersQuery { page, limit, cursor, role, is_active, search } = query;
+    let page = Page::new(page, limit, cursor)?;
     let filter = UserFilter { role, is_active, search: search.filter(|search| !search.is_empty()) };
-    let found = call.services.store.list_users(&filter, page.limit, page.offset()).await?;
-    let pagination = page.of(found.total);
+    let found = call.services.store.users_from(&filter, page.limit, page.start()).await?;
+    let last = found.users.last().filter(|_| found.has_more).map(|user| (user.created_at, user.id.0));
+    let pagination = page.of(found.total, last);
     Ok(LIST.reply(&Users { users: found.users, pagination }).private())
 }

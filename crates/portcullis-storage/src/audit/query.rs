@@ -8,6 +8,7 @@ use crate::engine::columns::FromRow;
 use crate::engine::error::StoreError;
 use crate::engine::statement::{Executor, Sql};
 use crate::engine::value::{Value, as_bigint};
+use crate::paging::{PageStart, Total};
 use crate::store::Store;
 
 /// Which lines to read. The default reads all.
@@ -30,12 +31,11 @@ pub struct AuditFilter {
 pub struct AuditPage {
     /// The page's lines, newest first.
     pub records: Vec<AuditRecord>,
-    /// Number of lines on all pages. Counting stops at 100,000.
-    pub total: u64,
+    /// Number of lines on all pages.
+    pub total: Total,
+    /// Whether there are lines after this page.
+    pub has_more: bool,
 }
-
-/// Where counting stops: more would read the whole log for a number of pages that nobody opens.
-const MOST_COUNTED: u64 = 100_000;
 
 const COLUMNS: &str = AuditRecord::COLUMNS;
 
@@ -43,33 +43,62 @@ static COUNT: Sql = Sql::select("audit_log", "");
 static PAGE: Sql = Sql::select("audit_log", "");
 static AFTER: Sql = Sql::select("audit_log", "");
 
-impl AuditFilter {
-    /// Returns the conditions and their values. A condition that is not set is left out, so that indices can be used.
-    fn conditions(&self) -> (String, Vec<Value>) {
-        let mut conditions = vec!["TRUE".to_owned()];
-        let mut values: Vec<Value> = Vec::new();
-        let mut add = |condition: &dyn Fn(usize) -> String, value: Value| {
-            values.push(value);
-            conditions.push(condition(values.len()));
-        };
-        if let Some(user) = self.user {
-            add(&|n| format!("(subject_id = ${n} OR actor_id = ${n})"), user.into());
+/// The lines that a filter describes, as SQL.
+struct Query {
+    conditions: Vec<String>,
+    values: Vec<Value>,
+    /// The parameter of the user that lines are about.
+    user: Option<String>,
+}
+
+impl Query {
+    /// A condition that is not set is left out, so that indices can be used.
+    fn new(filter: &AuditFilter) -> Self {
+        let mut query = Self { conditions: vec!["TRUE".to_owned()], values: Vec::new(), user: None };
+        query.user = filter.user.map(|user| query.value(user.into()));
+        if let Some(action) = &filter.action {
+            let action = query.value(action.as_str().into());
+            query.conditions.push(format!("action = {action}"));
         }
-        if let Some(action) = &self.action {
-            add(&|n| format!("action = ${n}"), action.as_str().into());
+        if let Some(outcome) = filter.outcome {
+            // Not a parameter: the index of failures has the condition in this form.
+            query.conditions.push(format!("outcome = '{}'", outcome.as_str()));
         }
-        if let Some(outcome) = self.outcome {
-            add(&|n| format!("outcome = ${n}"), outcome.into());
+        if let Some(from) = filter.from {
+            let from = query.value(from.into());
+            query.conditions.push(format!("at >= {from}"));
         }
-        if let Some(from) = self.from {
-            add(&|n| format!("at >= ${n}"), from.into());
+        if let Some(to) = filter.to {
+            let to = query.value(to.into());
+            query.conditions.push(format!("at < {to}"));
         }
-        if let Some(to) = self.to {
-            add(&|n| format!("at < ${n}"), to.into());
-        }
-        (conditions.join(" AND "), values)
+        query
     }
 
+    /// Adds a value and returns its parameter.
+    fn value(&mut self, value: Value) -> String {
+        self.values.push(value);
+        format!("${}", self.values.len())
+    }
+
+    /// Returns a SELECT of the ids of the first lines. For a user the lines by the actor and those by the subject are read
+    /// along an index each, because no index has both.
+    fn ids(&self, order: &str, most: &str) -> String {
+        let conditions = self.conditions.join(" AND ");
+        let Some(user) = &self.user else {
+            return format!("SELECT id FROM audit_log WHERE {conditions} ORDER BY at {order}, id {order} LIMIT {most}");
+        };
+        let of = |column: &str| {
+            format!(
+                "SELECT id FROM (SELECT id FROM audit_log WHERE {column} = {user} AND {conditions} \
+                 ORDER BY at {order}, id {order} LIMIT {most}) AS {column}s"
+            )
+        };
+        format!("{} UNION {}", of("subject_id"), of("actor_id"))
+    }
+}
+
+impl AuditFilter {
     /// Returns whether no line can match, because the engines refuse to search for such a text.
     fn matches_nothing(&self) -> bool {
         self.action.as_deref().is_some_and(|action| action.contains('\0'))
@@ -79,23 +108,47 @@ impl AuditFilter {
 impl Store {
     /// Returns a page of the log, newest first.
     pub async fn audit_page(&self, filter: &AuditFilter, limit: u64, offset: u64) -> Result<AuditPage, StoreError> {
+        self.audit_from(filter, limit, PageStart::Offset(offset)).await
+    }
+
+    /// Returns the page of the log that begins there, newest first.
+    pub async fn audit_from(
+        &self,
+        filter: &AuditFilter,
+        limit: u64,
+        start: PageStart,
+    ) -> Result<AuditPage, StoreError> {
         if filter.matches_nothing() {
-            return Ok(AuditPage { records: Vec::new(), total: 0 });
+            return Ok(AuditPage { records: Vec::new(), total: Total::default(), has_more: false });
         }
-        let (conditions, mut values) = filter.conditions();
-        let count = COUNT.with_text(format!(
-            "SELECT count(*) AS n FROM (SELECT 1 FROM audit_log WHERE {conditions} LIMIT {MOST_COUNTED}) AS counted"
-        ));
-        let total = self.one(&count, values.clone()).await?.map_or(Ok(0), |row| row.count("n"))?;
-        let n = values.len();
-        values.extend([as_bigint(limit), as_bigint(offset)]);
+        let mut query = Query::new(filter);
+        let most = query.value(as_bigint(Total::LIMIT));
+        let count = COUNT.with_text(format!("SELECT count(*) AS n FROM ({}) AS counted", query.ids("DESC", &most)));
+        let total = Total::read(self.one(&count, query.values.clone()).await?.as_ref())?;
+        query.values.pop();
+        let mut offset = 0;
+        match start {
+            PageStart::Offset(rows) => offset = rows,
+            PageStart::After(at, id) => {
+                let (at, id) = (query.value(at.into()), query.value(id.into()));
+                query.conditions.push(format!("(at, id) < ({at}, {id})"));
+            }
+        }
+        // One more than the page has, to know whether there are more.
+        let one_more = limit.saturating_add(1);
+        let most = query.value(as_bigint(offset.saturating_add(one_more)));
+        let ids = query.ids("DESC", &most);
+        let (one_more, offset) = (query.value(as_bigint(one_more)), query.value(as_bigint(offset)));
         let page = PAGE.with_text(format!(
-            "SELECT {COLUMNS} FROM audit_log WHERE {conditions} ORDER BY at DESC, id DESC LIMIT ${} OFFSET ${}",
-            n + 1,
-            n + 2
+            "SELECT {COLUMNS} FROM ({ids}) AS found JOIN audit_log ON audit_log.id = found.id \
+             ORDER BY audit_log.at DESC, audit_log.id DESC LIMIT {one_more} OFFSET {offset}"
         ));
-        let records = self.all(&page, values).await?.iter().map(AuditRecord::from_row).collect::<Result<_, _>>()?;
-        Ok(AuditPage { records, total })
+        let mut rows = self.all(&page, query.values).await?;
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let has_more = rows.len() > limit;
+        rows.truncate(limit);
+        let records = rows.iter().map(AuditRecord::from_row).collect::<Result<_, _>>()?;
+        Ok(AuditPage { records, total, has_more })
     }
 
     /// Returns the lines that follow `last`, oldest first. The cost of a batch does not grow with its position.
@@ -108,16 +161,17 @@ impl Store {
         if filter.matches_nothing() {
             return Ok(Vec::new());
         }
-        let (mut conditions, mut values) = filter.conditions();
+        let mut query = Query::new(filter);
         if let Some((at, id)) = last {
-            values.extend([at.into(), id.into()]);
-            conditions.push_str(&format!(" AND (at, id) > (${}, ${})", values.len() - 1, values.len()));
+            let (at, id) = (query.value(at.into()), query.value(id.into()));
+            query.conditions.push(format!("(at, id) > ({at}, {id})"));
         }
-        values.push(as_bigint(limit));
+        let most = query.value(as_bigint(limit));
         let after = AFTER.with_text(format!(
-            "SELECT {COLUMNS} FROM audit_log WHERE {conditions} ORDER BY at, id LIMIT ${}",
-            values.len()
+            "SELECT {COLUMNS} FROM ({}) AS found JOIN audit_log ON audit_log.id = found.id \
+             ORDER BY audit_log.at, audit_log.id LIMIT {most}",
+            query.ids("ASC", &most)
         ));
-        self.all(&after, values).await?.iter().map(AuditRecord::from_row).collect()
+        self.all(&after, query.values).await?.iter().map(AuditRecord::from_row).collect()
     }
 }

@@ -29,7 +29,8 @@ impl AdvisoryLock {
             // The random half of a UUID (RFC 9562, section 5.7). Two users whose halves are equal wait for each
             // other, which is harmless.
             Self::UserQuota(id) => id.as_u64_pair().1.cast_signed(),
-            Self::MailQuota(recipient) => i64::from_be_bytes(recipient),
+            // Differs from the quota of the same user, which other transactions hold while they wait for rows.
+            Self::MailQuota(recipient) => i64::from_be_bytes(recipient) ^ FAMILY,
         };
         number ^ namespace.cast_signed()
     }

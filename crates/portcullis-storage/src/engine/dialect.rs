@@ -39,7 +39,7 @@ impl Dialect {
     /// SQLite stores a timestamp as the RFC 3339 text that the driver writes for a bound value, always with `+00:00`,
     /// so that the texts sort like the instants. Instants are therefore bound, never written as literals.
     pub(crate) fn schema(self, body: &str) -> String {
-        let types: [(&str, &str); 10] = match self {
+        let types: [(&str, &str); 12] = match self {
             Self::Sqlite => [
                 ("{uuid}", "BLOB"),
                 ("{bytes}", "BLOB"),
@@ -51,6 +51,8 @@ impl Dialect {
                 ("{transaction_id}", "INTEGER"),
                 ("{strict}", " STRICT"),
                 ("{often_updated}", " STRICT"),
+                ("{bytewise}", ""),
+                ("{email_domain}", "substr(email, instr(email, '@'))"),
             ],
             Self::Postgres => [
                 ("{uuid}", "UUID"),
@@ -66,6 +68,8 @@ impl Dialect {
                 ("{strict}", ""),
                 // Leaves room in each page for a row's next version, so that an update need not touch the indices (HOT).
                 ("{often_updated}", " WITH (fillfactor = 85)"),
+                ("{bytewise}", " COLLATE \"C\""),
+                ("{email_domain}", "substr(email, strpos(email, '@')) COLLATE \"C\""),
             ],
         };
         let text = types.into_iter().fold(body.to_owned(), |text, (token, word)| text.replace(token, word));
@@ -73,6 +77,16 @@ impl Dialect {
             Self::Sqlite => text.replace(&format!("{CONCURRENTLY} "), ""),
             Self::Postgres => text.replace(CONCURRENTLY, "CONCURRENTLY"),
         }
+    }
+
+    /// Returns what makes an expression of text compare byte by byte, as an index of prefixes does. SQLite always does.
+    pub(crate) fn bytewise(self) -> String {
+        self.schema("{bytewise}")
+    }
+
+    /// Returns the expression for the domain of a user's e-mail address, with its `@`. An index has it.
+    pub(crate) fn email_domain(self) -> String {
+        format!("({})", self.schema("{email_domain}"))
     }
 
     /// Returns an expression for the database's time, whose parameter is [`now_value`](Self::now_value).

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use portcullis_model::{Timestamp, UserId};
-use portcullis_storage::{AuditEvent, AuditFilter, AuditRecord, Outcome, Prunable, Store};
+use portcullis_storage::{AuditEvent, AuditFilter, AuditRecord, Outcome, PageStart, Prunable, Store};
 use serde_json::json;
 
 use crate::test_database::{TestDatabase, commit, roll_back, seconds};
@@ -45,7 +45,7 @@ async fn pages_are_newest_first(db: TestDatabase) {
         db.clock.advance(seconds(1));
     }
     let page = async |offset| store.audit_page(&AuditFilter::default(), 1, offset).await.expect("reads");
-    assert_eq!((page(0).await.records[0].action.as_str(), page(0).await.total), ("auth.login", 2));
+    assert_eq!((page(0).await.records[0].action.as_str(), page(0).await.total.counted), ("auth.login", 2));
     assert_eq!(page(1).await.records[0].action, "auth.register");
 }
 
@@ -136,6 +136,37 @@ async fn events_are_found_by_time(db: TestDatabase) {
     assert_eq!(found.iter().map(|line| line.action.as_str()).collect::<Vec<_>>(), ["user.edit"]);
 }
 
+async fn a_cursor_continues_every_filter(db: TestDatabase) {
+    let store = db.store().await;
+    let (ada, ben) = (db.unknown_user(), db.unknown_user());
+    let begun = three_events(&db, &store, ada, ben).await;
+    let action = Some("auth.login".to_owned());
+    for filter in [
+        AuditFilter::default(),
+        AuditFilter { user: Some(ada), ..AuditFilter::default() },
+        AuditFilter { user: Some(ben), from: Some(begun), to: Some(db.now()), ..AuditFilter::default() },
+        AuditFilter { user: Some(ada), action: action.clone(), ..AuditFilter::default() },
+        AuditFilter { action, outcome: Some(Outcome::Success), ..AuditFilter::default() },
+    ] {
+        let whole = store.audit_page(&filter, 10, 0).await.expect("reads");
+        let ids = |records: &[AuditRecord]| records.iter().map(|record| record.id).collect::<Vec<_>>();
+        assert!(whole.records.is_sorted_by_key(|record| std::cmp::Reverse(record.at)));
+        let (mut walked, mut by_page, mut start) = (Vec::new(), Vec::new(), PageStart::Offset(0));
+        loop {
+            by_page.extend(store.audit_page(&filter, 1, by_page.len() as u64).await.expect("reads").records);
+            let page = store.audit_from(&filter, 1, start).await.expect("reads");
+            assert_eq!(page.total, whole.total);
+            walked.extend(page.records);
+            let last = walked.last().expect("there are lines");
+            start = PageStart::After(last.at, last.id);
+            if !page.has_more {
+                break;
+            }
+        }
+        assert_eq!((ids(&walked), ids(&by_page)), (ids(&whole.records), ids(&whole.records)), "{filter:?}");
+    }
+}
+
 async fn an_export_walks_the_log_oldest_first(db: TestDatabase) {
     let store = db.store().await;
     three_events(&db, &store, db.unknown_user(), db.unknown_user()).await;
@@ -159,7 +190,73 @@ async fn old_lines_are_pruned(db: TestDatabase) {
     assert_eq!(find(&store, &AuditFilter::default()).await.len(), 2);
 }
 
+async fn sr_49_concurrent_failures_are_counted_each(db: TestDatabase) {
+    let (store, metrics) = db.measured_store().await;
+    let event = wrong_password(&db, db.unknown_user(), 1);
+    let before = metrics.database_statements();
+    let appends = (0..500).map(|_| store.append_audit(&event));
+    for outcome in futures_util::future::join_all(appends).await {
+        outcome.expect("writes");
+    }
+    assert!(metrics.database_statements() - before < 10, "each wrote for itself");
+    let lines = find(&store, &AuditFilter::default()).await;
+    assert_eq!(lines.iter().map(|line| line.times).collect::<Vec<_>>(), [500]);
+}
+
+async fn sr_49_a_cancelled_writer_leaves_its_line_to_the_next(db: TestDatabase) {
+    let store = db.store().await;
+    let event = wrong_password(&db, db.unknown_user(), 1);
+    let mut first = Box::pin(store.append_audit(&event));
+    assert!(futures_util::poll!(&mut first).is_pending());
+    let mut second = Box::pin(store.append_audit(&event));
+    assert!(futures_util::poll!(&mut second).is_pending());
+    drop(first);
+    second.await.expect("writes");
+    append(&store, &event).await;
+    assert!(find(&store, &AuditFilter::default()).await[0].times >= 2);
+}
+
+async fn replicas_have_lines_of_their_own(db: TestDatabase) {
+    let event = wrong_password(&db, db.unknown_user(), 1);
+    let (one, other) = (db.store().await, db.store().await);
+    append(&one, &event).await;
+    append(&other, &event).await;
+    assert_eq!(find(&one, &AuditFilter::default()).await.len(), 2);
+}
+
+/// A line that another transaction has locked takes one connection, however many repetitions wait for it.
+#[tokio::test]
+async fn sr_49_waiting_for_a_line_takes_one_connection() {
+    let db = TestDatabase::postgres();
+    let store = db.store().await;
+    let event = wrong_password(&db, db.unknown_user(), 1);
+    append(&store, &event).await;
+    let mut raw = db.raw().await;
+    raw.run("BEGIN; UPDATE audit_log SET request_id = 'locked'").await;
+    let mut waiting = Box::pin(futures_util::future::join_all((0..20).map(|_| store.append_audit(&event))));
+    assert!(futures_util::poll!(&mut waiting).is_pending());
+    // Four connections are all that the pool has.
+    let others = async {
+        for _ in 0..20 {
+            store.ping().await.expect("a connection is free");
+            append(&store, &db.event("auth.login", Outcome::Success)).await;
+        }
+    };
+    tokio::select! {
+        () = others => {}
+        _ = &mut waiting => panic!("the line is locked"),
+    }
+    raw.run("COMMIT").await;
+    assert!(waiting.await.into_iter().all(|outcome| outcome.is_ok()));
+    let filter = AuditFilter { outcome: Some(Outcome::Failure), ..AuditFilter::default() };
+    assert_eq!(find(&store, &filter).await[0].times, 21);
+}
+
 crate::on_both_engines!(
+    a_cursor_continues_every_filter,
+    sr_49_concurrent_failures_are_counted_each,
+    sr_49_a_cancelled_writer_leaves_its_line_to_the_next,
+    replicas_have_lines_of_their_own,
     sr_36_an_event_is_read_as_it_was_appended,
     pages_are_newest_first,
     an_event_of_a_rolled_back_change_is_not_kept,

@@ -1,7 +1,7 @@
 //! Lists of users by page, filter and search.
 
 use portcullis_model::Role;
-use portcullis_storage::{Store, UserFilter};
+use portcullis_storage::{PageStart, Store, Total, UserFilter};
 
 use crate::test_database::{TestDatabase, seconds};
 
@@ -21,7 +21,7 @@ async fn four_users(db: &TestDatabase) -> Store {
 async fn list(store: &Store, filter: UserFilter, limit: u64, offset: u64) -> (String, u64) {
     let page = store.list_users(&filter, limit, offset).await.expect("reads");
     let names: Vec<String> = page.users.iter().map(|user| user.username.to_string()).collect();
-    (names.join(" "), page.total)
+    (names.join(" "), page.total.counted)
 }
 
 fn search(text: &str) -> UserFilter {
@@ -73,7 +73,71 @@ async fn users_are_walked_in_the_order_of_ids(db: TestDatabase) {
     assert!(walked.is_sorted());
 }
 
+async fn a_search_finds_beginnings_and_domains(db: TestDatabase) {
+    let store = four_users(&db).await;
+    let other = db.user("ben").email("ada.b@Example.ORG").insert(&store).await;
+    for (text, found) in [
+        ("ada", "ben ada"),
+        (" Barbara@exam", "barbara"),
+        ("rbara", ""),
+        ("@example.o", "ben"),
+        ("@example.", "ben barbara edsger grace ada"),
+        ("\u{10ffff}", ""),
+    ] {
+        assert_eq!(list(&store, search(text), 10, 0).await.0, found, "{text}");
+    }
+    let filter = UserFilter { role: Some(other.role), is_active: Some(true), ..search("ada") };
+    assert_eq!(list(&store, filter, 1, 1).await, ("ada".to_owned(), 2));
+}
+
+async fn a_cursor_continues_a_list(db: TestDatabase) {
+    let store = four_users(&db).await;
+    for filter in
+        [UserFilter::default(), UserFilter { role: Some(Role::Developer), ..UserFilter::default() }, search("@")]
+    {
+        let whole = store.list_users(&filter, 10, 0).await.expect("reads");
+        assert!(!whole.has_more);
+        let (mut walked, mut start) = (Vec::new(), PageStart::Offset(0));
+        loop {
+            let page = store.users_from(&filter, 1, start).await.expect("reads");
+            assert_eq!(page.total, whole.total);
+            walked.extend(page.users);
+            let last = walked.last().expect("there are users");
+            start = PageStart::After(last.created_at, last.id.0);
+            if !page.has_more {
+                break;
+            }
+        }
+        assert_eq!(walked, whole.users, "{filter:?}");
+    }
+}
+
+async fn the_total_of_a_list_has_a_bound(db: TestDatabase) {
+    let store = db.store().await;
+    let is_sqlite = store.engine() == "sqlite";
+    let at = db.now().to_rfc3339();
+    let numbers = "WITH RECURSIVE numbers(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM numbers WHERE i < 100001)";
+    let (uuid, at) = if is_sqlite {
+        ("randomblob(16)", format!("'{at}'"))
+    } else {
+        ("gen_random_uuid()", format!("CAST('{at}' AS TIMESTAMPTZ)"))
+    };
+    let rows = format!(
+        "INSERT INTO audit_log (id, at, action, outcome) {numbers} SELECT {uuid}, {at}, 'a', 'success' FROM numbers"
+    );
+    db.raw().await.run(&rows).await;
+    let filter = portcullis_storage::AuditFilter::default();
+    let page = store.audit_page(&filter, 1, 0).await.expect("reads");
+    assert_eq!(page.total, Total { counted: 100_000, is_capped: true });
+    let last = &page.records[0];
+    let next = store.audit_from(&filter, 1, PageStart::After(last.at, last.id)).await.expect("reads");
+    assert!(next.has_more && next.records[0].id < last.id);
+}
+
 crate::on_both_engines!(
+    a_search_finds_beginnings_and_domains,
+    a_cursor_continues_a_list,
+    the_total_of_a_list_has_a_bound,
     pages_are_newest_first,
     users_are_filtered_by_role,
     users_are_filtered_by_activity,

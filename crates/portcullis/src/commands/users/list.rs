@@ -2,7 +2,7 @@
 
 use portcullis_model::user::rfc3339_millis;
 use portcullis_model::{Role, User};
-use portcullis_storage::{Store, UserFilter};
+use portcullis_storage::{PageStart, Store, UserFilter};
 use serde_json::json;
 
 use super::parse_role;
@@ -14,7 +14,7 @@ pub(crate) struct List {
     /// Only users with this role
     #[arg(long, value_parser = parse_role)]
     role: Option<Role>,
-    /// Only users whose e-mail address or username contains this text
+    /// Only users whose e-mail address or username begins with this text; @ and a text searches domains
     #[arg(long, value_name = "TEXT")]
     search: Option<String>,
     /// Only disabled users
@@ -34,14 +34,14 @@ pub(crate) async fn run(store: &Store, arguments: &List) -> Result<(), Failure> 
         is_active: arguments.inactive.then_some(false),
     };
     let mut users: Vec<User> = Vec::new();
+    let mut start = PageStart::Offset(0);
     loop {
-        let offset = u64::try_from(users.len()).expect("there are far fewer users than 2^64");
-        let page = store.list_users(&filter, PAGE, offset).await;
-        let page = page.map_err(|error| Failure::of_error(&error))?.users;
-        if page.is_empty() {
-            break;
+        let page = store.users_from(&filter, PAGE, start).await.map_err(|error| Failure::of_error(&error))?;
+        users.extend(page.users);
+        match users.last().filter(|_| page.has_more) {
+            Some(last) => start = PageStart::After(last.created_at, last.id.0),
+            None => break,
         }
-        users.extend(page);
     }
     if arguments.format.json {
         print_json(&json!({ "users": users }));

@@ -1,0 +1,10 @@
+DROP INDEX audit_log_failures;
+DROP INDEX audit_log_actor_action;
+DROP INDEX audit_log_subject_action;
+DROP INDEX audit_log_action;
+DROP INDEX users_domain_prefix;
+DROP INDEX users_username_prefix;
+DROP INDEX users_email_prefix;
+DROP INDEX users_role_activity_newest;
+DROP INDEX users_activity_newest;
+DROP INDEX users_role_newest;
