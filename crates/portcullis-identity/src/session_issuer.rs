@@ -40,6 +40,8 @@ pub struct SessionLifetimes {
     pub absolute: Duration,
     /// Absolute limit of a session that was started with `rememberMe`.
     pub absolute_remember: Duration,
+    /// The most live sessions of one user (`session.max_per_user`).
+    pub max_per_user: u64,
 }
 
 /// What a new session is made from.
@@ -48,6 +50,8 @@ pub(crate) struct SessionStart<'a> {
     pub(crate) user: &'a User,
     pub(crate) remember: bool,
     pub(crate) transport: Transport,
+    /// The user's epoch, which the caller checks again in the transaction that stores the session.
+    pub(crate) epoch: i64,
     /// The methods that authenticated the user, in the order of their use.
     pub(crate) amr: &'a [Amr],
     pub(crate) caller: &'a Caller,
@@ -76,7 +80,7 @@ pub(crate) struct SessionIssuer {
 impl SessionIssuer {
     /// Makes the row of a new session, and its refresh token.
     pub(crate) fn start(&self, start: SessionStart<'_>, now: Timestamp) -> (NewSession, SecretString) {
-        let SessionStart { user, remember, transport, amr, caller } = start;
+        let SessionStart { user, remember, transport, epoch, amr, caller } = start;
         let id = SessionId::new(&self.clock, &self.random);
         let (refresh, refresh_hash) = self.refresh_tokens.make(id);
         let lifetimes = &self.lifetimes;
@@ -93,6 +97,7 @@ impl SessionIssuer {
             ip: caller.ip,
             user_agent: caller.user_agent(),
             amr: amr.to_vec(),
+            user_epoch: epoch,
         };
         (session, refresh)
     }

@@ -20,7 +20,7 @@ const OF_SESSION: &str = sql!(
     Credentials::COLUMNS,
     " FROM sessions JOIN users ON users.id = sessions.user_id \
      WHERE sessions.id = $1 AND users.id = $2 AND users.is_active \
-     AND sessions.ended_at IS NULL AND sessions.epoch = $3 AND users.token_epoch <= $4"
+     AND sessions.ended_at IS NULL AND sessions.user_epoch >= users.session_epoch AND sessions.epoch = $3 AND users.token_epoch <= $4"
 );
 const OF_API_KEY: &str = sql!(
     "SELECT ",

@@ -2,9 +2,11 @@
 //! end the sessions.
 
 mod access;
+mod deletion;
 mod demo_account;
 mod password;
 mod profile;
+mod unconfirmed;
 
 use portcullis_model::{Timestamp, UserId};
 
@@ -16,10 +18,6 @@ use crate::store::Tx;
 
 pub use profile::ProfileChange;
 
-static END_SESSIONS: Sql = Sql::update(
-    "sessions",
-    "UPDATE sessions SET ended_at = $2, end_reason = $3, epoch = epoch + 1 WHERE user_id = $1 AND ended_at IS NULL",
-);
 static REVOKE_KEYS: Sql = Sql::update(
     "api_keys",
     "UPDATE api_keys SET revoked_at = $2, epoch = epoch + 1 WHERE user_id = $1 AND revoked_at IS NULL",
@@ -53,7 +51,7 @@ impl Tx {
     /// Ends the rows of all sessions and API keys of a user (SR-51). The revocation that makes their copies stale on every
     /// replica was added before.
     async fn end_credentials(&mut self, id: UserId, reason: EndReason, at: Timestamp) -> Result<(), StoreError> {
-        self.execute(&END_SESSIONS, vec![id.into(), at.into(), reason.as_str().into()]).await?;
+        self.end_rows_of(id, None, reason, at).await?;
         self.execute(&REVOKE_KEYS, vec![id.into(), at.into()]).await.map(|_| ())
     }
 }

@@ -67,7 +67,10 @@ impl Application {
         if let Some(redis) = &redis {
             store.set_replica_notifier(redis.notifier());
         }
-        let options = HousekeepingOptions { audit_kept: settings.audit_kept };
+        let options = HousekeepingOptions {
+            audit_kept: settings.audit_kept,
+            unconfirmed_kept: settings.registration.keep_unconfirmed,
+        };
         let jobs = Jobs::new(&store, random.clone(), housekeeping(&store, &sessions, options));
         // So that the first request's session can be cached. If it fails, the feed's task reads the log.
         if let Err(error) = feed.read().await {
@@ -226,6 +229,7 @@ async fn start_identity(
             refresh_idle: session.refresh_idle,
             absolute: session.absolute,
             absolute_remember: session.absolute_remembered,
+            max_per_user: session.max_per_user,
         },
         grace: GRACE,
         clock_leeway: session.clock_leeway,

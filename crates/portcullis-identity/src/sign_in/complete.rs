@@ -57,7 +57,14 @@ impl SignIn {
         };
         let user = User { last_login_at: Some(now), ..known.user.clone() };
         let amr = authenticated.amr();
-        let new = SessionStart { user: &user, remember: input.remember_me, transport: input.transport, amr, caller };
+        let new = SessionStart {
+            user: &user,
+            remember: input.remember_me,
+            transport: input.transport,
+            epoch: known.epoch,
+            amr,
+            caller,
+        };
         let (session, refresh) = self.issuer.start(new, now);
         let mut tx = self.store.begin().await?;
         // First, because it locks the user's row: a session cannot be written for a user who is being deleted.
@@ -65,6 +72,7 @@ impl SignIn {
             return Ok(None);
         }
         tx.insert_session(&session).await?;
+        tx.end_sessions_beyond(user.id, self.issuer.lifetimes.max_per_user, session.id, now).await?;
         if let (Some(new), Some(old)) = (&rehashed, &known.password_hash) {
             tx.replace_password_hash(user.id, old, new).await?;
         }

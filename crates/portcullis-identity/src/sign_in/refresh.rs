@@ -83,6 +83,9 @@ impl SignIn {
         if !tx.rotate_refresh(&rotation).await? {
             return Ok(None);
         }
+        if view.user.last_login_at.is_none() {
+            tx.record_first_use(view.user.id, view.session.created_at).await?;
+        }
         tx.append_audit(&caller.success("auth.refresh", view.now, view.user.id, Some(presented.session))).await?;
         tx.commit().await?;
         Ok(Some(self.tokens_for(view, successor)))

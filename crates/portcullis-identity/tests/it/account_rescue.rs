@@ -4,6 +4,7 @@ use portcullis_identity::{
     Actor, ApiKeyInput, Caller, ChangePasswordInput, IdentityError, IdentityOptions, ImportRow, Invitation,
     RegistrationMode, RegistrationOptions, UserProfileInput,
 };
+use portcullis_model::mail::MailKind;
 use portcullis_model::{Role, SecretString, SessionId, SessionSource, UserId, api_key};
 use portcullis_storage::NewApiKey;
 
@@ -123,7 +124,8 @@ async fn sr_51_a_reset_drops_waiting_mails_and_every_link() {
     test.identity.passwords.forgot("ada@example.com", &caller()).await.expect("asked");
     let token = test.mailed_token("reset_password").await;
     let mut tx = test.store.begin().await.expect("begins");
-    tx.enqueue_mail("api_key_created", ada, test.clock.now()).await.expect("queued");
+    let waits = tx.enqueue_mail(MailKind::Invitation, ada, test.clock.now()).await.expect("runs");
+    assert!(waits, "it is queued");
     tx.commit().await.expect("commits");
     reset(&test, &token, NEW).await.expect("reset");
     assert_eq!(test.mails().await.0, ["password_reset"]);

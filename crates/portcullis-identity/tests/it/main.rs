@@ -4,6 +4,7 @@ mod access_tokens;
 mod account_rescue;
 mod api_keys;
 mod audit;
+mod bounds;
 mod change_password;
 mod clocks;
 mod demo;

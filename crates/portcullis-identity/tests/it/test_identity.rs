@@ -40,6 +40,7 @@ pub(crate) fn options() -> IdentityOptions {
             refresh_idle: 7 * DAY,
             absolute: 30 * DAY,
             absolute_remember: 90 * DAY,
+            max_per_user: 100,
         },
         grace: Duration::from_secs(10),
         clock_leeway: Duration::from_secs(60),
@@ -240,6 +241,13 @@ impl TestIdentity {
             password: SecretString::new(PASSWORD),
         };
         self.identity.administration.create(account, &Caller::shell()).await.expect("made").id
+    }
+
+    /// Records that a user's address is confirmed.
+    pub(crate) async fn confirm(&self, user: portcullis_model::UserId) {
+        let mut tx = self.store.begin().await.expect("tx");
+        tx.set_email_verified(user, self.clock.now()).await.expect("set");
+        tx.commit().await.expect("committed");
     }
 
     /// The audit log's actions and outcomes, oldest first.

@@ -26,7 +26,10 @@ fn row(job: &Job) -> String {
 async fn the_page_about_jobs_lists_every_job() {
     let store = TestDatabase::sqlite().store().await;
     let sessions = SessionCache::new(&store, RolePermissions::default(), SessionCacheOptions::default());
-    let options = HousekeepingOptions { audit_kept: Some(Duration::from_secs(1)) };
+    let options = HousekeepingOptions {
+        audit_kept: Some(Duration::from_secs(1)),
+        unconfirmed_kept: Some(Duration::from_secs(1)),
+    };
     let page = include_str!("../../../../docs/jobs.md");
     let jobs = housekeeping(&store, &sessions, options);
     for job in &jobs {

@@ -14,7 +14,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 fn jobs(store: &Store, audit_kept: Option<Duration>) -> Arc<Jobs> {
     let sessions = SessionCache::new(store, RolePermissions::default(), SessionCacheOptions::default());
-    replica(store, housekeeping(store, &sessions, HousekeepingOptions { audit_kept }))
+    replica(store, housekeeping(store, &sessions, HousekeepingOptions { audit_kept, unconfirmed_kept: audit_kept }))
 }
 
 async fn a_backlog_is_pruned_in_batches(database: TestDatabase) {

@@ -136,6 +136,7 @@ impl TestDatabase {
             ip: None,
             user_agent: None,
             amr: vec![Amr::Password],
+            user_epoch: 1,
         };
         let mut tx = store.begin().await.expect("begins");
         tx.insert_session(&new).await.expect("is new");

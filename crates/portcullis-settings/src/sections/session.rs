@@ -24,6 +24,8 @@ pub struct Session {
     pub absolute: Duration,
     /// The longest lifetime of a session with `rememberMe`.
     pub absolute_remembered: Duration,
+    /// The most live sessions of one user.
+    pub max_per_user: u64,
     /// How long sessions validated before an outage of SQL stay accepted during it.
     pub stale_max: Duration,
     /// How far in the future `nbf` and `iat` of an access token may lie.
@@ -53,6 +55,12 @@ static ABSOLUTE_REMEMBERED: Key = Key::restart(
     DefaultValue::Text("90d"),
     "duration",
     "The longest lifetime of a session with `rememberMe`.",
+);
+static MAX_PER_USER: Key = Key::restart(
+    "max_per_user",
+    DefaultValue::Text("100"),
+    "sessions, 1 to 1000",
+    "The most live sessions of one user. A sign-in beyond that ends the session that was used least recently.",
 );
 static STALE_MAX: Key = Key::restart(
     "stale_max",
@@ -94,6 +102,7 @@ pub(crate) static SECTION: Section = Section {
         &REFRESH_IDLE,
         &ABSOLUTE,
         &ABSOLUTE_REMEMBERED,
+        &MAX_PER_USER,
         &STALE_MAX,
         &CLOCK_LEEWAY,
         &ISSUER,
@@ -111,6 +120,7 @@ pub(crate) fn read(tree: &Table, public_url: Option<&Url>, problems: &mut Proble
         refresh_idle: section.value(&REFRESH_IDLE, positive_duration),
         absolute: section.value(&ABSOLUTE, positive_duration),
         absolute_remembered: section.value(&ABSOLUTE_REMEMBERED, positive_duration),
+        max_per_user: section.number(&MAX_PER_USER, 1, 1_000).into(),
         stale_max: section.value(&STALE_MAX, parse_duration),
         clock_leeway: section.value(&CLOCK_LEEWAY, leeway),
         issuer: issuer.or_else(public).unwrap_or_else(|| "portcullis".to_owned()),
@@ -172,6 +182,13 @@ mod tests {
         assert_eq!(settings("[session]\nclock_leeway = \"0s\"\n", &[]).session.clock_leeway, Duration::ZERO);
         let said = refused("[session]\nclock_leeway = \"11m\"\n", &[]);
         assert!(said.contains("session.clock_leeway = \"11m\" cannot be used\n  hint: write at most 10m"), "{said}");
+    }
+
+    #[test]
+    fn a_user_may_have_100_sessions_by_default() {
+        assert_eq!(settings("", &[]).session.max_per_user, 100);
+        assert_eq!(settings("[session]\nmax_per_user = 5\n", &[]).session.max_per_user, 5);
+        assert!(refused("[session]\nmax_per_user = 0\n", &[]).contains("session.max_per_user = 0 cannot be used"));
     }
 
     #[test]

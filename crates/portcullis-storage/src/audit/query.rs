@@ -81,20 +81,23 @@ impl Query {
         format!("${}", self.values.len())
     }
 
-    /// Returns a SELECT of the ids of the first lines. For a user the lines by the actor and those by the subject are read
-    /// along an index each, because no index has both.
-    fn ids(&self, order: &str, most: &str) -> String {
+    /// Returns a SELECT of the first lines. For a user the lines by the actor and those by the subject are read along an
+    /// index each, because no index has both.
+    fn lines(&self, order: &str, most: &str) -> String {
         let conditions = self.conditions.join(" AND ");
-        let Some(user) = &self.user else {
-            return format!("SELECT id FROM audit_log WHERE {conditions} ORDER BY at {order}, id {order} LIMIT {most}");
-        };
-        let of = |column: &str| {
+        let of = |condition: &str| {
             format!(
-                "SELECT id FROM (SELECT id FROM audit_log WHERE {column} = {user} AND {conditions} \
-                 ORDER BY at {order}, id {order} LIMIT {most}) AS {column}s"
+                "SELECT {COLUMNS} FROM audit_log WHERE {condition}{conditions} ORDER BY at {order}, id {order} LIMIT {most}"
             )
         };
-        format!("{} UNION {}", of("subject_id"), of("actor_id"))
+        match &self.user {
+            None => of(""),
+            Some(user) => format!(
+                "SELECT * FROM ({}) AS by_subject UNION SELECT * FROM ({}) AS by_actor",
+                of(&format!("subject_id = {user} AND ")),
+                of(&format!("actor_id = {user} AND "))
+            ),
+        }
     }
 }
 
@@ -123,7 +126,7 @@ impl Store {
         }
         let mut query = Query::new(filter);
         let most = query.value(as_bigint(Total::LIMIT));
-        let count = COUNT.with_text(format!("SELECT count(*) AS n FROM ({}) AS counted", query.ids("DESC", &most)));
+        let count = COUNT.with_text(format!("SELECT count(*) AS n FROM ({}) AS counted", query.lines("DESC", &most)));
         let total = Total::read(self.one(&count, query.values.clone()).await?.as_ref())?;
         query.values.pop();
         let mut offset = 0;
@@ -137,11 +140,10 @@ impl Store {
         // One more than the page has, to know whether there are more.
         let one_more = limit.saturating_add(1);
         let most = query.value(as_bigint(offset.saturating_add(one_more)));
-        let ids = query.ids("DESC", &most);
+        let lines = query.lines("DESC", &most);
         let (one_more, offset) = (query.value(as_bigint(one_more)), query.value(as_bigint(offset)));
         let page = PAGE.with_text(format!(
-            "SELECT {COLUMNS} FROM ({ids}) AS found JOIN audit_log ON audit_log.id = found.id \
-             ORDER BY audit_log.at DESC, audit_log.id DESC LIMIT {one_more} OFFSET {offset}"
+            "SELECT * FROM ({lines}) AS lines ORDER BY audit_log_at DESC, audit_log_id DESC LIMIT {one_more} OFFSET {offset}"
         ));
         let mut rows = self.all(&page, query.values).await?;
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
@@ -168,9 +170,8 @@ impl Store {
         }
         let most = query.value(as_bigint(limit));
         let after = AFTER.with_text(format!(
-            "SELECT {COLUMNS} FROM ({}) AS found JOIN audit_log ON audit_log.id = found.id \
-             ORDER BY audit_log.at, audit_log.id LIMIT {most}",
-            query.ids("ASC", &most)
+            "SELECT * FROM ({}) AS lines ORDER BY audit_log_at, audit_log_id LIMIT {most}",
+            query.lines("ASC", &most)
         ));
         self.all(&after, query.values).await?.iter().map(AuditRecord::from_row).collect()
     }

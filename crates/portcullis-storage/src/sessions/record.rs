@@ -8,6 +8,7 @@ use crate::engine::columns::{FromRow, columns, sql};
 use crate::engine::error::StoreError;
 use crate::engine::statement::{Executor, Sql};
 use crate::engine::stored_text;
+use crate::engine::value::as_bigint;
 use crate::store::{Access, Database, Store, Tx};
 
 /// A session to be inserted.
@@ -35,6 +36,8 @@ pub struct NewSession {
     pub user_agent: Option<String>,
     /// The authentication methods of the sign-in (RFC 8176), in order.
     pub amr: Vec<Amr>,
+    /// The user's epoch when the session began. A session of an epoch below the user's `session_epoch` has ended.
+    pub user_epoch: i64,
 }
 
 /// A session as it is stored.
@@ -94,22 +97,27 @@ columns! {
 columns! {
     NewSession writes sessions {
         id, user_id, refresh_hash, created_at, idle_expires_at, absolute_expires_at, remember, transport, ip,
-        user_agent = user_agent.as_deref().map(stored_text::user_agent), amr,
+        user_agent = user_agent.as_deref().map(stored_text::user_agent), amr, user_epoch,
     } and { last_seen_at = created_at, authenticated_at = created_at, epoch = 1_i64 }
 }
 
 static RECORD: Sql =
     Sql::select("sessions", sql!("SELECT ", SessionRecord::COLUMNS, " FROM sessions WHERE sessions.id = $1"));
+// Sorts the newest sessions only, so that its cost has a bound however many a user has.
 static LIVE: Sql = Sql::select(
     "sessions",
     sql!(
         "SELECT ",
         SessionRecord::COLUMNS,
-        " FROM sessions WHERE sessions.user_id = $1 AND sessions.ended_at IS NULL \
-         AND sessions.idle_expires_at > $2 AND sessions.absolute_expires_at > $2 \
-         ORDER BY sessions.last_seen_at DESC, sessions.id DESC"
+        " FROM (SELECT id FROM sessions WHERE user_id = $1 AND ended_at IS NULL ORDER BY created_at DESC LIMIT $4) \
+         AS newest JOIN sessions ON sessions.id = newest.id JOIN users ON users.id = sessions.user_id \
+         WHERE sessions.idle_expires_at > $2 AND sessions.absolute_expires_at > $2 \
+         AND sessions.user_epoch >= users.session_epoch ORDER BY sessions.last_seen_at DESC, sessions.id DESC LIMIT $3"
     ),
 );
+
+/// The most sessions of a list, whatever `session.max_per_user` was when they began.
+const MOST_LISTED: u64 = 1_000;
 
 impl<A: Access> Database<A> {
     /// Returns the session as it is stored, ended or not.
@@ -119,9 +127,10 @@ impl<A: Access> Database<A> {
 }
 
 impl Store {
-    /// Returns a user's live sessions, the last used first.
+    /// Returns a user's live sessions, the last used first: at most a thousand, of the newest two thousand (SR-52).
     pub async fn list_sessions(&self, user_id: UserId, now: Timestamp) -> Result<Vec<SessionRecord>, StoreError> {
-        self.all(&LIVE, vec![user_id.into(), now.into()]).await?.iter().map(SessionRecord::from_row).collect()
+        let values = vec![user_id.into(), now.into(), as_bigint(MOST_LISTED), as_bigint(2 * MOST_LISTED)];
+        self.all(&LIVE, values).await?.iter().map(SessionRecord::from_row).collect()
     }
 }
 

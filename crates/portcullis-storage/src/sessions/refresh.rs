@@ -82,15 +82,17 @@ static GRACE: Sql = Sql::select("refresh_grace", "");
 static ROTATE: Sql = Sql::update(
     "sessions",
     "UPDATE sessions SET refresh_hash = $3, idle_expires_at = $4, last_seen_at = $5 \
-     WHERE id = $1 AND refresh_hash = $2 AND ended_at IS NULL AND idle_expires_at > $5 AND absolute_expires_at > $5",
+     WHERE id = $1 AND refresh_hash = $2 AND ended_at IS NULL AND idle_expires_at > $5 AND absolute_expires_at > $5 \
+     AND user_epoch >= (SELECT users.session_epoch FROM users WHERE users.id = sessions.user_id)",
 );
 
 impl<A: Access> Database<A> {
-    /// Returns the session of a refresh token, with its user.
+    /// Returns the session of a refresh token, with its user. `None` also when the session was ended together with all
+    /// sessions of an earlier epoch.
     pub async fn refresh_view(&self, id: SessionId) -> Result<Option<RefreshView>, StoreError> {
         let text = format!(
             "SELECT {VIEW_COLUMNS}, {} AS db_now FROM sessions JOIN users ON users.id = sessions.user_id \
-             WHERE sessions.id = $1",
+             WHERE sessions.id = $1 AND sessions.user_epoch >= users.session_epoch",
             self.dialect().now("$2")
         );
         let row = self.one(&VIEW.with_text(text), vec![id.into(), self.now_value()]).await?;

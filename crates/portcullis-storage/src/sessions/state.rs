@@ -34,7 +34,8 @@ impl Store {
     pub async fn session_copy(&self, id: SessionId) -> Result<Option<SessionCopy>, StoreError> {
         let text = format!(
             "SELECT {COLUMNS}, {} AS read_at FROM sessions JOIN users ON users.id = sessions.user_id \
-             WHERE sessions.id = $1 AND sessions.ended_at IS NULL AND users.is_active",
+             WHERE sessions.id = $1 AND sessions.ended_at IS NULL AND sessions.user_epoch >= users.session_epoch \
+             AND users.is_active",
             self.dialect().statement_start("$2")
         );
         let values = vec![id.into(), self.now_value()];

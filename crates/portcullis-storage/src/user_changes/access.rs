@@ -28,7 +28,6 @@ static RECOVER: Sql = Sql::update(
      email_verified_at = COALESCE(email_verified_at, $3), epoch = epoch + 1, token_epoch = epoch + 1 \
      WHERE id = $1 RETURNING epoch",
 );
-static DELETE: Sql = Sql::delete("users", "DELETE FROM users WHERE id = $1 RETURNING epoch + 1 AS epoch");
 static PERMISSIONS_CHANGED: Sql =
     Sql::update("users", "UPDATE users SET updated_at = $2, epoch = epoch + 1 WHERE id = $1 RETURNING epoch");
 static REVOKE_PERMISSIONS: Sql = Sql::delete("user_permissions", "DELETE FROM user_permissions WHERE user_id = $1");
@@ -53,12 +52,6 @@ impl Tx {
         let exists = self.change(&DEACTIVATE, values, id, Sessions::End).await?;
         self.end_credentials(id, EndReason::AccountDisabled, at).await?;
         Ok(exists)
-    }
-
-    /// Deletes a user with sessions, API keys, permissions and one-time tokens. Every session ends at once, on every
-    /// replica. The audit log keeps its events. Returns `false` if the user does not exist.
-    pub async fn delete_user(&mut self, id: UserId) -> Result<bool, StoreError> {
-        self.change(&DELETE, vec![id.into()], id, Sessions::End).await
     }
 
     /// Gives the user exactly these permissions beyond the role's, in force at once in every session (SR-35). Returns

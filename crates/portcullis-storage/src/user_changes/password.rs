@@ -16,7 +16,7 @@ static PASSWORD: Sql = Sql::update(
 static RESET: Sql = Sql::update(
     "users",
     "UPDATE users SET password_hash = $2, updated_at = $3, email_verified_at = COALESCE(email_verified_at, $3), \
-     epoch = epoch + 1, token_epoch = epoch + 1 WHERE id = $1 AND is_active RETURNING epoch",
+     unconfirmed_registration = FALSE, epoch = epoch + 1, token_epoch = epoch + 1 WHERE id = $1 AND is_active RETURNING epoch",
 );
 static REHASH: Sql = Sql::update("users", "UPDATE users SET password_hash = $3 WHERE id = $1 AND password_hash = $2");
 

@@ -19,8 +19,11 @@ pub struct ProfileChange {
     pub avatar: Option<Option<String>>,
 }
 
-static LOGIN: Sql =
-    Sql::update("users", "UPDATE users SET last_login_at = $2 WHERE id = $1 AND epoch = $3 AND is_active");
+static LOGIN: Sql = Sql::update(
+    "users",
+    "UPDATE users SET last_login_at = $2, unconfirmed_registration = FALSE \
+         WHERE id = $1 AND epoch = $3 AND is_active",
+);
 static PROFILE: Sql = Sql::update(
     "users",
     sql!(
@@ -32,10 +35,21 @@ static PROFILE: Sql = Sql::update(
 );
 static VERIFIED: Sql = Sql::update(
     "users",
-    "UPDATE users SET email_verified_at = $2, updated_at = $2, epoch = epoch + 1 WHERE id = $1 RETURNING epoch",
+    "UPDATE users SET email_verified_at = $2, unconfirmed_registration = FALSE, updated_at = $2, epoch = epoch + 1 \
+     WHERE id = $1 RETURNING epoch",
+);
+
+static FIRST_USE: Sql = Sql::update(
+    "users",
+    "UPDATE users SET last_login_at = $2, unconfirmed_registration = FALSE WHERE id = $1 AND last_login_at IS NULL",
 );
 
 impl Tx {
+    /// Records the first use of the session that began with the user's registration, as the user's login.
+    pub async fn record_first_use(&mut self, id: UserId, signed_in_at: Timestamp) -> Result<(), StoreError> {
+        self.execute(&FIRST_USE, vec![id.into(), signed_in_at.into()]).await.map(|_| ())
+    }
+
     /// Records a login. `epoch` is that of the [`Credentials`](crate::Credentials) that were checked: `false` means that
     /// the user was changed or deactivated since, and that the login must be rolled back.
     pub async fn record_login(&mut self, id: UserId, epoch: i64, at: Timestamp) -> Result<bool, StoreError> {

@@ -45,7 +45,7 @@ const LAST: char = '\u{10ffff}';
 
 /// The list that a filter describes, as SQL.
 struct Query {
-    /// The tables.
+    /// The table, or the matches of a search, called `listed`.
     from: String,
     conditions: Vec<String>,
     values: Vec<Value>,
@@ -53,18 +53,18 @@ struct Query {
 
 impl Query {
     fn new(filter: &UserFilter, dialect: Dialect) -> Self {
-        let from = "users".to_owned();
-        let mut query = Self { from, conditions: vec!["users.deleted_at IS NULL".to_owned()], values: Vec::new() };
+        let from = "users AS listed".to_owned();
+        let mut query = Self { from, conditions: vec!["listed.deleted_at IS NULL".to_owned()], values: Vec::new() };
         if let Some(search) = &filter.search {
             query.search(search, dialect);
         }
         if let Some(role) = filter.role {
             let role = query.value(role.into());
-            query.conditions.push(format!("users.role = {role}"));
+            query.conditions.push(format!("listed.role = {role}"));
         }
         if let Some(is_active) = filter.is_active {
             let is_active = query.value(is_active.into());
-            query.conditions.push(format!("users.is_active = {is_active}"));
+            query.conditions.push(format!("listed.is_active = {is_active}"));
         }
         query
     }
@@ -90,12 +90,12 @@ impl Query {
             .iter()
             .map(|column| {
                 format!(
-                    "SELECT id FROM (SELECT id FROM users WHERE {column} >= {from} AND {column} < {to} \
+                    "SELECT * FROM (SELECT * FROM users WHERE {column} >= {from} AND {column} < {to} \
                      ORDER BY {column} LIMIT {most}) AS matches"
                 )
             })
             .collect();
-        self.from = format!("({}) AS found JOIN users ON users.id = found.id", matches.join(" UNION "));
+        self.from = format!("({}) AS listed", matches.join(" UNION "));
     }
 }
 
@@ -124,16 +124,16 @@ impl Store {
             PageStart::Offset(rows) => offset = rows,
             PageStart::After(at, id) => {
                 let (at, id) = (query.value(at.into()), query.value(id.into()));
-                query.conditions.push(format!("(users.created_at, users.id) < ({at}, {id})"));
+                query.conditions.push(format!("(listed.created_at, listed.id) < ({at}, {id})"));
             }
         }
         // One more than the page has, to know whether there are more.
         let (limit_parameter, offset) =
             (query.value(as_bigint(limit.saturating_add(1))), query.value(as_bigint(offset)));
         let page = PAGE.with_text(format!(
-            "SELECT {} FROM {from} WHERE {} ORDER BY users.created_at DESC, users.id DESC \
+            "SELECT {} FROM {from} WHERE {} ORDER BY listed.created_at DESC, listed.id DESC \
              LIMIT {limit_parameter} OFFSET {offset}",
-            User::COLUMNS,
+            User::COLUMNS.replace("users.", "listed."),
             query.conditions.join(" AND ")
         ));
         let mut rows = self.all(&page, query.values).await?;

@@ -4,7 +4,7 @@ use portcullis_model::{SecretString, User};
 
 use crate::engine::columns::{Insert, columns};
 use crate::engine::error::StoreError;
-use crate::engine::statement::Executor;
+use crate::engine::statement::{Executor, Sql};
 use crate::engine::value::{ToValue, Value};
 use crate::store::Tx;
 
@@ -40,5 +40,15 @@ impl Tx {
     /// username is taken.
     pub async fn insert_user(&mut self, new: &NewUser) -> Result<(), StoreError> {
         self.insert(new).await
+    }
+
+    /// Inserts a user who registered without an administrator. [`Store::prune_unconfirmed_users`](crate::Store) may delete
+    /// the row while the address is not confirmed and the user has not signed in. Fails like
+    /// [`insert_user`](Self::insert_user).
+    pub async fn insert_registered_user(&mut self, new: &NewUser) -> Result<(), StoreError> {
+        let mut columns = new.columns();
+        columns.push(("unconfirmed_registration", true.to_value()));
+        let (sql, values) = Sql::insert_row(NewUser::TABLE, columns, "");
+        self.execute(&sql, values).await.map(|_| ())
     }
 }

@@ -103,6 +103,7 @@ impl SessionBuilder {
             ip: Some("2001:db8::1".parse().expect("an address")),
             user_agent: Some("Mozilla/5.0".to_owned()),
             amr: vec![Amr::Password, Amr::OneTimePassword],
+            user_epoch: 1,
         })
     }
 

@@ -26,7 +26,7 @@ async fn on_sqlite(raw: &mut Raw, table: &str) -> Described {
         .await;
     let indices = raw
         .texts(&format!(
-            "SELECT l.name || '|' || l.\"unique\" || '|' || (SELECT group_concat(name, ', ') FROM pragma_index_info(l.name)) \
+            "SELECT l.name || '|' || l.\"unique\" || '|' || (SELECT group_concat(COALESCE(name, 'an expression'), ', ') FROM pragma_index_info(l.name)) \
              || '|' || COALESCE((SELECT substr(sql, instr(sql, ' WHERE ')) FROM sqlite_master m WHERE m.name = l.name AND l.partial), '') \
              FROM pragma_index_list('{table}') l WHERE l.origin = 'c'"
         ))
@@ -51,7 +51,8 @@ async fn on_postgres(raw: &mut Raw, table: &str) -> Described {
     let indices = raw
         .texts(&format!(
             "SELECT c.relname || '|' || CAST(CAST(i.indisunique AS INT) AS TEXT) || '|' || \
-             (SELECT string_agg(pg_get_indexdef(i.indexrelid, n, TRUE), ', ' ORDER BY n) \
+             (SELECT string_agg(CASE i.indkey[n - 1] WHEN 0 THEN 'an expression' ELSE pg_get_indexdef(i.indexrelid, n, TRUE) END, \
+             ', ' ORDER BY n) \
               FROM generate_series(1, i.indnatts) n) || '|' || \
              COALESCE(' WHERE ' || pg_get_expr(i.indpred, i.indrelid), '') \
              FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid \

@@ -1,6 +1,7 @@
 //! One suite for both engines: each behaviour is shown on SQLite and on a private PostgreSQL.
 
 mod audit;
+mod backlogs;
 mod builders;
 mod costs;
 mod documented_schema;
@@ -22,6 +23,7 @@ mod role_and_activity;
 mod schema;
 mod schemas;
 mod server_checks;
+mod session_bounds;
 mod session_ending;
 mod sessions;
 mod sign_in_attempts;

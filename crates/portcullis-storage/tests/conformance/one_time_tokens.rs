@@ -87,7 +87,7 @@ async fn sr_52_a_user_has_a_few_unspent_tokens(db: TestDatabase) {
     }
     assert_eq!(commit(&store, async |tx| tx.discard_older_one_time_tokens(purpose, ada, 3).await).await, 1);
     for (n, hash) in tokens.iter().enumerate() {
-        let good = store.good_one_time_token(hash, db.now()).await.expect("reads");
+        let good = store.usable_one_time_token(hash, db.now()).await.expect("reads");
         assert_eq!(good.is_some(), n > 0, "token {n}");
     }
 }

@@ -15,7 +15,8 @@ use crate::test_database::TestDatabase;
 use page::UseCase;
 
 /// Tables that grow with the number of users or with time.
-const GROWING_TABLES: [&str; 9] = [
+const GROWING_TABLES: [&str; 10] = [
+    "api_keys",
     "idempotency_keys",
     "users",
     "sessions",

@@ -70,6 +70,7 @@ async fn a_logout_everywhere_ends_only_the_users_sessions(db: TestDatabase) {
 async fn more_revocations_than_one_insert_holds_are_written(db: TestDatabase) {
     let store = db.store().await;
     let ada = db.user("ada").insert(&store).await.id;
+    let kept = db.session(ada).insert(&store).await.id;
     commit(&store, async |tx| {
         for _ in 0..450 {
             tx.insert_session(&db.session(ada).build()).await?;
@@ -78,10 +79,11 @@ async fn more_revocations_than_one_insert_holds_are_written(db: TestDatabase) {
     })
     .await;
     let listener = RecordingListener::on(&store);
-    let reason = EndReason::LogoutAll;
-    assert_eq!(commit(&store, async |tx| tx.end_sessions_of(ada, None, reason, db.now()).await).await, 450);
-    assert_eq!(listener.revocations().len(), 450);
-    assert_eq!(db.raw().await.number("SELECT count(*) FROM revocations").await, 450);
+    let reason = EndReason::PasswordChanged;
+    assert_eq!(commit(&store, async |tx| tx.end_sessions_of(ada, Some(kept), reason, db.now()).await).await, 450);
+    // One for each session, and one that makes the copies of the user's sessions stale.
+    assert_eq!(listener.revocations().len(), 451);
+    assert_eq!(db.raw().await.number("SELECT count(*) FROM revocations").await, 451);
 }
 
 crate::on_both_engines!(

@@ -61,6 +61,7 @@ async fn sign_in_requests_cost_their_fixed_number_of_statements() {
             "INSERT sign_in_attempts",
             "INSERT sign_in_attempts",
             "SELECT users",
+            "UPDATE sessions",
             "UPDATE users"
         ]
     );

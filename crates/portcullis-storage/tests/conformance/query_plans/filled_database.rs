@@ -28,6 +28,8 @@ fn script(of_engine: &Expressions) -> String {
          INSERT INTO revocations (at, user_id, epoch, ends) SELECT created_at, id, 2, NOT {yes} FROM users; \
          INSERT INTO audit_log (id, at, action, outcome, actor_id) \
            SELECT {uuid}, created_at, 'a', 'success', id FROM users; \
+         INSERT INTO api_keys (id, user_id, name, prefix, hash, created_at, expires_at, epoch) \
+           SELECT {uuid}, id, 'n', 'pk', {hash}, created_at, {later}, 1 FROM users; \
          INSERT INTO mail_outbox (id, template, user_id, created_at, attempts, next_attempt_at, sent_at) \
            SELECT {uuid}, 't', id, created_at, 1, created_at, created_at FROM users; \
          INSERT INTO one_time_tokens (hash, purpose, user_id, created_at, expires_at) \

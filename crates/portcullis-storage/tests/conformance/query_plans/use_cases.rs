@@ -1,9 +1,10 @@
 //! The use cases whose statements are explained.
 
+use portcullis_model::mail::MailKind;
 use portcullis_model::{Email, Random, Role, SessionId, Transport};
 use portcullis_storage::{
-    AttemptSubjects, AuditEvent, AuditFilter, EndReason, IdempotencyKey, NewSession, Outcome, Prunable, Rotation,
-    Store, TokenPurpose,
+    AttemptSubjects, AuditEvent, AuditFilter, EndReason, IdempotencyKey, MailRequest, NewSession, Outcome, PageStart,
+    Prunable, Rotation, Store, TokenPurpose, UserFilter,
 };
 
 use super::page::UseCase;
@@ -30,6 +31,7 @@ pub(super) async fn run(store: &Store) -> Vec<UseCase> {
         ip: None,
         user_agent: None,
         amr: vec![],
+        user_epoch: 1,
     };
     let event = AuditEvent {
         at: now,
@@ -133,6 +135,9 @@ pub(super) async fn run(store: &Store) -> Vec<UseCase> {
             Prunable::RefreshGrace,
             Prunable::Revocations,
             Prunable::Sessions,
+            Prunable::EndedSessions,
+            Prunable::RevokedApiKeys,
+            Prunable::ExpiredApiKeys,
             Prunable::OneTimeTokens,
             Prunable::SignInAttempts,
             Prunable::Mails,
@@ -142,5 +147,59 @@ pub(super) async fn run(store: &Store) -> Vec<UseCase> {
         }
     };
     explain("Pruning", Box::pin(prune)).await;
+    let unconfirmed = async {
+        store.prune_unconfirmed_users(now - days(40), 100).await.expect("deletes");
+    };
+    explain("Pruning of unconfirmed users", Box::pin(unconfirmed)).await;
+    let rest = async {
+        store.end_left_sessions(1_000, now).await.expect("ends");
+        store.finish_deletions(1_000).await.expect("deletes");
+    };
+    explain("The rest of logouts and deletions of very many rows", Box::pin(rest)).await;
+    let limit = async {
+        commit(store, async |tx| tx.end_sessions_beyond(user, 100, session.id, now).await).await;
+    };
+    explain("The limit of a user's sessions", Box::pin(limit)).await;
+    let mails = async {
+        commit(store, async |tx| tx.enqueue_mail(MailKind::PasswordChanged, user, now).await).await;
+        let request = MailRequest { kind: MailKind::ResetPassword, email: &email, only_unverified: false, at: now };
+        commit(store, async |tx| tx.request_mail(&request).await).await;
+    };
+    explain("Mails within their limits", Box::pin(mails)).await;
+    let links = async {
+        commit(store, async |tx| tx.discard_older_one_time_tokens(TokenPurpose::VerifyEmail, user, 4).await).await;
+    };
+    explain("The limit of a user's links", Box::pin(links)).await;
+    let keys = async {
+        commit(store, async |tx| tx.count_api_keys(user).await).await;
+        store.api_keys(user).await.expect("reads");
+    };
+    explain("The API keys of a user", Box::pin(keys)).await;
+    let users = async {
+        let after = PageStart::After(now - days(1), user.0);
+        for filter in [
+            UserFilter { role: Some(Role::Admin), ..UserFilter::default() },
+            UserFilter { is_active: Some(false), ..UserFilter::default() },
+            UserFilter { role: Some(Role::Admin), is_active: Some(false), ..UserFilter::default() },
+            UserFilter { search: Some("p42".to_owned()), ..UserFilter::default() },
+            UserFilter { search: Some("@example.org".to_owned()), ..UserFilter::default() },
+        ] {
+            store.users_from(&filter, 20, after).await.expect("reads");
+        }
+    };
+    explain("Lists of users by role, activity and text", Box::pin(users)).await;
+    let audit = async {
+        let after = PageStart::After(now - days(1), user.0);
+        let action = Some("user.delete".to_owned());
+        for filter in [
+            AuditFilter { action: action.clone(), ..AuditFilter::default() },
+            AuditFilter { action: action.clone(), user: Some(user), ..AuditFilter::default() },
+            AuditFilter { action, from: Some(now - days(2)), to: Some(now), ..AuditFilter::default() },
+            AuditFilter { outcome: Some(Outcome::Failure), ..AuditFilter::default() },
+        ] {
+            store.audit_from(&filter, 20, after).await.expect("reads");
+        }
+    };
+    explain("The audit log by action, user and time", Box::pin(audit)).await;
     all
 }

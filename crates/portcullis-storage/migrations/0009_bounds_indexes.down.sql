@@ -1,0 +1,12 @@
+CREATE INDEX sessions_user ON sessions (user_id);
+CREATE INDEX mail_outbox_user ON mail_outbox (user_id);
+DROP INDEX users_unconfirmed;
+DROP INDEX users_deleted;
+DROP INDEX users_session_epoch;
+DROP INDEX mail_outbox_recipient;
+DROP INDEX api_keys_expiry;
+DROP INDEX api_keys_revoked;
+DROP INDEX api_keys_not_revoked;
+DROP INDEX sessions_ended;
+DROP INDEX sessions_client;
+DROP INDEX sessions_not_ended;
