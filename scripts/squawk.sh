@@ -18,6 +18,7 @@ for file in crates/portcullis-storage/migrations/*.up.sql; do
   sed -e 's/{uuid}/UUID/g; s/{bytes}/BYTEA/g; s/{text}/TEXT/g; s/{timestamp}/TIMESTAMPTZ/g; s/{boolean}/BOOLEAN/g' \
     -e 's/{bigint}/BIGINT/g; s/{sequence}/BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY/g; s/{strict}//g' \
     -e 's/{often_updated}/ WITH (fillfactor = 85)/g; s/{concurrently}/CONCURRENTLY/g; s/{bytewise}/ COLLATE "C"/g' \
+    -e 's/{transaction_id}/XID8 DEFAULT pg_current_xact_id()/g' \
     -e "s/{email_domain}/substr(email, strpos(email, '@')) COLLATE \"C\"/g" \
     "$file" > "$folder/$kind/$(basename "$file")"
 done

@@ -69,8 +69,9 @@ fn wrong_password(db: &TestDatabase, user: UserId, n: u32) -> AuditEvent {
 async fn sr_49_repeated_failures_of_a_minute_are_one_line(db: TestDatabase) {
     let store = db.store().await;
     let (ada, ben) = (db.unknown_user(), db.unknown_user());
+    let at = db.now();
     for user in [ada, ada, ada, ada, ada, ben] {
-        append(&store, &wrong_password(&db, user, 1)).await;
+        append(&store, &AuditEvent { at, ..wrong_password(&db, user, 1) }).await;
     }
     let lines = find(&store, &AuditFilter::default()).await;
     let of = |user| lines.iter().find(|line| line.subject_id == Some(user)).expect("has a line");
@@ -81,9 +82,9 @@ async fn sr_49_repeated_failures_of_a_minute_are_one_line(db: TestDatabase) {
 
 async fn sr_49_failures_beyond_1000_addresses_share_a_line(db: TestDatabase) {
     let store = db.store().await;
-    let ada = db.unknown_user();
+    let (ada, at) = (db.unknown_user(), db.now());
     for n in 0..1_010 {
-        append(&store, &wrong_password(&db, ada, n)).await;
+        append(&store, &AuditEvent { at, ..wrong_password(&db, ada, n) }).await;
     }
     let lines = find(&store, &AuditFilter { user: Some(ada), ..AuditFilter::default() }).await;
     let shared: Vec<_> = lines.iter().filter(|line| line.ip.is_none()).map(|line| line.times).collect();
