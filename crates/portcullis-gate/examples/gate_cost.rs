@@ -12,7 +12,6 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
@@ -23,46 +22,18 @@ use portcullis_gate::{
     LimitsConfig, RouteSpec, RouteTable, Verdict, Versions,
 };
 use portcullis_model::policy::{AuthRequirement, Environment, Methods, RoutePolicy};
-use portcullis_model::{
-    AccessTokenVerifier, Amr, Clock, Email, Limit, LimitBy, Random, Rate, Role, RolePermissions, SecretString,
-    SessionId, SessionSource, SessionState, SessionsUnavailable, TokenError, UserId, VerifiedToken,
-};
+use portcullis_model::{AccessTokenVerifier, Clock, Limit, LimitBy, Random, Rate, Role, SecretString};
 use portcullis_telemetry::{Metrics, MetricsOptions};
+use portcullis_testkit::{KnownSessions, session};
 use tokio::net::{TcpListener, TcpStream};
 
-/// As long as an Ed25519 access token with the contract's claims.
-const TOKEN_BYTES: usize = 620;
+/// A text as long as an Ed25519 access token with the contract's claims.
+fn token() -> String {
+    "x".repeat(620)
+}
 
 /// The time that each request took.
 type Spent = Arc<Mutex<Vec<Duration>>>;
-
-/// Accepts any token, for the one session there is.
-struct Known(Arc<SessionState>);
-
-impl AccessTokenVerifier for Known {
-    fn verify(&self, _token: &str, _now: i64) -> Result<VerifiedToken, TokenError> {
-        let (session_id, user_id) = (self.0.id, self.0.user_id);
-        Ok(VerifiedToken { session_id, user_id, ver: 1, not_before: 0, expires: i64::MAX, trust: 0 })
-    }
-
-    fn trust(&self) -> u64 {
-        0
-    }
-}
-
-impl SessionSource for Known {
-    fn cached(&self, _id: SessionId) -> Option<Arc<SessionState>> {
-        Some(Arc::clone(&self.0))
-    }
-
-    fn load(
-        &self,
-        _id: SessionId,
-        _user_epoch: i64,
-    ) -> BoxFuture<'_, Result<Option<Arc<SessionState>>, SessionsUnavailable>> {
-        Box::pin(async { Ok(Some(Arc::clone(&self.0))) })
-    }
-}
 
 /// The work that a request causes in the gate.
 #[derive(Clone, Copy, PartialEq, PartialOrd)]
@@ -145,25 +116,11 @@ fn swap(times: usize, routes: usize) {
 fn gate(case: Case, routes: usize) -> Gate {
     let (clock, random) = (Clock::system(), Random::system());
     let metrics = Metrics::new(&MetricsOptions::default(), "bench");
-    let session = Arc::new(SessionState {
-        id: SessionId::new(&clock, &random),
-        user_id: UserId::new(&clock, &random),
-        role: Role::Developer,
-        permissions: Arc::clone(RolePermissions::default().of(Role::Developer)),
-        email: Email::parse("ada@example.com").expect("an address"),
-        email_verified: true,
-        amr: Arc::from([Amr::Password]),
-        authenticated_at: 0,
-        session_epoch: 1,
-        user_epoch: 1,
-        token_epoch: 1,
-        expires_at: i64::MAX,
-        api_key: None,
-        last_seen: 0.into(),
-    });
+    let sessions = Arc::new(KnownSessions::default());
+    sessions.sign_in(&token(), session().expires_at(i64::MAX));
     let config = config(case, routes, &metrics);
-    let known = || Arc::new(Known(Arc::clone(&session)));
-    Gate::new(GateParts { tokens: known(), sessions: known(), shared_limits: None, clock, random, metrics }, config)
+    let tokens = Arc::clone(&sessions) as Arc<dyn AccessTokenVerifier>;
+    Gate::new(GateParts { tokens, sessions, shared_limits: None, clock, random, metrics }, config)
 }
 
 /// Makes a configuration with so many routes, one of which is requested.
@@ -246,7 +203,7 @@ async fn send(address: SocketAddr, requests: usize, case: Case) {
     let (mut client, connection) =
         hyper::client::conn::http1::handshake::<_, Empty<Bytes>>(TokioIo::new(stream)).await.expect("HTTP/1.1");
     tokio::spawn(connection);
-    let bearer = format!("Bearer {}", "x".repeat(TOKEN_BYTES));
+    let bearer = format!("Bearer {}", token());
     let random = Random::system();
     let pre = random.hex::<32>();
     let csrf = CsrfTokens::new(&SecretString::new(SECRET).into()).issue(&pre, &random);

@@ -134,7 +134,7 @@ impl Drop for StreamGuard {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tests::session;
+    use portcullis_testkit::session;
 
     fn ends(session: &SessionState) -> Revocation {
         Revocation { user_id: session.user_id, session_id: Some(session.id), epoch: 2, ends: true }
@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn ending_a_session_closes_its_own_streams_only() {
         let streams = LiveStreams::new();
-        let (mine, theirs) = (session(), session());
+        let (mine, theirs) = (session().build(), session().build());
         let (first, second, other) = (streams.register(&mine), streams.register(&mine), streams.register(&theirs));
         assert_eq!(streams.count(), 3);
         streams.revoked(&Revocation { ends: false, ..ends(&mine) });
@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn a_stream_that_registers_after_the_end_is_closed() {
         let streams = LiveStreams::new();
-        let mine = session();
+        let mine = session().build();
         streams.revoked(&ends(&mine));
         assert!(streams.register(&mine).is_closed());
     }
@@ -165,8 +165,7 @@ mod tests {
     #[test]
     fn a_repeated_older_end_does_not_hide_a_newer_one() {
         let streams = LiveStreams::new();
-        let mut mine = session();
-        mine.user_epoch = 3;
+        let mine = session().epochs(1, 3).build();
         let all = |epoch| Revocation { user_id: mine.user_id, session_id: None, epoch, ends: true };
         streams.revoked(&all(4));
         streams.revoked(&all(2));
@@ -176,13 +175,11 @@ mod tests {
     #[test]
     fn ending_all_sessions_of_a_user_spares_a_later_one() {
         let streams = LiveStreams::new();
-        let mine = session();
+        let mine = session().build();
         let before = streams.register(&mine);
         streams.revoked(&Revocation { user_id: mine.user_id, session_id: None, epoch: 2, ends: true });
         assert!(before.is_closed());
-        let mut later = session();
-        later.user_id = mine.user_id;
-        later.user_epoch = 2;
+        let later = session().user(mine.user_id).epochs(1, 2).build();
         assert!(!streams.register(&later).is_closed());
     }
 }

@@ -14,7 +14,7 @@ use portcullis_model::policy::Environment;
 use portcullis_model::session::Transport;
 use portcullis_model::{Clock, Random, Role, RolePermissions, SecretString};
 use portcullis_sessions::{SessionCache, SessionCacheOptions};
-use portcullis_storage::{DatabaseUrl, MigrateMode, Store, StoreOptions};
+use portcullis_storage::{DatabaseUrl, Store, StoreOptions};
 use portcullis_telemetry::{Metrics, MetricsOptions};
 
 const PASSWORD: &str = "correct horse battery staple";
@@ -108,22 +108,9 @@ async fn create_users(identity: &Identity) {
 
 async fn open(folder: &std::path::Path, clock: &Clock) -> Identity {
     let (random, metrics) = (Random::system(), Metrics::new(&MetricsOptions::default(), "bench"));
-    let store = Store::open(StoreOptions {
-        url: DatabaseUrl::sqlite(folder.join("bench.db")),
-        pool_min: 1,
-        pool_max: 4,
-        acquire_timeout: Duration::from_secs(10),
-        statement_timeout: Duration::from_secs(10),
-        migrate: MigrateMode::Auto,
-        migrate_wait: Duration::from_secs(10),
-        app_version: "bench".to_owned(),
-        notify: false,
-        clock: clock.clone(),
-        random: random.clone(),
-        metrics: metrics.clone(),
-    })
-    .await
-    .expect("a new database");
+    let url = DatabaseUrl::sqlite(folder.join("bench.db"));
+    let options = StoreOptions::new(url, clock.clone(), random.clone(), metrics.clone());
+    let store = Store::open(options).await.expect("a new database");
     let sessions = SessionCache::new(&store, RolePermissions::default(), SessionCacheOptions::default());
     let parts = IdentityParts { store, sessions: Arc::clone(&sessions), clock: clock.clone(), random, metrics };
     let options = IdentityOptions {

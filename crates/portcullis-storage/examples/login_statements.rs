@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 
 use portcullis_model::{Amr, Clock, Email, Random, SessionId, Transport};
 use portcullis_storage::{
-    AttemptLimits, AttemptSubjects, AuditEvent, DatabaseUrl, MigrateMode, NewSession, Outcome, Store, StoreOptions,
-    UserFilter,
+    AttemptLimits, AttemptSubjects, AuditEvent, DatabaseUrl, NewSession, Outcome, Store, StoreOptions, UserFilter,
 };
 use portcullis_telemetry::{Metrics, MetricsOptions};
 
@@ -42,20 +41,10 @@ async fn main() {
 }
 
 async fn open(url: &str) -> Store {
-    let options = StoreOptions {
-        url: DatabaseUrl::parse(url).expect("an address"),
-        pool_min: 1,
-        pool_max: 2,
-        acquire_timeout: Duration::from_secs(10),
-        statement_timeout: Duration::from_secs(600),
-        migrate: MigrateMode::Auto,
-        migrate_wait: Duration::from_secs(60),
-        app_version: "bench".to_owned(),
-        notify: false,
-        clock: Clock::system(),
-        random: Random::system(),
-        metrics: Metrics::new(&MetricsOptions::default(), "bench"),
-    };
+    let url = DatabaseUrl::parse(url).expect("an address");
+    let metrics = Metrics::new(&MetricsOptions::default(), "bench");
+    let defaults = StoreOptions::new(url, Clock::system(), Random::system(), metrics);
+    let options = StoreOptions { pool_max: 2, statement_timeout: Duration::from_secs(600), ..defaults };
     Store::open(options).await.expect("opens")
 }
 

@@ -4,19 +4,25 @@
 #![expect(clippy::print_stderr, reason = "the test runner shows what a failed test printed")]
 
 mod app;
+mod database;
 mod engine;
+mod known_sessions;
 mod pgbouncer;
 mod postgres;
+mod raw_connection;
 mod redis;
 mod relay;
 mod session;
 mod smtp;
 
 pub use app::{PASSWORD, TestApp, TestAppBuilder, free_port, registration, wait_until_open};
+pub use database::PrivateDatabase;
 pub use engine::{database_of, dump_of};
+pub use known_sessions::KnownSessions;
 pub use pgbouncer::PgBouncer;
 pub use postgres::PrivatePostgres;
+pub use raw_connection::RawConnection;
 pub use redis::{PrivateCluster, PrivateRedis, PrivateSentinel};
 pub use relay::Relay;
-pub use session::{KnownSessions, SessionBuilder, session};
+pub use session::{SessionBuilder, session};
 pub use smtp::PrivateSmtp;

@@ -1,13 +1,8 @@
-//! Builders of sessions, and sessions in memory for tests of the gate and the data plane.
+//! The builder of sessions.
 
-use std::collections::HashMap;
-use std::future::ready;
-use std::sync::Arc;
-
-use futures_util::future::BoxFuture;
 use portcullis_model::{
-    AccessTokenVerifier, Amr, ApiKeyScopes, Clock, Email, Permission, Random, Role, RolePermissions, SessionCopy,
-    SessionId, SessionSource, SessionState, SessionsUnavailable, Timestamp, TokenError, UserId, VerifiedToken,
+    Amr, ApiKeyScopes, Clock, Email, Permission, Random, Role, RolePermissions, SessionCopy, SessionId, SessionState,
+    Timestamp, UserId,
 };
 
 /// Begins a session of a new user: a developer with a confirmed address, signed in by password a moment ago, for an hour.
@@ -51,6 +46,12 @@ impl SessionBuilder {
     /// Adds a permission that the role does not give.
     pub fn permission(mut self, name: &str) -> Self {
         self.copy.extra_permissions.push(Permission::parse(name).expect("it is valid"));
+        self
+    }
+
+    /// Sets the session's id.
+    pub fn id(mut self, id: SessionId) -> Self {
+        self.copy.id = id;
         self
     }
 
@@ -101,6 +102,18 @@ impl SessionBuilder {
         self
     }
 
+    /// Sets the lowest epoch of the user whose access tokens are valid.
+    pub fn token_epoch(mut self, epoch: i64) -> Self {
+        self.copy.token_epoch = epoch;
+        self
+    }
+
+    /// Sets the time of the last request, in Unix seconds.
+    pub fn last_seen(mut self, seconds: i64) -> Self {
+        self.copy.last_seen = seconds;
+        self
+    }
+
     /// The session as replicas share it.
     pub fn copy(self) -> SessionCopy {
         self.copy
@@ -109,58 +122,5 @@ impl SessionBuilder {
     /// The session as the gate sees it, with the default permissions of its role.
     pub fn build(self) -> SessionState {
         self.copy.into_state(&RolePermissions::default())
-    }
-}
-
-/// Sessions in memory, each with one access token. It verifies the tokens and finds the sessions.
-#[derive(Debug, Default)]
-pub struct KnownSessions(HashMap<String, Arc<SessionState>>);
-
-impl KnownSessions {
-    /// Takes the sessions by their access tokens.
-    pub fn new<const N: usize>(sessions: [(&str, SessionBuilder); N]) -> Self {
-        let built = sessions.into_iter().map(|(token, session)| (token.to_owned(), Arc::new(session.build())));
-        Self(built.collect())
-    }
-
-    /// The session of an access token that was given to [`new`](Self::new).
-    pub fn of(&self, token: &str) -> &Arc<SessionState> {
-        &self.0[token]
-    }
-
-    fn find(&self, id: SessionId) -> Option<Arc<SessionState>> {
-        self.0.values().find(|session| session.id == id).cloned()
-    }
-}
-
-impl AccessTokenVerifier for KnownSessions {
-    fn verify(&self, token: &str, _now: i64) -> Result<VerifiedToken, TokenError> {
-        let session = self.0.get(token).ok_or(TokenError::Signature)?;
-        Ok(VerifiedToken {
-            session_id: session.id,
-            user_id: session.user_id,
-            ver: session.user_epoch,
-            not_before: 0,
-            expires: i64::MAX,
-            trust: 0,
-        })
-    }
-
-    fn trust(&self) -> u64 {
-        0
-    }
-}
-
-impl SessionSource for KnownSessions {
-    fn cached(&self, id: SessionId) -> Option<Arc<SessionState>> {
-        self.find(id)
-    }
-
-    fn load(
-        &self,
-        id: SessionId,
-        _user_epoch: i64,
-    ) -> BoxFuture<'_, Result<Option<Arc<SessionState>>, SessionsUnavailable>> {
-        Box::pin(ready(Ok(self.find(id))))
     }
 }

@@ -110,8 +110,8 @@ fn admit(session: Arc<SessionState>, token: &VerifiedToken, now: i64) -> Found {
 mod tests {
     use super::*;
     use crate::request::cookies::{CookieValue, Cookies};
-    use crate::tests::{FakeSessions, FakeTokens, session};
     use http::HeaderMap;
+    use portcullis_testkit::{KnownSessions, session};
 
     async fn classify(classifier: &Classifier, headers: &[(&'static str, &str)]) -> Credential {
         static NO_COOKIES: Cookies = Cookies {
@@ -128,33 +128,31 @@ mod tests {
     }
 
     async fn classify_alone(headers: &[(&'static str, &str)]) -> Credential {
-        classify(&Classifier::new(FakeTokens::new(), FakeSessions::new()), headers).await
+        classify(&Classifier::new(Arc::<KnownSessions>::default(), Arc::<KnownSessions>::default()), headers).await
     }
 
     const BEARER: (&str, &str) = ("authorization", "Bearer good");
 
     /// A classifier that knows one session, and its token `good`.
-    fn one_session() -> (Classifier, Arc<FakeSessions>, Arc<SessionState>) {
-        let (tokens, sessions) = (FakeTokens::new(), FakeSessions::new());
-        let session = sessions.put(session());
-        tokens.issue("good", &session, 1000, 2000);
-        (Classifier::new(tokens, sessions.clone()), sessions, session)
+    fn one_session() -> (Classifier, Arc<KnownSessions>, Arc<SessionState>) {
+        let sessions = Arc::<KnownSessions>::default();
+        let session = sessions.put(session().build());
+        sessions.issue("good", &session, 1000..2000);
+        (Classifier::new(sessions.clone(), sessions.clone()), sessions, session)
     }
 
     #[tokio::test]
     async fn sr_41_a_token_of_a_dead_epoch_is_invalid() {
         let (classifier, sessions, known) = one_session();
         assert!(matches!(classify(&classifier, &[BEARER]).await, Credential::Valid(_)));
-        let mut later = session();
-        (later.id, later.user_id, later.user_epoch, later.token_epoch) = (known.id, known.user_id, 5, 5);
-        sessions.put(later);
+        sessions.put(session().id(known.id).user(known.user_id).epochs(1, 5).token_epoch(5).build());
         assert!(matches!(classify(&classifier, &[BEARER]).await, Credential::Invalid));
     }
 
     #[tokio::test]
     async fn sr_41_a_token_of_an_ended_session_is_invalid() {
         let (classifier, sessions, known) = one_session();
-        sessions.remove(known.id);
+        sessions.end(known.id);
         assert!(matches!(classify(&classifier, &[BEARER]).await, Credential::Invalid));
     }
 

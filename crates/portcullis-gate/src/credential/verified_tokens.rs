@@ -70,16 +70,16 @@ impl Hasher for FirstBytesHasher {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tests::{FakeTokens, session};
-    use std::sync::atomic::Ordering;
+    use portcullis_testkit::{KnownSessions, session};
+    use std::sync::Arc;
 
     const NOT_BEFORE: i64 = 1000;
     const EXPIRES: i64 = 2000;
 
     /// One issued token, `good`, valid from 1000 s to 2000 s, which has been verified once.
-    fn verified() -> (VerifiedTokens, Arc<FakeTokens>) {
-        let (cache, tokens) = (VerifiedTokens::new(), FakeTokens::new());
-        tokens.issue("good", &session(), NOT_BEFORE, EXPIRES);
+    fn verified() -> (VerifiedTokens, Arc<KnownSessions>) {
+        let (cache, tokens) = (VerifiedTokens::new(), Arc::<KnownSessions>::default());
+        tokens.issue("good", &session().build(), NOT_BEFORE..EXPIRES);
         assert!(cache.check(&*tokens, b"good", 1500).is_some());
         (cache, tokens)
     }
@@ -101,14 +101,14 @@ mod tests {
     #[test]
     fn sr_41_a_changed_trust_verifies_the_signature_again() {
         let (cache, tokens) = verified();
-        tokens.trust.fetch_add(1, Ordering::SeqCst);
+        tokens.change_trust();
         assert!(cache.check(&*tokens, b"good", 1500).is_some());
         assert_eq!(tokens.verifications(), 2);
     }
 
     #[test]
     fn an_invalid_token_is_never_remembered() {
-        let (cache, tokens) = (VerifiedTokens::new(), FakeTokens::new());
+        let (cache, tokens) = (VerifiedTokens::new(), Arc::<KnownSessions>::default());
         for n in 0..100 {
             assert!(cache.check(&*tokens, format!("bad{n}").as_bytes(), 1500).is_none());
         }

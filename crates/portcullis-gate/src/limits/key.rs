@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn keys_and_rules_differ_in_their_bytes() {
-        let session = crate::tests::session();
+        let session = portcullis_testkit::session().build();
         let keys = [
             RateLimitKey::V4([7; 4]),
             RateLimitKey::V6([7; 8]),

@@ -1,12 +1,11 @@
 //! Who the caller is, and what the role and permissions allow (docs/contract.md, "Identity"; SR-22, SR-35, SR-41).
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use portcullis_model::policy::{AuthRequirement, MethodPermissions};
 use portcullis_model::{ApiKeyScopes, Permission, Role};
+use portcullis_testkit::session;
 
-use crate::sessions::session;
 use crate::test_gate::{TestGate, private_route, route};
 
 /// A gate with a route for each requirement.
@@ -133,7 +132,7 @@ async fn sr_41_a_known_token_and_session_cost_one_signature_check() {
         let reply = gate.get("/api/required").bearer("ada").send().await;
         assert_eq!((reply.verdict(), reply.header("x-polls")), ("permit", Some("1")), "the gate awaits nothing");
     }
-    assert_eq!(gate.tokens.verified.load(Ordering::SeqCst), 1);
+    assert_eq!(gate.sessions.verifications(), 1);
 }
 
 #[tokio::test]
@@ -171,9 +170,9 @@ async fn a_token_that_does_not_belong_to_its_session_is_invalid() {
     let ada = gate.sign_in("ada", Role::Developer);
     let of_session = || session().id(ada.id);
     for (token, forged) in
-        [("another user's", of_session()), ("of a later epoch", of_session().user(ada.user_id).user_epoch(2))]
+        [("another user's", of_session()), ("of a later epoch", of_session().user(ada.user_id).epochs(1, 2))]
     {
-        gate.tokens.issue(token, &forged.build(), i64::MAX);
+        gate.sessions.issue(token, &forged.build(), 0..i64::MAX);
         assert_eq!(required_as(&gate, token).await, "InvalidCredential", "{token}");
     }
 }
@@ -193,7 +192,7 @@ async fn sr_51_a_key_of_an_unconfirmed_owner_is_refused() {
 #[tokio::test]
 async fn a_session_that_is_not_cached_is_loaded() {
     let gate = gate_with_ada().await;
-    gate.sessions.cold.store(true, Ordering::SeqCst);
+    gate.sessions.set_cold(true);
     let reply = gate.get("/api/required").bearer("ada").send().await;
     assert_eq!((reply.verdict(), reply.header("x-polls")), ("permit", Some("2")));
 }
@@ -201,8 +200,8 @@ async fn a_session_that_is_not_cached_is_loaded() {
 #[tokio::test]
 async fn a_session_that_cannot_be_loaded_is_unavailable() {
     let gate = gate_with_ada().await;
-    gate.sessions.cold.store(true, Ordering::SeqCst);
-    gate.sessions.unreachable.store(true, Ordering::SeqCst);
+    gate.sessions.set_cold(true);
+    gate.sessions.set_unreachable(true);
     assert_eq!(required_as(&gate, "ada").await, "Unavailable");
     assert_eq!(gate.get("/api/none").bearer("ada").verdict().await, "permit");
     assert_eq!(required_as(&gate, "garbage").await, "InvalidCredential", "its signature alone decides");

@@ -3,9 +3,9 @@
 use portcullis_gate::{CookieName, CsrfMode};
 use portcullis_model::policy::{AuthRequirement, CsrfPolicy, Environment};
 use portcullis_model::{Role, SessionId};
+use portcullis_testkit::session;
 
 use crate::client::{Call, Reply};
-use crate::sessions::session;
 use crate::test_gate::{TestConfig, TestGate, csrf_endpoint, route};
 
 /// A configuration with a route for each CSRF policy.

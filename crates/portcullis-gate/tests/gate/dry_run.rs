@@ -7,8 +7,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use portcullis_gate::{DryRun, DryRunCaller, Explanation, Phase, Verdict};
 use portcullis_model::policy::AuthRequirement;
 use portcullis_model::{Role, SessionState};
+use portcullis_testkit::session;
 
-use crate::sessions::session;
 use crate::test_gate::{TestConfig, TestGate, by_caller, rate, route};
 
 /// A dry run from this machine, as the caller of the headers.
@@ -36,7 +36,7 @@ async fn gate_with_ada() -> (TestGate, Arc<SessionState>) {
         policy.limits = by_caller("1/1h");
     })];
     let gate = TestGate::start(TestConfig { routes, api_limit: rate("2/1h"), ..TestConfig::default() }).await;
-    let ada = gate.sign_in("a-secret-token", Role::Developer);
+    let ada = gate.sign_in_as("a-secret-token", session().last_seen(0));
     (gate, ada)
 }
 

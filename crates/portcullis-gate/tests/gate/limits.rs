@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use portcullis_model::policy::LimitClass;
 use portcullis_model::{ApiKeyScopes, Limit, LimitBy, Multipliers, Role};
+use portcullis_testkit::session;
 
 use crate::client::Call;
-use crate::sessions::session;
 use crate::test_gate::{TestConfig, TestGate, by_caller, rate, route};
 
 /// A configuration with a route of each class, and `/api/v1/own` with a limit of its own by caller.

@@ -1,12 +1,11 @@
 //! What a route may require beyond a credential, a role and permissions.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use portcullis_model::policy::{AuthRequirement, RoutePolicy};
 use portcullis_model::{ApiKeyScopes, Role};
+use portcullis_testkit::session;
 
-use crate::sessions::session;
 use crate::test_gate::{TestConfig, TestGate, private_route, route};
 
 /// A gate behind a trusted proxy, with one private route that requires what `change` sets.
@@ -77,7 +76,7 @@ async fn a_route_may_require_that_revocations_are_known() {
     gate.sign_in("ada", Role::Viewer);
     let get = |target: &str| gate.get(target).bearer("ada").verdict();
     assert_eq!(get("/api/strict").await, "permit");
-    gate.sessions.behind.store(true, Ordering::SeqCst);
+    gate.sessions.set_behind(true);
     assert_eq!(get("/api/strict").await, "Unavailable");
     assert_eq!(get("/api/lenient").await, "permit");
     assert_eq!(gate.get("/api/strict").verdict().await, "CredentialRequired", "401 comes before 503");

@@ -21,10 +21,10 @@ use portcullis_gate::{
 use portcullis_model::policy::{AuthRequirement, CsrfPolicy, Environment, Methods, RoutePolicy};
 use portcullis_model::{Clock, Limit, LimitBy, Random, Rate, SecretString, SharedLimits};
 use portcullis_telemetry::{Metrics, MetricsOptions};
+use portcullis_testkit::KnownSessions;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::client::Call;
-use crate::sessions::{Sessions, Tokens};
 
 pub(crate) const CSRF_SECRET: &str = "an example secret of 32 bytes or more";
 
@@ -104,8 +104,7 @@ pub(crate) fn by_caller(text: &str) -> Vec<Limit> {
 
 pub(crate) struct TestGate {
     pub(crate) inner: Arc<Gate>,
-    pub(crate) tokens: Arc<Tokens>,
-    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) sessions: Arc<KnownSessions>,
     pub(crate) clock: Clock,
     pub(crate) metrics: Metrics,
     pub(crate) address: SocketAddr,
@@ -116,9 +115,9 @@ impl TestGate {
     pub(crate) async fn start(config: TestConfig) -> Self {
         let clock = Clock::adjustable();
         let metrics = Metrics::new(&MetricsOptions::default(), "1");
-        let (tokens, sessions) = (Arc::new(Tokens::default()), Arc::new(Sessions::default()));
+        let sessions = Arc::new(KnownSessions::default());
         let parts = GateParts {
-            tokens: tokens.clone(),
+            tokens: sessions.clone(),
             sessions: sessions.clone(),
             shared_limits: config.shared.clone(),
             clock: clock.clone(),
@@ -130,7 +129,7 @@ impl TestGate {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
         let server = tokio::spawn(serve(listener, Arc::clone(&gate), head_fault));
-        Self { inner: gate, tokens, sessions, clock, metrics, address, server }
+        Self { inner: gate, sessions, clock, metrics, address, server }
     }
 
     /// Decides by another configuration from the next request on.

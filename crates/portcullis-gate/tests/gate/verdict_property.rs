@@ -1,16 +1,15 @@
 //! A property: a dry run gives the verdict that the request itself gets (SR-46).
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use portcullis_gate::Verdict;
 use portcullis_model::policy::{AuthRequirement, BodyLimit, CsrfPolicy, LimitClass, RoutePolicy};
 use portcullis_model::{ApiKeyScopes, Limit, LimitBy, Multipliers, Permission, Role};
+use portcullis_testkit::session;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 use crate::dry_run::dry_run;
-use crate::sessions::session;
 use crate::test_gate::{TestConfig, TestGate, by_caller, csrf_endpoint, rate, route, route_for};
 
 /// Returns the samples of the metrics that requests are counted in.
@@ -143,10 +142,10 @@ fn sr_46_a_dry_run_gives_the_verdict_of_the_request() {
                 })
                 .await;
                 gate.sign_in_as("ada", session().authenticated_at(gate.clock.unix_seconds()));
-                gate.sign_in_as("old", session().role(Role::Viewer).unconfirmed_email());
+                gate.sign_in_as("old", session().role(Role::Viewer).unconfirmed_email().authenticated_at(0));
                 gate.sign_in("root", Role::Admin);
                 let key = gate.api_key(ApiKeyScopes::All);
-                gate.sessions.behind.store(behind, Ordering::SeqCst);
+                gate.sessions.set_behind(behind);
                 for (method, target, mut headers, by_key) in requests {
                     if by_key {
                         headers.push(("x-api-key".to_owned(), key.clone()));

@@ -14,7 +14,7 @@ use portcullis_model::policy::Environment;
 use portcullis_model::session::Transport;
 use portcullis_model::{Clock, Email, Random, RolePermissions, SecretString, SessionSource, SessionState};
 use portcullis_sessions::{RevocationFeed, SessionCache, SessionCacheOptions};
-use portcullis_storage::{AuditFilter, DatabaseUrl, MigrateMode, Store, StoreOptions};
+use portcullis_storage::{AuditFilter, DatabaseUrl, Store, StoreOptions};
 use portcullis_telemetry::{Metrics, MetricsOptions};
 use tempfile::TempDir;
 
@@ -88,22 +88,9 @@ pub(crate) async fn test_identity_on(
 ) -> TestIdentity {
     let metrics = Metrics::new(&MetricsOptions::default(), "test");
     let random = Random::system();
-    let store = Store::open(StoreOptions {
-        url,
-        pool_min: 1,
-        pool_max: 4,
-        acquire_timeout: Duration::from_secs(30),
-        statement_timeout: Duration::from_secs(10),
-        migrate: MigrateMode::Auto,
-        migrate_wait: Duration::from_secs(60),
-        app_version: "test".to_owned(),
-        notify: false,
-        clock: clock.clone(),
-        random: random.clone(),
-        metrics: metrics.clone(),
-    })
-    .await
-    .expect("a new database");
+    let defaults = StoreOptions::new(url, clock.clone(), random.clone(), metrics.clone());
+    let store_options = StoreOptions { pool_max: 4, acquire_timeout: Duration::from_secs(30), ..defaults };
+    let store = Store::open(store_options).await.expect("a new database");
     let demo_account = options.demo.is_some() && options.environment != Environment::Production;
     let session_options = SessionCacheOptions { demo_account, ..SessionCacheOptions::default() };
     let sessions = SessionCache::new(&store, RolePermissions::default(), session_options);

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use portcullis_jobs::{Batch, Job, LEASE, RunOutcome};
-use portcullis_storage::DatabaseUrl;
-use portcullis_testkit::PrivatePostgres;
+use portcullis_testkit::{PrivateDatabase, PrivatePostgres};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -13,7 +12,7 @@ use crate::test_database::{Gate, HOUR, TestDatabase, replica, run};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_that_loses_postgresql_fails_and_is_repeated() {
     let server = PrivatePostgres::start();
-    let database = TestDatabase::at(DatabaseUrl::parse(&server.database()).expect("an address"));
+    let database = TestDatabase::from(PrivateDatabase::at(server.database()));
     let store = database.store_with_short_timeout().await;
     let (began, lost) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
     let work = (store.clone(), Arc::clone(&began), Arc::clone(&lost));
@@ -48,7 +47,7 @@ async fn a_run_that_loses_postgresql_fails_and_is_repeated() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_locked_sqlite_file_delays_a_job_only_while_locked() {
-    let database = TestDatabase::sqlite();
+    let database = TestDatabase::from(PrivateDatabase::sqlite());
     let store = database.store_with_short_timeout().await;
     let (job, gate) = Gate::job("work");
     let jobs = replica(&store, vec![job]);

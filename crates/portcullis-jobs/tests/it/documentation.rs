@@ -5,6 +5,7 @@ use std::time::Duration;
 use portcullis_jobs::{HousekeepingOptions, Job, Scope, housekeeping};
 use portcullis_model::RolePermissions;
 use portcullis_sessions::{SessionCache, SessionCacheOptions};
+use portcullis_testkit::PrivateDatabase;
 
 use crate::test_database::TestDatabase;
 
@@ -24,7 +25,7 @@ fn row(job: &Job) -> String {
 
 #[tokio::test]
 async fn the_page_about_jobs_lists_every_job() {
-    let store = TestDatabase::sqlite().store().await;
+    let store = TestDatabase::from(PrivateDatabase::sqlite()).store().await;
     let sessions = SessionCache::new(&store, RolePermissions::default(), SessionCacheOptions::default());
     let options = HousekeepingOptions {
         audit_kept: Some(Duration::from_secs(1)),

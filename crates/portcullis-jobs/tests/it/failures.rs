@@ -116,7 +116,7 @@ async fn a_replicas_own_failure_is_not_hidden_by_others(database: TestDatabase) 
     assert!(status.last_success_at.is_some(), "the other replica's success is not known here");
 }
 
-crate::on_both_engines!(
+portcullis_testkit::on_both_engines!(
     bad_jobs_do_not_delay_a_good_one,
     a_failed_job_is_repeated_and_recovers,
     every_replica_says_the_same_of_a_shared_job,

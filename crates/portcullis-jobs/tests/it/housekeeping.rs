@@ -20,7 +20,7 @@ fn jobs(store: &Store, audit_kept: Option<Duration>) -> Arc<Jobs> {
 async fn a_backlog_is_pruned_in_batches(database: TestDatabase) {
     let store = database.store().await;
     let mut raw = database.raw().await;
-    let (old, young) = (raw.at(database.clock.now() - DAY * 2), raw.at(database.clock.now()));
+    let (old, young) = (raw.instant(database.clock.now() - DAY * 2), raw.instant(database.clock.now()));
     let id = raw.new_id();
     for (at, rows) in [(&old, 2_500), (&young, 10)] {
         raw.run(&format!(
@@ -61,7 +61,7 @@ async fn every_job_of_housekeeping_succeeds_on_an_empty_database(database: TestD
     assert!(jobs.statuses().iter().all(|job| job.last_succeeded == Some(true) && job.last_success_at.is_some()));
 }
 
-crate::on_both_engines!(
+portcullis_testkit::on_both_engines!(
     a_backlog_is_pruned_in_batches,
     the_audit_log_is_kept_for_ever_unless_told_otherwise,
     every_job_of_housekeeping_succeeds_on_an_empty_database,

@@ -87,8 +87,8 @@ async fn a_lease_is_renewed_while_a_batch_runs(database: TestDatabase) {
     gate.began().await;
     let mut raw = database.raw().await;
     let lease = "SELECT CAST(lease_until AS TEXT) FROM jobs";
-    let first = raw.text(lease).await;
-    within_a_minute(async { while raw.text(lease).await == first {} }).await;
+    let first = raw.texts(lease).await;
+    within_a_minute(async { while raw.texts(lease).await == first {} }).await;
     gate.open();
     assert!(matches!(running.await.expect("does not panic"), Some(RunOutcome::Succeeded)));
 }
@@ -135,7 +135,7 @@ async fn a_run_that_was_stopped_goes_on_elsewhere_at_once(database: TestDatabase
     assert!(matches!(run(&theirs, "work").await, Some(RunOutcome::Succeeded)));
 }
 
-crate::on_both_engines!(
+portcullis_testkit::on_both_engines!(
     of_two_replicas_one_runs_a_job,
     a_job_is_due_again_after_its_interval,
     a_dead_holder_is_replaced_when_its_lease_runs_out,

@@ -6,22 +6,3 @@ mod failures;
 mod housekeeping;
 mod leases;
 mod test_database;
-
-/// Makes two tests of each function, one for each engine.
-macro_rules! on_both_engines {
-    ($($name:ident),* $(,)?) => {
-        mod sqlite {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() {
-                super::$name(crate::test_database::TestDatabase::sqlite()).await;
-            })*
-        }
-        mod postgres {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() {
-                super::$name(crate::test_database::TestDatabase::postgres()).await;
-            })*
-        }
-    };
-}
-pub(crate) use on_both_engines;

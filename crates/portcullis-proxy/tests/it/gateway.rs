@@ -17,7 +17,7 @@ use portcullis_gate::{
 use portcullis_model::policy::{Environment, Forwarding};
 use portcullis_model::{
     AccessTokenVerifier, AuthRequirement, BodyLimit, Clock, Methods, Random, Revocation, RevocationListener, Role,
-    RoutePolicy, SecretString, SessionSource, SessionState,
+    RoutePolicy, SecretString, SessionState,
 };
 use portcullis_proxy::{Proxy, ProxyError, ProxyParts, Upstream, Upstreams};
 use portcullis_telemetry::{Metrics, MetricsOptions};
@@ -57,7 +57,7 @@ impl Setup {
 pub(crate) struct Gateway {
     address: SocketAddr,
     inner: Arc<Inner>,
-    sessions: Arc<KnownSessions>,
+    sessions: [(&'static str, Arc<SessionState>); 2],
     metrics: Metrics,
 }
 
@@ -71,10 +71,12 @@ type Body = UnsyncBoxBody<Bytes, ProxyError>;
 impl Gateway {
     pub(crate) async fn start(setup: Setup) -> Self {
         let metrics = Metrics::new(&MetricsOptions::default(), "test");
-        let sessions = Arc::new(KnownSessions::new([(ADA, session()), (BOB, session().role(Role::Viewer))]));
+        let sessions = Arc::new(KnownSessions::default());
+        let by_token = [(ADA, session()), (BOB, session().role(Role::Viewer))]
+            .map(|(token, session)| (token, sessions.sign_in(token, session)));
         let parts = GateParts {
             tokens: Arc::clone(&sessions) as Arc<dyn AccessTokenVerifier>,
-            sessions: Arc::clone(&sessions) as Arc<dyn SessionSource>,
+            sessions,
             shared_limits: None,
             clock: Clock::system(),
             random: Random::system(),
@@ -92,7 +94,7 @@ impl Gateway {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
         tokio::spawn(serve(listener, Arc::clone(&inner)));
-        Self { address, inner, sessions, metrics }
+        Self { address, inner, sessions: by_token, metrics }
     }
 
     pub(crate) async fn connect(&self) -> Peer {
@@ -108,7 +110,8 @@ impl Gateway {
     }
 
     pub(crate) fn session(&self, token: &str) -> &SessionState {
-        self.sessions.of(token)
+        let known = self.sessions.iter().find(|(known, _)| *known == token);
+        &known.expect("the token is one of these").1
     }
 
     /// Ends the session of a token, as the revocation log tells it.

@@ -1,54 +1,26 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use portcullis_model::{Amr, Clock, Random, UserId};
-use portcullis_storage::{DatabaseUrl, MigrateMode, StoreOptions};
+use portcullis_model::{Clock, Random};
+use portcullis_storage::{DatabaseUrl, StoreOptions};
 use portcullis_telemetry::MetricsOptions;
+use portcullis_testkit::{PrivateDatabase, session};
 
 use super::look_up::Inserted;
 use super::*;
 use crate::RevocationFeed;
 
-async fn cache(folder: &tempfile::TempDir) -> Arc<SessionCache> {
-    let store = Store::open(StoreOptions {
-        url: DatabaseUrl::sqlite(folder.path().join("test.db")),
-        pool_min: 0,
-        pool_max: 2,
-        acquire_timeout: Duration::from_secs(5),
-        statement_timeout: Duration::from_secs(10),
-        migrate: MigrateMode::Auto,
-        migrate_wait: Duration::from_secs(60),
-        app_version: "test".to_owned(),
-        notify: false,
-        clock: Clock::system(),
-        random: Random::system(),
-        metrics: Metrics::new(&MetricsOptions::default(), "test"),
-    })
-    .await
-    .expect("a new file opens");
+async fn cache(database: &PrivateDatabase) -> Arc<SessionCache> {
+    let url = DatabaseUrl::parse(database.url()).expect("the test kit gives an address");
+    let metrics = Metrics::new(&MetricsOptions::default(), "test");
+    let options = StoreOptions::new(url, Clock::system(), Random::system(), metrics);
+    let store = Store::open(options).await.expect("a new file opens");
     let cache = SessionCache::new(&store, RolePermissions::default(), SessionCacheOptions::default());
     RevocationFeed::new(&store, &cache).read().await.expect("the log is readable");
     cache
 }
 
 fn state(cache: &SessionCache) -> SessionState {
-    let (clock, random) = (Clock::system(), Random::system());
-    let role = portcullis_model::Role::Developer;
-    SessionState {
-        id: SessionId::new(&clock, &random),
-        user_id: UserId::new(&clock, &random),
-        role,
-        permissions: Arc::clone(cache.roles().of(role)),
-        email: portcullis_model::Email::parse("ada@example.com").expect("valid"),
-        email_verified: false,
-        amr: Arc::new([Amr::Password]),
-        authenticated_at: clock.unix_seconds(),
-        session_epoch: 1,
-        user_epoch: 1,
-        token_epoch: 1,
-        expires_at: clock.unix_seconds() + 60,
-        api_key: None,
-        last_seen: AtomicI64::new(0),
-    }
+    session().copy().into_state(&cache.roles())
 }
 
 /// The same session, read again.
@@ -65,8 +37,8 @@ fn again(state: &SessionState) -> SessionState {
 
 #[tokio::test]
 async fn a_copy_read_before_the_end_is_not_cached_after_it() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let cache = cache(&folder).await;
+    let database = PrivateDatabase::sqlite();
+    let cache = cache(&database).await;
     let read = state(&cache);
     let ended = Revocation { user_id: read.user_id, session_id: Some(read.id), epoch: 2, ends: true };
     cache.revoked(&ended);
@@ -77,8 +49,8 @@ async fn a_copy_read_before_the_end_is_not_cached_after_it() {
 
 #[tokio::test]
 async fn sr_35_a_copy_read_before_a_user_change_is_not_cached() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let cache = cache(&folder).await;
+    let database = PrivateDatabase::sqlite();
+    let cache = cache(&database).await;
     let read = state(&cache);
     let id = read.id;
     let changed = Revocation { user_id: read.user_id, session_id: None, epoch: 2, ends: false };
@@ -91,8 +63,8 @@ async fn sr_35_a_copy_read_before_a_user_change_is_not_cached() {
 
 #[tokio::test]
 async fn sr_35_a_user_change_makes_all_their_copies_stale() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let cache = cache(&folder).await;
+    let database = PrivateDatabase::sqlite();
+    let cache = cache(&database).await;
     let (first, other) = (state(&cache), state(&cache));
     let second = SessionState { id: state(&cache).id, ..again(&first) };
     let (user_id, first_id, second_id, other_id) = (first.user_id, first.id, second.id, other.id);
@@ -106,8 +78,8 @@ async fn sr_35_a_user_change_makes_all_their_copies_stale() {
 
 #[tokio::test]
 async fn a_copy_with_old_roles_is_not_cached() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let cache = cache(&folder).await;
+    let database = PrivateDatabase::sqlite();
+    let cache = cache(&database).await;
     let before = cache.begin_reading();
     let read = state(&cache);
     cache.set_roles(RolePermissions::default());
@@ -116,8 +88,8 @@ async fn a_copy_with_old_roles_is_not_cached() {
 
 #[tokio::test]
 async fn a_cache_whose_feed_was_never_read_holds_nothing() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let fed = cache(&folder).await;
+    let database = PrivateDatabase::sqlite();
+    let fed = cache(&database).await;
     let unfed = SessionCache::new(&fed.store, RolePermissions::default(), SessionCacheOptions::default());
     let read = state(&unfed);
     let id = read.id;
@@ -129,8 +101,8 @@ async fn a_cache_whose_feed_was_never_read_holds_nothing() {
 
 #[tokio::test]
 async fn an_expired_copy_is_not_used() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let cache = cache(&folder).await;
+    let database = PrivateDatabase::sqlite();
+    let cache = cache(&database).await;
     let read = SessionState { expires_at: Clock::system().unix_seconds(), ..state(&cache) };
     let id = read.id;
     cache.insert(read, &cache.begin_reading());
@@ -139,8 +111,8 @@ async fn an_expired_copy_is_not_used() {
 
 #[tokio::test]
 async fn old_copies_are_dropped_and_young_ones_stay() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let cache = cache(&folder).await;
+    let database = PrivateDatabase::sqlite();
+    let cache = cache(&database).await;
     let read = state(&cache);
     let id = read.id;
     cache.insert(read, &cache.begin_reading());

@@ -166,7 +166,7 @@ async fn the_last_use_of_a_key_is_written(database: TestDatabase) {
     assert_eq!(used.timestamp(), now);
 }
 
-crate::on_both_engines!(
+portcullis_testkit::on_both_engines!(
     a_key_without_scopes_has_its_owners_permissions,
     a_scoped_key_has_no_permission_its_owner_lacks,
     an_unknown_key_is_not_found,

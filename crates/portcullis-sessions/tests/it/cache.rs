@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use portcullis_model::{Role, SessionSource};
 use portcullis_sessions::SessionCacheOptions;
-use portcullis_storage::{DatabaseUrl, ProfileChange, StoreError, StoreOptions};
+use portcullis_storage::{ProfileChange, StoreError, StoreOptions};
 use portcullis_testkit::PrivatePostgres;
 
 use crate::test_database::{TestDatabase, days, end, seconds};
@@ -125,7 +125,7 @@ async fn many_requests_for_one_session_cost_one_statement(database: TestDatabase
     assert_eq!(here.metrics.database_statements() - before, 1);
 }
 
-crate::on_both_engines!(
+portcullis_testkit::on_both_engines!(
     a_cached_session_costs_no_statement,
     sr_22_an_ended_session_is_gone_here_at_once,
     sr_22_an_ended_session_is_gone_elsewhere_by_the_feed,
@@ -139,7 +139,7 @@ crate::on_both_engines!(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_sql_cached_sessions_go_on_and_all_recovers() {
     let server = PrivatePostgres::start();
-    let database = TestDatabase::at(DatabaseUrl::parse(&server.database()).expect("an address"));
+    let database = TestDatabase::at(&server.database());
     // While the server refuses connections, a statement fails after this long.
     let here = database.replica_with(StoreOptions { acquire_timeout: seconds(1), ..database.options() }).await;
     let ada = database.user(&here.store, "ada").await;

@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use portcullis_model::{Revocation, RevocationListener, SessionId, SessionSource, UserId};
-use portcullis_storage::DatabaseUrl;
+use portcullis_testkit::RawConnection;
 use sqlx::postgres::PgConnection;
-use sqlx::{AssertSqlSafe, Connection as _, Row as _};
+use sqlx::{AssertSqlSafe, Row as _};
 
-use crate::test_database::{RawConnection, RecordingListener, Replica, TestDatabase, end};
+use crate::test_database::{RecordingListener, Replica, TestDatabase, end};
 
 /// A step of an actor. The numbers are those of replicas.
 #[derive(Clone, Copy, Debug)]
@@ -87,8 +87,7 @@ impl World {
         let database = TestDatabase::postgres();
         let replica = database.replica().await;
         let user = database.user(&replica.store, "ada").await.id;
-        let DatabaseUrl::Postgres { url } = &database.url else { panic!("it is PostgreSQL") };
-        let raw = PgConnection::connect(url.expose()).await.expect("connects");
+        let RawConnection::Postgres(raw) = database.raw().await else { panic!("it is PostgreSQL") };
         let mut world = Self { database, raw, reader, user, nodes: Vec::new() };
         for _ in 0..3 {
             let node = world.start().await;

@@ -42,7 +42,7 @@ async fn a_clock_that_is_set_back_hides_no_entry(database: TestDatabase) {
     end(&here.store, session).await;
     // As if the entry had been written an hour ago, by a clock that was put forward since.
     let mut raw = database.raw().await;
-    let earlier = raw.at(database.clock.now() - seconds(3_600));
+    let earlier = raw.instant(database.clock.now() - seconds(3_600));
     raw.run(&format!("UPDATE revocations SET at = {earlier}")).await;
     there.feed.read().await.expect("reads");
     assert_eq!(heard.recorded().len(), 1);
@@ -89,7 +89,7 @@ async fn sr_64_a_log_of_several_pages_is_read_at_once(database: TestDatabase) {
     let heard = RecordingListener::on(&there.store);
     let ada = database.user(&here.store, "ada").await;
     let mut raw = database.raw().await;
-    let (user, now) = (raw.id(ada.id.0), raw.at(database.clock.now()));
+    let (user, now) = (raw.id(ada.id.0), raw.instant(database.clock.now()));
     let numbers = "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 5000)";
     raw.run(&format!(
         "{numbers} INSERT INTO revocations (at, user_id, session_id, epoch, ends) \
@@ -116,7 +116,7 @@ async fn sr_64_after_a_gap_that_pruning_may_fill_no_copy_is_kept(database: TestD
     assert!(here.cache.cached(session).is_some());
 }
 
-crate::on_both_engines!(
+portcullis_testkit::on_both_engines!(
     sr_64_a_log_of_several_pages_is_read_at_once,
     sr_64_after_a_gap_that_pruning_may_fill_no_copy_is_kept,
     every_replica_learns_of_a_revocation_exactly_once,

@@ -64,7 +64,7 @@ async fn sr_64_a_large_prune_does_not_delay_the_feed(database: TestDatabase) {
     let ended = database.session(&there.store, ada.id).await;
     end(&there.store, ended).await;
     let mut raw = database.raw().await;
-    let (user, old) = (raw.id(ada.id.0), raw.at(database.clock.now() - seconds(864_000)));
+    let (user, old) = (raw.id(ada.id.0), raw.instant(database.clock.now() - seconds(864_000)));
     let numbers = "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 20000)";
     raw.run(&format!(
         "{numbers} INSERT INTO revocations (at, user_id, session_id, epoch, ends) \
@@ -123,7 +123,7 @@ async fn sr_64_a_storm_of_sign_ins_does_not_delay_the_feed(database: TestDatabas
     following.await.expect("ends when cancelled");
 }
 
-crate::on_both_engines!(
+portcullis_testkit::on_both_engines!(
     sr_22_an_exhausted_pool_does_not_delay_the_feed,
     sr_22_a_locked_row_does_not_delay_the_feed,
     sr_64_a_large_prune_does_not_delay_the_feed,

@@ -55,7 +55,7 @@ async fn a_new_key_works_at_once_on_every_replica(database: TestDatabase) {
     }
 }
 
-crate::on_both_engines!(
+portcullis_testkit::on_both_engines!(
     many_requests_with_one_key_cost_one_statement,
     an_unknown_key_is_remembered_for_a_second,
     a_new_key_works_at_once_on_every_replica,

@@ -3,9 +3,8 @@
 use std::sync::atomic::Ordering;
 
 use portcullis_model::{SessionId, SessionSource, UserId};
-use portcullis_storage::DatabaseUrl;
-use sqlx::postgres::PgConnection;
-use sqlx::{Connection as _, Row as _};
+use portcullis_testkit::RawConnection;
+use sqlx::Row as _;
 use tokio::task::JoinSet;
 
 use crate::test_database::{Replica, TestDatabase, seconds};
@@ -86,7 +85,7 @@ async fn a_session_that_is_read_again_keeps_its_last_use(database: TestDatabase)
     assert_eq!(record.last_seen_at.timestamp(), used);
 }
 
-crate::on_both_engines!(
+portcullis_testkit::on_both_engines!(
     last_uses_are_written_in_one_statement,
     a_session_used_all_the_time_is_written_twice_in_ten_minutes,
     the_last_use_of_a_session_that_rests_is_written,
@@ -135,8 +134,7 @@ async fn replicas_that_write_in_opposite_orders_do_not_deadlock() {
     let mut writing = JoinSet::new();
     writing.spawn(async move { here.store.touch_sessions(&up).await });
     writing.spawn(async move { there.store.touch_sessions(&down).await });
-    let DatabaseUrl::Postgres { url } = &database.url else { panic!("it is PostgreSQL") };
-    let mut observer = PgConnection::connect(url.expose()).await.expect("connects");
+    let RawConnection::Postgres(mut observer) = database.raw().await else { panic!("it is PostgreSQL") };
     let mut outcomes = Vec::new();
     loop {
         while let Some(outcome) = writing.try_join_next() {

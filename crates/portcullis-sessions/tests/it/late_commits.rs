@@ -6,12 +6,11 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use portcullis_model::{Revocation, SessionId, SessionSource, UserId};
-use portcullis_storage::DatabaseUrl;
-use portcullis_testkit::{PrivatePostgres, Relay};
+use portcullis_testkit::{PrivatePostgres, RawConnection, Relay};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::test_database::{RawConnection, RecordingListener, Replica, TestDatabase, end, seconds};
+use crate::test_database::{RecordingListener, Replica, TestDatabase, end, seconds};
 
 /// Begins a transaction that ends a session, and leaves it open. It names no column of a later schema, as the previous
 /// version of the program does not.
@@ -168,7 +167,7 @@ async fn sr_64_a_database_that_replaces_another_is_read_anew() {
     let server = PrivatePostgres::shared();
     let url = server.database();
     let name = url.rsplit('/').next().expect("the address ends with the name").to_owned();
-    let database = TestDatabase::at(DatabaseUrl::parse(&url).expect("an address"));
+    let database = TestDatabase::at(&url);
     let setup = database.replica().await;
     let ada = database.user(&setup.store, "ada").await;
     let kept = database.session(&setup.store, ada.id).await;
@@ -204,7 +203,7 @@ async fn sr_64_a_standby_is_not_read() {
     let name = url.rsplit('/').next().expect("the address ends with the name");
     let relay = Relay::to((Ipv4Addr::LOCALHOST, server.port()).into());
     let through = server.url(name).replace(&format!(":{}/", server.port()), &format!(":{}/", relay.port()));
-    let database = TestDatabase::at(DatabaseUrl::parse(&through).expect("an address"));
+    let database = TestDatabase::at(&through);
     let here = database.replica().await;
     let standby = server.standby();
     relay.redirect_to((Ipv4Addr::LOCALHOST, standby.port()).into());

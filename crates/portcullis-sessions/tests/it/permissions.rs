@@ -70,7 +70,7 @@ async fn sr_22_a_deleted_user_loses_every_session(database: TestDatabase) {
     database.user(&here.store, "ada").await;
 }
 
-crate::on_both_engines!(
+portcullis_testkit::on_both_engines!(
     sr_35_a_users_permissions_are_in_force_at_once,
     permissions_of_an_unknown_user_cannot_be_set,
     sr_22_a_deleted_user_loses_every_session,

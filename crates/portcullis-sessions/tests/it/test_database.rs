@@ -5,30 +5,23 @@ use std::time::Duration;
 
 use portcullis_model::{
     Amr, Clock, Email, ProfileName, Random, Revocation, RevocationListener, Role, RolePermissions, SecretString,
-    SessionId, Timestamp, Transport, User, UserId, Username,
+    SessionId, Transport, User, UserId, Username,
 };
 use portcullis_sessions::{RevocationFeed, SessionCache, SessionCacheOptions};
-use portcullis_storage::{DatabaseUrl, EndReason, MigrateMode, NewSession, NewUser, Store, StoreOptions};
+use portcullis_storage::{DatabaseUrl, EndReason, NewSession, NewUser, Store, StoreOptions};
 use portcullis_telemetry::{Metrics, MetricsOptions};
-use portcullis_testkit::PrivatePostgres;
-use sqlx::postgres::PgConnection;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
-use tempfile::TempDir;
-use uuid::Uuid;
+use portcullis_testkit::{PrivateDatabase, RawConnection};
 
 pub(crate) struct TestDatabase {
     pub(crate) clock: Clock,
     pub(crate) random: Random,
-    pub(crate) url: DatabaseUrl,
-    _owner: Owner,
+    database: PrivateDatabase,
 }
 
-/// Ends the database with the test.
-enum Owner {
-    Folder { _folder: TempDir },
-    Server { _server: PrivatePostgres },
-    Test,
+impl From<PrivateDatabase> for TestDatabase {
+    fn from(database: PrivateDatabase) -> Self {
+        Self { clock: Clock::adjustable(), random: Random::system(), database }
+    }
 }
 
 /// A replica: a store with a cache and a feed on it.
@@ -40,42 +33,21 @@ pub(crate) struct Replica {
 }
 
 impl TestDatabase {
-    pub(crate) fn sqlite() -> Self {
-        let folder = tempfile::tempdir().expect("a folder can be made");
-        let url = DatabaseUrl::sqlite(folder.path().join("portcullis.db"));
-        Self::new(url, Owner::Folder { _folder: folder })
-    }
-
     pub(crate) fn postgres() -> Self {
-        let server = PrivatePostgres::shared();
-        let url = DatabaseUrl::parse(&server.database()).expect("the server gives an address");
-        Self::new(url, Owner::Server { _server: server })
+        PrivateDatabase::postgres().into()
     }
 
-    /// A database that the test itself starts and stops.
-    pub(crate) fn at(url: DatabaseUrl) -> Self {
-        Self::new(url, Owner::Test)
-    }
-
-    fn new(url: DatabaseUrl, owner: Owner) -> Self {
-        Self { clock: Clock::adjustable(), random: Random::system(), url, _owner: owner }
+    /// Returns a database that the test itself starts and stops.
+    pub(crate) fn at(url: &str) -> Self {
+        PrivateDatabase::at(url).into()
     }
 
     pub(crate) fn options(&self) -> StoreOptions {
-        StoreOptions {
-            url: self.url.clone(),
-            pool_min: 0,
-            pool_max: 4,
-            acquire_timeout: Duration::from_secs(10),
-            statement_timeout: Duration::from_secs(10),
-            migrate: MigrateMode::Auto,
-            migrate_wait: Duration::from_secs(60),
-            app_version: "test".to_owned(),
-            notify: true,
-            clock: self.clock.clone(),
-            random: self.random.clone(),
-            metrics: Metrics::new(&MetricsOptions::default(), "test"),
-        }
+        let url = DatabaseUrl::parse(self.database.url()).expect("the test kit gives an address");
+        let metrics = Metrics::new(&MetricsOptions::default(), "test");
+        let defaults = StoreOptions::new(url, self.clock.clone(), self.random.clone(), metrics);
+        let acquire_timeout = Duration::from_secs(10);
+        StoreOptions { pool_min: 0, pool_max: 4, acquire_timeout, notify: true, ..defaults }
     }
 
     /// One more replica, whose feed has been read once.
@@ -145,7 +117,7 @@ impl TestDatabase {
     }
 
     pub(crate) async fn raw(&self) -> RawConnection {
-        RawConnection::open(&self.url).await
+        self.database.connect().await
     }
 }
 
@@ -183,46 +155,5 @@ impl RecordingListener {
 impl RevocationListener for RecordingListener {
     fn revoked(&self, revocation: &Revocation) {
         self.0.lock().expect("not poisoned").push(revocation.clone());
-    }
-}
-
-/// A connection of the test's own, for statements that the store does not offer.
-pub(crate) enum RawConnection {
-    Sqlite(SqliteConnection),
-    Postgres(PgConnection),
-}
-
-impl RawConnection {
-    async fn open(url: &DatabaseUrl) -> Self {
-        match url {
-            DatabaseUrl::Sqlite { path } => {
-                let options = SqliteConnectOptions::new().filename(path);
-                Self::Sqlite(options.connect().await.expect("the database opens"))
-            }
-            DatabaseUrl::Postgres { url } => {
-                Self::Postgres(PgConnection::connect(url.expose()).await.expect("the database opens"))
-            }
-        }
-    }
-
-    pub(crate) async fn run(&mut self, text: &str) {
-        let sql = sqlx::raw_sql(AssertSqlSafe(text));
-        match self {
-            Self::Sqlite(connection) => drop(connection.execute(sql).await.expect("runs")),
-            Self::Postgres(connection) => drop(connection.execute(sql).await.expect("runs")),
-        }
-    }
-
-    /// An id as a literal.
-    pub(crate) fn id(&self, id: Uuid) -> String {
-        match self {
-            Self::Sqlite(_) => format!("X'{}'", id.simple()),
-            Self::Postgres(_) => format!("'{id}'"),
-        }
-    }
-
-    /// An instant as a literal, as the driver would bind it.
-    pub(crate) fn at(&self, at: Timestamp) -> String {
-        format!("'{}'", at.to_rfc3339())
     }
 }

@@ -37,6 +37,25 @@ pub struct StoreOptions {
 }
 
 impl StoreOptions {
+    /// Returns options for a process that has the database to itself: it notifies no replicas. The program overrides
+    /// all of them by its settings.
+    pub fn new(url: DatabaseUrl, clock: Clock, random: Random, metrics: Metrics) -> Self {
+        Self {
+            url,
+            pool_min: 1,
+            pool_max: 10,
+            acquire_timeout: Duration::from_secs(3),
+            statement_timeout: Duration::from_secs(10),
+            migrate: MigrateMode::default(),
+            migrate_wait: Duration::from_secs(600),
+            app_version: env!("CARGO_PKG_VERSION").to_owned(),
+            notify: false,
+            clock,
+            random,
+            metrics,
+        }
+    }
+
     /// Returns the longest run of one statement: the address's own limit goes before the setting.
     pub(crate) fn statement_limit(&self) -> Duration {
         let of_address = match &self.url {

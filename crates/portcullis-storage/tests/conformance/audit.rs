@@ -253,7 +253,7 @@ async fn sr_49_waiting_for_a_line_takes_one_connection() {
     assert_eq!(find(&store, &filter).await[0].times, 21);
 }
 
-crate::on_both_engines!(
+portcullis_testkit::on_both_engines!(
     a_cursor_continues_every_filter,
     sr_49_concurrent_failures_are_counted_each,
     sr_49_a_cancelled_writer_leaves_its_line_to_the_next,

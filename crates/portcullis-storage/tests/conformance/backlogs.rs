@@ -115,7 +115,7 @@ async fn only_users_who_never_came_are_pruned(db: TestDatabase) {
     }
 }
 
-crate::on_both_engines!(
+portcullis_testkit::on_both_engines!(
     sr_52_a_backlog_is_pruned_within_the_limit_of_a_statement,
     ended_sessions_and_keys_are_pruned_by_their_end,
     only_users_who_never_came_are_pruned,

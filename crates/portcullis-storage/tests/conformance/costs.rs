@@ -89,7 +89,7 @@ async fn errors_are_counted_by_operation_and_type(db: TestDatabase) {
     assert!(page.contains(errors), "{page}");
 }
 
-crate::on_both_engines!(
+portcullis_testkit::on_both_engines!(
     a_login_is_one_read_and_a_transaction_of_three_writes,
     a_refresh_is_one_read_and_a_transaction_of_three_writes,
     a_logout_is_a_transaction_of_two_writes,

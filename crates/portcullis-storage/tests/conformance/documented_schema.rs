@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use crate::raw::Raw;
+use portcullis_testkit::RawConnection;
+
 use crate::test_database::TestDatabase;
 
 /// A table as an engine describes it.
@@ -18,7 +19,7 @@ struct Described {
     references: Vec<String>,
 }
 
-async fn on_sqlite(raw: &mut Raw, table: &str) -> Described {
+async fn on_sqlite(raw: &mut RawConnection, table: &str) -> Described {
     let columns = raw
         .texts(&format!(
             "SELECT name || '|' || type || '|' || \"notnull\" || '|' || pk FROM pragma_table_info('{table}')"
@@ -40,7 +41,7 @@ async fn on_sqlite(raw: &mut Raw, table: &str) -> Described {
     }
 }
 
-async fn on_postgres(raw: &mut Raw, table: &str) -> Described {
+async fn on_postgres(raw: &mut RawConnection, table: &str) -> Described {
     let columns = raw
         .texts(&format!(
             "SELECT column_name || '|' || data_type || '|' || CASE is_nullable WHEN 'NO' THEN 1 ELSE 0 END || '|0' \

@@ -89,7 +89,7 @@ async fn a_key_can_be_reused_after_a_day(db: TestDatabase) {
     assert_eq!(earlier(&db, &store, &key).await, Some(RecordedOutcome::OtherRequest));
 }
 
-crate::on_both_engines!(
+portcullis_testkit::on_both_engines!(
     one_of_many_concurrent_requests_is_done,
     a_rolled_back_request_was_not_done,
     a_key_of_another_request_is_told_apart,

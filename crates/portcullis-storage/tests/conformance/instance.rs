@@ -17,4 +17,4 @@ async fn an_instance_value_is_set_once_for_all_replicas(db: TestDatabase) {
     assert_eq!(there.instance_value("id").await.expect("reads").as_ref(), Some(&values[0]));
 }
 
-crate::on_both_engines!(an_instance_value_is_set_once_for_all_replicas,);
+portcullis_testkit::on_both_engines!(an_instance_value_is_set_once_for_all_replicas,);

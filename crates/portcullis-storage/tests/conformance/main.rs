@@ -17,7 +17,6 @@ mod pool;
 mod pooler;
 mod pruning;
 mod query_plans;
-mod raw;
 mod refresh;
 mod role_and_activity;
 mod schema;
@@ -33,22 +32,3 @@ mod transfer;
 mod transfer_interference;
 mod user_lists;
 mod users;
-
-/// Defines two tests for each function, one for each engine.
-macro_rules! on_both_engines {
-    ($($name:ident),* $(,)?) => {
-        mod sqlite {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() {
-                super::$name(crate::test_database::TestDatabase::sqlite()).await;
-            })*
-        }
-        mod postgres {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() {
-                super::$name(crate::test_database::TestDatabase::postgres()).await;
-            })*
-        }
-    };
-}
-pub(crate) use on_both_engines;

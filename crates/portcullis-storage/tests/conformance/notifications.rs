@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use portcullis_model::UserId;
-use portcullis_storage::{DatabaseUrl, Store};
+use portcullis_storage::Store;
 use portcullis_testkit::{PrivatePostgres, Relay};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -74,9 +74,9 @@ async fn a_listener_reconnects_when_its_packets_are_dropped() {
     let direct = server.database();
     let relay = Relay::to((Ipv4Addr::LOCALHOST, server.port()).into());
     let through = direct.replace(&format!(":{}/", server.port()), &format!(":{}/", relay.port()));
-    let db = TestDatabase::at(DatabaseUrl::parse(&direct).expect("an address"));
+    let db = TestDatabase::at(&direct);
     let here = db.store().await;
-    let there = TestDatabase::at(DatabaseUrl::parse(&through).expect("an address")).store().await;
+    let there = TestDatabase::at(&through).store().await;
     let mut far = Listening::on(&there);
     far.reaches(1).await;
     relay.freeze_open();

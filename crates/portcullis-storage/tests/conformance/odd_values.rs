@@ -101,7 +101,7 @@ async fn instants_far_from_now_come_back(db: TestDatabase) {
     }
 }
 
-crate::on_both_engines!(
+portcullis_testkit::on_both_engines!(
     any_text_can_be_searched_for,
     any_text_in_an_audit_event_comes_back,
     any_valid_address_can_be_looked_up,

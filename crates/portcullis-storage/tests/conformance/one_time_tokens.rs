@@ -112,7 +112,7 @@ async fn a_spent_token_is_not_discarded(db: TestDatabase) {
     assert_eq!(commit(&store, async |tx| tx.discard_one_time_tokens(token.purpose, None).await).await, 0);
 }
 
-crate::on_both_engines!(
+portcullis_testkit::on_both_engines!(
     sr_52_a_user_has_a_few_unspent_tokens,
     sr_12_one_of_many_concurrent_uses_spends_the_token,
     sr_12_a_token_of_another_purpose_is_refused,

@@ -1,21 +1,12 @@
 //! What an operator reads when a database does not open, and how a database is set up when it does.
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use portcullis_storage::{DatabaseUrl, OpenError, Store};
 use portcullis_testkit::PrivatePostgres;
 
 use crate::test_database::TestDatabase;
-
-fn sqlite_at(path: &Path) -> TestDatabase {
-    TestDatabase::at(DatabaseUrl::sqlite(path))
-}
-
-fn database_at(url: &str) -> TestDatabase {
-    TestDatabase::at(DatabaseUrl::parse(url).expect("an address"))
-}
 
 #[tokio::test]
 async fn a_missing_or_unwritable_folder_is_named() {
@@ -24,7 +15,7 @@ async fn a_missing_or_unwritable_folder_is_named() {
     std::fs::write(&file, "").expect("the folder is writable");
     // No user, not even root, creates files in /proc.
     for path in [folder.path().join("missing/p.db"), file.join("p.db"), "/proc/p.db".into(), folder.path().into()] {
-        let error = sqlite_at(&path).open_error().await;
+        let error = TestDatabase::at_file(&path).open_error().await;
         assert!(matches!(error, OpenError::File { .. }), "{error:?}");
         assert!(error.to_string().contains(&path.display().to_string()), "{error}");
         assert!(!error.to_string().contains('\n'), "{error}");
@@ -38,7 +29,7 @@ async fn a_file_that_is_not_a_database_is_left_alone() {
     let path = folder.path().join("notes.txt");
     let text = "Remember the milk. ".repeat(100);
     std::fs::write(&path, &text).expect("the folder is writable");
-    let error = sqlite_at(&path).open_error().await;
+    let error = TestDatabase::at_file(&path).open_error().await;
     assert!(matches!(error, OpenError::NotADatabase { .. }), "{error:?}");
     assert_eq!(std::fs::read_to_string(&path).expect("reads"), text);
 }
@@ -84,7 +75,7 @@ async fn sqlite_keeps_acknowledged_writes_after_a_power_cut() {
 #[tokio::test]
 async fn a_wrong_password_is_refused_without_showing_it() {
     let server = PrivatePostgres::shared();
-    let error = database_at(&server.database().replace("only-for-tests", "hunter2")).open_error().await;
+    let error = TestDatabase::at(&server.database().replace("only-for-tests", "hunter2")).open_error().await;
     assert!(matches!(error, OpenError::Refused { .. }), "{error:?}");
     let shown = format!("{error} {error:?} {:?}", error.hint());
     assert!(!shown.contains("hunter2"), "{shown}");
@@ -93,7 +84,7 @@ async fn a_wrong_password_is_refused_without_showing_it() {
 #[tokio::test]
 async fn a_missing_postgresql_database_is_named() {
     let server = PrivatePostgres::shared();
-    let error = database_at(&server.url("no_such_database")).open_error().await;
+    let error = TestDatabase::at(&server.url("no_such_database")).open_error().await;
     assert!(matches!(error, OpenError::MissingDatabase { .. }), "{error:?}");
     assert!(error.hint().is_some_and(|hint| hint.contains("createdb no_such_database")));
     let shown = format!("{error} {error:?} {:?}", error.hint());
@@ -103,7 +94,7 @@ async fn a_missing_postgresql_database_is_named() {
 #[tokio::test]
 async fn an_unreachable_postgresql_is_named() {
     let port = portcullis_testkit::free_port();
-    let db = database_at(&format!("postgres://ada:hunter2@127.0.0.1:{port}/gate"));
+    let db = TestDatabase::at(&format!("postgres://ada:hunter2@127.0.0.1:{port}/gate"));
     let (mut options, _) = db.options();
     options.acquire_timeout = Duration::from_millis(300);
     let error = Store::open(options).await.err().expect("nothing listens there");
@@ -115,7 +106,7 @@ async fn an_unreachable_postgresql_is_named() {
 async fn postgresql_is_reached_over_verified_tls() {
     let (server, authority) = PrivatePostgres::start_with_tls();
     let url = format!("{}?sslmode=verify-full&sslrootcert={}", server.database(), authority.display());
-    let store = database_at(&url).store().await;
+    let store = TestDatabase::at(&url).store().await;
     let encrypted = server.run_sql(
         "SELECT bool_and(s.ssl) FROM pg_stat_ssl s JOIN pg_stat_activity USING (pid) \
          WHERE application_name = 'portcullis'",
@@ -127,7 +118,7 @@ async fn postgresql_is_reached_over_verified_tls() {
 #[tokio::test]
 async fn a_certificate_of_an_unknown_authority_is_refused() {
     let (server, _authority) = PrivatePostgres::start_with_tls();
-    let error = database_at(&format!("{}?sslmode=verify-full", server.database())).open_error().await;
+    let error = TestDatabase::at(&format!("{}?sslmode=verify-full", server.database())).open_error().await;
     assert!(matches!(error, OpenError::Tls { .. }), "{error:?}");
     assert!(error.hint().is_some_and(|hint| hint.contains("sslrootcert")), "{error:?}");
 }
@@ -137,14 +128,14 @@ async fn a_certificate_for_another_host_is_refused() {
     let (server, authority) = PrivatePostgres::start_with_tls();
     let elsewhere = server.database().replace("127.0.0.1", "localhost");
     let url = format!("{elsewhere}?sslmode=verify-full&sslrootcert={}", authority.display());
-    let error = database_at(&url).open_error().await;
+    let error = TestDatabase::at(&url).open_error().await;
     assert!(matches!(error, OpenError::Tls { .. }), "{error:?}");
 }
 
 #[tokio::test]
 async fn required_tls_is_never_given_up_silently() {
     let without_tls = PrivatePostgres::shared();
-    let error = database_at(&format!("{}?sslmode=require", without_tls.database())).open_error().await;
+    let error = TestDatabase::at(&format!("{}?sslmode=require", without_tls.database())).open_error().await;
     assert!(matches!(error, OpenError::Tls { .. }), "{error:?}");
     assert!(!format!("{error} {error:?}").contains("only-for-tests"));
 }

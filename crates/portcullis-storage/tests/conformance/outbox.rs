@@ -153,7 +153,7 @@ async fn sr_58_notices_go_to_confirmed_addresses_only(db: TestDatabase) {
     }
 }
 
-crate::on_both_engines!(
+portcullis_testkit::on_both_engines!(
     sr_58_a_recipient_gets_a_few_mails_of_a_kind,
     sr_58_notices_go_to_confirmed_addresses_only,
     a_due_mail_is_claimed_with_its_user_and_template,

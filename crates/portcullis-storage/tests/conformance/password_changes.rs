@@ -73,7 +73,7 @@ async fn the_password_of_an_inactive_user_is_not_reset(db: TestDatabase) {
     assert_eq!(stored(&store, ada).await.password_hash.expect("has a password").expose(), PASSWORD_HASH);
 }
 
-crate::on_both_engines!(
+portcullis_testkit::on_both_engines!(
     a_rehash_replaces_only_the_checked_hash,
     a_changed_password_raises_the_epoch_only,
     a_password_is_not_changed_with_another_old_hash,

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use portcullis_model::{Clock, Random, UserId};
-use portcullis_storage::{DatabaseUrl, Store, StoreError, StoreOptions};
+use portcullis_storage::{Store, StoreError, StoreOptions};
 use portcullis_telemetry::Metrics;
 use portcullis_testkit::{PrivatePostgres, Relay};
 use tokio::task::JoinSet;
@@ -23,7 +23,7 @@ async fn store_behind_relay(change: impl FnOnce(&mut StoreOptions)) -> StoreBehi
     let server = PrivatePostgres::shared();
     let relay = Relay::to((Ipv4Addr::LOCALHOST, server.port()).into());
     let through = server.database().replace(&format!(":{}/", server.port()), &format!(":{}/", relay.port()));
-    let db = TestDatabase::at(DatabaseUrl::parse(&through).expect("an address"));
+    let db = TestDatabase::at(&through);
     let (mut options, metrics) = db.options();
     change(&mut options);
     let store = Store::open(options).await.expect("the database opens");

@@ -28,15 +28,15 @@ impl Pooled {
     }
 
     fn at(&self, options: &str) -> TestDatabase {
-        TestDatabase::at(DatabaseUrl::parse(&self.address(options)).expect("an address"))
+        TestDatabase::at(&self.address(options))
     }
 
     fn with_direct(&self, options: &str) -> TestDatabase {
         let direct = PostgresUrl::parse(&self.direct).expect("an address");
-        let DatabaseUrl::Postgres { url } = DatabaseUrl::parse(&self.address(options)).expect("an address") else {
-            unreachable!("it is PostgreSQL")
-        };
-        TestDatabase::at(DatabaseUrl::Postgres { url: url.with_direct(direct).expect("both lead to one database") })
+        let mut pooled = self.at(options);
+        let url = PostgresUrl::parse(&self.address(options)).expect("an address");
+        pooled.url = DatabaseUrl::Postgres { url: url.with_direct(direct).expect("both lead to one database") };
+        pooled
     }
 }
 

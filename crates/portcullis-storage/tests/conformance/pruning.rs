@@ -51,7 +51,7 @@ async fn old_failures_are_pruned(db: TestDatabase) {
     assert_eq!(failures().await, 0);
 }
 
-crate::on_both_engines!(
+portcullis_testkit::on_both_engines!(
     only_expired_sessions_are_pruned,
     old_revocations_are_pruned,
     at_most_a_batch_is_pruned_at_once,

@@ -121,7 +121,7 @@ async fn old_sealed_successors_are_erased(db: TestDatabase) {
     assert!(store.grace_window(&successor).await.expect("reads").is_some());
 }
 
-crate::on_both_engines!(
+portcullis_testkit::on_both_engines!(
     a_view_holds_session_user_and_hash,
     a_view_holds_the_databases_time,
     an_unknown_session_has_no_view,

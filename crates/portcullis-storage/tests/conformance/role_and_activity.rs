@@ -117,7 +117,7 @@ async fn sr_45_only_one_becomes_the_first_administrator(db: TestDatabase) {
     assert_eq!(store.count_active_admins().await.expect("reads"), 1);
 }
 
-crate::on_both_engines!(
+portcullis_testkit::on_both_engines!(
     sr_35_a_changed_role_raises_the_epoch,
     a_changed_role_ends_no_session,
     sr_35_changes_are_announced_after_the_commit,

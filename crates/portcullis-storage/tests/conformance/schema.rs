@@ -42,7 +42,7 @@ async fn a_store_answers_until_it_is_closed(db: TestDatabase) {
     assert!(store.ping().await.is_err());
 }
 
-crate::on_both_engines!(
+portcullis_testkit::on_both_engines!(
     a_reopened_database_holds_what_was_stored,
     replicas_that_open_an_empty_database_migrate_it_once,
     a_newer_schema_is_refused_with_its_number,

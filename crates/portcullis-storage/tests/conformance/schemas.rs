@@ -1,6 +1,6 @@
 //! Two installations in one PostgreSQL database, each in a schema of its own.
 
-use portcullis_storage::{DatabaseUrl, OpenError, Store};
+use portcullis_storage::OpenError;
 use portcullis_testkit::PrivatePostgres;
 
 use crate::notifications::{Listening, log_out};
@@ -21,8 +21,7 @@ impl TwoSchemas {
     }
 
     fn schema(&self, name: &str) -> TestDatabase {
-        let address = format!("{}?schema={name}", self.address);
-        TestDatabase::at(DatabaseUrl::parse(&address).expect("an address"))
+        TestDatabase::at(&format!("{}?schema={name}", self.address))
     }
 
     fn run(&self, statement: &str) -> String {
@@ -110,8 +109,7 @@ async fn a_user_without_rights_on_the_schema_gets_a_hint() {
     database.run(&format!("CREATE ROLE {name} LOGIN PASSWORD 'hunter2'; CREATE SCHEMA closed"));
     let address = database.address.replace("portcullis:only-for-tests@", &format!("{name}:hunter2@"));
     for schema in ["missing", "closed"] {
-        let url = DatabaseUrl::parse(&format!("{address}?schema={schema}")).expect("an address");
-        let error = Store::open(TestDatabase::at(url).options().0).await.err().expect("no rights");
+        let error = TestDatabase::at(&format!("{address}?schema={schema}")).open_error().await;
         assert!(matches!(error, OpenError::NoRights { .. }), "{schema}: {error:?}");
         assert!(error.hint().is_some_and(|hint| hint.contains("GRANT CREATE")), "{error:?}");
     }

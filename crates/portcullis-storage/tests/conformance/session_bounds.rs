@@ -164,7 +164,7 @@ async fn a_rotation_after_the_end_of_all_sessions_fails(db: TestDatabase) {
     assert!(!commit(&store, async |tx| tx.rotate_refresh(&rotation).await).await);
 }
 
-crate::on_both_engines!(
+portcullis_testkit::on_both_engines!(
     sr_52_half_a_million_sessions_end_within_a_statement,
     sr_52_a_sign_in_ends_what_exceeds_the_limit,
     sr_52_concurrent_sign_ins_keep_to_the_limit,

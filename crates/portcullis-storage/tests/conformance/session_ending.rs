@@ -86,7 +86,7 @@ async fn more_revocations_than_one_insert_holds_are_written(db: TestDatabase) {
     assert_eq!(db.raw().await.number("SELECT count(*) FROM revocations").await, 451);
 }
 
-crate::on_both_engines!(
+portcullis_testkit::on_both_engines!(
     one_of_many_concurrent_logouts_ends_the_session,
     a_user_cannot_end_another_users_session,
     all_sessions_but_one_end,

@@ -138,7 +138,7 @@ async fn the_time_of_last_use_never_goes_back(db: TestDatabase) {
     assert!(listed.iter().all(|record| record.last_seen_at == later));
 }
 
-crate::on_both_engines!(
+portcullis_testkit::on_both_engines!(
     a_session_is_read_as_it_was_inserted,
     a_user_agent_is_bounded_and_cleaned,
     a_session_of_an_unknown_user_is_a_conflict,

@@ -222,7 +222,7 @@ async fn a_session_makes_its_client_known(db: TestDatabase) {
     assert!(!store.sign_in_view(&ada.email, &subjects(&db), ip).await.expect("reads").is_known_client);
 }
 
-crate::on_both_engines!(
+portcullis_testkit::on_both_engines!(
     sr_09_attempts_are_counted_before_their_outcome,
     sr_65_no_burst_outruns_the_bound,
     sr_65_of_a_burst_after_a_wait_one_is_admitted,

@@ -83,7 +83,7 @@ async fn a_key_is_retired_once(db: TestDatabase) {
     assert_eq!(store.signing_keys().await.expect("reads")[0].retired_at, Some(now));
 }
 
-crate::on_both_engines!(
+portcullis_testkit::on_both_engines!(
     one_of_many_replicas_stores_the_first_key,
     a_retired_key_does_not_count_as_the_first,
     keys_are_read_newest_first_as_inserted,

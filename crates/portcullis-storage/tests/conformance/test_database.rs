@@ -4,70 +4,50 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use portcullis_model::{Clock, Random, Revocation, RevocationListener, SessionId, Timestamp, UserId};
-use portcullis_storage::{
-    AuditEvent, DatabaseUrl, EndReason, MigrateMode, OpenError, Outcome, Store, StoreError, StoreOptions, Tx,
-};
+use portcullis_storage::{AuditEvent, DatabaseUrl, EndReason, OpenError, Outcome, Store, StoreError, StoreOptions, Tx};
 use portcullis_telemetry::{Metrics, MetricsOptions};
-use portcullis_testkit::PrivatePostgres;
-use tempfile::TempDir;
+use portcullis_testkit::{PrivateDatabase, RawConnection};
 
 use crate::builders::{SessionBuilder, UserBuilder};
-use crate::raw::Raw;
 
 pub(crate) struct TestDatabase {
     pub(crate) clock: Clock,
     pub(crate) random: Random,
     pub(crate) url: DatabaseUrl,
-    _keeps_alive: KeepsAlive,
+    database: PrivateDatabase,
 }
 
-/// What lives as long as the test.
-enum KeepsAlive {
-    Folder { _folder: TempDir },
-    Server { _server: PrivatePostgres },
-    Nothing,
+impl From<PrivateDatabase> for TestDatabase {
+    fn from(database: PrivateDatabase) -> Self {
+        let url = DatabaseUrl::parse(database.url()).expect("the test kit gives an address");
+        Self { clock: Clock::adjustable(), random: Random::system(), url, database }
+    }
 }
 
 impl TestDatabase {
-    /// Returns a new SQLite database in a folder of its own.
     pub(crate) fn sqlite() -> Self {
-        let folder = tempfile::tempdir().expect("a folder can be created");
-        let url = DatabaseUrl::sqlite(folder.path().join("portcullis.db"));
-        Self::new(url, KeepsAlive::Folder { _folder: folder })
+        PrivateDatabase::sqlite().into()
     }
 
-    /// Returns a new database on a private PostgreSQL server.
     pub(crate) fn postgres() -> Self {
-        let server = PrivatePostgres::shared();
-        let url = DatabaseUrl::parse(&server.database()).expect("the server gives an address");
-        Self::new(url, KeepsAlive::Server { _server: server })
+        PrivateDatabase::postgres().into()
     }
 
-    /// Returns a database that the test itself keeps alive.
-    pub(crate) fn at(url: DatabaseUrl) -> Self {
-        Self::new(url, KeepsAlive::Nothing)
+    /// Returns a database that the test itself starts and stops.
+    pub(crate) fn at(url: &str) -> Self {
+        PrivateDatabase::at(url).into()
     }
 
-    fn new(url: DatabaseUrl, keeps_alive: KeepsAlive) -> Self {
-        Self { clock: Clock::adjustable(), random: Random::system(), url, _keeps_alive: keeps_alive }
+    /// Returns the SQLite file at this path, whether it exists or not.
+    pub(crate) fn at_file(path: &std::path::Path) -> Self {
+        PrivateDatabase::at_file(path).into()
     }
 
     pub(crate) fn options(&self) -> (StoreOptions, Metrics) {
         let metrics = Metrics::new(&MetricsOptions::default(), "test");
-        let options = StoreOptions {
-            url: self.url.clone(),
-            pool_min: 0,
-            pool_max: 4,
-            acquire_timeout: Duration::from_secs(10),
-            statement_timeout: Duration::from_secs(10),
-            migrate: MigrateMode::Auto,
-            migrate_wait: Duration::from_secs(60),
-            app_version: "test".to_owned(),
-            notify: true,
-            clock: self.clock.clone(),
-            random: self.random.clone(),
-            metrics: metrics.clone(),
-        };
+        let defaults = StoreOptions::new(self.url.clone(), self.clock.clone(), self.random.clone(), metrics.clone());
+        let acquire_timeout = Duration::from_secs(10);
+        let options = StoreOptions { pool_min: 0, pool_max: 4, acquire_timeout, notify: true, ..defaults };
         (options, metrics)
     }
 
@@ -130,8 +110,8 @@ impl TestDatabase {
     }
 
     /// Opens a connection of the test's own.
-    pub(crate) async fn raw(&self) -> Raw {
-        Raw::open(&self.url).await
+    pub(crate) async fn raw(&self) -> RawConnection {
+        self.database.connect().await
     }
 }
 

@@ -182,7 +182,7 @@ async fn two_names_of_one_file_are_one_database() {
     let DatabaseUrl::Sqlite { path } = &db.url else { unreachable!("it is SQLite") };
     let link = path.with_file_name("link.db");
     std::os::unix::fs::symlink(path, &link).expect("the folder is writable");
-    let linked = TestDatabase::at(DatabaseUrl::sqlite(link));
+    let linked = TestDatabase::at_file(&link);
     assert!(matches!(error_of_move(&db, &linked).await, TransferError::Same));
 }
 

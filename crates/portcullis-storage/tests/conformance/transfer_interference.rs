@@ -1,15 +1,15 @@
 //! Changes that others make to either database before and during a move.
 
 use portcullis_storage::{DatabaseUrl, OpenError, TransferError, TransferProgress, UserFilter, transfer};
+use portcullis_testkit::RawConnection;
 
 use crate::builders::first_name;
-use crate::raw::Raw;
 use crate::test_database::TestDatabase;
 use crate::transfer::{error_of_move, fill, interrupt, move_all, restart, rows};
 
 /// Changes a database when the first table of a move begins.
 struct Interference {
-    on: Option<Raw>,
+    on: Option<RawConnection>,
     script: &'static str,
 }
 
@@ -97,7 +97,7 @@ async fn a_refused_source_stays_byte_for_byte_as_it_was() {
     for text in [String::new(), "Remember the milk. ".repeat(100)] {
         let path = folder.path().join("source.db");
         std::fs::write(&path, &text).expect("the folder is writable");
-        let from = TestDatabase::at(DatabaseUrl::sqlite(&path));
+        let from = TestDatabase::at_file(&path);
         let error = error_of_move(&from, &TestDatabase::sqlite()).await;
         match &error {
             TransferError::SourceSchema { found: 0, .. } => assert!(text.is_empty()),

@@ -134,7 +134,7 @@ async fn the_total_of_a_list_has_a_bound(db: TestDatabase) {
     assert!(next.has_more && next.records[0].id < last.id);
 }
 
-crate::on_both_engines!(
+portcullis_testkit::on_both_engines!(
     a_search_finds_beginnings_and_domains,
     a_cursor_continues_a_list,
     the_total_of_a_list_has_a_bound,

@@ -138,7 +138,7 @@ async fn a_profile_change_of_an_unknown_user_is_none(db: TestDatabase) {
     assert!(commit(&store, async |tx| tx.update_profile(unknown, &change, db.now()).await).await.is_none());
 }
 
-crate::on_both_engines!(
+portcullis_testkit::on_both_engines!(
     a_user_is_read_as_it_was_inserted,
     a_transaction_reads_its_own_writes,
     credentials_hold_the_user_the_hash_and_the_epochs,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use portcullis_model::secret::sha256;
 use portcullis_model::{Clock, Random, Role, UserId};
-use portcullis_storage::{DatabaseUrl, MigrateMode, Store, StoreOptions};
+use portcullis_storage::{DatabaseUrl, Store, StoreOptions};
 use portcullis_telemetry::{Metrics, MetricsOptions};
 use portcullis_testkit::{PrivatePostgres, PrivateRedis, Relay, TestApp};
 use reqwest::{Client, Method, StatusCode};
@@ -71,20 +71,10 @@ impl Replicas {
 
     /// A store on the same database: one more replica.
     async fn store(&self) -> Store {
-        let options = StoreOptions {
-            url: DatabaseUrl::parse(&self.database).expect("the test kit gives an address"),
-            pool_min: 0,
-            pool_max: 2,
-            acquire_timeout: Duration::from_secs(5),
-            statement_timeout: Duration::from_secs(5),
-            migrate: MigrateMode::Auto,
-            migrate_wait: Duration::from_secs(60),
-            app_version: "test".to_owned(),
-            notify: true,
-            clock: Clock::system(),
-            random: Random::system(),
-            metrics: Metrics::new(&MetricsOptions::default(), "test"),
-        };
+        let url = DatabaseUrl::parse(&self.database).expect("the test kit gives an address");
+        let metrics = Metrics::new(&MetricsOptions::default(), "test");
+        let defaults = StoreOptions::new(url, Clock::system(), Random::system(), metrics);
+        let options = StoreOptions { pool_min: 0, pool_max: 2, notify: true, ..defaults };
         Store::open(options).await.expect("the database opens")
     }
 }

@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 
 use portcullis_model::Random;
 use portcullis_telemetry::{Metrics, MetricsOptions};
-use portcullis_testkit::PrivatePostgres;
-use tempfile::TempDir;
+use portcullis_testkit::PrivateDatabase;
 use tokio::task::JoinSet;
 
 use super::*;
@@ -58,37 +57,29 @@ static WITH_BROKEN: &[Migration] = &[ONE, BROKEN];
 /// A database for one test.
 struct TestDatabase {
     url: DatabaseUrl,
-    folder: TempDir,
-    _server: Option<PrivatePostgres>,
+    database: PrivateDatabase,
+}
+
+impl From<PrivateDatabase> for TestDatabase {
+    fn from(database: PrivateDatabase) -> Self {
+        Self { url: DatabaseUrl::parse(database.url()).expect("the test kit gives an address"), database }
+    }
 }
 
 impl TestDatabase {
     fn sqlite() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        Self { url: DatabaseUrl::sqlite(folder.path().join("test.db")), folder, _server: None }
+        PrivateDatabase::sqlite().into()
     }
 
     fn postgres() -> Self {
-        let server = PrivatePostgres::shared();
-        let url = DatabaseUrl::parse(&server.database()).expect("an address");
-        Self { url, folder: tempfile::tempdir().expect("a folder"), _server: Some(server) }
+        PrivateDatabase::postgres().into()
     }
 
     fn options(&self) -> StoreOptions {
-        StoreOptions {
-            url: self.url.clone(),
-            pool_min: 0,
-            pool_max: 2,
-            acquire_timeout: Duration::from_secs(5),
-            statement_timeout: Duration::from_secs(5),
-            migrate: MigrateMode::Auto,
-            migrate_wait: Duration::from_secs(20),
-            app_version: "1.2.3".to_owned(),
-            notify: false,
-            clock: Clock::system(),
-            random: Random::system(),
-            metrics: Metrics::new(&MetricsOptions::default(), "test"),
-        }
+        let metrics = Metrics::new(&MetricsOptions::default(), "test");
+        let defaults = StoreOptions::new(self.url.clone(), Clock::system(), Random::system(), metrics);
+        let (acquire_timeout, migrate_wait) = (Duration::from_secs(5), Duration::from_secs(20));
+        StoreOptions { acquire_timeout, migrate_wait, app_version: "1.2.3".to_owned(), ..defaults }
     }
 
     async fn migrator(&self, steps: &'static [Migration]) -> Migrator {
@@ -105,7 +96,7 @@ impl TestDatabase {
     }
 
     fn snapshots(&self) -> usize {
-        let entries = std::fs::read_dir(self.folder.path()).expect("the folder is there").flatten();
+        let entries = std::fs::read_dir(self.database.folder()).expect("the folder is there").flatten();
         entries.filter(|entry| entry.file_name().to_string_lossy().ends_with(".bak")).count()
     }
 }
@@ -333,24 +324,7 @@ async fn an_index_that_an_operator_made_is_kept() {
     assert_eq!(indexes_of_things(&mut migrator).await.len(), 2);
 }
 
-macro_rules! on_both_engines {
-    ($($name:ident),* $(,)?) => {
-        mod on_sqlite {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() {
-                super::$name(super::TestDatabase::sqlite()).await;
-            })*
-        }
-        mod on_postgres {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() {
-                super::$name(super::TestDatabase::postgres()).await;
-            })*
-        }
-    };
-}
-
-on_both_engines!(
+portcullis_testkit::on_both_engines!(
     indexes_are_built_and_dropped,
     migrations_are_applied_in_order_and_recorded,
     reading_the_status_changes_nothing,
@@ -370,10 +344,9 @@ async fn sqlite_is_copied_before_a_migration() {
     let db = TestDatabase::sqlite();
     assert!(db.up(UP_TO_ONE).await.is_none(), "there was nothing to copy");
     let copy = db.up(UP_TO_TWO).await.expect("a copy is made");
-    assert!(copy.to_string_lossy().contains("test.db.before-0002-"), "{}", copy.display());
+    assert!(copy.to_string_lossy().contains("portcullis.db.before-0002-"), "{}", copy.display());
     // The copy is the database as it was.
-    let folder = tempfile::tempdir().expect("a folder");
-    let copied = TestDatabase { url: DatabaseUrl::sqlite(&copy), folder, _server: None };
+    let copied = TestDatabase::from(PrivateDatabase::at_file(&copy));
     assert_eq!(copied.migrator(UP_TO_TWO).await.status().await.expect("reads").found, 1);
 }
 
