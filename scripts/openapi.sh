@@ -31,6 +31,7 @@ fi
 export PORTCULLIS__LIMITS__ENABLED=false PORTCULLIS__CSRF__MODE=cookie PORTCULLIS__PASSWORD__THROTTLE=false
 build_gateway
 cd "$work"
+"$portcullis" migrate up >/dev/null
 "$portcullis" users create --email root@example.com --username rootuser --first-name Root --last-name User \
   --role ADMIN --password-stdin <<< "correct horse battery staple" >/dev/null
 start_gateway
