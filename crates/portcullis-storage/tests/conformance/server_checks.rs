@@ -83,8 +83,7 @@ async fn settings_of_the_server_do_not_change_literals() {
         &database,
         &format!(
             "GRANT ALL ON SCHEMA public TO {name}; ALTER ROLE {name} SET standard_conforming_strings = off; \
-             ALTER ROLE {name} SET statement_timeout = 1; ALTER ROLE {name} SET timezone = 'Asia/Tokyo'; \
-             ALTER ROLE {name} SET datestyle = 'German'"
+             ALTER ROLE {name} SET timezone = 'Asia/Tokyo'; ALTER ROLE {name} SET datestyle = 'German'"
         ),
     );
     let db = TestDatabase::at(&address);
