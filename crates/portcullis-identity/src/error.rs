@@ -117,7 +117,7 @@ impl From<NotHashed> for IdentityError {
     fn from(why: NotHashed) -> Self {
         match why {
             NotHashed::ShareUsedUp => Self::ShareUsedUp,
-            // Nobody is there to read what a client that went away is answered.
+            // The client has gone, so no one reads this response.
             NotHashed::Busy | NotHashed::ClientGone => Self::Busy,
         }
     }

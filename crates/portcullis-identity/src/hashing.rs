@@ -1,6 +1,6 @@
 //! Hashing and comparing passwords: argon2id on a bounded pool of threads with reused memory, behind a bounded queue in
 //! which clients take turns, so that sign-ins do not take the processor from other requests (SR-06; OWASP Password
-//! Storage) and nobody takes the threads from others (SR-57).
+//! Storage), and no client can keep the threads from the others (SR-57).
 
 mod argon2;
 mod bcrypt;

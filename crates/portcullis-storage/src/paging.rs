@@ -7,7 +7,7 @@ use crate::engine::error::StoreError;
 use crate::engine::row::Row;
 
 /// Where counting the rows of a list stops, and the last row that a page can be found at by its number. More would read a
-/// whole table for a number that nobody needs exactly.
+/// whole table for a number that need not be exact.
 pub const MOST_COUNTED: u64 = 100_000;
 
 /// Where a page of a list begins. A list is sorted by time and then by id, the newest first.

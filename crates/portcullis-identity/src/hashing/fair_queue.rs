@@ -1,5 +1,5 @@
-//! The passwords that wait for a hashing thread. Clients take turns, so that whoever sends many waits for them himself
-//! and delays nobody else by more than one hash (SR-57).
+//! The passwords that wait for a hashing thread. Clients take turns: a client that sends many waits for its own ones, and
+//! delays every other client by one hash at most (SR-57).
 
 use std::collections::{HashMap, VecDeque};
 

@@ -1,4 +1,4 @@
-//! What the pool computes, whom it refuses, and what it skips.
+//! Tests of the pool: the hashes it computes, the jobs it refuses, and those it skips.
 
 use futures_util::FutureExt;
 use futures_util::future::join_all;

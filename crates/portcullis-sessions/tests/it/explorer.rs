@@ -13,7 +13,7 @@ use crate::test_database::{RecordingListener, Replica, TestDatabase, end};
 /// A step of an actor. The numbers are those of replicas.
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    /// A writer ends the session in a transaction that it leaves open. Nobody is notified, as when the bus is lost.
+    /// A writer ends the session in a transaction that it leaves open. No replica is notified, as when the bus is lost.
     Open,
     /// The writer commits.
     Commit,

@@ -1,4 +1,4 @@
-//! The options of a PostgreSQL address: which are honoured, and what is said of the others.
+//! The options of a PostgreSQL address: those that are honoured, and the errors about the others.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

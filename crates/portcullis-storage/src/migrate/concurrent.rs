@@ -19,7 +19,7 @@ static IS_VALID: Sql = Sql::select(
      JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = current_schema() AND c.relname = $1",
 );
 
-/// What a statement does, and the index that it is about.
+/// The action of a statement, and the index that it creates or drops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Change<'s> {
     Create(&'s str),
