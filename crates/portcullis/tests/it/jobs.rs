@@ -61,7 +61,7 @@ async fn until_entry(app: &TestApp, token: &str, job: &str, is_met: impl Fn(&Val
 }
 
 /// Waits until the page of metrics has a text.
-async fn until_metrics(app: &TestApp, text: &str) {
+pub(crate) async fn until_metrics(app: &TestApp, text: &str) {
     let begun = Instant::now();
     loop {
         let page = get(app, "/metrics").await.body.as_str().expect("text").to_owned();

@@ -10,6 +10,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use crate::client::{app, call, client, get, post, register};
+use crate::jobs::until_metrics;
 
 /// Statements by verb and table. Without those that come from no request: readings of the revocation log, the mail
 /// outbox, and the jobs, which delete.
@@ -30,6 +31,13 @@ async fn statements(app: &TestApp) -> Statements {
     counted
 }
 
+/// Waits for the first run of the jobs whose statements would be counted. The next one comes a minute later.
+async fn until_first_jobs_have_run(app: &TestApp) {
+    for job in ["end_left_sessions", "finish_deletions"] {
+        until_metrics(app, &format!("jobs_total{{job=\"{job}\",result=\"success\"}} ")).await;
+    }
+}
+
 /// What was counted since.
 async fn since(before: &Statements, app: &TestApp) -> Vec<String> {
     let mut spent = Vec::new();
@@ -46,6 +54,7 @@ async fn sign_in_requests_cost_their_fixed_number_of_statements() {
     // The printer of mails runs in development only.
     let app = app().env("PORTCULLIS_ENV", "test").start();
     let account = register(&app).await;
+    until_first_jobs_have_run(&app).await;
 
     let before = statements(&app).await;
     let credentials = json!({ "email": account.email, "password": PASSWORD });
@@ -105,6 +114,7 @@ async fn sign_in_requests_cost_their_fixed_number_of_statements() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_burst_of_health_checks_costs_few_statements() {
     let app = Arc::new(app().env("PORTCULLIS_ENV", "test").start());
+    until_first_jobs_have_run(&app).await;
     let (before, begun) = (statements(&app).await, Instant::now());
     let mut burst = JoinSet::new();
     for n in 0..300 {
