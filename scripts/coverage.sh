@@ -4,7 +4,7 @@
 #
 #   scripts/coverage.sh [PACKAGE ...]
 #
-# With packages, only their tests run, and the other crates show what those tests reach.
+# With packages, only their tests run, and only the crates that they reach are shown.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -63,6 +63,10 @@ for crate in crates/*/; do
   "$cov" export --summary-only --instr-profile "$out/all.profdata" "${objects[@]}" --sources "$PWD/${crate}src" 2>/dev/null |
     python3 -c '
 import json, sys
-totals = json.load(sys.stdin)["data"][0]["totals"]
-print("%-24s %9.1f%% %9.1f%% %9.1f%%" % (sys.argv[1], *(totals[k]["percent"] for k in ("lines", "functions", "regions"))))' "$name"
+data = json.load(sys.stdin)["data"][0]
+# Without a file of the crate among them, the totals are those of all crates.
+if not all(file["filename"].startswith(sys.argv[2]) for file in data["files"]):
+    sys.exit()
+totals = data["totals"]
+print("%-24s %9.1f%% %9.1f%% %9.1f%%" % (sys.argv[1], *(totals[k]["percent"] for k in ("lines", "functions", "regions"))))' "$name" "$PWD/$crate"
 done
