@@ -44,6 +44,7 @@ pub use request::origin::{AllowedOrigins, Origin};
 pub use request::path::{AmbiguousPath, normalise};
 pub use request::request_id::RequestId;
 pub use request::trace_context::TraceContext;
+pub use request::upgrade::asks_for_web_socket;
 pub use response::security_headers::{SecurityHeaderOptions, SecurityHeaders};
 pub use routes::route::{Destination, EndpointId, Route, RouteError, RouteSpec};
 pub use routes::table::RouteTable;

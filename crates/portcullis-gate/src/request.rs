@@ -11,3 +11,4 @@ pub(crate) mod query;
 pub(crate) mod request_id;
 pub(crate) mod trace_context;
 pub(crate) mod untrusted_forwarder;
+pub(crate) mod upgrade;

@@ -13,7 +13,7 @@ use http::header::{CONNECTION, HeaderValue, UPGRADE};
 use http::request::Parts;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use portcullis_gate::StreamGuard;
+use portcullis_gate::{StreamGuard, asks_for_web_socket};
 use portcullis_telemetry::RequestScope;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
@@ -32,13 +32,8 @@ const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
 
 /// Takes the client's upgrade, if the request asks to switch to WebSocket.
 pub(crate) fn take_upgrade(parts: &mut Parts) -> Option<OnUpgrade> {
-    let asks = |value: &HeaderValue| {
-        value.to_str().is_ok_and(|text| text.split(',').any(|token| token.trim().eq_ignore_ascii_case("upgrade")))
-    };
-    let protocol = parts.headers.get(UPGRADE)?;
-    let is_requested = protocol.as_bytes().eq_ignore_ascii_case(WEBSOCKET.as_bytes())
-        && parts.headers.get_all(CONNECTION).iter().any(asks);
-    if is_requested { parts.extensions.remove::<OnUpgrade>() } else { None }
+    // The gate's own rule: what it does not take for a handshake, it has not checked the origin of.
+    if asks_for_web_socket(&parts.headers) { parts.extensions.remove::<OnUpgrade>() } else { None }
 }
 
 /// Adds the fields that ask the upstream to switch.

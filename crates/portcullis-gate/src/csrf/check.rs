@@ -1,6 +1,6 @@
 //! Which requests need the CSRF token pair, and whether the pair is valid (docs/contract.md, "CSRF"; SR-25, SR-27).
 
-use http::Method;
+use http::{HeaderMap, Method};
 use portcullis_model::policy::{CsrfPolicy, RoutePolicy};
 use portcullis_model::secret::constant_time_eq;
 
@@ -8,6 +8,7 @@ use crate::csrf::config::{CsrfConfig, CsrfMode};
 use crate::csrf::tokens::is_pre_session;
 use crate::request::cookies::{CookieValue, Cookies};
 use crate::request::head::is_unsafe;
+use crate::request::upgrade::asks_for_web_socket;
 
 /// Why a CSRF token was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,10 +41,11 @@ impl CsrfReason {
 /// Whether the request must come from a page of ours.
 ///
 /// That holds wherever the session cookie may authenticate (SR-27), so `csrf = false` does not lift it: that waives the
-/// token only. A refresh by cookie is the one exception, because its handler asks for more: an `Origin` that is ours or
-/// allowed.
-pub(crate) fn must_be_same_site(policy: &RoutePolicy, method: &Method, by_cookie: bool) -> bool {
-    by_cookie && is_unsafe(method) && policy.csrf != CsrfPolicy::ExemptWithOriginCheck
+/// token only. It holds for a WebSocket handshake too, although that is a GET: no preflight and no CORS keeps another
+/// site's page from opening and reading one (RFC 6455 §10.2; SR-53). A refresh by cookie is the one exception, because its
+/// handler asks for more: an `Origin` that is ours or allowed.
+pub(crate) fn must_be_same_site(policy: &RoutePolicy, method: &Method, headers: &HeaderMap, by_cookie: bool) -> bool {
+    by_cookie && (is_unsafe(method) || asks_for_web_socket(headers)) && policy.csrf != CsrfPolicy::ExemptWithOriginCheck
 }
 
 /// Whether the request needs the token pair. `by_cookie` tells whether its session cookie is valid.

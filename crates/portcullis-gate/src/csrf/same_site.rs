@@ -22,7 +22,7 @@ impl SiteRules<'_> {
         single(headers, ORIGIN).is_some_and(|origin| self.allow(origin))
     }
 
-    /// Whether an unsafe request by cookie was sent by a page of ours or of an allowed origin. `Sec-Fetch-Site` counts
+    /// Whether an unsafe request or a WebSocket handshake by cookie was sent by a page of ours or of an allowed origin. `Sec-Fetch-Site` counts
     /// before `Origin`, and `Origin` before `Referer`; a request with none of them is refused.
     pub(crate) fn allow_cookie_request(&self, headers: &HeaderMap) -> bool {
         if single(headers, ORIGIN).is_some_and(|origin| self.allowed.allows(origin)) {
@@ -36,7 +36,8 @@ impl SiteRules<'_> {
             return single(headers, ORIGIN).is_some_and(|origin| self.is_ours(origin));
         }
         if let Some(referer) = headers.get(REFERER) {
-            let url = referer.to_str().ok().and_then(|text| url::Url::parse(text).ok());
+            // Only its origin counts. Some browsers send the path in UTF-8 or in the encoding of the page.
+            let url = url::Url::parse(&String::from_utf8_lossy(referer.as_bytes())).ok();
             return url.as_ref().and_then(Origin::of).is_some_and(|origin| self.allow(origin.as_str()));
         }
         matches!(site, Some(b"same-origin" | b"none"))

@@ -186,7 +186,7 @@ pub(crate) async fn decide<E: Effects>(
         body.map_or_else(InboundBody::default, |body| InboundBody::new(body, policy.max_body, config.body_timeout));
     let csrf_session = cookie_session.as_ref().map(|session| session.id.to_string().into_boxed_str());
     let by_cookie = cookie_session.is_some();
-    if must_be_same_site(policy, method, by_cookie) {
+    if must_be_same_site(policy, method, headers, by_cookie) {
         let public_origin = config.public_origin.as_ref();
         let site = SiteRules { public_origin, allowed: allowed_origins, source: &source };
         if !site.allow_cookie_request(headers) {

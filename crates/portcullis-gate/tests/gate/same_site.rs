@@ -1,5 +1,6 @@
 //! An unsafe request by cookie must come from a page of ours (docs/contract.md, "CSRF"; SR-27).
 
+use portcullis_gate::CsrfMode;
 use portcullis_model::Role;
 use portcullis_model::policy::{CsrfPolicy, Environment};
 
@@ -81,6 +82,86 @@ async fn sr_27_a_route_without_csrf_tokens_refuses_cross_site_cookies() {
     for target in ["/api/waived", "/api/auth/thing", "/api/private"] {
         assert_eq!(by_cookie(&gate, target).await(&[EVIL]).verdict().await, "CrossSite", "{target}");
     }
+}
+
+/// A WebSocket handshake by cookie, to which a test adds the headers that name a site.
+fn handshake<'g>(gate: &'g TestGate, connection: &'g str, upgrade: &'g str) -> impl Fn(&[(&str, &str)]) -> Call {
+    let call = gate.get("/api/private").cookie("portcullis-session", "ada");
+    let call = call.header("Connection", connection).header("Upgrade", upgrade);
+    move |headers| headers.iter().fold(call.clone(), |call, (name, value)| call.header(name, value))
+}
+
+#[tokio::test]
+async fn sr_53_our_and_allowed_pages_open_web_sockets_by_cookie() {
+    let gate = gate_with_ada(TestConfig { origins: vec![ALLOWED], ..csrf::config() }).await;
+    let ours = gate.origin();
+    let open = handshake(&gate, "Upgrade", "websocket");
+    for headers in [
+        &[("Origin", ours.as_str())][..],
+        &[("Origin", &ours), ("Sec-Fetch-Site", "same-origin")],
+        &[("Sec-Fetch-Site", "same-origin")],
+        &[("Origin", ALLOWED), ("Sec-Fetch-Site", "cross-site")],
+    ] {
+        assert_eq!(open(headers).verdict().await, "permit", "{headers:?}");
+    }
+}
+
+#[tokio::test]
+async fn sr_53_other_sites_open_no_web_socket_by_cookie() {
+    let gate = gate_with_ada(TestConfig { origins: vec![ALLOWED], ..csrf::config() }).await;
+    let ours = gate.origin();
+    let open = handshake(&gate, "Upgrade", "websocket");
+    for headers in [
+        &[][..],
+        &[EVIL],
+        &[("Origin", "null")],
+        &[("Sec-Fetch-Site", "cross-site")],
+        &[("Sec-Fetch-Site", "same-site"), ("Origin", &ours)],
+        &[("Origin", &ours), EVIL],
+    ] {
+        assert_eq!(open(headers).verdict().await, "CrossSite", "{headers:?}");
+    }
+}
+
+#[tokio::test]
+async fn sr_53_every_spelling_of_a_handshake_is_held_to_the_rule() {
+    let gate = gate_with_ada(csrf::config()).await;
+    for (connection, upgrade) in [
+        ("upgrade", "WebSocket"),
+        ("keep-alive, UPGRADE", "websocket"),
+        ("x ,upgrade", "h2c , WEBSOCKET"),
+        ("é, upgrade", "websocket"),
+    ] {
+        assert_eq!(
+            handshake(&gate, connection, upgrade)(&[EVIL]).verdict().await,
+            "CrossSite",
+            "{connection} {upgrade}"
+        );
+    }
+    let two_fields =
+        handshake(&gate, "keep-alive", "h2c")(&[("Connection", "upgrade"), ("Upgrade", "websocket"), EVIL]);
+    assert_eq!(two_fields.verdict().await, "CrossSite");
+    let ignored = handshake(&gate, "upgrade", "h2c")(&[EVIL]);
+    assert_eq!(ignored.verdict().await, "permit", "no other protocol is switched to");
+}
+
+#[tokio::test]
+async fn sr_53_a_route_without_csrf_tokens_is_held_to_the_rule() {
+    let gate = gate_with_ada(csrf::config()).await;
+    let call =
+        gate.get("/api/waived").header("Connection", "upgrade").header("Upgrade", "websocket").header(EVIL.0, EVIL.1);
+    assert_eq!(call.clone().cookie("portcullis-session", "ada").verdict().await, "CrossSite");
+    assert_eq!(call.clone().bearer("ada").verdict().await, "permit", "no browser adds a bearer token by itself");
+    assert_eq!(call.verdict().await, "permit", "no cookie, no authority");
+}
+
+#[tokio::test]
+async fn sr_53_report_mode_counts_a_handshake_and_lets_it_pass() {
+    let gate = gate_with_ada(TestConfig { csrf_mode: CsrfMode::Report, ..csrf::config() }).await;
+    assert_eq!(handshake(&gate, "upgrade", "websocket")(&[EVIL]).verdict().await, "permit");
+    gate.assert_metric(r#"csrf_reports_total{reason="cross_site"} 1"#);
+    let gate = gate_with_ada(TestConfig { csrf_mode: CsrfMode::Cookie, ..csrf::config() }).await;
+    assert_eq!(handshake(&gate, "upgrade", "websocket")(&[EVIL]).verdict().await, "CrossSite");
 }
 
 #[tokio::test]
