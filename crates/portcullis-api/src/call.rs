@@ -58,7 +58,8 @@ impl Call {
 
     /// Where the call comes from, for the audit log and the list of sessions.
     pub(crate) fn caller(&self) -> Caller {
-        let user_agent = self.headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let user_agent =
+            self.headers.get(USER_AGENT).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
         Caller { ip: Some(self.permit.client_ip()), user_agent, request_id: Some(self.permit.request_id().to_string()) }
     }
 

@@ -173,7 +173,8 @@ pub(crate) async fn root(call: Call) -> Result<Reply<About>, ApiError> {
 /// `GET /metrics`: Prometheus text 0.0.4, or OpenMetrics 1.0 for a scraper that asks for it.
 pub(crate) async fn metrics(call: Call) -> Result<Reply<MetricsText>, ApiError> {
     let accepted = call.headers.get_all(ACCEPT);
-    let asks = |accept: &HeaderValue| accept.to_str().is_ok_and(|text| text.contains("application/openmetrics-text"));
+    let asks =
+        |accept: &HeaderValue| String::from_utf8_lossy(accept.as_bytes()).contains("application/openmetrics-text");
     let openmetrics = accepted.iter().any(asks);
     let content_type = if openmetrics {
         "application/openmetrics-text; version=1.0.0; charset=utf-8"

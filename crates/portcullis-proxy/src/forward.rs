@@ -200,8 +200,8 @@ fn announces_empty_body(parts: &Parts) -> bool {
 }
 
 fn is_event_stream(headers: &HeaderMap) -> bool {
-    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    kind.is_some_and(|kind| kind.get(..17).is_some_and(|kind| kind.eq_ignore_ascii_case("text/event-stream")))
+    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.as_bytes().get(..17));
+    kind.is_some_and(|kind| kind.eq_ignore_ascii_case(b"text/event-stream"))
 }
 
 /// Whether repeating the request changes nothing (RFC 9110 §9.2.2).

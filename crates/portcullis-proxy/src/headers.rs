@@ -13,12 +13,12 @@ use http::header::{HeaderName, HeaderValue};
 /// many as fit into a head.
 fn named_by_connection<'a>(fields: impl Iterator<Item = &'a HeaderValue>) -> HashSet<HeaderName> {
     fields
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|text| text.split(','))
-        .map(str::trim)
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii)
         // Usually it names nothing else. Then the set is empty, and looking into it costs nothing.
-        .filter(|token| !token.eq_ignore_ascii_case("keep-alive") && !token.eq_ignore_ascii_case("close"))
-        .filter_map(|token| token.parse().ok())
+        .filter(|token| !token.eq_ignore_ascii_case(b"keep-alive") && !token.eq_ignore_ascii_case(b"close"))
+        // A member that is no name spoils none of the others.
+        .filter_map(|token| HeaderName::from_bytes(token).ok())
         .collect()
 }
 

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::header::{ACCEPT, HeaderValue};
+use http::header::{ACCEPT, HeaderMap, HeaderValue};
 use http::{Method, Request, Response, Uri};
 use portcullis_model::UserId;
 use portcullis_telemetry::InFlight;
@@ -38,7 +38,7 @@ pub struct RequestContext {
 impl RequestContext {
     pub(crate) fn new<B>(request_id: RequestId, request: &Request<B>, config: Arc<GateConfig>) -> Self {
         let mut context = Self::of_target(request_id, request.uri().clone(), config);
-        context.accept = request.headers().get(ACCEPT).cloned();
+        context.accept = accept(request.headers());
         context.response.close_connection = request.extensions().get::<HeadFault>().is_some();
         context
     }
@@ -96,7 +96,9 @@ impl RequestContext {
 
     /// Whether the client prefers a problem document (RFC 9457) to the envelope.
     pub fn prefers_problem(&self) -> bool {
-        let Some(accept) = self.accept.as_ref().and_then(|value| value.to_str().ok()) else { return false };
+        let Some(accept) = self.accept.as_ref().map(|value| String::from_utf8_lossy(value.as_bytes())) else {
+            return false;
+        };
         let quality = |wanted: &str| {
             accept
                 .split(',')
@@ -110,5 +112,17 @@ impl RequestContext {
         };
         let problem = quality("application/problem+json");
         problem > 0.0 && problem >= quality("application/json")
+    }
+}
+
+/// The value of `Accept`; of several fields, all of them as one list.
+fn accept(headers: &HeaderMap) -> Option<HeaderValue> {
+    let mut fields = headers.get_all(ACCEPT).iter();
+    match (fields.next()?, fields.next()) {
+        (only, None) => Some(only.clone()),
+        _ => {
+            let all: Vec<&[u8]> = headers.get_all(ACCEPT).iter().map(HeaderValue::as_bytes).collect();
+            HeaderValue::from_bytes(&all.join(&b", "[..])).ok()
+        }
     }
 }

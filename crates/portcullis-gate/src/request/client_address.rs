@@ -35,10 +35,11 @@ impl RequestSource {
         }
         let mut client = peer;
         'hops: for value in headers.get_all(FORWARDED_FOR).iter().rev() {
-            let Ok(text) = value.to_str() else { break };
-            for hop in text.rsplit(',') {
+            // Bytes, because a client may write anything to the left of what the proxies add.
+            for hop in value.as_bytes().rsplit(|byte| *byte == b',') {
                 // A hop that is not an address ends the chain: nothing vouches for the entries to its left.
-                let Some(address) = parse_hop(hop.trim()) else { break 'hops };
+                let hop = std::str::from_utf8(hop.trim_ascii()).ok();
+                let Some(address) = hop.and_then(parse_hop) else { break 'hops };
                 client = address;
                 if !is_trusted(address) {
                     break 'hops;
@@ -46,9 +47,10 @@ impl RequestSource {
             }
         }
         let last = |name: HeaderName| headers.get_all(name).iter().next_back();
-        let https = last(FORWARDED_PROTO)
-            .and_then(|value| value.to_str().ok())
-            .is_some_and(|text| text.rsplit(',').next().is_some_and(|word| word.trim().eq_ignore_ascii_case("https")));
+        let https = last(FORWARDED_PROTO).is_some_and(|value| {
+            let word = value.as_bytes().rsplit(|byte| *byte == b',').next().unwrap_or_default();
+            word.trim_ascii().eq_ignore_ascii_case(b"https")
+        });
         let host = last(FORWARDED_HOST).or(host).cloned();
         Self { client, peer, peer_trusted, https, host }
     }
@@ -100,6 +102,15 @@ mod tests {
         ] {
             assert_eq!(find("10.0.0.1", chain), client, "{chain:?}");
         }
+    }
+
+    #[test]
+    fn sr_37_foreign_bytes_of_a_client_hide_no_proxy() {
+        let mut headers = HeaderMap::new();
+        headers.append(FORWARDED_FOR, HeaderValue::from_bytes(b"\xe9, 1.2.3.4").expect("a value"));
+        let trusted = ["10.0.0.0/8".parse().expect("a net")];
+        let peer = "10.0.0.1".parse().expect("an address");
+        assert_eq!(RequestSource::find(peer, None, &headers, &trusted).client.to_string(), "1.2.3.4");
     }
 
     #[test]

@@ -60,29 +60,32 @@ impl CookieValue {
         }
     }
 
-    fn add(&mut self, value: &str) {
+    /// Adds a value. One that is not text stays present, and is no valid one.
+    fn add(&mut self, value: &[u8]) {
         *self = match self {
-            Self::Absent => Self::Single(value.into()),
+            Self::Absent => Self::Single(String::from_utf8_lossy(value.trim_ascii()).into()),
             Self::Single(_) | Self::Duplicate => Self::Duplicate,
         };
     }
 }
 
 impl Cookies {
+    /// Reads our cookies. Those of others are opaque bytes, which may be anything (RFC 6265 §5.4), and spoil nothing.
     pub(crate) fn read(headers: &HeaderMap, environment: Environment) -> Self {
         let mut cookies = Self::default();
-        for line in headers.get_all(COOKIE) {
-            let Ok(line) = line.to_str() else { continue };
-            for (name, value) in line.split(';').filter_map(|pair| pair.trim_start().split_once('=')) {
-                let name = name.trim_end();
-                if name == CookieName::Csrf.on_wire(environment) {
-                    cookies.csrf.add(value.trim());
-                } else if name == CookieName::Pre.on_wire(environment) {
-                    cookies.pre.add(value.trim());
-                } else if name == CookieName::Session.on_wire(environment) {
-                    cookies.session.add(value.trim());
-                } else if name == CookieName::Refresh.on_wire(environment) {
-                    cookies.refresh.add(value.trim());
+        for field in headers.get_all(COOKIE) {
+            for pair in field.as_bytes().split(|byte| *byte == b';') {
+                let Some(end) = pair.iter().position(|byte| *byte == b'=') else { continue };
+                let (name, value) = (pair[..end].trim_ascii(), &pair[end + 1..]);
+                let is = |cookie: CookieName| name == cookie.on_wire(environment).as_bytes();
+                if is(CookieName::Csrf) {
+                    cookies.csrf.add(value);
+                } else if is(CookieName::Pre) {
+                    cookies.pre.add(value);
+                } else if is(CookieName::Session) {
+                    cookies.session.add(value);
+                } else if is(CookieName::Refresh) {
+                    cookies.refresh.add(value);
                 }
             }
         }
@@ -95,12 +98,45 @@ mod tests {
     use super::*;
     use http::HeaderValue;
 
-    fn read(lines: &[&'static str], environment: Environment) -> Cookies {
+    fn read(fields: &[&str], environment: Environment) -> Cookies {
+        read_bytes(&fields.iter().map(|field| field.as_bytes()).collect::<Vec<_>>(), environment)
+    }
+
+    fn read_bytes(fields: &[&[u8]], environment: Environment) -> Cookies {
         let mut headers = HeaderMap::new();
-        for line in lines {
-            headers.append(COOKIE, HeaderValue::from_static(line));
+        for field in fields {
+            headers.append(COOKIE, HeaderValue::from_bytes(field).expect("a value"));
         }
         Cookies::read(&headers, environment)
+    }
+
+    #[test]
+    fn the_cookies_of_others_spoil_none_of_ours() {
+        for others in [
+            &b"name=\xe9t\xe9"[..],
+            b"\xff\xfe=1",
+            b"n=Andr\xc3\xa9",
+            b"=nameless",
+            b"alone",
+            b";;",
+            b"q=\"a, b\"",
+            b"a=b=c==",
+        ] {
+            for field in [[others, b"; portcullis-session=s"].concat(), [b"portcullis-session=s;", others].concat()] {
+                let cookies = read_bytes(&[&field], Environment::Development);
+                assert_eq!(cookies.session.value(), Some("s"), "{}", field.escape_ascii());
+            }
+            let cookies = read_bytes(&[others, b"portcullis-session=s"], Environment::Development);
+            assert_eq!(cookies.session.value(), Some("s"), "{}", others.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_cookie_of_ours_that_is_not_text_is_present_and_wrong() {
+        let cookies = read_bytes(&[b"portcullis-session=\xe9"], Environment::Development);
+        assert_eq!(cookies.session.value(), Some("\u{fffd}"));
+        let cookies = read_bytes(&[b"\xa0portcullis-session=s"], Environment::Development);
+        assert_eq!(cookies.session, CookieValue::Absent, "the name of another cookie");
     }
 
     #[test]

@@ -64,6 +64,8 @@ async fn a_problem_document_is_for_clients_that_prefer_it() {
         ("application/problem+json;q=0", false),
         ("APPLICATION/Problem+JSON", true),
         ("*/*", false),
+        ("é, application/problem+json", true),
+        ("text/plain\r\nAccept: application/problem+json", true),
         ("", false),
     ] {
         let reply = gate.get("/nowhere").header("Accept", accept).send().await;

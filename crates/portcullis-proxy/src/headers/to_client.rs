@@ -32,16 +32,17 @@ mod tests {
 
     use super::*;
 
-    fn headers(list: &[(&'static str, &'static str)]) -> HeaderMap {
+    fn headers(list: &[(&'static str, &str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for (name, value) in list {
-            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+            let value = HeaderValue::from_bytes(value.as_bytes()).expect("a value");
+            headers.append(HeaderName::from_static(name), value);
         }
         headers
     }
 
     /// The fields of an upstream's response that are passed on.
-    fn from_upstream(list: &[(&'static str, &'static str)]) -> HeaderMap {
+    fn from_upstream(list: &[(&'static str, &str)]) -> HeaderMap {
         let all = headers(list);
         let mut map = HeaderMap::new();
         for (name, value) in all.iter().filter(|(name, value)| is_passed_on(name, value)) {
@@ -65,6 +66,23 @@ mod tests {
             ("accept", "*/*"),
         ]);
         assert_eq!(map.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["accept"]);
+    }
+
+    #[test]
+    fn sr_38_a_foreign_member_of_connection_hides_no_other() {
+        let map = from_upstream(&[("connection", "é, x-secret"), ("x-secret", "1"), ("accept", "*/*")]);
+        assert_eq!(map.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["accept"]);
+    }
+
+    #[test]
+    fn sr_42_foreign_bytes_do_not_hide_a_cookie_that_is_set() {
+        let map = from_upstream(&[
+            ("set-cookie", "portcullis-session=é; Path=/"),
+            ("set-cookie", "portcullis-csrf=x; Comment=é"),
+            ("set-cookie", "theirs=é"),
+        ]);
+        let kept: Vec<&[u8]> = map.get_all(SET_COOKIE).iter().map(HeaderValue::as_bytes).collect();
+        assert_eq!(kept, ["theirs=é".as_bytes()]);
     }
 
     #[test]

@@ -114,7 +114,7 @@ fn write_forwarded(head: &mut RequestHead, client_headers: Option<&HeaderMap>, p
     let trusted = client_headers.filter(|_| from.peer_trusted);
     let chain = trusted.into_iter().flat_map(|headers| headers.get_all(&FORWARDED_FOR));
     head.field_with("x-forwarded-for", |out| {
-        for before in chain.filter_map(|value| value.to_str().ok()) {
+        for before in chain {
             out.extend_from_slice(before.as_bytes());
             out.extend_from_slice(b", ");
         }
