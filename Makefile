@@ -4,7 +4,7 @@ CARGO ?= cargo
 T ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-full lint openapi csrf dotenv pages fmt deny bench bench-storage bench-identity bench-phases bench-request coverage setup
+.PHONY: help run build test test-full lint openapi csrf dotenv pages matrix fmt deny bench bench-storage bench-identity bench-phases bench-request coverage setup
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -42,6 +42,9 @@ dotenv: ## check the test of .env against the npm package dotenv
 
 pages: ## check the gateway's pages in chromium with axe
 	@scripts/pages.sh
+
+matrix: ## put the gateway in front of real servers (Node, Express, uvicorn, Flask, Go, nginx with PHP) and compare
+	@scripts/matrix.sh
 
 deny: ## check licences, duplicates, bans and sources (needs cargo-deny)
 	@if command -v cargo-deny >/dev/null; then $(CARGO) fetch --locked --quiet && $(CARGO) deny --offline --log-level error check licenses bans sources; \
