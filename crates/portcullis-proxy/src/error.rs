@@ -2,6 +2,8 @@
 
 use portcullis_gate::BodyError;
 
+use crate::upstreams::ConnectError;
+
 /// The reason why a request got no response from its upstream.
 #[derive(Debug, thiserror::Error)]
 pub enum ProxyError {
@@ -10,7 +12,7 @@ pub enum ProxyError {
     UnknownUpstream(String),
     /// No target accepts connections.
     #[error("no target of the upstream accepts connections")]
-    Connect(#[source] std::io::Error),
+    Connect(#[source] ConnectError),
     /// The response did not begin within the route's timeout.
     #[error("the upstream did not respond in time")]
     Timeout,
@@ -78,7 +80,7 @@ impl ProxyError {
     pub fn proxy_status(&self) -> &'static str {
         match self {
             Self::UnknownUpstream(_) => "destination_not_found",
-            Self::Connect(_) => "connection_refused",
+            Self::Connect(error) => error.proxy_status(),
             Self::Timeout => "http_response_timeout",
             Self::Broken(_) => "connection_terminated",
             Self::UnexpectedUpgrade => "http_upgrade_failed",

@@ -19,7 +19,7 @@ use crate::headers::to_upstream;
 use crate::http1::{Exchange, RequestHead, ResponseHead, Upload};
 use crate::request_target::request_target;
 use crate::tunnel::{self, TunnelEnd};
-use crate::upstreams::{ActiveUpstream, Connection, Target, Upstream, Upstreams};
+use crate::upstreams::{ActiveUpstream, Target, Upstream, Upstreams};
 
 /// Uploads above this size, in bytes, and those of unknown size end with their session.
 const LONG_UPLOAD: u64 = 1 << 20;
@@ -104,7 +104,7 @@ impl Proxy {
         };
         let (mut parts, body) = request.into_parts();
         let upgrade = tunnel::take_upgrade(&mut parts);
-        let (mut connection, target) = connect(upstream, upgrade.is_some()).await?;
+        let (mut connection, target) = upstream.connect(None, upgrade.is_some()).await?;
         let buffer = std::mem::take(&mut connection.write);
         let mut head = RequestHead::new(buffer, &parts.method, &request_target(permit, forwarding, &parts.uri)?);
         to_upstream::write_headers(&mut head, &parts.headers, permit, forwarding, &target.authority);
@@ -117,7 +117,8 @@ impl Proxy {
         let mut response = exchange.response().await;
         // The target may have closed a reused connection just as we wrote. Then the request is sent once more.
         if matches!(response, Err(ProxyError::Broken(_))) && exchange.may_repeat(idempotent) {
-            exchange.repeat_on(target.connect().await?);
+            let connection = target.connect(target.connect_deadline()).await.map_err(ProxyError::Connect)?;
+            exchange.repeat_on(connection);
             response = exchange.response().await;
         }
         let head = response?;
@@ -176,22 +177,6 @@ impl Proxy {
         let principal = permit.principal().filter(|_| long)?;
         Some(LiveStream::new(self.streams.register(&principal.session)))
     }
-}
-
-/// A connection to the first target that accepts one. An idle connection is used unless `fresh` asks for a new one.
-async fn connect(upstream: &ActiveUpstream, fresh: bool) -> Result<(Connection, Arc<Target>), ProxyError> {
-    let mut failed = None;
-    for target in upstream.round_robin() {
-        if let Some(connection) = if fresh { None } else { target.pool.take() } {
-            return Ok((connection, Arc::clone(target)));
-        }
-        // Nothing was sent yet, so the next target may be tried.
-        match target.connect().await {
-            Ok(connection) => return Ok((connection, Arc::clone(target))),
-            Err(error) => failed = Some(error),
-        }
-    }
-    Err(failed.unwrap_or_else(|| ProxyError::Connect(std::io::Error::other("the upstream has no targets"))))
 }
 
 /// Whether a request without a body needs `Content-Length: 0`: its method expects a body, or the client sent the field.

@@ -1,7 +1,10 @@
 //! The upstreams: the services behind the gateway, with their targets and connections.
 
+mod connecting;
 mod connection;
 mod pool;
+mod resolver;
+mod selection;
 mod target;
 
 use std::collections::BTreeMap;
@@ -12,6 +15,7 @@ use std::time::Duration;
 use portcullis_telemetry::Metrics;
 use url::Url;
 
+pub use connecting::{ConnectError, FailedAttempts};
 pub(crate) use connection::Connection;
 pub(crate) use target::Target;
 
@@ -24,7 +28,7 @@ pub struct Upstream {
     pub name: Arc<str>,
     /// The addresses that it listens on: `http`, a host and a port.
     pub targets: Vec<Url>,
-    /// The longest time until a connection is open.
+    /// The longest time until one address accepts a connection. All together have three times as long.
     pub connect_timeout: Duration,
 }
 
@@ -39,7 +43,7 @@ pub struct Upstreams {
 /// An upstream with its targets and its state.
 pub(crate) struct ActiveUpstream {
     settings: Upstream,
-    pub(crate) targets: Vec<Arc<Target>>,
+    targets: Vec<Arc<Target>>,
     /// The number of the target that the next request tries first.
     next: AtomicUsize,
     /// The outcome of the latest request: [`UNKNOWN`], [`HEALTHY`] or [`UNHEALTHY`].
@@ -62,10 +66,14 @@ impl Upstreams {
         Self { by_name: by_name.collect(), retired: BTreeMap::new() }
     }
 
-    /// The upstreams after a reload. Those that did not change keep their connections and their state.
+    /// The upstreams after a reload. Those that did not change keep their connections and their state; their names are
+    /// looked up anew.
     pub(crate) fn replaced_by(&self, upstreams: Vec<Upstream>, metrics: &Metrics) -> Self {
         let kept = |upstream: Upstream| match self.by_name.get(&upstream.name) {
-            Some(active) if active.settings == upstream => Arc::clone(active),
+            Some(active) if active.settings == upstream => {
+                active.targets.iter().for_each(|target| target.expire_addresses());
+                Arc::clone(active)
+            }
             _ => Arc::new(ActiveUpstream::new(upstream, metrics)),
         };
         let by_name: BTreeMap<_, _> =
@@ -109,12 +117,6 @@ impl ActiveUpstream {
             })
             .collect();
         Self { settings, targets, next: AtomicUsize::new(0), health: AtomicU8::new(UNKNOWN), outcomes }
-    }
-
-    /// All targets. Each call begins with the next one.
-    pub(crate) fn round_robin(&self) -> impl Iterator<Item = &Arc<Target>> {
-        let start = if self.targets.len() > 1 { self.next.fetch_add(1, Ordering::Relaxed) } else { 0 };
-        (0..self.targets.len()).map(move |offset| &self.targets[(start + offset) % self.targets.len()])
     }
 
     /// Counts a request and updates the upstream's state.

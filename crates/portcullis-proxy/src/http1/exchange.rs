@@ -154,7 +154,7 @@ mod tests {
     async fn reset_after(sent: &[u8]) -> Connection {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("an address").port();
-        let mut connection = Target::on_loopback(port).connect().await.expect("it listens");
+        let mut connection = Target::on_loopback(port).connect_now().await.expect("it listens");
         let (mut upstream, _) = listener.accept().await.expect("a connection");
         // Closing with unread bytes resets the connection.
         connection.stream.write_all(b"unread").await.expect("it is open");

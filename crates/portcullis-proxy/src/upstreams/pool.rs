@@ -66,7 +66,7 @@ mod tests {
 
     /// Gives a new connection to the pool. The caller keeps the target's end of it open.
     async fn keep_one(target: &Target, listener: &TcpListener) -> TcpStream {
-        target.pool.release(target.connect().await.expect("the target listens"));
+        target.pool.release(target.connect_now().await.expect("the target listens"));
         listener.accept().await.expect("a connection").0
     }
 

@@ -19,7 +19,7 @@ pub struct Upstream {
     pub name: Arc<str>,
     /// The instances of the service, at least one: `http`, a host, an optional port, no path.
     pub targets: Vec<Url>,
-    /// How long a connection may take to open.
+    /// How long one address may take to accept a connection.
     pub connect_timeout: Duration,
     /// Whether the credentials of the client are forwarded (SR-42).
     pub forward_authorization: bool,
@@ -33,8 +33,12 @@ static TARGETS: Key = Key::live(
     "list of URLs",
     "The instances of the service, such as `http://10.0.0.5:8002`. They take turns.",
 );
-static CONNECT_TIMEOUT: Key =
-    Key::live("connect_timeout", DefaultValue::Text("5s"), "duration", "How long a connection may take to open.");
+static CONNECT_TIMEOUT: Key = Key::live(
+    "connect_timeout",
+    DefaultValue::Text("2s"),
+    "duration",
+    "How long one address may take to accept a connection; all addresses together have three times as long.",
+);
 static FORWARD_AUTHORIZATION: Key = Key::live(
     "forward_authorization",
     DefaultValue::Text("false"),
@@ -127,11 +131,12 @@ mod tests {
 
     #[test]
     fn an_upstream_has_a_name_and_targets() {
-        let file = "[upstreams.projects]\ntargets = [\"http://10.0.0.5:8002\", \"http://10.0.0.6\"]\nconnect_timeout = \"2s\"\n";
+        let file = "[upstreams.projects]\ntargets = [\"http://10.0.0.5:8002\", \"http://10.0.0.6\"]\nconnect_timeout = \"3s\"\n";
         let upstream = &settings(file, &[]).upstreams[0];
-        assert_eq!((&*upstream.name, upstream.targets.len(), upstream.connect_timeout.as_secs()), ("projects", 2, 2));
+        assert_eq!((&*upstream.name, upstream.targets.len(), upstream.connect_timeout.as_secs()), ("projects", 2, 3));
         let from_environment = settings("", &[("PORTCULLIS__UPSTREAMS__PROJECTS__TARGETS", "http://a:1,http://b:2")]);
-        assert_eq!(from_environment.upstreams[0].targets.len(), 2);
+        let upstream = &from_environment.upstreams[0];
+        assert_eq!((upstream.targets.len(), upstream.connect_timeout.as_secs()), (2, 2));
     }
 
     #[test]

@@ -1,0 +1,94 @@
+//! The choice of the target for a request: targets take turns, and when connecting fails at one, the next is tried.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::connecting::ConnectError;
+use super::{ActiveUpstream, Connection, Target};
+use crate::error::ProxyError;
+
+impl ActiveUpstream {
+    /// A connection to the first target that accepts one. `avoid` is the target at which the request failed before; it is
+    /// tried last. An idle connection is used unless `fresh` asks for a new one.
+    pub(crate) async fn connect(
+        &self,
+        avoid: Option<&Arc<Target>>,
+        fresh: bool,
+    ) -> Result<(Connection, Arc<Target>), ProxyError> {
+        let is_avoided = |target: &Arc<Target>| avoid.is_some_and(|avoided| Arc::ptr_eq(avoided, target));
+        let targets = self.in_turn().filter(|target| !is_avoided(target)).chain(avoid);
+        let (mut deadline, mut failed) = (None, None);
+        for target in targets {
+            if let Some(connection) = if fresh { None } else { target.pool.take() } {
+                return Ok((connection, Arc::clone(target)));
+            }
+            // Nothing was sent yet, so the next target may be tried.
+            let deadline = *deadline.get_or_insert_with(|| target.connect_deadline());
+            match target.connect(deadline).await {
+                Ok(connection) => return Ok((connection, Arc::clone(target))),
+                Err(error) => failed = Some(error),
+            }
+        }
+        Err(ProxyError::Connect(failed.unwrap_or(ConnectError::NoTarget)))
+    }
+
+    /// All targets. Each call begins with the next one. Those that could not be reached a moment ago come last.
+    fn in_turn(&self) -> impl Iterator<Item = &Arc<Target>> {
+        let count = self.targets.len();
+        let start = if count > 1 { self.next.fetch_add(1, Ordering::Relaxed) } else { 0 };
+        let rotated = move || (0..count).map(move |offset| &self.targets[(start + offset) % count]);
+        // Targets are asked one at a time: one that is asked counts as tried.
+        let mut unreachable = Vec::new();
+        let mut reachable = rotated();
+        let mut first_pass = true;
+        std::iter::from_fn(move || {
+            if first_pass {
+                for target in reachable.by_ref() {
+                    if count == 1 || !target.is_unreachable() {
+                        return Some(target);
+                    }
+                    unreachable.push(target);
+                }
+                first_pass = false;
+                unreachable.reverse();
+            }
+            unreachable.pop()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use portcullis_telemetry::{Metrics, MetricsOptions};
+
+    use super::super::Upstream;
+    use super::*;
+
+    fn upstream(ports: &[u16]) -> ActiveUpstream {
+        let settings = Upstream {
+            name: "things".into(),
+            targets: ports.iter().map(|port| format!("http://127.0.0.1:{port}").parse().expect("a URL")).collect(),
+            connect_timeout: Duration::from_secs(5),
+        };
+        ActiveUpstream::new(settings, &Metrics::new(&MetricsOptions::default(), "test"))
+    }
+
+    fn order(upstream: &ActiveUpstream) -> Vec<&str> {
+        upstream.in_turn().map(|target| target.authority.to_str().expect("ASCII")).collect()
+    }
+
+    #[tokio::test]
+    async fn targets_take_turns_and_unreachable_ones_come_last() {
+        // Nobody listens on ports 1 to 3 of a machine that runs tests.
+        let upstream = upstream(&[1, 2, 3]);
+        assert_eq!(order(&upstream), ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"]);
+        assert_eq!(order(&upstream), ["127.0.0.1:2", "127.0.0.1:3", "127.0.0.1:1"]);
+        assert!(upstream.targets[2].connect_now().await.is_err());
+        assert_eq!(order(&upstream), ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"]);
+        assert_eq!(order(&upstream), ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"]);
+        assert!(upstream.connect(None, false).await.is_err());
+        assert_eq!(order(&upstream), ["127.0.0.1:3", "127.0.0.1:1", "127.0.0.1:2"], "none is left out");
+    }
+}
