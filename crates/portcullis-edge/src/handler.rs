@@ -1,12 +1,13 @@
 //! The interface between the edge and the rest of the gateway.
 
 use std::error::Error;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body::Body;
 use hyper::body::Incoming;
+use portcullis_gate::Peer;
 
 /// Responds to the requests that the edge reads. The binary implements it: the gate first, then the destination.
 pub trait Handler: Send + Sync + 'static {
@@ -21,11 +22,7 @@ pub trait Handler: Send + Sync + 'static {
     ///
     /// The future must not panic, or all requests of an HTTP/2 connection end with it:
     /// [`catch_panic`](crate::catch_panic) turns a panic into a response.
-    fn handle(
-        &self,
-        client: SocketAddr,
-        request: Request<Incoming>,
-    ) -> impl Future<Output = Response<Self::Body>> + Send;
+    fn handle(&self, client: Peer, request: Request<Incoming>) -> impl Future<Output = Response<Self::Body>> + Send;
 
     /// Responds to bytes that the HTTP parser rejected, with the 4xx status that the parser chose. The body must be
     /// complete: the edge writes it at once.

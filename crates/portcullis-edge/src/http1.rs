@@ -6,7 +6,6 @@ mod head_scanner;
 mod parser_errors;
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -19,7 +18,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use portcullis_gate::Peer;
 use tokio_util::sync::CancellationToken;
 
 use crate::MAX_HEAD_BYTES;
@@ -43,8 +42,8 @@ pub(crate) fn builder() -> Builder {
 pub(crate) async fn serve<H: Handler>(
     handler: &Arc<H>,
     builder: &Builder,
-    stream: TcpStream,
-    client: SocketAddr,
+    stream: LingeringStream,
+    client: Peer,
     timers: &mut ConnectionTimers,
     stopping: &CancellationToken,
 ) -> hyper::Result<()> {
@@ -53,7 +52,7 @@ pub(crate) async fn serve<H: Handler>(
         let handler = Arc::clone(handler);
         Box::new(move |status| to_bytes(handler.respond_to_parse_error(status)))
     };
-    let stream = ParserErrors::new(LingeringStream::new(stream), Arc::clone(&exchange), respond);
+    let stream = ParserErrors::new(stream, Arc::clone(&exchange), respond);
     let (stream, marks) = HeadGuard::new(stream);
     let service = service_fn(|mut request: Request<Incoming>| {
         marks.mark(&mut request);
@@ -72,7 +71,7 @@ pub(crate) async fn serve<H: Handler>(
                 connection.as_mut().graceful_shutdown();
             }
             () = timers.tick() => if timers.is_expired(client_wait(&exchange, &marks)) {
-                tracing::debug!(%client, "a connection was closed because its client neither sent nor read in time");
+                tracing::debug!(client = %client.address, "a connection was closed because its client neither sent nor read in time");
                 return Ok(());
             }
         }

@@ -8,7 +8,6 @@ mod request_tracking;
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -21,7 +20,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http2::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use portcullis_gate::Peer;
 use tokio_util::sync::CancellationToken;
 
 use crate::MAX_HEAD_BYTES;
@@ -47,8 +46,8 @@ const MAX_LOCAL_RESETS: usize = 100;
 /// Serves the requests of a connection until it ends, its client is too slow, or its client resets too many requests.
 pub(crate) async fn serve<H: Handler>(
     handler: &Arc<H>,
-    stream: TcpStream,
-    client: SocketAddr,
+    stream: LingeringStream,
+    client: Peer,
     timers: &mut ConnectionTimers,
     stopping: &CancellationToken,
 ) -> hyper::Result<()> {
@@ -76,7 +75,7 @@ pub(crate) async fn serve<H: Handler>(
         .max_header_list_size(2 * u32::try_from(MAX_HEAD_BYTES).expect("64 KB fit"))
         .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
         .max_local_error_reset_streams(MAX_LOCAL_RESETS);
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(LingeringStream::new(stream)), service));
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     // Whether the client was told to send no further request.
     let mut is_shutting_down = false;
     loop {
@@ -87,7 +86,7 @@ pub(crate) async fn serve<H: Handler>(
                 connection.as_mut().graceful_shutdown();
             }
             () = tracker.too_many_resets() => {
-                tracing::debug!(%client, "a connection was closed because its client reset too many requests");
+                tracing::debug!(client = %client.address, "a connection was closed because its client reset too many requests");
                 return Ok(());
             }
             () = timers.tick() => {
@@ -95,7 +94,7 @@ pub(crate) async fn serve<H: Handler>(
                 let waiting = tracker.client_wait();
                 // A client that follows the protocol closes the connection itself once it was told.
                 if is_shutting_down && waiting.is_some() {
-                    tracing::debug!(%client, "a connection was closed because its client sent nothing in time");
+                    tracing::debug!(client = %client.address, "a connection was closed because its client sent nothing in time");
                     return Ok(());
                 }
                 if timers.is_expired(waiting) {

@@ -12,24 +12,28 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
+use crate::connection_limit::ConnectionPermit;
+
 /// How long a client may go on sending after the response.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 /// The most bytes that are read and discarded.
 const MAX_DISCARDED: usize = 16 << 20;
 
-/// A connection that lingers when it is dropped, unless the client closed it first.
+/// A connection that lingers when it is dropped, unless the client closed it first. It holds its permit until the socket
+/// is closed, wherever the connection is passed on to: a tunnel holds it too (SR-55).
 pub(crate) struct LingeringStream {
-    stream: Option<TcpStream>,
+    socket: Option<(TcpStream, ConnectionPermit)>,
     client_closed: bool,
 }
 
 impl LingeringStream {
-    pub(crate) fn new(stream: TcpStream) -> Self {
-        Self { stream: Some(stream), client_closed: false }
+    pub(crate) fn new(stream: TcpStream, permit: ConnectionPermit) -> Self {
+        Self { socket: Some((stream, permit)), client_closed: false }
     }
 
     fn stream(&mut self) -> Pin<&mut TcpStream> {
-        Pin::new(self.stream.as_mut().expect("only drop takes the stream out"))
+        let (stream, _) = self.socket.as_mut().expect("only drop takes the socket out");
+        Pin::new(stream)
     }
 }
 
@@ -74,10 +78,13 @@ impl AsyncWrite for LingeringStream {
 
 impl Drop for LingeringStream {
     fn drop(&mut self) {
-        let Some(stream) = self.stream.take().filter(|_| !self.client_closed) else { return };
+        let Some((stream, permit)) = self.socket.take().filter(|_| !self.client_closed) else { return };
         // At the very end of the process there is no runtime that could finish the close.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(tokio::time::timeout(LINGER_TIMEOUT, close(stream)));
+            runtime.spawn(async move {
+                let _ = tokio::time::timeout(LINGER_TIMEOUT, close(stream)).await;
+                drop(permit);
+            });
         }
     }
 }

@@ -39,9 +39,9 @@ pub(crate) async fn detect(stream: &TcpStream) -> Protocol {
 }
 
 /// Tells an HTTP/2 client to use HTTP/1.1, for `server.http2 = false`.
-pub(crate) async fn refuse_http2(stream: TcpStream) {
+pub(crate) async fn refuse_http2(mut stream: LingeringStream) {
     // The client may have gone.
-    let _ = LingeringStream::new(stream).write_all(HTTP_1_1_REQUIRED).await;
+    let _ = stream.write_all(HTTP_1_1_REQUIRED).await;
 }
 
 #[cfg(test)]

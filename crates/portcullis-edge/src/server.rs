@@ -7,13 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::server::conn::http1::Builder as Http1Builder;
+use portcullis_gate::Peer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::connection_limit::ConnectionLimit;
+use crate::connection_limit::{ConnectionLimit, ConnectionPermit, TooManyConnections};
 use crate::connection_timers::{ClientWait, ConnectionTimeouts, ConnectionTimers};
 use crate::handler::Handler;
+use crate::lingering_close::LingeringStream;
 use crate::protocol_detection::{self, Protocol};
 use crate::{http1, http2, proxy_protocol};
 
@@ -51,13 +53,14 @@ impl<H: Handler> Server<H> {
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    let permit = server.0.connection_limit.count(server.0.limited_address(peer.ip()), slot);
-                    let Some(permit) = permit else { continue };
+                    let mut permit = server.0.connection_limit.count(slot, tasks.token());
+                    if server.0.count_address(&mut permit, peer.ip()).is_err() {
+                        continue;
+                    }
                     // A token of its own, because each look at a token takes its lock, several times a request.
                     let (server, stopping) = (Arc::clone(&server), stopping.child_token());
-                    tasks.spawn(async move {
-                        server.0.serve_connection(&server.1, stream, peer, &stopping).await;
-                        drop(permit);
+                    tokio::spawn(async move {
+                        server.0.serve_connection(&server.1, stream, peer, permit, &stopping).await;
                     });
                 }
                 Err(error) => {
@@ -76,9 +79,9 @@ impl<H: Handler> Server<H> {
         }
     }
 
-    /// The address that a connection counts against; a trusted proxy connects for many clients and has no limit.
-    fn limited_address(&self, peer: IpAddr) -> Option<IpAddr> {
-        (!self.handler.trusts(peer)).then_some(peer)
+    /// Counts a connection against the limit of its address. A trusted proxy connects for many clients and has no limit.
+    fn count_address(&self, permit: &mut ConnectionPermit, address: IpAddr) -> Result<(), TooManyConnections> {
+        if self.handler.trusts(address) { Ok(()) } else { permit.count_address(address) }
     }
 
     async fn serve_connection(
@@ -86,6 +89,7 @@ impl<H: Handler> Server<H> {
         builder: &Http1Builder,
         mut stream: TcpStream,
         peer: SocketAddr,
+        mut permit: ConnectionPermit,
         stopping: &CancellationToken,
     ) {
         if let Err(error) = stream.set_nodelay(true) {
@@ -93,17 +97,19 @@ impl<H: Handler> Server<H> {
         }
         let client = if self.proxy_protocol {
             match self.read_proxy_header(&mut stream, peer).await {
-                Ok(client) => client,
+                Ok(client) if self.count_address(&mut permit, client.address.ip()).is_ok() => client,
+                Ok(_) => return,
                 Err(error) => {
                     tracing::debug!(%error, %peer, "a connection without a valid PROXY header was closed");
                     return;
                 }
             }
         } else {
-            peer
+            Peer::from(peer)
         };
         let mut timers = ConnectionTimers::new(self.timeouts);
         let Some(protocol) = detect_protocol(&stream, &mut timers, stopping).await else { return };
+        let stream = LingeringStream::new(stream, permit);
         let result = match protocol {
             Protocol::Http1 => http1::serve(&self.handler, builder, stream, client, &mut timers, stopping).await,
             Protocol::Http2 if self.http2 => {
@@ -113,22 +119,27 @@ impl<H: Handler> Server<H> {
             Protocol::Http2 => return protocol_detection::refuse_http2(stream).await,
         };
         if let Err(error) = result {
-            tracing::debug!(%error, %client, "a connection ended with an error");
+            tracing::debug!(%error, client = %client.address, "a connection ended with an error");
         }
     }
 
     /// Reads the PROXY header and returns the client that it names, or `peer` if the proxy connects for itself.
-    async fn read_proxy_header(&self, stream: &mut TcpStream, peer: SocketAddr) -> io::Result<SocketAddr> {
-        let header = tokio::time::timeout(self.timeouts.header, proxy_protocol::read(stream)).await;
-        let client = header.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    async fn read_proxy_header(&self, stream: &mut TcpStream, peer: SocketAddr) -> io::Result<Peer> {
+        let denied = || {
+            let why = "server.proxy_protocol accepts connections from server.trusted_proxies only";
+            io::Error::new(io::ErrorKind::PermissionDenied, why)
+        };
+        let is_trusted = self.handler.trusts(peer.ip());
         // A process of this machine, such as `portcullis healthcheck`, may connect for itself and for nobody else.
-        if self.handler.trusts(peer.ip()) || (client.is_none() && peer.ip().is_loopback()) {
-            return Ok(client.unwrap_or(peer));
+        if !is_trusted && !peer.ip().is_loopback() {
+            return Err(denied());
         }
-        Err(io::Error::new(
-            io::ErrorKind::PermissionDenied,
-            "server.proxy_protocol accepts connections from server.trusted_proxies only",
-        ))
+        let header = tokio::time::timeout(self.timeouts.header, proxy_protocol::read(stream)).await;
+        let header = header.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        if !is_trusted && header.client.is_some() {
+            return Err(denied());
+        }
+        Ok(Peer { address: header.client.unwrap_or(peer), https: header.https && is_trusted })
     }
 }
 

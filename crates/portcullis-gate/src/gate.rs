@@ -29,6 +29,7 @@ use crate::limits::key::RateLimitKey;
 use crate::limits::limiter::Limiter;
 use crate::live_streams::LiveStreams;
 use crate::request::body::InboundBody;
+use crate::request::client_address::Peer;
 use crate::request::cookies::CookieName;
 use crate::request::head::RequestHead;
 use crate::request::head_fault::HeadFault;
@@ -109,12 +110,12 @@ impl Gate {
     pub async fn pass(
         &self,
         context: &mut RequestContext,
-        peer: SocketAddr,
+        peer: Peer,
         request: Request<Incoming>,
     ) -> Verdict<(Permit, Request<InboundBody>)> {
         let (parts, body) = request.into_parts();
         let head = RequestHead {
-            peer: peer.ip(),
+            peer,
             method: &parts.method,
             uri: &parts.uri,
             headers: &parts.headers,
@@ -131,7 +132,7 @@ impl Gate {
             Ok(Decision::Permitted(admission)) => admission,
             Ok(Decision::Preflight) => return Verdict::Preflight,
             Err(refusal) => {
-                self.record_refusal(&refusal, effects.phase, context, &parts, peer.ip());
+                self.record_refusal(&refusal, effects.phase, context, &parts, peer.address.ip());
                 return Verdict::Refused(refusal);
             }
         };
@@ -160,7 +161,7 @@ impl Gate {
     pub async fn explain(&self, request: &DryRun) -> Explanation {
         let mut context = RequestContext::of_target(self.ids.next(), request.uri.clone(), self.config());
         let head = RequestHead {
-            peer: request.peer,
+            peer: Peer::from(SocketAddr::new(request.peer, 0)),
             method: &request.method,
             uri: &request.uri,
             headers: &request.headers,

@@ -37,7 +37,7 @@ pub use limits::key::RateLimitKey;
 pub use limits::rules::{Limits, LimitsConfig};
 pub use live_streams::{LiveStreams, StreamGuard};
 pub use request::body::{BodyError, InboundBody};
-pub use request::client_address::RequestSource;
+pub use request::client_address::{Peer, RequestSource};
 pub use request::cookies::CookieName;
 pub use request::head_fault::HeadFault;
 pub use request::origin::{AllowedOrigins, Origin};

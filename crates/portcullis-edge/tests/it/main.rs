@@ -2,4 +2,5 @@
 
 mod framing;
 mod panics;
+mod permits;
 mod test_edge;

@@ -8,13 +8,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, HeaderValue};
+use http::header::{CONNECTION, HeaderValue, UPGRADE};
 use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
 use portcullis_edge::{ConnectionLimit, ConnectionTimeouts, Handler, Server, catch_panic};
-use portcullis_gate::HeadFault;
+use portcullis_gate::{HeadFault, Peer};
 use portcullis_telemetry::{Metrics, MetricsOptions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -30,28 +31,56 @@ pub(crate) struct TestEdge {
     pub(crate) address: SocketAddr,
     pub(crate) handler: Arc<TestHandler>,
     server: JoinHandle<()>,
+    stopping: CancellationToken,
 }
 
 impl TestEdge {
     pub(crate) async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// Starts an edge whose server `adjust` has changed.
+    pub(crate) async fn start_with(adjust: impl FnOnce(&mut Server<TestHandler>)) -> Self {
         let handler = Arc::<TestHandler>::default();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has free ports");
         let address = listener.local_addr().expect("a bound listener has an address");
         let minute = Duration::from_secs(60);
-        let server = Server {
+        let mut server = Server {
             handler: Arc::clone(&handler),
             connection_limit: ConnectionLimit::new(100, 100, &Metrics::new(&MetricsOptions::default(), "1")),
             timeouts: ConnectionTimeouts { header: minute, idle: minute, send: minute },
             http2: true,
             proxy_protocol: false,
         };
-        let server = tokio::spawn(server.run(listener, CancellationToken::new(), Duration::ZERO));
-        Self { address, handler, server }
+        adjust(&mut server);
+        let stopping = CancellationToken::new();
+        let server = tokio::spawn(server.run(listener, stopping.clone(), CLOSE_DEADLINE));
+        Self { address, handler, server, stopping }
+    }
+
+    pub(crate) async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.expect("the edge listens")
+    }
+
+    /// Tells the server to stop, and waits until it has.
+    pub(crate) async fn stop(&mut self) {
+        self.stopping.cancel();
+        (&mut self.server).await.expect("the server does not panic");
+    }
+
+    /// Tells the server to stop.
+    pub(crate) fn begin_stop(&self) {
+        self.stopping.cancel();
+    }
+
+    /// Whether the server has stopped.
+    pub(crate) fn has_stopped(&self) -> bool {
+        self.server.is_finished()
     }
 
     /// Writes bytes and reads until the server closes the connection, which it must.
     pub(crate) async fn exchange(&self, bytes: &str) -> String {
-        let mut stream = TcpStream::connect(self.address).await.expect("the edge listens");
+        let mut stream = self.connect().await;
         stream.write_all(bytes.as_bytes()).await.expect("the edge reads");
         let mut received = Vec::new();
         // A connection that is reset after the response has still delivered the response.
@@ -68,14 +97,18 @@ impl Drop for TestEdge {
     }
 }
 
-/// `/echo` returns the request's body, `/wait` responds after [`TestHandler::release`], `/panic` panics while the request
+/// `/echo` returns the request's body, `/scheme` returns the client's scheme, `/upgrade` echoes what
+/// follows the 101, `/wait` responds after [`TestHandler::release`], `/panic` panics while the request
 /// is handled, `/panic-in-body` after the first part of the response. A faulty head gets a 400 that closes.
 #[derive(Default)]
 pub(crate) struct TestHandler {
     pub(crate) waiting: Notify,
     pub(crate) release: Notify,
+    /// Ends the upgraded connections, each with a last word.
+    pub(crate) close_tunnels: Arc<Notify>,
     /// The text of each panic that was caught.
     pub(crate) panics: Mutex<Vec<String>>,
+    trusted: Mutex<Vec<IpAddr>>,
 }
 
 /// The text of the handler's panics.
@@ -84,8 +117,8 @@ pub(crate) const PANIC: &str = "this handler panics for a test";
 impl Handler for TestHandler {
     type Body = TestBody;
 
-    async fn handle(&self, _client: SocketAddr, request: Request<Incoming>) -> Response<TestBody> {
-        catch_panic(pin!(self.respond(request))).await.unwrap_or_else(|panic| {
+    async fn handle(&self, client: Peer, request: Request<Incoming>) -> Response<TestBody> {
+        catch_panic(pin!(self.respond(client, request))).await.unwrap_or_else(|panic| {
             self.panics.lock().expect("no panic while locked").push(panic.message().to_owned());
             text(StatusCode::INTERNAL_SERVER_ERROR, "the handler panicked".to_owned())
         })
@@ -95,13 +128,18 @@ impl Handler for TestHandler {
         closing(text(status, "parse error".to_owned()))
     }
 
-    fn trusts(&self, _peer: IpAddr) -> bool {
-        false
+    fn trusts(&self, peer: IpAddr) -> bool {
+        self.trusted.lock().expect("no panic while locked").contains(&peer)
     }
 }
 
 impl TestHandler {
-    async fn respond(&self, request: Request<Incoming>) -> Response<TestBody> {
+    /// Treats an address as that of a trusted proxy.
+    pub(crate) fn trust(&self, address: IpAddr) {
+        self.trusted.lock().expect("no panic while locked").push(address);
+    }
+
+    async fn respond(&self, client: Peer, request: Request<Incoming>) -> Response<TestBody> {
         if let Some(fault) = request.extensions().get::<HeadFault>() {
             return closing(text(StatusCode::BAD_REQUEST, format!("{fault:?}")));
         }
@@ -114,6 +152,23 @@ impl TestHandler {
                 self.waiting.notify_one();
                 self.release.notified().await;
                 text(StatusCode::OK, "released".to_owned())
+            }
+            "/scheme" => text(StatusCode::OK, if client.https { "https" } else { "http" }.to_owned()),
+            "/upgrade" => {
+                let upgrade = hyper::upgrade::on(request);
+                let closing = Arc::clone(&self.close_tunnels);
+                tokio::spawn(async move {
+                    let Ok(upgraded) = upgrade.await else { return };
+                    let (mut from, mut to) = tokio::io::split(TokioIo::new(upgraded));
+                    tokio::select! {
+                        _ = tokio::io::copy(&mut from, &mut to) => {}
+                        () = closing.notified() => drop(to.write_all(b"bye").await),
+                    }
+                });
+                let mut response = text(StatusCode::SWITCHING_PROTOCOLS, String::new());
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
+                response.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
+                response
             }
             "/panic" => panic!("{PANIC}"),
             "/panic-in-body" => Response::new(TestBody::Panicking { polls: 0 }),

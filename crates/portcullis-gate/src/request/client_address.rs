@@ -1,6 +1,6 @@
 //! The client's address and scheme when proxies stand in front of the gateway (SR-37).
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
@@ -8,6 +8,22 @@ use ipnet::IpNet;
 pub(crate) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// Who a connection comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The socket's other end, or the client that the PROXY protocol names.
+    pub address: SocketAddr,
+    /// Whether the client speaks TLS, as the PROXY protocol says of it.
+    pub https: bool,
+}
+
+impl From<SocketAddr> for Peer {
+    /// Returns a peer that speaks plain HTTP.
+    fn from(address: SocketAddr) -> Self {
+        Self { address, https: false }
+    }
+}
 
 /// The client that sent a request, and the scheme and host that it used.
 #[derive(Clone, Debug)]
@@ -18,20 +34,21 @@ pub struct RequestSource {
     pub peer: IpAddr,
     /// Whether the peer is a trusted proxy, whose `X-Forwarded-*` headers are believed.
     pub peer_trusted: bool,
-    /// Whether the client speaks TLS to the outermost trusted proxy.
+    /// Whether the client speaks TLS, to us or to the outermost trusted proxy.
     pub https: bool,
     /// The host that the client asked for.
     pub host: Option<HeaderValue>,
 }
 
 impl RequestSource {
-    /// Reads `X-Forwarded-*` from right to left, as far as the hops are trusted. `host` is the request's own.
-    pub(crate) fn find(peer: IpAddr, host: Option<&HeaderValue>, headers: &HeaderMap, trusted: &[IpNet]) -> Self {
-        let peer = peer.to_canonical();
+    /// Reads `X-Forwarded-*` from right to left, as far as the hops are trusted. `host` is the request's own. A
+    /// scheme in `X-Forwarded-Proto` counts before that of the connection.
+    pub(crate) fn find(peer: Peer, host: Option<&HeaderValue>, headers: &HeaderMap, trusted: &[IpNet]) -> Self {
+        let (peer, peer_https) = (peer.address.ip().to_canonical(), peer.https);
         let is_trusted = |address: IpAddr| trusted.iter().any(|net| net.contains(&address));
         let peer_trusted = !trusted.is_empty() && is_trusted(peer);
         if !peer_trusted {
-            return Self { client: peer, peer, peer_trusted, https: false, host: host.cloned() };
+            return Self { client: peer, peer, peer_trusted, https: peer_https, host: host.cloned() };
         }
         let mut client = peer;
         'hops: for value in headers.get_all(FORWARDED_FOR).iter().rev() {
@@ -47,7 +64,7 @@ impl RequestSource {
             }
         }
         let last = |name: HeaderName| headers.get_all(name).iter().next_back();
-        let https = last(FORWARDED_PROTO).is_some_and(|value| {
+        let https = last(FORWARDED_PROTO).map_or(peer_https, |value| {
             let word = value.as_bytes().rsplit(|byte| *byte == b',').next().unwrap_or_default();
             word.trim_ascii().eq_ignore_ascii_case(b"https")
         });
@@ -66,7 +83,7 @@ fn parse_hop(text: &str) -> Option<IpAddr> {
     let address = text
         .parse::<IpAddr>()
         .ok()
-        .or_else(|| text.parse::<std::net::SocketAddr>().ok().map(|socket| socket.ip()))
+        .or_else(|| text.parse::<SocketAddr>().ok().map(|socket| socket.ip()))
         .or_else(|| text.strip_prefix('[')?.strip_suffix(']')?.parse().ok())?;
     Some(address.to_canonical())
 }
@@ -81,7 +98,24 @@ mod tests {
             headers.append(FORWARDED_FOR, HeaderValue::from_str(value).expect("a value"));
         }
         let trusted = ["10.0.0.0/8".parse().expect("a net"), "fd00::/8".parse().expect("a net")];
-        RequestSource::find(peer.parse().expect("an address"), None, &headers, &trusted).client.to_string()
+        let peer = Peer::from(SocketAddr::new(peer.parse().expect("an address"), 80));
+        RequestSource::find(peer, None, &headers, &trusted).client.to_string()
+    }
+
+    #[test]
+    fn the_connection_tells_the_scheme_unless_a_trusted_proxy_does() {
+        let scheme = |address: &str, https: bool, forwarded: Option<&'static str>| {
+            let mut headers = HeaderMap::new();
+            headers.extend(forwarded.map(|scheme| (FORWARDED_PROTO, HeaderValue::from_static(scheme))));
+            let peer = Peer { address: address.parse().expect("an address"), https };
+            RequestSource::find(peer, None, &headers, &["10.0.0.0/8".parse().expect("a net")]).scheme()
+        };
+        assert_eq!(scheme("203.0.113.5:1", true, None), "https");
+        assert_eq!(scheme("203.0.113.5:1", true, Some("http")), "https", "a client cannot deny its TLS");
+        assert_eq!(scheme("203.0.113.5:1", false, Some("https")), "http");
+        assert_eq!(scheme("10.0.0.1:1", true, None), "https");
+        assert_eq!(scheme("10.0.0.1:1", true, Some("http")), "http");
+        assert_eq!(scheme("10.0.0.1:1", false, Some("https")), "https");
     }
 
     #[test]
@@ -109,7 +143,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.append(FORWARDED_FOR, HeaderValue::from_bytes(b"\xe9, 1.2.3.4").expect("a value"));
         let trusted = ["10.0.0.0/8".parse().expect("a net")];
-        let peer = "10.0.0.1".parse().expect("an address");
+        let peer = Peer::from(SocketAddr::from(([10, 0, 0, 1], 80)));
         assert_eq!(RequestSource::find(peer, None, &headers, &trusted).client.to_string(), "1.2.3.4");
     }
 

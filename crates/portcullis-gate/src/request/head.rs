@@ -1,10 +1,9 @@
 //! A request's head as the phases read it, and the checks of its framing.
 
-use std::net::IpAddr;
-
 use http::header::{CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderValue, ORIGIN, TRANSFER_ENCODING};
 use http::{Method, Uri};
 
+use crate::request::client_address::Peer;
 use crate::request::head_fault::HeadFault;
 
 /// The longest request target, in bytes (RFC 9110 §4.1 recommends at least 8000).
@@ -12,8 +11,8 @@ const MAX_TARGET_BYTES: usize = 16 * 1024;
 
 /// The head that the gate decides by.
 pub(crate) struct RequestHead<'a> {
-    /// The address that connected to us, be it a client's or a proxy's.
-    pub(crate) peer: IpAddr,
+    /// Who connected to us, be it a client or a proxy.
+    pub(crate) peer: Peer,
     pub(crate) method: &'a Method,
     pub(crate) uri: &'a Uri,
     pub(crate) headers: &'a HeaderMap,

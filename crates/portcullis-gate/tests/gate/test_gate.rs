@@ -224,7 +224,7 @@ async fn respond(gate: &Gate, peer: SocketAddr, request: Request<Incoming>) -> R
     let (id, scope) = gate.identify(request.headers());
     let mut context = gate.begin(id, &request);
     let verdict = {
-        let mut passing = pin!(gate.pass(&mut context, peer, request));
+        let mut passing = pin!(gate.pass(&mut context, peer.into(), request));
         poll_fn(|cx| {
             polls += 1;
             passing.as_mut().poll(cx)

@@ -1,6 +1,6 @@
 //! Handles each request: the gate, then the destination, then the headers and metrics of the response.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use portcullis_api::{ApiError, ErrorContext, ReplyBody, Services};
 use portcullis_edge::{Handler, Panic, catch_panic};
-use portcullis_gate::{Destination, Gate, Malformation, Refusal, RequestContext, Verdict};
+use portcullis_gate::{Destination, Gate, Malformation, Peer, Refusal, RequestContext, Verdict};
 use portcullis_proxy::Proxy;
 
 use super::response_body::FrontBody;
@@ -29,7 +29,7 @@ impl Front {
     async fn respond(
         &self,
         context: &mut RequestContext,
-        client: SocketAddr,
+        client: Peer,
         request: Request<Incoming>,
     ) -> Response<FrontBody> {
         match self.gate.pass(context, client, request).await {
@@ -74,7 +74,7 @@ impl Handler for Front {
 
     /// Every log line that is written while the request is handled carries its id. A panic becomes a 500 with the headers
     /// and metrics of what was known of the request by then.
-    async fn handle(&self, client: SocketAddr, request: Request<Incoming>) -> Response<FrontBody> {
+    async fn handle(&self, client: Peer, request: Request<Incoming>) -> Response<FrontBody> {
         let (id, scope) = self.gate.identify(request.headers());
         let mut context = self.gate.begin(id, &request);
         let responded = {

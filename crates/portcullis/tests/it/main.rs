@@ -5,6 +5,7 @@ mod architecture;
 mod bad_input;
 mod client;
 mod compose;
+mod connection_permits;
 mod connections;
 mod contract;
 mod csrf;
