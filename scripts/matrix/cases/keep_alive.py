@@ -12,24 +12,28 @@ BEFORE, AFTER = 0.06, 0.03
 
 
 async def idle_close(address, patience):
-    """How long the server keeps an idle connection, in seconds, by its FIN; 0 if it closes after a response."""
+    """How long the server keeps an idle connection, in seconds, by its FIN (0: it closes after a response), and whether it
+    announces that by `Keep-Alive: timeout`."""
     connection = await Connection.open(address)
     response = await connection.request("GET", "/hello")
     if (response.header("connection") or "").lower() == "close":
         connection.close()
-        return 0
+        return 0, False
     began = time.monotonic()
     async with asyncio.timeout(patience):
         await connection.reader.read(1)
     connection.close()
-    return time.monotonic() - began
+    return time.monotonic() - began, "timeout=" in (response.header("keep-alive") or "")
 
 
-async def churn(tally, gateway, server, instance, route, rounds, paused=False):
-    idle = await idle_close(instance.address, 20)
+async def churn(tally, gateway, server, instance, route, rounds, at_rest):
+    """Rounds of requests around the idle close, and one in which the server rests during it: of any server if `at_rest`, else
+    only of one that announces its idle time, because no client can know that of another."""
+    idle, announced = await idle_close(instance.address, 20)
+    at_rest |= announced
     tally.check(idle > 0 or not server.kind.keeps_alive, "the server keeps no connection, so nothing was tested")
     lanes = [await Connection.open(gateway.address) for _ in range(LANES)]
-    for turn in range(rounds):
+    for turn in range(rounds + at_rest):
         # All at once, so that the gateway opens a connection for each.
         await asyncio.gather(*(hold(tally, gateway, server, route, lanes, n, "GET", 400) for n in range(LANES)))
         # A connection beside those of the gateway, as idle as they are. Its FIN tells when the server closes.
@@ -37,13 +41,11 @@ async def churn(tally, gateway, server, instance, route, rounds, paused=False):
         await witness.request("GET", "/hello")
         closed = asyncio.ensure_future(witness.reader.read(1))
         began = time.monotonic()
-        if paused and turn == rounds - 1:
+        if turn == rounds:
             await while_paused(tally, gateway, server, instance, route, lanes, began + idle)
-            continue
-        await asyncio.gather(*(
-            late(tally, gateway, server, route, lanes, n, began + idle - BEFORE + (BEFORE + AFTER) * n / LANES, closed)
-            for n in range(LANES)
-        ))
+        else:
+            due = [began + idle - BEFORE + (BEFORE + AFTER) * n / LANES for n in range(LANES)]
+            await asyncio.gather(*(late(tally, gateway, server, route, lanes, n, due[n], closed) for n in range(LANES)))
         await closed
         witness.close()
     for lane in lanes:
@@ -93,8 +95,8 @@ async def reopened(gateway, lane):
 
 
 async def idle_5s(tally, gateway, server, rounds):
-    await churn(tally, gateway, server, server.main, "open", rounds + 1, paused=True)
+    await churn(tally, gateway, server, server.main, "open", rounds, at_rest=True)
 
 
 async def idle_1s(tally, gateway, server, rounds):
-    await churn(tally, gateway, server, server.short, "short", rounds * 2)
+    await churn(tally, gateway, server, server.short, "short", rounds * 2, at_rest=False)

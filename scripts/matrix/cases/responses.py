@@ -76,7 +76,7 @@ async def slow_reader(tally, gateway, server):
         if response.size >> 18 > pieces:
             pieces += 1
             await asyncio.sleep(0.04)
-    tally.check(digest.hexdigest() == expected(size), f"{response.size} bytes of {size}")
+    tally.check(digest.hexdigest() == expected(size), f"another body: {response.size} bytes instead of {size}")
     connection.close()
 
 
@@ -95,5 +95,5 @@ async def download(tally, gateway, server, megabytes):
     for query in (f"bytes={size}&length=1", f"bytes={size}"):
         response = await connection.request("GET", gateway.path(server, "open", f"/download?{query}"))
         tally.expect(response, 200)
-        tally.check((response.size, response.sha256) == (size, expected(size)), f"{response.size} bytes of {size} for {query}")
+        tally.check((response.size, response.sha256) == (size, expected(size)), f"another body: {response.size} bytes instead of {size} for {query}")
     connection.close()

@@ -71,7 +71,7 @@ class Load:
         if not self.two_targets:
             return True
         # With a second target only a request that the first had begun to read, and that may not be repeated, is lost.
-        return method == "POST" and "connection_terminated" in status
+        return method == "POST" and ("connection_terminated" in status or "http_response_incomplete" in status)
 
     async def wait(self, what, number):
         """Waits until that many more requests have been answered, or have succeeded."""

@@ -13,7 +13,7 @@ def check_body(tally, response, sent_size, sent_sha256):
     """Checks that the server received the body that was sent."""
     if tally.expect(response, 200):
         seen = json.loads(response.body)
-        tally.check((seen["bytes"], seen["sha256"]) == (sent_size, sent_sha256), f"the server read {seen['bytes']} bytes of {sent_size}")
+        tally.check((seen["bytes"], seen["sha256"]) == (sent_size, sent_sha256), f"the server read another body: {seen['bytes']} bytes instead of {sent_size}")
 
 
 async def big(tally, gateway, server, megabytes):
