@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import signal
 import sys
 import time
 from typing import Callable, NamedTuple
@@ -79,6 +80,8 @@ async def run_case(case, gateway, servers):
 
 
 async def run(options):
+    # The servers are stopped too when this program is told to end.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asyncio.current_task().cancel)
     tools = Tools(options.work, options.node, options.node_modules, options.venv, options.go_server, options.nginx, options.php_fpm)
     wanted = options.server or (SAMPLE if options.sample else [kind.name for kind in KINDS])
     kinds = [kind for kind in KINDS if kind.name in wanted]
