@@ -33,7 +33,7 @@ def cases(sample):
         Case("keep-alive, idle 5 s", MAIN, 20, lambda *a: keep_alive.idle_5s(*a, rounds)),
         Case("keep-alive, idle 1 s", SHORT, 20, lambda *a: keep_alive.idle_1s(*a, rounds)),
         Case("slow client", MAIN, 20, uploads.slow_client),
-        Case("slow server", MAIN, 4, uploads.slow_server),
+        Case("slow server", MAIN, 20, uploads.slow_server),
         Case("upload", MAIN, 2, lambda *a: uploads.big(*a, megabytes)),
         Case("expect 100-continue", MAIN, 4, uploads.expect_continue),
         Case("download", MAIN, 2, lambda *a: responses.download(*a, megabytes)),

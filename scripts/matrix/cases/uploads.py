@@ -75,13 +75,13 @@ async def trickle(tally, gateway, server, in_chunks):
 
 
 async def slow_server(tally, gateway, server):
-    """A server that takes more than twice the route's timeout to read a body, and never rests for long."""
+    """A server that takes twice the route's timeout to read a body, and never rests for long."""
     if server.kind.buffers:
         tally.absent = "the server reads the whole body at once"
         return
-    size, pause = 24 << 20, 15
+    size, pause = 48 << 20, 10
     connection = await Connection.open(gateway.address)
-    path = gateway.path(server, "slow", f"/inspect?pause={pause}")
+    path = gateway.path(server, "patient", f"/inspect?pause={pause}")
     answer = asyncio.ensure_future(connection.response("POST"))
     await connection.send(head("POST", path, [("Content-Length", size)]))
     digest = hashlib.sha256()
