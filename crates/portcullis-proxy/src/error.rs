@@ -1,6 +1,7 @@
 //! The failures of a request to an upstream. They know no HTTP status: the API maps them.
 
 use portcullis_gate::BodyError;
+use portcullis_telemetry::QueueRefusal;
 
 use crate::upstreams::ConnectError;
 
@@ -13,6 +14,10 @@ pub enum ProxyError {
     /// No target accepts connections.
     #[error("no target of the upstream accepts connections")]
     Connect(#[source] ConnectError),
+    /// Every target has as many requests, connections or streams as it may have, and as many requests wait as may wait, or
+    /// this one waited for as long as it may.
+    #[error("the upstream has too many requests already")]
+    Overloaded(QueueRefusal),
     /// The response did not begin within the route's timeout.
     #[error("the upstream did not respond in time")]
     Timeout,
@@ -81,6 +86,7 @@ impl ProxyError {
         match self {
             Self::UnknownUpstream(_) => "destination_not_found",
             Self::Connect(error) => error.proxy_status(),
+            Self::Overloaded(_) => "connection_limit_reached",
             Self::Timeout => "http_response_timeout",
             Self::Broken(_) => "connection_terminated",
             Self::UnexpectedUpgrade => "http_upgrade_failed",
@@ -93,6 +99,7 @@ impl ProxyError {
     pub(crate) fn outcome(&self) -> Outcome {
         match self {
             Self::UnknownUpstream(_) | Self::Connect(_) => Outcome::Unreachable,
+            Self::Overloaded(_) => Outcome::Refused,
             Self::Timeout => Outcome::Timeout,
             Self::Broken(_) | Self::UnexpectedUpgrade => Outcome::Broken,
             Self::Target | Self::BodyTooLarge | Self::BodyTooSlow | Self::ClientBody | Self::SessionEnded => {
@@ -109,15 +116,18 @@ pub(crate) enum Outcome {
     Unreachable,
     Timeout,
     Broken,
+    /// It has too many requests already, which is no fault of a target.
+    Refused,
     Client,
 }
 
 impl Outcome {
-    pub(crate) const ALL: [(Self, &'static str); 5] = [
+    pub(crate) const ALL: [(Self, &'static str); 6] = [
         (Self::Answered, "answered"),
         (Self::Unreachable, "unreachable"),
         (Self::Timeout, "timeout"),
         (Self::Broken, "broken"),
+        (Self::Refused, "refused"),
         (Self::Client, "client"),
     ];
 }

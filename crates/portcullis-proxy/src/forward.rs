@@ -19,7 +19,7 @@ use crate::headers::to_upstream;
 use crate::http1::{Exchange, RequestHead, ResponseHead, Upload};
 use crate::request_target::request_target;
 use crate::tunnel::{self, TunnelEnd};
-use crate::upstreams::{ActiveUpstream, Target, Upstream, Upstreams};
+use crate::upstreams::{ActiveUpstream, SlotKind, Target, Upstream, Upstreams};
 
 /// Uploads above this size, in bytes, and those of unknown size end with their session.
 const LONG_UPLOAD: u64 = 1 << 20;
@@ -85,6 +85,9 @@ impl Proxy {
             })
             .await
         };
+        if let Err(ProxyError::Overloaded(reason)) = &result {
+            upstream.record_refusal(*reason);
+        }
         upstream.record(result.as_ref().map_or_else(ProxyError::outcome, |_| Outcome::Answered));
         if let (Ok(response), Some(upload)) = (&mut result, upload) {
             // The response may have begun before the upload was complete.
@@ -104,7 +107,9 @@ impl Proxy {
         };
         let (mut parts, body) = request.into_parts();
         let upgrade = tunnel::take_upgrade(&mut parts);
-        let (mut connection, target) = upstream.connect(None, upgrade.is_some()).await?;
+        // A handshake counts as the tunnel that it asks for.
+        let kind = if upgrade.is_some() { SlotKind::Stream } else { SlotKind::Request };
+        let (mut connection, mut target) = upstream.connect(None, upgrade.is_some(), kind).await?;
         let buffer = std::mem::take(&mut connection.write);
         let mut head = RequestHead::new(buffer, &parts.method, &request_target(permit, forwarding, &parts.uri)?);
         to_upstream::write_headers(&mut head, &parts.headers, permit, forwarding, &target.authority);
@@ -117,11 +122,16 @@ impl Proxy {
         let mut response = exchange.response().await;
         // The target may have closed a reused connection just as we wrote. Then the request is sent once more.
         if matches!(response, Err(ProxyError::Broken(_))) && exchange.may_repeat(idempotent) {
-            let connection = target.connect(target.connect_deadline()).await.map_err(ProxyError::Connect)?;
-            exchange.repeat_on(connection);
+            let (upload, method) = exchange.into_request();
+            let connection;
+            (connection, target) = upstream.connect(Some(&target), true, kind).await?;
+            exchange = Exchange::new(connection, upload, method);
             response = exchange.response().await;
         }
         let head = response?;
+        if upgrade.is_none() && head.framing.left().is_none() && is_event_stream(&head.headers) {
+            exchange.becomes_stream(target.capacity.slot(SlotKind::Stream).await.map_err(ProxyError::Overloaded)?);
+        }
         let live = || permit.principal().map(|principal| self.streams.register(&principal.session));
         match (upgrade, head.status == StatusCode::SWITCHING_PROTOCOLS) {
             (None, false) => Ok(self.response(head, exchange, target, live)),

@@ -13,4 +13,4 @@ mod upstreams;
 pub use body::ProxyBody;
 pub use error::{ProxyError, UpstreamFault};
 pub use forward::{Proxy, ProxyParts};
-pub use upstreams::{ConnectError, FailedAttempts, Upstream, Upstreams};
+pub use upstreams::{ConnectError, FailedAttempts, TargetLimits, Upstream, Upstreams};

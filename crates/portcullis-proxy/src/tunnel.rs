@@ -62,7 +62,8 @@ async fn run(client: OnUpgrade, upstream: Exchange, end: TunnelEnd) {
             return;
         }
     };
-    let (upstream, early) = upstream.into_stream();
+    // Counts the tunnel until it ends.
+    let (upstream, early, _hold) = upstream.into_tunnel();
     let (from_client, to_client) = tokio::io::split(TokioIo::new(client));
     let (from_upstream, to_upstream) = upstream.into_split();
     // Both directions wait for the same event.

@@ -1,5 +1,6 @@
 //! The upstreams: the services behind the gateway, with their targets and connections.
 
+mod capacity;
 mod connecting;
 mod connection;
 mod pool;
@@ -12,11 +13,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use portcullis_telemetry::Metrics;
+use portcullis_telemetry::{Metrics, QueueRefusal, UpstreamLoad};
 use url::Url;
 
+pub use capacity::TargetLimits;
+pub(crate) use capacity::{Slot, SlotKind};
 pub use connecting::{ConnectError, FailedAttempts};
-pub(crate) use connection::Connection;
+pub(crate) use connection::{Connection, TunnelHold};
 pub(crate) use target::Target;
 
 use crate::error::Outcome;
@@ -30,6 +33,8 @@ pub struct Upstream {
     pub targets: Vec<Url>,
     /// The longest time until one address accepts a connection. All together have three times as long.
     pub connect_timeout: Duration,
+    /// How much each target gets at once.
+    pub limits: TargetLimits,
 }
 
 /// All upstreams. A reload replaces them as one value.
@@ -49,6 +54,7 @@ pub(crate) struct ActiveUpstream {
     /// The outcome of the latest request: [`UNKNOWN`], [`HEALTHY`] or [`UNHEALTHY`].
     health: AtomicU8,
     outcomes: Vec<(Outcome, Count)>,
+    load: Arc<UpstreamLoad>,
 }
 
 const UNKNOWN: u8 = 0;
@@ -102,7 +108,8 @@ impl Upstreams {
 
 impl ActiveUpstream {
     fn new(settings: Upstream, metrics: &Metrics) -> Self {
-        let target = |url| Target::new(url, settings.connect_timeout).map(Arc::new);
+        let load = Arc::new(metrics.upstream_load(&settings.name));
+        let target = |url| Target::new(url, settings.connect_timeout, settings.limits, Arc::clone(&load)).map(Arc::new);
         let targets = settings.targets.iter().filter_map(target).collect();
         let outcomes = Outcome::ALL
             .into_iter()
@@ -116,7 +123,12 @@ impl ActiveUpstream {
                 )
             })
             .collect();
-        Self { settings, targets, next: AtomicUsize::new(0), health: AtomicU8::new(UNKNOWN), outcomes }
+        Self { settings, targets, next: AtomicUsize::new(0), health: AtomicU8::new(UNKNOWN), outcomes, load }
+    }
+
+    /// Counts a request that was refused because the upstream has too many already.
+    pub(crate) fn record_refusal(&self, reason: QueueRefusal) {
+        self.load.refused(reason);
     }
 
     /// Counts a request and updates the upstream's state.
@@ -126,7 +138,7 @@ impl ActiveUpstream {
             Outcome::Unreachable | Outcome::Timeout | Outcome::Broken => {
                 self.health.store(UNHEALTHY, Ordering::Relaxed);
             }
-            Outcome::Client => {}
+            Outcome::Refused | Outcome::Client => {}
         }
         if let Some((_, count)) = self.outcomes.iter().find(|(known, _)| *known == outcome) {
             count();

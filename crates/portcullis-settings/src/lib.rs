@@ -40,7 +40,7 @@ pub use sections::routes::Route;
 pub use sections::secrets::ConfiguredSecrets;
 pub use sections::server::Server;
 pub use sections::session::Session;
-pub use sections::upstreams::Upstream;
+pub use sections::upstreams::{Queue, Upstream};
 pub use settings::Settings;
 
 /// Renders the reference of all keys as Markdown, as the second part of `docs/settings.md` has it.

@@ -7,4 +7,4 @@ pub mod logs;
 mod metrics;
 
 pub use logs::{LogFormat, LogOptions, RequestScope};
-pub use metrics::{CacheType, InFlight, Metrics, MetricsOptions, RouteMetrics};
+pub use metrics::{CacheType, InFlight, Metrics, MetricsOptions, QueueRefusal, RouteMetrics, UpstreamLoad};

@@ -25,6 +25,7 @@ pub use requests::{InFlight, RouteMetrics};
 pub use sessions::CacheType;
 use sessions::SessionFamilies;
 use upstreams::UpstreamFamilies;
+pub use upstreams::{QueueRefusal, UpstreamLoad};
 
 use crate::logs;
 

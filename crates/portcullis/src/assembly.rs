@@ -23,7 +23,7 @@ use portcullis_jobs::{HousekeepingOptions, Jobs, housekeeping};
 use portcullis_model::mail::MailSender;
 use portcullis_model::policy::Environment;
 use portcullis_model::{Clock, Random, SessionSource};
-use portcullis_proxy::{Proxy, ProxyParts, Upstream, Upstreams};
+use portcullis_proxy::{Proxy, ProxyParts, TargetLimits, Upstream, Upstreams};
 use portcullis_redis::{Redis, RedisOptions};
 use portcullis_sessions::{RevocationFeed, SessionCache, SessionCacheOptions};
 use portcullis_settings::{Secrets, Settings};
@@ -290,6 +290,13 @@ pub(crate) fn upstreams(settings: &Settings) -> Vec<Upstream> {
         name: Arc::clone(&upstream.name),
         targets: upstream.targets.clone(),
         connect_timeout: upstream.connect_timeout,
+        limits: TargetLimits {
+            max_connections: upstream.max_connections as usize,
+            max_requests: upstream.max_requests as usize,
+            max_streams: upstream.max_streams as usize,
+            queue_length: upstream.queue.length as usize,
+            queue_wait: upstream.queue.wait,
+        },
     };
     settings.upstreams.iter().map(upstream).collect()
 }

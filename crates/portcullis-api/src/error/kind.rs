@@ -146,6 +146,8 @@ kinds! {
         "The gateway failed to handle the request. Quote the request id when you report it.";
     BAD_GATEWAY = BAD_GATEWAY, "Bad gateway", "upstream.bad_gateway",
         "The service behind the gateway did not answer.";
+    UPSTREAM_BUSY = SERVICE_UNAVAILABLE, "Service unavailable", "upstream.busy",
+        "The service behind the gateway has too many requests at this moment. Try again shortly.";
     GATEWAY_TIMEOUT = GATEWAY_TIMEOUT, "Gateway timeout", "upstream.timeout",
         "The service behind the gateway did not answer in time.";
 }

@@ -178,6 +178,7 @@ impl From<ProxyError> for ApiError {
             ProxyError::SessionEnded => return Kind::INVALID_TOKEN.into(),
             ProxyError::Target => return malformed(Malformation::Path),
             ProxyError::Timeout => Kind::GATEWAY_TIMEOUT,
+            ProxyError::Overloaded(_) => Kind::UPSTREAM_BUSY,
             ProxyError::UnknownUpstream(_)
             | ProxyError::Connect(_)
             | ProxyError::Broken(_)

@@ -11,7 +11,7 @@ use super::chunked::BodyPart;
 use super::upload::UploadError;
 use super::{Framing, ResponseHead, Upload};
 use crate::error::{ProxyError, UpstreamFault};
-use crate::upstreams::Connection;
+use crate::upstreams::{Connection, Slot, TunnelHold};
 
 /// A request that was sent or is being sent, and the response to it.
 pub(crate) struct Exchange {
@@ -62,10 +62,9 @@ impl Exchange {
         self.connection.reused && !self.has_read && self.upload.rewind(idempotent)
     }
 
-    /// Begins again on another connection.
-    pub(crate) fn repeat_on(&mut self, connection: Connection) {
-        self.connection = connection;
-        self.write_failed = false;
+    /// The request, to be sent on another connection. This one is closed first, so that it leaves its slot at the target.
+    pub(crate) fn into_request(self) -> (Upload, Method) {
+        (self.upload, self.method)
     }
 
     /// Whether the whole request was written.
@@ -114,9 +113,15 @@ impl Exchange {
         })
     }
 
-    /// The stream, and the bytes that were read after the response's head. They belong to the protocol that was switched to.
-    pub(crate) fn into_stream(self) -> (TcpStream, BytesMut) {
-        (self.connection.stream, self.connection.read)
+    /// Counts the connection as a stream from now on.
+    pub(crate) fn becomes_stream(&mut self, slot: Slot) {
+        self.connection.becomes_stream(slot);
+    }
+
+    /// The stream, the bytes that were read after the response's head, and what to hold until the stream is closed. The
+    /// bytes belong to the protocol that was switched to.
+    pub(crate) fn into_tunnel(self) -> (TcpStream, BytesMut, TunnelHold) {
+        self.connection.into_tunnel()
     }
 
     /// Writes as much of the request as the connection accepts now.

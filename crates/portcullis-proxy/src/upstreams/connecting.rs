@@ -85,23 +85,35 @@ impl FailedAttempts {
 
 /// Opens a connection to the first address that accepts one. The addresses are tried in their order: the next one when
 /// the one before has failed, or has not accepted within [`ATTEMPT_DELAY`]. Each may take as long as `each`.
-pub(super) async fn connect(
+///
+/// Each attempt needs a permit to open a socket. It takes that of an attempt that failed, or asks for one; without one it
+/// waits until an attempt has failed. The permit of the attempt that succeeded is returned.
+pub(super) async fn connect<P>(
     addresses: Vec<SocketAddr>,
     each: Duration,
-) -> Result<(TcpStream, SocketAddr), FailedAttempts> {
+    permit: P,
+    mut another: impl FnMut() -> Option<P>,
+) -> Result<(TcpStream, SocketAddr, P), FailedAttempts> {
     let mut left = addresses.into_iter();
+    let mut free = Some(permit);
     let mut attempts = FuturesUnordered::new();
     let mut failed = FailedAttempts::default();
     let mut delay = pin!(sleep(ATTEMPT_DELAY));
     loop {
-        if let Some(address) = left.next() {
-            attempts.push(attempt(address, each));
-            delay.as_mut().reset(Instant::now() + ATTEMPT_DELAY);
+        if left.len() > 0
+            && let Some(permit) = free.take().or_else(&mut another)
+            && let Some(address) = left.next()
+        {
+            attempts.push(attempt(address, each, permit));
         }
+        delay.as_mut().reset(Instant::now() + ATTEMPT_DELAY);
         tokio::select! {
-            Some((address, outcome)) = attempts.next() => match outcome {
-                Ok(stream) => return Ok((stream, address)),
-                Err(error) => failed.0.push((address, error)),
+            Some((address, outcome, permit)) = attempts.next() => match outcome {
+                Ok(stream) => return Ok((stream, address, permit)),
+                Err(error) => {
+                    failed.0.push((address, error));
+                    free = Some(permit);
+                }
             },
             () = &mut delay, if left.len() > 0 => {}
             else => return Err(failed),
@@ -109,13 +121,14 @@ pub(super) async fn connect(
     }
 }
 
-async fn attempt(address: SocketAddr, each: Duration) -> (SocketAddr, io::Result<TcpStream>) {
+async fn attempt<P>(address: SocketAddr, each: Duration, permit: P) -> (SocketAddr, io::Result<TcpStream>, P) {
     let connecting = async {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         Ok(stream)
     };
-    (address, timeout(each, connecting).await.unwrap_or_else(|elapsed| Err(elapsed.into())))
+    let stream = timeout(each, connecting).await.unwrap_or_else(|elapsed| Err(elapsed.into()));
+    (address, stream, permit)
 }
 
 #[cfg(test)]
@@ -125,6 +138,12 @@ pub(super) mod tests {
     use super::*;
 
     const LONG: Duration = Duration::from_secs(20);
+
+    /// Connects without a limit of sockets.
+    async fn connect(addresses: Vec<SocketAddr>, each: Duration) -> Result<(TcpStream, SocketAddr), FailedAttempts> {
+        let connected = super::connect(addresses, each, (), || Some(())).await;
+        connected.map(|(stream, address, ())| (stream, address))
+    }
 
     pub(in super::super) async fn listener(address: &str) -> (TcpListener, SocketAddr) {
         let listener = TcpListener::bind(address).await.expect("a free port");
@@ -213,6 +232,17 @@ pub(super) mod tests {
         let failed = connect(vec![refused, dead[0].address], each).await.expect_err("both are dead");
         assert_eq!(failed.proxy_status(), "connection_refused");
         assert!(failed.to_string().starts_with(&format!("{refused}: Connection refused")), "{failed}");
+    }
+
+    #[tokio::test]
+    async fn without_a_permit_the_next_address_waits() {
+        let dead = FullBacklog::on("127.0.0.1:0").await;
+        let (_listener, alive) = listener("[::1]:0").await;
+        let each = 3 * ATTEMPT_DELAY;
+        let begun = Instant::now();
+        let connected = super::connect(vec![dead.address, alive], each, 7, || None).await.expect("one is alive");
+        assert_eq!((connected.1, connected.2), (alive, 7), "the failed attempt's permit is used");
+        assert!(begun.elapsed() >= each, "{:?}", begun.elapsed());
     }
 
     #[tokio::test]

@@ -8,6 +8,7 @@ use bytes::BytesMut;
 use tokio::net::TcpStream;
 use tokio_util::io::poll_read_buf;
 
+use super::capacity::{OpenConnection, Slot};
 use crate::error::UpstreamFault;
 
 /// The size of the first reads, in bytes: enough for heads and small bodies.
@@ -26,11 +27,29 @@ pub(crate) struct Connection {
     read_size: usize,
     /// Whether it was used for a request before. Then the target may have closed it just as we write.
     pub(crate) reused: bool,
+    /// Counts it; after the stream, so that it is closed when it no longer counts.
+    pub(super) open: Option<OpenConnection>,
+    /// The slot of the request that uses it.
+    pub(super) slot: Option<Slot>,
+}
+
+/// What a connection that became a tunnel holds until the tunnel ends.
+pub(crate) struct TunnelHold {
+    _open: Option<OpenConnection>,
+    _slot: Option<Slot>,
 }
 
 impl Connection {
     pub(super) fn new(stream: TcpStream) -> Self {
-        Self { stream, read: BytesMut::new(), write: Vec::new(), read_size: MIN_READ, reused: false }
+        Self {
+            stream,
+            read: BytesMut::new(),
+            write: Vec::new(),
+            read_size: MIN_READ,
+            reused: false,
+            open: None,
+            slot: None,
+        }
     }
 
     /// Reads and appends to [`read`](Self::read). Returns 0 at the end of the connection.
@@ -49,6 +68,24 @@ impl Connection {
     pub(super) fn is_reusable(&self) -> bool {
         let read = self.stream.try_read(&mut [0]);
         read.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Counts the connection as a stream from now on; its former slot is free.
+    pub(crate) fn becomes_stream(&mut self, slot: Slot) {
+        if let Some(open) = &mut self.open {
+            open.becomes_stream();
+        }
+        self.slot = Some(slot);
+    }
+
+    /// Whether the connection may stay open while no request uses it. One that was a stream counts again.
+    pub(super) fn becomes_idle(&mut self) -> bool {
+        self.open.as_mut().is_none_or(OpenConnection::becomes_idle)
+    }
+
+    /// The stream, the bytes that were read and not used, and what to hold until the stream is closed.
+    pub(crate) fn into_tunnel(self) -> (TcpStream, BytesMut, TunnelHold) {
+        (self.stream, self.read, TunnelHold { _open: self.open, _slot: self.slot })
     }
 
     /// Frees buffers that only a large head or body needed.

@@ -32,7 +32,11 @@ impl Pool {
 
     /// Keeps a connection that may be used for another request.
     pub(crate) fn release(&self, mut connection: Connection) {
+        if !connection.becomes_idle() {
+            return;
+        }
         connection.shrink_buffers();
+        let slot = connection.slot.take();
         let now = Instant::now();
         let mut idle = self.lock();
         // The oldest are at the front, which `take` reaches last. Without this they would stay after a burst, whether
@@ -44,6 +48,16 @@ impl Pool {
         drop(idle);
         // Closing sockets takes system calls, for which nobody else has to wait: the lock is released first.
         drop(removed);
+        // After the connection was put in, so that the request that gets the slot finds it.
+        drop(slot);
+    }
+
+    /// Closes the connection that has been idle longest.
+    pub(super) fn close_oldest(&self) {
+        let mut idle = self.lock();
+        let oldest = if idle.is_empty() { None } else { Some(idle.remove(0)) };
+        drop(idle);
+        drop(oldest);
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<(Connection, Instant)>> {

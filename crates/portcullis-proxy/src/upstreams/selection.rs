@@ -3,33 +3,51 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use portcullis_telemetry::QueueRefusal;
+use tokio::time::Instant;
+
+use super::capacity::{Slot, SlotKind};
 use super::connecting::ConnectError;
 use super::{ActiveUpstream, Connection, Target};
 use crate::error::ProxyError;
 
 impl ActiveUpstream {
-    /// A connection to the first target that accepts one. `avoid` is the target at which the request failed before; it is
-    /// tried last. An idle connection is used unless `fresh` asks for a new one.
+    /// A connection to the first target that has room and accepts one. If none has room, the request waits in the queue of
+    /// the first. `avoid` is the target at which the request failed before; it is tried last. An idle connection is used
+    /// unless `fresh` asks for a new one.
     pub(crate) async fn connect(
         &self,
         avoid: Option<&Arc<Target>>,
         fresh: bool,
+        kind: SlotKind,
     ) -> Result<(Connection, Arc<Target>), ProxyError> {
         let is_avoided = |target: &Arc<Target>| avoid.is_some_and(|avoided| Arc::ptr_eq(avoided, target));
         let targets = self.in_turn().filter(|target| !is_avoided(target)).chain(avoid);
-        let (mut deadline, mut failed) = (None, None);
+        let (mut deadline, mut failed) = (None, ProxyError::Connect(ConnectError::NoTarget));
+        let mut full = Vec::new();
         for target in targets {
-            if let Some(connection) = if fresh { None } else { target.pool.take() } {
-                return Ok((connection, Arc::clone(target)));
-            }
+            let Some(slot) = target.capacity.try_slot(kind) else {
+                full.push(target);
+                continue;
+            };
             // Nothing was sent yet, so the next target may be tried.
-            let deadline = *deadline.get_or_insert_with(|| target.connect_deadline());
-            match target.connect(deadline).await {
+            match target.connection(slot, fresh, &mut deadline).await {
                 Ok(connection) => return Ok((connection, Arc::clone(target))),
-                Err(error) => failed = Some(error),
+                Err(error) => failed = ProxyError::Connect(error),
             }
         }
-        Err(ProxyError::Connect(failed.unwrap_or(ConnectError::NoTarget)))
+        for target in full {
+            match target.capacity.slot(kind).await {
+                Ok(slot) => match target.connection(slot, fresh, &mut deadline).await {
+                    Ok(connection) => return Ok((connection, Arc::clone(target))),
+                    Err(error) => failed = ProxyError::Connect(error),
+                },
+                Err(QueueRefusal::queue_full) => failed = ProxyError::Overloaded(QueueRefusal::queue_full),
+                // It has waited for as long as a request may.
+                Err(timeout) => return Err(ProxyError::Overloaded(timeout)),
+            }
+        }
+        Err(failed)
     }
 
     /// All targets. Each call begins with the next one. Those that could not be reached a moment ago come last.
@@ -57,13 +75,31 @@ impl ActiveUpstream {
     }
 }
 
+impl Target {
+    /// A connection for the request that has the slot: an idle one, or a new one by the deadline, which begins with the
+    /// first attempt.
+    async fn connection(
+        &self,
+        slot: Slot,
+        fresh: bool,
+        deadline: &mut Option<Instant>,
+    ) -> Result<Connection, ConnectError> {
+        if let Some(mut connection) = if fresh { None } else { self.pool.take() } {
+            connection.slot = Some(slot);
+            return Ok(connection);
+        }
+        let deadline = *deadline.get_or_insert_with(|| self.connect_deadline());
+        self.connect(slot, deadline).await
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use portcullis_telemetry::{Metrics, MetricsOptions};
 
-    use super::super::Upstream;
+    use super::super::{TargetLimits, Upstream};
     use super::*;
 
     fn upstream(ports: &[u16]) -> ActiveUpstream {
@@ -71,6 +107,7 @@ mod tests {
             name: "things".into(),
             targets: ports.iter().map(|port| format!("http://127.0.0.1:{port}").parse().expect("a URL")).collect(),
             connect_timeout: Duration::from_secs(5),
+            limits: TargetLimits::default(),
         };
         ActiveUpstream::new(settings, &Metrics::new(&MetricsOptions::default(), "test"))
     }
@@ -88,7 +125,7 @@ mod tests {
         assert!(upstream.targets[2].connect_now().await.is_err());
         assert_eq!(order(&upstream), ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"]);
         assert_eq!(order(&upstream), ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"]);
-        assert!(upstream.connect(None, false).await.is_err());
+        assert!(upstream.connect(None, false, SlotKind::Request).await.is_err());
         assert_eq!(order(&upstream), ["127.0.0.1:3", "127.0.0.1:1", "127.0.0.1:2"], "none is left out");
     }
 }

@@ -1,13 +1,15 @@
 //! One address of an upstream, and the connections to it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::HeaderValue;
+use portcullis_telemetry::UpstreamLoad;
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 
+use super::capacity::{Capacity, Slot, TargetLimits};
 use super::connecting::{self, ConnectError};
 use super::connection::Connection;
 use super::pool::Pool;
@@ -23,6 +25,7 @@ pub(crate) struct Target {
     pub(crate) authority: HeaderValue,
     connect_timeout: Duration,
     pub(crate) pool: Pool,
+    pub(crate) capacity: Arc<Capacity>,
     /// Whether the latest attempt to connect failed.
     unreachable: AtomicBool,
     /// When the latest attempt of an unreachable target failed or began.
@@ -31,7 +34,12 @@ pub(crate) struct Target {
 
 impl Target {
     /// `None` for a URL without host or port, which the settings refuse.
-    pub(super) fn new(url: &Url, connect_timeout: Duration) -> Option<Self> {
+    pub(super) fn new(
+        url: &Url,
+        connect_timeout: Duration,
+        limits: TargetLimits,
+        load: Arc<UpstreamLoad>,
+    ) -> Option<Self> {
         let host = url.host_str()?.trim_start_matches('[').trim_end_matches(']');
         let resolver = Resolver::new(host, url.port_or_known_default()?);
         let authority = match url.port() {
@@ -40,20 +48,29 @@ impl Target {
         };
         let authority = HeaderValue::try_from(authority).ok()?;
         let (unreachable, tried) = (AtomicBool::new(false), Mutex::new(None));
-        Some(Self { resolver, authority, connect_timeout, pool: Pool::default(), unreachable, tried })
+        let (pool, capacity) = (Pool::default(), Arc::new(Capacity::new(limits, load)));
+        Some(Self { resolver, authority, connect_timeout, pool, capacity, unreachable, tried })
     }
 
     /// A target of tests, on this machine.
     #[cfg(test)]
     pub(crate) fn on_loopback(port: u16) -> Self {
         let url = format!("http://127.0.0.1:{port}").parse().expect("a URL");
-        Self::new(&url, Duration::from_secs(5)).expect("a host and a port")
+        Self::of_test(&url, Duration::from_secs(5), TargetLimits::default())
+    }
+
+    #[cfg(test)]
+    fn of_test(url: &Url, connect_timeout: Duration, limits: TargetLimits) -> Self {
+        let metrics = portcullis_telemetry::Metrics::new(&portcullis_telemetry::MetricsOptions::default(), "test");
+        let load = Arc::new(metrics.upstream_load("things"));
+        Self::new(url, connect_timeout, limits, load).expect("a host and a port")
     }
 
     /// Opens a connection in a test.
     #[cfg(test)]
     pub(crate) async fn connect_now(&self) -> Result<Connection, ConnectError> {
-        self.connect(self.connect_deadline()).await
+        let slot = self.capacity.try_slot(super::capacity::SlotKind::Request).expect("a free slot");
+        self.connect(slot, self.connect_deadline()).await
     }
 
     /// The time by which a connection must be open, if connecting begins now. It is long enough to try some addresses one
@@ -62,9 +79,9 @@ impl Target {
         Instant::now() + 3 * self.connect_timeout
     }
 
-    /// Opens a connection to one of the addresses.
-    pub(crate) async fn connect(&self, deadline: Instant) -> Result<Connection, ConnectError> {
-        let connected = self.connect_to_any(deadline).await;
+    /// Opens a connection to one of the addresses, for the request that has the slot.
+    pub(crate) async fn connect(&self, slot: Slot, deadline: Instant) -> Result<Connection, ConnectError> {
+        let connected = self.connect_to_any(slot, deadline).await;
         if connected.is_err() {
             *self.tried.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         }
@@ -72,18 +89,25 @@ impl Target {
         connected
     }
 
-    async fn connect_to_any(&self, deadline: Instant) -> Result<Connection, ConnectError> {
+    async fn connect_to_any(&self, slot: Slot, deadline: Instant) -> Result<Connection, ConnectError> {
         let host = || self.resolver.host().into();
         let addresses = timeout_at(deadline, self.resolver.addresses())
             .await
             .map_err(|_| ConnectError::ResolverTimeout(host()))?
             .map_err(|source| ConnectError::Unresolved { host: host(), source })?;
-        let (stream, address) = timeout_at(deadline, connecting::connect(addresses, self.connect_timeout))
+        let Slot { connection, request, kind } = slot;
+        let open = |permit| (self.capacity.open(kind, &self.pool), permit);
+        let another = || self.capacity.try_connection(kind).map(open);
+        let connecting = connecting::connect(addresses, self.connect_timeout, open(connection), another);
+        let (stream, address, (open, connection)) = timeout_at(deadline, connecting)
             .await
             .map_err(|_| ConnectError::Timeout(host()))?
             .map_err(|attempts| ConnectError::Refused(host(), attempts))?;
         self.resolver.worked(address);
-        Ok(Connection::new(stream))
+        let mut connected = Connection::new(stream);
+        connected.open = Some(open);
+        connected.slot = Some(Slot { connection, request, kind });
+        Ok(connected)
     }
 
     /// Whether requests should try other targets first: connecting failed a moment ago. After [`UNREACHABLE_TIME`] one
@@ -110,17 +134,22 @@ impl Target {
 mod tests {
     use std::net::SocketAddr;
 
+    use tokio::io::AsyncReadExt;
+
+    use super::super::capacity::SlotKind;
     use super::super::connecting::tests::{FullBacklog, listener, refusing};
     use super::*;
 
     fn named(addresses: Vec<SocketAddr>, connect_timeout: Duration) -> Target {
-        let target = Target::new(&"http://name:80".parse().expect("a URL"), connect_timeout).expect("a host");
+        let target =
+            Target::of_test(&"http://name:80".parse().expect("a URL"), connect_timeout, TargetLimits::default());
         Target { resolver: Resolver::with_addresses(addresses), ..target }
     }
 
     #[tokio::test]
     async fn a_dead_address_is_not_waited_for_twice() {
-        let dead = FullBacklog::on("[::1]:0").await.address;
+        let full = FullBacklog::on("[::1]:0").await;
+        let dead = full.address;
         let (_listener, alive) = listener("127.0.0.1:0").await;
         let target = named(vec![dead, alive], Duration::from_secs(20));
         assert_eq!(target.resolver.addresses().await.expect("known"), [dead, alive]);
@@ -145,10 +174,39 @@ mod tests {
     async fn an_unknown_name_is_an_error_that_says_so() {
         // A label of a name has at most 63 characters, so that no server is asked.
         let url = format!("http://{}.invalid", "a".repeat(64)).parse().expect("a URL");
-        let target = Target::new(&url, Duration::from_secs(5)).expect("a host");
+        let target = Target::of_test(&url, Duration::from_secs(5), TargetLimits::default());
         let error = target.connect_now().await.err().expect("it has no address");
         assert_eq!(error.proxy_status(), "dns_error");
         assert!(error.to_string().contains("a.invalid\" cannot be resolved; hint: check"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn an_idle_connection_makes_room_for_a_new_one() {
+        let (listener, address) = listener("127.0.0.1:0").await;
+        let url = format!("http://{address}").parse().expect("a URL");
+        let limits = TargetLimits { max_connections: 1, ..TargetLimits::default() };
+        let target = Target::of_test(&url, Duration::from_secs(5), limits);
+        target.pool.release(target.connect_now().await.expect("it listens"));
+        let (mut idle, _) = listener.accept().await.expect("a connection");
+        let _fresh = target.connect_now().await.expect("it listens");
+        assert_eq!(idle.read_u8().await.map_err(|error| error.kind()), Err(std::io::ErrorKind::UnexpectedEof));
+        assert!(target.pool.take().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_side_by_side_attempt_needs_room_of_its_own() {
+        let dead = FullBacklog::on("[::1]:0").await;
+        let (_listener, alive) = listener("127.0.0.1:0").await;
+        let limits = TargetLimits { max_connections: 1, ..TargetLimits::default() };
+        let each = Duration::from_millis(600);
+        let target = Target::of_test(&"http://name:80".parse().expect("a URL"), each, limits);
+        let target = Target { resolver: Resolver::with_addresses(vec![dead.address, alive]), ..target };
+        let begun = Instant::now();
+        let connection = target.connect_now().await.expect("one is alive");
+        assert!(begun.elapsed() >= each, "both were open at once: {:?}", begun.elapsed());
+        assert!(target.capacity.try_slot(SlotKind::Request).is_none(), "the connection holds the only slot");
+        drop(connection);
+        assert!(target.capacity.try_slot(SlotKind::Request).is_some());
     }
 
     #[tokio::test]

@@ -19,7 +19,7 @@ use portcullis_model::{
     AccessTokenVerifier, AuthRequirement, BodyLimit, Clock, Methods, Random, Revocation, RevocationListener, Role,
     RoutePolicy, SecretString, SessionState,
 };
-use portcullis_proxy::{Proxy, ProxyError, ProxyParts, Upstream, Upstreams};
+use portcullis_proxy::{Proxy, ProxyError, ProxyParts, TargetLimits, Upstream, Upstreams};
 use portcullis_telemetry::{Metrics, MetricsOptions};
 use portcullis_testkit::{KnownSessions, session};
 use tokio::net::TcpListener;
@@ -38,6 +38,7 @@ pub(crate) struct Setup {
     pub(crate) strip_prefix: Option<Box<str>>,
     pub(crate) forward_authorization: bool,
     pub(crate) trusted_proxies: &'static [&'static str],
+    pub(crate) limits: TargetLimits,
 }
 
 impl Setup {
@@ -49,6 +50,7 @@ impl Setup {
             strip_prefix: None,
             forward_authorization: false,
             trusted_proxies: &[],
+            limits: TargetLimits::default(),
         }
     }
 }
@@ -86,6 +88,7 @@ impl Gateway {
             name: "things".into(),
             targets: setup.targets.iter().map(|at| format!("http://{at}").parse().expect("a URL")).collect(),
             connect_timeout: Duration::from_secs(5),
+            limits: setup.limits,
         };
         let gate = Gate::new(parts, config(setup, &metrics));
         let streams = Arc::clone(gate.streams());
@@ -124,6 +127,13 @@ impl Gateway {
     /// Begins to stop, as the process does at SIGTERM.
     pub(crate) fn stop(&self) {
         self.inner.gate.streams().stopping().cancel();
+    }
+
+    /// The value of a metric of the upstream, as the page for Prometheus shows it.
+    pub(crate) fn metric(&self, name: &str, labels: &str) -> u64 {
+        let line = format!("{name}{{upstream=\"things\"{labels}}} ");
+        let page = self.metrics.render(false);
+        page.lines().find_map(|found| found.strip_prefix(&line)).expect("the metric").parse().expect("a number")
     }
 
     /// The number of requests with this outcome.

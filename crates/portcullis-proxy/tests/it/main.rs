@@ -1,5 +1,6 @@
 //! The data plane between a real client and real upstreams, behind a real gate.
 
+mod capacity;
 mod connections;
 mod gateway;
 mod headers;

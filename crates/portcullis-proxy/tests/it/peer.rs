@@ -1,6 +1,8 @@
 //! One end of a TCP connection on either side of the gateway. The test decides which byte is sent when.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -35,6 +37,26 @@ impl Upstream {
         Peer::new(accepted.expect("a connection").0)
     }
 
+    /// Answers every request of every connection with this response. Returns the most connections that were open at once.
+    pub(crate) fn serve_all(self, response: &'static str) -> Arc<AtomicUsize> {
+        let (most, open) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let counted = Arc::clone(&most);
+        tokio::spawn(async move {
+            loop {
+                let mut peer = self.accept().await;
+                most.fetch_max(open.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                let open = Arc::clone(&open);
+                tokio::spawn(async move {
+                    while peer.try_head().await.is_some() {
+                        peer.write_while_read(response.as_bytes()).await;
+                    }
+                    open.fetch_sub(1, Ordering::SeqCst);
+                });
+            }
+        });
+        counted
+    }
+
     /// Whether no connection was made since the last `accept`. The kernel queues a connection before its client knows that
     /// it is open.
     pub(crate) fn stays_alone(self) -> bool {
@@ -63,6 +85,17 @@ impl Peer {
     /// Writes as much as the other end reads before it closes.
     pub(crate) async fn write_while_read(&mut self, bytes: &[u8]) {
         let _ = self.stream.write_all(bytes).await;
+    }
+
+    /// Reads a head, unless the connection ends.
+    async fn try_head(&mut self) -> Option<()> {
+        while find(&self.unread, b"\r\n\r\n").is_none() {
+            if !self.read_more().await {
+                return None;
+            }
+        }
+        self.head().await;
+        Some(())
     }
 
     /// Reads a head with its empty line, and returns it in lower case.

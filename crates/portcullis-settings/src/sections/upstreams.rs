@@ -21,10 +21,27 @@ pub struct Upstream {
     pub targets: Vec<Url>,
     /// How long one address may take to accept a connection.
     pub connect_timeout: Duration,
+    /// The most connections to each target.
+    pub max_connections: u32,
+    /// The most requests under way at each target.
+    pub max_requests: u32,
+    /// The most tunnels and event streams to each target.
+    pub max_streams: u32,
+    /// The requests that wait for a place at a target.
+    pub queue: Queue,
     /// Whether the credentials of the client are forwarded (SR-42).
     pub forward_authorization: bool,
     /// The place in the settings.
     pub place: Place,
+}
+
+/// The requests that wait for a place at a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Queue {
+    /// How many may wait.
+    pub length: u32,
+    /// How long each waits at most.
+    pub wait: Duration,
 }
 
 static TARGETS: Key = Key::live(
@@ -39,6 +56,34 @@ static CONNECT_TIMEOUT: Key = Key::live(
     "duration",
     "How long one address may take to accept a connection; all addresses together have three times as long.",
 );
+static MAX_CONNECTIONS: Key = Key::live(
+    "max_connections",
+    DefaultValue::Text("256"),
+    "number",
+    "The most connections to each target, from each replica. A request beyond that waits in the queue.",
+);
+static MAX_REQUESTS: Key = Key::live(
+    "max_requests",
+    DefaultValue::Text("1024"),
+    "number",
+    "The most requests under way at each target, from each replica. In HTTP/1.1 each has a connection of its own.",
+);
+static MAX_STREAMS: Key = Key::live(
+    "max_streams",
+    DefaultValue::Text("10000"),
+    "number",
+    "The most WebSockets and event streams to each target, from each replica. They do not count as connections and requests.",
+);
+static QUEUE: Key = Key::live(
+    "queue",
+    DefaultValue::Described("`{ length = 256, wait = \"1s\" }`"),
+    "`{ length, wait }`",
+    "How many requests wait for a place at each target, and how long each waits at most; then 503. A length of 0 refuses at once.",
+);
+static LENGTH: Key = Key::live("length", DefaultValue::Text("256"), "number", "How many requests wait.");
+static WAIT: Key = Key::live("wait", DefaultValue::Text("1s"), "duration", "How long a request waits.");
+/// The keys of `queue`.
+static QUEUE_TABLE: Section = Section { name: "upstreams.<name>.queue", about: "", keys: &[&LENGTH, &WAIT] };
 static FORWARD_AUTHORIZATION: Key = Key::live(
     "forward_authorization",
     DefaultValue::Text("false"),
@@ -58,8 +103,20 @@ pub(crate) static SECTION: Section = Section {
     about: "\
 A name is 1 to 64 of `a-z`, `0-9`, `-` and `_`. In the environment a list is separated by commas:
 `PORTCULLIS__UPSTREAMS__PROJECTS__TARGETS=http://10.0.0.5:8002,http://10.0.0.6:8002`.",
-    keys: &[&TARGETS, &CONNECT_TIMEOUT, &FORWARD_AUTHORIZATION, &HEALTH],
+    keys: &[
+        &TARGETS,
+        &CONNECT_TIMEOUT,
+        &MAX_CONNECTIONS,
+        &MAX_REQUESTS,
+        &MAX_STREAMS,
+        &QUEUE,
+        &FORWARD_AUTHORIZATION,
+        &HEALTH,
+    ],
 };
+
+/// The highest limit that can be set.
+const MOST: u32 = 1_000_000;
 
 pub(crate) fn read(tree: &Table, problems: &mut Problems, warnings: &mut Vec<Notice>) -> Vec<Upstream> {
     let Some(node) = tree.get("upstreams") else { return Vec::new() };
@@ -83,6 +140,10 @@ fn read_one(name: &str, node: &Node, problems: &mut Problems, warnings: &mut Vec
         name: name.into(),
         targets: section.list(&TARGETS, parse_target),
         connect_timeout: section.value(&CONNECT_TIMEOUT, positive_duration),
+        max_connections: section.number(&MAX_CONNECTIONS, 1, MOST),
+        max_requests: section.number(&MAX_REQUESTS, 1, MOST),
+        max_streams: section.number(&MAX_STREAMS, 0, MOST),
+        queue: read_queue(&mut section),
         forward_authorization: section.flag(&FORWARD_AUTHORIZATION),
         place: node.place.clone(),
     };
@@ -101,6 +162,16 @@ fn read_one(name: &str, node: &Node, problems: &mut Problems, warnings: &mut Vec
         );
     }
     upstream
+}
+
+fn read_queue(section: &mut Reader<'_, '_>) -> Queue {
+    let mut node = section.node(&QUEUE).map(Node::structured);
+    if let Some(other) = node.take_if(|node| !matches!(node.value, Value::Table(_))) {
+        let hint = "write queue = { length = 256, wait = \"1s\" }";
+        section.reject(&QUEUE, format!("is {}, but must be a table", other.value.kind()), hint);
+    }
+    let mut queue = Reader::of(node.as_ref(), section.path(&QUEUE), &QUEUE_TABLE, section.problems);
+    Queue { length: queue.number(&LENGTH, 0, MOST), wait: queue.value(&WAIT, positive_duration) }
 }
 
 fn is_name(text: &str) -> bool {
@@ -127,6 +198,7 @@ fn parse_target(text: &str) -> Result<Url, InvalidInput> {
 
 #[cfg(test)]
 mod tests {
+    use super::Queue;
     use crate::testing::{refused, settings};
 
     #[test]
@@ -137,6 +209,42 @@ mod tests {
         let from_environment = settings("", &[("PORTCULLIS__UPSTREAMS__PROJECTS__TARGETS", "http://a:1,http://b:2")]);
         let upstream = &from_environment.upstreams[0];
         assert_eq!((upstream.targets.len(), upstream.connect_timeout.as_secs()), (2, 2));
+    }
+
+    #[test]
+    fn a_target_has_limits_and_a_queue() {
+        let limits = |keys: &str| {
+            let upstream =
+                settings(&format!("[upstreams.p]\ntargets = [\"http://a\"]\n{keys}"), &[]).upstreams[0].clone();
+            let Queue { length, wait } = upstream.queue;
+            (upstream.max_connections, upstream.max_requests, upstream.max_streams, length, wait.as_millis())
+        };
+        assert_eq!(limits(""), (256, 1024, 10_000, 256, 1000));
+        let keys = "max_connections = 2\nmax_requests = 3\nmax_streams = 0\nqueue = { length = 0, wait = \"5s\" }\n";
+        assert_eq!(limits(keys), (2, 3, 0, 0, 5000));
+        assert_eq!(limits("queue = { length = 7 }\n"), (256, 1024, 10_000, 7, 1000));
+        let environment = [
+            ("PORTCULLIS__UPSTREAMS__P__TARGETS", "http://a"),
+            ("PORTCULLIS__UPSTREAMS__P__QUEUE", "{ length = 9, wait = \"2s\" }"),
+        ];
+        let queue = settings("", &environment).upstreams[0].queue;
+        assert_eq!((queue.length, queue.wait.as_secs()), (9, 2));
+    }
+
+    #[test]
+    fn invalid_limits_are_refused() {
+        for (keys, message) in [
+            ("max_connections = 0", "upstreams.p.max_connections = 0 cannot be used"),
+            ("max_requests = -1", "upstreams.p.max_requests = -1 cannot be used"),
+            ("max_streams = \"many\"", "upstreams.p.max_streams = \"many\" cannot be used"),
+            ("queue = 5", "upstreams.p.queue is a number, but must be a table"),
+            ("queue = { lenght = 5 }", "did you mean `length`?"),
+            ("queue = { wait = \"0s\" }", "upstreams.p.queue.wait = \"0s\" cannot be used"),
+            ("max_connection = 5", "did you mean `max_connections`?"),
+        ] {
+            let refused = refused(&format!("[upstreams.p]\ntargets = [\"http://a\"]\n{keys}\n"), &[]);
+            assert!(refused.contains(message) && refused.contains("portcullis.toml:3"), "{keys}: {refused}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Proxied routes: what an upstream is told, what streams through, and what happens when the upstream is missing.
 //! This file holds the upstreams and the gateway that these tests share.
 
+mod capacity;
 mod failures;
 mod headers;
 mod policies;
