@@ -31,7 +31,7 @@ use request_head::convert_to_http1;
 use request_tracking::RequestTracker;
 
 /// Requests at a time on one connection (SETTINGS_MAX_CONCURRENT_STREAMS).
-const MAX_STREAMS: u32 = 100;
+pub const MAX_STREAMS: u32 = 100;
 /// Bytes of one request's body that a client may send before they are read.
 const STREAM_WINDOW: u32 = 256 << 10;
 /// Bytes of all request bodies of a connection that a client may send before they are read.

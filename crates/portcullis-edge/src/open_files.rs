@@ -2,30 +2,70 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Files that the process has open beside its clients' connections: database, logs, Redis.
+/// Files that the process has open beside its connections to clients and upstreams: database, logs, Redis.
 const OTHER_FILES: u64 = 200;
 
-/// Raises the limit of open files as far as the process's user may, and warns when it is too low for
-/// `max_connections` clients.
-pub fn raise_open_file_limit(max_connections: u32) {
-    let limits = getrlimit(Resource::Nofile);
-    if let Some(maximum) = limits.maximum
-        && limits.current.is_some_and(|current| current < maximum)
-    {
-        let raised = Rlimit { current: Some(maximum), maximum: Some(maximum) };
-        if let Err(error) = setrlimit(Resource::Nofile, raised) {
-            tracing::debug!(%error, "the limit of open files could not be raised");
+/// The files that the process may have open at once by its settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenFiles {
+    /// Connections of clients.
+    pub clients: u64,
+    /// Connections to upstreams: those of requests, and those of streams.
+    pub upstreams: u64,
+}
+
+impl OpenFiles {
+    /// Raises the process's limit as far as its user may, and warns if that is too low for the settings.
+    pub fn raise_limit(self) {
+        let limits = getrlimit(Resource::Nofile);
+        if let Some(maximum) = limits.maximum
+            && limits.current.is_some_and(|current| current < maximum)
+        {
+            let raised = Rlimit { current: Some(maximum), maximum: Some(maximum) };
+            if let Err(error) = setrlimit(Resource::Nofile, raised) {
+                tracing::debug!(%error, "the limit of open files could not be raised");
+            }
+        }
+        self.warn_if_too_low();
+    }
+
+    /// Warns if the process's limit is too low for the settings.
+    pub fn warn_if_too_low(self) {
+        let Some(limit) = getrlimit(Resource::Nofile).current else { return };
+        let missing = self.missing(limit);
+        if missing > 0 {
+            tracing::warn!(
+                limit,
+                missing,
+                needed = self.needed(),
+                clients = self.clients,
+                upstreams = self.upstreams,
+                "the limit of open files is too low for the settings by {missing}; hint: raise it (ulimit -n, \
+                 LimitNOFILE=), or lower server.max_connections or the max_connections and max_streams of upstreams"
+            );
         }
     }
-    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    // A proxied request uses two: the client's connection and the upstream's.
-    let needed = 2 * u64::from(max_connections) + OTHER_FILES;
-    if files < needed {
-        tracing::warn!(
-            files,
-            needed,
-            "the limit of open files is too low for server.max_connections; hint: raise it (ulimit -n, LimitNOFILE=) \
-             or lower server.max_connections"
-        );
+
+    fn needed(self) -> u64 {
+        self.clients.saturating_add(self.upstreams).saturating_add(OTHER_FILES)
+    }
+
+    /// By how much a limit is too low.
+    fn missing(self, limit: u64) -> u64 {
+        self.needed().saturating_sub(limit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_sides_count_against_the_limit() {
+        let files = OpenFiles { clients: 1_000, upstreams: 300 };
+        assert_eq!(files.missing(1_500), 0);
+        assert_eq!(files.missing(1_499), 1);
+        assert_eq!(files.missing(1_024), 476);
+        assert_eq!(OpenFiles { clients: u64::MAX, upstreams: 1 }.missing(u64::MAX), 0);
     }
 }

@@ -10,14 +10,14 @@ use std::sync::Arc;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use portcullis_api::{Lifecycle, ReplyBody, Starting};
-use portcullis_edge::{ConnectionLimit, ConnectionTimeouts, Server, StartupServer};
+use portcullis_edge::{ConnectionLimit, ConnectionTimeouts, HTTP2_MAX_STREAMS, OpenFiles, Server, StartupServer};
 use portcullis_model::policy::Environment;
 use portcullis_model::{Clock, Random};
 use tokio_util::sync::CancellationToken;
 
 use crate::assembly::{Application, Front, StartError};
 use control_socket::{ControlServer, ControlSocket};
-use portcullis_settings::{Settings, Sources};
+use portcullis_settings::{Settings, Sources, Upstream};
 pub use reload::Reloaded;
 use reload::Reloader;
 use shutdown::{Running, StopSignals};
@@ -78,9 +78,21 @@ fn startup_server(
     })
 }
 
+/// The files that these settings allow to be open at once.
+fn open_files(settings: &Settings) -> OpenFiles {
+    let clients = u64::from(settings.server.max_connections);
+    let of_all = |each: fn(&Upstream) -> u32| -> u64 {
+        settings.upstreams.iter().map(|upstream| upstream.targets.len() as u64 * u64::from(each(upstream))).sum()
+    };
+    // A stream lasts no longer than the client's request for it, of which a connection has one at a time in HTTP/1.1.
+    let requests_of_client = if settings.server.http2 { u64::from(HTTP2_MAX_STREAMS) } else { 1 };
+    let streams = of_all(|upstream| upstream.max_streams).min(clients.saturating_mul(requests_of_client));
+    OpenFiles { clients, upstreams: of_all(|upstream| upstream.max_connections) + streams }
+}
+
 fn server(settings: &Settings, application: &Application) -> Server<Front> {
     let server = &settings.server;
-    portcullis_edge::raise_open_file_limit(server.max_connections);
+    open_files(settings).raise_limit();
     Server {
         handler: Arc::clone(&application.front),
         connection_limit: ConnectionLimit::new(

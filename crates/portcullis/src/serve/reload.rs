@@ -11,6 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use super::open_files;
 use crate::assembly::{Application, gate_config, upstreams};
 use portcullis_settings::{Settings, Sources};
 
@@ -118,6 +119,7 @@ impl Reloader {
         if settings.server.public_url != self.settings.server.public_url {
             self.application.identity.mailer.set_public_url(settings.base_url());
         }
+        open_files(&settings).warn_if_too_low();
         self.application.front.proxy.swap(upstreams(&settings), &self.application.metrics);
         self.application.front.gate.swap(config);
         let reloaded = Reloaded {

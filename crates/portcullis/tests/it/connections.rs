@@ -8,7 +8,7 @@ use portcullis_testkit::{TestApp, free_port};
 use reqwest::Method;
 use serde_json::Value;
 
-use crate::client::{call, client, get, raw, send};
+use crate::client::{app, call, client, get, raw, send};
 use crate::gateway::gateway;
 use crate::user_administration::administrator;
 
@@ -77,6 +77,24 @@ fn open_file_limit() -> usize {
     let limits = std::fs::read_to_string("/proc/self/limits").expect("the kernel shows the limits");
     let files = limits.lines().find(|line| line.starts_with("Max open files")).expect("a limit of files");
     files.split_whitespace().nth(3).and_then(|number| number.parse().ok()).expect("a number")
+}
+
+#[test]
+fn a_low_limit_of_open_files_is_told_with_what_is_missing() {
+    let limit = open_file_limit() as u64;
+    // Each target may have a million connections.
+    let targets = limit / 1_000_000 + 1;
+    let list: Vec<String> = (0..targets).map(|number| format!("\"http://127.0.0.1:{}\"", number + 1)).collect();
+    let app = app()
+        .settings(&format!(
+            "[server]\nmax_connections = 100\nhttp2 = false\n[upstreams.x]\ntargets = [{}]\n\
+             max_connections = 1_000_000\n[[routes]]\npath = \"/api/v1/x\"\nupstream = \"x\"\n",
+            list.join(",")
+        ))
+        .start();
+    // Clients, connections, one stream for each client, and the other files.
+    let missing = 100 + targets * 1_000_000 + 100 + 200 - limit;
+    app.log_line_with(&format!("the limit of open files is too low for the settings by {missing};"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
