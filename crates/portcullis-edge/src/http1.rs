@@ -1,13 +1,15 @@
 //! HTTP/1.1 on one connection (RFC 9112).
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod differential;
 mod exchange;
-mod head_guard;
-mod head_scanner;
+mod message_guard;
+mod message_scanner;
 mod parser_errors;
 
 use std::convert::Infallible;
-use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::FutureExt as _;
@@ -19,15 +21,18 @@ use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use portcullis_gate::Peer;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
 use crate::MAX_HEAD_BYTES;
-use crate::connection_timers::{ClientWait, ConnectionTimers};
+use crate::connection_timers::{ClientWait, ConnectionTimers, Expiry};
 use crate::handler::Handler;
-use crate::lingering_close::LingeringStream;
 use exchange::{Exchange, ExchangeBody};
-use head_guard::{HeadGuard, HeadMarks};
+use message_guard::MessageGuard;
 use parser_errors::ParserErrors;
+
+/// How long a connection waits for its next request before its parser and their buffers are given up.
+const IDLE_BEFORE_RELEASE: Duration = Duration::from_secs(2);
 
 /// The parser's settings, the same for every connection.
 pub(crate) fn builder() -> Builder {
@@ -38,54 +43,77 @@ pub(crate) fn builder() -> Builder {
     builder
 }
 
-/// Serves the requests of a connection one after the other until the connection ends or its client is too slow.
-pub(crate) async fn serve<H: Handler>(
-    handler: &Arc<H>,
-    builder: &Builder,
-    stream: LingeringStream,
-    client: Peer,
+/// What serving a connection needs beside its stream.
+pub(crate) struct Service<'a, H> {
+    pub(crate) handler: &'a Arc<H>,
+    pub(crate) builder: &'a Builder,
+    pub(crate) client: Peer,
+    pub(crate) stopping: &'a CancellationToken,
+}
+
+/// How serving a connection ended.
+pub(crate) enum Served<S> {
+    /// The connection is over.
+    Closed(hyper::Result<()>),
+    /// The connection waits for its next request. Nothing of it has arrived, and no byte of a response is left.
+    Idle(S),
+}
+
+/// Serves the requests of a connection one after the other until the connection ends, its client is too slow, or no
+/// request has come for a while. `is_new` says whether the client must still send its first request.
+pub(crate) async fn serve<H: Handler, S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
+    service: &Service<'_, H>,
+    stream: S,
+    is_new: bool,
     timers: &mut ConnectionTimers,
-    stopping: &CancellationToken,
-) -> hyper::Result<()> {
+) -> Served<S> {
+    let Service { handler, builder, client, stopping } = *service;
     let exchange = Arc::new(Exchange::default());
     let respond = {
         let handler = Arc::clone(handler);
         Box::new(move |status| to_bytes(handler.respond_to_parse_error(status)))
     };
     let stream = ParserErrors::new(stream, Arc::clone(&exchange), respond);
-    let (stream, marks) = HeadGuard::new(stream);
+    let stream = MessageGuard::new(stream, Arc::clone(&exchange));
     let service = service_fn(|mut request: Request<Incoming>| {
-        marks.mark(&mut request);
-        exchange.begin();
+        exchange.begin(&mut request);
         async { Ok::<_, Infallible>(ExchangeBody::new(handler.handle(client, request).await, &exchange)) }
     });
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service).with_upgrades());
+    let mut connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
     let mut is_shutting_down = false;
     loop {
         tokio::select! {
             // The connection first: a parser told to shut down before it has read anything closes without a response.
             biased;
-            result = connection.as_mut() => return result,
+            result = &mut connection => return Served::Closed(result),
             () = stopping.cancelled(), if !is_shutting_down => {
                 is_shutting_down = true;
-                connection.as_mut().graceful_shutdown();
+                std::pin::Pin::new(&mut connection).graceful_shutdown();
             }
-            () = timers.tick() => if timers.is_expired(client_wait(&exchange, &marks)) {
+            expiry = timers.idle_for(IDLE_BEFORE_RELEASE, || client_wait(&exchange, is_new)) => {
+                if expiry == Expiry::Idle
+                    && !is_shutting_down
+                    && !exchange.has_pending_body()
+                    && let Some(parts) = connection.into_parts()
+                    && parts.read_buf.is_empty()
+                {
+                    return Served::Idle(parts.io.into_inner().into_inner().into_inner());
+                }
                 tracing::debug!(client = %client.address, "a connection was closed because its client neither sent nor read in time");
-                return Ok(());
+                return Served::Closed(Ok(()));
             }
         }
     }
 }
 
 /// What the connection waits for its client to do; `None` while a request is handled.
-fn client_wait(exchange: &Exchange, marks: &HeadMarks) -> Option<ClientWait> {
-    let requests = marks.requests();
+fn client_wait(exchange: &Exchange, is_new: bool) -> Option<ClientWait> {
+    let requests = exchange.requests();
     if let Some(stall) = exchange.stall() {
         Some(ClientWait::Read(stall))
     } else if !exchange.is_idle() {
-        None
-    } else if marks.is_within_head() || requests == 0 {
+        exchange.writes_to_half_closed().map(ClientWait::Part)
+    } else if exchange.is_within_head() || (requests == 0 && is_new) {
         // The first request must begin within the header timeout.
         Some(ClientWait::Head(requests))
     } else {

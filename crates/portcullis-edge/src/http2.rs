@@ -11,6 +11,7 @@ use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue};
@@ -21,6 +22,7 @@ use hyper::server::conn::http2::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use portcullis_gate::Peer;
+use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::MAX_HEAD_BYTES;
@@ -33,15 +35,23 @@ use request_tracking::RequestTracker;
 /// Requests at a time on one connection (SETTINGS_MAX_CONCURRENT_STREAMS).
 pub const MAX_STREAMS: u32 = 100;
 /// Bytes of one request's body that a client may send before they are read.
-const STREAM_WINDOW: u32 = 256 << 10;
-/// Bytes of all request bodies of a connection that a client may send before they are read.
-const CONNECTION_WINDOW: u32 = 1 << 20;
+const STREAM_WINDOW: u32 = 64 << 10;
+/// Bytes of all request bodies of a connection that a client may send before they are read: as many as all requests
+/// together may have unread, so that a body that nobody reads never holds up another request.
+const CONNECTION_WINDOW: u32 = MAX_STREAMS * STREAM_WINDOW;
 /// Bytes of a response that are buffered for a client that does not read.
 const MAX_SEND_BUFFER: usize = 64 << 10;
 /// Requests that a client may reset before they are handled (CVE-2023-44487).
 const MAX_PENDING_RESETS: usize = 20;
 /// Requests that we may reset because the client broke the protocol (CVE-2025-8671).
 const MAX_LOCAL_RESETS: usize = 100;
+
+/// The longest time that a client has for closing the connection when it was told that the gateway will.
+const CLOSE_GRACE: Duration = Duration::from_secs(1);
+/// Looks for responses that are not read, within one timeout. The time of a stall is known to one interval, and so is its
+/// end, so that a response may stay unread for two intervals longer than its timeout.
+const STALL_CHECKS_PER_TIMEOUT: u32 = 12;
+const MIN_STALL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Serves the requests of a connection until it ends, its client is too slow, or its client resets too many requests.
 pub(crate) async fn serve<H: Handler>(
@@ -76,35 +86,46 @@ pub(crate) async fn serve<H: Handler>(
         .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
         .max_local_error_reset_streams(MAX_LOCAL_RESETS);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
-    // Whether the client was told to send no further request.
-    let mut is_shutting_down = false;
+    // Whether the client was told to send no further request, and when it must have closed the connection.
+    let (mut is_shutting_down, mut close_at) = (false, None);
+    let timeouts = *timers.timeouts();
+    let grace = CLOSE_GRACE.min(timeouts.header.min(timeouts.idle) / 10);
+    let mut stall_checks = stall_checks(timeouts.send);
     loop {
         tokio::select! {
             result = connection.as_mut() => return result,
             () = stopping.cancelled(), if !is_shutting_down => {
-                is_shutting_down = true;
+                (is_shutting_down, close_at) = (true, Some(Instant::now() + grace));
                 connection.as_mut().graceful_shutdown();
             }
             () = tracker.too_many_resets() => {
                 tracing::debug!(client = %client.address, "a connection was closed because its client reset too many requests");
                 return Ok(());
             }
-            () = timers.tick() => {
-                tracker.abort_stalled(timers.send_timeout());
-                let waiting = tracker.client_wait();
-                // A client that follows the protocol closes the connection itself once it was told.
-                if is_shutting_down && waiting.is_some() {
+            () = timers.expired(|| tracker.client_wait()), if !is_shutting_down => {
+                // The client may be about to send a request, so it is told first.
+                (is_shutting_down, close_at) = (true, Some(Instant::now() + grace));
+                connection.as_mut().graceful_shutdown();
+            }
+            // A client that follows the protocol closes the connection itself once it was told.
+            () = tokio::time::sleep_until(close_at.unwrap_or_else(Instant::now)), if close_at.is_some() => {
+                if tracker.client_wait().is_some() {
                     tracing::debug!(client = %client.address, "a connection was closed because its client sent nothing in time");
                     return Ok(());
                 }
-                if timers.is_expired(waiting) {
-                    // The client may be about to send a request, so it is told first and has until the next check.
-                    is_shutting_down = true;
-                    connection.as_mut().graceful_shutdown();
-                }
+                close_at = Some(Instant::now() + grace);
             }
+            _ = stall_checks.tick() => tracker.abort_stalled(timeouts.send),
         }
     }
+}
+
+/// A timer that fires often enough to notice a response that is not read within a fifth of the timeout.
+fn stall_checks(timeout: Duration) -> Interval {
+    let period = (timeout / STALL_CHECKS_PER_TIMEOUT).max(MIN_STALL_INTERVAL);
+    let mut interval = tokio::time::interval_at(Instant::now() + period, period);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
 }
 
 /// A response in the form of HTTP/2: without fields of the connection, and to HEAD without a body.

@@ -21,6 +21,8 @@ mod startup;
 pub use connection_limit::ConnectionLimit;
 pub use connection_timers::ConnectionTimeouts;
 pub use handler::Handler;
+#[cfg(feature = "fuzzing")]
+pub use http1::differential::check_connection;
 pub use http2::MAX_STREAMS as HTTP2_MAX_STREAMS;
 pub use listener::{ListenError, listen};
 pub use open_files::OpenFiles;

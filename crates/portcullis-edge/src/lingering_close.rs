@@ -31,6 +31,14 @@ impl LingeringStream {
         Self { socket: Some((stream, permit)), client_closed: false }
     }
 
+    /// Waits until the client has sent a byte, and leaves it in the socket. `false` if the connection has ended instead.
+    pub(crate) async fn has_bytes(&mut self) -> bool {
+        let seen = self.stream().peek(&mut [0]).await;
+        let has_bytes = matches!(seen, Ok(1..));
+        self.client_closed |= !has_bytes;
+        has_bytes
+    }
+
     fn stream(&mut self) -> Pin<&mut TcpStream> {
         let (stream, _) = self.socket.as_mut().expect("only drop takes the socket out");
         Pin::new(stream)

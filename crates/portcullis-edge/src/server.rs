@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,8 +12,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::connection_limit::{ConnectionLimit, ConnectionPermit, TooManyConnections};
-use crate::connection_timers::{ClientWait, ConnectionTimeouts, ConnectionTimers};
+use crate::connection_timers::{ConnectionTimeouts, ConnectionTimers};
 use crate::handler::Handler;
+use crate::http1::Served;
 use crate::lingering_close::LingeringStream;
 use crate::protocol_detection::{self, Protocol};
 use crate::{http1, http2, proxy_protocol};
@@ -95,8 +95,11 @@ impl<H: Handler> Server<H> {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
+        let mut timers = ConnectionTimers::new(self.timeouts);
         let client = if self.proxy_protocol {
-            match self.read_proxy_header(&mut stream, peer).await {
+            let header = self.read_proxy_header(&mut stream, peer);
+            let Some(header) = before_the_first_request(header, &mut timers, stopping).await else { return };
+            match header {
                 Ok(client) if self.count_address(&mut permit, client.address.ip()).is_ok() => client,
                 Ok(_) => return,
                 Err(error) => {
@@ -107,11 +110,11 @@ impl<H: Handler> Server<H> {
         } else {
             Peer::from(peer)
         };
-        let mut timers = ConnectionTimers::new(self.timeouts);
-        let Some(protocol) = detect_protocol(&stream, &mut timers, stopping).await else { return };
+        let protocol = before_the_first_request(protocol_detection::detect(&stream), &mut timers, stopping).await;
+        let Some(protocol) = protocol else { return };
         let stream = LingeringStream::new(stream, permit);
         let result = match protocol {
-            Protocol::Http1 => http1::serve(&self.handler, builder, stream, client, &mut timers, stopping).await,
+            Protocol::Http1 => self.serve_http1(builder, stream, client, &mut timers, stopping).await,
             Protocol::Http2 if self.http2 => {
                 // Boxed, so that the many connections of HTTP/1.1 do not hold memory for HTTP/2.
                 Box::pin(http2::serve(&self.handler, stream, client, &mut timers, stopping)).await
@@ -120,6 +123,35 @@ impl<H: Handler> Server<H> {
         };
         if let Err(error) = result {
             tracing::debug!(%error, client = %client.address, "a connection ended with an error");
+        }
+    }
+
+    async fn serve_http1(
+        &self,
+        builder: &Http1Builder,
+        mut stream: LingeringStream,
+        client: Peer,
+        timers: &mut ConnectionTimers,
+        stopping: &CancellationToken,
+    ) -> hyper::Result<()> {
+        let service = http1::Service { handler: &self.handler, builder, client, stopping };
+        let mut is_new = true;
+        loop {
+            // Boxed, so that a connection that waits for its next request holds no memory for serving one.
+            match Box::pin(http1::serve(&service, stream, is_new, timers)).await {
+                Served::Closed(result) => return result,
+                Served::Idle(idle) => stream = idle,
+            }
+            let has_request = tokio::select! {
+                has_bytes = stream.has_bytes() => has_bytes,
+                () = timers.expired_unchanged() => false,
+                () = stopping.cancelled() => false,
+            };
+            if !has_request {
+                return Ok(());
+            }
+            timers.restart();
+            is_new = false;
         }
     }
 
@@ -134,8 +166,7 @@ impl<H: Handler> Server<H> {
         if !is_trusted && !peer.ip().is_loopback() {
             return Err(denied());
         }
-        let header = tokio::time::timeout(self.timeouts.header, proxy_protocol::read(stream)).await;
-        let header = header.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        let header = proxy_protocol::read(stream).await?;
         if !is_trusted && header.client.is_some() {
             return Err(denied());
         }
@@ -143,24 +174,19 @@ impl<H: Handler> Server<H> {
     }
 }
 
-/// Detects the protocol; `None` if the client sent nothing in time.
-async fn detect_protocol(
-    stream: &TcpStream,
+/// Waits for what a client sends before its first request; `None` if it sends nothing in time.
+async fn before_the_first_request<T>(
+    received: impl Future<Output = T>,
     timers: &mut ConnectionTimers,
     stopping: &CancellationToken,
-) -> Option<Protocol> {
-    let mut protocol = pin!(protocol_detection::detect(stream));
-    let mut shutdown = pin!(async {
+) -> Option<T> {
+    let shutdown = async {
         stopping.cancelled().await;
         tokio::time::sleep(SHUTDOWN_FIRST_BYTE_TIMEOUT).await;
-    });
-    loop {
-        tokio::select! {
-            protocol = protocol.as_mut() => return Some(protocol),
-            () = shutdown.as_mut() => return None,
-            () = timers.tick() => if timers.is_expired(Some(ClientWait::Head(0))) {
-                return None;
-            }
-        }
+    };
+    tokio::select! {
+        received = received => Some(received),
+        () = shutdown => None,
+        () = timers.expired_unchanged() => None,
     }
 }

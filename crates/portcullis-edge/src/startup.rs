@@ -69,7 +69,7 @@ where
     async fn serve_connection(self: Arc<Self>, stream: TcpStream) {
         let service = service_fn(|request| std::future::ready(Ok::<_, Infallible>((self.respond)(&request))));
         let mut builder = http1::Builder::new();
-        builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).keep_alive(false);
+        builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).keep_alive(false).half_close(true);
         if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
             tracing::debug!(%error, "a connection ended with an error during the start");
         }

@@ -34,13 +34,20 @@ impl<S> ParserErrors<S> {
         Self { stream, exchange, respond, pending: Bytes::new(), is_stalled: false }
     }
 
-    /// Notes whether a write found the send buffer full.
+    /// Notes a write, and whether it found the send buffer full.
     fn note_stall<T>(&mut self, written: Poll<T>) -> Poll<T> {
         if written.is_pending() != self.is_stalled {
             self.is_stalled = !self.is_stalled;
             self.exchange.toggle_stall();
         }
+        if written.is_ready() {
+            self.exchange.written();
+        }
         written
+    }
+
+    pub(super) fn into_inner(self) -> S {
+        self.stream
     }
 
     /// Takes a response of the parser, and returns whether `bytes` are one. Its replacement is written when the parser
@@ -114,7 +121,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ParserErrors<S> {
     /// The parser flushes after it has written everything, so a response that has ended is complete on the socket.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_pending(cx))?;
-        self.exchange.flushed();
+        if self.exchange.flushed() {
+            // The guard may go on reading.
+            cx.waker().wake_by_ref();
+        }
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
@@ -128,7 +138,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ParserErrors<S> {
 mod tests {
     use super::*;
     use crate::http1::exchange::ExchangeBody;
-    use http::Response;
+    use http::{Request, Response};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     const BARE: &[u8] =
@@ -156,13 +166,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_response_body_that_looks_bare_is_kept() {
-        assert_eq!(received(|exchange| exchange.begin()).await, BARE);
+        assert_eq!(received(|exchange| exchange.begin(&mut Request::new(()))).await, BARE);
     }
 
     #[tokio::test]
     async fn the_end_of_a_response_body_that_looks_bare_is_kept() {
         let ended = |exchange: &Arc<Exchange>| {
-            exchange.begin();
+            exchange.begin(&mut Request::new(()));
             drop(ExchangeBody::new(Response::new(()), exchange));
         };
         assert_eq!(received(ended).await, BARE);

@@ -33,6 +33,45 @@ async fn sr_39_an_ambiguous_head_is_marked_and_closes() {
 }
 
 #[tokio::test]
+async fn sr_39_no_request_follows_a_body_with_two_readings() {
+    let edge = TestEdge::start().await;
+    // A parser that has lost its place would take it for a request, or miss that it is ambiguous.
+    let ambiguous = "GET /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nContent-Length: 0\r\n\r\n";
+    // A head within a body: whoever takes it for a request skips what follows.
+    let hidden = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n";
+    for chunks in [
+        "0\r\nTrailer: x\n\r\n".to_owned(),
+        "0\r\nTrailer: x\n\n".to_owned(),
+        "0\r\nTrailer: x\nOther: y\r\n\r\n".to_owned(),
+        "0\r\n\n".to_owned(),
+        format!("0\r\nTrailer: x\n\n{hidden}"),
+        format!("{}{:x}\r\n\r\n\r\n{hidden}\r\n0\r\n\r\n", "0".repeat(70), hidden.len() + 4),
+        "5\nhello\r\n0\r\n\r\n".to_owned(),
+        "5\r\nhello\n0\r\n\r\n".to_owned(),
+        format!("{}5\r\nhello\r\n0\r\n\r\n", "0".repeat(200)),
+        format!("5;{}\r\nhello\r\n0\r\n\r\n", "x".repeat(200)),
+        format!("5;{}\r\nhello\r\n0\r\n\r\n", "x".repeat(10_000)),
+    ] {
+        let head = "POST /count HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let text = edge.exchange(&format!("{head}{chunks}{ambiguous}{ambiguous}")).await;
+        let responses = text.matches("HTTP/1.1 ").count();
+        assert!(responses == 1 && text.starts_with("HTTP/1.1 400 "), "{chunks:?}: {text}");
+        assert!(text.to_ascii_lowercase().contains("connection: close\r\n"), "{chunks:?}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn sr_39_a_valid_body_leaves_the_next_head_alone() {
+    let edge = TestEdge::start().await;
+    let next = "GET /echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    for chunks in ["0\r\nTrailer: x\r\n\r\n", "5;name=value\r\nhello\r\n0\r\n\r\n", "05 ;x\r\nhello\r\n0\r\n\r\n"] {
+        let head = "POST /count HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let text = edge.exchange(&format!("{head}{chunks}{next}")).await;
+        assert_eq!(text.matches("HTTP/1.1 200 OK").count(), 2, "{chunks:?}: {text}");
+    }
+}
+
+#[tokio::test]
 async fn requests_before_an_ambiguous_head_are_handled() {
     let edge = TestEdge::start().await;
     let valid = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi\

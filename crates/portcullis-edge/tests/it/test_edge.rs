@@ -97,13 +97,16 @@ impl Drop for TestEdge {
     }
 }
 
-/// `/echo` returns the request's body, `/scheme` returns the client's scheme, `/upgrade` echoes what
-/// follows the 101, `/wait` responds after [`TestHandler::release`], `/panic` panics while the request
+/// `/echo` returns the request's body, `/count` its length, 400 if it is invalid, `/scheme` returns the client's scheme, `/upgrade` echoes what
+/// follows the 101, `/refuse` responds without reading
+/// the body, `/endless` responds without an end, `/wait` responds after [`TestHandler::release`], `/panic` panics while the request
 /// is handled, `/panic-in-body` after the first part of the response. A faulty head gets a 400 that closes.
 #[derive(Default)]
 pub(crate) struct TestHandler {
     pub(crate) waiting: Notify,
     pub(crate) release: Notify,
+    /// Notified when a `/wait` is over, even without a response.
+    pub(crate) dropped: Notify,
     /// Ends the upgraded connections, each with a last word.
     pub(crate) close_tunnels: Arc<Notify>,
     /// The text of each panic that was caught.
@@ -148,7 +151,18 @@ impl TestHandler {
                 let body = request.into_body().collect().await.expect("a complete body").to_bytes();
                 text(StatusCode::OK, String::from_utf8_lossy(&body).into_owned())
             }
+            "/count" => match request.into_body().collect().await {
+                Ok(body) => text(StatusCode::OK, body.to_bytes().len().to_string()),
+                Err(error) => text(StatusCode::BAD_REQUEST, error.to_string()),
+            },
+            "/refuse" => text(StatusCode::FORBIDDEN, "refused".to_owned()),
+            "/read-and-refuse" => {
+                request.into_body().collect().await.expect("a complete body");
+                text(StatusCode::FORBIDDEN, "refused".to_owned())
+            }
+            "/endless" => Response::new(TestBody::Endless { has_begun: false }),
             "/wait" => {
+                let _noting = NoteDrop(&self.dropped);
                 self.waiting.notify_one();
                 self.release.notified().await;
                 text(StatusCode::OK, "released".to_owned())
@@ -177,6 +191,15 @@ impl TestHandler {
     }
 }
 
+/// Notifies when a request's future ends.
+struct NoteDrop<'a>(&'a Notify);
+
+impl Drop for NoteDrop<'_> {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
+}
+
 fn text(status: StatusCode, text: String) -> Response<TestBody> {
     let mut response = Response::new(TestBody::Text(Full::new(Bytes::from(text))));
     *response.status_mut() = status;
@@ -194,6 +217,10 @@ pub(crate) enum TestBody {
     Panicking {
         polls: u8,
     },
+    /// Yields one part and never another.
+    Endless {
+        has_begun: bool,
+    },
 }
 
 impl Body for TestBody {
@@ -203,6 +230,11 @@ impl Body for TestBody {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         match self.get_mut() {
             Self::Text(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+            Self::Endless { has_begun: true } => Poll::Pending,
+            Self::Endless { has_begun } => {
+                *has_begun = true;
+                Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"first part")))))
+            }
             Self::Panicking { polls } => {
                 *polls += 1;
                 match polls {
@@ -220,7 +252,7 @@ impl Body for TestBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Text(body) => body.size_hint(),
-            Self::Panicking { .. } => SizeHint::default(),
+            Self::Panicking { .. } | Self::Endless { .. } => SizeHint::default(),
         }
     }
 }

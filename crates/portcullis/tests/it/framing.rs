@@ -221,6 +221,21 @@ async fn trace_connect_and_unknown_methods_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connect_is_answered() {
+    let app = gateway().start().await;
+    for (target, host) in [("a:443", "a:443"), ("a:443", "a"), ("example.com:443", "example.com:443"), ("/x", "a")] {
+        for after in ["", "\x16\x03\x01\x02\x00\x01"] {
+            let request = format!("CONNECT {target} HTTP/1.1\r\nHost: {host}\r\n\r\n{after}");
+            let response = RawResponse::to(&app, request.as_bytes());
+            // The target of a CONNECT is a host, which is no route.
+            assert!([400, 404, 405].contains(&response.status), "{target} of {host}: {}", response.head);
+            assert!(response.head.contains("connection: close"), "{target} of {host}: {}", response.head);
+            assert_eq!(response.body["success"], false, "{target} of {host}: {}", response.body);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn http_1_0_without_a_host_is_served() {
     let app = gateway().start().await;
     let response = raw(&app, b"GET /api/v1/open/x HTTP/1.0\r\n\r\n");

@@ -127,8 +127,8 @@ async fn sr_40_a_client_may_break_the_protocol_100_times() {
     assert!(client.is_closed());
 }
 
-const STREAM_WINDOW: usize = 256 << 10;
-const CONNECTION_WINDOW: usize = 1 << 20;
+const STREAM_WINDOW: usize = 64 << 10;
+const CONNECTION_WINDOW: usize = 100 * STREAM_WINDOW;
 const PIECE: usize = 16 << 10;
 
 /// More bytes than the kernels buffer on the way to an upstream that does not read.
@@ -170,6 +170,40 @@ async fn sr_40_a_body_that_nobody_reads_is_not_buffered() {
     let app = gateway().start().await;
     let (_, sent) = fill_windows(&app);
     assert!(sent < TOO_MUCH, "{sent} bytes were accepted that nobody read");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sr_40_uploads_that_nobody_reads_stall_no_other() {
+    const STALLED: u32 = 99;
+    let app = gateway().server("body_timeout = \"60s\"").open_route("timeout = \"60s\"").start().await;
+    let mut client = RawHttp2::connect(&app);
+    assert!(client.receives(0, SETTINGS));
+    client.send(SETTINGS, 1, 0, &[]).expect("the connection is open");
+    let update = client.wait_for(|frame| frame.kind == WINDOW_UPDATE && frame.stream == 0).expect("a larger window");
+    let mut left = 65_535 + update.window_increment();
+    // An upload that its upstream does not read holds its whole window.
+    for number in 0..STALLED {
+        let id = 2 * number + 1;
+        client.send(HEADERS, END_HEADERS, id, &post_block("/api/v1/open/never")).expect("the connection is open");
+        for _ in 0..STREAM_WINDOW / PIECE {
+            client.send(DATA, 0, id, &[0; PIECE]).expect("the connection is open");
+            left = left.checked_sub(PIECE).expect("the connection's window is empty");
+        }
+    }
+    let id = 2 * STALLED + 1;
+    client.send(HEADERS, END_HEADERS, id, &post_block("/api/v1/open/upload")).expect("the connection is open");
+    let (mut own, mut sent) = (STREAM_WINDOW, 0);
+    while sent < 1 << 20 {
+        while own < PIECE || left < PIECE {
+            let update = client.wait_for(|frame| frame.kind == WINDOW_UPDATE && [0, id].contains(&frame.stream));
+            let update = update.expect("the upload stalls");
+            if update.stream == 0 { left += update.window_increment() } else { own += update.window_increment() }
+        }
+        client.send(DATA, 0, id, &[0; PIECE]).expect("the connection is open");
+        (own, left, sent) = (own - PIECE, left - PIECE, sent + PIECE);
+    }
+    client.send(DATA, END_STREAM, id, &[]).expect("the connection is open");
+    assert!(client.is_ok(id), "an upload beside stalled ones is not served");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
