@@ -4,7 +4,7 @@ CARGO ?= cargo
 T ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-full lint openapi csrf dotenv pages matrix fmt deny bench bench-storage bench-identity bench-phases bench-request coverage setup
+.PHONY: help run build test test-full lint openapi csrf dotenv pages matrix fmt deny bench bench-storage bench-identity bench-phases bench-request coverage fuzz setup
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -67,6 +67,9 @@ bench-phases: ## count the instructions of each phase of the gate (needs valgrin
 
 bench-request: build ## count the instructions of a whole proxied request (needs valgrind)
 	@bench/run.sh request
+
+fuzz: ## fuzz whole HTTP/1.1 connections for ten minutes; TIME=60 for one (needs cargo-fuzz and a C++ compiler)
+	@TIME="$(TIME)" scripts/fuzz.sh
 
 coverage: setup ## measure the coverage of lines, functions and regions for each crate (needs LLVM tools)
 	@scripts/coverage.sh
