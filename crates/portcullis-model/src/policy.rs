@@ -112,8 +112,13 @@ pub struct RoutePolicy {
     pub allowed_origins: Option<Vec<String>>,
     /// Whether responses get security headers (CSP, `X-Frame-Options` and the like).
     pub security_headers: bool,
-    /// The longest time until the destination begins its response.
+    /// The longest time that the gateway waits for the upstream: until it takes the next bytes of a request, and from the
+    /// end of the request to the head of the response.
     pub timeout: Duration,
+    /// The longest time between two pieces of a response's body. `None` means no limit.
+    pub body_idle_timeout: Option<Duration>,
+    /// As [`body_idle_timeout`](Self::body_idle_timeout), for event streams, gRPC and tunnels.
+    pub stream_idle_timeout: Option<Duration>,
 }
 
 impl RoutePolicy {
@@ -135,6 +140,8 @@ impl RoutePolicy {
             allowed_origins: None,
             security_headers: true,
             timeout: Duration::from_secs(30),
+            body_idle_timeout: Some(Duration::from_secs(60)),
+            stream_idle_timeout: None,
         }
     }
 }

@@ -23,6 +23,14 @@ pub(crate) fn positive_duration(text: &str) -> Result<Duration, InvalidInput> {
     }
 }
 
+/// Parses a duration of at least one second, or `off`.
+pub(crate) fn duration_or_off(text: &str) -> Result<Option<Duration>, InvalidInput> {
+    if text == "off" {
+        return Ok(None);
+    }
+    positive_duration(text).map(Some).map_err(|reason| InvalidInput(format!("{reason}; or write off")))
+}
+
 /// Parses an IP address or a network in CIDR notation; host bits of a network are cleared.
 pub(crate) fn network(text: &str) -> Result<IpNet, InvalidInput> {
     let network = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));

@@ -10,7 +10,7 @@ use crate::engine::key::{DefaultValue, Key};
 use crate::engine::notice::Notice;
 use crate::engine::reader::{Reader, unknown_hint};
 use crate::engine::tree::{Node, Value};
-use crate::engine::values::{network, one_of, positive_duration};
+use crate::engine::values::{duration_or_off, network, one_of, positive_duration};
 use crate::sections::{cors, limits, route_path};
 
 pub(crate) static METHODS: Key = Key::live(
@@ -89,7 +89,19 @@ pub(crate) static TIMEOUT: Key = Key::live(
     "timeout",
     DefaultValue::Text("30s"),
     "duration",
-    "How long the upstream may take to begin its response; then 504.",
+    "How long the gateway waits for the upstream to take the next bytes of a request, and to begin its response once it has all of them; then 504. The time in which the client sends does not count.",
+);
+pub(crate) static BODY_IDLE_TIMEOUT: Key = Key::live(
+    "body_idle_timeout",
+    DefaultValue::Text("60s"),
+    "duration or `off`",
+    "How long the upstream may pause within the body of a response; then the response is cut off. The time in which the client does not read does not count.",
+);
+pub(crate) static STREAM_IDLE_TIMEOUT: Key = Key::live(
+    "stream_idle_timeout",
+    DefaultValue::Text("off"),
+    "duration or `off`",
+    "In place of `body_idle_timeout` for `text/event-stream`, `application/grpc` and WebSockets.",
 );
 pub(crate) static MAX_BODY: Key = Key::live(
     "max_body",
@@ -174,6 +186,8 @@ pub(crate) fn read(
         security_headers: section.flag(&SECURITY_HEADERS),
         max_body: own_limit.unwrap_or(max_body),
         timeout: section.value(&TIMEOUT, positive_duration),
+        body_idle_timeout: section.value(&BODY_IDLE_TIMEOUT, duration_or_off),
+        stream_idle_timeout: section.value(&STREAM_IDLE_TIMEOUT, duration_or_off),
         ..RoutePolicy::requiring(auth)
     }
 }
@@ -261,6 +275,21 @@ mod tests {
         assert_eq!((policy.auth, policy.csrf), (AuthRequirement::Required, CsrfPolicy::Checked));
         assert_eq!((policy.timeout, policy.max_body), (Duration::from_secs(30), BodyLimit::Bytes(100 << 20)));
         assert_eq!(settings(&file(""), &[]).routes[0].methods, Methods::Any);
+    }
+
+    #[test]
+    fn pauses_of_an_upstream_have_a_limit_or_none() {
+        let limits = |lines: &str| {
+            let policy = policy(&file(lines));
+            (policy.body_idle_timeout, policy.stream_idle_timeout)
+        };
+        assert_eq!(limits(""), (Some(Duration::from_secs(60)), None));
+        let set = limits("body_idle_timeout = \"off\"\nstream_idle_timeout = \"5m\"");
+        assert_eq!(set, (None, Some(Duration::from_secs(300))));
+        let message = refused(&file("body_idle_timeout = \"0s\""), &[]);
+        assert!(message.contains("hint: write at least 1s; or write off"), "{message}");
+        let message = refused(&file("stream_idle_timeout = \"never\""), &[]);
+        assert!(message.contains("; or write off"), "{message}");
     }
 
     #[test]

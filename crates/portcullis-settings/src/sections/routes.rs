@@ -81,6 +81,8 @@ environment all routes are one TOML list:
         &route_policy::RATE_LIMIT,
         &STRIP_PREFIX,
         &route_policy::TIMEOUT,
+        &route_policy::BODY_IDLE_TIMEOUT,
+        &route_policy::STREAM_IDLE_TIMEOUT,
         &route_policy::MAX_BODY,
         &route_policy::ALLOWED_ORIGINS,
         &route_policy::SECURITY_HEADERS,

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_model::InvalidInput;
+use portcullis_model::duration::parse_duration;
 use url::Url;
 
 use crate::engine::key::{DefaultValue, Key, Section};
 use crate::engine::notice::{Notice, Place, Problems};
 use crate::engine::reader::Reader;
 use crate::engine::tree::{Node, Table, Value};
-use crate::engine::values::positive_duration;
+use crate::engine::values::{duration_or_off, positive_duration};
 
 /// A service behind the gateway.
 #[derive(Clone, Debug)]
@@ -29,6 +30,10 @@ pub struct Upstream {
     pub max_streams: u32,
     /// The requests that wait for a place at a target.
     pub queue: Queue,
+    /// How long a connection is kept idle; zero keeps none.
+    pub keepalive: Duration,
+    /// The greatest age at which a connection is used for another request. `None` means no limit.
+    pub max_age: Option<Duration>,
     /// Whether the credentials of the client are forwarded (SR-42).
     pub forward_authorization: bool,
     /// The place in the settings.
@@ -84,6 +89,18 @@ static LENGTH: Key = Key::live("length", DefaultValue::Text("256"), "number", "H
 static WAIT: Key = Key::live("wait", DefaultValue::Text("1s"), "duration", "How long a request waits.");
 /// The keys of `queue`.
 static QUEUE_TABLE: Section = Section { name: "upstreams.<name>.queue", about: "", keys: &[&LENGTH, &WAIT] };
+static KEEPALIVE: Key = Key::live(
+    "keepalive",
+    DefaultValue::Text("4s"),
+    "duration; 0 keeps none",
+    "How long a connection is kept idle for the next request; less if the upstream's `Keep-Alive: timeout` says so. It must be shorter than the upstream's own limit, or requests meet closed connections.",
+);
+static MAX_AGE: Key = Key::live(
+    "max_age",
+    DefaultValue::Text("5m"),
+    "duration or `off`",
+    "The greatest age at which a connection is used for another request.",
+);
 static FORWARD_AUTHORIZATION: Key = Key::live(
     "forward_authorization",
     DefaultValue::Text("false"),
@@ -110,6 +127,8 @@ A name is 1 to 64 of `a-z`, `0-9`, `-` and `_`. In the environment a list is sep
         &MAX_REQUESTS,
         &MAX_STREAMS,
         &QUEUE,
+        &KEEPALIVE,
+        &MAX_AGE,
         &FORWARD_AUTHORIZATION,
         &HEALTH,
     ],
@@ -144,6 +163,8 @@ fn read_one(name: &str, node: &Node, problems: &mut Problems, warnings: &mut Vec
         max_requests: section.number(&MAX_REQUESTS, 1, MOST),
         max_streams: section.number(&MAX_STREAMS, 0, MOST),
         queue: read_queue(&mut section),
+        keepalive: section.value(&KEEPALIVE, parse_duration),
+        max_age: section.value(&MAX_AGE, duration_or_off),
         forward_authorization: section.flag(&FORWARD_AUTHORIZATION),
         place: node.place.clone(),
     };
@@ -245,6 +266,19 @@ mod tests {
             let refused = refused(&format!("[upstreams.p]\ntargets = [\"http://a\"]\n{keys}\n"), &[]);
             assert!(refused.contains(message) && refused.contains("portcullis.toml:3"), "{keys}: {refused}");
         }
+    }
+
+    #[test]
+    fn a_kept_connection_has_an_idle_time_and_an_age() {
+        let kept = |lines: &str| {
+            let file = format!("[upstreams.p]\ntargets = [\"http://a\"]\n{lines}");
+            let upstream = settings(&file, &[]).upstreams.remove(0);
+            (upstream.keepalive.as_secs(), upstream.max_age.map(|age| age.as_secs()))
+        };
+        assert_eq!(kept(""), (4, Some(300)));
+        assert_eq!(kept("keepalive = 0\nmax_age = \"off\"\n"), (0, None));
+        let message = refused("[upstreams.p]\ntargets = [\"http://a\"]\nkeepalive = \"off\"\n", &[]);
+        assert!(message.contains("upstreams.p.keepalive = \"off\" cannot be used"), "{message}");
     }
 
     #[test]

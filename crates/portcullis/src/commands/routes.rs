@@ -65,6 +65,8 @@ fn document(route: &RouteSpec) -> Value {
         "needsDatabase": policy.needs_database,
         "allowedOrigins": policy.allowed_origins,
         "timeoutSeconds": policy.timeout.as_secs(),
+        "bodyIdleTimeoutSeconds": policy.body_idle_timeout.map(|most| most.as_secs()),
+        "streamIdleTimeoutSeconds": policy.stream_idle_timeout.map(|most| most.as_secs()),
         "maxBodyBytes": match policy.max_body {
             BodyLimit::Bytes(bytes) => Some(bytes),
             BodyLimit::Unlimited => None,
