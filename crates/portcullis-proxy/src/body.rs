@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -11,9 +12,9 @@ use portcullis_gate::StreamGuard;
 use portcullis_telemetry::RequestScope;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use crate::error::ProxyError;
+use crate::error::{Outcome, ProxyError};
 use crate::http1::{Exchange, Framing};
-use crate::upstreams::Target;
+use crate::upstreams::{ActiveUpstream, Target};
 
 /// The body of an upstream's response, streamed to the client.
 pub struct ProxyBody {
@@ -37,9 +38,18 @@ enum Source {
 struct Streaming {
     exchange: Exchange,
     framing: Framing,
-    target: Arc<Target>,
+    /// How long the upstream may pause.
+    idle_timeout: Option<Duration>,
+    origin: Origin,
     /// The server reads the body after the request's own future has ended.
     scope: RequestScope,
+}
+
+/// Where a response comes from.
+#[derive(Clone)]
+pub(crate) struct Origin {
+    pub(crate) upstream: Arc<ActiveUpstream>,
+    pub(crate) target: Arc<Target>,
 }
 
 /// A registered stream, which ends with its session.
@@ -65,14 +75,20 @@ impl ProxyBody {
     }
 
     /// The body of a response whose head was read.
-    pub(crate) fn new(mut exchange: Exchange, mut framing: Framing, target: Arc<Target>) -> Self {
+    pub(crate) fn new(
+        mut exchange: Exchange,
+        mut framing: Framing,
+        idle_timeout: Option<Duration>,
+        origin: Origin,
+    ) -> Self {
         let source = match exchange.whole(&mut framing) {
             Some(body) => {
-                release(exchange, &target);
+                release(exchange, &origin.target);
                 if body.is_empty() { Source::Complete } else { Source::Whole(body) }
             }
             None => {
-                Source::Streaming(Box::new(Streaming { exchange, framing, target, scope: RequestScope::current() }))
+                let scope = RequestScope::current();
+                Source::Streaming(Box::new(Streaming { exchange, framing, idle_timeout, origin, scope }))
             }
         };
         Self { source, session: None, stopping: None }
@@ -99,15 +115,15 @@ impl ProxyBody {
     /// Ends the body and gives its connection back to the pool.
     fn end(&mut self) {
         if let Source::Streaming(streaming) = std::mem::replace(&mut self.source, Source::Complete) {
-            let Streaming { exchange, target, .. } = *streaming;
-            release(exchange, &target);
+            let Streaming { exchange, origin, .. } = *streaming;
+            release(exchange, &origin.target);
         }
     }
 }
 
 fn release(exchange: Exchange, target: &Target) {
-    if let Some(connection) = exchange.into_reusable() {
-        target.pool.release(connection);
+    if let Some((connection, keep_alive)) = exchange.into_reusable() {
+        target.pool.release(connection, keep_alive);
     }
 }
 
@@ -139,7 +155,7 @@ impl Body for ProxyBody {
             Source::Streaming(streaming) => streaming,
         };
         let _entered = streaming.scope.enter();
-        match std::task::ready!(streaming.exchange.poll_body(&mut streaming.framing, cx)) {
+        match std::task::ready!(streaming.exchange.poll_body(&mut streaming.framing, streaming.idle_timeout, cx)) {
             Some(Ok(data)) => {
                 if streaming.framing.left() == Some(0) {
                     this.end();
@@ -148,6 +164,9 @@ impl Body for ProxyBody {
             }
             Some(Err(error)) => {
                 tracing::debug!(error = &error as &dyn std::error::Error, "a response was cut off");
+                if error.outcome() != Outcome::Client {
+                    streaming.origin.upstream.record_body_failure();
+                }
                 this.source = Source::Complete;
                 Poll::Ready(Some(Err(error)))
             }

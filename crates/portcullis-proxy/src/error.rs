@@ -18,9 +18,15 @@ pub enum ProxyError {
     /// this one waited for as long as it may.
     #[error("the upstream has too many requests already")]
     Overloaded(QueueRefusal),
-    /// The response did not begin within the route's timeout.
+    /// The upstream did not take the next bytes of the request within the route's timeout.
+    #[error("the upstream did not take the request in time")]
+    WriteTimeout,
+    /// The response did not begin within the route's timeout after the end of the request.
     #[error("the upstream did not respond in time")]
-    Timeout,
+    ResponseTimeout,
+    /// The upstream paused for too long within the response.
+    #[error("the upstream paused for too long within its response")]
+    BodyTimeout,
     /// The upstream broke the connection or the rules of HTTP/1.1.
     #[error("the upstream broke the connection")]
     Broken(#[from] UpstreamFault),
@@ -47,9 +53,18 @@ pub enum ProxyError {
 /// The way in which an upstream broke HTTP/1.1 or its connection.
 #[derive(Debug, thiserror::Error)]
 pub enum UpstreamFault {
-    /// The connection ended before the response did.
-    #[error("it closed the connection before its response was complete")]
+    /// The connection ended before the response began.
+    #[error("it closed the connection before it responded")]
     Closed,
+    /// The connection ended within the response.
+    #[error("it closed the connection before its response was complete")]
+    Incomplete,
+    /// Bytes arrived on a kept connection before the request was written.
+    #[error("it sent bytes that no request asked for")]
+    Unrequested,
+    /// Too many interim responses arrived.
+    #[error("it sent too many interim responses")]
+    Interim,
     /// Reading from or writing to the connection failed.
     #[error("the connection to it failed")]
     Connection(#[source] std::io::Error),
@@ -70,6 +85,26 @@ pub enum UpstreamFault {
     Chunk,
 }
 
+impl UpstreamFault {
+    /// Whether the connection broke, rather than the upstream the rules of HTTP/1.1.
+    pub(crate) fn is_broken_connection(&self) -> bool {
+        match self {
+            Self::Closed | Self::Incomplete | Self::Unrequested | Self::Connection(_) => true,
+            Self::Interim | Self::Head(_) | Self::HeadTooLarge | Self::Field | Self::Framing(_) | Self::Chunk => false,
+        }
+    }
+
+    /// The error type of `Proxy-Status` (RFC 9209 §2.3).
+    fn proxy_status(&self) -> &'static str {
+        match self {
+            Self::Closed | Self::Unrequested | Self::Connection(_) => "connection_terminated",
+            Self::Incomplete => "http_response_incomplete",
+            Self::Head(httparse::Error::TooManyHeaders) | Self::HeadTooLarge => "http_response_header_section_size",
+            Self::Interim | Self::Head(_) | Self::Field | Self::Framing(_) | Self::Chunk => "http_protocol_error",
+        }
+    }
+}
+
 impl From<BodyError> for ProxyError {
     fn from(error: BodyError) -> Self {
         match error {
@@ -87,8 +122,10 @@ impl ProxyError {
             Self::UnknownUpstream(_) => "destination_not_found",
             Self::Connect(error) => error.proxy_status(),
             Self::Overloaded(_) => "connection_limit_reached",
-            Self::Timeout => "http_response_timeout",
-            Self::Broken(_) => "connection_terminated",
+            Self::WriteTimeout => "connection_write_timeout",
+            Self::ResponseTimeout => "http_response_timeout",
+            Self::BodyTimeout => "connection_read_timeout",
+            Self::Broken(fault) => fault.proxy_status(),
             Self::UnexpectedUpgrade => "http_upgrade_failed",
             Self::Target | Self::ClientBody | Self::BodyTooLarge | Self::BodyTooSlow => "http_request_error",
             Self::SessionEnded => "http_request_denied",
@@ -100,7 +137,7 @@ impl ProxyError {
         match self {
             Self::UnknownUpstream(_) | Self::Connect(_) => Outcome::Unreachable,
             Self::Overloaded(_) => Outcome::Refused,
-            Self::Timeout => Outcome::Timeout,
+            Self::WriteTimeout | Self::ResponseTimeout | Self::BodyTimeout => Outcome::Timeout,
             Self::Broken(_) | Self::UnexpectedUpgrade => Outcome::Broken,
             Self::Target | Self::BodyTooLarge | Self::BodyTooSlow | Self::ClientBody | Self::SessionEnded => {
                 Outcome::Client

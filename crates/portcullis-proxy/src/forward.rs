@@ -11,15 +11,16 @@ use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
 use portcullis_gate::{Destination, InboundBody, LiveStreams, Permit, StreamGuard};
+use portcullis_model::RoutePolicy;
 use portcullis_telemetry::Metrics;
 
-use crate::body::{LiveStream, ProxyBody};
+use crate::body::{LiveStream, Origin, ProxyBody};
 use crate::error::{Outcome, ProxyError};
 use crate::headers::to_upstream;
 use crate::http1::{Exchange, RequestHead, ResponseHead, Upload};
 use crate::request_target::request_target;
 use crate::tunnel::{self, TunnelEnd};
-use crate::upstreams::{ActiveUpstream, SlotKind, Target, Upstream, Upstreams};
+use crate::upstreams::{ActiveUpstream, Reuse, SlotKind, Upstream, Upstreams};
 
 /// Uploads above this size, in bytes, and those of unknown size end with their session.
 const LONG_UPLOAD: u64 = 1 << 20;
@@ -71,17 +72,13 @@ impl Proxy {
         let mut upload = self.register_upload(permit, &request);
         let mut result = {
             let mut exchange = pin!(self.exchange(permit, &upstream, request));
-            let mut timeout = pin!(tokio::time::sleep(permit.route().policy.timeout));
             poll_fn(|cx| {
                 if let Some(session) = &mut upload
                     && session.poll_closed(cx).is_ready()
                 {
                     return Poll::Ready(Err(ProxyError::SessionEnded));
                 }
-                if let Poll::Ready(result) = exchange.as_mut().poll(cx) {
-                    return Poll::Ready(result);
-                }
-                timeout.as_mut().poll(cx).map(|()| Err(ProxyError::Timeout))
+                exchange.as_mut().poll(cx)
             })
             .await
         };
@@ -99,7 +96,7 @@ impl Proxy {
     async fn exchange(
         &self,
         permit: &Permit,
-        upstream: &ActiveUpstream,
+        upstream: &Arc<ActiveUpstream>,
         request: Request<InboundBody>,
     ) -> Result<Response<ProxyBody>, ProxyError> {
         let Destination::Upstream(forwarding) = permit.destination() else {
@@ -107,9 +104,15 @@ impl Proxy {
         };
         let (mut parts, body) = request.into_parts();
         let upgrade = tunnel::take_upgrade(&mut parts);
+        let is_idempotent = is_idempotent(&parts.method);
+        let reuse = match &upgrade {
+            Some(_) => Reuse::Never,
+            None if is_idempotent && body.is_end_stream() => Reuse::Any,
+            None => Reuse::Recent,
+        };
         // A handshake counts as the tunnel that it asks for.
         let kind = if upgrade.is_some() { SlotKind::Stream } else { SlotKind::Request };
-        let (mut connection, mut target) = upstream.connect(None, upgrade.is_some(), kind).await?;
+        let (mut connection, target) = upstream.connect(None, reuse, kind).await?;
         let buffer = std::mem::take(&mut connection.write);
         let mut head = RequestHead::new(buffer, &parts.method, &request_target(permit, forwarding, &parts.uri)?);
         to_upstream::write_headers(&mut head, &parts.headers, permit, forwarding, &target.authority);
@@ -117,24 +120,29 @@ impl Proxy {
             tunnel::add_upgrade_fields(&mut head);
         }
         let upload = Upload::new(head, body, announces_empty_body(&parts));
-        let idempotent = is_idempotent(&parts.method);
+        let policy = &permit.route().policy;
+        let mut origin = Origin { upstream: Arc::clone(upstream), target };
         let mut exchange = Exchange::new(connection, upload, parts.method);
-        let mut response = exchange.response().await;
-        // The target may have closed a reused connection just as we wrote. Then the request is sent once more.
-        if matches!(response, Err(ProxyError::Broken(_))) && exchange.may_repeat(idempotent) {
-            let (upload, method) = exchange.into_request();
-            let connection;
-            (connection, target) = upstream.connect(Some(&target), true, kind).await?;
-            exchange = Exchange::new(connection, upload, method);
-            response = exchange.response().await;
-        }
-        let head = response?;
+        let head = match exchange.response(policy.timeout).await {
+            // A new connection, because whatever closed this one may have closed the idle ones too.
+            Err(error) if exchange.may_repeat(&error, is_idempotent) => {
+                tracing::debug!(error = &error as &dyn std::error::Error, "a request is repeated");
+                let (mut upload, method) = exchange.into_request();
+                let (connection, target) = upstream.connect(Some(&origin.target), Reuse::Never, kind).await?;
+                upload.rewind(&target.authority);
+                exchange = Exchange::new(connection, upload, method);
+                origin.target = target;
+                exchange.response(policy.timeout).await?
+            }
+            head => head?,
+        };
         if upgrade.is_none() && head.framing.left().is_none() && is_event_stream(&head.headers) {
-            exchange.becomes_stream(target.capacity.slot(SlotKind::Stream).await.map_err(ProxyError::Overloaded)?);
+            let slot = origin.target.capacity.slot(SlotKind::Stream).await;
+            exchange.becomes_stream(slot.map_err(ProxyError::Overloaded)?);
         }
         let live = || permit.principal().map(|principal| self.streams.register(&principal.session));
         match (upgrade, head.status == StatusCode::SWITCHING_PROTOCOLS) {
-            (None, false) => Ok(self.response(head, exchange, target, live)),
+            (None, false) => Ok(self.response(head, exchange, origin, policy, live)),
             (None, true) => Err(ProxyError::UnexpectedUpgrade),
             // The rest of a body would be read as the new protocol.
             (Some(_), true) if !exchange.is_written() => Err(ProxyError::UnexpectedUpgrade),
@@ -146,7 +154,7 @@ impl Proxy {
             // connection is not used again, because the upstream may have switched all the same.
             (Some(_), false) => {
                 exchange.forbid_reuse();
-                let mut response = self.response(head, exchange, target, || None);
+                let mut response = self.response(head, exchange, origin, policy, || None);
                 if let Some(session) = live() {
                     response.body_mut().end_with_session(LiveStream::new(session));
                 }
@@ -160,17 +168,21 @@ impl Proxy {
         &self,
         head: ResponseHead,
         exchange: Exchange,
-        target: Arc<Target>,
+        origin: Origin,
+        policy: &RoutePolicy,
         live: impl FnOnce() -> Option<StreamGuard>,
     ) -> Response<ProxyBody> {
         let ResponseHead { status, reason, headers, framing, .. } = head;
         let endless = framing.left().is_none();
-        let mut body = ProxyBody::new(exchange, framing, target);
+        let is_stream = is_event_stream(&headers);
+        let idle_timeout =
+            if is_stream || is_grpc(&headers) { policy.stream_idle_timeout } else { policy.body_idle_timeout };
+        let mut body = ProxyBody::new(exchange, framing, idle_timeout, origin);
         if endless && let Some(session) = live() {
             body.end_with_session(LiveStream::new(session));
         }
         // An event stream stays open as long as its page. When the process stops, the page must connect elsewhere.
-        if endless && is_event_stream(&headers) {
+        if endless && is_stream {
             body.end_at_stop(self.streams.stopping().clone());
         }
         let mut response = Response::new(body);
@@ -195,8 +207,17 @@ fn announces_empty_body(parts: &Parts) -> bool {
 }
 
 fn is_event_stream(headers: &HeaderMap) -> bool {
-    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.as_bytes().get(..17));
-    kind.is_some_and(|kind| kind.eq_ignore_ascii_case(b"text/event-stream"))
+    content_type_begins(headers, b"text/event-stream")
+}
+
+/// Whether the body is gRPC, gRPC-Web, or gRPC with a named encoding.
+fn is_grpc(headers: &HeaderMap) -> bool {
+    content_type_begins(headers, b"application/grpc")
+}
+
+fn content_type_begins(headers: &HeaderMap, begin: &[u8]) -> bool {
+    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.as_bytes().get(..begin.len()));
+    kind.is_some_and(|kind| kind.eq_ignore_ascii_case(begin))
 }
 
 /// Whether repeating the request changes nothing (RFC 9110 §9.2.2).

@@ -6,6 +6,7 @@
 mod chunked;
 mod exchange;
 mod framing;
+mod keep_alive;
 mod request_head;
 mod response_head;
 mod upload;

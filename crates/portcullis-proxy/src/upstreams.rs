@@ -3,6 +3,7 @@
 mod capacity;
 mod connecting;
 mod connection;
+mod connection_timer;
 mod pool;
 mod resolver;
 mod selection;
@@ -19,7 +20,9 @@ use url::Url;
 pub use capacity::TargetLimits;
 pub(crate) use capacity::{Slot, SlotKind};
 pub use connecting::{ConnectError, FailedAttempts};
-pub(crate) use connection::{Connection, TunnelHold};
+pub(crate) use connection::{Connection, KeepAlive, TunnelHold};
+use pool::Lifetimes;
+pub(crate) use pool::Reuse;
 pub(crate) use target::Target;
 
 use crate::error::Outcome;
@@ -35,6 +38,10 @@ pub struct Upstream {
     pub connect_timeout: Duration,
     /// How much each target gets at once.
     pub limits: TargetLimits,
+    /// The longest time that a connection is kept idle; zero keeps none.
+    pub keepalive: Duration,
+    /// The greatest age at which a connection is used for another request. `None` means no limit.
+    pub max_age: Option<Duration>,
 }
 
 /// All upstreams. A reload replaces them as one value.
@@ -109,7 +116,10 @@ impl Upstreams {
 impl ActiveUpstream {
     fn new(settings: Upstream, metrics: &Metrics) -> Self {
         let load = Arc::new(metrics.upstream_load(&settings.name));
-        let target = |url| Target::new(url, settings.connect_timeout, settings.limits, Arc::clone(&load)).map(Arc::new);
+        let lifetimes = Lifetimes { idle: settings.keepalive, age: settings.max_age };
+        let target = |url| {
+            Target::new(url, settings.connect_timeout, settings.limits, Arc::clone(&load), lifetimes).map(Arc::new)
+        };
         let targets = settings.targets.iter().filter_map(target).collect();
         let outcomes = Outcome::ALL
             .into_iter()
@@ -129,6 +139,11 @@ impl ActiveUpstream {
     /// Counts a request that was refused because the upstream has too many already.
     pub(crate) fn record_refusal(&self, reason: QueueRefusal) {
         self.load.refused(reason);
+    }
+
+    /// Counts a response that the upstream broke off within its body.
+    pub(crate) fn record_body_failure(&self) {
+        self.load.body_failed();
     }
 
     /// Counts a request and updates the upstream's state.

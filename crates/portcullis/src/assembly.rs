@@ -297,6 +297,8 @@ pub(crate) fn upstreams(settings: &Settings) -> Vec<Upstream> {
             queue_length: upstream.queue.length as usize,
             queue_wait: upstream.queue.wait,
         },
+        keepalive: upstream.keepalive,
+        max_age: upstream.max_age,
     };
     settings.upstreams.iter().map(upstream).collect()
 }

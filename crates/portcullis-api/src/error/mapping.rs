@@ -59,6 +59,7 @@ impl From<Refusal> for ApiError {
             Refusal::TwoCredentials => Kind::TWO_CREDENTIALS,
             Refusal::CredentialRequired => Kind::TOKEN_REQUIRED,
             Refusal::InvalidCredential => Kind::INVALID_TOKEN,
+            Refusal::BodyTooSlow => Kind::REQUEST_TIMEOUT,
             Refusal::Unavailable => Kind::UNAVAILABLE,
             Refusal::SignInRequired => Kind::SIGN_IN_REQUIRED,
             Refusal::NetworkNotAllowed => Kind::NETWORK_NOT_ALLOWED,
@@ -173,11 +174,11 @@ impl From<ProxyError> for ApiError {
     fn from(error: ProxyError) -> Self {
         let kind = match &error {
             ProxyError::BodyTooLarge => return Kind::PAYLOAD_TOO_LARGE.into(),
-            ProxyError::BodyTooSlow => return Kind::REQUEST_TIMEOUT.into(),
+            ProxyError::BodyTooSlow => Kind::REQUEST_TIMEOUT,
             ProxyError::ClientBody => return Kind::INCOMPLETE_BODY.into(),
             ProxyError::SessionEnded => return Kind::INVALID_TOKEN.into(),
             ProxyError::Target => return malformed(Malformation::Path),
-            ProxyError::Timeout => Kind::GATEWAY_TIMEOUT,
+            ProxyError::WriteTimeout | ProxyError::ResponseTimeout | ProxyError::BodyTimeout => Kind::GATEWAY_TIMEOUT,
             ProxyError::Overloaded(_) => Kind::UPSTREAM_BUSY,
             ProxyError::UnknownUpstream(_)
             | ProxyError::Connect(_)

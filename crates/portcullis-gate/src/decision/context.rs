@@ -29,6 +29,8 @@ pub struct RequestContext {
     /// it could not be parsed or a phase panicked, is counted when it is finished.
     pub(crate) in_flight: Option<InFlight>,
     pub(crate) response: ResponsePlan,
+    /// Whether the request's route leads to an upstream, once the route is known.
+    pub(crate) is_proxied: bool,
     /// The client's address, once it is known.
     pub(crate) client: Option<IpAddr>,
     /// The authenticated user, once the credential has been classified.
@@ -60,6 +62,7 @@ impl RequestContext {
             accept: None,
             in_flight: None,
             response: ResponsePlan::new(version),
+            is_proxied: false,
             client: None,
             user: None,
             config,
@@ -92,6 +95,11 @@ impl RequestContext {
     /// Returns the route's template, or `unmatched`.
     pub fn route(&self) -> &str {
         self.in_flight.as_ref().map_or("unmatched", InFlight::template)
+    }
+
+    /// Whether the request's route leads to an upstream.
+    pub fn is_proxied(&self) -> bool {
+        self.is_proxied
     }
 
     /// Whether the client prefers a problem document (RFC 9457) to the envelope.

@@ -115,6 +115,7 @@ pub(crate) async fn decide<E: Effects>(
     };
     context.in_flight = effects.request_begins(metrics, method);
     context.response.has_security_headers = route.policy.security_headers;
+    context.is_proxied = matches!(route.destination, Destination::Upstream(_));
     effects.route_matched(&route);
     let policy = &route.policy;
 

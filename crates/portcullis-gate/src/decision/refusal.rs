@@ -57,6 +57,8 @@ pub enum Refusal {
     CrossSite,
     /// The request presents two kinds of credential.
     TwoCredentials,
+    /// The body did not arrive in time while `_csrf` was looked for in it.
+    BodyTooSlow,
     /// The route needs a credential, and the request presents none.
     CredentialRequired,
     /// The credential is invalid, expired or revoked.
@@ -126,7 +128,8 @@ impl From<BodyError> for Refusal {
     fn from(error: BodyError) -> Self {
         match error {
             BodyError::TooLarge => Self::PayloadTooLarge,
-            BodyError::TooSlow | BodyError::Transport(_) => Self::Malformed(Malformation::Body),
+            BodyError::TooSlow => Self::BodyTooSlow,
+            BodyError::Transport(_) => Self::Malformed(Malformation::Body),
         }
     }
 }

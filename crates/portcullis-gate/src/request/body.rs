@@ -22,6 +22,9 @@ pub struct InboundBody {
     timeout: Duration,
     /// The timer of a pause. Allocated at the first pause, because most bodies have none.
     pause: Option<Pin<Box<Sleep>>>,
+    /// Whether a pause has begun. It begins when the destination asks for bytes and there are none: the time in which the
+    /// destination does not ask is not the client's.
+    is_paused: bool,
 }
 
 #[derive(Debug)]
@@ -53,7 +56,7 @@ impl InboundBody {
             BodyLimit::Unlimited => None,
         };
         let source = if body.is_end_stream() { Source::Empty } else { Source::Stream(body) };
-        Self { source, left, timeout, pause: None }
+        Self { source, left, timeout, pause: None, is_paused: false }
     }
 
     /// Returns a body of bytes that have been read already.
@@ -65,7 +68,7 @@ impl InboundBody {
 impl Default for InboundBody {
     /// Returns an empty body.
     fn default() -> Self {
-        Self { source: Source::Empty, left: None, timeout: Duration::MAX, pause: None }
+        Self { source: Source::Empty, left: None, timeout: Duration::MAX, pause: None, is_paused: false }
     }
 }
 
@@ -85,15 +88,22 @@ impl Body for InboundBody {
                     Poll::Ready(None) => return Poll::Ready(None),
                     Poll::Pending => {
                         let timeout = this.timeout;
-                        let pause = this.pause.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
+                        let is_paused = std::mem::replace(&mut this.is_paused, true);
+                        let pause = match &mut this.pause {
+                            Some(pause) => {
+                                if !is_paused {
+                                    pause.as_mut().reset(Instant::now() + timeout);
+                                }
+                                pause
+                            }
+                            none => none.insert(Box::pin(tokio::time::sleep(timeout))),
+                        };
                         std::task::ready!(pause.as_mut().poll(cx));
                         this.source = Source::Empty;
                         return Poll::Ready(Some(Err(BodyError::TooSlow)));
                     }
                 };
-                if let Some(pause) = &mut this.pause {
-                    pause.as_mut().reset(Instant::now() + this.timeout);
-                }
+                this.is_paused = false;
                 if let (Some(left), Some(data)) = (&mut this.left, frame.data_ref()) {
                     match left.checked_sub(data.len() as u64) {
                         Some(rest) => *left = rest,

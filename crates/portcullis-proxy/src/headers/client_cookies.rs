@@ -44,7 +44,7 @@ mod tests {
         }
         let mut head = RequestHead::new(Vec::new(), &http::Method::GET, &["/"]);
         write(&mut head, &headers);
-        let head = head.finish();
+        let (head, _) = head.finish();
         let lines = head.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
         lines.filter_map(|line| line.strip_prefix(b"cookie: ")).map(|value| value.escape_ascii().to_string()).collect()
     }

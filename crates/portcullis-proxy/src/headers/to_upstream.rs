@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::net::IpAddr;
 
-use http::header::{CONNECTION, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue};
+use http::header::{CONNECTION, COOKIE, HeaderMap, HeaderName, HeaderValue};
 use portcullis_gate::Permit;
 use portcullis_model::policy::{CsrfPolicy, Forwarding};
 use portcullis_model::{ApiKeyScopes, Permission, SessionState};
@@ -63,7 +63,7 @@ pub(crate) fn write_headers(
             || (reads_csrf && name == "x-csrf-token")
     };
     let named = named_by_connection(client_headers.get_all(CONNECTION).iter());
-    head.field(&HOST, authority);
+    head.host_of_target(authority);
     for (name, value) in client_headers {
         if !left_out(name.as_str()) && !named.contains(name) {
             head.field(name, value);

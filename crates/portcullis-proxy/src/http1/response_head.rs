@@ -9,8 +9,10 @@ use httparse::{ParserConfig, Status};
 use hyper::ext::ReasonPhrase;
 
 use super::Framing;
+use super::keep_alive::{Announced, announced};
 use crate::error::UpstreamFault;
 use crate::headers::to_client;
+use crate::upstreams::KeepAlive;
 
 /// The largest head that is accepted, in bytes.
 pub(super) const MAX_HEAD: usize = 64 * 1024;
@@ -29,8 +31,8 @@ pub(crate) struct ResponseHead {
     /// The value of `Upgrade`: the protocol that the upstream switches to.
     pub(crate) upgrade: Option<HeaderValue>,
     pub(crate) framing: Framing,
-    /// Whether the connection may be used for another request.
-    pub(super) keeps_alive: bool,
+    /// How the connection may be kept for another request; `None` if it may not.
+    pub(super) keep_alive: Option<KeepAlive>,
 }
 
 /// The positions of a field's name and value in the head's bytes.
@@ -46,6 +48,8 @@ struct FramingFields {
     length: Option<u64>,
     chunked: bool,
     connection: Vec<HeaderValue>,
+    /// The value of `Keep-Alive`.
+    keep_alive: Option<HeaderValue>,
 }
 
 impl ResponseHead {
@@ -84,16 +88,24 @@ impl ResponseHead {
                 HeaderValue::from_maybe_shared(bytes.slice(range(field.value))).map_err(|_| UpstreamFault::Field)?;
             if name == UPGRADE {
                 upgrade = Some(value);
-            } else if framing.read(&name, &value)? && to_client::is_passed_on(&name, &value) {
-                headers.append(name, value);
+            } else if framing.read(&name, &value)? {
+                if to_client::is_passed_on(&name, &value) {
+                    headers.append(name, value);
+                } else if name.as_str() == "keep-alive" {
+                    framing.keep_alive = Some(value);
+                }
             }
         }
         to_client::remove_named(&mut headers, framing.connection.iter());
-        let keeps_alive = is_http11 && !framing.closes();
+        if status == StatusCode::NO_CONTENT {
+            // RFC 9110 §8.6.
+            headers.remove(CONTENT_LENGTH);
+        }
+        let keep_alive = framing.keep_alive(status, method).filter(|_| is_http11);
         let framing = framing.body(status, method, is_http11)?;
         // Without a known end the body lasts until the connection ends.
-        let keeps_alive = keeps_alive && !framing.ends_with_connection();
-        Ok(Some(Self { status, reason, headers, upgrade, framing, keeps_alive }))
+        let keep_alive = keep_alive.filter(|_| !framing.ends_with_connection());
+        Ok(Some(Self { status, reason, headers, upgrade, framing, keep_alive }))
     }
 
     /// Whether another response to the same request follows (RFC 9110 §15.2).
@@ -133,13 +145,25 @@ impl FramingFields {
         tokens.into_iter().any(|token| token.trim_ascii().eq_ignore_ascii_case(b"close"))
     }
 
+    /// How the connection may be kept, as far as these fields tell.
+    fn keep_alive(&self, status: StatusCode, method: &Method) -> Option<KeepAlive> {
+        let announces_body = self.chunked || self.length.is_some_and(|length| length > 0);
+        // A 204 that announces a body is likely to be followed by one.
+        if self.closes() || (status == StatusCode::NO_CONTENT && announces_body) {
+            return None;
+        }
+        let settles = is_bodiless(status, method);
+        match self.keep_alive.as_ref().map_or(Announced::Nothing, |value| announced(value.as_bytes())) {
+            Announced::Over => None,
+            Announced::Idle(idle) => Some(KeepAlive { idle: Some(idle), settles }),
+            Announced::Nothing => Some(KeepAlive { idle: None, settles }),
+        }
+    }
+
     /// How the body is delimited.
     fn body(&self, status: StatusCode, method: &Method, is_http11: bool) -> Result<Framing, UpstreamFault> {
-        let bodiless = *method == Method::HEAD
-            || status.is_informational()
-            || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         Ok(match (self.chunked, self.length) {
-            _ if bodiless => Framing::nothing(),
+            _ if is_bodiless(status, method) => Framing::nothing(),
             // A reader that goes by the length would see another end (RFC 9112 §6.3).
             (true, Some(_)) => return Err(UpstreamFault::Framing("it has a length and chunks")),
             (true, None) if !is_http11 => return Err(UpstreamFault::Framing("HTTP/1.0 has no chunks")),
@@ -148,6 +172,13 @@ impl FramingFields {
             (false, None) => Framing::until_close(),
         })
     }
+}
+
+/// Whether the response has no body, whatever its fields say (RFC 9112 §6.3).
+fn is_bodiless(status: StatusCode, method: &Method) -> bool {
+    *method == Method::HEAD
+        || status.is_informational()
+        || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
 fn decimal(digits: &[u8]) -> Option<u64> {
@@ -186,7 +217,7 @@ mod tests {
             }
         }
         let nothing_left = read.is_empty() && pieces.all(|piece| piece.is_empty());
-        Ok((head.status.as_u16(), body, head.keeps_alive && nothing_left))
+        Ok((head.status.as_u16(), body, head.keep_alive.is_some() && nothing_left))
     }
 
     /// Lines that upstreams write, valid and invalid ones.
@@ -256,7 +287,7 @@ mod tests {
     /// The bytes of the body, if known, and whether the connection is kept.
     fn framed(head: Result<ResponseHead, UpstreamFault>) -> (Option<u64>, bool) {
         let head = head.expect("a head");
-        (head.framing.left(), head.keeps_alive)
+        (head.framing.left(), head.keep_alive.is_some())
     }
 
     #[test]
@@ -272,13 +303,33 @@ mod tests {
         );
         assert_eq!(after(""), (None, false), "it ends with the connection");
         assert_eq!(framed(take("HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\n")), (Some(3), false));
-        for status in ["204 No Content", "304 Not Modified", "101 Switching Protocols"] {
+        for (status, is_kept) in
+            [("204 No Content", false), ("304 Not Modified", true), ("101 Switching Protocols", true)]
+        {
             let head = format!("HTTP/1.1 {status}\r\nContent-Length: 3\r\n\r\n");
-            assert_eq!(framed(take(&head)), (Some(0), true), "{status}");
+            assert_eq!(framed(take(&head)), (Some(0), is_kept), "{status}");
         }
+        assert_eq!(framed(take("HTTP/1.1 204 No Content\r\n\r\n")), (Some(0), true));
         let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
         assert_eq!(framed(take_for(&Method::HEAD, head)), (Some(0), true));
         assert_eq!(framed(take_for(&Method::HEAD, "HTTP/1.1 200 OK\r\n\r\n")), (Some(0), true));
+    }
+
+    #[test]
+    fn a_response_tells_how_its_connection_may_be_kept() {
+        let kept = |head: &str| take(head).expect("a head").keep_alive;
+        let plain = |idle| Some(KeepAlive { idle, settles: false });
+        let two = Some(std::time::Duration::from_secs(2));
+        let ok = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n";
+        assert_eq!(kept(&format!("{ok}\r\n")), plain(None));
+        assert_eq!(kept(&format!("{ok}Keep-Alive: timeout=3\r\n\r\n")), plain(two));
+        assert_eq!(kept(&format!("{ok}Connection: keep-alive\r\nkeep-alive: timeout=3, max=9\r\n\r\n")), plain(two));
+        assert_eq!(kept(&format!("{ok}Keep-Alive: timeout=0\r\n\r\n")), None);
+        let settles = Some(KeepAlive { idle: None, settles: true });
+        for head in ["HTTP/1.1 204 \r\n\r\n", "HTTP/1.1 304 \r\nContent-Length: 3\r\n\r\n"] {
+            assert_eq!(kept(head), settles, "{head:?}");
+        }
+        assert_eq!(take_for(&Method::HEAD, &format!("{ok}\r\n")).expect("a head").keep_alive, settles);
     }
 
     #[test]

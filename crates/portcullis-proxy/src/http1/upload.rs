@@ -1,10 +1,12 @@
 //! Writing a request: its head, and its body as it arrives from the client (RFC 9112 §6, §7.1).
 
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
+use http::HeaderValue;
 use http_body::Body;
 use portcullis_gate::InboundBody;
 use tokio::io::AsyncWrite;
@@ -28,8 +30,12 @@ pub(crate) struct Upload {
     /// The rest of the body; `None` after its end.
     body: Option<InboundBody>,
     framing: BodyFraming,
+    /// The position of the target's authority in `out`, until the first byte of the body.
+    authority: Range<usize>,
     /// Whether any byte was written, on this connection or on an earlier one.
     begun: bool,
+    /// Whether any byte was written since the last [`take_progress`](Self::take_progress).
+    progress: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -64,7 +70,18 @@ impl Upload {
             BodyFraming::Chunked => head.literal_field("transfer-encoding", "chunked"),
         }
         let body = if matches!(framing, BodyFraming::Nothing) { None } else { Some(body) };
-        Self { out: head.finish(), written: 0, piece: Bytes::new(), after_piece: b"", body, framing, begun: false }
+        let (out, authority) = head.finish();
+        Self {
+            out,
+            written: 0,
+            piece: Bytes::new(),
+            after_piece: b"",
+            body,
+            framing,
+            authority,
+            begun: false,
+            progress: false,
+        }
     }
 
     /// Writes as much as the connection accepts. It is ready once the whole request is written.
@@ -81,7 +98,7 @@ impl Upload {
                     Poll::Pending => waits_for_client = true,
                 }
             }
-            if self.pending() == 0 && !self.has_piece() {
+            if !self.has_unwritten() {
                 return if waits_for_client { Poll::Pending } else { Poll::Ready(Ok(())) };
             }
             ready!(self.write(stream, cx)).map_err(UploadError::Connection)?;
@@ -90,17 +107,37 @@ impl Upload {
 
     /// Whether the whole request is written.
     pub(super) fn is_done(&self) -> bool {
-        self.body.is_none() && self.pending() == 0 && !self.has_piece()
+        self.body.is_none() && !self.has_unwritten()
     }
 
-    /// Goes back to the beginning, if the request may be written again: no byte was written, or it has no body and is
-    /// `repeatable`. Returns whether it did.
-    pub(super) fn rewind(&mut self, repeatable: bool) -> bool {
-        let can_repeat = !self.begun || (repeatable && matches!(self.framing, BodyFraming::Nothing));
-        if can_repeat {
-            self.written = 0;
+    /// Whether any byte was written, on this connection or on an earlier one.
+    pub(super) fn has_begun(&self) -> bool {
+        self.begun
+    }
+
+    /// Whether bytes wait for the connection to accept them.
+    pub(super) fn has_unwritten(&self) -> bool {
+        self.pending() > 0 || self.has_piece()
+    }
+
+    /// Whether any byte was written since the last call.
+    pub(super) fn take_progress(&mut self) -> bool {
+        std::mem::take(&mut self.progress)
+    }
+
+    /// Whether the request may be written again: no byte was written, or its method is idempotent and it has no body.
+    pub(super) fn may_repeat(&self, idempotent: bool) -> bool {
+        !self.begun || (idempotent && matches!(self.framing, BodyFraming::Nothing))
+    }
+
+    /// Goes back to the beginning, for a target with this authority.
+    pub(crate) fn rewind(&mut self, authority: &HeaderValue) {
+        if !self.authority.is_empty() {
+            let start = self.authority.start;
+            self.out.splice(self.authority.clone(), authority.as_bytes().iter().copied());
+            self.authority = start..start + authority.len();
         }
-        can_repeat
+        self.written = 0;
     }
 
     /// The empty output buffer, for the head of another request.
@@ -186,7 +223,7 @@ impl Upload {
         if written == 0 {
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }
-        self.begun = true;
+        (self.begun, self.progress) = (true, true);
         let of_out = written.min(out.len());
         self.written += of_out;
         let of_piece = (written - of_out).min(self.piece.len());
@@ -291,11 +328,20 @@ mod tests {
             assert_eq!(stream.taken, b"POST ");
             upload
         };
-        assert!(upload(b"body", false).rewind(false), "no byte was written");
-        assert!(!begun(upload(b"body", false)).rewind(true));
-        assert!(!begun(upload(b"", true)).rewind(false));
-        let mut again = begun(upload(b"", true));
-        assert!(again.rewind(true));
-        assert!(written(again, 100).starts_with(b"POST /x"), "it starts at its beginning");
+        assert!(upload(b"body", false).may_repeat(false), "no byte was written");
+        assert!(!begun(upload(b"body", false)).may_repeat(true));
+        assert!(!begun(upload(b"", true)).may_repeat(false));
+        assert!(begun(upload(b"", true)).may_repeat(true));
+    }
+
+    #[test]
+    fn a_repeated_request_names_its_new_target() {
+        let mut head = RequestHead::new(Vec::new(), &Method::GET, &["/x"]);
+        head.host_of_target(&HeaderValue::from_static("one:1"));
+        head.literal_field("x-other", "one:1");
+        let mut upload = Upload::new(head, InboundBody::default(), false);
+        upload.rewind(&HeaderValue::from_static("another:22"));
+        upload.rewind(&HeaderValue::from_static("third"));
+        assert_eq!(written(upload, 100), b"GET /x HTTP/1.1\r\nhost: third\r\nx-other: one:1\r\n\r\n");
     }
 }

@@ -203,6 +203,7 @@ mod tests {
     use portcullis_telemetry::{Metrics, MetricsOptions};
     use proptest::prelude::*;
 
+    use super::super::pool::Lifetimes;
     use super::*;
 
     fn load() -> Arc<UpstreamLoad> {
@@ -245,7 +246,7 @@ mod tests {
     #[tokio::test]
     async fn a_connection_changes_what_it_counts_as() {
         let capacity = Arc::new(Capacity::new(limits(1, 1, 0), load()));
-        let pool = Pool::default();
+        let pool = Pool::new(Lifetimes::OF_TESTS);
         let mut stream = capacity.open(SlotKind::Request, &pool);
         assert!(stream.becomes_idle());
         stream.becomes_stream();

@@ -8,17 +8,16 @@ use tokio::time::Instant;
 
 use super::capacity::{Slot, SlotKind};
 use super::connecting::ConnectError;
-use super::{ActiveUpstream, Connection, Target};
+use super::{ActiveUpstream, Connection, Reuse, Target};
 use crate::error::ProxyError;
 
 impl ActiveUpstream {
     /// A connection to the first target that has room and accepts one. If none has room, the request waits in the queue of
-    /// the first. `avoid` is the target at which the request failed before; it is tried last. An idle connection is used
-    /// unless `fresh` asks for a new one.
+    /// the first. `avoid` is the target at which the request failed before; it is tried last.
     pub(crate) async fn connect(
         &self,
         avoid: Option<&Arc<Target>>,
-        fresh: bool,
+        reuse: Reuse,
         kind: SlotKind,
     ) -> Result<(Connection, Arc<Target>), ProxyError> {
         let is_avoided = |target: &Arc<Target>| avoid.is_some_and(|avoided| Arc::ptr_eq(avoided, target));
@@ -31,14 +30,14 @@ impl ActiveUpstream {
                 continue;
             };
             // Nothing was sent yet, so the next target may be tried.
-            match target.connection(slot, fresh, &mut deadline).await {
+            match target.connection(slot, reuse, &mut deadline).await {
                 Ok(connection) => return Ok((connection, Arc::clone(target))),
                 Err(error) => failed = ProxyError::Connect(error),
             }
         }
         for target in full {
             match target.capacity.slot(kind).await {
-                Ok(slot) => match target.connection(slot, fresh, &mut deadline).await {
+                Ok(slot) => match target.connection(slot, reuse, &mut deadline).await {
                     Ok(connection) => return Ok((connection, Arc::clone(target))),
                     Err(error) => failed = ProxyError::Connect(error),
                 },
@@ -81,10 +80,10 @@ impl Target {
     async fn connection(
         &self,
         slot: Slot,
-        fresh: bool,
+        reuse: Reuse,
         deadline: &mut Option<Instant>,
     ) -> Result<Connection, ConnectError> {
-        if let Some(mut connection) = if fresh { None } else { self.pool.take() } {
+        if let Some(mut connection) = self.pool.take(reuse) {
             connection.slot = Some(slot);
             return Ok(connection);
         }
@@ -108,6 +107,8 @@ mod tests {
             targets: ports.iter().map(|port| format!("http://127.0.0.1:{port}").parse().expect("a URL")).collect(),
             connect_timeout: Duration::from_secs(5),
             limits: TargetLimits::default(),
+            keepalive: Duration::from_secs(4),
+            max_age: None,
         };
         ActiveUpstream::new(settings, &Metrics::new(&MetricsOptions::default(), "test"))
     }
@@ -125,7 +126,7 @@ mod tests {
         assert!(upstream.targets[2].connect_now().await.is_err());
         assert_eq!(order(&upstream), ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"]);
         assert_eq!(order(&upstream), ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"]);
-        assert!(upstream.connect(None, false, SlotKind::Request).await.is_err());
+        assert!(upstream.connect(None, Reuse::Any, SlotKind::Request).await.is_err());
         assert_eq!(order(&upstream), ["127.0.0.1:3", "127.0.0.1:1", "127.0.0.1:2"], "none is left out");
     }
 }

@@ -12,7 +12,7 @@ use url::Url;
 use super::capacity::{Capacity, Slot, TargetLimits};
 use super::connecting::{self, ConnectError};
 use super::connection::Connection;
-use super::pool::Pool;
+use super::pool::{Lifetimes, Pool};
 use super::resolver::Resolver;
 
 /// The time for which a target is tried last after no connection to it could be opened.
@@ -39,6 +39,7 @@ impl Target {
         connect_timeout: Duration,
         limits: TargetLimits,
         load: Arc<UpstreamLoad>,
+        lifetimes: Lifetimes,
     ) -> Option<Self> {
         let host = url.host_str()?.trim_start_matches('[').trim_end_matches(']');
         let resolver = Resolver::new(host, url.port_or_known_default()?);
@@ -48,7 +49,7 @@ impl Target {
         };
         let authority = HeaderValue::try_from(authority).ok()?;
         let (unreachable, tried) = (AtomicBool::new(false), Mutex::new(None));
-        let (pool, capacity) = (Pool::default(), Arc::new(Capacity::new(limits, load)));
+        let (pool, capacity) = (Pool::new(lifetimes), Arc::new(Capacity::new(limits, load)));
         Some(Self { resolver, authority, connect_timeout, pool, capacity, unreachable, tried })
     }
 
@@ -63,7 +64,7 @@ impl Target {
     fn of_test(url: &Url, connect_timeout: Duration, limits: TargetLimits) -> Self {
         let metrics = portcullis_telemetry::Metrics::new(&portcullis_telemetry::MetricsOptions::default(), "test");
         let load = Arc::new(metrics.upstream_load("things"));
-        Self::new(url, connect_timeout, limits, load).expect("a host and a port")
+        Self::new(url, connect_timeout, limits, load, Lifetimes::OF_TESTS).expect("a host and a port")
     }
 
     /// Opens a connection in a test.
@@ -138,6 +139,7 @@ mod tests {
 
     use super::super::capacity::SlotKind;
     use super::super::connecting::tests::{FullBacklog, listener, refusing};
+    use super::super::{KeepAlive, Reuse};
     use super::*;
 
     fn named(addresses: Vec<SocketAddr>, connect_timeout: Duration) -> Target {
@@ -186,11 +188,11 @@ mod tests {
         let url = format!("http://{address}").parse().expect("a URL");
         let limits = TargetLimits { max_connections: 1, ..TargetLimits::default() };
         let target = Target::of_test(&url, Duration::from_secs(5), limits);
-        target.pool.release(target.connect_now().await.expect("it listens"));
+        target.pool.release(target.connect_now().await.expect("it listens"), KeepAlive::default());
         let (mut idle, _) = listener.accept().await.expect("a connection");
         let _fresh = target.connect_now().await.expect("it listens");
         assert_eq!(idle.read_u8().await.map_err(|error| error.kind()), Err(std::io::ErrorKind::UnexpectedEof));
-        assert!(target.pool.take().is_none());
+        assert!(target.pool.take(Reuse::Any).is_none());
     }
 
     #[tokio::test]

@@ -8,6 +8,7 @@ use crate::gateway::{Gateway, Setup};
 use crate::peer::{Peer, Upstream};
 
 const GET: &str = "GET /api/v1/things HTTP/1.1\r\nHost: gate\r\n\r\n";
+const POST: &str = "POST /api/v1/things HTTP/1.1\r\nHost: gate\r\nContent-Length: 0\r\n\r\n";
 const UPGRADE: &str = "GET /api/v1/things HTTP/1.1\r\nHost: gate\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
 const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
 const EMPTY: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
@@ -220,7 +221,8 @@ async fn a_busy_target_passes_requests_to_a_free_one() {
 async fn a_target_that_fails_leaves_no_place_taken() {
     let (upstream, gateway) = start(limits(1, 0)).await;
     for _ in 0..3 {
-        let mut client = send(&gateway, GET).await;
+        // A request that is not repeated.
+        let mut client = send(&gateway, POST).await;
         let mut service = upstream.accept().await;
         service.head().await;
         drop(service);

@@ -34,6 +34,11 @@ pub(crate) const BOB: &str = "bob-token";
 pub(crate) struct Setup {
     pub(crate) targets: Vec<SocketAddr>,
     pub(crate) timeout: Duration,
+    pub(crate) body_timeout: Duration,
+    pub(crate) body_idle_timeout: Option<Duration>,
+    pub(crate) stream_idle_timeout: Option<Duration>,
+    pub(crate) keepalive: Duration,
+    pub(crate) max_age: Option<Duration>,
     pub(crate) max_body: BodyLimit,
     pub(crate) strip_prefix: Option<Box<str>>,
     pub(crate) forward_authorization: bool,
@@ -46,6 +51,11 @@ impl Setup {
         Self {
             targets: targets.into_iter().collect(),
             timeout: Duration::from_secs(30),
+            body_timeout: Duration::from_secs(30),
+            body_idle_timeout: Some(Duration::from_secs(60)),
+            stream_idle_timeout: None,
+            keepalive: Duration::from_secs(4),
+            max_age: Some(Duration::from_secs(300)),
             max_body: BodyLimit::Unlimited,
             strip_prefix: None,
             forward_authorization: false,
@@ -89,6 +99,8 @@ impl Gateway {
             targets: setup.targets.iter().map(|at| format!("http://{at}").parse().expect("a URL")).collect(),
             connect_timeout: Duration::from_secs(5),
             limits: setup.limits,
+            keepalive: setup.keepalive,
+            max_age: setup.max_age,
         };
         let gate = Gate::new(parts, config(setup, &metrics));
         let streams = Arc::clone(gate.streams());
@@ -140,6 +152,11 @@ impl Gateway {
     pub(crate) fn outcomes(&self, outcome: &'static str) -> u64 {
         self.metrics.upstream_requests("things", outcome).get()
     }
+
+    /// The number of responses that the upstream broke off within their body.
+    pub(crate) fn body_failures(&self) -> u64 {
+        self.metrics.upstream_body_failures("things").get()
+    }
 }
 
 fn config(setup: Setup, metrics: &Metrics) -> GateConfig {
@@ -151,6 +168,8 @@ fn config(setup: Setup, metrics: &Metrics) -> GateConfig {
     let policy = RoutePolicy {
         max_body: setup.max_body,
         timeout: setup.timeout,
+        body_idle_timeout: setup.body_idle_timeout,
+        stream_idle_timeout: setup.stream_idle_timeout,
         ..RoutePolicy::requiring(AuthRequirement::Optional)
     };
     let route = RouteSpec {
@@ -166,7 +185,7 @@ fn config(setup: Setup, metrics: &Metrics) -> GateConfig {
         security_headers: portcullis_gate::SecurityHeaders::default(),
         csrf: CsrfConfig { tokens: CsrfTokens::new(&SecretString::new("c".repeat(32)).into()), mode: CsrfMode::Cookie },
         limits: Limits::default(),
-        body_timeout: Duration::from_secs(30),
+        body_timeout: setup.body_timeout,
         trusted_proxies: setup.trusted_proxies.iter().map(|net| net.parse().expect("a net")).collect(),
         environment: Environment::Development,
         public_origin: None,

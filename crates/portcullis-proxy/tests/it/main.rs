@@ -1,11 +1,15 @@
 //! The data plane between a real client and real upstreams, behind a real gate.
 
+mod bad_upstreams;
 mod capacity;
 mod connections;
 mod gateway;
 mod headers;
+mod kept_connections;
 mod peer;
+mod repeating;
 mod responses;
 mod sessions;
 mod streaming;
+mod timers;
 mod tunnels;

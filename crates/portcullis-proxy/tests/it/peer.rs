@@ -98,6 +98,14 @@ impl Peer {
         Some(())
     }
 
+    /// Ends the connection, by a reset if asked to.
+    pub(crate) fn end(self, reset: bool) {
+        if reset {
+            let lingering = rustix::net::sockopt::set_socket_linger(&self.stream, Some(Duration::ZERO));
+            lingering.expect("a socket can be told so");
+        }
+    }
+
     /// Reads a head with its empty line, and returns it in lower case.
     pub(crate) async fn head(&mut self) -> String {
         loop {

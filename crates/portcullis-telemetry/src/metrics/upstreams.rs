@@ -40,14 +40,16 @@ pub(super) struct UpstreamFamilies {
     connections: Family<LoadLabels, Gauge>,
     queue_length: Family<LoadLabels, Gauge>,
     refused: Family<RefusalLabels, Counter>,
+    body_failures: Family<LoadLabels, Counter>,
 }
 
-/// The connections of one upstream and the requests that wait for one, as metrics.
+/// The connections of one upstream, the requests that wait for one, and the responses that broke off, as metrics.
 pub struct UpstreamLoad {
     connections: Gauge,
     queue_length: Gauge,
     queue_full: Counter,
     queue_timeout: Counter,
+    body_failures: Counter,
 }
 
 impl UpstreamLoad {
@@ -78,6 +80,11 @@ impl UpstreamLoad {
             QueueRefusal::queue_timeout => self.queue_timeout.inc(),
         };
     }
+
+    /// Counts a response that the upstream broke off within its body.
+    pub fn body_failed(&self) {
+        self.body_failures.inc();
+    }
 }
 
 impl UpstreamFamilies {
@@ -88,6 +95,8 @@ impl UpstreamFamilies {
             queue_length: catalogue.gauge("upstream_queue_length", "Requests that wait for room at an upstream"),
             refused: catalogue
                 .counter("upstream_refused", "Requests refused because an upstream has too many, by reason"),
+            body_failures: catalogue
+                .counter("upstream_body_failures", "Responses that an upstream broke off within their body"),
         }
     }
 }
@@ -109,6 +118,12 @@ impl Metrics {
             queue_length: families.queue_length.get_or_create_owned(&labels),
             queue_full: refused(QueueRefusal::queue_full),
             queue_timeout: refused(QueueRefusal::queue_timeout),
+            body_failures: self.upstream_body_failures(upstream),
         }
+    }
+
+    /// The counter of one upstream's responses that broke off within their body. The caller keeps it.
+    pub fn upstream_body_failures(&self, upstream: &str) -> Counter {
+        self.0.upstreams.body_failures.get_or_create_owned(&LoadLabels { upstream: upstream.to_owned() })
     }
 }

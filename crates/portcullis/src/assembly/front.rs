@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 
-use http::{Request, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use portcullis_api::{ApiError, ErrorContext, ReplyBody, Services};
 use portcullis_edge::{Handler, Panic, catch_panic};
@@ -33,7 +33,13 @@ impl Front {
         request: Request<Incoming>,
     ) -> Response<FrontBody> {
         match self.gate.pass(context, client, request).await {
-            Verdict::Refused(refusal) => self.error_response(ApiError::from(refusal), error_context(context)),
+            Verdict::Refused(refusal) => {
+                let mut response = self.error_response(ApiError::from(refusal), error_context(context));
+                if context.is_proxied() {
+                    name_proxy(&mut response);
+                }
+                response
+            }
             Verdict::Preflight => Response::new(FrontBody::BuiltIn(ReplyBody::default())),
             Verdict::Permitted((permit, request)) => match *permit.destination() {
                 Destination::BuiltIn(id) => {
@@ -59,6 +65,16 @@ impl Front {
         );
         self.error_response(ApiError::internal(), context)
     }
+}
+
+/// Adds `Proxy-Status` (RFC 9209) to the gate's own 408 and 503 on a route to an upstream, which did not cause them.
+fn name_proxy<B>(response: &mut Response<B>) {
+    let status = match response.status() {
+        StatusCode::REQUEST_TIMEOUT => HeaderValue::from_static("portcullis; error=http_request_error"),
+        StatusCode::SERVICE_UNAVAILABLE => HeaderValue::from_static("portcullis; error=proxy_internal_error"),
+        _ => return,
+    };
+    response.headers_mut().insert(HeaderName::from_static("proxy-status"), status);
 }
 
 fn error_context(context: &RequestContext) -> ErrorContext<'_> {

@@ -1,7 +1,19 @@
 //! Upstreams that do not respond.
 
-use super::gateway;
-use crate::client::{app, get};
+use std::convert::Infallible;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+use hyper::body::Bytes;
+use portcullis_testkit::TestApp;
+
+use super::{gateway, settings, upstream};
+use crate::client::{app, client, get, send};
+
+/// A piece of a request's body.
+type Chunk = Result<Bytes, Infallible>;
 
 #[tokio::test]
 async fn a_missing_upstream_is_502_and_other_routes_go_on() {
@@ -34,4 +46,70 @@ async fn an_upstream_whose_name_is_unknown_says_so() {
     assert_eq!(response.header("proxy-status"), "portcullis; error=dns_error");
     let line = app.log_line_with("an upstream did not answer a request");
     assert!(line.contains(&name) && line.contains("cannot be resolved; hint: check `targets`"), "{line}");
+}
+
+#[tokio::test]
+async fn failures_of_a_proxied_route_have_a_proxy_status() {
+    let (address, _) = upstream().await;
+    let app = app().settings(&format!("{}\n[server]\nbody_timeout = \"1s\"\n", settings(address))).start();
+    for (path, status, error) in [("open/never", 504, "http_response_timeout"), ("dead/x", 502, "connection_refused")] {
+        let response = get(&app, &format!("/api/v1/{path}")).await;
+        let expected = (status, format!("portcullis; error={error}"));
+        assert_eq!((response.status, response.header("proxy-status").to_owned()), expected, "{path}");
+        assert_eq!(response.body["statusCode"], status);
+    }
+    // A body of which nothing arrives.
+    let stalled =
+        client().post(app.url("/api/v1/open/upload")).body(reqwest::Body::wrap_stream(stream::pending::<Chunk>()));
+    let response = send(stalled).await;
+    assert_eq!((response.status, response.error()), (408, "Request timeout"));
+    assert_eq!(response.header("proxy-status"), "portcullis; error=http_request_error");
+    let metrics = get(&app, "/metrics").await;
+    let metrics = metrics.body.as_str().expect("a text");
+    for line in [
+        r#"upstream_requests_total{upstream="projects",outcome="timeout"} 1"#,
+        r#"upstream_requests_total{upstream="projects",outcome="client"} 1"#,
+        r#"upstream_body_failures_total{upstream="projects"} 0"#,
+    ] {
+        assert!(metrics.contains(line), "{line} in {metrics}");
+    }
+}
+
+#[tokio::test]
+async fn a_form_that_stalls_while_its_token_is_looked_for_is_408() {
+    let (address, _) = upstream().await;
+    let app = app().settings(&format!("{}\n[server]\nbody_timeout = \"1s\"\n", settings(address))).start();
+    let request = "POST /api/v1/managers/x HTTP/1.1\r\nHost: localhost\r\nCookie: portcullis-pre=1; portcullis-csrf=1\r\n\
+                   Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 10\r\n\r\na=b";
+    let response = tokio::task::spawn_blocking(move || raw_until_closed(&app, request.as_bytes())).await;
+    let response = response.expect("it does not panic");
+    assert!(response.starts_with("HTTP/1.1 408"), "{response}");
+    assert!(
+        response.to_ascii_lowercase().contains("\r\nproxy-status: portcullis; error=http_request_error\r\n"),
+        "{response}"
+    );
+}
+
+/// Sends bytes and reads until the server closes the connection.
+fn raw_until_closed(app: &TestApp, bytes: &[u8]) -> String {
+    let mut connection = TcpStream::connect(app.address()).expect("the server listens");
+    connection.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout can be set");
+    connection.write_all(bytes).expect("the server reads");
+    let mut response = String::new();
+    connection.read_to_string(&mut response).expect("the server closes");
+    response
+}
+
+#[tokio::test]
+async fn an_upload_may_take_longer_than_the_routes_timeout() {
+    let (address, _) = upstream().await;
+    let app = app().settings(&settings(address)).start();
+    // The route has a timeout of one second, and the upload takes two.
+    let pieces = stream::iter(0..5).then(async |_| {
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        Chunk::Ok(Bytes::from_static(b"piece"))
+    });
+    let upload = client().post(app.url("/api/v1/open/upload")).body(reqwest::Body::wrap_stream(pieces));
+    let response = send(upload).await;
+    assert_eq!((response.status, response.body.as_u64()), (200, Some(25)), "{}", response.body);
 }
