@@ -134,7 +134,7 @@ fn config(case: Case, routes: usize, metrics: &Metrics) -> GateConfig {
     };
     let route = |template: String| RouteSpec {
         template,
-        methods: Methods::Any,
+        methods: Methods::Standard,
         policy: policy.clone(),
         destination: Destination::BuiltIn(EndpointId(0)),
     };

@@ -5,6 +5,7 @@ pub(crate) mod client_address;
 pub(crate) mod cookies;
 pub(crate) mod head;
 pub(crate) mod head_fault;
+pub(crate) mod host;
 pub(crate) mod origin;
 pub(crate) mod path;
 pub(crate) mod query;

@@ -39,7 +39,9 @@ pub use limit::{Limit, LimitBy, Multipliers, WithoutRedis};
 pub use name::ProfileName;
 pub use password::{NewPassword, PresentedPassword};
 pub use permission::{Permission, PermissionSet};
-pub use policy::{AuthRequirement, BodyLimit, CsrfPolicy, LimitClass, MethodPermissions, Methods, RoutePolicy};
+pub use policy::{
+    AuthRequirement, BodyLimit, CsrfPolicy, LimitClass, MethodPermissions, Methods, RoutePolicy, STANDARD_METHODS,
+};
 pub use random::Random;
 pub use rate::Rate;
 pub use role::{Role, RolePermissions};

@@ -50,11 +50,15 @@ impl std::fmt::Display for BodyLimit {
     }
 }
 
-/// The methods that a route accepts.
+/// The methods that a route accepts unless it names its own ones.
+pub const STANDARD_METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+
+/// The methods that a route accepts. Names of methods are case-sensitive (RFC 9110 §9.1): many upstreams read `post` as
+/// `POST`, so it must not reach a route as a method of its own (SR-54).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Methods {
-    /// Every method is accepted.
-    Any,
+    /// The [`STANDARD_METHODS`] are accepted.
+    Standard,
     /// These methods are accepted, written in upper case. `GET` includes `HEAD`.
     Only(Vec<String>),
 }
@@ -66,6 +70,23 @@ pub struct MethodPermissions {
     pub always: Vec<Permission>,
     /// Permissions that a method needs besides, by its name in upper case.
     pub by_method: BTreeMap<String, Vec<Permission>>,
+}
+
+impl MethodPermissions {
+    /// Returns the permissions that a method needs; one may occur twice.
+    ///
+    /// `HEAD` counts as `GET`. `GET` and `OPTIONS` without an entry need none of the entries. Any other method without
+    /// an entry may change something and needs all of them: an operator who protects `DELETE` and forgets `PATCH` must
+    /// not open the route (SR-54).
+    pub fn required(&self, method: &str) -> impl Iterator<Item = &Permission> {
+        let applies = move |name: &str| match method {
+            "HEAD" => matches!(name, "GET" | "HEAD"),
+            "GET" | "OPTIONS" => name == method,
+            _ => name == method || !self.by_method.contains_key(method),
+        };
+        let entries = self.by_method.iter().filter(move |(name, _)| applies(name));
+        self.always.iter().chain(entries.flat_map(|(_, list)| list))
+    }
 }
 
 /// Which of the two default limits covers a route (`docs/contract.md`, "Rate limits").
@@ -192,4 +213,6 @@ pub struct Forwarding {
     pub strip_prefix: Option<Box<str>>,
     /// Whether the upstream gets the client's credentials.
     pub forward_authorization: bool,
+    /// Whether the upstream gets the header of a POST that asks for another method (`X-HTTP-Method-Override` and the like).
+    pub method_override: bool,
 }

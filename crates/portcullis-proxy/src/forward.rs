@@ -115,7 +115,7 @@ impl Proxy {
         let (mut connection, target) = upstream.connect(None, reuse, kind).await?;
         let buffer = std::mem::take(&mut connection.write);
         let mut head = RequestHead::new(buffer, &parts.method, &request_target(permit, forwarding, &parts.uri)?);
-        to_upstream::write_headers(&mut head, &parts.headers, permit, forwarding, &target.authority);
+        to_upstream::write_headers(&mut head, &parts, permit, forwarding, &target.authority);
         if upgrade.is_some() {
             tunnel::add_upgrade_fields(&mut head);
         }

@@ -4,6 +4,7 @@ pub(crate) mod to_client;
 pub(crate) mod to_upstream;
 
 mod client_cookies;
+mod reserved_names;
 
 use std::collections::HashSet;
 

@@ -23,7 +23,6 @@ const BASE: &[(&str, &str, &str)] = &[
     ("versions.v2", "documentation", "\"/v2\""),
     ("routes", "path", "\"/api/v1/p\""),
     ("routes", "upstream", "\"p\""),
-    ("routes", "methods", "[\"GET\"]"),
 ];
 
 /// Another value for every key: `section.key`, then the value in TOML.
@@ -124,6 +123,7 @@ const CHANGED: &[(&str, &str)] = &[
     ("routes.path", "\"/api/v1/q\""),
     ("routes.upstream", "\"q\""),
     ("routes.methods", "[\"POST\"]"),
+    ("routes.method_override", "true"),
     ("routes.auth", "\"none\""),
     ("routes.roles", "[\"ADMIN\"]"),
     ("routes.permissions", "[\"P_VIEW\"]"),

@@ -81,6 +81,7 @@ impl From<Refusal> for ApiError {
 fn malformed(malformation: Malformation) -> ApiError {
     let message = match malformation {
         Malformation::Framing => "The length of the request is ambiguous.",
+        Malformation::Host => "The host that the request names is not a valid host.",
         Malformation::Path => {
             "The path can be read in more than one way. Send it without encoded slashes and control characters."
         }

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use http::Method;
+use portcullis_model::SessionState;
 use portcullis_model::policy::{AuthRequirement, RoutePolicy};
-use portcullis_model::{Permission, SessionState};
 
 use crate::credential::Credential;
 use crate::decision::refusal::Refusal;
@@ -65,24 +65,11 @@ fn check_rights(policy: &RoutePolicy, method: &Method, session: &SessionState) -
     if policy.minimum_role.is_some_and(|minimum| session.role_in_force() < Some(minimum)) {
         return Err(Refusal::NotPermitted);
     }
-    if !required_permissions(policy, method).all(|permission| session.permissions.contains(permission)) {
+    if !policy.permissions.required(method.as_str()).all(|permission| session.permissions.contains(permission)) {
         return Err(Refusal::NotPermitted);
     }
     if policy.verified_email && !session.email_verified {
         return Err(Refusal::EmailNotVerified);
     }
     Ok(())
-}
-
-/// Returns the permissions that a method needs. `HEAD` needs those of `GET` unless it has its own.
-pub(crate) fn required_permissions<'p>(
-    policy: &'p RoutePolicy,
-    method: &Method,
-) -> impl Iterator<Item = &'p Permission> {
-    let name = if *method == Method::HEAD && !policy.permissions.by_method.contains_key("HEAD") {
-        "GET"
-    } else {
-        method.as_str()
-    };
-    policy.permissions.always.iter().chain(policy.permissions.by_method.get(name).into_iter().flatten())
 }

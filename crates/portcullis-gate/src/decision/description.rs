@@ -6,7 +6,6 @@ use portcullis_model::policy::{AuthRequirement, RoutePolicy};
 use portcullis_model::{ApiKeyScopes, Permission};
 
 use crate::credential::{Credential, CredentialKind, Principal};
-use crate::decision::authorise::required_permissions;
 use crate::limits::state::{RateLimitOutcome, RateLimitState};
 use crate::routes::route::Route;
 
@@ -85,7 +84,9 @@ pub(crate) fn describe_policy(policy: &RoutePolicy, method: &Method) -> String {
         requirements.push(format!("from {}", networks.join(", ")));
     }
     requirements.extend(policy.minimum_role.map(|role| format!("at least {role}")));
-    let permissions: Vec<&str> = required_permissions(policy, method).map(Permission::as_str).collect();
+    let mut permissions: Vec<&str> = policy.permissions.required(method.as_str()).map(Permission::as_str).collect();
+    permissions.sort_unstable();
+    permissions.dedup();
     if !permissions.is_empty() {
         requirements.push(permissions.join(", "));
     }

@@ -86,6 +86,9 @@ pub(crate) async fn decide<E: Effects>(
         context.response.close_connection = true;
         return Err(Refusal::Malformed(Malformation::Framing));
     };
+    if !head.has_valid_host(&framing) {
+        return Err(Refusal::Malformed(Malformation::Host));
+    }
     if head.is_target_too_long() {
         return Err(Refusal::UrlTooLong);
     }

@@ -96,6 +96,8 @@ impl Refusal {
 pub enum Malformation {
     /// `Content-Length` together with `Transfer-Encoding`, or lengths that differ.
     Framing,
+    /// `Host`, or the authority of the target, is not a host and perhaps a port.
+    Host,
     /// The path can be read in two ways.
     Path,
     /// The request line or a header field is malformed.

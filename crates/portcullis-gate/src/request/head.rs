@@ -5,6 +5,7 @@ use http::{Method, Uri};
 
 use crate::request::client_address::Peer;
 use crate::request::head_fault::HeadFault;
+use crate::request::host;
 
 /// The longest request target, in bytes (RFC 9110 §4.1 recommends at least 8000).
 const MAX_TARGET_BYTES: usize = 16 * 1024;
@@ -40,6 +41,16 @@ impl<'a> RequestHead<'a> {
             return Err(Ambiguous);
         }
         Ok(Framing { length: only_length(self.headers)?.and_then(length_of), host: self.only_host()? })
+    }
+
+    /// Whether the host that the request names is one (SR-63). An upstream would be told it in `X-Forwarded-Host`.
+    pub(crate) fn has_valid_host(&self, framing: &Framing<'_>) -> bool {
+        match (framing.host, self.uri.authority()) {
+            // `only_host` has compared the two.
+            (Some(host), _) => host::is_valid(host.as_bytes()),
+            (None, Some(authority)) => host::is_valid(authority.as_str().as_bytes()),
+            (None, None) => true,
+        }
     }
 
     /// Whether path and query together are longer than the gate accepts.

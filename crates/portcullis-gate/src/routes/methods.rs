@@ -3,41 +3,44 @@
 use std::sync::Arc;
 
 use http::Method;
-use portcullis_model::policy::Methods;
+use portcullis_model::policy::{Methods, STANDARD_METHODS};
 use portcullis_telemetry::RouteMetrics;
 
 use crate::routes::route::{Route, RouteError};
 
-/// The routes of one template: one for any method, or one for each named method.
+/// The routes of one template: one for the standard methods, or one for each named method.
 pub(crate) struct TemplateRoutes {
     pub(crate) template: Arc<str>,
     pub(crate) metrics: Arc<RouteMetrics>,
-    any: Option<Arc<Route>>,
+    standard: Option<Arc<Route>>,
     by_method: Vec<(Method, Arc<Route>)>,
 }
 
 impl TemplateRoutes {
     pub(crate) fn new(template: &str, metrics: Arc<RouteMetrics>) -> Self {
-        Self { template: template.into(), metrics, any: None, by_method: Vec::new() }
+        Self { template: template.into(), metrics, standard: None, by_method: Vec::new() }
     }
 
     /// Adds a route for these methods, unless another route of the template serves one of them.
     pub(crate) fn add(&mut self, methods: &Methods, route: &Arc<Route>) -> Result<(), RouteError> {
         match methods {
-            Methods::Any => {
-                if self.any.is_some() || !self.by_method.is_empty() {
+            Methods::Standard => {
+                if self.standard.is_some() || !self.by_method.is_empty() {
                     return Err(self.collision());
                 }
-                self.any = Some(Arc::clone(route));
+                self.standard = Some(Arc::clone(route));
             }
             Methods::Only(names) => {
-                if self.any.is_some() {
+                if self.standard.is_some() {
                     return Err(self.collision());
                 }
                 for name in names {
-                    let method = Method::from_bytes(name.as_bytes()).map_err(|_| RouteError::Template {
+                    let method = Method::from_bytes(name.as_bytes()).ok();
+                    // `CONNECT` would open a tunnel to anywhere, `TRACE` would echo credentials.
+                    let method = method.filter(|method| !matches!(*method, Method::CONNECT | Method::TRACE));
+                    let method = method.ok_or_else(|| RouteError::Template {
                         template: self.template.to_string(),
-                        reason: format!("{name:?} is not a method"),
+                        reason: format!("{name:?} is not a method that a route can serve"),
                     })?;
                     if self.exactly(&method).is_some() {
                         return Err(self.collision());
@@ -55,8 +58,9 @@ impl TemplateRoutes {
 
     /// Returns the route of a method. A route that serves `GET` serves `HEAD` too (RFC 9110 §9.3.2).
     pub(crate) fn route(&self, method: &Method) -> Option<&Arc<Route>> {
-        self.any
+        self.standard
             .as_ref()
+            .filter(|_| is_standard(method))
             .or_else(|| self.exactly(method))
             .or_else(|| if *method == Method::HEAD { self.exactly(&Method::GET) } else { None })
     }
@@ -71,22 +75,27 @@ impl TemplateRoutes {
             self.by_method.iter().enumerate().filter(|(index, (_, route))| {
                 !self.by_method[..*index].iter().any(|(_, known)| Arc::ptr_eq(known, route))
             });
-        self.any.iter().chain(named.map(|(_, (_, route))| route))
-    }
-
-    /// Returns each method's name, or `ANY`, with its route.
-    pub(crate) fn by_name(&self) -> impl Iterator<Item = (String, &Arc<Route>)> {
-        let any = self.any.iter().map(|route| ("ANY".to_owned(), route));
-        any.chain(self.by_method.iter().map(|(method, route)| (method.to_string(), route)))
+        self.standard.iter().chain(named.map(|(_, (_, route))| route))
     }
 
     /// Returns the value of the `Allow` header.
     pub(crate) fn allow_header(&self) -> String {
-        let mut names: Vec<&str> = self.by_method.iter().map(|(method, _)| method.as_str()).collect();
+        let mut names: Vec<&str> = match self.standard {
+            Some(_) => STANDARD_METHODS.to_vec(),
+            None => self.by_method.iter().map(|(method, _)| method.as_str()).collect(),
+        };
         if names.contains(&"GET") && !names.contains(&"HEAD") {
             names.push("HEAD");
         }
         names.sort_unstable();
         names.join(", ")
     }
+}
+
+/// Whether a method is one of the [`STANDARD_METHODS`]. The comparison costs no more than one of numbers.
+fn is_standard(method: &Method) -> bool {
+    matches!(
+        *method,
+        Method::GET | Method::HEAD | Method::POST | Method::PUT | Method::PATCH | Method::DELETE | Method::OPTIONS
+    )
 }

@@ -78,7 +78,7 @@ impl Route {
 /// FNV-1a over template and methods, so that a route keeps its rate limit counts when the configuration is swapped.
 fn stable_hash(template: &str, methods: &Methods) -> u64 {
     let methods = match methods {
-        Methods::Any => String::new(),
+        Methods::Standard => String::new(),
         Methods::Only(names) => names.join(","),
     };
     template

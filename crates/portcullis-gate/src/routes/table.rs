@@ -123,11 +123,6 @@ impl RouteTable {
     pub(crate) fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
         self.templates.iter().flat_map(TemplateRoutes::routes)
     }
-
-    /// Returns every route, once for each of its methods, with the method's name or `ANY`.
-    pub fn list(&self) -> Vec<(String, &Arc<Route>)> {
-        self.templates.iter().flat_map(TemplateRoutes::by_name).collect()
-    }
 }
 
 fn template_error(error: matchit::InsertError, template: &str) -> RouteError {
@@ -147,7 +142,7 @@ mod tests {
 
     fn spec(template: &str, methods: &[&str]) -> RouteSpec {
         let methods = if methods.is_empty() {
-            Methods::Any
+            Methods::Standard
         } else {
             Methods::Only(methods.iter().map(|&name| name.to_owned()).collect())
         };

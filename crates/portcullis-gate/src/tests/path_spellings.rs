@@ -17,7 +17,7 @@ const PRIVATE_EXACT: &str = "/api/v1/reports:delete";
 fn table() -> RouteTable {
     let spec = |template: &str, auth| RouteSpec {
         template: template.to_owned(),
-        methods: Methods::Any,
+        methods: Methods::Standard,
         policy: policy(auth),
         destination: Destination::BuiltIn(EndpointId(0)),
     };

@@ -6,7 +6,7 @@ use portcullis_model::{Role, SessionId};
 use portcullis_testkit::session;
 
 use crate::client::{Call, Reply};
-use crate::test_gate::{TestConfig, TestGate, csrf_endpoint, route};
+use crate::test_gate::{TestConfig, TestGate, csrf_endpoint, route, route_for};
 
 /// A configuration with a route for each CSRF policy.
 pub(crate) fn config() -> TestConfig {
@@ -20,6 +20,7 @@ pub(crate) fn config() -> TestConfig {
         with("/api/v1/auth/thing", CsrfPolicy::ExemptUnlessCookie),
         with("/api/v1/auth/refresh", CsrfPolicy::ExemptWithOriginCheck),
         with("/api/v1/waived", CsrfPolicy::Exempt),
+        route_for(&["PURGE"], "/api/v1/purged", |policy| policy.csrf = CsrfPolicy::Checked),
         private,
         csrf_endpoint(),
     ];
@@ -85,9 +86,10 @@ async fn a_token_made_elsewhere_for_a_session_is_valid() {
 #[tokio::test]
 async fn unsafe_methods_need_a_token_and_safe_ones_do_not() {
     let gate = gate().await;
-    for method in ["POST", "PUT", "PATCH", "DELETE", "PURGE"] {
+    for method in ["POST", "PUT", "PATCH", "DELETE"] {
         assert_eq!(reason(gate.call(method, "/api/checked")).await, "NoCookie", "{method}");
     }
+    assert_eq!(reason(gate.call("PURGE", "/api/purged")).await, "NoCookie", "a method that the route names");
     for method in ["GET", "OPTIONS"] {
         assert_eq!(reason(gate.call(method, "/api/checked")).await, "permit", "{method}");
     }

@@ -9,6 +9,7 @@ mod csrf_bodies;
 mod dry_run;
 mod framing;
 mod limits;
+mod methods;
 mod metric_series;
 mod paths;
 mod rate_limit_inspection;

@@ -71,7 +71,7 @@ pub(crate) fn route(template: &str, change: impl FnOnce(&mut RoutePolicy)) -> Ro
     let mut policy = RoutePolicy { csrf: CsrfPolicy::Exempt, ..RoutePolicy::requiring(AuthRequirement::None) };
     change(&mut policy);
     let destination = Destination::BuiltIn(EndpointId(0));
-    RouteSpec { template: template.to_owned(), methods: Methods::Any, policy, destination }
+    RouteSpec { template: template.to_owned(), methods: Methods::Standard, policy, destination }
 }
 
 /// A route that requires a valid credential.

@@ -1,32 +1,22 @@
 //! The header fields that an upstream gets.
 
+use std::collections::HashSet;
 use std::io::Write as _;
 use std::net::IpAddr;
 
-use http::header::{CONNECTION, COOKIE, HeaderMap, HeaderName, HeaderValue};
+use http::Method;
+use http::header::{CONNECTION, COOKIE, FORWARDED, HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
 use portcullis_gate::Permit;
 use portcullis_model::policy::{CsrfPolicy, Forwarding};
 use portcullis_model::{ApiKeyScopes, Permission, SessionState};
 
+use super::reserved_names::{Reserved, reserved};
 use super::{client_cookies, is_hop_by_hop, named_by_connection};
 use crate::http1::RequestHead;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-
-/// Identity headers, which a client must not send in any spelling. Separators are folded to `-`.
-const IDENTITY_PREFIX: &str = "x-portcullis-";
-/// Fields about the proxies before us.
-const FORWARDED_PREFIX: &str = "x-forwarded-";
-/// Fields that, like those of [`FORWARDED_PREFIX`], count only in their own spelling. Another spelling would pass the gate
-/// and be read by a server that takes `_` for `-`.
-const EXACT_ONLY: [&str; 4] = ["x-api-key", "x-csrf-token", "x-request-id", "x-real-ip"];
-
-/// Whether a field describes the proxies before us.
-fn describes_earlier_hops(name: &str) -> bool {
-    // Servers read `X-Forwarded-Port`, `-Prefix` and others too.
-    matches!(name, "forwarded" | "x-real-ip") || name.starts_with(FORWARDED_PREFIX)
-}
 
 /// Whether the gateway writes the field itself, whatever the client sent.
 fn is_written_by_us(name: &str) -> bool {
@@ -36,6 +26,7 @@ fn is_written_by_us(name: &str) -> bool {
             | "content-length"
             | "x-request-id"
             | "traceparent"
+            | "forwarded"
             | "x-forwarded-for"
             | "x-forwarded-proto"
             | "x-forwarded-host"
@@ -46,7 +37,7 @@ fn is_written_by_us(name: &str) -> bool {
 /// The fields that frame the body are not written here.
 pub(crate) fn write_headers(
     head: &mut RequestHead,
-    client_headers: &HeaderMap,
+    Parts { method, headers: client_headers, .. }: &Parts,
     permit: &Permit,
     forwarding: &Forwarding,
     authority: &HeaderValue,
@@ -54,13 +45,18 @@ pub(crate) fn write_headers(
     let forwards_credentials = forwarding.forward_authorization;
     let trusts_peer = permit.source().peer_trusted;
     let reads_csrf = permit.route().policy.csrf != CsrfPolicy::Exempt;
+    let allows_override = forwarding.method_override && *method == Method::POST;
     let left_out = |name: &str| {
         is_hop_by_hop(name)
             || is_written_by_us(name)
-            || is_forged(name)
             || (!forwards_credentials && matches!(name, "authorization" | "x-api-key" | "cookie"))
-            || (!trusts_peer && describes_earlier_hops(name))
             || (reads_csrf && name == "x-csrf-token")
+            || match reserved(name) {
+                None => false,
+                Some(Reserved::Never) => true,
+                Some(Reserved::FromTrustedProxy) => !trusts_peer,
+                Some(Reserved::MethodOverride) => !allows_override,
+            }
     };
     let named = named_by_connection(client_headers.get_all(CONNECTION).iter());
     head.host_of_target(authority);
@@ -72,8 +68,7 @@ pub(crate) fn write_headers(
     if !forwards_credentials && !named.contains(&COOKIE) {
         client_cookies::write(head, client_headers);
     }
-    let forwarded = if named.contains(&FORWARDED_FOR) { None } else { Some(client_headers) };
-    write_forwarded(head, forwarded, permit);
+    write_forwarded(head, client_headers, &named, permit);
     head.literal_field("x-request-id", permit.request_id().as_str());
     head.field_with("traceparent", |out| out.extend_from_slice(&permit.trace().traceparent()));
     if let Some(principal) = permit.principal() {
@@ -97,24 +92,16 @@ fn scopes(session: &SessionState) -> String {
     names.join(" ")
 }
 
-/// Whether a client's field is an identity header, or another spelling of a field that counts.
-fn is_forged(name: &str) -> bool {
-    if !name.starts_with('x') || !(name.contains("portcullis") || name.contains(['_', '.'])) {
-        return false;
-    }
-    let folded = name.replace(['_', '.'], "-");
-    let exact_only = folded.starts_with(FORWARDED_PREFIX) || EXACT_ONLY.contains(&folded.as_str());
-    folded.starts_with(IDENTITY_PREFIX) || (exact_only && folded != name)
-}
-
-/// Writes `X-Forwarded-*`. The chain of a trusted peer is continued, that of any other peer is replaced
-/// (`docs/contract.md`, "Settings and environment").
-fn write_forwarded(head: &mut RequestHead, client_headers: Option<&HeaderMap>, permit: &Permit) {
+/// Writes `X-Forwarded-*`, and continues `Forwarded`. The chains of a trusted peer are continued, those of any other peer
+/// are replaced (`docs/contract.md`, "Settings and environment").
+fn write_forwarded(head: &mut RequestHead, client_headers: &HeaderMap, named: &HashSet<HeaderName>, permit: &Permit) {
     let from = permit.source();
-    let trusted = client_headers.filter(|_| from.peer_trusted);
-    let chain = trusted.into_iter().flat_map(|headers| headers.get_all(&FORWARDED_FOR));
+    let chain = |name: &HeaderName| {
+        let counts = from.peer_trusted && !named.contains(name);
+        counts.then(|| client_headers.get_all(name)).into_iter().flatten()
+    };
     head.field_with("x-forwarded-for", |out| {
-        for before in chain {
+        for before in chain(&FORWARDED_FOR) {
             out.extend_from_slice(before.as_bytes());
             out.extend_from_slice(b", ");
         }
@@ -123,6 +110,20 @@ fn write_forwarded(head: &mut RequestHead, client_headers: Option<&HeaderMap>, p
     head.literal_field("x-forwarded-proto", from.scheme());
     if let Some(host) = &from.host {
         head.field(&FORWARDED_HOST, host);
+    }
+    // Untrusted peers have no chain, and of the others few send this one.
+    if from.peer_trusted && chain(&FORWARDED).next().is_some() {
+        head.field_with("forwarded", |out| {
+            for before in chain(&FORWARDED) {
+                out.extend_from_slice(before.as_bytes());
+                out.extend_from_slice(b", ");
+            }
+            match from.peer {
+                IpAddr::V4(v4) => write!(out, "for={v4}"),
+                IpAddr::V6(v6) => write!(out, "for=\"[{v6}]\""),
+            }
+            .expect("writing to memory does not fail");
+        });
     }
 }
 
@@ -148,23 +149,6 @@ fn push_address(out: &mut Vec<u8>, address: IpAddr) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sr_38_identity_headers_are_removed_in_every_spelling() {
-        for name in [
-            "x-portcullis-user",
-            "x_portcullis_role",
-            "x.portcullis.session",
-            "x-portcullis_user",
-            "x_forwarded_for",
-            "x_api_key",
-        ] {
-            assert!(is_forged(name), "{name}");
-        }
-        for name in ["x-forwarded-for", "x_custom", "portcullis"] {
-            assert!(!is_forged(name), "{name}");
-        }
-    }
 
     #[test]
     fn an_address_is_written_in_its_usual_form() {

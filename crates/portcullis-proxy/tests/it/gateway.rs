@@ -42,6 +42,7 @@ pub(crate) struct Setup {
     pub(crate) max_body: BodyLimit,
     pub(crate) strip_prefix: Option<Box<str>>,
     pub(crate) forward_authorization: bool,
+    pub(crate) method_override: bool,
     pub(crate) trusted_proxies: &'static [&'static str],
     pub(crate) limits: TargetLimits,
 }
@@ -59,6 +60,7 @@ impl Setup {
             max_body: BodyLimit::Unlimited,
             strip_prefix: None,
             forward_authorization: false,
+            method_override: false,
             trusted_proxies: &[],
             limits: TargetLimits::default(),
         }
@@ -164,6 +166,7 @@ fn config(setup: Setup, metrics: &Metrics) -> GateConfig {
         upstream: "things".into(),
         strip_prefix: setup.strip_prefix,
         forward_authorization: setup.forward_authorization,
+        method_override: setup.method_override,
     };
     let policy = RoutePolicy {
         max_body: setup.max_body,
@@ -174,7 +177,7 @@ fn config(setup: Setup, metrics: &Metrics) -> GateConfig {
     };
     let route = RouteSpec {
         template: "/api/v1/things/{*rest}".to_owned(),
-        methods: Methods::Any,
+        methods: Methods::Standard,
         policy,
         destination: Destination::Upstream(Arc::new(forwarding)),
     };

@@ -82,6 +82,74 @@ async fn forwarded_headers_of_a_trusted_peer_are_continued() {
     assert!(!head.contains("9.9.9.9"), "{head}");
 }
 
+#[tokio::test]
+async fn sr_63_identity_with_any_separator_reaches_no_upstream() {
+    let names: Vec<String> =
+        "!#$%&'*+-.^_`|~".chars().map(|separator| format!("X{separator}Portcullis{separator}User")).collect();
+    let forged: String = names.iter().map(|name| format!("{name}: forged\r\n")).collect();
+    let request = format!(
+        "GET /api/v1/things/1 HTTP/1.1\r\nHost: gate\r\nAuthorization: Bearer {ADA}\r\n{forged}\
+         __X-Portcullis__Role: forged\r\nXPortcullisScopes: forged\r\n\r\n"
+    );
+    let (head, gateway, _upstream) = seen_and_gateway(|_| (), &request).await;
+    assert!(!head.contains("forged"), "{head}");
+    assert_eq!(values(&head, "x-portcullis-user"), [gateway.session(ADA).user_id.to_string()]);
+}
+
+#[tokio::test]
+async fn sr_63_headers_that_rewrite_a_request_reach_no_upstream() {
+    let request = "GET /api/v1/things/1 HTTP/1.1\r\nHost: gate\r\nProxy: http://evil\r\n_Proxy: http://evil\r\n\
+         X-Original-URL: /evil\r\nX_Original_URL: /evil\r\nX-Rewrite-URL: /evil\r\nX~Rewrite~URL: /evil\r\n\
+         Client-Cert: :ZXZpbA==:\r\nClient_Cert: evil\r\nX~Real~IP: evil\r\nX~Forwarded~For: evil\r\n\
+         X.Forwarded.Client-Cert: evil\r\nForwarded: for=evil\r\nContent_Length: 9\r\nTransfer~Encoding: evil\r\n\r\n";
+    let head = seen(|_| (), request).await;
+    assert!(!head.contains("evil") && !head.contains("zxzpba") && !head.contains("content_length"), "{head}");
+    // Not even from a trusted proxy, which may have passed on what its client sent.
+    let head =
+        seen(|setup| setup.trusted_proxies = &["127.0.0.0/8"], &request.replace("Forwarded: for=evil\r\n", "")).await;
+    assert!(!head.contains("evil") && head.contains("client-cert: :zxzpba==:"), "{head}");
+}
+
+#[tokio::test]
+async fn forwarded_of_a_trusted_peer_is_continued() {
+    let request = "GET /api/v1/things HTTP/1.1\r\nHost: gate\r\nForwarded: for=1.2.3.4;proto=https\r\n\
+         Forwarded: for=127.0.0.9\r\n\r\n";
+    let head = seen(|setup| setup.trusted_proxies = &["127.0.0.0/8"], request).await;
+    assert_eq!(values(&head, "forwarded"), ["for=1.2.3.4;proto=https, for=127.0.0.9, for=127.0.0.1"]);
+    assert_eq!(values(&head, "x-forwarded-proto"), ["https"]);
+}
+
+#[tokio::test]
+async fn sr_54_a_method_override_reaches_no_upstream() {
+    for name in
+        ["X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override", "X_HTTP_Method_Override", "X~HTTP~Method"]
+    {
+        for method in ["GET", "POST", "PATCH"] {
+            let request = format!(
+                "{method} /api/v1/things HTTP/1.1\r\nHost: gate\r\n{name}: DELETE\r\nContent-Length: 0\r\n\r\n"
+            );
+            let head = seen(|_| (), &request).await;
+            assert!(!head.contains("delete"), "{method} {name}: {head}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn sr_54_a_route_may_let_a_post_name_its_method() {
+    let request = |method: &str| {
+        format!(
+            "{method} /api/v1/things HTTP/1.1\r\nHost: gate\r\nX-HTTP-Method-Override: DELETE\r\nX_HTTP_Method: evil\r\nContent-Length: 0\r\n\r\n"
+        )
+    };
+    let head = seen(|setup| setup.method_override = true, &request("POST")).await;
+    assert_eq!(values(&head, "x-http-method-override"), ["delete"]);
+    assert!(!head.contains("evil"), "{head}");
+    for method in ["GET", "PATCH"] {
+        let head = seen(|setup| setup.method_override = true, &request(method)).await;
+        assert!(!head.contains("delete"), "{method} was judged as itself, and perhaps without CSRF token: {head}");
+    }
+}
+
 const WITH_CREDENTIALS: &str = "GET /api/v1/things HTTP/1.1\r\nHost: gate\r\nAuthorization: Bearer ada-token\r\n\
      X_API_Key: other\r\nCookie: theme=dark; portcullis-csrf=c; __Host-portcullis-refresh=r\r\n\r\n";
 

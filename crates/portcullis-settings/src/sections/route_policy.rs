@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use portcullis_model::policy::{MethodPermissions, Methods, RoutePolicy};
+use portcullis_model::policy::{MethodPermissions, Methods, RoutePolicy, STANDARD_METHODS};
 use portcullis_model::size::parse_size;
 use portcullis_model::{AuthRequirement, BodyLimit, CsrfPolicy, InvalidInput, Permission, Role};
 
@@ -15,9 +15,9 @@ use crate::sections::{cors, limits, route_path};
 
 pub(crate) static METHODS: Key = Key::live(
     "methods",
-    DefaultValue::Described("all"),
+    DefaultValue::Described("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
     "list of methods",
-    "The methods that the route accepts; `GET` includes `HEAD`.",
+    "The methods that the route accepts, in capitals; `GET` includes `HEAD`. `TRACE` and `CONNECT` are never accepted.",
 );
 pub(crate) static AUTH: Key = Key::live(
     "auth",
@@ -35,7 +35,7 @@ pub(crate) static PERMISSIONS: Key = Key::live(
     "permissions",
     DefaultValue::Described("none"),
     "list of permissions, or `{ METHOD = […] }`",
-    "The principal must hold all of these; in a table, those of the method of the request.",
+    "The principal must hold all of these; in a table, those of the method of the request. `HEAD` counts as `GET`. An unsafe method without an entry needs the permissions of all entries; `GET` and `OPTIONS` without one need none.",
 );
 pub(crate) static CSRF: Key = Key::live(
     "csrf",
@@ -120,13 +120,13 @@ pub(crate) static SECURITY_HEADERS: Key = Key::live(
 /// Reads the methods that a route accepts.
 pub(crate) fn methods(section: &mut Reader<'_, '_>) -> Methods {
     if section.node(&METHODS).is_none() {
-        return Methods::Any;
+        return Methods::Standard;
     }
     let mut names = section.list(&METHODS, parse_method);
     names.sort();
     names.dedup();
     if matches!(section.node(&METHODS).map(|node| &node.value), Some(Value::List(items)) if items.is_empty()) {
-        section.reject(&METHODS, "names no method", "remove it to accept all methods");
+        section.reject(&METHODS, "names no method", "remove it to accept the standard methods");
     }
     Methods::Only(names)
 }
@@ -221,30 +221,28 @@ fn permissions(section: &mut Reader<'_, '_>, methods: &Methods) -> MethodPermiss
 
 fn accepts(methods: &Methods, name: &str) -> bool {
     match methods {
-        Methods::Any => true,
+        Methods::Standard => true,
         Methods::Only(names) => names.iter().any(|known| known == name || (name == "HEAD" && known == "GET")),
     }
 }
 
-/// The methods that are known by name. `CONNECT` and `TRACE` are refused: one opens a tunnel to anywhere, the other echoes
+/// Parses the name of a method. `CONNECT` and `TRACE` are refused: one opens a tunnel to anywhere, the other echoes
 /// credentials.
-const KNOWN_METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
-
 fn parse_method(text: &str) -> Result<String, InvalidInput> {
     match text {
         "CONNECT" | "TRACE" => Err(InvalidInput(format!("{text} is never forwarded to an upstream"))),
-        _ if KNOWN_METHODS.contains(&text) => Ok(text.to_owned()),
-        _ if KNOWN_METHODS.contains(&text.to_ascii_uppercase().as_str()) => {
+        _ if STANDARD_METHODS.contains(&text) => Ok(text.to_owned()),
+        _ if STANDARD_METHODS.contains(&text.to_ascii_uppercase().as_str()) => {
             Err(InvalidInput(format!("did you mean `{}`?", text.to_ascii_uppercase())))
         }
         // RFC 9110 §9.1: more methods exist, and they are upper-case by custom.
         _ if (3..=32).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_uppercase() || b == b'-') => {
-            match portcullis_model::input::did_you_mean(text, KNOWN_METHODS) {
+            match portcullis_model::input::did_you_mean(text, STANDARD_METHODS) {
                 Some(near) => Err(InvalidInput(format!("did you mean `{near}`?"))),
                 None => Ok(text.to_owned()),
             }
         }
-        _ => Err(InvalidInput(unknown_hint(text, KNOWN_METHODS.into_iter()))),
+        _ => Err(InvalidInput(unknown_hint(text, STANDARD_METHODS.into_iter()))),
     }
 }
 
@@ -274,7 +272,7 @@ mod tests {
         let policy = policy(&file(""));
         assert_eq!((policy.auth, policy.csrf), (AuthRequirement::Required, CsrfPolicy::Checked));
         assert_eq!((policy.timeout, policy.max_body), (Duration::from_secs(30), BodyLimit::Bytes(100 << 20)));
-        assert_eq!(settings(&file(""), &[]).routes[0].methods, Methods::Any);
+        assert_eq!(settings(&file(""), &[]).routes[0].methods, Methods::Standard);
     }
 
     #[test]
@@ -351,7 +349,7 @@ mod tests {
             ("[\"GTE\"]", "did you mean `GET`?"),
             ("[\"CONNECT\"]", "CONNECT is never forwarded"),
             ("[\"any thing\"]", "write GET, HEAD"),
-            ("[]", "remove it to accept all methods"),
+            ("[]", "remove it to accept the standard methods"),
             ("\"GET\"", "expected: list of methods"),
         ] {
             let message = refused(&file(&format!("methods = {bad}")), &[]);

@@ -54,6 +54,12 @@ static STRIP_PREFIX: Key = Key::live(
     "path",
     "The beginning of the path that is removed before the upstream sees it.",
 );
+static METHOD_OVERRIDE: Key = Key::live(
+    "method_override",
+    DefaultValue::Text("false"),
+    "true or false",
+    "Whether the upstream receives `X-HTTP-Method-Override`, `X-HTTP-Method` and `X-Method-Override` of a POST. It cannot stand beside `methods` or a table of `permissions`, because the gateway judges a request by the method in its first line.",
+);
 
 /// A list: each route begins with `[[routes]]`.
 pub(crate) static SECTION: Section = Section {
@@ -80,6 +86,7 @@ environment all routes are one TOML list:
         &route_policy::CSRF,
         &route_policy::RATE_LIMIT,
         &STRIP_PREFIX,
+        &METHOD_OVERRIDE,
         &route_policy::TIMEOUT,
         &route_policy::BODY_IDLE_TIMEOUT,
         &route_policy::STREAM_IDLE_TIMEOUT,
@@ -147,11 +154,17 @@ fn read_one(node: &Node, context: &RouteContext<'_>, problems: &mut Problems) ->
         Some(path) => route_path::check_prefix(text, path).map(|()| text.into()).map_err(InvalidInput),
         None => Ok(text.into()),
     });
+    let method_override = section.flag(&METHOD_OVERRIDE);
+    if method_override && (methods != Methods::Standard || !policy.permissions.by_method.is_empty()) {
+        let message = "would let a POST act as a method that the route restricts";
+        section.reject(&METHOD_OVERRIDE, message, "remove it, or `methods` and the table of `permissions`");
+    }
     let upstream = upstream?;
     let forwarding = Forwarding {
         upstream: Arc::clone(&upstream.name),
         strip_prefix,
         forward_authorization: upstream.forward_authorization,
+        method_override,
     };
     Some(Route { path: path?, methods, policy, forwarding: Arc::new(forwarding), place: section.place_of(&PATH) })
 }
@@ -206,5 +219,17 @@ mod tests {
         );
         let message = refused(&route("path = \"/x\"\nupstream = \"p\"\nstrip_prefix = \"/other\""), &[]);
         assert!(message.contains("portcullis.toml:7: routes.strip_prefix = \"/other\" cannot be used"), "{message}");
+    }
+
+    #[test]
+    fn sr_54_a_method_override_cannot_evade_rights_by_method() {
+        let with =
+            |lines: &str| route(&format!("path = \"/api/v1/p\"\nupstream = \"p\"\nmethod_override = true\n{lines}"));
+        assert!(settings(&with("permissions = [\"USER_VIEW\"]"), &[]).routes[0].forwarding.method_override);
+        for lines in ["permissions = { DELETE = [\"USER_EDIT\"] }", "methods = [\"GET\", \"POST\"]"] {
+            let message = refused(&with(lines), &[]);
+            assert!(message.contains("portcullis.toml:7: routes.method_override would let a POST"), "{message}");
+        }
+        assert!(!settings(&route("path = \"/api/v1/p\"\nupstream = \"p\""), &[]).routes[0].forwarding.method_override);
     }
 }

@@ -1,7 +1,9 @@
 //! `portcullis routes`: lists every route with its upstream and its requirements.
 
+use std::collections::BTreeSet;
+
 use portcullis_gate::{Destination, RouteSpec};
-use portcullis_model::policy::{BodyLimit, CsrfPolicy, MethodPermissions, Methods};
+use portcullis_model::policy::{BodyLimit, CsrfPolicy, Methods, STANDARD_METHODS};
 use portcullis_model::{AuthRequirement, Limit, LimitBy, Permission};
 use portcullis_settings::Settings;
 use serde_json::{Value, json};
@@ -28,11 +30,15 @@ fn row(route: &RouteSpec) -> Vec<String> {
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     let policy = &route.policy;
     vec![
-        methods(&route.methods).join(","),
+        match &route.methods {
+            // The standard methods; a column with all seven would push the others away.
+            Methods::Standard => "*".to_owned(),
+            Methods::Only(names) => names.join(","),
+        },
         route.template.clone(),
         auth(policy.auth).to_owned(),
         or_dash(policy.minimum_role.map(|role| role.to_string())),
-        or_dash(permissions_text(&policy.permissions)),
+        or_dash(permissions_text(route)),
         csrf(policy.csrf).to_owned(),
         or_dash(limits_text(&policy.limits)),
         match &route.destination {
@@ -44,9 +50,9 @@ fn row(route: &RouteSpec) -> Vec<String> {
 
 fn document(route: &RouteSpec) -> Value {
     let policy = &route.policy;
-    let (upstream, strip_prefix) = match &route.destination {
-        Destination::BuiltIn(_) => (None, None),
-        Destination::Upstream(forwarding) => (Some(&*forwarding.upstream), forwarding.strip_prefix.as_deref()),
+    let forwarding = match &route.destination {
+        Destination::BuiltIn(_) => None,
+        Destination::Upstream(forwarding) => Some(forwarding),
     };
     json!({
         "path": route.template,
@@ -55,6 +61,7 @@ fn document(route: &RouteSpec) -> Value {
         "role": policy.minimum_role,
         "permissions": policy.permissions.always,
         "methodPermissions": policy.permissions.by_method,
+        "otherMethodPermissions": other_methods(route),
         "csrf": csrf(policy.csrf),
         "rateLimit": limits_text(&policy.limits),
         "limits": policy.limits.iter().map(limit).collect::<Vec<_>>(),
@@ -71,15 +78,16 @@ fn document(route: &RouteSpec) -> Value {
             BodyLimit::Bytes(bytes) => Some(bytes),
             BodyLimit::Unlimited => None,
         },
-        "builtIn": upstream.is_none(),
-        "upstream": upstream,
-        "stripPrefix": strip_prefix,
+        "builtIn": forwarding.is_none(),
+        "upstream": forwarding.map(|to| &*to.upstream),
+        "stripPrefix": forwarding.and_then(|to| to.strip_prefix.as_deref()),
+        "methodOverride": forwarding.is_some_and(|to| to.method_override),
     })
 }
 
 fn methods(methods: &Methods) -> Vec<String> {
     match methods {
-        Methods::Any => vec!["*".to_owned()],
+        Methods::Standard => STANDARD_METHODS.map(str::to_owned).into(),
         Methods::Only(names) => names.clone(),
     }
 }
@@ -118,12 +126,28 @@ fn limit(limit: &Limit) -> Value {
     })
 }
 
-fn permissions_text(permissions: &MethodPermissions) -> Option<String> {
+fn permissions_text(route: &RouteSpec) -> Option<String> {
+    let permissions = &route.policy.permissions;
     let names = |list: &[Permission]| list.iter().map(Permission::as_str).collect::<Vec<_>>().join("+");
     let mut parts = Vec::new();
     if !permissions.always.is_empty() {
         parts.push(names(&permissions.always));
     }
     parts.extend(permissions.by_method.iter().map(|(method, list)| format!("{method}:{}", names(list))));
+    let others: Vec<&str> = other_methods(route).iter().map(|permission| permission.as_str()).collect();
+    if !others.is_empty() {
+        parts.push(format!("others:{}", others.join("+")));
+    }
     (!parts.is_empty()).then(|| parts.join(" "))
+}
+
+/// The permissions that the unsafe methods without an entry of their own need, on a route that accepts such methods.
+fn other_methods(route: &RouteSpec) -> BTreeSet<&Permission> {
+    let by_method = &route.policy.permissions.by_method;
+    let is_other =
+        |name: &String| !matches!(name.as_str(), "GET" | "HEAD" | "OPTIONS") && !by_method.contains_key(name.as_str());
+    match methods(&route.methods).iter().find(|name| is_other(name)) {
+        Some(name) => route.policy.permissions.required(name).filter(|_| !by_method.is_empty()).collect(),
+        None => BTreeSet::new(),
+    }
 }

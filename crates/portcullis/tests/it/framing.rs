@@ -84,6 +84,29 @@ async fn sr_39_an_ambiguous_request_is_400_and_closes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sr_63_an_invalid_host_is_400_and_closes() {
+    let app = gateway().start().await;
+    for path in PATHS {
+        for host in
+            ["", " ", "a/../b@evil", "a b", "user:password@a", "a:", "a:b", "a:99999", "a,b", "a..b", "[::1", "é"]
+        {
+            let request = format!("POST {path} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+            let response = RawResponse::to(&app, request.as_bytes());
+            assert_eq!(response.status, 400, "{host:?} on {path}: {} {}", response.head, response.body);
+            response.assert_closing_envelope(host);
+        }
+        for authority in ["a@b", "a:99999", "a..b"] {
+            for (version, host) in [("1.1", authority), ("1.1", "b"), ("1.0", authority)] {
+                let request = format!("POST http://{authority}{path} HTTP/{version}\r\nHost: {host}\r\n\r\n");
+                assert_eq!(RawResponse::to(&app, request.as_bytes()).status, 400, "{authority} {version} {host}");
+            }
+        }
+        let without_host = format!("POST http://a@b{path} HTTP/1.0\r\n\r\n");
+        assert_eq!(RawResponse::to(&app, without_host.as_bytes()).status, 400);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sr_39_bytes_after_malformed_chunks_are_no_request() {
     let app = gateway().start().await;
     let smuggled = "GET /api/health HTTP/1.1\r\nHost: a\r\n\r\n";

@@ -120,14 +120,18 @@ async fn a_session_that_ends_cuts_its_http_2_response_alone() {
     assert_eq!(send(get("/api/v1/closed/x")).await.status, 401, "the connection goes on");
 }
 
-/// Sends a GET with exactly these fields; returns the status and the body.
+/// Sends a GET to the authority `a` with exactly these fields; returns the status and the body.
 async fn get_with_fields(fields: &[(&str, &str)]) -> (u16, Value) {
+    get_from("a", fields).await
+}
+
+async fn get_from(authority: &str, fields: &[(&str, &str)]) -> (u16, Value) {
     let app = gateway().start().await;
     let stream = tokio::net::TcpStream::connect(app.address()).await.expect("the server listens");
     let (io, executor) = (hyper_util::rt::TokioIo::new(stream), hyper_util::rt::TokioExecutor::new());
     let (mut sender, connection) = hyper::client::conn::http2::handshake(executor, io).await.expect("HTTP/2");
     tokio::spawn(connection);
-    let mut request = hyper::Request::get("http://a/api/v1/open/x");
+    let mut request = hyper::Request::get(format!("http://{authority}/api/v1/open/x"));
     for (name, value) in fields {
         request = request.header(*name, *value);
     }
@@ -141,6 +145,14 @@ async fn get_with_fields(fields: &[(&str, &str)]) -> (u16, Value) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sr_39_a_host_other_than_the_authority_is_400() {
     assert_eq!(get_with_fields(&[("host", "b")]).await.0, 400);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sr_63_an_invalid_authority_is_400() {
+    for authority in ["user@a", "a:99999", "a..b", "a!b", "a~b"] {
+        assert_eq!(get_from(authority, &[]).await.0, 400, "{authority}");
+    }
+    assert_eq!(get_from("a:8443", &[]).await.0, 200);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
