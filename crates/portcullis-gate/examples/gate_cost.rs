@@ -142,9 +142,10 @@ fn config(case: Case, routes: usize, metrics: &Metrics) -> GateConfig {
     table.extend((1..routes).map(|n| route(format!("/api/v1/service{n}/items/{{id}}"))));
     let origins = (case >= Case::Cors).then(|| ORIGIN.to_owned());
     let api = (case >= Case::AddressLimit).then(|| Limit::by_address("api", rate));
+    let versions = Versions::new(Vec::new());
     GateConfig {
-        routes: RouteTable::build(table, metrics).expect("no collision"),
-        versions: Versions::new(Vec::new()),
+        routes: RouteTable::build(table, &versions, metrics).expect("no collision"),
+        versions,
         allowed_origins: AllowedOrigins::new(origins),
         security_headers: portcullis_gate::SecurityHeaders::default(),
         csrf: CsrfConfig { tokens: CsrfTokens::new(&SecretString::new(SECRET).into()), mode: CsrfMode::Always },

@@ -100,7 +100,7 @@ impl Gate {
 
     /// Begins a request: the configuration in force now decides it to its end.
     pub fn begin<B>(&self, id: RequestId, request: &Request<B>) -> RequestContext {
-        RequestContext::new(id, request, self.config.load_full())
+        RequestContext::new(id, request, self.config.load_full(), &self.clock)
     }
 
     /// Takes a request through all phases. The response to it must pass [`finish`](Self::finish).
@@ -159,7 +159,7 @@ impl Gate {
 
     /// Takes a request through all phases without serving it or counting it.
     pub async fn explain(&self, request: &DryRun) -> Explanation {
-        let mut context = RequestContext::of_target(self.ids.next(), request.uri.clone(), self.config());
+        let mut context = RequestContext::of_target(self.ids.next(), request.uri.clone(), self.config(), &self.clock);
         let head = RequestHead {
             peer: Peer::from(SocketAddr::new(request.peer, 0)),
             method: &request.method,
@@ -191,7 +191,7 @@ impl Gate {
     /// Returns the context of a response to bytes that the HTTP parser could not read as a request. The response goes
     /// through [`finish`](Self::finish), is counted without route and method, and closes the connection.
     pub fn unparsed_request(&self) -> RequestContext {
-        RequestContext::unparsed(self.ids.next(), self.config.load_full())
+        RequestContext::unparsed(self.ids.next(), self.config.load_full(), &self.clock)
     }
 
     /// Adds the gate's headers to a response and counts it. Every response passes here, refusals included.

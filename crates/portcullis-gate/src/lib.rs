@@ -48,4 +48,4 @@ pub use request::upgrade::asks_for_web_socket;
 pub use response::security_headers::{SecurityHeaderOptions, SecurityHeaders};
 pub use routes::route::{Destination, EndpointId, Route, RouteError, RouteSpec};
 pub use routes::table::RouteTable;
-pub use routes::versions::{Version, VersionStage, Versions, VersionsAt};
+pub use routes::versions::{NoDefaultVersion, Version, VersionStage, Versions, VersionsAt};

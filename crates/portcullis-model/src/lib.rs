@@ -40,7 +40,8 @@ pub use name::ProfileName;
 pub use password::{NewPassword, PresentedPassword};
 pub use permission::{Permission, PermissionSet};
 pub use policy::{
-    AuthRequirement, BodyLimit, CsrfPolicy, LimitClass, MethodPermissions, Methods, RoutePolicy, STANDARD_METHODS,
+    AuthRequirement, BodyLimit, CorsPolicy, CsrfPolicy, LimitClass, MethodPermissions, Methods, RoutePolicy,
+    STANDARD_METHODS,
 };
 pub use random::Random;
 pub use rate::Rate;

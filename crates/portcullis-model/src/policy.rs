@@ -127,10 +127,15 @@ pub struct RoutePolicy {
     pub limits: Vec<Limit>,
     /// The default rate limit that covers the route.
     pub limit_class: LimitClass,
+    /// Whether the route is served under a version past its sunset too: probes and pages that find their way to another
+    /// version must go on.
+    pub outlives_versions: bool,
     /// The largest request body that is accepted.
     pub max_body: BodyLimit,
     /// The origins whose pages may read responses (CORS), in place of the gateway's own list.
     pub allowed_origins: Option<Vec<String>>,
+    /// Which side answers the CORS questions of browsers.
+    pub cors: CorsPolicy,
     /// Whether responses get security headers (CSP, `X-Frame-Options` and the like).
     pub security_headers: bool,
     /// The longest time that the gateway waits for the upstream: until it takes the next bytes of a request, and from the
@@ -157,13 +162,59 @@ impl RoutePolicy {
             csrf: CsrfPolicy::Checked,
             limits: Vec::new(),
             limit_class: LimitClass::Api,
+            outlives_versions: false,
             max_body: BodyLimit::Bytes(1 << 20),
             allowed_origins: None,
+            cors: CorsPolicy::default(),
             security_headers: true,
             timeout: Duration::from_secs(30),
             body_idle_timeout: Some(Duration::from_secs(60)),
             stream_idle_timeout: None,
         }
+    }
+
+    /// Whether a request may fail a requirement of this policy and meet the other one. Limits are no requirements.
+    pub fn asks_more_than(&self, other: &Self) -> bool {
+        let rank = |auth| match auth {
+            AuthRequirement::None => 0,
+            AuthRequirement::Optional => 1,
+            AuthRequirement::Required => 2,
+        };
+        let asks_age = match (self.max_session_age, other.max_session_age) {
+            (Some(most), Some(other)) => most < other,
+            (most, None) => most.is_some(),
+            (None, Some(_)) => false,
+        };
+        let has_permissions = !self.permissions.always.is_empty() || !self.permissions.by_method.is_empty();
+        rank(self.auth) > rank(other.auth)
+            || self.minimum_role > other.minimum_role
+            || (has_permissions && self.permissions != other.permissions)
+            || (!self.networks.is_empty() && self.networks != other.networks)
+            || (self.csrf == CsrfPolicy::Checked && other.csrf != CsrfPolicy::Checked)
+            || (self.signed_in_only && !other.signed_in_only)
+            || (self.verified_email && !other.verified_email)
+            || (self.needs_database && !other.needs_database)
+            || asks_age
+    }
+}
+
+/// Which side answers the CORS questions of browsers (`docs/contract.md`, "CORS").
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CorsPolicy {
+    /// The gateway answers, and an upstream's own answers are removed.
+    Gateway {
+        /// Request headers that pages may send, besides the gateway's.
+        request_headers: Vec<String>,
+        /// Response headers that pages may read, besides the gateway's.
+        expose_headers: Vec<String>,
+    },
+    /// The upstream answers, preflights included.
+    Upstream,
+}
+
+impl Default for CorsPolicy {
+    fn default() -> Self {
+        Self::Gateway { request_headers: Vec::new(), expose_headers: Vec::new() }
     }
 }
 
@@ -215,4 +266,35 @@ pub struct Forwarding {
     pub forward_authorization: bool,
     /// Whether the upstream gets the header of a POST that asks for another method (`X-HTTP-Method-Override` and the like).
     pub method_override: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_asks_more_where_one_requirement_is_stricter() {
+        let open = RoutePolicy::requiring(AuthRequirement::None);
+        let closed = RoutePolicy::requiring(AuthRequirement::Required);
+        assert!(closed.asks_more_than(&open) && !open.asks_more_than(&closed) && !closed.asks_more_than(&closed));
+        let view = Permission::from(Permission::USER_VIEW);
+        let by_method = BTreeMap::from([("POST".to_owned(), vec![view.clone()])]);
+        for stricter in [
+            RoutePolicy { minimum_role: Some(Role::Viewer), ..closed.clone() },
+            RoutePolicy { signed_in_only: true, ..closed.clone() },
+            RoutePolicy { verified_email: true, ..closed.clone() },
+            RoutePolicy { needs_database: true, ..closed.clone() },
+            RoutePolicy { max_session_age: Some(Duration::from_secs(9)), ..closed.clone() },
+            RoutePolicy { networks: vec!["10.0.0.0/8".parse().expect("a net")], ..closed.clone() },
+            RoutePolicy {
+                permissions: MethodPermissions { always: vec![view], ..Default::default() },
+                ..closed.clone()
+            },
+            RoutePolicy { permissions: MethodPermissions { by_method, ..Default::default() }, ..closed.clone() },
+        ] {
+            assert!(stricter.asks_more_than(&closed) && !closed.asks_more_than(&stricter), "{stricter:?}");
+        }
+        let unchecked = RoutePolicy { csrf: CsrfPolicy::Exempt, ..closed.clone() };
+        assert!(closed.asks_more_than(&unchecked) && !unchecked.asks_more_than(&closed));
+    }
 }

@@ -11,6 +11,7 @@
 mod data_folder;
 mod engine;
 mod load;
+mod path_spellings;
 mod reserved_paths;
 mod reserved_variables;
 mod route_collisions;
@@ -41,6 +42,7 @@ pub use sections::secrets::ConfiguredSecrets;
 pub use sections::server::Server;
 pub use sections::session::Session;
 pub use sections::upstreams::{Queue, Upstream};
+pub use sections::versions::{ApiVersions, default_version_hint};
 pub use settings::Settings;
 
 /// Renders the reference of all keys as Markdown, as the second part of `docs/settings.md` has it.

@@ -15,7 +15,7 @@ use crate::sections::{
     SECTIONS, audit, cors, csrf, database, demo, headers, limits, log, mail, metrics, password, redis, registration,
     roles, routes, secrets, server, session, upstreams, versions,
 };
-use crate::{Settings, reserved_paths, reserved_variables, route_collisions};
+use crate::{Settings, path_spellings, reserved_paths, reserved_variables, route_collisions};
 
 /// Loads and checks all settings. `built_in` holds the routes of the endpoints that are enabled, with which the routes of
 /// the operator must not collide.
@@ -55,18 +55,19 @@ fn read(
     let mut advice = Vec::new();
     let (server, data_dir) = server::read(&layers, environment, &sources.folder, problems, &mut warnings, &mut advice);
     let upstreams = upstreams::read(tree, problems, &mut warnings);
-    let versions = versions::read(tree, problems);
+    let versions = versions::read(tree, problems, &mut warnings);
     let granted = roles::read(tree, problems);
     let (limits, limit_defaults) = limits::read(tree, environment, problems, &mut advice);
     let context = routes::RouteContext {
         upstreams: &upstreams,
-        versions: versions.iter().map(|version| version.name.as_str()).collect(),
+        versions: versions.all.iter().map(|version| version.name.as_str()).collect(),
         max_body: server.max_body,
         limits: limit_defaults,
     };
     let routes = routes::read(tree, &context, problems);
     let accepted = reserved_paths::check(built_in, &routes, problems, &mut warnings);
-    route_collisions::check(built_in, &accepted, problems);
+    route_collisions::check(built_in, &accepted, &versions.versions(), problems);
+    path_spellings::warn(&routes, &upstreams, &mut warnings);
     routes::warn_of_unused_upstreams(&upstreams, &routes, &mut warnings);
     let registration = registration::read(tree, environment, problems, &mut advice);
     roles::warn_of_registrants(&granted, &registration, &mut warnings);

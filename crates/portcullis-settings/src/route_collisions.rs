@@ -1,6 +1,6 @@
 //! Routes that would receive the same requests.
 
-use portcullis_gate::{RouteError, RouteSpec, RouteTable};
+use portcullis_gate::{RouteError, RouteSpec, RouteTable, Versions};
 use portcullis_model::policy::Methods;
 use portcullis_telemetry::{Metrics, MetricsOptions};
 
@@ -11,11 +11,11 @@ use crate::sections::routes::Route;
 ///
 /// The route table of the gate decides, so that what is accepted here is accepted at the start. It stops at the first
 /// collision; only when there is one are the routes added one at a time, to find them all.
-pub(crate) fn check(built_in: &[RouteSpec], routes: &[&Route], problems: &mut Problems) {
+pub(crate) fn check(built_in: &[RouteSpec], routes: &[&Route], versions: &Versions, problems: &mut Problems) {
     let metrics = Metrics::new(&MetricsOptions::default(), "");
     let table = |accepted: &[&Route]| {
         let specs = built_in.iter().cloned().chain(accepted.iter().map(|route| route.spec())).collect();
-        RouteTable::build(specs, &metrics)
+        RouteTable::build(specs, versions, &metrics)
     };
     if table(routes).is_ok() {
         return;

@@ -15,6 +15,7 @@ pub(crate) mod password;
 pub(crate) mod redis;
 pub(crate) mod registration;
 pub(crate) mod roles;
+pub(crate) mod route_cors;
 pub(crate) mod route_path;
 pub(crate) mod route_policy;
 pub(crate) mod routes;
@@ -41,6 +42,7 @@ pub(crate) static SECTIONS: &[&Section] = &[
     &cors::SECTION,
     &headers::SECTION,
     &limits::SECTION,
+    &versions::DEFAULT_SECTION,
     &versions::SECTION,
     &roles::SECTION,
     &metrics::SECTION,

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use portcullis_gate::{CsrfMode, LimitsConfig, Origin, RouteSpec, SecurityHeaderOptions, Version};
+use portcullis_gate::{CsrfMode, LimitsConfig, Origin, RouteSpec, SecurityHeaderOptions};
 use portcullis_model::policy::Environment;
 use portcullis_model::{Random, RolePermissions};
 use portcullis_telemetry::{LogOptions, MetricsOptions};
@@ -23,6 +23,7 @@ use crate::sections::secrets::ConfiguredSecrets;
 use crate::sections::server::Server;
 use crate::sections::session::Session;
 use crate::sections::upstreams::Upstream;
+use crate::sections::versions::ApiVersions;
 
 /// All settings, checked.
 #[derive(Clone, Debug)]
@@ -61,8 +62,8 @@ pub struct Settings {
     pub allowed_origins: Vec<String>,
     /// The section `[limits]`; every limit is `None` when `limits.enabled` is false.
     pub limits: LimitsConfig,
-    /// The sections `[versions.<version>]`; `v1` is always there.
-    pub versions: Vec<Version>,
+    /// The sections `[versions]` and `[versions.<version>]`.
+    pub versions: ApiVersions,
     /// The section `[metrics]`.
     pub metrics: MetricsOptions,
     /// The section `[log]`.

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use portcullis_api::{DatabaseReading, Lifecycle, Services, SharedStatus};
 use portcullis_gate::{
-    AllowedOrigins, CsrfConfig, CsrfTokens, Gate, GateConfig, GateParts, Limits, RouteTable, SecurityHeaders, Versions,
+    AllowedOrigins, CsrfConfig, CsrfTokens, Gate, GateConfig, GateParts, Limits, RouteTable, SecurityHeaders,
 };
 use portcullis_identity::{
     DemoOptions, HashingOptions, Identity, IdentityOptions, IdentityParts, PasswordHasher, RegistrationOptions,
@@ -76,7 +76,7 @@ impl Application {
         if let Err(error) = feed.read().await {
             tracing::warn!(error = &error as &dyn std::error::Error, "the revocation log cannot be read yet");
         }
-        let config = gate_config(settings, &secrets, &metrics)?;
+        let config = gate_config(settings, &secrets, &metrics, &clock)?;
         let parts =
             SharedParts { store: &store, sessions: &sessions, clock: &clock, random: &random, metrics: &metrics };
         let identity = Arc::new(start_identity(settings, secrets, parts, base_url).await?);
@@ -268,12 +268,19 @@ const REDIS_COMMAND: std::time::Duration = std::time::Duration::from_millis(250)
 /// The grace window of a rotated refresh token (`docs/contract.md`, "Tokens and sessions").
 const GRACE: std::time::Duration = std::time::Duration::from_secs(10);
 
-pub(crate) fn gate_config(settings: &Settings, secrets: &Secrets, metrics: &Metrics) -> Result<GateConfig, StartError> {
+pub(crate) fn gate_config(
+    settings: &Settings,
+    secrets: &Secrets,
+    metrics: &Metrics,
+    clock: &Clock,
+) -> Result<GateConfig, StartError> {
+    let versions = settings.versions.versions();
+    versions.check_default(clock.now())?;
     let mut specs = portcullis_api::route_specs();
     specs.extend(settings.route_specs());
     Ok(GateConfig {
-        routes: RouteTable::build(specs, metrics)?,
-        versions: Versions::new(settings.versions.clone()),
+        routes: RouteTable::build(specs, &versions, metrics)?,
+        versions,
         allowed_origins: AllowedOrigins::new(settings.allowed_origins.clone()),
         security_headers: SecurityHeaders::new(&settings.headers).expect("the settings hold valid header values"),
         csrf: CsrfConfig { tokens: CsrfTokens::new(&secrets.csrf), mode: settings.csrf_mode },

@@ -71,6 +71,11 @@ impl Endpoint {
         }
     }
 
+    /// Whether it is served under a version past its sunset: health, metrics, and what leads to a version that is served.
+    fn outlives_versions(&self) -> bool {
+        self.limit == LimitClass::Exempt || matches!(self.template, "/api/v1/versions" | "/api/v1/csrf-token")
+    }
+
     /// The policy by which the gate lets requests through to it.
     pub(super) fn policy(&self) -> RoutePolicy {
         let auth = if self.access == Access::Anyone { AuthRequirement::None } else { AuthRequirement::Required };
@@ -82,6 +87,7 @@ impl Endpoint {
             },
             csrf: self.csrf,
             limit_class: self.limit,
+            outlives_versions: self.outlives_versions(),
             max_body: BodyLimit::Bytes(MAX_BODY),
             timeout: TIMEOUT,
             ..RoutePolicy::requiring(auth)

@@ -23,9 +23,7 @@ pub(crate) struct Caller<'a> {
 /// Checks the credential first (400, 401), then the network, then role and permissions (403), then the database (503).
 pub(crate) fn authorise(policy: &RoutePolicy, caller: &Caller<'_>) -> Result<(), Refusal> {
     let session = authenticate(policy, caller)?;
-    if !policy.networks.is_empty() && !policy.networks.iter().any(|net| net.contains(&caller.client)) {
-        return Err(Refusal::NetworkNotAllowed);
-    }
+    check_network(policy, caller)?;
     if let Some(session) = session {
         check_rights(policy, caller.method, session)?;
     }
@@ -33,6 +31,16 @@ pub(crate) fn authorise(policy: &RoutePolicy, caller: &Caller<'_>) -> Result<(),
         return Err(Refusal::Unavailable);
     }
     Ok(())
+}
+
+/// Checks a CORS preflight that the upstream answers. It has no credential, and reaches the upstream without identity.
+pub(crate) fn authorise_preflight(policy: &RoutePolicy, caller: &Caller<'_>) -> Result<(), Refusal> {
+    check_network(policy, caller)
+}
+
+fn check_network(policy: &RoutePolicy, caller: &Caller<'_>) -> Result<(), Refusal> {
+    let is_allowed = policy.networks.is_empty() || policy.networks.iter().any(|net| net.contains(&caller.client));
+    is_allowed.then_some(()).ok_or(Refusal::NetworkNotAllowed)
 }
 
 /// Returns the session of the caller, on a route that checks credentials.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::header::{ACCEPT, HeaderMap, HeaderValue};
 use http::{Method, Request, Response, Uri};
-use portcullis_model::UserId;
+use portcullis_model::{Clock, UserId};
 use portcullis_telemetry::InFlight;
 
 use crate::config::GateConfig;
@@ -38,8 +38,8 @@ pub struct RequestContext {
 }
 
 impl RequestContext {
-    pub(crate) fn new<B>(request_id: RequestId, request: &Request<B>, config: Arc<GateConfig>) -> Self {
-        let mut context = Self::of_target(request_id, request.uri().clone(), config);
+    pub(crate) fn new<B>(request_id: RequestId, request: &Request<B>, config: Arc<GateConfig>, clock: &Clock) -> Self {
+        let mut context = Self::of_target(request_id, request.uri().clone(), config, clock);
         context.accept = accept(request.headers());
         context.response.close_connection = request.extensions().get::<HeadFault>().is_some();
         context
@@ -47,15 +47,15 @@ impl RequestContext {
 
     /// Returns the context of bytes that could not be read as a request. The connection ends with the response, because
     /// it is unknown where the next request begins.
-    pub(crate) fn unparsed(request_id: RequestId, config: Arc<GateConfig>) -> Self {
-        let mut context = Self::of_target(request_id, Uri::from_static("/"), config);
+    pub(crate) fn unparsed(request_id: RequestId, config: Arc<GateConfig>, clock: &Clock) -> Self {
+        let mut context = Self::of_target(request_id, Uri::from_static("/"), config, clock);
         context.response.close_connection = true;
         context
     }
 
-    pub(crate) fn of_target(request_id: RequestId, uri: Uri, config: Arc<GateConfig>) -> Self {
+    pub(crate) fn of_target(request_id: RequestId, uri: Uri, config: Arc<GateConfig>, clock: &Clock) -> Self {
         // Every response under /api names a version: the default one, until the request's own is known.
-        let version = is_api(uri.path()).then(|| config.versions.default_index());
+        let version = is_api(uri.path()).then(|| config.versions.default_index(clock));
         Self {
             request_id,
             uri,

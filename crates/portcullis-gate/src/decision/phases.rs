@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use http::header::HeaderMap;
 use hyper::body::Incoming;
-use portcullis_model::policy::LimitClass;
+use portcullis_model::policy::{CorsPolicy, LimitClass};
 use portcullis_model::{Clock, SessionSource};
 
 use crate::credential::Credential;
@@ -29,7 +29,7 @@ use crate::csrf::check::{check_pair, must_be_same_site, needs_token, pre_session
 use crate::csrf::config::CsrfMode;
 use crate::csrf::presented_token::presented_token;
 use crate::csrf::same_site::SiteRules;
-use crate::decision::authorise::{Caller, authorise};
+use crate::decision::authorise::{Caller, authorise, authorise_preflight};
 use crate::decision::context::RequestContext;
 use crate::decision::description::{describe_credential, describe_origin, describe_outcome, describe_policy};
 use crate::decision::effects::Effects;
@@ -48,7 +48,7 @@ use crate::request::head_fault::HeadFault;
 use crate::request::path;
 use crate::request::query::without_csrf_token;
 use crate::response::plan::ResponsePlan;
-use crate::routes::requested_path::RequestedPath;
+use crate::routes::requested_path::{Api, RequestedPath};
 use crate::routes::route::Destination;
 use crate::routes::table::Match;
 
@@ -102,13 +102,19 @@ pub(crate) async fn decide<E: Effects>(
     effects.enter(Phase::Route);
     let preflight_for = head.preflight_method();
     let wanted = preflight_for.as_ref().unwrap_or(method);
-    let requested = RequestedPath::resolve(&config.versions, &normalised, headers, uri.query()).map_err(|error| {
-        context.response.version = Some(config.versions.default_index());
-        Refusal::from(error)
-    })?;
-    context.response.version = requested.response_version;
+    let api = Api { versions: &config.versions, routes: &config.routes, clock: services.clock };
+    let in_version = RequestedPath::resolve(api, &normalised, headers, uri.query())?;
+    context.response.version = in_version.response_version;
+    let as_sent;
+    let mut requested = &in_version;
+    let mut found = config.routes.find(&requested.path, wanted);
+    if !requested.is_settled_by(&found) {
+        as_sent = requested.without_version(api)?;
+        requested = &as_sent;
+        found = config.routes.find(&requested.path, wanted);
+    }
     effects.note(|| format!("the canonical path is {}", requested.path));
-    let (route, metrics, parameters) = match config.routes.find(&requested.path, wanted) {
+    let (route, metrics, parameters) = match found {
         Match::Route { route, metrics, parameters } => (Arc::clone(route), metrics, parameters),
         Match::WrongMethod { routes } => {
             context.in_flight = effects.request_begins(&routes.metrics, method);
@@ -129,7 +135,7 @@ pub(crate) async fn decide<E: Effects>(
     effects.note(|| format!("the largest body: {}", policy.max_body));
 
     effects.enter(Phase::Version);
-    requested.check_version(&config.versions, services.clock)?;
+    requested.check_version(api, policy.outlives_versions)?;
     effects.note(|| context.version_name().map_or_else(|| "not part of the API".to_owned(), str::to_owned));
 
     effects.enter(Phase::Cors);
@@ -138,8 +144,16 @@ pub(crate) async fn decide<E: Effects>(
         context.response.check_origin(allowed_origins, headers);
     }
     effects.note(|| describe_origin(headers, context.response.allowed_origin.is_some()));
-    if preflight_for.is_some() {
-        context.response.is_preflight = true;
+    let leaves_cors = policy.cors == CorsPolicy::Upstream;
+    if leaves_cors {
+        effects.note(|| "the upstream answers CORS".to_owned());
+    } else if route.cors_lists.is_some() {
+        context.response.cors_of_route = Some(Arc::clone(&route));
+    }
+    // A browser sends no credential with a preflight, so an upstream that answers it gets it without one.
+    let is_upstreams_preflight = leaves_cors && preflight_for.is_some();
+    if !leaves_cors && preflight_for.is_some() {
+        context.response.preflight = preflight_for;
         return Ok(Decision::Preflight);
     }
 
@@ -162,6 +176,7 @@ pub(crate) async fn decide<E: Effects>(
     let cookies = Cookies::read(headers, config.environment);
     let presented = PresentedCredentials::read(headers, &cookies);
     let (credential, cookie_session) = match assumed_credential {
+        _ if is_upstreams_preflight => (Credential::None, None),
         Some(credential) => (credential, None),
         None => services.classifier.classify(&presented, now).await,
     };
@@ -212,7 +227,16 @@ pub(crate) async fn decide<E: Effects>(
     effects.enter(Phase::Authorise);
     effects.note(|| describe_policy(policy, method));
     let is_current = !policy.needs_database || services.sessions.is_current();
-    authorise(policy, &Caller { method, credential: &credential, client: source.client, now, is_current })?;
+    let caller = Caller { method, credential: &credential, client: source.client, now, is_current };
+    if is_upstreams_preflight {
+        authorise_preflight(policy, &caller)?;
+    } else {
+        authorise(policy, &caller)?;
+    }
+    if leaves_cors {
+        // Refusals are the gateway's own, and have its headers. What follows is the upstream's.
+        context.response.leave_cors();
+    }
 
     let is_built_in = matches!(route.destination, Destination::BuiltIn(_));
     Ok(Decision::Permitted(Admission {
@@ -222,7 +246,7 @@ pub(crate) async fn decide<E: Effects>(
             Vec::new()
         },
         query: uri.query().map(without_csrf_token),
-        path: requested.path.into_owned().into_boxed_str(),
+        path: requested.path.clone().into_owned().into_boxed_str(),
         source,
         cookies,
         credential,

@@ -1,6 +1,6 @@
 //! A request's head as the phases read it, and the checks of its framing.
 
-use http::header::{CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderValue, ORIGIN, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderValue, ORIGIN, TRANSFER_ENCODING, UPGRADE};
 use http::{Method, Uri};
 
 use crate::request::client_address::Peer;
@@ -76,9 +76,10 @@ impl<'a> RequestHead<'a> {
         agrees.then_some(host).ok_or(Ambiguous)
     }
 
-    /// The method that a CORS preflight asks about; `None` for every other request.
+    /// The method that a CORS preflight asks about; `None` for every other request. No preflight asks to switch protocols:
+    /// one that an upstream answers passes without credential and must not open a tunnel.
     pub(crate) fn preflight_method(&self) -> Option<Method> {
-        if *self.method != Method::OPTIONS || !self.headers.contains_key(ORIGIN) {
+        if *self.method != Method::OPTIONS || !self.headers.contains_key(ORIGIN) || self.headers.contains_key(UPGRADE) {
             return None;
         }
         Method::from_bytes(self.headers.get("access-control-request-method")?.as_bytes()).ok()

@@ -1,29 +1,44 @@
 //! How a lenient server may read a path that the gate has normalised.
 //!
-//! Some servers ignore case, remove path parameters (`/admin;x` is `/admin`), decode escapes before they match, or
-//! ignore a final slash. A path that such a server would read as another route's is refused: otherwise a route with a weaker
-//! policy would be a way around the stricter one.
+//! Some servers ignore case, remove path parameters (`/admin;x` is `/admin`), decode escapes before they match, drop
+//! dots and spaces at the end of a segment, or ignore a final slash. A path that such a server would read as another
+//! route's is refused: otherwise a route with a weaker policy would be a way around the stricter one.
 
 use std::borrow::Cow;
 
 /// Whether a lenient server may read the path differently.
 pub(crate) fn may_be_read_differently(path: &str) -> bool {
-    let bytes = path.as_bytes();
-    bytes.iter().any(|byte| byte.is_ascii_uppercase() || matches!(byte, b'%' | b';'))
-        || (bytes.len() > 1 && bytes.ends_with(b"/"))
+    let mut previous = 0;
+    for byte in path.bytes() {
+        if byte.is_ascii_uppercase() || matches!(byte, b'%' | b';') || (byte == b'/' && previous == b'.') {
+            return true;
+        }
+        previous = byte;
+    }
+    previous == b'.' || (previous == b'/' && path.len() > 1)
+}
+
+/// Returns the path without what a server may take for a format (`/admin.json`): one reading for each dot in the last
+/// segment.
+pub(crate) fn without_format(path: &str) -> impl Iterator<Item = &str> {
+    let start = path.rfind('/').map_or(0, |slash| slash + 1);
+    let dots = path[start..].match_indices('.').filter(|(index, _)| *index > 0);
+    dots.map(move |(index, _)| &path[..start + index])
 }
 
 /// Returns the path as a lenient server reads it. `keep_slash` keeps a final slash, for a route whose template has one.
 pub(crate) fn read(path: &str, keep_slash: bool) -> String {
     let mut out = String::with_capacity(path.len());
     for (index, segment) in path.split('/').enumerate() {
-        if index > 0 {
-            out.push('/');
-        }
         let decoded = decode(segment);
         // A server that decodes before it splits reads the rest as a query or a fragment.
         let cut = decoded.split(['?', '#']).next().unwrap_or_default();
-        out.push_str(cut.split(';').next().unwrap_or_default());
+        let name = cut.split(';').next().unwrap_or_default().trim_end_matches(['.', ' ']);
+        // A segment of which nothing is left is none.
+        if index > 0 && (!name.is_empty() || segment.is_empty()) {
+            out.push('/');
+        }
+        out.push_str(name);
         if cut.len() < decoded.len() {
             break;
         }
@@ -95,6 +110,11 @@ mod tests {
             ("/api/v1/admin%3Fx/y", "/api/v1/admin"),
             ("/api/v1/admin%23", "/api/v1/admin"),
             ("/api/v1/admin/", "/api/v1/admin"),
+            ("/api/v1/admin.", "/api/v1/admin"),
+            ("/api/v1/admin../users%20.", "/api/v1/admin/users"),
+            ("/api/v1/admin%20./users", "/api/v1/admin/users"),
+            ("/api/v1/admin/...", "/api/v1/admin"),
+            ("/api/v1/.../admin", "/api/v1/admin"),
             ("/%C3%89", "/%c3%89"),
             ("/", "/"),
         ] {
@@ -103,6 +123,15 @@ mod tests {
         }
         assert_eq!(read("/a/", true), "/a/");
         assert!(!may_be_read_differently("/api/v1/projects/7"));
+    }
+
+    #[test]
+    fn each_dot_of_the_last_segment_may_begin_a_format() {
+        let readings = |path: &'static str| without_format(path).collect::<Vec<_>>();
+        assert_eq!(readings("/a.b/admin.tar.gz"), ["/a.b/admin", "/a.b/admin.tar"]);
+        for path in ["/a.b/admin", "/a/.well-known", "/"] {
+            assert_eq!(readings(path), [""; 0], "{path}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use http::Method;
 use portcullis_model::policy::{Methods, STANDARD_METHODS};
 use portcullis_telemetry::RouteMetrics;
 
-use crate::routes::route::{Route, RouteError};
+use crate::routes::route::{Destination, Route, RouteError};
 
 /// The routes of one template: one for the standard methods, or one for each named method.
 pub(crate) struct TemplateRoutes {
@@ -76,6 +76,20 @@ impl TemplateRoutes {
                 !self.by_method[..*index].iter().any(|(_, known)| Arc::ptr_eq(known, route))
             });
         self.standard.iter().chain(named.map(|(_, (_, route))| route))
+    }
+
+    /// Whether the template is that of built-in endpoints. The settings keep operators' routes off their paths.
+    pub(crate) fn is_built_in(&self) -> bool {
+        self.routes().any(|route| matches!(route.destination, Destination::BuiltIn(_)))
+    }
+
+    /// Whether a route of this template leads to the same upstream as one of `stricter`, and asks less of a request.
+    pub(crate) fn may_evade(&self, stricter: &Self) -> bool {
+        self.routes().any(|route| {
+            stricter.routes().any(|other| {
+                route.destination.is_same_upstream(&other.destination) && other.policy.asks_more_than(&route.policy)
+            })
+        })
     }
 
     /// Returns the value of the `Allow` header.

@@ -7,6 +7,7 @@ use portcullis_model::policy::{Forwarding, Methods, RoutePolicy};
 
 use crate::limits::rules::RouteLimits;
 use crate::request::origin::AllowedOrigins;
+use crate::response::cors::RouteLists;
 
 /// The index of a built-in endpoint in the API's table of endpoints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +20,13 @@ pub enum Destination {
     BuiltIn(EndpointId),
     /// A service behind the gateway.
     Upstream(Arc<Forwarding>),
+}
+
+impl Destination {
+    /// Whether both are one service behind the gateway.
+    pub(crate) fn is_same_upstream(&self, other: &Self) -> bool {
+        matches!((self, other), (Self::Upstream(one), Self::Upstream(other)) if one.upstream == other.upstream)
+    }
 }
 
 impl fmt::Display for Destination {
@@ -55,6 +63,8 @@ pub struct Route {
     pub(crate) limits: RouteLimits,
     /// The route's own allowed origins, in place of the ones for all routes.
     pub(crate) allowed_origins: Option<AllowedOrigins>,
+    /// The route's CORS lists, if they are longer than those of the gateway.
+    pub(crate) cors_lists: Option<RouteLists>,
 }
 
 impl Route {
@@ -69,6 +79,7 @@ impl Route {
             template: Arc::clone(template),
             limits: RouteLimits::new(&policy.limits, stable_hash(template, methods)),
             allowed_origins: allowed_origins.map(|origins| AllowedOrigins::new(origins.iter().cloned())),
+            cors_lists: RouteLists::of(&policy.cors),
             policy,
             destination,
         })

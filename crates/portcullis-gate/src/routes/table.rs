@@ -1,5 +1,6 @@
 //! The route table: from a path and a method to a route.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -8,7 +9,9 @@ use portcullis_telemetry::{Metrics, RouteMetrics};
 
 use crate::routes::lenient_path;
 use crate::routes::methods::TemplateRoutes;
+use crate::routes::requested_path::is_api;
 use crate::routes::route::{Route, RouteError, RouteSpec};
+use crate::routes::versions::{self, ApiPath, Versions};
 
 /// All routes of a configuration. Matching allocates only the parameters of a path.
 pub struct RouteTable {
@@ -28,12 +31,36 @@ pub(crate) enum Match<'t, 'p> {
     NotFound,
 }
 
+/// Where a path is in the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PathPlace {
+    /// On a route that names a version of the API.
+    Versioned,
+    /// On a route that names none, such as `/{*rest}`.
+    Unversioned,
+    /// On a route, but a lenient server may read it as the path of another one.
+    Confusable,
+    /// On no route.
+    Nowhere,
+}
+
+impl Match<'_, '_> {
+    /// Whether the path is that of a route which names a version of the API.
+    pub(crate) fn names_version(&self) -> bool {
+        match self {
+            Self::Route { route, .. } => names_version(&route.template),
+            Self::WrongMethod { routes } => names_version(&routes.template),
+            Self::NotFound => false,
+        }
+    }
+}
+
 impl RouteTable {
-    /// Builds the table.
+    /// Builds the table. Built-in endpoints are the same under every version.
     ///
     /// # Errors
     /// Names two routes that match the same request, or a template that cannot be read.
-    pub fn build(specs: Vec<RouteSpec>, metrics: &Metrics) -> Result<Self, RouteError> {
+    pub fn build(specs: Vec<RouteSpec>, versions: &Versions, metrics: &Metrics) -> Result<Self, RouteError> {
         let mut table = Self {
             templates: Vec::new(),
             exact: matchit::Router::new(),
@@ -44,6 +71,7 @@ impl RouteTable {
         for spec in specs {
             table.add(spec, &mut indexes, metrics)?;
         }
+        table.add_built_in_to_versions(versions)?;
         table.match_catch_alls_without_rest();
         Ok(table)
     }
@@ -74,12 +102,25 @@ impl RouteTable {
 
     fn add_template(&mut self, template: &str, metrics: &Metrics) -> Result<usize, RouteError> {
         let index = self.templates.len();
-        self.exact.insert(template, index).map_err(|error| template_error(error, template))?;
-        self.lenient
-            .insert(lenient_path::read_template(template), index)
-            .map_err(|error| template_error(error, template))?;
+        insert(&mut self.exact, template, template, index)?;
+        insert(&mut self.lenient, &lenient_path::read_template(template), template, index)?;
         self.templates.push(TemplateRoutes::new(template, metrics.route(template)));
         Ok(index)
+    }
+
+    /// Lets the built-in endpoints, which are written as those of `v1`, match under every version.
+    fn add_built_in_to_versions(&mut self, versions: &Versions) -> Result<(), RouteError> {
+        for (index, routes) in self.templates.iter().enumerate() {
+            let Some(rest) = routes.template.strip_prefix("/api/v1/").filter(|_| routes.is_built_in()) else {
+                continue;
+            };
+            for version in versions.names().filter(|name| *name != "v1") {
+                let template = format!("/api/{version}/{rest}");
+                insert(&mut self.exact, &template, &template, index)?;
+                insert(&mut self.lenient, &lenient_path::read_template(&template), &template, index)?;
+            }
+        }
+        Ok(())
     }
 
     /// Lets `/x/{*rest}` match `/x` and `/x/` too, unless those paths have a route of their own.
@@ -99,19 +140,50 @@ impl RouteTable {
 
     /// Finds the route of a normalised, canonical path.
     pub(crate) fn find<'t, 'p>(&'t self, path: &'p str, method: &Method) -> Match<'t, 'p> {
-        let Ok(found) = self.exact.at(path) else { return Match::NotFound };
-        let index = *found.value;
-        let routes = &self.templates[index];
-        if lenient_path::may_be_read_differently(path) {
-            let lenient = lenient_path::read(path, routes.template.ends_with('/'));
-            if !self.lenient.at(&lenient).is_ok_and(|other| *other.value == index) {
-                return Match::NotFound;
-            }
-        }
+        let Ok((routes, parameters)) = self.look_up(path) else { return Match::NotFound };
         match routes.route(method) {
-            Some(route) => Match::Route { route, metrics: &routes.metrics, parameters: found.params },
+            Some(route) => Match::Route { route, metrics: &routes.metrics, parameters },
             None => Match::WrongMethod { routes },
         }
+    }
+
+    /// Returns where a normalised path is in the table, whatever the method.
+    pub(crate) fn place(&self, path: &str) -> PathPlace {
+        match self.look_up(path) {
+            Ok((routes, _)) if names_version(&routes.template) => PathPlace::Versioned,
+            Ok(_) => PathPlace::Unversioned,
+            Err(place) => place,
+        }
+    }
+
+    fn look_up<'t, 'p>(&'t self, path: &'p str) -> Result<(&'t TemplateRoutes, matchit::Params<'t, 'p>), PathPlace> {
+        let found = self.exact.at(path).map_err(|_| PathPlace::Nowhere)?;
+        let index = *found.value;
+        let routes = &self.templates[index];
+        let mut reading = Cow::Borrowed(path);
+        if lenient_path::may_be_read_differently(path) {
+            let lenient = lenient_path::read(path, routes.template.ends_with('/'));
+            // `/API/x` may be read as the alias of a route that names its version.
+            let becomes_api = is_api(&lenient) && !is_api(path) && !is_api(&routes.template.to_ascii_lowercase());
+            if becomes_api || !self.lenient.at(&lenient).is_ok_and(|other| *other.value == index) {
+                return Err(PathPlace::Confusable);
+            }
+            reading = Cow::Owned(lenient);
+        }
+        // A literal at the end of the template says that the dot belongs to the name.
+        if routes.template.ends_with('}') && self.is_format_of_stricter_route(&reading, routes) {
+            return Err(PathPlace::Confusable);
+        }
+        Ok((routes, found.params))
+    }
+
+    /// Whether a framework that takes `/admin.json` for `/admin` would read the path as that of a route which asks more of a
+    /// request. Only an upstream that has both routes can.
+    fn is_format_of_stricter_route(&self, path: &str, routes: &TemplateRoutes) -> bool {
+        lenient_path::without_format(path).any(|reading| {
+            let other = self.lenient.at(reading).ok().map(|found| &self.templates[*found.value]);
+            other.is_some_and(|other| !std::ptr::eq(other, routes) && routes.may_evade(other))
+        })
     }
 
     /// Returns the metrics of requests that match no route.
@@ -123,6 +195,16 @@ impl RouteTable {
     pub(crate) fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
         self.templates.iter().flat_map(TemplateRoutes::routes)
     }
+}
+
+/// Inserts a template, or a lenient reading of it.
+fn insert(router: &mut matchit::Router<usize>, reading: &str, template: &str, index: usize) -> Result<(), RouteError> {
+    router.insert(reading, index).map_err(|error| template_error(error, template))
+}
+
+/// Whether a template is that of one version of the API.
+fn names_version(template: &str) -> bool {
+    matches!(versions::split(template), ApiPath::Versioned { .. })
 }
 
 fn template_error(error: matchit::InsertError, template: &str) -> RouteError {
@@ -151,7 +233,7 @@ mod tests {
     }
 
     fn build(specs: Vec<RouteSpec>) -> Result<RouteTable, RouteError> {
-        RouteTable::build(specs, &Metrics::new(&MetricsOptions::default(), "1"))
+        RouteTable::build(specs, &Versions::new(Vec::new()), &Metrics::new(&MetricsOptions::default(), "1"))
     }
 
     fn found(table: &RouteTable, method: &Method, path: &str) -> Option<String> {
@@ -226,9 +308,48 @@ mod tests {
             "/api/v1/Admin/x",
             "/api/v1/things%3Adelete",
             "/api/v1/things:delete/",
+            "/api/v1/admin./users",
+            "/api/v1/admin%20/users",
+            "/api/v1/things:delete..",
             "/api/v1/users/7/",
         ] {
             assert_eq!(found(&overlapping(), &Method::GET, path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_format_leads_around_no_stricter_route_of_an_upstream() {
+        let to = |upstream: &str, template: &str, auth| RouteSpec {
+            policy: policy(auth),
+            destination: Destination::Upstream(Arc::new(portcullis_model::policy::Forwarding {
+                upstream: upstream.into(),
+                strip_prefix: None,
+                forward_authorization: false,
+                method_override: false,
+            })),
+            ..spec(template, &[])
+        };
+        let table = build(vec![
+            to("app", "/admin", AuthRequirement::Required),
+            to("app", "/admin.css", AuthRequirement::None),
+            to("app", "/news", AuthRequirement::None),
+            to("other", "/reports", AuthRequirement::Required),
+            to("app", "/{*rest}", AuthRequirement::None),
+        ])
+        .expect("no collision");
+        for path in ["/admin.json", "/admin.tar.gz", "/admin.", "/Admin.json", "/admin.json%20", "/admin%2ejson"] {
+            let normal = crate::request::path::normalise(path).expect("not ambiguous");
+            assert_eq!(found(&table, &Method::GET, &normal), None, "{path}");
+        }
+        for (path, template) in [
+            ("/admin.css", "/admin.css"),
+            ("/news.json", "/{*rest}"),
+            ("/reports.json", "/{*rest}"),
+            ("/admins.json", "/{*rest}"),
+            ("/x/admin.json", "/{*rest}"),
+            ("/.admin", "/{*rest}"),
+        ] {
+            assert_eq!(found(&table, &Method::GET, path).as_deref(), Some(template), "{path}");
         }
     }
 

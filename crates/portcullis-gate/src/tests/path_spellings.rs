@@ -10,6 +10,7 @@ use super::policy;
 use crate::request::path::normalise;
 use crate::routes::route::{Destination, EndpointId, RouteSpec};
 use crate::routes::table::{Match, RouteTable};
+use crate::routes::versions::Versions;
 
 const PRIVATE: &str = "/api/v1/admin/{*rest}";
 const PRIVATE_EXACT: &str = "/api/v1/reports:delete";
@@ -27,11 +28,12 @@ fn table() -> RouteTable {
         spec("/api/v1/{*rest}", AuthRequirement::None),
         spec("/public/{*rest}", AuthRequirement::None),
     ];
-    RouteTable::build(specs, &Metrics::new(&MetricsOptions::default(), "1")).expect("no collision")
+    RouteTable::build(specs, &Versions::new(Vec::new()), &Metrics::new(&MetricsOptions::default(), "1"))
+        .expect("no collision")
 }
 
 /// Reads a path as a service that decodes twice, accepts overlong UTF-8 and backslashes, removes path parameters,
-/// merges slashes, resolves dots, ignores case and ignores a final slash.
+/// merges slashes, resolves dots, drops dots and spaces at the end of segments, ignores case and ignores a final slash.
 fn read_leniently(path: &str) -> String {
     let decoded = decode(&decode(path.as_bytes()));
     let text = String::from_utf8_lossy(&decoded).replace('\\', "/").to_ascii_lowercase();
@@ -43,7 +45,10 @@ fn read_leniently(path: &str) -> String {
             ".." => {
                 segments.pop();
             }
-            name => segments.push(name),
+            name => match name.trim_end_matches(['.', ' ']) {
+                "" => {}
+                name => segments.push(name),
+            },
         }
     }
     format!("/{}", segments.join("/"))
@@ -94,6 +99,9 @@ fn spell(c: char, how: u8) -> String {
         11 if c == '/' => "%3Bv/".to_owned(),
         12 if c == '/' => "/public/..;/".to_owned(),
         13 if c == '/' => "/%2e/".to_owned(),
+        14 if c == '/' => "./".to_owned(),
+        15 if c == '/' => "%20./".to_owned(),
+        16 if c == '/' => "/.../".to_owned(),
         _ => c.to_string(),
     }
 }
@@ -105,9 +113,11 @@ fn spellings() -> impl Strategy<Value = String> {
         Just("/public/../api/v1/admin/users"),
         Just("/api/v1/reports:delete"),
     ];
-    let ends = proptest::sample::select(vec!["", "", "", "/", "/.", ";x", "%3bx", "%3fx", "%23", "/%2e/"]);
+    let ends = proptest::sample::select(vec![
+        "", "", "", "/", "/.", ";x", "%3bx", "%3fx", "%23", "/%2e/", ".", "%20", "..%20",
+    ]);
     // Only few characters are changed, because nearly every spelling would be refused otherwise.
-    let hows = proptest::collection::vec((0usize..40, 0u8..14), 0..4);
+    let hows = proptest::collection::vec((0usize..40, 0u8..17), 0..4);
     (targets, hows, ends).prop_map(|(target, hows, end)| {
         let how = |at: usize| hows.iter().find(|(index, _)| *index == at).map_or(u8::MAX, |(_, how)| *how);
         let spelled: String = target.chars().enumerate().map(|(at, c)| spell(c, how(at))).collect();

@@ -131,6 +131,19 @@ async fn a_preflight_for_a_method_of_no_route_is_refused() {
 }
 
 #[tokio::test]
+async fn a_preflight_names_the_method_that_its_route_names() {
+    let cache = route_for(&["GET", "PURGE"], "/cache", |_| {});
+    let gate = TestGate::start(TestConfig { routes: vec![cache], origins: vec![APP], ..TestConfig::default() }).await;
+    for (method, list) in [
+        ("GET", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
+        ("PURGE", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, PURGE"),
+    ] {
+        let reply = preflight(&gate, "/cache", method).header("Origin", APP).send().await;
+        assert_eq!((reply.status, reply.header("access-control-allow-methods")), (204, Some(list)));
+    }
+}
+
+#[tokio::test]
 async fn a_preflight_that_no_route_matches_is_refused() {
     let gate = gate().await;
     assert_eq!(preflight(&gate, "/nowhere", "GET").header("Origin", APP).verdict().await, "NotFound");

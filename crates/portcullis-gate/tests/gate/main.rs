@@ -21,4 +21,5 @@ mod same_site;
 mod sessions;
 mod test_gate;
 mod verdict_property;
+mod version_table;
 mod versions;

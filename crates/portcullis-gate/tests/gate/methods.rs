@@ -73,7 +73,10 @@ fn sr_54_no_route_can_name_trace_or_connect() {
     for method in ["TRACE", "CONNECT"] {
         let spec = route_for(&["GET", method], "/x", |_| {});
         assert!(matches!(spec.methods, Methods::Only(_)));
-        let refused = portcullis_gate::RouteTable::build(vec![spec], &metrics).err().expect("it is refused");
+        let refused =
+            portcullis_gate::RouteTable::build(vec![spec], &portcullis_gate::Versions::new(Vec::new()), &metrics)
+                .err()
+                .expect("it is refused");
         assert!(refused.to_string().contains(method), "{refused}");
     }
 }

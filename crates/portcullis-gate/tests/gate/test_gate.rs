@@ -18,7 +18,7 @@ use portcullis_gate::{
     AllowedOrigins, CsrfConfig, CsrfMode, CsrfTokens, Destination, EndpointId, Gate, GateConfig, GateParts, HeadFault,
     Limits, LimitsConfig, Origin, Permit, RouteSpec, RouteTable, Verdict, Version, Versions,
 };
-use portcullis_model::policy::{AuthRequirement, CsrfPolicy, Environment, Methods, RoutePolicy};
+use portcullis_model::policy::{AuthRequirement, CsrfPolicy, Environment, Forwarding, Methods, RoutePolicy};
 use portcullis_model::{Clock, Limit, LimitBy, Random, Rate, SecretString, SharedLimits};
 use portcullis_telemetry::{Metrics, MetricsOptions};
 use portcullis_testkit::KnownSessions;
@@ -32,6 +32,7 @@ pub(crate) const CSRF_SECRET: &str = "an example secret of 32 bytes or more";
 pub(crate) struct TestConfig {
     pub(crate) routes: Vec<RouteSpec>,
     pub(crate) versions: Vec<Version>,
+    pub(crate) default_version: &'static str,
     pub(crate) origins: Vec<&'static str>,
     pub(crate) csrf_mode: CsrfMode,
     pub(crate) auth_limit: Option<Rate>,
@@ -51,6 +52,7 @@ impl Default for TestConfig {
         Self {
             routes: vec![route("/api/v1/things/{*rest}", |_| {}), csrf_endpoint()],
             versions: Vec::new(),
+            default_version: "v1",
             origins: Vec::new(),
             csrf_mode: CsrfMode::Always,
             auth_limit: None,
@@ -83,6 +85,13 @@ pub(crate) fn private_route(template: &str) -> RouteSpec {
 pub(crate) fn route_for(methods: &[&str], template: &str, change: impl FnOnce(&mut RoutePolicy)) -> RouteSpec {
     let methods = methods.iter().map(|&name| name.to_owned()).collect();
     RouteSpec { methods: Methods::Only(methods), ..route(template, change) }
+}
+
+/// A route to an upstream that requires nothing of a request. Built-in endpoints are the same under every version.
+pub(crate) fn proxied_route(template: &str) -> RouteSpec {
+    let forwarding =
+        Forwarding { upstream: "p".into(), strip_prefix: None, forward_authorization: false, method_override: false };
+    RouteSpec { destination: Destination::Upstream(forwarding.into()), ..route(template, |_| {}) }
 }
 
 /// The endpoint that issues CSRF tokens, as the built-in API has it.
@@ -180,9 +189,10 @@ impl Drop for TestGate {
 }
 
 fn gate_config(config: TestConfig, metrics: &Metrics) -> GateConfig {
+    let versions = Versions::new(config.versions).with_default(config.default_version);
     GateConfig {
-        routes: RouteTable::build(config.routes, metrics).expect("no collision"),
-        versions: Versions::new(config.versions),
+        routes: RouteTable::build(config.routes, &versions, metrics).expect("no collision"),
+        versions,
         allowed_origins: AllowedOrigins::new(config.origins.into_iter().map(str::to_owned)),
         security_headers: portcullis_gate::SecurityHeaders::default(),
         csrf: CsrfConfig { tokens: CsrfTokens::new(&SecretString::new(CSRF_SECRET).into()), mode: config.csrf_mode },

@@ -6,14 +6,14 @@ use portcullis_gate::Version;
 use portcullis_model::Timestamp;
 
 use crate::client::Call;
-use crate::test_gate::{TestConfig, TestGate, route};
+use crate::test_gate::{TestConfig, TestGate, proxied_route, route, route_for};
 
 fn version(name: &str) -> Version {
     Version { documentation: None, ..Version::current(name) }
 }
 
 async fn gate_with(versions: Vec<Version>) -> TestGate {
-    let routes = vec![route("/api/v1/x", |_| {}), route("/api/v2/x", |_| {}), route("/metrics", |_| {})];
+    let routes = vec![proxied_route("/api/v1/x"), proxied_route("/api/v2/x"), route("/metrics", |_| {})];
     TestGate::start(TestConfig { routes, versions, ..TestConfig::default() }).await
 }
 
@@ -78,11 +78,31 @@ async fn a_path_with_an_invalid_version_is_invalid() {
 }
 
 #[tokio::test]
-async fn a_path_of_a_version_that_is_not_served_is_not_found() {
-    let gate = gate().await;
-    for path in ["/api/v9/x", "/api/v999/nope", "/api/v3", "/api/v1/nope", "/api/vx/x", "/api/v", "/api/version"] {
+async fn a_path_of_an_unserved_version_is_400_where_another_has_it() {
+    let routes = [route("/api/v1/x", |_| {}), route_for(&["GET"], "/api/v2/only", |_| {}), route("/{*rest}", |_| {})];
+    let versions = vec![version("v1"), version("v2")];
+    let gate = TestGate::start(TestConfig { routes: routes.into(), versions, ..TestConfig::default() }).await;
+    let unsupported = "UnsupportedVersion { supported: [\"v1\", \"v2\"] }";
+    for path in ["/api/v9/x", "/api/v999/x", "/api/v9/only", "/api/v9//x"] {
+        assert_eq!(gate.get(path).verdict().await, unsupported, "{path}");
+    }
+    assert_eq!(
+        gate.post("/api/v9/only").verdict().await,
+        "MethodNotAllowed { allow: \"GET, HEAD\" }",
+        "405 comes first"
+    );
+    for path in ["/api/v9/nope", "/api/v3", "/api/v3/", "/api/v9/X", "/api/v9/x/"] {
         assert_eq!(gate.get(path).verdict().await, "NotFound", "{path}");
     }
+}
+
+#[tokio::test]
+async fn a_path_without_a_route_is_not_found() {
+    let gate = gate().await;
+    for path in ["/api/v9/nope", "/api/v1/nope", "/api/vx/x", "/api/v", "/api/version", "/api/nope"] {
+        assert_eq!(gate.get(path).verdict().await, "NotFound", "{path}");
+    }
+    assert_eq!(gate.get("/api/nope").header("Accept-Version", "V1").verdict().await, "NotFound", "404 comes first");
 }
 
 #[tokio::test]
@@ -132,11 +152,17 @@ async fn responses_of_a_deprecated_version_say_so() {
 async fn after_its_sunset_a_version_is_refused_with_its_successor() {
     let gate = gate_with_deprecated_v1().await;
     gate.clock.advance(Duration::from_secs(FAR));
-    for target in ["/api/v1/x", "/api/x"] {
-        let reply = gate.get(target).send().await;
-        assert_eq!(reply.verdict(), "VersionSunset { successor: Some(\"v2\") }", "{target}");
-        assert_eq!(reply.header("link"), Some(SUCCESSOR_LINK), "{target}");
+    for call in [gate.get("/api/v1/x"), gate.get("/api/x").header("Accept-Version", "v1")] {
+        let reply = call.send().await;
+        assert_eq!(reply.verdict(), "VersionSunset { successor: Some(\"v2\") }");
+        assert_eq!(reply.header("link"), Some(SUCCESSOR_LINK));
     }
+    let unnamed = gate.get("/api/x").send().await;
+    assert_eq!(
+        (unnamed.verdict(), unnamed.header("x-api-version")),
+        ("permit", Some("v2")),
+        "the successor takes over"
+    );
     assert_eq!(gate.get("/api/v1/nope").verdict().await, "NotFound", "404 comes before 410");
 }
 

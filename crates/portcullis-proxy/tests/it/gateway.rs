@@ -14,7 +14,7 @@ use portcullis_gate::{
     AllowedOrigins, CsrfConfig, CsrfMode, CsrfTokens, Destination, Gate, GateConfig, GateParts, Limits, RouteSpec,
     RouteTable, Verdict, Versions,
 };
-use portcullis_model::policy::{Environment, Forwarding};
+use portcullis_model::policy::{CorsPolicy, Environment, Forwarding};
 use portcullis_model::{
     AccessTokenVerifier, AuthRequirement, BodyLimit, Clock, Methods, Random, Revocation, RevocationListener, Role,
     RoutePolicy, SecretString, SessionState,
@@ -45,6 +45,9 @@ pub(crate) struct Setup {
     pub(crate) method_override: bool,
     pub(crate) trusted_proxies: &'static [&'static str],
     pub(crate) limits: TargetLimits,
+    pub(crate) auth: AuthRequirement,
+    pub(crate) cors: CorsPolicy,
+    pub(crate) allowed_origins: &'static [&'static str],
 }
 
 impl Setup {
@@ -63,6 +66,9 @@ impl Setup {
             method_override: false,
             trusted_proxies: &[],
             limits: TargetLimits::default(),
+            auth: AuthRequirement::Optional,
+            cors: CorsPolicy::default(),
+            allowed_origins: &[],
         }
     }
 }
@@ -173,7 +179,8 @@ fn config(setup: Setup, metrics: &Metrics) -> GateConfig {
         timeout: setup.timeout,
         body_idle_timeout: setup.body_idle_timeout,
         stream_idle_timeout: setup.stream_idle_timeout,
-        ..RoutePolicy::requiring(AuthRequirement::Optional)
+        cors: setup.cors,
+        ..RoutePolicy::requiring(setup.auth)
     };
     let route = RouteSpec {
         template: "/api/v1/things/{*rest}".to_owned(),
@@ -181,10 +188,11 @@ fn config(setup: Setup, metrics: &Metrics) -> GateConfig {
         policy,
         destination: Destination::Upstream(Arc::new(forwarding)),
     };
+    let versions = Versions::new(Vec::new());
     GateConfig {
-        routes: RouteTable::build(vec![route], metrics).expect("a single route has no conflict"),
-        versions: Versions::new(Vec::new()),
-        allowed_origins: AllowedOrigins::default(),
+        routes: RouteTable::build(vec![route], &versions, metrics).expect("a single route has no conflict"),
+        versions,
+        allowed_origins: AllowedOrigins::new(setup.allowed_origins.iter().map(|&origin| origin.to_owned())),
         security_headers: portcullis_gate::SecurityHeaders::default(),
         csrf: CsrfConfig { tokens: CsrfTokens::new(&SecretString::new("c".repeat(32)).into()), mode: CsrfMode::Cookie },
         limits: Limits::default(),

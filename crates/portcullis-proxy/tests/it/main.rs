@@ -3,6 +3,7 @@
 mod bad_upstreams;
 mod capacity;
 mod connections;
+mod cors;
 mod gateway;
 mod headers;
 mod kept_connections;

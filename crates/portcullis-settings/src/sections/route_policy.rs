@@ -11,7 +11,7 @@ use crate::engine::notice::Notice;
 use crate::engine::reader::{Reader, unknown_hint};
 use crate::engine::tree::{Node, Value};
 use crate::engine::values::{duration_or_off, network, one_of, positive_duration};
-use crate::sections::{cors, limits, route_path};
+use crate::sections::{cors, limits, route_cors, route_path};
 
 pub(crate) static METHODS: Key = Key::live(
     "methods",
@@ -183,6 +183,7 @@ pub(crate) fn read(
         csrf,
         limits: limits::of_route(section, &RATE_LIMIT, limit_defaults),
         allowed_origins: origins.then(|| section.list(&ALLOWED_ORIGINS, cors::parse_origin)),
+        cors: route_cors::read(section),
         security_headers: section.flag(&SECURITY_HEADERS),
         max_body: own_limit.unwrap_or(max_body),
         timeout: section.value(&TIMEOUT, positive_duration),

@@ -11,7 +11,7 @@ use crate::engine::notice::{Notice, Place, Problems};
 use crate::engine::reader::{Reader, unknown_hint};
 use crate::engine::tree::{Node, Table, Value};
 use crate::sections::upstreams::Upstream;
-use crate::sections::{limits, route_path, route_policy};
+use crate::sections::{limits, route_cors, route_path, route_policy};
 
 /// A proxied route.
 #[derive(Clone, Debug)]
@@ -92,6 +92,9 @@ environment all routes are one TOML list:
         &route_policy::STREAM_IDLE_TIMEOUT,
         &route_policy::MAX_BODY,
         &route_policy::ALLOWED_ORIGINS,
+        &route_cors::CORS,
+        &route_cors::REQUEST_HEADERS,
+        &route_cors::EXPOSE_HEADERS,
         &route_policy::SECURITY_HEADERS,
     ],
 };

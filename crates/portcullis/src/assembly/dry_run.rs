@@ -33,7 +33,7 @@ pub async fn explain(
         None => (Arc::new(NoCredentials), Arc::new(NoCredentials)),
     };
     let parts = GateParts { tokens, sessions, shared_limits: None, clock: Clock::system(), random, metrics };
-    let config = gate_config(settings, &secrets, &parts.metrics)?;
+    let config = gate_config(settings, &secrets, &parts.metrics, &parts.clock)?;
     Ok(Gate::new(parts, config).explain(dry_run).await)
 }
 

@@ -26,6 +26,9 @@ pub enum StartError {
     /// Two routes collide.
     #[error(transparent)]
     Routes(#[from] portcullis_gate::RouteError),
+    /// Requests that name no version of the API have none.
+    #[error(transparent)]
+    Versions(#[from] portcullis_gate::NoDefaultVersion),
     /// The listener cannot be opened.
     #[error(transparent)]
     Listen(#[from] portcullis_edge::ListenError),
@@ -48,6 +51,9 @@ impl StartError {
             Self::Listen(error) => Some(error.hint().to_owned()),
             Self::Mail(portcullis_mail::SmtpError::Authorities { .. }) => {
                 Some("mail.authorities names a file with one certificate in PEM".to_owned())
+            }
+            Self::Versions(portcullis_gate::NoDefaultVersion(name)) => {
+                Some(portcullis_settings::default_version_hint(name))
             }
             Self::Mail(_) | Self::Routes(_) | Self::FirstAdministrator(_) | Self::Signals(_) => None,
         }

@@ -1,13 +1,14 @@
 //! `portcullis check`: checks all settings without starting anything.
 
-use portcullis_settings::{Settings, Sources};
+use portcullis_model::Clock;
+use portcullis_settings::{Notice, Place, Problems, Settings, Sources, default_version_hint};
 use serde_json::json;
 
 use super::Format;
 use super::output::{Failure, print, print_json, print_notice};
 
 pub(super) fn run(sources: &Sources, format: Format) -> Result<(), Failure> {
-    match portcullis_settings::load(sources, &portcullis_api::route_specs()) {
+    match portcullis_settings::load(sources, &portcullis_api::route_specs()).and_then(with_default_version) {
         Ok(settings) if format.json => {
             print_json(&json!({
                 "ok": true,
@@ -34,6 +35,17 @@ pub(super) fn run(sources: &Sources, format: Format) -> Result<(), Failure> {
                 print_json(&json!({ "ok": false, "problems": problems, "warnings": [], "advice": [] }));
             }
             Err(Failure::of_settings(&problems))
+        }
+    }
+}
+
+/// Refuses settings whose default version has ended: no other command needs to know the time for its settings.
+fn with_default_version(settings: Settings) -> Result<Settings, Problems> {
+    match settings.versions.versions().check_default(Clock::system().now()) {
+        Ok(()) => Ok(settings),
+        Err(error) => {
+            let hint = default_version_hint(&error.0);
+            Err(Notice::new(&Place::Nowhere, error.to_string()).hint(hint).into())
         }
     }
 }

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use portcullis_gate::{Destination, RouteSpec};
-use portcullis_model::policy::{BodyLimit, CsrfPolicy, Methods, STANDARD_METHODS};
+use portcullis_model::policy::{BodyLimit, CorsPolicy, CsrfPolicy, Methods, STANDARD_METHODS};
 use portcullis_model::{AuthRequirement, Limit, LimitBy, Permission};
 use portcullis_settings::Settings;
 use serde_json::{Value, json};
 
 use super::Format;
-use super::output::{Failure, print, print_json};
+use super::output::{Failure, print, print_json, print_notice};
 use super::table;
 
 pub(super) fn run(settings: &Settings, format: Format) -> Result<(), Failure> {
@@ -18,8 +18,12 @@ pub(super) fn run(settings: &Settings, format: Format) -> Result<(), Failure> {
     // The sort is stable, so the methods of one path keep their order.
     routes.sort_by(|a, b| a.template.cmp(&b.template));
     if format.json {
-        print_json(&json!({ "routes": routes.iter().map(document).collect::<Vec<_>>() }));
+        let routes: Vec<_> = routes.iter().map(document).collect();
+        print_json(&json!({ "routes": routes, "warnings": settings.warnings }));
     } else {
+        for warning in &settings.warnings {
+            print_notice("warning", warning);
+        }
         let header = ["METHODS", "PATH", "AUTH", "ROLE", "PERMISSIONS", "CSRF", "LIMIT", "TO"];
         print(&table::render(&header, &routes.iter().map(row).collect::<Vec<_>>()));
     }
@@ -71,6 +75,7 @@ fn document(route: &RouteSpec) -> Value {
         "networks": policy.networks,
         "needsDatabase": policy.needs_database,
         "allowedOrigins": policy.allowed_origins,
+        "cors": cors(&policy.cors),
         "timeoutSeconds": policy.timeout.as_secs(),
         "bodyIdleTimeoutSeconds": policy.body_idle_timeout.map(|most| most.as_secs()),
         "streamIdleTimeoutSeconds": policy.stream_idle_timeout.map(|most| most.as_secs()),
@@ -97,6 +102,15 @@ fn auth(auth: AuthRequirement) -> &'static str {
         AuthRequirement::None => "none",
         AuthRequirement::Optional => "optional",
         AuthRequirement::Required => "required",
+    }
+}
+
+fn cors(policy: &CorsPolicy) -> Value {
+    match policy {
+        CorsPolicy::Gateway { request_headers, expose_headers } => {
+            json!({ "answeredBy": "gateway", "requestHeaders": request_headers, "exposeHeaders": expose_headers })
+        }
+        CorsPolicy::Upstream => json!({ "answeredBy": "upstream" }),
     }
 }
 

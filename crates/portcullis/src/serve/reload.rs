@@ -98,7 +98,12 @@ impl Reloader {
         let waiting_for_restart = self.settings.waiting_for_restart(&new);
         let settings = self.settings.reloaded(new);
         let secrets = settings.load_or_create_secrets(&self.random).map_err(|error| error.to_string())?;
-        let config = gate_config(&settings, &secrets, &self.application.metrics).map_err(|error| error.to_string())?;
+        let clock = &self.application.front.services.clock;
+        let config = gate_config(&settings, &secrets, &self.application.metrics, clock);
+        let config = config.map_err(|error| match error.hint() {
+            Some(hint) => format!("{error}; {hint}"),
+            None => error.to_string(),
+        })?;
         let encryption = secrets.encryption.clone();
         let replaced =
             self.application.identity.signing_keys.replace_secrets(secrets.encryption, secrets.jwt.as_ref()).await;

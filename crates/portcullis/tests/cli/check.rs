@@ -91,3 +91,33 @@ fn the_file_that_is_named_is_read() {
     let output = shell.run(&["--config", "nowhere.toml", "check"]).failed();
     assert!(output.err.starts_with("--config: the settings file nowhere.toml cannot be read"), "{}", output.err);
 }
+
+#[test]
+fn a_default_version_that_has_ended_prevents_the_start() {
+    let file = "[versions.v1]\nsunset_at = 2020-01-01T00:00:00Z\n[versions.v2]\n";
+    let shell = Shell::new().file("portcullis.toml", file);
+    for command in ["check", "serve"] {
+        let err = shell.run(&[command]).failed().err;
+        assert!(err.contains("the default version v1 is past its sunset"), "{command}: {err}");
+        assert!(err.contains("hint: set versions.v1.successor, or versions.default"), "{command}: {err}");
+    }
+    let with_default = format!("[versions]\ndefault = \"v2\"\n{file}");
+    Shell::new().file("portcullis.toml", &with_default).run(&["check"]).ok();
+}
+
+#[test]
+fn a_way_around_a_strict_route_gets_a_warning() {
+    let file = "[upstreams.app]\ntargets = [\"http://127.0.0.1:1\"]\n\
+        [[routes]]\npath = \"/admin/{*rest}\"\nupstream = \"app\"\nroles = [\"ADMIN\"]\n\
+        [[routes]]\npath = \"/{*rest}\"\nupstream = \"app\"\nauth = \"none\"\n";
+    let shell = Shell::new().file("portcullis.toml", file);
+    for command in ["check", "routes"] {
+        let err = shell.run(&[command]).ok().err;
+        assert!(
+            err.contains("portcullis.toml:4: warning: /{*rest} asks less of a request than /admin/{*rest}"),
+            "{command}: {err}"
+        );
+    }
+    let document = shell.run(&["routes", "--json"]).ok().json();
+    assert_eq!(document["warnings"].as_array().map(Vec::len), Some(1));
+}

@@ -30,3 +30,12 @@ fn a_missing_gateway_is_exit_code_1() {
     let output = Shell::new().run(&["healthcheck", "--port", "0"]).failed();
     assert!(output.err.starts_with("error: the port is 0"), "{}", output.err);
 }
+
+#[test]
+fn a_gateway_is_ready_after_the_sunset_of_its_default_version() {
+    let file = "[versions.v1]\nsunset_at = 2020-01-01T00:00:00Z\nsuccessor = \"v2\"\n[versions.v2]\n";
+    let app = TestAppBuilder::new(env!("CARGO_BIN_EXE_portcullis")).settings(file).start();
+    let shell = Shell::new().file("portcullis.toml", file).env("PORT", &app.address().port().to_string());
+    let document = shell.run(&["healthcheck", "--json"]).ok().json();
+    assert_eq!(document["ready"], true);
+}

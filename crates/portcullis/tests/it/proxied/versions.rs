@@ -87,9 +87,14 @@ async fn a_deprecated_version_names_its_successor() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_version_in_a_path_is_valid_served_and_in_force() {
     let app = gateway_with_versions().await;
-    for (path, status) in
-        [("/api/v3/p", 410), ("/api/v0/p", 400), ("/api/v999/p", 404), ("/api/V1/p", 400), ("/api/v1/../v2/p", 200)]
-    {
+    for (path, status) in [
+        ("/api/v3/p", 410),
+        ("/api/v0/p", 400),
+        ("/api/v999/p", 400),
+        ("/api/v999/q", 404),
+        ("/api/V1/p", 400),
+        ("/api/v1/../v2/p", 200),
+    ] {
         let response = get_raw(&app, path, "");
         assert!(response.starts_with(&format!("HTTP/1.1 {status}")), "{path}: {response}");
     }
@@ -119,4 +124,56 @@ async fn the_versions_document_describes_the_settings() {
     assert_eq!(details["v1"]["releaseDate"], "2025-01-01T00:00:00.000Z");
     assert_eq!(details["v2"]["documentation"], "https://docs.example.com/v2");
     assert_eq!(details["v3"]["status"], "sunset");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn built_in_endpoints_are_the_same_under_every_version() {
+    let app = gateway_with_versions().await;
+    for (path, version, status) in [
+        ("/api/v2/health", None, 200),
+        ("/api/health", Some(("accept-version", "v2")), 200),
+        ("/api/v2/docs.json", None, 200),
+        ("/api/v2/auth/profile", None, 401),
+        ("/api/v2/users/7", None, 401),
+        ("/api/v3/auth/profile", None, 410),
+        ("/api/v9/auth/profile", None, 400),
+        ("/api/v9/health", None, 400),
+        ("/api/v9/nope", None, 404),
+        ("/api/v0/health", None, 400),
+    ] {
+        assert_eq!(get_version(&app, path, version).await.status, status, "{path} {version:?}");
+    }
+    for path in ["/api/v3/health", "/api/v3/health/ready", "/api/v3/versions", "/api/v3/csrf-token"] {
+        let response = get_version(&app, path, None).await;
+        assert_eq!((response.status, response.header("x-api-version")), (200, "v3"), "{path} outlives its version");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_default_past_its_sunset_leaves_its_place_to_v2() {
+    let two = text_upstream("two").await;
+    let settings = format!(
+        "[versions.v1]\nsunset_at = 2020-01-01T00:00:00Z\nsuccessor = \"v2\"\n[versions.v2]\n\
+         [upstreams.two]\ntargets = [\"http://{two}\"]\n\
+         [[routes]]\npath = \"/api/v1/p\"\nupstream = \"two\"\nauth = \"none\"\n\
+         [[routes]]\npath = \"/api/v2/p\"\nupstream = \"two\"\nauth = \"none\"\n"
+    );
+    let app = app().settings(&settings).start();
+    for (path, status, version) in [
+        ("/api/p", 200, "v2"),
+        ("/api/v1/p", 410, "v1"),
+        ("/api/health", 200, "v2"),
+        ("/api/v1/health", 200, "v1"),
+        ("/api/versions", 200, "v2"),
+        ("/api/csrf-token", 200, "v2"),
+        ("/api/v1/csrf-token", 200, "v1"),
+        ("/api/v1/auth/profile", 410, "v1"),
+        ("/api/auth/profile", 401, "v2"),
+    ] {
+        let response = get_version(&app, path, None).await;
+        assert_eq!((response.status, response.header("x-api-version")), (status, version), "{path}");
+    }
+    let versions = get(&app, "/api/versions").await.body["data"].clone();
+    assert_eq!((&versions["current"], &versions["sunset"]), (&json!("v2"), &json!(["v1"])));
+    assert_eq!(versions["details"]["v1"]["documentation"], "/api/docs");
 }
