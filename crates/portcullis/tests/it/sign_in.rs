@@ -121,7 +121,8 @@ async fn versions_are_found_by_url_header_and_query() {
     let app = app().start();
     let response = get(&app, "/api/health").await;
     assert_eq!((response.status, response.header("x-api-version")), (200, "v1"));
-    assert_eq!(get(&app, "/api/v9/health").await.status, 404);
+    assert_eq!(get(&app, "/api/v9/health").await.error(), "Unsupported API version");
+    assert_eq!(get(&app, "/api/v9/nope").await.status, 404);
     assert_eq!(get(&app, "/api/v0/health").await.error(), "Invalid API version");
     let header =
         |name: &'static str, value: &'static str| send(client().get(app.url("/api/health")).header(name, value));
