@@ -75,6 +75,7 @@ impl Jobs {
 
     async fn repeat(&self, job: &Job, stop: &CancellationToken) {
         let mut pause = schedule::first_check(job.interval, &self.random);
+        let mut failures = 0_u32;
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -82,16 +83,22 @@ impl Jobs {
             }
             match self.attempt(job, stop).await {
                 Ok(_) => {
+                    failures = 0;
                     if self.unreachable.swap(false, Ordering::Relaxed) {
                         tracing::info!("jobs run again: the database can be reached");
                     }
                 }
-                Err(error) if !self.unreachable.swap(true, Ordering::Relaxed) => {
-                    tracing::warn!(error = %error_chain(&error), "jobs do not run: the database cannot be reached");
+                Err(error) => {
+                    failures = failures.saturating_add(1);
+                    if !self.unreachable.swap(true, Ordering::Relaxed) {
+                        tracing::warn!(error = %error_chain(&error), "jobs do not run: the database cannot be reached");
+                    }
                 }
-                Err(_) => {}
             }
-            pause = schedule::next_check(job.interval, &self.random);
+            pause = match failures {
+                0 => schedule::next_check(job.interval, &self.random),
+                failures => schedule::repeated_check(failures, job.interval, &self.random),
+            };
         }
     }
 

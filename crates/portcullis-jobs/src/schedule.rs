@@ -9,6 +9,8 @@ use portcullis_model::Random;
 const MAX_CHECK_INTERVAL: Duration = Duration::from_secs(30);
 /// A failed run is repeated after this long, or after the job's interval if that is shorter.
 const RETRY: Duration = Duration::from_secs(60);
+/// A check that could not reach the database is repeated after this long, and after twice as long each further time.
+const RETRIED_CHECK: Duration = Duration::from_secs(1);
 /// The first check comes at a random moment within this time after the start.
 const FIRST_CHECK: Duration = Duration::from_secs(1);
 
@@ -20,6 +22,13 @@ pub(crate) fn first_check(interval: Duration, random: &Random) -> Duration {
 /// Returns the pause between two checks of a job with this interval.
 pub(crate) fn next_check(interval: Duration, random: &Random) -> Duration {
     jittered(interval.min(MAX_CHECK_INTERVAL), random)
+}
+
+/// Returns the pause before the next check of a job with this interval after so many checks in a row that could not reach
+/// the database. The first pauses are short, because many jobs are due at a start and few connections may be open yet.
+pub(crate) fn repeated_check(failures: u32, interval: Duration, random: &Random) -> Duration {
+    let pause = RETRIED_CHECK * 2_u32.pow(failures.saturating_sub(1).min(10));
+    jittered(pause.min(interval).min(MAX_CHECK_INTERVAL), random)
 }
 
 /// Returns the time until a job is due again after a run that ended now.
@@ -53,6 +62,18 @@ mod tests {
             let next = next_run(hour, &Random::system());
             assert!(next >= hour * 9 / 10 && next <= hour * 11 / 10, "{next:?}");
         }
+    }
+
+    #[test]
+    fn a_check_without_a_database_is_repeated_soon_then_rarely() {
+        let hour = Duration::from_secs(3_600);
+        let seconds = |failures| repeated_check(failures, hour, &Random::system()).as_secs_f64();
+        for (failures, expected) in [(1, 1.0), (2, 2.0), (4, 8.0), (6, 30.0), (u32::MAX, 30.0)] {
+            let pause = seconds(failures);
+            assert!((pause - expected).abs() <= expected / 10.0 + 0.001, "{failures}: {pause}");
+        }
+        let short = Duration::from_millis(100);
+        assert!(repeated_check(9, short, &Random::system()) <= short * 11 / 10, "never rarer than the job");
     }
 
     #[test]

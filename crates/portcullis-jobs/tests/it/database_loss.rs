@@ -1,6 +1,7 @@
 //! The database is lost in the middle of a run and comes back.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use portcullis_jobs::{Batch, Job, LEASE, RunOutcome};
 use portcullis_testkit::{PrivateDatabase, PrivatePostgres};
@@ -43,6 +44,28 @@ async fn a_run_that_loses_postgresql_fails_and_is_repeated() {
     assert!(run(&jobs, "work").await.is_none(), "the lease of the failed run has not run out");
     database.clock.advance(LEASE);
     assert!(matches!(run(&jobs, "work").await, Some(RunOutcome::Succeeded)));
+}
+
+/// The only connection is taken while the job is due, as at a start with more jobs than connections.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_found_no_connection_runs_soon_after() {
+    let database = TestDatabase::from(PrivateDatabase::postgres());
+    let store = database.store_of_one_connection().await;
+    let taken = store.begin().await.expect("begins");
+    let (job, mut gate) = Gate::job("work");
+    let jobs = replica(&store, vec![job]);
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(Arc::clone(&jobs).run(stop.clone()));
+    while !store.metrics().render(false).contains("database_errors_total{operation=\"INSERT\"") {
+        tokio::task::yield_now().await;
+    }
+    drop(taken);
+    let freed = Instant::now();
+    gate.began().await;
+    assert!(freed.elapsed() < Duration::from_secs(20), "it was looked at again after {:?}", freed.elapsed());
+    gate.open();
+    stop.cancel();
+    running.await.expect("ends when cancelled");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

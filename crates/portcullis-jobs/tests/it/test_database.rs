@@ -33,12 +33,21 @@ impl TestDatabase {
         self.store_with(Duration::from_secs(2)).await
     }
 
+    /// A store with a single connection, for which nobody waits long.
+    pub(crate) async fn store_of_one_connection(&self) -> Store {
+        let options = StoreOptions { pool_max: 1, ..self.options(Duration::from_millis(100)) };
+        Store::open(options).await.expect("the database opens")
+    }
+
     async fn store_with(&self, acquire_timeout: Duration) -> Store {
+        Store::open(self.options(acquire_timeout)).await.expect("the database opens")
+    }
+
+    fn options(&self, acquire_timeout: Duration) -> StoreOptions {
         let url = DatabaseUrl::parse(self.database.url()).expect("the test kit gives an address");
         let metrics = Metrics::new(&MetricsOptions::default(), "test");
         let defaults = StoreOptions::new(url, self.clock.clone(), Random::system(), metrics);
-        let options = StoreOptions { pool_min: 0, pool_max: 4, acquire_timeout, ..defaults };
-        Store::open(options).await.expect("the database opens")
+        StoreOptions { pool_min: 0, pool_max: 4, acquire_timeout, ..defaults }
     }
 
     pub(crate) async fn raw(&self) -> RawConnection {

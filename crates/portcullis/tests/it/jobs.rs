@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::client::{app, call, get};
-use crate::user_administration::administrator;
+use crate::shell_users::administrator;
 
 /// A job that must have run by the time a test looks.
 const JOB: &str = "prune_idempotency_keys";
@@ -60,7 +60,7 @@ async fn until_entry(app: &TestApp, token: &str, job: &str, is_met: impl Fn(&Val
     }
 }
 
-/// Waits until the page of metrics has a text. A job that finds no connection at the start looks again half a minute later.
+/// Waits until the page of metrics has a text.
 pub(crate) async fn until_metrics(app: &TestApp, text: &str) {
     let begun = Instant::now();
     loop {
