@@ -11,6 +11,7 @@
 mod api_keys;
 mod audit;
 mod audit_addresses;
+mod conditions;
 mod engine;
 mod idempotency;
 mod instance;

@@ -28,6 +28,14 @@ pub struct Total {
     pub is_capped: bool,
 }
 
+/// Cuts the rows of a page, of which one more than `limit` were read, and returns whether there are more.
+pub(crate) fn cut_page(rows: &mut Vec<Row>, limit: u64) -> bool {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let has_more = rows.len() > limit;
+    rows.truncate(limit);
+    has_more
+}
+
 impl Total {
     /// The limit of the rows that a statement counts: one more tells whether there are more.
     pub(crate) const LIMIT: u64 = MOST_COUNTED + 1;

@@ -4,11 +4,12 @@ use portcullis_model::{Timestamp, UserId};
 use uuid::Uuid;
 
 use super::event::{AuditRecord, Outcome};
+use crate::conditions::Conditions;
 use crate::engine::columns::FromRow;
 use crate::engine::error::StoreError;
 use crate::engine::statement::{Executor, Sql};
-use crate::engine::value::{Value, as_bigint};
-use crate::paging::{PageStart, Total};
+use crate::engine::value::Value;
+use crate::paging::{PageStart, Total, cut_page};
 use crate::store::Store;
 
 /// Which lines to read. The default reads all.
@@ -44,52 +45,42 @@ static PAGE: Sql = Sql::select("audit_log", "");
 static AFTER: Sql = Sql::select("audit_log", "");
 
 /// The lines that a filter describes, as SQL.
-struct Query {
-    conditions: Vec<String>,
-    values: Vec<Value>,
+struct Lines {
+    conditions: Conditions,
     /// The parameter of the user that lines are about.
     user: Option<String>,
 }
 
-impl Query {
-    /// A condition that is not set is left out, so that indices can be used.
+impl Lines {
     fn new(filter: &AuditFilter) -> Self {
-        let mut query = Self { conditions: vec!["TRUE".to_owned()], values: Vec::new(), user: None };
-        query.user = filter.user.map(|user| query.value(user.into()));
-        if let Some(action) = &filter.action {
-            let action = query.value(action.as_str().into());
-            query.conditions.push(format!("action = {action}"));
-        }
+        let mut conditions = Conditions::new("TRUE");
+        let user = filter.user.map(|user| conditions.bind(user.into()));
+        conditions.compare("action", "=", filter.action.as_deref().map(Value::from));
         if let Some(outcome) = filter.outcome {
             // Not a parameter: the index of failures has the condition in this form.
-            query.conditions.push(format!("outcome = '{}'", outcome.as_str()));
+            conditions.require(format!("outcome = '{}'", outcome.as_str()));
         }
-        if let Some(from) = filter.from {
-            let from = query.value(from.into());
-            query.conditions.push(format!("at >= {from}"));
-        }
-        if let Some(to) = filter.to {
-            let to = query.value(to.into());
-            query.conditions.push(format!("at < {to}"));
-        }
-        query
+        conditions.compare("at", ">=", filter.from.map(Value::from));
+        conditions.compare("at", "<", filter.to.map(Value::from));
+        Self { conditions, user }
     }
 
-    /// Adds a value and returns its parameter.
-    fn value(&mut self, value: Value) -> String {
-        self.values.push(value);
-        format!("${}", self.values.len())
+    /// Returns a SELECT of the first lines.
+    fn first(&self, order: &str, most: &str) -> String {
+        self.select(COLUMNS, &format!("ORDER BY at {order}, id {order} LIMIT {most}"))
     }
 
-    /// Returns a SELECT of the first lines. For a user the lines by the actor and those by the subject are read along an
-    /// index each, because no index has both.
-    fn lines(&self, order: &str, most: &str) -> String {
-        let conditions = self.conditions.join(" AND ");
-        let of = |condition: &str| {
-            format!(
-                "SELECT {COLUMNS} FROM audit_log WHERE {condition}{conditions} ORDER BY at {order}, id {order} LIMIT {most}"
-            )
-        };
+    /// Returns a SELECT of the ids of the first lines, which an index has: no line itself is read to count it. The newest come
+    /// first, because entries of pruned lines stand at the index's other end until a VACUUM.
+    fn ids(&self, most: &str) -> String {
+        self.select("id", &format!("ORDER BY at DESC, id DESC LIMIT {most}"))
+    }
+
+    /// Returns a SELECT of columns. For a user the lines by the actor and those by the subject are read along an index each,
+    /// because no index has both.
+    fn select(&self, columns: &str, limit: &str) -> String {
+        let conditions = self.conditions.sql();
+        let of = |condition: &str| format!("SELECT {columns} FROM audit_log WHERE {condition}{conditions} {limit}");
         match &self.user {
             None => of(""),
             Some(user) => format!(
@@ -124,31 +115,22 @@ impl Store {
         if filter.matches_nothing() {
             return Ok(AuditPage { records: Vec::new(), total: Total::default(), has_more: false });
         }
-        let mut query = Query::new(filter);
-        let most = query.value(as_bigint(Total::LIMIT));
-        let count = COUNT.with_text(format!("SELECT count(*) AS n FROM ({}) AS counted", query.lines("DESC", &most)));
-        let total = Total::read(self.one(&count, query.values.clone()).await?.as_ref())?;
-        query.values.pop();
-        let mut offset = 0;
-        match start {
-            PageStart::Offset(rows) => offset = rows,
-            PageStart::After(at, id) => {
-                let (at, id) = (query.value(at.into()), query.value(id.into()));
-                query.conditions.push(format!("(at, id) < ({at}, {id})"));
-            }
-        }
+        let mut lines = Lines::new(filter);
+        let most = lines.conditions.bind_number(Total::LIMIT);
+        let count = COUNT.with_text(format!("SELECT count(*) AS n FROM ({}) AS counted", lines.ids(&most)));
+        let total = Total::read(self.one(&count, lines.conditions.values()).await?.as_ref())?;
+        lines.conditions.unbind_last();
+        let offset = lines.conditions.begin_page("at", "id", start);
         // One more than the page has, to know whether there are more.
         let one_more = limit.saturating_add(1);
-        let most = query.value(as_bigint(offset.saturating_add(one_more)));
-        let lines = query.lines("DESC", &most);
-        let (one_more, offset) = (query.value(as_bigint(one_more)), query.value(as_bigint(offset)));
+        let most = lines.conditions.bind_number(offset.saturating_add(one_more));
+        let first = lines.first("DESC", &most);
+        let (one_more, offset) = (lines.conditions.bind_number(one_more), lines.conditions.bind_number(offset));
         let page = PAGE.with_text(format!(
-            "SELECT * FROM ({lines}) AS lines ORDER BY audit_log_at DESC, audit_log_id DESC LIMIT {one_more} OFFSET {offset}"
+            "SELECT * FROM ({first}) AS lines ORDER BY audit_log_at DESC, audit_log_id DESC LIMIT {one_more} OFFSET {offset}"
         ));
-        let mut rows = self.all(&page, query.values).await?;
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let has_more = rows.len() > limit;
-        rows.truncate(limit);
+        let mut rows = self.all(&page, lines.conditions.values()).await?;
+        let has_more = cut_page(&mut rows, limit);
         let records = rows.iter().map(AuditRecord::from_row).collect::<Result<_, _>>()?;
         Ok(AuditPage { records, total, has_more })
     }
@@ -163,16 +145,16 @@ impl Store {
         if filter.matches_nothing() {
             return Ok(Vec::new());
         }
-        let mut query = Query::new(filter);
+        let mut lines = Lines::new(filter);
         if let Some((at, id)) = last {
-            let (at, id) = (query.value(at.into()), query.value(id.into()));
-            query.conditions.push(format!("(at, id) > ({at}, {id})"));
+            let (at, id) = (lines.conditions.bind(at.into()), lines.conditions.bind(id.into()));
+            lines.conditions.require(format!("(at, id) > ({at}, {id})"));
         }
-        let most = query.value(as_bigint(limit));
+        let most = lines.conditions.bind_number(limit);
         let after = AFTER.with_text(format!(
             "SELECT * FROM ({}) AS lines ORDER BY audit_log_at, audit_log_id LIMIT {most}",
-            query.lines("ASC", &most)
+            lines.first("ASC", &most)
         ));
-        self.all(&after, query.values).await?.iter().map(AuditRecord::from_row).collect()
+        self.all(&after, lines.conditions.values()).await?.iter().map(AuditRecord::from_row).collect()
     }
 }

@@ -69,7 +69,6 @@ pub(super) async fn acquire(
     }
 }
 
-/// Releases the lock.
 pub(super) async fn release(runner: &Runner, on: &mut Connection, held: MigrationLock) -> Result<(), StoreError> {
     drop(held);
     if runner.dialect == Dialect::Postgres {

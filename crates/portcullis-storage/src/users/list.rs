@@ -2,12 +2,13 @@
 
 use portcullis_model::{Role, User};
 
+use crate::conditions::Conditions;
 use crate::engine::columns::FromRow;
 use crate::engine::dialect::Dialect;
 use crate::engine::error::StoreError;
 use crate::engine::statement::{Executor, Sql};
-use crate::engine::value::{Value, as_bigint};
-use crate::paging::{PageStart, Total};
+use crate::engine::value::Value;
+use crate::paging::{PageStart, Total, cut_page};
 use crate::store::Store;
 
 /// Which users to list. The default lists all.
@@ -43,60 +44,39 @@ const MATCHES: u64 = 10_000;
 /// Comes after every text that begins with the text before it.
 const LAST: char = '\u{10ffff}';
 
-/// The list that a filter describes, as SQL.
-struct Query {
-    /// The table, or the matches of a search, called `listed`.
-    from: String,
-    conditions: Vec<String>,
-    values: Vec<Value>,
+/// The list that a filter describes, as SQL: the table, or the matches of a search, called `listed`.
+fn list(filter: &UserFilter, dialect: Dialect) -> (String, Conditions) {
+    let mut conditions = Conditions::new("listed.deleted_at IS NULL");
+    let from = match &filter.search {
+        Some(search) => matches(search, &mut conditions, dialect),
+        None => "users AS listed".to_owned(),
+    };
+    conditions.compare("listed.role", "=", filter.role.map(Value::from));
+    conditions.compare("listed.is_active", "=", filter.is_active.map(Value::from));
+    (from, conditions)
 }
 
-impl Query {
-    fn new(filter: &UserFilter, dialect: Dialect) -> Self {
-        let from = "users AS listed".to_owned();
-        let mut query = Self { from, conditions: vec!["listed.deleted_at IS NULL".to_owned()], values: Vec::new() };
-        if let Some(search) = &filter.search {
-            query.search(search, dialect);
-        }
-        if let Some(role) = filter.role {
-            let role = query.value(role.into());
-            query.conditions.push(format!("listed.role = {role}"));
-        }
-        if let Some(is_active) = filter.is_active {
-            let is_active = query.value(is_active.into());
-            query.conditions.push(format!("listed.is_active = {is_active}"));
-        }
-        query
-    }
-
-    /// Adds a value and returns its parameter.
-    fn value(&mut self, value: Value) -> String {
-        self.values.push(value);
-        format!("${}", self.values.len())
-    }
-
-    /// Restricts the list to the first matches of a text, which prefix indices find.
-    fn search(&mut self, text: &str, dialect: Dialect) {
-        let text = text.trim().to_ascii_lowercase();
-        let columns = if text.starts_with('@') {
-            vec![dialect.email_domain()]
-        } else {
-            vec![format!("email{}", dialect.bytewise()), format!("username{}", dialect.bytewise())]
-        };
-        let from = self.value(text.as_str().into());
-        let to = self.value(format!("{text}{LAST}").as_str().into());
-        let most = self.value(as_bigint(MATCHES));
-        let matches: Vec<String> = columns
-            .iter()
-            .map(|column| {
-                format!(
-                    "SELECT * FROM (SELECT * FROM users WHERE {column} >= {from} AND {column} < {to} \
-                     ORDER BY {column} LIMIT {most}) AS matches"
-                )
-            })
-            .collect();
-        self.from = format!("({}) AS listed", matches.join(" UNION "));
-    }
+/// Returns the first matches of a text, which prefix indices find.
+fn matches(text: &str, conditions: &mut Conditions, dialect: Dialect) -> String {
+    let text = text.trim().to_ascii_lowercase();
+    let columns = if text.starts_with('@') {
+        vec![dialect.email_domain()]
+    } else {
+        vec![format!("email{}", dialect.bytewise()), format!("username{}", dialect.bytewise())]
+    };
+    let from = conditions.bind(text.as_str().into());
+    let to = conditions.bind(format!("{text}{LAST}").as_str().into());
+    let most = conditions.bind_number(MATCHES);
+    let matches: Vec<String> = columns
+        .iter()
+        .map(|column| {
+            format!(
+                "SELECT * FROM (SELECT * FROM users WHERE {column} >= {from} AND {column} < {to} \
+                 ORDER BY {column} LIMIT {most}) AS matches"
+            )
+        })
+        .collect();
+    format!("({}) AS listed", matches.join(" UNION "))
 }
 
 impl Store {
@@ -111,35 +91,22 @@ impl Store {
             // No user matches such a text, and the engines refuse to search for it.
             return Ok(UserPage { users: Vec::new(), total: Total::default(), has_more: false });
         }
-        let mut query = Query::new(filter, self.dialect());
-        let (from, conditions) = (query.from.clone(), query.conditions.join(" AND "));
-        let most = query.value(as_bigint(Total::LIMIT));
-        let count = COUNT.with_text(format!(
-            "SELECT count(*) AS n FROM (SELECT 1 FROM {from} WHERE {conditions} LIMIT {most}) AS c"
-        ));
-        let total = Total::read(self.one(&count, query.values.clone()).await?.as_ref())?;
-        query.values.pop();
-        let mut offset = 0;
-        match start {
-            PageStart::Offset(rows) => offset = rows,
-            PageStart::After(at, id) => {
-                let (at, id) = (query.value(at.into()), query.value(id.into()));
-                query.conditions.push(format!("(listed.created_at, listed.id) < ({at}, {id})"));
-            }
-        }
+        let (from, mut conditions) = list(filter, self.dialect());
+        let (uncut, most) = (conditions.sql(), conditions.bind_number(Total::LIMIT));
+        let count = COUNT
+            .with_text(format!("SELECT count(*) AS n FROM (SELECT 1 FROM {from} WHERE {uncut} LIMIT {most}) AS c"));
+        let total = Total::read(self.one(&count, conditions.values()).await?.as_ref())?;
+        conditions.unbind_last();
+        let offset = conditions.begin_page("listed.created_at", "listed.id", start);
         // One more than the page has, to know whether there are more.
-        let (limit_parameter, offset) =
-            (query.value(as_bigint(limit.saturating_add(1))), query.value(as_bigint(offset)));
+        let (one_more, offset) = (conditions.bind_number(limit.saturating_add(1)), conditions.bind_number(offset));
         let page = PAGE.with_text(format!(
-            "SELECT {} FROM {from} WHERE {} ORDER BY listed.created_at DESC, listed.id DESC \
-             LIMIT {limit_parameter} OFFSET {offset}",
+            "SELECT {} FROM {from} WHERE {} ORDER BY listed.created_at DESC, listed.id DESC LIMIT {one_more} OFFSET {offset}",
             User::COLUMNS.replace("users.", "listed."),
-            query.conditions.join(" AND ")
+            conditions.sql()
         ));
-        let mut rows = self.all(&page, query.values).await?;
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let has_more = rows.len() > limit;
-        rows.truncate(limit);
+        let mut rows = self.all(&page, conditions.values()).await?;
+        let has_more = cut_page(&mut rows, limit);
         Ok(UserPage { users: rows.iter().map(User::from_row).collect::<Result<_, _>>()?, total, has_more })
     }
 }

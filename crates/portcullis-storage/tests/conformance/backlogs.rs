@@ -1,7 +1,9 @@
 //! Backlogs that no single statement could delete, and rows that somebody holds locked.
 
+use std::time::Duration;
+
 use portcullis_model::Role;
-use portcullis_storage::{EndReason, Prunable, Store};
+use portcullis_storage::{EndReason, Prunable, Store, StoreError};
 
 use crate::test_database::{RecordingListener, TestDatabase, commit, days, seconds};
 
@@ -45,6 +47,102 @@ async fn sr_52_a_backlog_is_pruned_within_the_limit_of_a_statement(db: TestDatab
     }
     assert_eq!(deleted, many);
     assert_eq!(raw.number("SELECT count(*) FROM audit_log").await, 0);
+}
+
+/// A DELETE of this many rows takes far longer than [`HURRIED`].
+const ROWS: u64 = 10_000;
+const HURRIED: Duration = Duration::from_millis(10);
+/// Rows that a batch of housekeeping deletes.
+const HOUSEKEEPING: u64 = 1_000;
+
+/// Every kind of rows that housekeeping prunes, with an INSERT of old rows. `$at` stands for their time.
+fn backlog(what: Prunable) -> (&'static str, &'static str) {
+    match what {
+        Prunable::RefreshGrace => {
+            ("refresh_grace", "(token_hash, session_id, sealed_successor, rotated_at) SELECT $hash, $uuid, 'x', $at")
+        }
+        Prunable::Revocations => ("revocations", "(at, user_id, epoch, ends) SELECT $at, $uuid, 1, TRUE"),
+        Prunable::Sessions => {
+            ("sessions", "$session SELECT $uuid, $uuid, $hash, $at, $at, $at, $at, FALSE, 'token', '[]', $at, 1, NULL")
+        }
+        Prunable::EndedSessions => {
+            ("sessions", "$session SELECT $uuid, $uuid, $hash, $at, $at, $at, now(), FALSE, 'token', '[]', $at, 1, $at")
+        }
+        Prunable::RevokedApiKeys => ("api_keys", "$key SELECT $uuid, $uuid, 'n', 'p', $hash, $at, NULL, 1, $at"),
+        Prunable::ExpiredApiKeys => ("api_keys", "$key SELECT $uuid, $uuid, 'n', 'p', $hash, $at, $at, 1, NULL"),
+        Prunable::OneTimeTokens => {
+            ("one_time_tokens", "(hash, purpose, user_id, created_at, expires_at) SELECT $hash, 'p', $uuid, $at, $at")
+        }
+        Prunable::SignInAttempts => ("sign_in_attempts", "(subject, failures, last_at) SELECT $hash, 1, $at"),
+        Prunable::KnownClients => ("known_clients", "(user_id, client, known_until) SELECT $uuid, $hash, $at"),
+        Prunable::Mails => (
+            "mail_outbox",
+            "(id, template, user_id, created_at, attempts, next_attempt_at) SELECT $uuid, 't', $uuid, $at, 1, $at",
+        ),
+        Prunable::IdempotencyKeys => {
+            ("idempotency_keys", "(id, request, claimed_at, expires_at) SELECT $hash, $hash, $at, $at")
+        }
+        Prunable::AuditLog => ("audit_log", "(id, at, action, outcome) SELECT $uuid, $at, 'a', 'success'"),
+    }
+}
+
+const PRUNABLE: [Prunable; 12] = [
+    Prunable::RefreshGrace,
+    Prunable::Revocations,
+    Prunable::Sessions,
+    Prunable::EndedSessions,
+    Prunable::RevokedApiKeys,
+    Prunable::ExpiredApiKeys,
+    Prunable::OneTimeTokens,
+    Prunable::SignInAttempts,
+    Prunable::KnownClients,
+    Prunable::Mails,
+    Prunable::IdempotencyKeys,
+    Prunable::AuditLog,
+];
+
+/// A store whose statements may take ten milliseconds. On a busy machine those of its opening may take longer.
+async fn hurried(db: &TestDatabase) -> Store {
+    loop {
+        let (mut options, _) = db.options();
+        options.statement_timeout = HURRIED;
+        if let Ok(store) = Store::open(options).await {
+            return store;
+        }
+    }
+}
+
+/// No backlog can be deleted by one statement within the limit of a statement; each is deleted in batches.
+#[tokio::test]
+async fn sr_52_each_backlog_is_pruned_in_batches() {
+    let db = TestDatabase::postgres();
+    let store = db.store().await;
+    let hurried = hurried(&db).await;
+    let mut raw = db.raw().await;
+    // The rows need no users.
+    raw.run("SET session_replication_role = replica").await;
+    let before = db.now() - days(365);
+    for what in PRUNABLE {
+        let (table, rows) = backlog(what);
+        let insert = rows
+            .replace(
+                "$session",
+                "(id, user_id, refresh_hash, created_at, last_seen_at, idle_expires_at, absolute_expires_at, remember, \
+                 transport, amr, authenticated_at, epoch, ended_at)",
+            )
+            .replace("$key", "(id, user_id, name, prefix, hash, created_at, expires_at, epoch, revoked_at)")
+            .replace("$uuid", "gen_random_uuid()")
+            .replace("$hash", "sha256(CAST(CAST(i AS TEXT) AS BYTEA))")
+            .replace("$at", "now() - INTERVAL '400 days'");
+        raw.run(&format!("INSERT INTO {table} {insert} FROM generate_series(1, {ROWS}) AS i; ANALYZE {table}")).await;
+        let at_once = hurried.prune(what, before, ROWS).await;
+        assert!(matches!(at_once, Err(StoreError::Unavailable { .. })), "{what:?}: {at_once:?}");
+        for _ in 0..ROWS / HOUSEKEEPING {
+            assert_eq!(store.prune(what, before, HOUSEKEEPING).await.expect("deletes"), HOUSEKEEPING, "{what:?}");
+        }
+        assert_eq!(store.prune(what, before, HOUSEKEEPING).await.expect("deletes"), 0, "{what:?}");
+        assert_eq!(raw.number(&format!("SELECT count(*) FROM {table}")).await, 0, "{what:?}");
+    }
 }
 
 async fn ended_sessions_and_keys_are_pruned_by_their_end(db: TestDatabase) {

@@ -32,8 +32,8 @@ async fn store_behind_relay(change: impl FnOnce(&mut StoreOptions)) -> StoreBehi
 
 impl StoreBehindRelay {
     async fn look_up(&self) -> Result<(), StoreError> {
-        let nobody = UserId::new(&Clock::system(), &Random::system());
-        self.store.user_by_id(nobody).await.map(|_| ())
+        let unknown_user = UserId::new(&Clock::system(), &Random::system());
+        self.store.user_by_id(unknown_user).await.map(|_| ())
     }
 
     /// Opens this many connections at once.
@@ -118,11 +118,11 @@ async fn a_connection_survives_a_statement_timeout() {
     let store = Store::open(options).await.expect("the database opens");
     let mut raw = db.raw().await;
     raw.run("BEGIN; LOCK TABLE users IN ACCESS EXCLUSIVE MODE").await;
-    let nobody = db.unknown_user();
-    let outcome = store.user_by_id(nobody).await;
+    let unknown_user = db.unknown_user();
+    let outcome = store.user_by_id(unknown_user).await;
     assert!(matches!(outcome, Err(StoreError::Unavailable { .. })), "{outcome:?}");
     raw.run("ROLLBACK").await;
-    assert!(store.user_by_id(nobody).await.expect("reads").is_none());
+    assert!(store.user_by_id(unknown_user).await.expect("reads").is_none());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

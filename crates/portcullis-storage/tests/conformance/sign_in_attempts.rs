@@ -150,21 +150,24 @@ async fn sr_09_the_count_of_a_pair_starts_again_after_a_pause(db: TestDatabase) 
 async fn sr_62_failures_of_a_client_drain_away(db: TestDatabase) {
     let store = db.store().await;
     let client = db.random_hash();
-    let somebody = || AttemptSubjects { client, ..subjects(&db) };
+    let another_account = || AttemptSubjects { client, ..subjects(&db) };
     // Somebody behind the address fails once a minute, all day.
     for _ in 0..200 {
-        fail(&db, &store, &somebody()).await;
+        fail(&db, &store, &another_account()).await;
         db.clock.advance(seconds(60));
     }
     for _ in 0..50 {
-        fail(&db, &store, &somebody()).await;
+        fail(&db, &store, &another_account()).await;
     }
-    assert_eq!(reserve(&db, &store, &somebody()).await, Reserved::TooEarly, "a burst must wait");
+    assert_eq!(reserve(&db, &store, &another_account()).await, Reserved::TooEarly, "a burst must wait");
     let known = AttemptLimits { is_known_client: true, ..limits(db.now()) };
-    let outcome = store.reserve_attempt(&somebody(), &known).await.expect("counts");
+    let outcome = store.reserve_attempt(&another_account(), &known).await.expect("counts");
     assert!(matches!(outcome, Reserved::Admitted { .. }), "a known user waits for strangers");
     db.clock.advance(seconds(61));
-    assert!(matches!(reserve(&db, &store, &somebody()).await, Reserved::Admitted { .. }), "two have drained away");
+    assert!(
+        matches!(reserve(&db, &store, &another_account()).await, Reserved::Admitted { .. }),
+        "two have drained away"
+    );
 }
 
 async fn is_known(store: &Store, email: &Email, subjects: &AttemptSubjects) -> bool {

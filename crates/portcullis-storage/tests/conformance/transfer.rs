@@ -72,7 +72,6 @@ fn options(db: &TestDatabase) -> StoreOptions {
     db.options().0
 }
 
-/// Moves everything.
 pub(crate) async fn move_all(from: &TestDatabase, to: &TestDatabase) -> Result<Vec<TransferredTable>, TransferError> {
     transfer(&options(from), &options(to), false, &mut Progress::to_the_end()).await
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use portcullis_model::Random;
 use portcullis_telemetry::{Metrics, MetricsOptions};
-use portcullis_testkit::PrivateDatabase;
+use portcullis_testkit::{PrivateDatabase, PrivatePostgres};
 use tokio::task::JoinSet;
 
 use super::*;
@@ -338,6 +338,33 @@ portcullis_testkit::on_both_engines!(
     a_ledger_of_the_first_form_is_read_and_extended,
     a_process_that_waits_too_long_names_the_other,
 );
+
+/// The role's limit would end a migration of a large table.
+#[tokio::test]
+async fn a_migration_ignores_the_statement_timeout_of_its_role() {
+    let server = PrivatePostgres::shared();
+    let role = format!("hurried_{}", std::process::id());
+    server.run_sql(&format!("CREATE ROLE {role} LOGIN SUPERUSER PASSWORD 'hunter2'"));
+    server.run_sql(&format!("ALTER ROLE {role} SET statement_timeout = '7s'"));
+    let address = server.database().replace("portcullis:only-for-tests@", &format!("{role}:hunter2@"));
+    let db = TestDatabase::from(PrivateDatabase::at(address));
+    let mut migrator = db.migrator(UP_TO_ONE).await;
+    // The second value is the one with which the connection began.
+    let sql = Sql::select("none", "SELECT setting, reset_val FROM pg_settings WHERE name = 'statement_timeout'");
+    let limits = async |migrator: &mut Migrator| {
+        let rows = migrator.runner.all(&mut migrator.connection, &sql, vec![]).await.expect("reads");
+        let value = |name: &str| rows[0].read::<String>(name).expect("is text");
+        (value("setting"), value("reset_val"))
+    };
+    let unlimited = ("0".to_owned(), "7000".to_owned());
+    assert_eq!(limits(&mut migrator).await, unlimited);
+    migrator.up(|_| ()).await.expect("migrates");
+    assert_eq!(limits(&mut migrator).await, unlimited, "after the migration too");
+    migrator.close().await;
+    let database = db.database.url().rsplit('/').next().expect("a name").to_owned();
+    server.run_sql_in(&database, &format!("DROP OWNED BY {role} CASCADE"));
+    server.run_sql(&format!("DROP ROLE {role}"));
+}
 
 #[tokio::test]
 async fn sqlite_is_copied_before_a_migration() {

@@ -36,6 +36,8 @@ fn script(of_engine: &Expressions) -> String {
            SELECT {hash}, 'verify_email', id, created_at, {soon} FROM users; \
          INSERT INTO idempotency_keys (id, request, claimed_at, expires_at) \
            SELECT {hash}, {hash}, created_at, {soon} FROM users; \
+         INSERT INTO known_clients (user_id, client, known_until) SELECT id, {hash}, {soon} FROM users; \
+         INSERT INTO sign_in_attempts (subject, failures, last_at) SELECT {hash}, 1, created_at FROM users; \
          INSERT INTO refresh_grace (token_hash, session_id, sealed_successor, rotated_at) \
            SELECT refresh_hash, id, refresh_hash, {now} FROM sessions; \
          ANALYZE"

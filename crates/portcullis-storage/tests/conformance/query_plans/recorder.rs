@@ -14,6 +14,8 @@ pub(super) type Statement = (String, Vec<String>);
 const STATEMENTS: &str = "portcullis_storage::statement";
 /// The target of the driver's event for each notice of PostgreSQL.
 const NOTICES: &str = "sqlx::postgres::notice";
+/// The types of values that differ in each run, as they follow a value in a plan.
+const RANDOM_TYPES: [&str; 4] = ["::bytea", "::uuid", "::timestamp with time zone", "::pg_snapshot"];
 
 /// Runs `work` on the current thread and returns the statements that it ran.
 pub(super) async fn record(work: impl Future<Output = ()>) -> Vec<Statement> {
@@ -44,7 +46,7 @@ impl Subscriber for Recorder {
             && let Some((text, lines)) = statements.last_mut()
         {
             // The message holds the statement's text, which has no line break, and below it the plan.
-            lines.extend(plan.lines().skip(text.lines().count()).map(without_costs));
+            lines.extend(plan.lines().skip(text.lines().count()).map(|line| with_fixed_values(without_costs(line))));
         }
     }
 
@@ -58,8 +60,21 @@ impl Subscriber for Recorder {
 }
 
 /// Removes the estimated costs from a line of a plan, because they change with every run.
-fn without_costs(line: &str) -> String {
-    line.split_once("  (cost=").map_or(line, |(node, _)| node).to_owned()
+fn without_costs(line: &str) -> &str {
+    line.split_once("  (cost=").map_or(line, |(node, _)| node)
+}
+
+/// Replaces the values of a plan that differ in each run: hashes, ids, times and snapshots.
+fn with_fixed_values(line: &str) -> String {
+    let (mut shown, mut rest) = (String::new(), line);
+    while let Some((before, behind)) = rest.split_once('\'')
+        && let Some((value, after)) = behind.split_once('\'')
+    {
+        let is_random = RANDOM_TYPES.iter().any(|kind| after.starts_with(kind));
+        shown.extend([before, "'", if is_random { "…" } else { value }, "'"]);
+        rest = after;
+    }
+    shown + rest
 }
 
 /// Reads one field of an event as text.

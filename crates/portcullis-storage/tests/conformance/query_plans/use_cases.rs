@@ -1,7 +1,7 @@
 //! The use cases whose statements are explained.
 
 use portcullis_model::mail::MailKind;
-use portcullis_model::{Email, Random, Role, SessionId, Transport};
+use portcullis_model::{ApiKeyScopes, Email, Random, Role, SessionId, Transport};
 use portcullis_storage::{
     AttemptSubjects, AuditEvent, AuditFilter, EndReason, IdempotencyKey, MailRequest, NewSession, Outcome, PageStart,
     Prunable, Rotation, Store, TokenPurpose, UserFilter,
@@ -140,6 +140,7 @@ pub(super) async fn run(store: &Store) -> Vec<UseCase> {
             Prunable::ExpiredApiKeys,
             Prunable::OneTimeTokens,
             Prunable::SignInAttempts,
+            Prunable::KnownClients,
             Prunable::Mails,
             Prunable::IdempotencyKeys,
         ] {
@@ -170,8 +171,21 @@ pub(super) async fn run(store: &Store) -> Vec<UseCase> {
         commit(store, async |tx| tx.discard_older_one_time_tokens(TokenPurpose::VerifyEmail, user, 4).await).await;
     };
     explain("The limit of a user's links", Box::pin(links)).await;
+    let principals = async {
+        // Storage knows the session from the sign-in, and no such key.
+        let session = portcullis_testkit::session().id(session.id).user(user).epochs(2, i64::MAX);
+        let key = session.clone().api_key(ApiKeyScopes::All);
+        for principal in [session.build(), key.build()] {
+            commit(store, async |tx| tx.principal(&principal).await).await;
+        }
+    };
+    explain("Reading a session or an API key again before a lasting write", Box::pin(principals)).await;
     let keys = async {
-        commit(store, async |tx| tx.count_api_keys(user).await).await;
+        commit(store, async |tx| {
+            tx.count_api_keys(user).await?;
+            tx.nth_newest_api_key(user, now - days(1), 200).await
+        })
+        .await;
         store.api_keys(user).await.expect("reads");
     };
     explain("The API keys of a user", Box::pin(keys)).await;
