@@ -1,6 +1,7 @@
 //! API keys: created by a signed-in user, shown once, stored as a hash.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use portcullis_model::api_key::{self, ApiKey};
 use portcullis_model::mail::MailKind;
@@ -40,6 +41,9 @@ pub struct IssuedApiKey {
 const LONGEST_NAME: usize = 100;
 /// The most keys of one user.
 const MOST: u64 = 100;
+/// The most keys that one user makes in a day, revoked ones included: their rows are kept for a month.
+const MOST_IN_A_DAY: u64 = 200;
+const DAY: Duration = Duration::from_secs(86_400);
 
 /// Creates, lists and revokes the caller's API keys.
 pub struct ApiKeys {
@@ -91,6 +95,10 @@ impl ApiKeys {
         }
         if tx.count_api_keys(session.user_id).await? >= MOST {
             return Err(IdentityError::TooManyKeys);
+        }
+        if let Some(first) = tx.nth_newest_api_key(session.user_id, now - DAY, MOST_IN_A_DAY).await? {
+            let retry = (first + DAY - now).to_std().unwrap_or_default();
+            return Err(IdentityError::TooManyKeysMade { retry });
         }
         tx.insert_api_key(&NewApiKey { key: key.clone(), user_id: session.user_id, hash }).await?;
         tx.enqueue_mail(MailKind::ApiKeyCreated, session.user_id, now).await?;

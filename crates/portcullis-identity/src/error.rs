@@ -78,6 +78,12 @@ pub enum IdentityError {
     /// The user has the most API keys that one user may have.
     #[error("the user has too many API keys")]
     TooManyKeys,
+    /// The user has made the most API keys that one user may make in a day.
+    #[error("the user has made too many API keys in a day")]
+    TooManyKeysMade {
+        /// The remaining wait.
+        retry: std::time::Duration,
+    },
     /// The idempotency key was used for another request.
     #[error("the idempotency key belongs to another request")]
     KeyReused,

@@ -5,6 +5,7 @@
 mod argon2;
 mod bcrypt;
 pub(crate) mod fair_queue;
+pub(crate) mod notation;
 mod pbkdf2;
 mod scrypt;
 pub(crate) mod stored;

@@ -10,8 +10,6 @@ use portcullis_storage::{NewOneTimeToken, TokenPurpose, Tx};
 
 use crate::error::IdentityError;
 
-/// Why a waiting mail is not sent, in the outbox: its user took the account back, so that what it is about has ended.
-pub(crate) const TAKEN_BACK: &str = "the account was taken back before the mail was sent";
 /// The most unused tokens of one purpose and user: at least as many as mails that are sent while one is good.
 const GOOD_AT_ONCE: u64 = 5;
 

@@ -38,7 +38,6 @@ impl RefreshTokens {
         Self { keys: ArcSwap::from_pointee(keys), random }
     }
 
-    /// Replaces the keys.
     pub(crate) fn replace_keys(&self, keys: Vec<hmac::Key>) {
         self.keys.store(Arc::new(keys));
     }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::InvalidInput;
+use crate::{Email, InvalidInput};
 
 /// A user's first or last name, trimmed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -20,6 +20,12 @@ impl ProfileName {
             1..=50 => Ok(Self(name.to_owned())),
             _ => Err(InvalidInput::because(format!("{label} must be 1 to 50 characters"))),
         }
+    }
+
+    /// Makes a name of an e-mail address, for a user whose names nobody knows: its local part, at most 50 code points.
+    pub fn of_address(email: &Email) -> Self {
+        let local = email.as_str().split('@').next().unwrap_or_default();
+        Self(local.chars().take(50).collect())
     }
 
     /// Takes a name from the database, which holds checked names only.
@@ -56,6 +62,13 @@ mod tests {
         assert!(ProfileName::parse("First name", &"é".repeat(51)).is_err());
         assert!(ProfileName::parse("First name", "  ").is_err());
         assert!(ProfileName::parse("First name", "A\0da").is_err());
+    }
+
+    #[test]
+    fn a_name_of_an_address_is_its_local_part() {
+        let name = |address: &str| ProfileName::of_address(&Email::parse(address).expect("valid")).0;
+        assert_eq!(name("Ada.Lovelace@example.com"), "ada.lovelace");
+        assert_eq!(name(&format!("{}@example.com", "a".repeat(64))).chars().count(), 50);
     }
 
     #[test]

@@ -72,6 +72,10 @@ built_in! {
     GATEWAY_VIEW,
     /// Allows to ask how the gate would decide on a request.
     GATEWAY_EXPLAIN,
+    /// Reserved for reading the webhooks that were received. Nothing asks for it yet.
+    WEBHOOKS_VIEW,
+    /// Reserved for delivering a webhook again. Nothing asks for it yet.
+    WEBHOOKS_REPLAY,
 }
 
 /// The name of a permission, `[A-Z][A-Z0-9_]{2,63}`.

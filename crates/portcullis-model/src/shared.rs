@@ -25,7 +25,7 @@ pub trait SharedLimits: Send + Sync + 'static {
     fn peek<'a>(&'a self, key: &'a str, rate: Rate) -> BoxFuture<'a, Result<GcraOutcome, SharedUnavailable>>;
 
     /// Takes back one request that [`take`](Self::take) has counted, because another limit refused it.
-    fn give_back<'a>(&'a self, key: &'a str, rate: Rate) -> BoxFuture<'a, Result<(), SharedUnavailable>>;
+    fn refund<'a>(&'a self, key: &'a str, rate: Rate) -> BoxFuture<'a, Result<(), SharedUnavailable>>;
 
     /// Forgets the requests that were counted for a key.
     fn reset<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), SharedUnavailable>>;

@@ -20,7 +20,7 @@ use rustls::pki_types::pem::PemObject;
 use tokio_util::sync::CancellationToken;
 
 use crate::limits::Limits;
-use crate::link::Link;
+use crate::link::{Link, close};
 use crate::notifier::{self, Publisher};
 use crate::sessions::Sessions;
 use crate::url::RedisUrl;
@@ -30,8 +30,6 @@ const OLDEST: u32 = 7;
 /// A connection that has not answered for this long is closed and opened again.
 const UNRESPONSIVE: Duration = Duration::from_secs(2);
 const UNRESPONSIVE_CHECK_INTERVAL: Duration = Duration::from_millis(500);
-/// The longest time that closing a connection may take.
-const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 /// The pause between two attempts to connect, in milliseconds. It doubles up to the longest one.
 const FIRST_PAUSE: u32 = 100;
 const LONGEST_PAUSE: u32 = 1_000;
@@ -288,11 +286,6 @@ async fn server_info(builder: &Builder, limit: Duration) -> Result<String, Error
     let reply = tokio::time::timeout(limit, info).await;
     close(&client).await;
     reply.unwrap_or_else(|_| Err(Error::new(ErrorKind::Timeout, "Redis did not reply in time")))
-}
-
-/// Closes a client's connections. It does not wait for a server that does not answer.
-pub(crate) async fn close(client: &impl ClientLike) {
-    let _ = tokio::time::timeout(CLOSE_TIMEOUT, client.quit()).await;
 }
 
 /// Checks the server's version and layout.

@@ -71,7 +71,7 @@ impl SharedLimits for Limits {
         self.run(key, rate, 0).boxed()
     }
 
-    fn give_back<'a>(&'a self, key: &'a str, rate: Rate) -> BoxFuture<'a, Result<(), SharedUnavailable>> {
+    fn refund<'a>(&'a self, key: &'a str, rate: Rate) -> BoxFuture<'a, Result<(), SharedUnavailable>> {
         self.run(key, rate, -1).map(|outcome| outcome.map(drop)).boxed()
     }
 

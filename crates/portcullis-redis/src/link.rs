@@ -12,6 +12,8 @@ use portcullis_telemetry::Metrics;
 
 /// The time between two probes of a Redis that is away.
 const PROBE: Duration = Duration::from_millis(250);
+/// The longest time that closing a connection may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// A client and whether Redis answers it.
 pub(crate) struct Link {
@@ -61,7 +63,6 @@ impl Link {
         Err(SharedUnavailable)
     }
 
-    /// Sends a probe.
     pub(crate) async fn ping(&self) -> Result<(), Error> {
         let reply = tokio::time::timeout(self.command_timeout, self.client.ping::<()>(None)).await;
         reply.unwrap_or_else(|_| Err(Error::new(ErrorKind::Timeout, "Redis did not reply in time")))
@@ -92,4 +93,9 @@ impl Link {
             }
         }
     }
+}
+
+/// Closes a client's connections. It does not wait for a server that does not answer.
+pub(crate) async fn close(client: &impl ClientLike) {
+    let _ = tokio::time::timeout(CLOSE_TIMEOUT, client.quit()).await;
 }

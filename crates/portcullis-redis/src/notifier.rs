@@ -10,8 +10,7 @@ use tokio::sync::Notify;
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
-use crate::connect::close;
-use crate::link::Link;
+use crate::link::{Link, close};
 
 /// The time between two probes of a subscription. Without them a network that drops packets would go unnoticed.
 const PROBE_INTERVAL: Duration = Duration::from_secs(2);

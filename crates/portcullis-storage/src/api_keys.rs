@@ -9,7 +9,7 @@ use crate::engine::columns::{FromRow, Insert, column_list, columns, sql};
 use crate::engine::error::StoreError;
 use crate::engine::row::Row;
 use crate::engine::statement::{Executor, Sql};
-use crate::engine::value::{ToValue, Value};
+use crate::engine::value::{ToValue, Value, as_bigint};
 use crate::last_use::LastUse;
 use crate::store::{Store, Tx};
 use crate::users::EXTRA_PERMISSIONS;
@@ -55,6 +55,10 @@ static LIST: Sql = Sql::select(
 );
 static COUNT: Sql =
     Sql::select("api_keys", "SELECT count(*) AS n FROM api_keys WHERE user_id = $1 AND revoked_at IS NULL");
+static MADE_SINCE: Sql = Sql::select(
+    "api_keys",
+    "SELECT created_at FROM api_keys WHERE user_id = $1 AND created_at > $2 ORDER BY created_at DESC LIMIT 1 OFFSET $3",
+);
 const COPY_COLUMNS: &str = sql!(
     column_list!(api_keys { id, user_id, scopes, created_at, expires_at, last_used_at, epoch }),
     ", ",
@@ -121,6 +125,18 @@ impl Tx {
     pub async fn count_api_keys(&mut self, owner: UserId) -> Result<u64, StoreError> {
         self.lock(AdvisoryLock::UserQuota(owner.0)).await?;
         self.one(&COUNT, vec![owner.into()]).await?.map_or(Ok(0), |row| row.count("n"))
+    }
+
+    /// Returns when the key was made that is the `nth` newest of those made since `since`, revoked ones included. `None` if
+    /// there are fewer. After [`count_api_keys`](Self::count_api_keys) no other transaction makes keys of this user.
+    pub async fn nth_newest_api_key(
+        &mut self,
+        owner: UserId,
+        since: Timestamp,
+        nth: u64,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let values = vec![owner.into(), since.into(), as_bigint(nth.saturating_sub(1))];
+        self.one(&MADE_SINCE, values).await?.map(|row| row.read("created_at")).transpose()
     }
 
     /// Inserts a key.

@@ -18,6 +18,7 @@ use crate::store::Tx;
 
 pub use profile::ProfileChange;
 
+// In one statement: a user has at most 100 keys that are not revoked.
 static REVOKE_KEYS: Sql = Sql::update(
     "api_keys",
     "UPDATE api_keys SET revoked_at = $2, epoch = epoch + 1 WHERE user_id = $1 AND revoked_at IS NULL",

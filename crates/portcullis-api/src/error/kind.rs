@@ -134,6 +134,8 @@ kinds! {
         "This is the last administrator who can sign in. Make another user an administrator first.";
     TOO_MANY_API_KEYS = CONFLICT, "Too many API keys", "api_key.too_many",
         "Revoke an unused API key, then create a new one.";
+    API_KEYS_THROTTLED = TOO_MANY_REQUESTS, "Too many requests", "api_key.throttled",
+        "Too many API keys were created within a day. Retry-After says when to create the next one.";
     RESOURCE_NOT_FOUND = NOT_FOUND, "Not found", "resource.not_found",
         "The requested resource was not found.";
 

@@ -141,6 +141,9 @@ impl From<IdentityError> for ApiError {
             IdentityError::NotPermitted(why) => return Self::new(Kind::NOT_PERMITTED).message_of(why),
             IdentityError::LastAdministrator => Kind::LAST_ADMINISTRATOR,
             IdentityError::TooManyKeys => Kind::TOO_MANY_API_KEYS,
+            IdentityError::TooManyKeysMade { retry } => {
+                return Self::new(Kind::API_KEYS_THROTTLED).header(RETRY_AFTER, HeaderValue::from(retry.as_secs() + 1));
+            }
             IdentityError::KeyReused => Kind::IDEMPOTENCY_KEY_REUSED,
             IdentityError::Busy => Kind::BUSY,
             IdentityError::ShareUsedUp => {

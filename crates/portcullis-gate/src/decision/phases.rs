@@ -196,7 +196,7 @@ pub(crate) async fn decide<E: Effects>(
     let caller_charges = charges(by_caller, head.headers, &source, &credential);
     if let Err(refusal) = limit(services.limiter, caller_charges, &mut context.response, effects).await {
         // A request that the caller's own limit refuses must not count against the limits shared with other callers.
-        services.limiter.give_back(shared_charges(), effects.counting()).await;
+        services.limiter.refund(shared_charges(), effects.counting()).await;
         return Err(refusal);
     }
 

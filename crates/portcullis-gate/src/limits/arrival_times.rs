@@ -63,7 +63,7 @@ impl ArrivalTimes {
     }
 
     /// Takes back one request that was counted, because another limit refused it.
-    pub(crate) fn give_back(&self, id: u64, rate: Rate, key: RateLimitKey) {
+    pub(crate) fn refund(&self, id: u64, rate: Rate, key: RateLimitKey) {
         let hash = self.hash(id, key);
         if let Some(arrival) = self.shard(hash).arrivals.get_mut(&hash) {
             *arrival = arrival.saturating_sub(interval(rate));
@@ -214,11 +214,11 @@ mod tests {
     fn a_request_given_back_can_be_spent_again_once() {
         let arrivals = ArrivalTimes::new(Clock::system());
         let rate = rate("2/1h");
-        let give_back = || arrivals.give_back(1, rate, one_address());
-        give_back();
+        let refund = || arrivals.refund(1, rate, one_address());
+        refund();
         assert_eq!([refused(&arrivals, 1, rate), refused(&arrivals, 1, rate)], [None, None]);
         assert!(refused(&arrivals, 1, rate).is_some());
-        give_back();
+        refund();
         assert_eq!(refused(&arrivals, 1, rate), None);
         assert!(refused(&arrivals, 1, rate).is_some(), "nothing was saved up");
     }

@@ -50,7 +50,7 @@ impl Limiter {
             for (before, charge) in charges.clone().enumerate() {
                 if !report(RateLimitOutcome::Counted(self.count_here(charge, counting))) {
                     if counting == Counting::Take {
-                        charges.take(before).for_each(|charge| self.give_back_here(charge));
+                        charges.take(before).for_each(|charge| self.refund_here(charge));
                     }
                     return;
                 }
@@ -60,7 +60,7 @@ impl Limiter {
         let outcomes = join_all(charges.clone().map(|charge| self.count_shared(&**shared, charge, counting))).await;
         if outcomes.iter().any(RateLimitOutcome::is_refusal) {
             let admitted = charges.zip(&outcomes).filter(|(_, outcome)| !outcome.is_refusal());
-            self.give_back(admitted.map(|(charge, _)| charge), counting).await;
+            self.refund(admitted.map(|(charge, _)| charge), counting).await;
         }
         for outcome in outcomes {
             if !report(outcome) {
@@ -70,19 +70,19 @@ impl Limiter {
     }
 
     /// Takes back one request that each rule has counted, because something else refused it. A peek counted nothing.
-    pub(crate) async fn give_back<'a>(&self, charges: impl Iterator<Item = Charge<'a>>, counting: Counting) {
+    pub(crate) async fn refund<'a>(&self, charges: impl Iterator<Item = Charge<'a>>, counting: Counting) {
         if counting == Counting::Peek {
             return;
         }
         let Some(shared) = &self.shared else {
-            return charges.for_each(|charge| self.give_back_here(charge));
+            return charges.for_each(|charge| self.refund_here(charge));
         };
         let giving = charges.map(|charge| async move {
             let Charge { rule, key, role } = charge;
-            let given = shared.give_back(&shared_key(rule, key), rule.limit.rate_for(role)).await;
+            let given = shared.refund(&shared_key(rule, key), rule.limit.rate_for(role)).await;
             // If the replicas cannot count together now, they probably could not count this request together either.
             if given.is_err() {
-                self.give_back_here(charge);
+                self.refund_here(charge);
             }
         });
         join_all(giving).await;
@@ -126,8 +126,8 @@ impl Limiter {
         RateLimitState::new(rule, rate, take)
     }
 
-    fn give_back_here(&self, Charge { rule, key, role }: Charge<'_>) {
-        self.arrivals.give_back(rule.id, rule.limit.rate_for(role), key);
+    fn refund_here(&self, Charge { rule, key, role }: Charge<'_>) {
+        self.arrivals.refund(rule.id, rule.limit.rate_for(role), key);
     }
 }
 

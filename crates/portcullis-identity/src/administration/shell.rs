@@ -10,8 +10,9 @@ use serde_json::Value;
 use crate::administration::{Actor, Administration};
 use crate::audit::Caller;
 use crate::error::IdentityError;
-use crate::one_time_token::{TAKEN_BACK, discard_links};
+use crate::one_time_token::discard_links;
 use crate::password_policy::About;
+use crate::rescue::{TAKEN_BACK, replace_names_of_stranger};
 use crate::session_issuer::FIRST_EPOCH;
 use crate::throttle;
 use crate::user_fields::RegisterInput;
@@ -78,6 +79,7 @@ impl Administration {
         let now = self.clock.now();
         let mut tx = self.store.begin().await?;
         discard_links(&mut tx, known.user.id).await?;
+        replace_names_of_stranger(&mut tx, &known.user).await?;
         if !tx.recover_admin(known.user.id, &password_hash, now).await? {
             return Err(IdentityError::NotFound);
         }

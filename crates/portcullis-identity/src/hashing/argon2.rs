@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use portcullis_model::SecretString;
 use portcullis_model::secret::constant_time_eq;
 
-use crate::hashing::stored::{HashRefused, LEAST_HASH};
+use crate::hashing::notation::{HashRefused, LEAST_HASH};
 
 /// Memory of a new hash, in KiB.
 const MEMORY_KIB: u32 = 19_456;

@@ -6,7 +6,7 @@ use base64::engine::general_purpose::GeneralPurpose;
 use base64::engine::{DecodePaddingMode, GeneralPurposeConfig};
 use portcullis_model::secret::constant_time_eq;
 
-use crate::hashing::stored::{HashRefused, decimal};
+use crate::hashing::notation::{HashRefused, decimal};
 
 /// The accepted range of the cost, a binary logarithm (SR-08): 15 takes about two seconds.
 const COSTS: std::ops::RangeInclusive<u32> = 4..=15;

@@ -6,7 +6,7 @@ use aws_lc_rs::pbkdf2::{self, Algorithm, PBKDF2_HMAC_SHA256, PBKDF2_HMAC_SHA512}
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 
-use crate::hashing::stored::{HashRefused, LEAST_HASH, decimal, parameters};
+use crate::hashing::notation::{HashRefused, LEAST_HASH, decimal, parameters};
 
 /// A digest and the accepted number of its iterations, which take one or two seconds (SR-08).
 struct Digest {

@@ -5,7 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use portcullis_model::secret::constant_time_eq;
 
-use crate::hashing::stored::{HashRefused, LEAST_HASH, parameters};
+use crate::hashing::notation::{HashRefused, LEAST_HASH, parameters};
 
 /// The largest accepted binary logarithm of N (SR-08).
 const MAX_LOG_N: u32 = 17;

@@ -8,9 +8,10 @@ use portcullis_storage::{AuditEvent, TokenPurpose, UsableToken};
 use crate::audit::Caller;
 use crate::error::IdentityError;
 use crate::mail_requests::Recipients;
-use crate::one_time_token::{TAKEN_BACK, discard_links};
+use crate::one_time_token::discard_links;
 use crate::password_policy::About;
 use crate::passwords::Passwords;
+use crate::rescue::{TAKEN_BACK, replace_names_of_stranger};
 use crate::throttle;
 
 /// The form that sets a password by a mailed link.
@@ -93,6 +94,7 @@ impl Passwords {
             return self.refuse_reset(caller).await;
         }
         discard_links(&mut tx, user).await?;
+        replace_names_of_stranger(&mut tx, &account).await?;
         if !tx.reset_password_hash(user, &new, now).await? {
             drop(tx);
             return self.refuse_reset(caller).await;

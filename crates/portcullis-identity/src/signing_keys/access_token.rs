@@ -68,7 +68,6 @@ impl TokenKeys {
         &self.audience
     }
 
-    /// Replaces the keys.
     pub(crate) fn replace(&self, keys: KeySet) {
         self.keys.store(Arc::new(keys));
     }

@@ -60,7 +60,6 @@ impl std::str::FromStr for SigningAlgorithm {
 #[error("the algorithm must be EdDSA or ES256")]
 pub struct UnknownAlgorithm;
 
-/// A private key.
 pub(crate) struct Signer {
     pub(crate) kid: String,
     pub(crate) algorithm: Algorithm,

@@ -2,7 +2,7 @@
 
 use portcullis_identity::{
     Actor, ApiKeyInput, Caller, ChangePasswordInput, IdentityError, IdentityOptions, ImportRow, Invitation,
-    RegistrationMode, RegistrationOptions, UserProfileInput,
+    ProfileInput, RegistrationMode, RegistrationOptions, UserProfileInput,
 };
 use portcullis_model::mail::MailKind;
 use portcullis_model::{Role, SecretString, SessionId, SessionSource, UserId, api_key};
@@ -63,6 +63,63 @@ async fn sr_51_a_reset_ends_every_api_key() {
     reset_by_mail(&test, "ada@example.com").await;
     assert!(!works(&test, key).await);
     assert_eq!(test.mails().await.0, ["password_reset"]);
+}
+
+/// The names of a user, with the avatar.
+async fn names(test: &TestIdentity, user: UserId) -> (String, String, Option<String>) {
+    let user = test.store.user_by_id(user).await.expect("reads").expect("exists");
+    (user.first_name.as_str().to_owned(), user.last_name.as_str().to_owned(), user.avatar)
+}
+
+fn ada_lovelace() -> (String, String, Option<String>) {
+    ("Ada".to_owned(), "Lovelace".to_owned(), None)
+}
+
+#[tokio::test]
+async fn sr_51_a_reset_drops_names_from_before_the_confirmation() {
+    let test = test_identity().await;
+    let ada = test.register("ada").await.user.id;
+    let avatar = Some(Some("https://evil.example/a.png".to_owned()));
+    let profile = ProfileInput { avatar, ..ProfileInput::default() };
+    edit(&test, ada, UserProfileInput { profile, ..UserProfileInput::default() }).await;
+    reset_by_mail(&test, "ada@example.com").await;
+    assert_eq!(names(&test, ada).await, ("ada".to_owned(), "-".to_owned(), None));
+}
+
+#[tokio::test]
+async fn sr_51_a_recovery_drops_names_from_before_the_confirmation() {
+    let test = test_identity().await;
+    let ada = test.register("ada").await.user.id;
+    let administration = &test.identity.administration;
+    let new = SecretString::new(NEW);
+    administration.recover_administrator("ada@example.com", &new, &Caller::shell()).await.expect("recovered");
+    assert_eq!(names(&test, ada).await, ("ada".to_owned(), "-".to_owned(), None));
+}
+
+#[tokio::test]
+async fn a_reset_keeps_the_names_of_a_confirmed_user() {
+    let test = test_identity().await;
+    let ada = test.register("ada").await.user.id;
+    test.confirm(ada).await;
+    reset_by_mail(&test, "ada@example.com").await;
+    assert_eq!(names(&test, ada).await, ada_lovelace());
+}
+
+#[tokio::test]
+async fn an_accepted_invitation_keeps_the_names_of_the_inviter() {
+    let test = test_identity().await;
+    let invitation = Invitation {
+        email: "ada@example.com".to_owned(),
+        username: "ada".to_owned(),
+        first_name: "Ada".to_owned(),
+        last_name: "Lovelace".to_owned(),
+        role: Role::Tester,
+    };
+    let invited = test.identity.administration.invite(&invitation, &Actor::Shell, &caller(), None).await;
+    let ada = invited.expect("invited").fresh().expect("invited now").id;
+    let token = test.mailed_token("invitation").await;
+    reset(&test, &token, NEW).await.expect("accepted");
+    assert_eq!(names(&test, ada).await, ada_lovelace());
 }
 
 #[tokio::test]

@@ -60,6 +60,27 @@ async fn what_is_wrong_with_a_key_is_told_at_once() {
 }
 
 #[tokio::test]
+async fn sr_52_keys_made_and_revoked_have_a_limit_a_day() {
+    let test = test_identity().await;
+    test.make("ada", Role::Developer).await;
+    let session = test.signed_in("ada").await;
+    let make = async || test.identity.api_keys.create(&session, input("short-lived"), &caller(), None).await;
+    for _ in 0..200 {
+        let made = make().await.expect("within the limit").fresh().expect("is new");
+        test.identity.api_keys.revoke(&session, made.key.id, &caller()).await.expect("revoked");
+        test.clock.advance(Duration::from_secs(60));
+    }
+    let refused = make().await;
+    let Err(IdentityError::TooManyKeysMade { retry }) = refused else { panic!("{refused:?}") };
+    // The clock goes on by itself meanwhile.
+    let oldest_is_a_day_old = DAY - Duration::from_secs(200 * 60);
+    assert!(retry <= oldest_is_a_day_old && retry > oldest_is_a_day_old - Duration::from_secs(60), "{retry:?}");
+    test.clock.advance(retry);
+    make().await.expect("the oldest no longer counts");
+    assert!(matches!(make().await, Err(IdentityError::TooManyKeysMade { .. })), "the next one does");
+}
+
+#[tokio::test]
 async fn of_keys_made_at_once_none_passes_the_limit() {
     let test = test_identity().await;
     test.make("ada", Role::Developer).await;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use portcullis_identity::{IdentityError, RegisterOutcome, RegistrationMode, RegistrationOptions};
 use portcullis_model::mail::{MailError, MailKind, MailSender, OutgoingMail};
+use portcullis_storage::Prunable;
 
 use crate::reset_password::reset;
 use crate::test_identity::{
@@ -14,7 +15,7 @@ use crate::test_identity::{
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-async fn forgot(test: &TestIdentity) {
+async fn request_reset(test: &TestIdentity) {
     test.identity.passwords.forgot("ada@example.com", &caller()).await.expect("the same answer for everybody");
 }
 
@@ -63,11 +64,11 @@ async fn sr_58_a_stranger_does_not_spoil_the_owners_link() {
     let test = test_identity().await;
     test.register("ada").await;
     test.mails().await;
-    forgot(&test).await;
+    request_reset(&test).await;
     let owners = test.mailed_token("reset_password").await;
     for _ in 0..8 {
         test.clock.advance(MINUTE);
-        forgot(&test).await;
+        request_reset(&test).await;
         test.mails().await;
     }
     reset(&test, &owners, "a quite different secret").await.expect("the first link is good");
@@ -80,7 +81,7 @@ async fn sr_58_whoever_asks_the_owner_has_a_good_link() {
     let (mut last, mut sent) = (None, 0);
     test.mails().await;
     for _ in 0..120 {
-        forgot(&test).await;
+        request_reset(&test).await;
         let (mails, token) = test.mails().await;
         sent += mails.len();
         last = token.or(last);
@@ -88,7 +89,7 @@ async fn sr_58_whoever_asks_the_owner_has_a_good_link() {
     }
     assert!(sent <= 3 * 4, "{sent} mails in two hours");
     // A stranger has used up the allowance: the owner gets no new mail, and the last one is good.
-    forgot(&test).await;
+    request_reset(&test).await;
     let (_, newer) = test.mails().await;
     let link = newer.or(last).expect("a mail was sent");
     reset(&test, &link, "a quite different secret").await.expect("a link in the mailbox is good");
@@ -104,6 +105,20 @@ async fn sr_58_older_verification_links_stay_good() {
         test.mails().await;
     }
     test.identity.registration.verify_email(&first, &caller()).await.expect("the first link is good");
+}
+
+#[tokio::test]
+async fn sr_52_a_client_adds_few_rows_of_failed_sign_ins() {
+    let test = test_identity().await;
+    let mut compared = 0;
+    for n in 0..120 {
+        let guess = test.login_at(&format!("user{n}@example.com"), "a guess", "203.0.113.9").await;
+        compared += u64::from(matches!(guess, Err(IdentityError::InvalidCredentials)));
+    }
+    assert!((50..60).contains(&compared), "{compared} guesses were compared");
+    let later = test.clock.now() + Duration::from_secs(86_400);
+    let rows = test.store.prune(Prunable::SignInAttempts, later, 1_000).await.expect("deletes");
+    assert_eq!(rows, 2 * compared + 1, "an account and a pair for each, and the client");
 }
 
 fn hiding() -> RegistrationOptions {
@@ -166,7 +181,7 @@ async fn sr_47_a_refusal_that_quotes_a_link_is_stored_without() {
         let test = test_identity().await;
         test.register("ada").await;
         test.mails().await;
-        forgot(&test).await;
+        request_reset(&test).await;
         let server = QuotingServer { quote, link: Mutex::default() };
         test.identity.mailer.send_due(&server).await.expect("tried");
         let stored = String::from_utf8_lossy(&test.stored()).into_owned();

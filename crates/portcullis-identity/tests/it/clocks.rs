@@ -58,7 +58,7 @@ async fn a_session_expires_on_all_replicas_at_once() {
     }
 }
 
-async fn forgot(test: &TestIdentity) {
+async fn request_reset(test: &TestIdentity) {
     test.identity.passwords.forgot("ada@example.com", &caller()).await.expect("the same answer for everybody");
 }
 
@@ -69,13 +69,13 @@ async fn a_reset_link_lives_an_hour_on_every_replica() {
     replicas[0].register("ada").await;
     replicas[0].mails().await;
     for (maker, user) in [(1, 2), (2, 1)] {
-        forgot(&replicas[maker]).await;
+        request_reset(&replicas[maker]).await;
         let token = replicas[maker].mailed_token("reset_password").await;
         let used = reset(&replicas[user], &token, "a quite different secret").await;
         assert!(used.is_ok(), "a fresh link was refused: {used:?}");
         replicas[0].mails().await;
     }
-    forgot(&replicas[2]).await;
+    request_reset(&replicas[2]).await;
     let token = replicas[2].mailed_token("reset_password").await;
     clock.advance(Duration::from_secs(3_700));
     assert!(reset(&replicas[1], &token, "another different secret").await.is_err(), "an old link works");

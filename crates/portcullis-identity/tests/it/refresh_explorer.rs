@@ -18,7 +18,6 @@ enum Step {
     Owner,
     /// The thief refreshes with the newest token that the thief holds.
     Thief,
-    /// Time passes.
     Wait,
 }
 

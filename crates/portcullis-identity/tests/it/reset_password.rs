@@ -16,7 +16,7 @@ pub(crate) async fn reset(test: &TestIdentity, token: &str, new: &str) -> Result
     test.identity.passwords.reset(&input, &caller()).await
 }
 
-async fn forgot(test: &TestIdentity, email: &str) {
+async fn request_reset(test: &TestIdentity, email: &str) {
     test.identity.passwords.forgot(email, &caller()).await.expect("the same answer for everybody");
 }
 
@@ -36,7 +36,7 @@ async fn refused(test: &TestIdentity, token: &str) -> bool {
 async fn sr_12_a_reset_link_works_once_and_starts_no_session() {
     let test = with_ada().await;
     let before = test.login("ada@example.com", PASSWORD).await.expect("signed in").tokens;
-    forgot(&test, " ADA@Example.com ").await;
+    request_reset(&test, " ADA@Example.com ").await;
     let token = test.mailed_token("reset_password").await;
     let stored = test.stored();
     assert!(!stored.windows(token.len()).any(|window| window == token.as_bytes()), "the token is in the database");
@@ -62,7 +62,7 @@ async fn sr_12_a_reset_link_works_once_and_starts_no_session() {
 #[tokio::test]
 async fn sr_12_a_reset_link_expires_after_half_an_hour() {
     let test = with_ada().await;
-    forgot(&test, "ada@example.com").await;
+    request_reset(&test, "ada@example.com").await;
     let token = test.mailed_token("reset_password").await;
     test.clock.advance(std::time::Duration::from_secs(30 * 60 + 1));
     assert!(refused(&test, &token).await);
@@ -80,7 +80,7 @@ async fn sr_12_a_foreign_token_sets_no_password_and_costs_no_hash() {
     }
     assert_eq!(test.identity.password_hasher.hashes(), hashes, "anybody can keep the hashing room busy");
     test.identity.registration.verify_email(&verification, &caller()).await.expect("it still confirms the address");
-    forgot(&test, "ada@example.com").await;
+    request_reset(&test, "ada@example.com").await;
     let link = test.mailed_token("reset_password").await;
     let result = test.identity.registration.verify_email(&link, &caller()).await;
     assert!(matches!(result, Err(IdentityError::InvalidVerificationToken)), "{result:?}");
@@ -89,7 +89,7 @@ async fn sr_12_a_foreign_token_sets_no_password_and_costs_no_hash() {
 #[tokio::test]
 async fn a_refused_password_leaves_the_link_for_another_try() {
     let test = with_ada().await;
-    forgot(&test, "ada@example.com").await;
+    request_reset(&test, "ada@example.com").await;
     let token = test.mailed_token("reset_password").await;
     assert!(matches!(reset(&test, &token, "short").await, Err(IdentityError::Validation(_))));
     let input = ResetPasswordInput {
@@ -105,9 +105,9 @@ async fn a_refused_password_leaves_the_link_for_another_try() {
 #[tokio::test]
 async fn sr_58_a_newer_link_leaves_an_older_one_good() {
     let test = with_ada().await;
-    forgot(&test, "ada@example.com").await;
+    request_reset(&test, "ada@example.com").await;
     let older = test.mailed_token("reset_password").await;
-    forgot(&test, "ada@example.com").await;
+    request_reset(&test, "ada@example.com").await;
     let newer = test.mailed_token("reset_password").await;
     reset(&test, &older, NEW).await.expect("reset");
     assert!(refused(&test, &newer).await, "a new password ends every link");
@@ -116,7 +116,7 @@ async fn sr_58_a_newer_link_leaves_an_older_one_good() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sr_12_of_many_who_use_one_link_at_once_one_sets_the_password() {
     let test = with_ada().await;
-    forgot(&test, "ada@example.com").await;
+    request_reset(&test, "ada@example.com").await;
     let token = test.mailed_token("reset_password").await;
     let new: Vec<String> = (0..4).map(|n| format!("{NEW} {n}")).collect();
     let results = futures_util::future::join_all(new.iter().map(|new| reset(&test, &token, new))).await;
@@ -163,7 +163,7 @@ async fn sr_10_a_requested_mail_costs_the_same_for_every_address() {
 async fn sr_11_a_user_gets_at_most_three_reset_mails_at_once() {
     let test = with_ada().await;
     for _ in 0..8 {
-        forgot(&test, "ada@example.com").await;
+        request_reset(&test, "ada@example.com").await;
     }
     let (templates, token) = test.mails().await;
     assert_eq!(templates, ["reset_password"; 3]);
@@ -175,7 +175,7 @@ async fn a_disabled_accounts_link_sets_nothing() {
     let test = test_identity().await;
     let ada = test.register("ada").await.user.id;
     test.mails().await;
-    forgot(&test, "ada@example.com").await;
+    request_reset(&test, "ada@example.com").await;
     let token = test.mailed_token("reset_password").await;
     let mut tx = test.store.begin().await.expect("tx");
     tx.set_active(ada, false, test.clock.now()).await.expect("set");

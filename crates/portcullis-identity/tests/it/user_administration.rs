@@ -1,4 +1,4 @@
-//! What administrators do with other users, and what nobody may do (SR-43).
+//! What administrators do with other users, and what unknown_user may do (SR-43).
 
 use std::sync::Arc;
 
@@ -344,8 +344,8 @@ async fn an_invalid_edit_changes_nothing() {
     let refused = test.identity.administration.edit(&by, ada, wrong, &caller()).await;
     assert!(matches!(refused, Err(IdentityError::Validation(_))), "{refused:?}");
     assert!(!test.store.user_by_id(ada).await.expect("reads").expect("exists").is_active);
-    let nobody = UserId::new(&test.clock, &portcullis_model::Random::system());
-    let unknown = test.identity.administration.edit(&by, nobody, active(true), &caller()).await;
+    let unknown_user = UserId::new(&test.clock, &portcullis_model::Random::system());
+    let unknown = test.identity.administration.edit(&by, unknown_user, active(true), &caller()).await;
     assert!(matches!(unknown, Err(IdentityError::NotFound)), "{unknown:?}");
 }
 

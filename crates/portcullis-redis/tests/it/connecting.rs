@@ -38,7 +38,7 @@ async fn the_documented_permissions_of_a_user_are_enough() {
     let there = Redis::connect(there).await.expect("connects");
     here.limits().take("a", rate("9/1h")).await.expect("it is counted");
     here.limits().peek("a", rate("9/1h")).await.expect("it is read");
-    here.limits().give_back("a", rate("9/1h")).await.expect("it is given back");
+    here.limits().refund("a", rate("9/1h")).await.expect("it is given back");
     here.limits().reset("a").await.expect("it is forgotten");
     let copy = copy();
     here.sessions().offer(copy.clone());

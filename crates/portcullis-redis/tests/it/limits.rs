@@ -46,11 +46,11 @@ async fn a_request_given_back_can_be_taken_once_more() {
     let server = PrivateRedis::start();
     let limits = connect(&server.url()).await.limits();
     let admitted = async || limits.take("a", rate("2/1h")).await.expect("it is counted").retry.is_none();
-    let give_back = async || limits.give_back("a", rate("2/1h")).await.expect("is given back");
-    give_back().await;
+    let refund = async || limits.refund("a", rate("2/1h")).await.expect("is given back");
+    refund().await;
     assert_eq!(server.command(&["exists", "test:limit:a"]).trim(), "0", "there was nothing to give back");
     assert!(admitted().await && admitted().await && !admitted().await);
-    give_back().await;
+    refund().await;
     let left: i64 = server.command(&["pttl", "test:limit:a"]).trim().parse().expect("a number");
     assert!((1_790_000..=1_800_000).contains(&left), "{left} ms");
     assert!(admitted().await && !admitted().await, "nothing was saved up");

@@ -38,7 +38,11 @@ static VERIFIED: Sql = Sql::update(
     "UPDATE users SET email_verified_at = $2, unconfirmed_registration = FALSE, updated_at = $2, epoch = epoch + 1 \
      WHERE id = $1 RETURNING epoch",
 );
-
+static NAMES_OF_UNCONFIRMED: Sql = Sql::update(
+    "users",
+    "UPDATE users SET first_name = $2, last_name = '-', avatar = NULL \
+     WHERE id = $1 AND email_verified_at IS NULL AND password_hash IS NOT NULL",
+);
 static FIRST_USE: Sql = Sql::update(
     "users",
     "UPDATE users SET last_login_at = $2, unconfirmed_registration = FALSE WHERE id = $1 AND last_login_at IS NULL",
@@ -74,6 +78,12 @@ impl Tx {
         let Some(row) = self.one(&PROFILE, values).await? else { return Ok(None) };
         self.revoke_user(id, row.read("users_epoch")?, false);
         User::from_row(&row).map(Some)
+    }
+
+    /// Replaces the names and the avatar of a user who has a password and never confirmed the address: whoever registered
+    /// it may be somebody else. To be called before a change that raises the user's epoch and confirms the address.
+    pub async fn replace_unconfirmed_names(&mut self, id: UserId, first: &ProfileName) -> Result<(), StoreError> {
+        self.execute(&NAMES_OF_UNCONFIRMED, vec![id.into(), first.into()]).await.map(|_| ())
     }
 
     /// Records that the user's e-mail address is verified. Returns `false` if the user does not exist.
