@@ -130,7 +130,7 @@ pub(crate) async fn list(call: Call, Query(query): Query<AuditQuery>) -> Result<
     let entries = found.records.into_iter().map(AuditEntry::from);
     if call.headers.get(ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(NDJSON.as_bytes())) {
         let lines: String = entries.map(|entry| format!("{}\n", example_of(&entry))).collect();
-        return Ok(Reply::bare(NDJSON, lines).private());
+        return Ok(Reply::without_envelope(NDJSON, lines).private());
     }
     Ok(LIST.reply(&AuditLogs { audit_logs: entries.collect(), pagination: page.of(found.total, last) }).private())
 }

@@ -22,7 +22,6 @@ impl CookieShape {
             .expect("cookie values are tokens in hex, base64url or JWT form")
     }
 
-    /// Deletes a cookie.
     pub(crate) fn clear(self, name: &str) -> HeaderValue {
         self.set(name, "", Some(0))
     }

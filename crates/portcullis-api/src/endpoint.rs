@@ -2,7 +2,7 @@
 //! finds the handler again. A row names the types of the request and of the response, from which the API's document is
 //! made.
 
-mod row;
+pub(crate) mod row;
 
 use std::sync::Arc;
 
@@ -11,13 +11,13 @@ use portcullis_gate::{Destination, EndpointId, InboundBody, Permit, RouteSpec};
 use portcullis_model::Permission;
 use portcullis_model::policy::Methods;
 
-pub(crate) use row::Access;
 use row::Access::{Anyone, Authenticated, Holding, SignedIn};
-pub use row::Endpoint;
+use row::Endpoint;
 use row::endpoint;
 
 use crate::error::{ErrorContext, ErrorKind};
 use crate::input::{Body, OptionalBody, Query, path};
+use crate::openapi::ApiDescription;
 use crate::reply::ReplyBody;
 use crate::{ApiError, Call, Services, api_keys, audit, auth, gateway, idempotency, openapi, setup, system, users};
 
@@ -136,6 +136,13 @@ static ENDPOINTS: &[Endpoint] = &[
         audit::LIST: Query<audit::AuditQuery> => audit::AuditLogs, audit::list),
 ];
 
+static DESCRIPTION: ApiDescription = ApiDescription::new(ENDPOINTS);
+
+/// Returns the description of the built-in endpoints.
+pub fn description() -> &'static ApiDescription {
+    &DESCRIPTION
+}
+
 /// Returns every built-in endpoint.
 pub fn endpoints() -> &'static [Endpoint] {
     ENDPOINTS
@@ -187,7 +194,7 @@ mod tests {
     /// A request with a new or current password is a request that hashes.
     #[test]
     fn sr_57_endpoints_that_hash_have_the_limit_of_sign_ins() {
-        let document: serde_json::Value = serde_json::from_str(crate::openapi_json()).expect("JSON");
+        let document: serde_json::Value = serde_json::from_str(description().json()).expect("JSON");
         let takes_a_password = |endpoint: &Endpoint| {
             let method = endpoint.method.as_str().to_ascii_lowercase();
             let body = &document["paths"][endpoint.template][method]["requestBody"]["content"]["application/json"];

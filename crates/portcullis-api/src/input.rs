@@ -2,6 +2,7 @@
 //!
 //! The type alone says which fields there are, which of them are required and how the API's document describes them.
 
+mod account;
 pub(crate) mod body;
 mod members;
 pub(crate) mod pagination;
@@ -11,6 +12,7 @@ mod reader;
 
 use serde_json::Value;
 
+pub(crate) use account::account_request;
 pub(crate) use body::{Body, OptionalBody, Patch};
 pub(crate) use pagination::{Cursor, Page, PageNumber, PageSize, Pagination};
 pub(crate) use query::{Parsed, Query};

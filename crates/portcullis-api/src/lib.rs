@@ -24,11 +24,12 @@ mod users;
 
 pub use audit::AuditEntry;
 pub use call::Call;
-pub use endpoint::{Endpoint, endpoints, respond, route_specs};
+pub use endpoint::row::Endpoint;
+pub use endpoint::{description, endpoints, respond, route_specs};
 pub use error::{ApiError, ErrorContext, ErrorKind};
 pub use gateway::explain::{Explanation, NOBODY, THIS_MACHINE, parse_dry_run};
 pub use gateway::rate_limits::{LIMITS_RESET, RateLimits, RateLimitsReset};
-pub use openapi::openapi_json;
+pub use openapi::ApiDescription;
 pub use reply::{Reply, ReplyBody};
 pub use services::{Lifecycle, Services, SharedStatus};
 pub use system::health::reading::DatabaseReading;

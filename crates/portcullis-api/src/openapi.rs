@@ -7,14 +7,15 @@ mod document;
 mod page;
 mod responses;
 
-use std::sync::LazyLock;
+use std::sync::OnceLock;
 
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, ETAG, HeaderValue, IF_NONE_MATCH};
 use portcullis_model::secret::sha256;
 use schemars::SchemaGenerator;
 use serde_json::{Value, json};
 
-use crate::operation::{Operation, OtherResponse, Output, Tag, bare};
+use crate::endpoint::row::Endpoint;
+use crate::operation::{Operation, OtherResponse, Output, Tag, without_envelope};
 use crate::{ApiError, Call, Reply};
 
 pub(crate) const JSON: Operation =
@@ -24,21 +25,19 @@ pub(crate) const JSON: Operation =
 pub(crate) const PAGE: Operation =
     Operation::new("docs", Tag::System, "This description as a page", "").others(&[OtherResponse::NotModified]);
 
-/// The OpenAPI document.
 pub(crate) struct Document;
 
 impl Output for Document {
     fn describe(_operation: &Operation, _schemas: &mut SchemaGenerator) -> Value {
-        bare(&[("application/json", json!({ "openapi": "3.1.0" }))])
+        without_envelope(&[("application/json", json!({ "openapi": "3.1.0" }))])
     }
 }
 
-/// The page.
 pub(crate) struct Page;
 
 impl Output for Page {
     fn describe(_operation: &Operation, _schemas: &mut SchemaGenerator) -> Value {
-        bare(&[("text/html", json!("<!doctype html>"))])
+        without_envelope(&[("text/html", json!("<!doctype html>"))])
     }
 }
 
@@ -56,32 +55,52 @@ impl Rendered {
 
     fn reply<T>(&self, call: &Call, content_type: &'static str) -> Reply<T> {
         let current = call.headers.get(IF_NONE_MATCH).is_some_and(|known| *known == self.tag);
-        let reply = if current { Reply::not_modified() } else { Reply::bare(content_type, self.text.clone()) };
+        let reply =
+            if current { Reply::not_modified() } else { Reply::without_envelope(content_type, self.text.clone()) };
         reply.header(ETAG, self.tag.clone()).header(CACHE_CONTROL, HeaderValue::from_static("no-cache"))
     }
 }
 
-static RENDERED_DOCUMENT: LazyLock<Rendered> = LazyLock::new(|| {
-    Rendered::new(serde_json::to_string_pretty(&document::document()).expect("values have text keys") + "\n")
-});
-static RENDERED_PAGE: LazyLock<Rendered> = LazyLock::new(|| Rendered::new(page::page(&document::document())));
+/// The description of the API as the running program serves it. Each form is rendered when it is first asked for.
+pub struct ApiDescription {
+    endpoints: &'static [Endpoint],
+    document: OnceLock<Rendered>,
+    page: OnceLock<Rendered>,
+}
+
+impl ApiDescription {
+    pub(crate) const fn new(endpoints: &'static [Endpoint]) -> Self {
+        Self { endpoints, document: OnceLock::new(), page: OnceLock::new() }
+    }
+
+    /// Returns the OpenAPI document.
+    pub fn json(&self) -> &str {
+        &self.document().text
+    }
+
+    fn document(&self) -> &Rendered {
+        self.document.get_or_init(|| {
+            let document = document::document(self.endpoints);
+            Rendered::new(serde_json::to_string_pretty(&document).expect("values have text keys") + "\n")
+        })
+    }
+
+    fn page(&self) -> &Rendered {
+        self.page.get_or_init(|| Rendered::new(page::page(&document::document(self.endpoints))))
+    }
+}
 
 /// `GET /api/v1/docs.json`
 pub(crate) async fn json(call: Call) -> Result<Reply<Document>, ApiError> {
-    Ok(RENDERED_DOCUMENT.reply(&call, "application/json"))
+    Ok(call.services.description.document().reply(&call, "application/json"))
 }
 
 /// `GET /api/v1/docs`: a page without scripts and without requests to another host.
 pub(crate) async fn html(call: Call) -> Result<Reply<Page>, ApiError> {
     let policy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; \
                   frame-ancestors 'none'";
-    let reply = RENDERED_PAGE.reply(&call, "text/html; charset=utf-8");
+    let reply = call.services.description.page().reply(&call, "text/html; charset=utf-8");
     Ok(reply.header(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy)))
-}
-
-/// Returns the OpenAPI document as the running program serves it.
-pub fn openapi_json() -> &'static str {
-    &RENDERED_DOCUMENT.text
 }
 
 #[cfg(test)]

@@ -172,7 +172,7 @@ pub(crate) fn enveloped(status: StatusCode, message: &str, data: &Value, example
 }
 
 /// A response without the envelope, by media type.
-pub(crate) fn bare(contents: &[(&str, Value)]) -> Value {
+pub(crate) fn without_envelope(contents: &[(&str, Value)]) -> Value {
     let content: Map<String, Value> = contents
         .iter()
         .map(|(media_type, example)| {

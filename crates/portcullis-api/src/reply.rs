@@ -66,7 +66,7 @@ impl<T> Reply<T> {
     }
 
     /// 200 with a body of its own, without the envelope.
-    pub(crate) fn bare(content_type: &'static str, body: impl Into<Bytes>) -> Self {
+    pub(crate) fn without_envelope(content_type: &'static str, body: impl Into<Bytes>) -> Self {
         Self::new(StatusCode::OK, Content::Bare { content_type, body: body.into() })
     }
 

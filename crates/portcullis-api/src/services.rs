@@ -13,6 +13,7 @@ use portcullis_storage::Store;
 use portcullis_telemetry::Metrics;
 
 use crate::DatabaseReading;
+use crate::openapi::ApiDescription;
 
 /// Everything that a handler may use. The binary makes one value at start.
 pub struct Services {
@@ -28,6 +29,8 @@ pub struct Services {
     pub database_reading: DatabaseReading,
     /// The periodic jobs, for their status in `/api/health/detailed`.
     pub jobs: Arc<Jobs>,
+    /// The description of the API, which two endpoints show.
+    pub description: &'static ApiDescription,
     /// The metric families that `/metrics` renders.
     pub metrics: Metrics,
     /// The clock of the timestamps in responses.

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::auth::registration::{RegisterRequest, registration_request};
 use crate::auth::tokens::Tokens;
 use crate::input::Body;
-use crate::operation::{Example, Operation, Output, Tag, bare};
+use crate::operation::{Example, Operation, Output, Tag, without_envelope};
 use crate::{ApiError, Call, Reply};
 
 pub(crate) const PAGE: Operation =
@@ -35,7 +35,7 @@ pub(crate) struct Page;
 
 impl Output for Page {
     fn describe(_operation: &Operation, _schemas: &mut SchemaGenerator) -> Value {
-        bare(&[("text/html", json!("<!doctype html>"))])
+        without_envelope(&[("text/html", json!("<!doctype html>"))])
     }
 }
 
@@ -82,7 +82,7 @@ pub(crate) async fn page(_call: Call) -> Result<Reply<Page>, ApiError> {
          form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
     );
     let page = FORM.replace("{{script}}", SCRIPT);
-    Ok(Reply::bare("text/html; charset=utf-8", page)
+    Ok(Reply::without_envelope("text/html; charset=utf-8", page)
         .header(CONTENT_SECURITY_POLICY, HeaderValue::try_from(policy).expect("a base64 hash is plain ASCII"))
         .header(REFERRER_POLICY, HeaderValue::from_static("no-referrer"))
         .header(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"))

@@ -14,7 +14,7 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::operation::{Example, Operation, Output, Tag, bare};
+use crate::operation::{Example, Operation, Output, Tag, without_envelope};
 use crate::{ApiError, Call, Reply};
 
 pub(crate) const ROOT: Operation =
@@ -51,7 +51,7 @@ pub(crate) struct MetricsText;
 
 impl Output for MetricsText {
     fn describe(_operation: &Operation, _schemas: &mut SchemaGenerator) -> Value {
-        bare(&[
+        without_envelope(&[
             ("text/plain", json!("# TYPE http_requests_total counter\n")),
             ("application/openmetrics-text", json!("# EOF\n")),
         ])
@@ -71,7 +71,7 @@ impl Output for JwkSet {
             "use": "sig",
             "alg": "EdDSA",
         });
-        bare(&[("application/json", json!({ "keys": [key] }))])
+        without_envelope(&[("application/json", json!({ "keys": [key] }))])
     }
 }
 
@@ -181,14 +181,15 @@ pub(crate) async fn metrics(call: Call) -> Result<Reply<MetricsText>, ApiError> 
     } else {
         "text/plain; version=0.0.4; charset=utf-8"
     };
-    Ok(Reply::bare(content_type, call.services.metrics.render(openmetrics)))
+    Ok(Reply::without_envelope(content_type, call.services.metrics.render(openmetrics)))
 }
 
 /// `GET /.well-known/jwks.json`
 pub(crate) async fn jwks(call: Call) -> Result<Reply<JwkSet>, ApiError> {
     let keys = call.services.identity.signing_keys.jwks().to_string();
     // One minute, so that verifiers know a new key before it signs.
-    Ok(Reply::bare("application/json", keys).header(CACHE_CONTROL, HeaderValue::from_static("public, max-age=60")))
+    Ok(Reply::without_envelope("application/json", keys)
+        .header(CACHE_CONTROL, HeaderValue::from_static("public, max-age=60")))
 }
 
 /// `GET /api/v1/versions`

@@ -2,16 +2,15 @@
 
 mod process;
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Instant;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::engine::database_of;
-use process::{Launch, Running, START_LIMIT, Stderr};
+use process::{Launch, Running, Stderr};
 
 /// How to start a [`TestApp`].
 pub struct TestAppBuilder {
@@ -222,18 +221,3 @@ pub fn registration(name: &str) -> Value {
 
 /// The password of every [`registration`].
 pub const PASSWORD: &str = "correct horse battery staple";
-
-/// A loopback port that was free a moment ago.
-pub fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports");
-    listener.local_addr().expect("a bound listener has an address").port()
-}
-
-/// Waits until something accepts connections.
-pub fn wait_until_open(address: SocketAddr) {
-    let begin = Instant::now();
-    while TcpStream::connect(address).is_err() {
-        assert!(begin.elapsed() < START_LIMIT, "nothing listens on {address}");
-        std::thread::yield_now();
-    }
-}

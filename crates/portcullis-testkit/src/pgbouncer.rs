@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::app::free_port;
+use crate::loopback::free_port;
 
 /// Longest wait for it to listen.
 const START_LIMIT: Duration = Duration::from_secs(20);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::app::free_port;
+use crate::loopback::free_port;
 
 const USER: &str = "portcullis";
 const PASSWORD: &str = "only-for-tests";

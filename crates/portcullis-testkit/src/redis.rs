@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::app::{free_port, wait_until_open};
+use crate::loopback::{free_port, wait_until_open};
 
 /// Ends the server when this process closes the pipe, in whatever way it ends.
 const STOP_WITH_PARENT_SCRIPT: &str =

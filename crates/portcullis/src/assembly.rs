@@ -106,6 +106,7 @@ impl Application {
             store: store.clone(),
             database_reading: DatabaseReading::default(),
             jobs: Arc::clone(&jobs),
+            description: portcullis_api::description(),
             metrics: metrics.clone(),
             clock,
             environment: settings.environment,
@@ -163,19 +164,15 @@ struct SharedParts<'a> {
 pub(crate) fn store_options(settings: &Settings, clock: &Clock, random: &Random, metrics: &Metrics) -> StoreOptions {
     let database = &settings.database;
     StoreOptions {
-        url: database.url.clone(),
         pool_min: database.pool_min,
         pool_max: database.pool_max,
         acquire_timeout: database.acquire_timeout,
         statement_timeout: database.statement_timeout,
         migrate: database.migrate,
         migrate_wait: database.migrate_wait,
-        app_version: env!("CARGO_PKG_VERSION").to_owned(),
         // With Redis, replicas notify each other through it.
         notify: settings.redis.is_none(),
-        clock: clock.clone(),
-        random: random.clone(),
-        metrics: metrics.clone(),
+        ..StoreOptions::new(database.url.clone(), clock.clone(), random.clone(), metrics.clone())
     }
 }
 

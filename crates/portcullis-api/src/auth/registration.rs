@@ -27,26 +27,15 @@ const RECEIVED: &str = "Registration received. Check your email.";
 /// Declares a request that registers a user: fields of its own, then the fields that every registration has.
 macro_rules! registration_request {
     ($(#[$($about:tt)*])* $name:ident { $($(#[$($field_about:tt)*])* $field:ident: $type:ty,)* }) => {
-        $(#[$($about)*])*
-        #[derive(::serde::Deserialize, ::schemars::JsonSchema)]
-        #[serde(rename_all = "camelCase")]
-        pub(crate) struct $name {
-            $($(#[$($field_about)*])* $field: $type,)*
-            #[schemars(length(max = 254), extend("format" = "email"))]
-            email: String,
-            /// Stored in lower case.
-            #[schemars(regex(pattern = "^[A-Za-z0-9]{3,30}$"))]
-            username: String,
-            #[schemars(length(min = 1, max = 50))]
-            first_name: String,
-            #[schemars(length(min = 1, max = 50))]
-            last_name: String,
+        $crate::input::account_request! {
+            $(#[$($about)*])* $name { $($(#[$($field_about)*])* $field: $type,)* } and {
             /// 8 to 128 characters of any kind; the operator may ask for more. Common passwords are refused.
             #[schemars(with = "String", length(min = 8, max = 128), extend("format" = "password"))]
             password: ::portcullis_model::SecretString,
             /// The same password again.
             #[schemars(with = "String", length(min = 8, max = 128), extend("format" = "password"))]
             confirm_password: ::portcullis_model::SecretString,
+            }
         }
 
         impl $name {

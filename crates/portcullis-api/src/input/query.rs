@@ -72,7 +72,6 @@ pub(crate) trait QueryText: FromStr {
     /// Completes the sentence "`name` must be …".
     const RULE: &'static str;
 
-    /// Describes the text.
     fn schema() -> Schema;
 }
 

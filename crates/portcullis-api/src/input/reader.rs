@@ -33,7 +33,6 @@ pub(super) fn read<T: DeserializeOwned>(members: &Members) -> Result<T, Vec<Stri
     }
 }
 
-/// Reads the struct.
 struct StructReader<'a> {
     members: &'a Members,
     /// The sentences on members that their own type refused.
@@ -100,7 +99,6 @@ impl<'de> MapAccess<'de> for Fields<'_> {
     }
 }
 
-/// Reads one member.
 struct FieldReader<'a> {
     name: &'static str,
     member: Option<&'a Member>,

@@ -8,7 +8,7 @@ use schemars::{Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use super::responses;
-use crate::endpoint::{Access, Endpoint, endpoints};
+use crate::endpoint::row::{Access, Endpoint};
 use crate::error::{ErrorEnvelope, Problem};
 use crate::input::InputDescription;
 use crate::operation::{OtherResponse, Tag, enveloped};
@@ -21,10 +21,10 @@ statusCode}`, errors `{success, error, message, code, details?, requestId, times
 prefers `application/problem+json` receives errors as RFC 9457 describes them.";
 
 /// Returns the whole document, the same each time.
-pub(super) fn document() -> Value {
+pub(super) fn document(endpoints: &[Endpoint]) -> Value {
     let mut schemas = Schemas::new();
     let mut paths: Map<String, Value> = Map::new();
-    for endpoint in endpoints() {
+    for endpoint in endpoints {
         let path = paths.entry(endpoint.template).or_insert_with(|| json!({}));
         path[endpoint.method.as_str().to_ascii_lowercase()] = operation(endpoint, &mut schemas);
     }

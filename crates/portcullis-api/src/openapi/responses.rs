@@ -5,7 +5,7 @@ use portcullis_model::policy::{CsrfPolicy, LimitClass};
 use serde_json::{Map, Value, json};
 
 use super::document::is_unsafe;
-use crate::endpoint::{Access, Endpoint};
+use crate::endpoint::row::{Access, Endpoint};
 
 /// The shared error responses: name, status, description.
 const SHARED: [(&str, StatusCode, &str); 15] = [

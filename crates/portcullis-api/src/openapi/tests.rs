@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::endpoint::{description, endpoints};
 
 /// Every operation of the document.
 fn operations(document: &Value) -> impl Iterator<Item = (&String, &Value)> {
@@ -14,21 +15,21 @@ fn operations(document: &Value) -> impl Iterator<Item = (&String, &Value)> {
 fn docs_openapi_json_is_up_to_date() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/openapi.json");
     if std::env::var_os("UPDATE_DOCS").is_some() {
-        std::fs::write(path, openapi_json()).expect("the file can be written");
+        std::fs::write(path, description().json()).expect("the file can be written");
     }
     let kept = std::fs::read_to_string(path).unwrap_or_default();
-    assert!(kept == openapi_json(), "docs/openapi.json is out of date. hint: run the test with UPDATE_DOCS=1");
+    assert!(kept == description().json(), "docs/openapi.json is out of date. hint: run the test with UPDATE_DOCS=1");
 }
 
 #[test]
 fn the_page_names_every_operation_and_no_other_host() {
-    let document = document::document();
+    let document = document::document(endpoints());
     for (_, operation) in operations(&document) {
         let summary = operation["summary"].as_str().expect("a summary");
-        assert!(RENDERED_PAGE.text.contains(&page::escaped(summary)), "{summary}");
+        assert!(description().page().text.contains(&page::escaped(summary)), "{summary}");
     }
     for outside in ["<script", "src=", "@import", "url(", "http://", "href=\"http"] {
-        assert!(!RENDERED_PAGE.text.contains(outside), "{outside}");
+        assert!(!description().page().text.contains(outside), "{outside}");
     }
 }
 
@@ -47,7 +48,7 @@ fn every_reference_has_a_target() {
             _ => {}
         }
     }
-    let document = document::document();
+    let document = document::document(endpoints());
     let mut count = 0;
     walk(&document, &document, &mut count);
     assert!(count > 300, "{count} references");
@@ -55,7 +56,7 @@ fn every_reference_has_a_target() {
 
 #[test]
 fn operation_ids_are_unique() {
-    let document = document::document();
+    let document = document::document(endpoints());
     let mut ids = BTreeSet::new();
     for (_, operation) in operations(&document) {
         let id = operation["operationId"].as_str().expect("an id");
@@ -65,7 +66,7 @@ fn operation_ids_are_unique() {
 
 #[test]
 fn path_parameters_are_those_of_the_template() {
-    let document = document::document();
+    let document = document::document(endpoints());
     for (path, operation) in operations(&document) {
         let parameters = operation["parameters"].as_array().into_iter().flatten();
         let described: BTreeSet<&str> = parameters
@@ -79,7 +80,7 @@ fn path_parameters_are_those_of_the_template() {
 
 #[test]
 fn every_example_fits_its_schema() {
-    let document = document::document();
+    let document = document::document(endpoints());
     let mut checked = 0;
     for (path, operation) in operations(&document) {
         let responses = operation["responses"].as_object().expect("responses").values();
@@ -101,7 +102,7 @@ fn every_example_fits_its_schema() {
 
 #[test]
 fn every_parameter_of_a_path_has_a_form() {
-    let document: Value = serde_json::from_str(openapi_json()).expect("JSON");
+    let document: Value = serde_json::from_str(description().json()).expect("JSON");
     let operations = document["paths"].as_object().into_iter().flatten().flat_map(|(_, methods)| methods.as_object());
     let parameters = operations.flatten().flat_map(|(_, operation)| operation["parameters"].as_array()).flatten();
     let of_paths: Vec<&Value> = parameters.filter(|parameter| parameter["in"] == "path").collect();

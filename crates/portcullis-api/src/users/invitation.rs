@@ -3,10 +3,10 @@
 use portcullis_identity::{IdempotentOutcome, Invitation};
 use portcullis_model::{Role, User};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::input::Body;
+use crate::input::{Body, account_request};
 use crate::operation::{Example, Operation, Tag};
 use crate::reply::Recorded;
 use crate::{ApiError, Call, Reply};
@@ -21,21 +21,12 @@ pub(crate) const INVITE: Operation = Operation::new(
 .description("The user chooses a password by the link of the mail.")
 .errors(&[(409, "The e-mail address or the username is taken.")]);
 
-/// A user to invite.
-#[derive(Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct InviteRequest {
-    #[schemars(length(max = 254), extend("format" = "email"))]
-    email: String,
-    /// Stored in lower case.
-    #[schemars(regex(pattern = "^[A-Za-z0-9]{3,30}$"))]
-    username: String,
-    #[schemars(length(min = 1, max = 50))]
-    first_name: String,
-    #[schemars(length(min = 1, max = 50))]
-    last_name: String,
-    /// `DEVELOPER` when null or absent.
-    role: Option<Role>,
+account_request! {
+    /// A user to invite.
+    InviteRequest {} and {
+        /// `DEVELOPER` when null or absent.
+        role: Option<Role>,
+    }
 }
 
 impl Example for InviteRequest {

@@ -9,8 +9,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long the program may take to report its address, on a busy machine.
-pub(super) const START_LIMIT: Duration = Duration::from_secs(30);
+use crate::loopback::START_LIMIT;
+
 /// How long the program may take to print a line that a test waits for.
 const LINE_LIMIT: Duration = Duration::from_secs(30);
 
@@ -36,7 +36,6 @@ pub(super) enum Stderr {
     Broken,
 }
 
-/// A started server.
 pub(super) struct Running {
     pub(super) process: Child,
     pub(super) address: SocketAddr,

@@ -95,7 +95,6 @@ pub(super) fn print_json(value: &impl Serialize) {
     print(&format!("{text}\n"));
 }
 
-/// Prints a message.
 pub(super) fn print_error(text: &str) {
     let mut err = io::stderr().lock();
     let text = if colours() { paint(text) } else { text.to_owned() };

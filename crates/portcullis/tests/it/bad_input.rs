@@ -155,7 +155,7 @@ async fn a_registration_that_breaks_a_rule_is_400() {
         ("lastName", &"x".repeat(51)),
         ("password", "short"),
     ] {
-        let mut body = registration("somebody");
+        let mut body = registration("grace");
         body[member] = json!(value);
         if member == "password" {
             body["confirmPassword"] = json!(value);

@@ -115,3 +115,14 @@ pub(crate) fn raw(app: &TestApp, bytes: &[u8]) -> String {
     }
     String::from_utf8_lossy(&response).into_owned()
 }
+
+/// The id of a signed-in user.
+pub(crate) async fn id_of(app: &TestApp, account: &Account) -> String {
+    let mine = call(app, Method::GET, "/api/v1/auth/profile", &account.access, None).await;
+    mine.body["data"]["user"]["id"].as_str().expect("an id").to_owned()
+}
+
+/// Asserts that a response is this refusal.
+pub(crate) fn refused(response: &TestResponse, status: u16, error: &str) {
+    assert_eq!((response.status, response.error()), (status, error), "{}", response.body);
+}

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::client::{app, call, client, get, raw, send};
 use crate::gateway::gateway;
-use crate::user_administration::administrator;
+use crate::shell_users::administrator;
 
 fn connect(app: &TestApp) -> TcpStream {
     TcpStream::connect(app.address()).expect("the kernel accepts connections")

@@ -5,14 +5,14 @@ mod good_calls;
 
 use std::collections::BTreeSet;
 
-use portcullis_api::{Endpoint, endpoints, openapi_json};
+use portcullis_api::{Endpoint, description, endpoints};
 use portcullis_model::permission::BuiltInPermission;
 use portcullis_testkit::{PASSWORD, TestApp};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
 use crate::client::{TestResponse, app, call, client, post, send};
-use crate::user_administration::administrator;
+use crate::shell_users::administrator;
 
 /// The id of nobody and nothing.
 const UNKNOWN_ID: &str = "0198c0de-0000-7000-8000-00000000ffff";
@@ -26,7 +26,7 @@ fn gateway() -> TestApp {
 
 /// The document that the server publishes.
 fn document() -> Value {
-    serde_json::from_str(openapi_json()).expect("the document is JSON")
+    serde_json::from_str(description().json()).expect("the document is JSON")
 }
 
 /// What the document says of an endpoint.

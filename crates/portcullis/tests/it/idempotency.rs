@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use crate::client::{Account, TestResponse, app, call, client, post, register, register_confirmed, send};
 use crate::replicas::Replicas;
-use crate::user_administration::{administrator, shell_user};
+use crate::shell_users::{administrator, shell_user};
 
 fn gateway() -> TestApp {
     // So that a bearer token needs no pair of CSRF tokens here.
@@ -131,7 +131,7 @@ async fn keys_of(app: &TestApp, account: &Account) -> usize {
 }
 
 /// Asks for a key and hangs up after `patience`.
-async fn ask_and_leave(app: &TestApp, account: &Account, key: &str, patience: Duration) {
+async fn request_key_and_hang_up(app: &TestApp, account: &Account, key: &str, patience: Duration) {
     let request =
         client().post(app.url("/api/v1/api-keys")).bearer_auth(&account.access).header("idempotency-key", key);
     drop(tokio::time::timeout(patience, request.json(&json!({ "name": key })).send()).await);
@@ -205,7 +205,7 @@ async fn a_client_that_hangs_up_and_asks_again_has_one_key() {
     let ada = register_confirmed(&app).await;
     for moment in 0..MOMENTS {
         let key = format!("k{moment}");
-        ask_and_leave(&app, &ada, &key, moment_of(moment)).await;
+        request_key_and_hang_up(&app, &ada, &key, moment_of(moment)).await;
         insist(&app, "/api/v1/api-keys", &ada.access, &key, &json!({ "name": key })).await;
     }
     assert_eq!(keys_of(&app, &ada).await, MOMENTS as usize);
@@ -218,7 +218,7 @@ async fn a_repetition_after_a_kill_creates_one_key() {
     let mut done = 0;
     for moment in 0..MOMENTS {
         let key = format!("k{moment}");
-        ask_and_leave(&app, &ada, &key, moment_of(moment)).await;
+        request_key_and_hang_up(&app, &ada, &key, moment_of(moment)).await;
         app.crash_and_restart();
         let (_, replayed) = insist(&app, "/api/v1/api-keys", &ada.access, &key, &json!({ "name": key })).await;
         done += u32::from(replayed);
@@ -240,7 +240,7 @@ async fn a_repetition_after_losing_the_database_creates_one_key() {
         let key = format!("k{moment}");
         let asking = {
             let (app, ada, key) = (Arc::clone(&app), ada.clone(), key.clone());
-            tokio::spawn(async move { ask_and_leave(&app, &ada, &key, Duration::from_secs(10)).await })
+            tokio::spawn(async move { request_key_and_hang_up(&app, &ada, &key, Duration::from_secs(10)).await })
         };
         tokio::time::sleep(moment_of(moment)).await;
         relay.disconnect();

@@ -9,7 +9,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::client::{TestResponse, app, call, client, register, send};
-use crate::user_administration::administrator;
+use crate::shell_users::administrator;
 
 /// A gateway, its database, and what its administrator and another user have.
 struct Scene {

@@ -42,7 +42,7 @@ fn read_head(stream: &mut TcpStream) -> String {
 }
 
 /// Asks for a proxied path and names the request `order-17`.
-async fn ask(app: &TestApp) -> TestResponse {
+async fn request_named_order_17(app: &TestApp) -> TestResponse {
     send(client().get(app.url("/api/v1/projects/x")).header("x-request-id", "order-17")).await
 }
 
@@ -90,7 +90,7 @@ async fn a_503_and_its_log_line_show_the_same_request_id() {
 #[tokio::test]
 async fn an_unreachable_upstream_is_logged_with_the_request_id() {
     let app = gateway(([127, 0, 0, 1], free_port()).into()).start();
-    let response = ask(&app).await;
+    let response = request_named_order_17(&app).await;
     assert_eq!(response.status, 502);
     let line = line_of(&app, response.header("x-request-id"));
     assert_eq!((line["level"].as_str(), line["clientRequestId"].as_str()), (Some("WARN"), Some("order-17")), "{line}");
@@ -135,7 +135,7 @@ async fn a_tunnel_that_is_cut_is_logged_with_the_request_id() {
 #[tokio::test]
 async fn a_pretty_line_shows_the_request_id_too() {
     let app = gateway(([127, 0, 0, 1], free_port()).into()).env("LOG_FORMAT", "pretty").start();
-    let response = ask(&app).await;
+    let response = request_named_order_17(&app).await;
     let line = app.log_line_with(response.header("x-request-id"));
     assert!(
         line.ends_with(&format!("requestId={} clientRequestId=order-17", response.header("x-request-id"))),
@@ -153,7 +153,7 @@ async fn the_lines_of_a_normal_stop_are_written() {
 #[tokio::test]
 async fn a_closed_standard_error_stops_nothing() {
     let mut app = gateway(([127, 0, 0, 1], free_port()).into()).with_closed_stderr().start();
-    assert_eq!(ask(&app).await.status, 502);
+    assert_eq!(request_named_order_17(&app).await.status, 502);
     assert_eq!(get(&app, "/api/v1/health").await.status, 200);
     app.stop();
 }
@@ -162,7 +162,7 @@ async fn a_closed_standard_error_stops_nothing() {
 async fn lines_for_a_reader_that_has_gone_are_counted() {
     let mut app = gateway(([127, 0, 0, 1], free_port()).into()).with_broken_stderr().start();
     while dropped_lines(&app).await == 0.0 {
-        assert_eq!(ask(&app).await.status, 502);
+        assert_eq!(request_named_order_17(&app).await.status, 502);
     }
     assert_eq!(get(&app, "/api/v1/health").await.status, 200);
     app.stop();

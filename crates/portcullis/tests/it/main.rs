@@ -1,7 +1,9 @@
 //! Drives the real binary over real sockets.
 #![expect(clippy::print_stderr, reason = "what a test measured is shown beside its outcome")]
 
+mod api_keys;
 mod architecture;
+mod audit_log;
 mod bad_input;
 mod client;
 mod compose;
@@ -33,8 +35,12 @@ mod passwords;
 mod proxied;
 mod raw_http2;
 mod reloading;
+mod replica_races;
 mod replicas;
+mod revocations;
 mod security_headers;
+mod shared_limits;
+mod shell_users;
 mod sign_in;
 mod slow_clients;
 mod start;

@@ -1,13 +1,13 @@
 //! Values that nobody sends by mistake, in every parameter of every path, in every query parameter and in every member
 //! of every body: none is answered 5xx, on either engine. The document of the API names the places.
 
-use portcullis_api::openapi_json;
+use portcullis_api::description;
 use portcullis_testkit::{PASSWORD, TestApp};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
 use crate::client::{TestResponse, app, client, post, register, send};
-use crate::user_administration::administrator;
+use crate::shell_users::administrator;
 
 /// Texts for paths, queries and bodies.
 const TEXTS: [&str; 24] = [
@@ -133,7 +133,7 @@ async fn no_value_is_answered_5xx() {
     let other = register(&app).await;
     let profile = send(client().get(app.url("/api/v1/auth/profile")).bearer_auth(&other.access)).await;
     let user = profile.body["data"]["user"]["id"].as_str().expect("an id").to_owned();
-    let document: Value = serde_json::from_str(openapi_json()).expect("the document is JSON");
+    let document: Value = serde_json::from_str(description().json()).expect("the document is JSON");
     let mut tried = Tried { app, client: client(), tokens: [root, other.access], requests: 0 };
     let mut turns = Turns { next: 0, long: "a".repeat(5_000) };
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::client::{TestResponse, app, call, client, get, register, send};
 use crate::proxied;
-use crate::user_administration::administrator;
+use crate::shell_users::administrator;
 
 const ROUTES: &str = r#"
 [limits]

@@ -93,7 +93,6 @@ impl RawHttp2 {
         Self { stream, next_id: 1, received: Vec::new(), closed: false }
     }
 
-    /// Sends one frame.
     pub(crate) fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> std::io::Result<()> {
         let length = u32::try_from(payload.len()).expect("short").to_be_bytes();
         let header = [&length[1..], &[kind, flags], &stream.to_be_bytes()].concat();
@@ -108,7 +107,6 @@ impl RawHttp2 {
         Ok(id)
     }
 
-    /// Cancels a request.
     pub(crate) fn reset(&mut self, stream: u32) -> std::io::Result<()> {
         const CANCEL: u32 = 8;
         self.send(RST_STREAM, 0, stream, &CANCEL.to_be_bytes())

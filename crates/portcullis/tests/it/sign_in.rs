@@ -4,7 +4,7 @@ use portcullis_testkit::{PASSWORD, registration};
 use reqwest::Method;
 use serde_json::json;
 
-use crate::client::{app, call, client, get, post, register, send};
+use crate::client::{app, call, client, get, post, refused, register, send};
 
 #[tokio::test]
 async fn a_registration_answers_with_the_person_and_no_hash() {
@@ -21,14 +21,14 @@ async fn a_registration_answers_with_the_person_and_no_hash() {
     let text = response.body.to_string();
     assert!(!text.contains("argon2") && !text.contains("verificationToken"), "{text}");
     for taken in [json!({"email": "ADA@example.com"}), json!({"username": "Ada"})] {
-        let mut body = registration("somebody");
+        let mut body = registration("grace");
         for (member, value) in taken.as_object().expect("an object") {
             body[member] = value.clone();
         }
         let response = post(&app, "/api/auth/register", &body).await;
         assert_eq!((response.status, response.error()), (409, "User already exists with this email or username"));
     }
-    let mut body = registration("somebody");
+    let mut body = registration("grace");
     body["confirmPassword"] = json!("something else");
     let response = post(&app, "/api/auth/register", &body).await;
     assert_eq!((response.status, response.error()), (400, "Passwords do not match"));
@@ -193,4 +193,18 @@ async fn two_credentials_are_refused_and_open_routes_ignore_them() {
     let lower =
         client().get(app.url("/api/auth/profile")).header("authorization", format!("bearer {}", account.access));
     assert_eq!(send(lower).await.status, 200);
+}
+
+#[tokio::test]
+async fn sr_09_failed_sign_ins_are_slowed_down_with_a_time_to_wait() {
+    let app = app().start();
+    let ada = register(&app).await;
+    let guess = json!({ "email": ada.email, "password": "a guess" });
+    for _ in 0..5 {
+        refused(&post(&app, "/api/v1/auth/login", &guess).await, 401, "Invalid credentials");
+    }
+    let slow = post(&app, "/api/v1/auth/login", &guess).await;
+    refused(&slow, 429, "Too many requests");
+    assert_eq!(slow.body["code"], "auth.throttled");
+    assert!(matches!(slow.header("retry-after").parse::<u64>(), Ok(1..=2)), "{}", slow.header("retry-after"));
 }

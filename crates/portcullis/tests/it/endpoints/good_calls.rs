@@ -52,13 +52,13 @@ impl<'a> Case<'a> {
 }
 
 /// Makes good calls and remembers which operations they covered.
-struct GoodCalls {
+struct SuccessfulCalls {
     app: TestApp,
     document: Value,
     covered: BTreeSet<String>,
 }
 
-impl GoodCalls {
+impl SuccessfulCalls {
     fn start() -> Self {
         Self { app: gateway(), document: document(), covered: BTreeSet::new() }
     }
@@ -131,7 +131,7 @@ fn text(value: &Value) -> String {
 
 #[tokio::test]
 async fn every_good_call_returns_what_is_documented() {
-    let mut calls = GoodCalls::start();
+    let mut calls = SuccessfulCalls::start();
     open_endpoints(&mut calls).await;
     let root = first_administrator(&mut calls).await;
     let (user, session) = own_account(&mut calls).await;
@@ -141,7 +141,7 @@ async fn every_good_call_returns_what_is_documented() {
     assert_eq!(calls.left(), Vec::<String>::new(), "operations without a good call");
 }
 
-async fn open_endpoints(calls: &mut GoodCalls) {
+async fn open_endpoints(calls: &mut SuccessfulCalls) {
     for id in ["root", "metrics", "setupPage", "jwks", "versions", "openapi", "docs", "csrfToken"] {
         calls.make(Case::new(id)).await;
     }
@@ -150,7 +150,7 @@ async fn open_endpoints(calls: &mut GoodCalls) {
     }
 }
 
-async fn first_administrator(calls: &mut GoodCalls) -> String {
+async fn first_administrator(calls: &mut SuccessfulCalls) -> String {
     let output = calls.app.startup_output().to_owned();
     let (_, rest) = output.split_once("/setup#").expect("the first start prints a link");
     let mut body = registration("rootuser");
@@ -160,7 +160,7 @@ async fn first_administrator(calls: &mut GoodCalls) -> String {
 }
 
 /// Registers a user and takes them through every endpoint of their own account. Returns their id and a live session.
-async fn own_account(calls: &mut GoodCalls) -> (String, String) {
+async fn own_account(calls: &mut SuccessfulCalls) -> (String, String) {
     let registered = calls.make(Case::new("register").body(registration("ada"))).await;
     let (user, email) = (text(&registered["user"]["id"]), text(&registered["user"]["email"]));
     mailed_to(&calls.app, "verify_email", &email);
@@ -188,7 +188,7 @@ async fn own_account(calls: &mut GoodCalls) -> (String, String) {
     (user, text(&sessions["sessions"][0]["id"]))
 }
 
-async fn own_sessions_and_keys(calls: &mut GoodCalls, root: &str) {
+async fn own_sessions_and_keys(calls: &mut SuccessfulCalls, root: &str) {
     let body = json!({ "email": "rootuser@example.com", "password": PASSWORD });
     calls.make(Case::new("login").body(body)).await;
     let sessions = calls.make(Case::new("sessions").by(root)).await;
@@ -204,7 +204,7 @@ async fn own_sessions_and_keys(calls: &mut GoodCalls, root: &str) {
     calls.make(Case::new("revokeApiKey").by(root).at("id", &text(&created["apiKey"]["id"]))).await;
 }
 
-async fn administration(calls: &mut GoodCalls, root: &str, user: &str, session: &str) {
+async fn administration(calls: &mut SuccessfulCalls, root: &str, user: &str, session: &str) {
     calls.make(Case::new("users").by(root).query("role=DEVELOPER&limit=5")).await;
     calls.make(Case::new("allPermissions").by(root)).await;
     calls.make(Case::new("rolePermissions").by(root).at("role", "MANAGER")).await;
@@ -231,7 +231,7 @@ async fn administration(calls: &mut GoodCalls, root: &str, user: &str, session: 
     calls.make(Case::new("auditLogs").by(root).query("limit=100")).await;
 }
 
-async fn diagnosis(calls: &mut GoodCalls, root: &str) {
+async fn diagnosis(calls: &mut SuccessfulCalls, root: &str) {
     let query = "url=/api/v1/users&as=rootuser@example.com&header=Accept:%20text/html";
     calls.make(Case::new("explain").by(root).query(query)).await;
     let refused = get(&calls.app, "/api/v1/users").await;
