@@ -15,7 +15,6 @@ use crate::test_database::{RecordingListener, Replica, TestDatabase, end};
 enum Step {
     /// A writer ends the session in a transaction that it leaves open. No replica is notified, as when the bus is lost.
     Open,
-    /// The writer commits.
     Commit,
     /// The writer dies before its commit.
     Crash,
@@ -34,7 +33,6 @@ use Step::{Commit, Crash, EndOther, Open, Read, Request, Restart};
 /// A way to read the log.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Reader {
-    /// The feed.
     Feed,
     /// A planted fault: a reading asks for the numbers above the highest one that was seen.
     HigherNumbers,
@@ -96,7 +94,6 @@ impl World {
         world
     }
 
-    /// Starts a replica.
     async fn start(&mut self) -> Node {
         let replica = self.database.replica().await;
         let heard = RecordingListener::on(&replica.store);

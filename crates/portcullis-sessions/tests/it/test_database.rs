@@ -69,7 +69,6 @@ impl TestDatabase {
         Replica { store, metrics, cache, feed }
     }
 
-    /// Stores a user.
     pub(crate) async fn user(&self, store: &Store, name: &str) -> User {
         let now = self.clock.now();
         let user = User {

@@ -33,7 +33,6 @@ pub(crate) enum Value {
     Table(Table),
 }
 
-/// Values by key.
 pub(crate) type Table = BTreeMap<String, Node>;
 
 impl Value {

@@ -127,7 +127,22 @@ pub(crate) fn read(tree: &Table, data_dir: &Path, problems: &mut Problems) -> Da
 
 #[cfg(test)]
 mod tests {
+    use portcullis_model::{Clock, Random};
+    use portcullis_storage::StoreOptions;
+    use portcullis_telemetry::{Metrics, MetricsOptions};
+
     use crate::testing::{refused, settings};
+
+    #[test]
+    fn the_defaults_are_those_of_storage() {
+        let database = settings("", &[]).database;
+        let metrics = Metrics::new(&MetricsOptions::default(), "test");
+        let options = StoreOptions::new(database.url.clone(), Clock::system(), Random::system(), metrics);
+        assert_eq!((database.pool_min, database.pool_max), (options.pool_min, options.pool_max));
+        assert_eq!(database.acquire_timeout, options.acquire_timeout);
+        assert_eq!(database.statement_timeout, options.statement_timeout);
+        assert_eq!((database.migrate, database.migrate_wait), (options.migrate, options.migrate_wait));
+    }
 
     #[test]
     fn without_an_address_it_is_sqlite_in_the_data_folder() {

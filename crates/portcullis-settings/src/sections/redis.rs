@@ -56,7 +56,6 @@ limits for itself.",
     keys: &[&URL, &PREFIX, &CONNECT_TIMEOUT, &AUTHORITIES],
 };
 
-/// The longest prefix.
 const PREFIX_LENGTH: usize = 64;
 
 pub(crate) fn read(tree: &Table, problems: &mut Problems) -> Option<Redis> {

@@ -37,8 +37,8 @@ pub struct StoreOptions {
 }
 
 impl StoreOptions {
-    /// Returns options for a process that has the database to itself: it notifies no replicas. The program overrides
-    /// all of them by its settings.
+    /// Returns the options of this version of the program, with the defaults that its settings document, for a process that
+    /// notifies no replicas.
     pub fn new(url: DatabaseUrl, clock: Clock, random: Random, metrics: Metrics) -> Self {
         Self {
             url,

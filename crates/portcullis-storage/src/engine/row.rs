@@ -29,7 +29,6 @@ pub(crate) trait FromColumn: Sized {
 }
 
 impl Row {
-    /// Reads a column.
     pub(crate) fn read<T: FromColumn>(&self, column: &str) -> Result<T, StoreError> {
         T::from_column(self, column)
     }

@@ -1,7 +1,6 @@
 //! A bounded queue of log lines between the threads that log and the one that writes.
 //!
-//! `tracing-appender` has such a writer too. It is not used because its guard prints to standard error when it gives up
-//! at the end of the process, and so waits without limit for the pipe whose reader is stuck.
+//! `docs/dependencies.md` gives the reasons against `tracing-appender`.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
