@@ -25,9 +25,12 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-PORTCULLIS = ROOT / "target/release/portcullis"
-BARE_PROXY = ROOT / "target/release/examples/bare_proxy"
-ARGON2_LOOP = ROOT / "target/release/examples/argon2_loop"
+# BENCH_PROFILE=debug measures another build than the one that is shipped.
+BUILT = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / os.environ.get("BENCH_PROFILE", "release")
+EXAMPLES = BUILT / "examples"
+PORTCULLIS = BUILT / "portcullis"
+BARE_PROXY = EXAMPLES / "bare_proxy"
+ARGON2_LOOP = EXAMPLES / "argon2_loop"
 PASSWORD = "correct horse battery staple"
 
 

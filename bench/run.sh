@@ -19,7 +19,8 @@ fi
 
 cargo build --release --package portcullis-identity --example argon2_loop
 if [ "${1:-}" = storage ]; then
-  cargo build --release --package portcullis-storage --example login_statements --example refresh_statements
+  cargo build --release --package portcullis-storage --examples
+  cargo build --release --package portcullis-sessions --example feed_readers
   exec python3 bench/storage.py "${@:2}"
 fi
 if [ "${1:-}" = identity ]; then

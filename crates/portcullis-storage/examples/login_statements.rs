@@ -1,28 +1,30 @@
-//! How long a login's statements take on two databases, in turns: `login_statements URL URL [logins]`.
-//! Users in them have the addresses `p1@example.com` and so on. `bench/storage.py` fills them.
+//! How long a login's statements take on two databases, in turns: `login_statements URL URL LOGINS USERS USERS`.
+//! The users in them have the addresses `p1@example.com` and so on. `bench/storage.py` fills them.
 
 use std::time::{Duration, Instant};
 
 use portcullis_model::{Amr, Clock, Email, Random, SessionId, Transport};
 use portcullis_storage::{
-    AttemptLimits, AttemptSubjects, AuditEvent, DatabaseUrl, NewSession, Outcome, Store, StoreOptions, UserFilter,
+    AttemptLimits, AttemptSubjects, AuditEvent, DatabaseUrl, NewSession, Outcome, Store, StoreOptions,
 };
 use portcullis_telemetry::{Metrics, MetricsOptions};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let logins: usize = arguments.get(2).and_then(|text| text.parse().ok()).unwrap_or(2_000);
+    let [first, second, logins, users @ ..] = &arguments[..] else { panic!("URL URL LOGINS USERS USERS") };
+    let logins: usize = logins.parse().expect("a number");
     let mut sides = Vec::new();
-    for url in &arguments[..2] {
-        let store = open(url).await;
-        let users = store.list_users(&UserFilter::default(), 1, 0).await.expect("reads").total.counted;
-        sides.push((store, users, Vec::with_capacity(logins)));
+    for (url, users) in [first, second].into_iter().zip(users) {
+        let users: u64 = users.parse().expect("a number");
+        sides.push((open(url).await, users, Vec::with_capacity(logins)));
     }
     let random = Random::system();
     for round in 0..logins + logins / 10 {
         for (store, users, took) in &mut sides {
             let number = u64::from_le_bytes(random.bytes::<8>()) % *users + 1;
+            // Every fiftieth user is inactive, and does not sign in.
+            let number = if number.is_multiple_of(50) { number - 1 } else { number };
             let one = login(store, number, &random).await;
             // The first tenth only warms caches.
             if round >= logins / 10 {
