@@ -52,6 +52,13 @@ async fn what_is_wrong_with_a_key_is_told_at_once() {
         }
         other => panic!("{other:?}"),
     }
+}
+
+#[tokio::test]
+async fn a_user_has_at_most_a_hundred_keys() {
+    let test = test_identity().await;
+    test.make("ada", Role::Developer).await;
+    let session = test.signed_in("ada").await;
     for _ in 0..100 {
         test.make_key(&session, input("one of many")).await;
     }

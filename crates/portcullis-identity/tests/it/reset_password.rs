@@ -151,6 +151,11 @@ async fn sr_10_a_requested_mail_costs_the_same_for_every_address() {
     let (mut templates, _) = test.mails().await;
     templates.sort_unstable();
     assert_eq!(templates, ["reset_password", "reset_password", "verify_email"]);
+}
+
+#[tokio::test]
+async fn a_text_that_is_no_address_is_refused_and_not_audited() {
+    let test = test_identity().await;
     let noted = test.audit().await.len();
     for no_address in ["not an address", "ada\0@example.com", "", &"a".repeat(300)] {
         let result = test.identity.passwords.forgot(no_address, &caller()).await;

@@ -73,6 +73,15 @@ async fn a_new_key_is_published_early_and_the_old_one_still_verifies() {
         }
     }
     assert_eq!(phases(&test).await, [KeyPhase::Signing, KeyPhase::Checking]);
+}
+
+#[tokio::test]
+async fn a_key_is_retired_when_its_last_token_has_expired() {
+    let test = test_identity().await;
+    test.register("ada").await;
+    let (first, shell) = (token(&test).await, Caller::shell());
+    test.identity.signing_keys.rotate(SigningAlgorithm::EdDsa, &shell).await.expect("rotated");
+    test.clock.advance(MINUTE);
     let old = header(&first)["kid"].as_str().expect("a kid").to_owned();
     let early = test.identity.signing_keys.retire(&old, false, &shell).await.expect_err("its tokens are good");
     assert!(matches!(early, RotationError::Early { .. }) && early.hint().is_some(), "{early:?}");
@@ -107,7 +116,7 @@ async fn sr_41_tokens_of_a_retired_key_are_refused_at_once() {
 }
 
 #[tokio::test]
-async fn sr_30_each_key_verifies_its_own_algorithm_only() {
+async fn sr_30_a_key_on_p_256_is_checked_by_anybody_with_the_jwks() {
     let test = test_identity_with(IdentityOptions { signing_algorithm: SigningAlgorithm::Es256, ..options() }).await;
     test.register("ada").await;
     let first = token(&test).await;
@@ -121,7 +130,13 @@ async fn sr_30_each_key_verifies_its_own_algorithm_only() {
     let mut validation = jsonwebtoken::Validation::new(Algorithm::ES256);
     validation.set_audience(&["portcullis"]);
     jsonwebtoken::decode::<Value>(first.expose(), &public.expect("a point"), &validation).expect("it checks");
+}
 
+#[tokio::test]
+async fn sr_30_each_key_verifies_its_own_algorithm_only() {
+    let test = test_identity_with(IdentityOptions { signing_algorithm: SigningAlgorithm::Es256, ..options() }).await;
+    test.register("ada").await;
+    let first = token(&test).await;
     test.identity.signing_keys.rotate(SigningAlgorithm::EdDsa, &Caller::shell()).await.expect("rotated");
     test.clock.advance(MINUTE);
     let second = token(&test).await;

@@ -1,4 +1,4 @@
-//! What administrators do with other users, and what unknown_user may do (SR-43).
+//! What administrators do with other users, and what nobody may do (SR-43).
 
 use std::sync::Arc;
 
@@ -59,7 +59,13 @@ async fn sr_43_nobody_grants_a_higher_role_or_changes_their_own() {
     assert_eq!(role_of(&test, ada).await, Role::Developer);
     let raised = set_role(&boss, ada, Role::Manager).await.expect("up to their own");
     assert_eq!((raised.role, role_of(&test, ada).await), (Role::Manager, Role::Manager));
+}
 
+#[tokio::test]
+async fn sr_43_nobody_invites_to_a_higher_role() {
+    let test = test_identity().await;
+    test.make("manager", Role::Manager).await;
+    let boss = test.signed_in("manager").await;
     let invite = async |role| {
         let invitation = Invitation {
             email: "new@example.com".to_owned(),
