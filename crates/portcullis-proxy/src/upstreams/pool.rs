@@ -61,6 +61,8 @@ struct Idle {
     settling: VecDeque<Kept>,
     /// Whether the task runs that closes those whose time is over.
     is_reaped: bool,
+    /// Connections that were opened up to this time are not kept.
+    retired: Option<Instant>,
 }
 
 struct Kept {
@@ -111,7 +113,8 @@ impl Pool {
         let slot = connection.slot.take();
         let kept = Kept { connection, since: now, until };
         let mut idle = self.0.lock();
-        let excess = idle.push(kept, keep_alive.settles);
+        let is_retired = idle.retired.is_some_and(|retired| kept.connection.opened <= retired);
+        let excess = if is_retired { Some(kept) } else { idle.push(kept, keep_alive.settles) };
         let begins = !std::mem::replace(&mut idle.is_reaped, true);
         drop(idle);
         // Closing a socket takes system calls, for which nobody else has to wait: the lock is released first.
@@ -123,6 +126,16 @@ impl Pool {
         if begins {
             tokio::spawn(reap(Arc::downgrade(&self.0)));
         }
+    }
+
+    /// Closes the idle connections, and those in use when their requests end.
+    pub(super) fn retire(&self) {
+        let mut idle = self.0.lock();
+        idle.retired = Some(Instant::now());
+        let closed = (std::mem::take(&mut idle.ready), std::mem::take(&mut idle.settling));
+        drop(idle);
+        // After the lock was released.
+        drop(closed);
     }
 
     /// Closes the connection that has been idle longest.
@@ -350,6 +363,23 @@ mod tests {
             assert_eq!(theirs.read(&mut [0]).await.expect("an end"), 0);
         }
         pool.close_oldest();
+    }
+
+    #[tokio::test]
+    async fn a_retired_pool_keeps_newer_connections_only() {
+        let (pool, (ours, mut theirs)) = (pool(), connections(3).await);
+        let mut ours = ours.into_iter();
+        for keep_alive in [PLAIN, SETTLES] {
+            pool.release(ours.next().expect("there are three"), keep_alive);
+        }
+        pool.retire();
+        pool.release(ours.next().expect("there are three"), PLAIN);
+        for theirs in &mut theirs {
+            assert!(matches!(theirs.read(&mut [0]).await, Ok(0) | Err(_)), "it is closed");
+        }
+        let (newer, _theirs) = connection().await;
+        pool.release(newer, PLAIN);
+        assert!(pool.take(Reuse::Any).is_some());
     }
 
     #[tokio::test]

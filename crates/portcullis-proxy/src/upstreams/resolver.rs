@@ -115,6 +115,11 @@ impl Resolver {
         self.lock().working = Some(address);
     }
 
+    /// Whether the host is an address, which no lookup changes.
+    pub(super) fn is_address(&self) -> bool {
+        self.is_address
+    }
+
     /// Makes the next connection look the name up, however old the answer is.
     pub(super) fn expire(&self) {
         self.lock().looked_up = None;

@@ -125,9 +125,12 @@ impl Target {
         is_recent
     }
 
-    /// Makes the next connection look the host's name up anew.
+    /// Looks the host's name up anew for the next request. Connections to its former addresses are not used for long.
     pub(super) fn expire_addresses(&self) {
-        self.resolver.expire();
+        if !self.resolver.is_address() {
+            self.resolver.expire();
+            self.pool.retire();
+        }
     }
 }
 
