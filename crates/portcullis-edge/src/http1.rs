@@ -8,6 +8,7 @@ mod message_scanner;
 mod parser_errors;
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -89,6 +90,10 @@ pub(crate) async fn serve<H: Handler, S: AsyncRead + AsyncWrite + Send + Unpin +
             () = stopping.cancelled(), if !is_shutting_down => {
                 is_shutting_down = true;
                 std::pin::Pin::new(&mut connection).graceful_shutdown();
+            }
+            () = poll_fn(|cx| exchange.poll_right_ended(cx)) => {
+                tracing::debug!(client = %client.address, "a connection was closed because its response outlived its right unread");
+                return Served::Closed(Ok(()));
             }
             expiry = timers.idle_for(IDLE_BEFORE_RELEASE, || client_wait(&exchange, is_new)) => {
                 if expiry == Expiry::Idle

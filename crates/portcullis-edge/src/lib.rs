@@ -9,6 +9,7 @@ mod connection_timers;
 mod handler;
 mod http1;
 mod http2;
+mod keep_alive;
 mod lingering_close;
 mod listener;
 mod open_files;
@@ -17,6 +18,7 @@ mod protocol_detection;
 mod proxy_protocol;
 mod server;
 mod startup;
+mod stream_end;
 
 pub use connection_limit::ConnectionLimit;
 pub use connection_timers::ConnectionTimeouts;
@@ -30,6 +32,7 @@ pub use panics::{Panic, catch_panic};
 pub use proxy_protocol::LOCAL_HEADER;
 pub use server::Server;
 pub use startup::StartupServer;
+pub use stream_end::EndsWith;
 
 /// The largest request head in bytes, from the request line to the empty line after the last field. Larger heads are
 /// refused with 431. HTTP/2 counts the fields as RFC 9113 §6.5.2 does.

@@ -17,7 +17,7 @@ use crate::handler::Handler;
 use crate::http1::Served;
 use crate::lingering_close::LingeringStream;
 use crate::protocol_detection::{self, Protocol};
-use crate::{http1, http2, proxy_protocol};
+use crate::{http1, http2, keep_alive, proxy_protocol};
 
 /// Pause before accepting again when the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -42,6 +42,7 @@ pub struct Server<H> {
 impl<H: Handler> Server<H> {
     /// Serves until `stopping` is cancelled. Then it closes the listener and lets open requests finish within `drain`.
     pub async fn run(self, listener: TcpListener, stopping: CancellationToken, drain: Duration) {
+        keep_alive::enable(&listener);
         let tasks = TaskTracker::new();
         let server = Arc::new((self, http1::builder()));
         loop {

@@ -15,6 +15,8 @@ pub struct Principal {
     pub session: Arc<SessionState>,
     /// The kind of credential that the request presented.
     pub kind: CredentialKind,
+    /// The SHA-256 of the API key, if it is one, by which it is looked up again.
+    pub(crate) key: Option<[u8; 32]>,
 }
 
 /// A kind of credential.

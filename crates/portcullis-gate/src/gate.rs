@@ -151,6 +151,7 @@ impl Gate {
             credential: admission.credential,
             csrf_session: admission.csrf_session,
             route: admission.route,
+            method: parts.method.clone(),
             config: Arc::clone(&context.config),
         };
         let request = Request::from_parts(parts, admission.body);
@@ -181,6 +182,14 @@ impl Gate {
                 Err(refusal) => Verdict::Refused(refusal),
             },
         }
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    pub(crate) fn sessions(&self) -> &dyn SessionSource {
+        &*self.sessions
     }
 
     fn services(&self) -> Services<'_> {
@@ -250,9 +259,10 @@ impl Gate {
         &self.streams
     }
 
-    /// Decides by another configuration, from the next request on.
+    /// Decides by another configuration, from the next request on. Open streams are judged by it too.
     pub fn swap(&self, config: GateConfig) {
         self.config.store(Arc::new(config));
+        self.streams.doubt_all();
     }
 
     /// Returns the configuration in force.

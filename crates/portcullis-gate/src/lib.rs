@@ -35,7 +35,7 @@ pub use gate::{Gate, GateParts};
 pub use limits::inspection::{RateLimitReset, RateLimitUsage};
 pub use limits::key::RateLimitKey;
 pub use limits::rules::{Limits, LimitsConfig};
-pub use live_streams::{LiveStreams, StreamGuard};
+pub use live_streams::{LiveStreams, StreamEnd, StreamGuard};
 pub use request::body::{BodyError, InboundBody};
 pub use request::client_address::{Peer, RequestSource};
 pub use request::cookies::CookieName;

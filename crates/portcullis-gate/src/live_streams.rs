@@ -1,70 +1,71 @@
-//! The registry of live streams by session: ending a session closes its WebSockets, event streams and long uploads, and
-//! no other session's.
+//! The streams that are open: WebSockets, event streams, endless answers, long transfers. Each ends with the session, the
+//! API key or the right that it stands on (SR-22, SR-56).
+//!
+//! A session that ends takes its streams with it at once. Whatever else may have changed a right (the user's role or
+//! permissions, the settings, time) makes the [judge](judge) decide again whether the stream may stay open.
 
-use std::collections::HashMap;
+mod judge;
+mod registry;
+
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use portcullis_model::{Revocation, RevocationListener, SessionId, SessionState, UserId};
-use tokio_util::sync::CancellationToken;
+use portcullis_model::{Revocation, RevocationListener};
+use tokio::sync::Notify;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-/// How long an ended session is remembered. A stream that was permitted just before the end and registers just after it
-/// must be closed too.
-const REMEMBERED: Duration = Duration::from_secs(300);
+use crate::decision::permit::Permit;
+use registry::{Registry, Stream, StreamKey};
 
-/// The streams that are open, by session.
-#[derive(Debug)]
+/// The streams that are open.
+#[derive(Debug, Default)]
 pub struct LiveStreams {
-    open: Mutex<HashMap<SessionId, Vec<Open>>>,
-    ended_sessions: moka::sync::Cache<SessionId, ()>,
-    /// The users whose sessions all ended, with the epoch before which they did.
-    ended_users: moka::sync::Cache<UserId, i64>,
+    registry: Mutex<Registry>,
     next: AtomicU64,
+    /// Wakes the judge before its next look.
+    doubted: Notify,
     stopping: CancellationToken,
 }
 
-#[derive(Debug)]
-struct Open {
-    id: u64,
-    user: UserId,
-    user_epoch: i64,
-    close: CancellationToken,
+/// Why the gateway ends a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamEnd {
+    /// The session or the API key has ended or expired.
+    SessionEnded,
+    /// The caller may not use the route any more, or the route is gone.
+    RightLost,
+    /// Whether the caller may still use the route could not be found out in time.
+    Unconfirmed,
 }
 
 /// A registered stream. Dropping the guard removes the stream from the registry.
 #[derive(Debug)]
 pub struct StreamGuard {
     streams: Arc<LiveStreams>,
-    session: SessionId,
-    id: u64,
-    close: CancellationToken,
+    key: StreamKey,
+    ending: Arc<Ending>,
+}
+
+/// The end of one stream, once the gateway has decided on it.
+#[derive(Debug, Default)]
+struct Ending {
+    reached: CancellationToken,
+    why: OnceLock<StreamEnd>,
 }
 
 impl LiveStreams {
     pub(crate) fn new() -> Arc<Self> {
-        let remembered = || moka::sync::Cache::builder().max_capacity(100_000).time_to_live(REMEMBERED);
-        Arc::new(Self {
-            open: Mutex::default(),
-            ended_sessions: remembered().build(),
-            ended_users: moka::sync::Cache::builder().max_capacity(100_000).time_to_live(REMEMBERED).build(),
-            next: AtomicU64::new(0),
-            stopping: CancellationToken::new(),
-        })
+        Arc::default()
     }
 
-    /// Registers a stream of a session. If the session has ended meanwhile, the guard is closed from the beginning.
-    pub fn register(self: &Arc<Self>, session: &SessionState) -> StreamGuard {
-        let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let close = CancellationToken::new();
-        let open = Open { id, user: session.user_id, user_epoch: session.user_epoch, close: close.clone() };
-        self.lock().entry(session.id).or_default().push(open);
-        let ended = self.ended_sessions.contains_key(&session.id)
-            || self.ended_users.get(&session.user_id).is_some_and(|epoch| session.user_epoch < epoch);
-        if ended {
-            close.cancel();
-        }
-        StreamGuard { streams: Arc::clone(self), session: session.id, id, close }
+    /// Registers the stream that a permitted request opens. The stream is judged once soon afterwards, because what it was
+    /// permitted by may have changed since.
+    pub fn register(self: &Arc<Self>, permit: &Permit) -> StreamGuard {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let key = (permit.principal().map(|principal| principal.session.user_id), number);
+        let ending = Arc::<Ending>::default();
+        self.registry().add(key, Stream::of(permit, Arc::clone(&ending)));
+        StreamGuard { streams: Arc::clone(self), key, ending }
     }
 
     /// Returns a token that is cancelled when the process stops, so that streams without an end of their own close.
@@ -74,112 +75,55 @@ impl LiveStreams {
 
     /// Returns the number of open streams.
     pub fn count(&self) -> usize {
-        self.lock().values().map(Vec::len).sum()
+        self.registry().len()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<SessionId, Vec<Open>>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Has every stream judged again, because the settings changed.
+    pub(crate) fn doubt_all(&self) {
+        self.registry().doubt_all();
+        self.doubted.notify_one();
+    }
+
+    fn registry(&self) -> MutexGuard<'_, Registry> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl RevocationListener for LiveStreams {
     fn revoked(&self, revocation: &Revocation) {
-        if !revocation.ends {
-            return;
+        if self.registry().apply(revocation) {
+            self.doubted.notify_one();
         }
-        if let Some(session) = revocation.session_id {
-            self.ended_sessions.insert(session, ());
-            for open in self.lock().get(&session).into_iter().flatten() {
-                open.close.cancel();
-            }
-        } else {
-            // The revocation feed may report an earlier end again, after a later one.
-            let newest = |known: Option<moka::Entry<UserId, i64>>| {
-                known.map_or(revocation.epoch, |known| known.into_value().max(revocation.epoch))
-            };
-            self.ended_users.entry(revocation.user_id).and_upsert_with(newest);
-            let registry = self.lock();
-            let theirs = registry.values().flatten().filter(|open| open.user == revocation.user_id);
-            for open in theirs.filter(|open| open.user_epoch < revocation.epoch) {
-                open.close.cancel();
-            }
+    }
+}
+
+impl Ending {
+    fn reach(&self, why: StreamEnd) {
+        if self.why.set(why).is_ok() {
+            self.reached.cancel();
         }
     }
 }
 
 impl StreamGuard {
-    /// Resolves when the session ends.
-    pub fn closed(&self) -> tokio_util::sync::WaitForCancellationFutureOwned {
-        self.close.clone().cancelled_owned()
+    /// Resolves when the gateway ends the stream. [`end`](Self::end) then says why.
+    pub fn ended(&self) -> WaitForCancellationFutureOwned {
+        self.ending.reached.clone().cancelled_owned()
     }
 
-    /// Whether the session has ended.
-    pub fn is_closed(&self) -> bool {
-        self.close.is_cancelled()
+    /// Returns the token that is cancelled when the gateway ends the stream.
+    pub fn end_token(&self) -> CancellationToken {
+        self.ending.reached.clone()
+    }
+
+    /// Returns why the gateway ends the stream, once it does.
+    pub fn end(&self) -> Option<StreamEnd> {
+        self.ending.why.get().copied()
     }
 }
 
 impl Drop for StreamGuard {
     fn drop(&mut self) {
-        let mut registry = self.streams.lock();
-        if let Some(open) = registry.get_mut(&self.session) {
-            open.retain(|stream| stream.id != self.id);
-            if open.is_empty() {
-                registry.remove(&self.session);
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use portcullis_testkit::session;
-
-    fn ends(session: &SessionState) -> Revocation {
-        Revocation { user_id: session.user_id, session_id: Some(session.id), epoch: 2, ends: true }
-    }
-
-    #[test]
-    fn ending_a_session_closes_its_own_streams_only() {
-        let streams = LiveStreams::new();
-        let (mine, theirs) = (session().build(), session().build());
-        let (first, second, other) = (streams.register(&mine), streams.register(&mine), streams.register(&theirs));
-        assert_eq!(streams.count(), 3);
-        streams.revoked(&Revocation { ends: false, ..ends(&mine) });
-        assert!(!first.is_closed(), "a stale copy closes nothing");
-        streams.revoked(&ends(&mine));
-        assert!(first.is_closed() && second.is_closed() && !other.is_closed());
-        drop((first, second, other));
-        assert_eq!(streams.count(), 0);
-    }
-
-    #[test]
-    fn a_stream_that_registers_after_the_end_is_closed() {
-        let streams = LiveStreams::new();
-        let mine = session().build();
-        streams.revoked(&ends(&mine));
-        assert!(streams.register(&mine).is_closed());
-    }
-
-    #[test]
-    fn a_repeated_older_end_does_not_hide_a_newer_one() {
-        let streams = LiveStreams::new();
-        let mine = session().epochs(1, 3).build();
-        let all = |epoch| Revocation { user_id: mine.user_id, session_id: None, epoch, ends: true };
-        streams.revoked(&all(4));
-        streams.revoked(&all(2));
-        assert!(streams.register(&mine).is_closed());
-    }
-
-    #[test]
-    fn ending_all_sessions_of_a_user_spares_a_later_one() {
-        let streams = LiveStreams::new();
-        let mine = session().build();
-        let before = streams.register(&mine);
-        streams.revoked(&Revocation { user_id: mine.user_id, session_id: None, epoch: 2, ends: true });
-        assert!(before.is_closed());
-        let later = session().user(mine.user_id).epochs(1, 2).build();
-        assert!(!streams.register(&later).is_closed());
+        self.streams.registry().remove(self.key);
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use portcullis_gate::StreamGuard;
+use portcullis_gate::{StreamEnd, StreamGuard};
 use portcullis_telemetry::RequestScope;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
@@ -19,8 +19,8 @@ use crate::upstreams::{ActiveUpstream, Target};
 /// The body of an upstream's response, streamed to the client.
 pub struct ProxyBody {
     source: Source,
-    /// Ends the body when its session ends.
-    session: Option<LiveStream>,
+    /// Ends the body with the session or the right that it stands on.
+    stream: Option<LiveStream>,
     /// Ends an event stream when the process stops.
     stopping: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
 }
@@ -52,26 +52,30 @@ pub(crate) struct Origin {
     pub(crate) target: Arc<Target>,
 }
 
-/// A registered stream, which ends with its session.
+/// A registered stream, which ends with the session or the right that it stands on.
 pub(crate) struct LiveStream {
-    closed: Pin<Box<WaitForCancellationFutureOwned>>,
-    _guard: StreamGuard,
+    ended: Pin<Box<WaitForCancellationFutureOwned>>,
+    guard: StreamGuard,
 }
 
 impl LiveStream {
     pub(crate) fn new(guard: StreamGuard) -> Self {
-        Self { closed: Box::pin(guard.closed()), _guard: guard }
+        Self { ended: Box::pin(guard.ended()), guard }
     }
 
-    pub(crate) fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.closed.as_mut().poll(cx)
+    pub(crate) fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<ProxyError> {
+        self.ended.as_mut().poll(cx).map(|()| match self.guard.end() {
+            Some(StreamEnd::RightLost) => ProxyError::RightLost,
+            Some(StreamEnd::Unconfirmed) => ProxyError::Unconfirmed,
+            Some(StreamEnd::SessionEnded) | None => ProxyError::SessionEnded,
+        })
     }
 }
 
 impl ProxyBody {
     /// The empty body of a response that switches protocols.
     pub(crate) fn empty() -> Self {
-        Self { source: Source::Complete, session: None, stopping: None }
+        Self { source: Source::Complete, stream: None, stopping: None }
     }
 
     /// The body of a response whose head was read.
@@ -91,7 +95,7 @@ impl ProxyBody {
                 Source::Streaming(Box::new(Streaming { exchange, framing, idle_timeout, origin, scope }))
             }
         };
-        Self { source, session: None, stopping: None }
+        Self { source, stream: None, stopping: None }
     }
 
     /// Returns the scope of the request whose response this is, while more of the body is read from the upstream.
@@ -102,9 +106,20 @@ impl ProxyBody {
         }
     }
 
-    /// Ends the body when its session ends. A second registration of the same session changes nothing.
-    pub(crate) fn end_with_session(&mut self, session: LiveStream) {
-        self.session.get_or_insert(session);
+    /// Returns the token that is cancelled when the gateway ends the body, if it is a stream that ends with a right. A server
+    /// whose client does not read does not ask the body, and so must watch this.
+    pub fn right_ended(&self) -> Option<CancellationToken> {
+        self.stream.as_ref().map(|stream| stream.guard.end_token())
+    }
+
+    /// Whether more of the body is read from the upstream.
+    pub(crate) fn is_streaming(&self) -> bool {
+        matches!(self.source, Source::Streaming(_))
+    }
+
+    /// Ends the body with this stream. A second registration of the same request changes nothing.
+    pub(crate) fn end_with(&mut self, stream: LiveStream) {
+        self.stream.get_or_insert(stream);
     }
 
     /// Ends the body as if it were complete when the process stops.
@@ -133,11 +148,11 @@ impl Body for ProxyBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ProxyError>>> {
         let this = self.get_mut();
-        if let Some(session) = &mut this.session
-            && session.poll_closed(cx).is_ready()
+        if let Some(stream) = &mut this.stream
+            && let Poll::Ready(error) = stream.poll_ended(cx)
         {
             this.source = Source::Complete;
-            return Poll::Ready(Some(Err(ProxyError::SessionEnded)));
+            return Poll::Ready(Some(Err(error)));
         }
         if let Some(stopping) = &mut this.stopping
             && stopping.as_mut().poll(cx).is_ready()

@@ -48,6 +48,12 @@ pub enum ProxyError {
     /// The session ended while the request was being forwarded.
     #[error("the session ended")]
     SessionEnded,
+    /// The caller lost the right to use the route while the request was being forwarded.
+    #[error("the right to use the route was lost")]
+    RightLost,
+    /// Whether the caller may still use the route could not be found out while the request was being forwarded.
+    #[error("the right to use the route could not be confirmed")]
+    Unconfirmed,
 }
 
 /// The way in which an upstream broke HTTP/1.1 or its connection.
@@ -128,7 +134,7 @@ impl ProxyError {
             Self::Broken(fault) => fault.proxy_status(),
             Self::UnexpectedUpgrade => "http_upgrade_failed",
             Self::Target | Self::ClientBody | Self::BodyTooLarge | Self::BodyTooSlow => "http_request_error",
-            Self::SessionEnded => "http_request_denied",
+            Self::SessionEnded | Self::RightLost | Self::Unconfirmed => "http_request_denied",
         }
     }
 
@@ -139,9 +145,8 @@ impl ProxyError {
             Self::Overloaded(_) => Outcome::Refused,
             Self::WriteTimeout | Self::ResponseTimeout | Self::BodyTimeout => Outcome::Timeout,
             Self::Broken(_) | Self::UnexpectedUpgrade => Outcome::Broken,
-            Self::Target | Self::BodyTooLarge | Self::BodyTooSlow | Self::ClientBody | Self::SessionEnded => {
-                Outcome::Client
-            }
+            Self::Target | Self::BodyTooLarge | Self::BodyTooSlow | Self::ClientBody => Outcome::Client,
+            Self::SessionEnded | Self::RightLost | Self::Unconfirmed => Outcome::Client,
         }
     }
 }

@@ -4,6 +4,7 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
@@ -22,19 +23,23 @@ use crate::request_target::request_target;
 use crate::tunnel::{self, TunnelEnd};
 use crate::upstreams::{ActiveUpstream, Reuse, SlotKind, Upstream, Upstreams};
 
-/// Uploads above this size, in bytes, and those of unknown size end with their session.
-const LONG_UPLOAD: u64 = 1 << 20;
+/// Uploads and responses above this size, in bytes, and those of unknown size end with the session and the right that they
+/// stand on.
+const LONG_TRANSFER: u64 = 1 << 20;
 
 /// The data plane: forwards requests to upstreams.
 pub struct Proxy {
     upstreams: ArcSwap<Upstreams>,
     streams: Arc<LiveStreams>,
+    send_timeout: Duration,
 }
 
 /// The parts of the data plane.
 pub struct ProxyParts {
     /// The registry of live streams, which end with their sessions.
     pub streams: Arc<LiveStreams>,
+    /// How long a side of a tunnel may read nothing (`server.send_timeout`).
+    pub send_timeout: Duration,
     /// The upstreams of the settings.
     pub upstreams: Upstreams,
 }
@@ -42,7 +47,8 @@ pub struct ProxyParts {
 impl Proxy {
     /// Makes a data plane for these upstreams.
     pub fn new(parts: ProxyParts) -> Self {
-        Self { upstreams: ArcSwap::from_pointee(parts.upstreams), streams: parts.streams }
+        let ProxyParts { streams, send_timeout, upstreams } = parts;
+        Self { upstreams: ArcSwap::from_pointee(upstreams), streams, send_timeout }
     }
 
     /// Replaces the upstreams from the next request on. Those that did not change keep their connections.
@@ -73,10 +79,10 @@ impl Proxy {
         let mut result = {
             let mut exchange = pin!(self.exchange(permit, &upstream, request));
             poll_fn(|cx| {
-                if let Some(session) = &mut upload
-                    && session.poll_closed(cx).is_ready()
+                if let Some(stream) = &mut upload
+                    && let Poll::Ready(error) = stream.poll_ended(cx)
                 {
-                    return Poll::Ready(Err(ProxyError::SessionEnded));
+                    return Poll::Ready(Err(error));
                 }
                 exchange.as_mut().poll(cx)
             })
@@ -88,7 +94,7 @@ impl Proxy {
         upstream.record(result.as_ref().map_or_else(ProxyError::outcome, |_| Outcome::Answered));
         if let (Ok(response), Some(upload)) = (&mut result, upload) {
             // The response may have begun before the upload was complete.
-            response.body_mut().end_with_session(upload);
+            response.body_mut().end_with(upload);
         }
         result
     }
@@ -140,46 +146,51 @@ impl Proxy {
             let slot = origin.target.capacity.slot(SlotKind::Stream).await;
             exchange.becomes_stream(slot.map_err(ProxyError::Overloaded)?);
         }
-        let live = || permit.principal().map(|principal| self.streams.register(&principal.session));
+        let live = || self.streams.register(permit);
         match (upgrade, head.status == StatusCode::SWITCHING_PROTOCOLS) {
             (None, false) => Ok(self.response(head, exchange, origin, policy, live)),
             (None, true) => Err(ProxyError::UnexpectedUpgrade),
             // The rest of a body would be read as the new protocol.
             (Some(_), true) if !exchange.is_written() => Err(ProxyError::UnexpectedUpgrade),
             (Some(client), true) => {
-                let end = TunnelEnd { session: live(), stopping: self.streams.stopping().clone() };
+                let end = TunnelEnd {
+                    stream: live(),
+                    stopping: self.streams.stopping().clone(),
+                    stall: self.send_timeout,
+                    idle: policy.stream_idle_timeout,
+                };
                 Ok(tunnel::open(exchange, head, client, end))
             }
-            // The response ends with the session even if it is short, or a refused upgrade would hide a stream. The
-            // connection is not used again, because the upstream may have switched all the same.
+            // The response is registered even if it is short, or a refused upgrade would hide a stream. The connection is
+            // not used again, because the upstream may have switched all the same.
             (Some(_), false) => {
                 exchange.forbid_reuse();
-                let mut response = self.response(head, exchange, origin, policy, || None);
-                if let Some(session) = live() {
-                    response.body_mut().end_with_session(LiveStream::new(session));
-                }
+                let mut response = self.response(head, exchange, origin, policy, live);
+                response.body_mut().end_with(LiveStream::new(live()));
                 Ok(response)
             }
         }
     }
 
-    /// The response without a switch of protocols. One of unknown length may go on for hours, so it ends with its session.
+    /// The response without a switch of protocols. One that is long or of unknown length may go on for hours, so it ends
+    /// with the session and the right that it stands on.
     fn response(
         &self,
         head: ResponseHead,
         exchange: Exchange,
         origin: Origin,
         policy: &RoutePolicy,
-        live: impl FnOnce() -> Option<StreamGuard>,
+        live: impl FnOnce() -> StreamGuard,
     ) -> Response<ProxyBody> {
         let ResponseHead { status, reason, headers, framing, .. } = head;
         let endless = framing.left().is_none();
+        let is_long = framing.left().is_none_or(|bytes| bytes > LONG_TRANSFER);
         let is_stream = is_event_stream(&headers);
         let idle_timeout =
             if is_stream || is_grpc(&headers) { policy.stream_idle_timeout } else { policy.body_idle_timeout };
         let mut body = ProxyBody::new(exchange, framing, idle_timeout, origin);
-        if endless && let Some(session) = live() {
-            body.end_with_session(LiveStream::new(session));
+        if is_long && body.is_streaming() {
+            body.end_with(LiveStream::new(live()));
         }
         // An event stream stays open as long as its page. When the process stops, the page must connect elsewhere.
         if endless && is_stream {
@@ -195,9 +206,8 @@ impl Proxy {
     }
 
     fn register_upload(&self, permit: &Permit, request: &Request<InboundBody>) -> Option<LiveStream> {
-        let long = request.body().size_hint().exact().is_none_or(|bytes| bytes > LONG_UPLOAD);
-        let principal = permit.principal().filter(|_| long)?;
-        Some(LiveStream::new(self.streams.register(&principal.session)))
+        let is_long = request.body().size_hint().exact().is_none_or(|bytes| bytes > LONG_TRANSFER);
+        is_long.then(|| LiveStream::new(self.streams.register(permit)))
     }
 }
 

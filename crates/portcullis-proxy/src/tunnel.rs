@@ -1,31 +1,37 @@
 //! Upgraded connections (WebSocket, RFC 6455). Bytes are copied both ways once the upstream has switched protocols, and not
 //! one before (SR-38).
 
+mod direction;
 mod frames;
+mod keep_alive;
 
-use std::io::{self, Cursor};
-use std::pin::pin;
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::FutureExt;
+use bytes::Bytes;
 use http::Response;
 use http::header::{CONNECTION, HeaderValue, UPGRADE};
 use http::request::Parts;
-use hyper::upgrade::OnUpgrade;
+use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
-use portcullis_gate::{StreamGuard, asks_for_web_socket};
+use portcullis_gate::{StreamEnd, StreamGuard, asks_for_web_socket};
 use portcullis_telemetry::RequestScope;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::body::ProxyBody;
 use crate::http1::{Exchange, RequestHead, ResponseHead};
-use frames::{CloseReason, Frames};
+use direction::Direction;
+use frames::CloseReason;
 
-/// The most bytes that are copied at once.
-const BUFFER: usize = 8 * 1024;
 /// The longest time until an ended tunnel has sent its last frame. It is short, because an ended session must not go on.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long one side may go on after the other has closed its connection. A WebSocket has no half-closed state.
+const HALF_CLOSED_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The only protocol that a connection may switch to.
 const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
@@ -42,6 +48,16 @@ pub(crate) fn add_upgrade_fields(head: &mut RequestHead) {
     head.field(&UPGRADE, &WEBSOCKET);
 }
 
+/// The events at which the gateway ends a tunnel.
+pub(crate) struct TunnelEnd {
+    pub(crate) stream: StreamGuard,
+    pub(crate) stopping: CancellationToken,
+    /// How long a side may read nothing of what the other one sends.
+    pub(crate) stall: Duration,
+    /// How long both sides may send nothing; `None` for no limit.
+    pub(crate) idle: Option<Duration>,
+}
+
 /// Opens the tunnel after the upstream has switched, and returns the response for the client.
 pub(crate) fn open(exchange: Exchange, head: ResponseHead, client: OnUpgrade, end: TunnelEnd) -> Response<ProxyBody> {
     let mut response = Response::new(ProxyBody::empty());
@@ -53,89 +69,95 @@ pub(crate) fn open(exchange: Exchange, head: ResponseHead, client: OnUpgrade, en
     response
 }
 
-/// Copies both ways until one side ends. If the gateway ends the tunnel, each side gets a close frame.
+/// Copies both ways until one side or the gateway ends the tunnel. Every wait ends with the tunnel's right.
 async fn run(client: OnUpgrade, upstream: Exchange, end: TunnelEnd) {
-    let client = match client.await {
-        Ok(client) => client,
-        Err(error) => {
-            tracing::debug!(%error, "a tunnel could not be opened");
-            return;
+    let TunnelEnd { stream, stopping, stall, idle } = end;
+    let mut ended = pin!(async {
+        tokio::select! {
+            () = stream.ended() => match stream.end() {
+                Some(StreamEnd::Unconfirmed) => CloseReason::TryAgainLater,
+                Some(StreamEnd::SessionEnded | StreamEnd::RightLost) | None => CloseReason::PolicyViolation,
+            },
+            () = stopping.cancelled() => CloseReason::GoingAway,
         }
+    });
+    let client = tokio::select! {
+        biased;
+        _ = ended.as_mut() => return,
+        client = client => match client {
+            Ok(client) => client,
+            Err(error) => return tracing::debug!(%error, "a tunnel could not be opened"),
+        },
     };
     // Counts the tunnel until it ends.
     let (upstream, early, _hold) = upstream.into_tunnel();
-    let (from_client, to_client) = tokio::io::split(TokioIo::new(client));
-    let (from_upstream, to_upstream) = upstream.into_split();
-    // Both directions wait for the same event.
-    let ended = end.reached().shared();
-    let from_upstream = Cursor::new(early).chain(from_upstream);
-    let down = copy(from_upstream, to_client, ended.clone(), |reason| reason.to_client().to_vec());
-    let up = copy(from_client, to_upstream, ended, |reason| reason.to_upstream().to_vec());
-    if let Err(error) = tokio::try_join!(down, up) {
-        tracing::debug!(%error, "a tunnel was cut off");
-    }
-}
-
-/// The events at which the gateway ends a tunnel.
-pub(crate) struct TunnelEnd {
-    pub(crate) session: Option<StreamGuard>,
-    pub(crate) stopping: CancellationToken,
-}
-
-impl TunnelEnd {
-    async fn reached(self) -> CloseReason {
-        let session = async {
-            match &self.session {
-                Some(guard) => guard.closed().await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            () = session => CloseReason::PolicyViolation,
-            () = self.stopping.cancelled() => CloseReason::GoingAway,
+    keep_alive::enable(&upstream);
+    let mut tunnel = Tunnel {
+        client: TokioIo::new(client),
+        upstream,
+        down: Direction::new(early.freeze(), stall),
+        up: Direction::new(Bytes::new(), stall),
+        half_closed: None,
+        idle: idle.map(|limit| (limit, Box::pin(tokio::time::sleep(limit)))),
+    };
+    let outcome = poll_fn(|cx| {
+        if let Poll::Ready(reason) = ended.as_mut().poll(cx) {
+            return Poll::Ready(Ok(Some(reason)));
         }
+        tunnel.poll_copy(cx)
+    });
+    match outcome.await {
+        Ok(None) => {}
+        Ok(Some(reason)) => {
+            // A peer that never ends its frame, or does not read, is cut off.
+            let _ = tokio::time::timeout(CLOSE_TIMEOUT, poll_fn(|cx| tunnel.poll_close(reason, cx))).await;
+        }
+        Err(error) => tracing::debug!(%error, "a tunnel was cut off"),
     }
 }
 
-/// Copies one way. If the gateway ends the tunnel, it finishes the current frame and sends a close frame.
-async fn copy(
-    mut from: impl AsyncRead + Unpin,
-    mut to: impl AsyncWrite + Unpin,
-    ended: impl Future<Output = CloseReason>,
-    close_frame: impl FnOnce(CloseReason) -> Vec<u8>,
-) -> io::Result<()> {
-    let mut ended = pin!(ended);
-    let mut frames = Frames::default();
-    let mut buffer = vec![0; BUFFER];
-    let reason = loop {
-        tokio::select! {
-            biased;
-            reason = ended.as_mut() => break reason,
-            read = from.read(&mut buffer) => {
-                let read = read?;
-                if read == 0 {
-                    return to.shutdown().await;
+struct Tunnel {
+    client: TokioIo<Upgraded>,
+    upstream: TcpStream,
+    down: Direction,
+    up: Direction,
+    /// Runs from the moment at which one side has closed its connection.
+    half_closed: Option<Pin<Box<Sleep>>>,
+    idle: Option<(Duration, Pin<Box<Sleep>>)>,
+}
+
+impl Tunnel {
+    /// Copies until both sides have ended, or until the tunnel was idle for too long, which is a reason to close it.
+    fn poll_copy(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<CloseReason>>> {
+        let down = self.down.poll_copy(&mut self.upstream, &mut self.client, cx)?;
+        let up = self.up.poll_copy(&mut self.client, &mut self.upstream, cx)?;
+        match (down, up) {
+            (Poll::Ready(()), Poll::Ready(())) => return Poll::Ready(Ok(None)),
+            (Poll::Pending, Poll::Pending) => {}
+            _ => {
+                let limit = self.half_closed.get_or_insert_with(|| Box::pin(tokio::time::sleep(HALF_CLOSED_TIMEOUT)));
+                if limit.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(Ok(None));
                 }
-                to.write_all(&buffer[..read]).await?;
-                frames.follow(&buffer[..read]);
             }
         }
-    };
-    let finishing = async {
-        while !frames.is_between() {
-            let read = from.read(&mut buffer).await?;
-            if read == 0 {
-                break;
+        if let Some((limit, sleep)) = &mut self.idle {
+            // `|` and not `||`: both are reset.
+            if self.down.take_activity() | self.up.take_activity() {
+                sleep.as_mut().reset(tokio::time::Instant::now() + *limit);
             }
-            to.write_all(&buffer[..read]).await?;
-            frames.follow(&buffer[..read]);
+            if sleep.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Ok(Some(CloseReason::GoingAway)));
+            }
         }
-        if frames.may_close() {
-            to.write_all(&close_frame(reason)).await?;
-        }
-        to.shutdown().await
-    };
-    // A peer that never ends its frame, or does not read, is cut off.
-    let _ = tokio::time::timeout(CLOSE_TIMEOUT, finishing).await;
-    Ok(())
+        Poll::Pending
+    }
+
+    /// Finishes the current frame of each direction, and sends a close frame after it.
+    fn poll_close(&mut self, reason: CloseReason, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let down = self.down.poll_close(&reason.to_client(), &mut self.upstream, &mut self.client, cx);
+        let up = self.up.poll_close(&reason.to_upstream(), &mut self.client, &mut self.upstream, cx);
+        // A direction that failed does not keep the other one from ending well.
+        if down.is_ready() && up.is_ready() { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
 }

@@ -21,6 +21,7 @@ pub struct KnownSessions {
     keys: Mutex<HashMap<[u8; 32], Arc<SessionState>>>,
     trust: AtomicU64,
     verifications: AtomicU64,
+    look_ups: AtomicU64,
     is_cold: AtomicBool,
     is_unreachable: AtomicBool,
     is_behind: AtomicBool,
@@ -70,6 +71,11 @@ impl KnownSessions {
     /// The number of signatures that were verified.
     pub fn verifications(&self) -> u64 {
         self.verifications.load(Ordering::SeqCst)
+    }
+
+    /// The number of look-ups in the session cache.
+    pub fn look_ups(&self) -> u64 {
+        self.look_ups.load(Ordering::SeqCst)
     }
 
     /// Makes every token one to be verified again, as new signing keys do.
@@ -123,6 +129,7 @@ impl SessionSource for KnownSessions {
     }
 
     fn cached(&self, id: SessionId) -> Option<Arc<SessionState>> {
+        self.look_ups.fetch_add(1, Ordering::SeqCst);
         if self.is_cold.load(Ordering::SeqCst) { None } else { self.find(id) }
     }
 

@@ -96,6 +96,7 @@ impl Application {
         store.subscribe(gate.streams());
         let proxy = Arc::new(Proxy::new(ProxyParts {
             streams: Arc::clone(gate.streams()),
+            send_timeout: settings.server.send_timeout,
             upstreams: Upstreams::new(upstreams(settings), &metrics),
         }));
         add_gauges(&metrics, &gate, &identity.password_hasher);
@@ -130,6 +131,8 @@ impl Application {
         tasks.spawn(Arc::clone(&self.jobs).run(stopping.clone()));
         let (identity, stop) = (Arc::clone(&self.identity), stopping.clone());
         tasks.spawn(async move { identity.signing_keys.follow(stop).await });
+        let (gate, stop) = (Arc::clone(&self.front.gate), stopping.clone());
+        tasks.spawn(async move { gate.judge_streams(stop).await });
         let feed = Arc::clone(&self.feed);
         let notified = move || feed.notify();
         match self.redis.clone() {

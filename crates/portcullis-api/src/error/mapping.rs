@@ -181,6 +181,8 @@ impl From<ProxyError> for ApiError {
             ProxyError::BodyTooSlow => Kind::REQUEST_TIMEOUT,
             ProxyError::ClientBody => return Kind::INCOMPLETE_BODY.into(),
             ProxyError::SessionEnded => return Kind::INVALID_TOKEN.into(),
+            ProxyError::RightLost => return Kind::NOT_PERMITTED.into(),
+            ProxyError::Unconfirmed => return Kind::UNAVAILABLE.into(),
             ProxyError::Target => return malformed(Malformation::Path),
             ProxyError::WriteTimeout | ProxyError::ResponseTimeout | ProxyError::BodyTimeout => Kind::GATEWAY_TIMEOUT,
             ProxyError::Overloaded(_) => Kind::UPSTREAM_BUSY,

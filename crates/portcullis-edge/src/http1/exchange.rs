@@ -1,14 +1,17 @@
 //! Tracks which part of an exchange (a request and its response) an HTTP/1.1 connection is in.
 
+use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use http::header::{CONNECTION, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use portcullis_gate::HeadFault;
+
+use crate::stream_end::EndsWith;
 
 /// Every byte of every response has been written.
 const IDLE: u8 = 0;
@@ -55,6 +58,10 @@ pub(super) struct Exchange {
     is_half_closed: AtomicBool,
     /// Counts the writes since then.
     writes: AtomicU64,
+    /// Whether `right` holds anything, so that most polls need not lock it.
+    has_right: AtomicBool,
+    /// The end of the right that the current response stands on.
+    right: Mutex<Option<RightEnd>>,
 }
 
 impl Exchange {
@@ -156,6 +163,23 @@ impl Exchange {
         (is_responding && self.is_half_closed.load(Ordering::Relaxed)).then(|| self.writes.load(Ordering::Relaxed))
     }
 
+    /// Resolves when the response must end although its client does not read.
+    pub(super) fn poll_right_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.has_right.load(Ordering::Relaxed) {
+            return Poll::Pending;
+        }
+        self.right().as_mut().map_or(Poll::Pending, |end| end.0.as_mut().poll(cx))
+    }
+
+    fn set_right(&self, end: Option<RightEnd>) {
+        self.has_right.store(end.is_some(), Ordering::Relaxed);
+        *self.right() = end;
+    }
+
+    fn right(&self) -> MutexGuard<'_, Option<RightEnd>> {
+        self.right.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Notes that the socket's send buffer became full, or drained.
     pub(super) fn toggle_stall(&self) {
         self.stalls.fetch_add(1, Ordering::Relaxed);
@@ -169,6 +193,15 @@ impl Exchange {
 
     fn advance(&self, from: u8, to: u8) -> bool {
         self.state.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+}
+
+/// Resolves a moment after the right of a response has ended.
+struct RightEnd(Pin<Box<dyn Future<Output = ()> + Send>>);
+
+impl fmt::Debug for RightEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RightEnd")
     }
 }
 
@@ -190,12 +223,18 @@ impl<B> ExchangeBody<B> {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
         }
+        if let Some(end) = EndsWith::take(&mut response) {
+            exchange.set_right(Some(RightEnd(Box::pin(end))));
+        }
         response.map(|body| Self { body, exchange: Arc::clone(exchange) })
     }
 }
 
 impl<B> Drop for ExchangeBody<B> {
     fn drop(&mut self) {
+        if self.exchange.has_right.load(Ordering::Relaxed) {
+            self.exchange.set_right(None);
+        }
         self.exchange.advance(RESPONDING, FLUSHING);
     }
 }

@@ -8,12 +8,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use http::Response;
 use http_body::{Body, Frame, SizeHint};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::connection_timers::ClientWait;
+use crate::stream_end::EndWatch;
 
 /// How many more requests a client may reset than it let complete.
 const MAX_RESETS: u64 = 100;
@@ -118,9 +120,20 @@ pub(super) struct TrackedRequest {
 }
 
 impl TrackedRequest {
+    /// Aborts the request if its client does not read the response when the response's right ends.
+    pub(super) fn watch<B>(&self, response: &mut Response<B>) -> Option<EndWatch> {
+        let (tracker, number) = (Arc::clone(&self.tracker), self.number);
+        EndWatch::over(response, move || {
+            let task = tracker.requests().open.get_mut(&number).and_then(|open| open.task.take());
+            if let Some(task) = task {
+                task.abort();
+            }
+        })
+    }
+
     /// Wraps the response body, whose polls show the progress.
-    pub(super) fn track_body<B: Body>(self, body: B) -> TrackedBody<B> {
-        TrackedBody { body, request: self }
+    pub(super) fn track_body<B: Body>(self, body: B, watch: Option<EndWatch>) -> TrackedBody<B> {
+        TrackedBody { body, request: self, _watch: watch }
     }
 }
 
@@ -143,6 +156,8 @@ impl Drop for TrackedRequest {
 pub(super) struct TrackedBody<B: Body> {
     body: B,
     request: TrackedRequest,
+    /// Ends the response with its right.
+    _watch: Option<EndWatch>,
 }
 
 impl<B: Body + Unpin> Body for TrackedBody<B> {

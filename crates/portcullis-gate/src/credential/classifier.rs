@@ -50,14 +50,15 @@ impl Classifier {
         if kinds > 1 {
             return (Credential::Ambiguous, cookie_session);
         }
+        let key = presented.api_key.and_then(Result::ok).and_then(api_key::digest);
         let (found, kind) = match (presented.bearer, presented.api_key) {
             (Some(Ok(token)), _) => (self.session_of_token(token, now).await, CredentialKind::Bearer),
             (Some(Err(())), _) => (Found::Invalid, CredentialKind::Bearer),
-            (None, Some(key)) => (self.session_of_key(key, now).await, CredentialKind::ApiKey),
+            (None, Some(_)) => (self.session_of_key(key, now).await, CredentialKind::ApiKey),
             (None, None) => (cookie, CredentialKind::Cookie),
         };
         let credential = match found {
-            Found::Session(session) => Credential::Valid(Principal { session, kind }),
+            Found::Session(session) => Credential::Valid(Principal { session, kind, key }),
             Found::Invalid => Credential::Invalid,
             Found::Unconfirmed => Credential::Unconfirmed,
             Found::Undecided => Credential::Undecided,
@@ -81,9 +82,9 @@ impl Classifier {
         }
     }
 
-    /// Finds the session of an API key. Text without the shape of a key is not looked up.
-    async fn session_of_key(&self, key: Result<&str, ()>, now: i64) -> Found {
-        let Some(digest) = key.ok().and_then(api_key::digest) else { return Found::Invalid };
+    /// Finds the session of an API key by its SHA-256. Text without the shape of a key has none.
+    async fn session_of_key(&self, digest: Option<[u8; 32]>, now: i64) -> Found {
+        let Some(digest) = digest else { return Found::Invalid };
         let found = match self.sessions.cached_key(&digest) {
             Some(session) => Ok(Some(session)),
             None => self.sessions.load_key(digest).await,

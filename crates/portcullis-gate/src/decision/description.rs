@@ -49,7 +49,7 @@ pub(crate) fn describe_credential(credential: &Credential) -> String {
         Credential::Undecided => {
             "a credential that cannot be checked now, because the database cannot be reached".to_owned()
         }
-        Credential::Valid(Principal { session, kind }) => {
+        Credential::Valid(Principal { session, kind, .. }) => {
             let kind = match kind {
                 CredentialKind::Bearer => "a bearer token",
                 CredentialKind::Cookie => "the session cookie",

@@ -51,7 +51,8 @@ impl DryRunCaller {
             Self::FromHeaders => None,
             Self::Anonymous => Some(Credential::None),
             Self::SignedIn(session) => {
-                Some(Credential::Valid(Principal { session: Arc::clone(session), kind: CredentialKind::Bearer }))
+                let (session, kind) = (Arc::clone(session), CredentialKind::Bearer);
+                Some(Credential::Valid(Principal { session, kind, key: None }))
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::HeaderMap;
+use http::{HeaderMap, Method};
 
 use crate::config::GateConfig;
 use crate::credential::{Credential, Principal};
@@ -23,6 +23,7 @@ use crate::routes::route::{Destination, Route};
 pub struct Permit {
     pub(crate) config: Arc<GateConfig>,
     pub(crate) route: Arc<Route>,
+    pub(crate) method: Method,
     pub(crate) parameters: Vec<(Box<str>, Box<str>)>,
     pub(crate) request_id: RequestId,
     pub(crate) trace: TraceContext,

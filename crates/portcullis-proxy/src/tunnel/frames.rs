@@ -5,8 +5,10 @@
 pub(crate) enum CloseReason {
     /// The process stops. A client connects again, to another process.
     GoingAway = 1001,
-    /// The session ended. A client that connects again is refused.
+    /// The session ended or the right was lost. A client that connects again is refused.
     PolicyViolation = 1008,
+    /// The session cannot be looked up at the moment (RFC 6455's registry of close codes).
+    TryAgainLater = 1013,
 }
 
 impl CloseReason {
@@ -68,6 +70,16 @@ impl Frames {
     /// Whether the last frame is complete.
     pub(crate) fn is_between(&self) -> bool {
         self.header_bytes == 0 && self.payload_left == 0
+    }
+
+    /// How many bytes are certainly missing until the last frame is complete.
+    pub(crate) fn missing(&self) -> usize {
+        if self.is_between() {
+            return 0;
+        }
+        // Within a header the payload's length is not known yet.
+        let header = if self.payload_left > 0 { 0 } else { self.header_length() - self.header_bytes };
+        header.saturating_add(usize::try_from(self.payload_left).unwrap_or(usize::MAX))
     }
 
     fn header_length(&self) -> usize {
@@ -138,6 +150,9 @@ mod tests {
             for bytes in all.chunks(piece) {
                 frames.follow(bytes);
                 sent += bytes.len();
+                let end = ends.iter().find(|end| **end >= sent).copied().unwrap_or(sent);
+                assert!(frames.missing() <= end - sent, "after {sent}: {} of {}", frames.missing(), end - sent);
+                assert_eq!(frames.missing() == 0, end == sent, "after {sent}");
                 assert_eq!(frames.may_close(), ends.contains(&sent), "after {sent} in pieces of {piece}");
             }
         }

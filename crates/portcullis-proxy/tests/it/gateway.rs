@@ -21,8 +21,9 @@ use portcullis_model::{
 };
 use portcullis_proxy::{Proxy, ProxyError, ProxyParts, TargetLimits, Upstream, Upstreams};
 use portcullis_telemetry::{Metrics, MetricsOptions};
-use portcullis_testkit::{KnownSessions, session};
+use portcullis_testkit::{KnownSessions, SessionBuilder, session};
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use crate::peer::Peer;
 
@@ -48,6 +49,9 @@ pub(crate) struct Setup {
     pub(crate) auth: AuthRequirement,
     pub(crate) cors: CorsPolicy,
     pub(crate) allowed_origins: &'static [&'static str],
+    /// The role that a route asks for.
+    pub(crate) minimum_role: Option<Role>,
+    pub(crate) send_timeout: Duration,
 }
 
 impl Setup {
@@ -69,6 +73,8 @@ impl Setup {
             auth: AuthRequirement::Optional,
             cors: CorsPolicy::default(),
             allowed_origins: &[],
+            minimum_role: None,
+            send_timeout: Duration::from_secs(60),
         }
     }
 }
@@ -77,7 +83,8 @@ impl Setup {
 pub(crate) struct Gateway {
     address: SocketAddr,
     inner: Arc<Inner>,
-    sessions: [(&'static str, Arc<SessionState>); 2],
+    known: Arc<KnownSessions>,
+    by_token: [(&'static str, Arc<SessionState>); 2],
     metrics: Metrics,
 }
 
@@ -92,6 +99,7 @@ impl Gateway {
     pub(crate) async fn start(setup: Setup) -> Self {
         let metrics = Metrics::new(&MetricsOptions::default(), "test");
         let sessions = Arc::new(KnownSessions::default());
+        let known = Arc::clone(&sessions);
         let by_token = [(ADA, session()), (BOB, session().role(Role::Viewer))]
             .map(|(token, session)| (token, sessions.sign_in(token, session)));
         let parts = GateParts {
@@ -110,14 +118,18 @@ impl Gateway {
             keepalive: setup.keepalive,
             max_age: setup.max_age,
         };
+        let send_timeout = setup.send_timeout;
         let gate = Gate::new(parts, config(setup, &metrics));
         let streams = Arc::clone(gate.streams());
-        let proxy = Proxy::new(ProxyParts { streams, upstreams: Upstreams::new(vec![upstream], &metrics) });
+        let proxy =
+            Proxy::new(ProxyParts { streams, send_timeout, upstreams: Upstreams::new(vec![upstream], &metrics) });
         let inner = Arc::new(Inner { gate, proxy });
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
         tokio::spawn(serve(listener, Arc::clone(&inner)));
-        Self { address, inner, sessions: by_token, metrics }
+        let judged = Arc::clone(&inner);
+        tokio::spawn(async move { judged.gate.judge_streams(CancellationToken::new()).await });
+        Self { address, inner, known, by_token, metrics }
     }
 
     pub(crate) async fn connect(&self) -> Peer {
@@ -133,15 +145,40 @@ impl Gateway {
     }
 
     pub(crate) fn session(&self, token: &str) -> &SessionState {
-        let known = self.sessions.iter().find(|(known, _)| *known == token);
+        let known = self.by_token.iter().find(|(known, _)| *known == token);
         &known.expect("the token is one of these").1
     }
 
     /// Ends the session of a token, as the revocation log tells it.
     pub(crate) fn end_session(&self, token: &str) {
         let session = self.session(token);
+        self.known.end(session.id);
         let end = Revocation { user_id: session.user_id, session_id: Some(session.id), epoch: 2, ends: true };
         self.inner.gate.streams().revoked(&end);
+    }
+
+    /// The number of times that a session was looked up.
+    pub(crate) fn look_ups(&self) -> u64 {
+        self.known.look_ups()
+    }
+
+    /// Gives the user of a token another role, as the revocation log tells it.
+    pub(crate) fn change_role(&self, token: &str, role: Role) {
+        self.change(token, |session| session.role(role));
+    }
+
+    /// Has the session of a token expire a second from now.
+    pub(crate) fn expire_in_a_second(&self, token: &str) {
+        self.change(token, |session| session.expires_at(Clock::system().unix_seconds() + 1));
+    }
+
+    fn change(&self, token: &str, change: impl FnOnce(SessionBuilder) -> SessionBuilder) {
+        let old = self.session(token);
+        let changed = session().id(old.id).user(old.user_id).epochs(old.session_epoch, old.user_epoch + 1);
+        self.known.put(change(changed).build());
+        let epoch = old.user_epoch + 1;
+        let change = Revocation { user_id: old.user_id, session_id: None, epoch, ends: false };
+        self.inner.gate.streams().revoked(&change);
     }
 
     /// Begins to stop, as the process does at SIGTERM.
@@ -179,6 +216,7 @@ fn config(setup: Setup, metrics: &Metrics) -> GateConfig {
         timeout: setup.timeout,
         body_idle_timeout: setup.body_idle_timeout,
         stream_idle_timeout: setup.stream_idle_timeout,
+        minimum_role: setup.minimum_role,
         cors: setup.cors,
         ..RoutePolicy::requiring(setup.auth)
     };

@@ -10,6 +10,7 @@ mod kept_connections;
 mod peer;
 mod repeating;
 mod responses;
+mod rights;
 mod sessions;
 mod streaming;
 mod timers;

@@ -12,6 +12,9 @@ use tokio::time::timeout;
 /// The longest wait for anything. Only a failing test waits for so long.
 const DEADLINE: Duration = Duration::from_secs(10);
 
+/// A write that takes this long is blocked.
+const BLOCKED: Duration = Duration::from_millis(500);
+
 /// One end of a connection.
 pub(crate) struct Peer {
     stream: TcpStream,
@@ -103,6 +106,14 @@ impl Peer {
         if reset {
             let lingering = rustix::net::sockopt::set_socket_linger(&self.stream, Some(Duration::ZERO));
             lingering.expect("a socket can be told so");
+        }
+    }
+
+    /// Writes until the other end has read nothing for a while.
+    pub(crate) async fn write_until_blocked(&mut self) {
+        let part = vec![7; 64 * 1024];
+        while let Ok(written) = timeout(BLOCKED, self.stream.write_all(&part)).await {
+            written.expect("the other end is open");
         }
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use portcullis_api::{ApiError, ErrorContext, ReplyBody, Services};
-use portcullis_edge::{Handler, Panic, catch_panic};
+use portcullis_edge::{EndsWith, Handler, Panic, catch_panic};
 use portcullis_gate::{Destination, Gate, Malformation, Peer, Refusal, RequestContext, Verdict};
 use portcullis_proxy::Proxy;
 
@@ -48,7 +48,12 @@ impl Front {
                     reply.await.map(FrontBody::BuiltIn)
                 }
                 Destination::Upstream(_) => match self.proxy.forward(&permit, request).await {
-                    Ok(response) => response.map(|body| FrontBody::upstream(body, &self.services.metrics)),
+                    Ok(mut response) => {
+                        if let Some(ended) = response.body().right_ended() {
+                            response.extensions_mut().insert(EndsWith(ended));
+                        }
+                        response.map(|body| FrontBody::upstream(body, &self.services.metrics))
+                    }
                     Err(error) => self.error_response(ApiError::from(error), error_context(context)),
                 },
             },

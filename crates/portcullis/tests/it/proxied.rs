@@ -6,6 +6,7 @@ mod failures;
 mod headers;
 mod policies;
 mod routing;
+mod stream_rights;
 mod streaming;
 mod versions;
 mod web_sockets;
