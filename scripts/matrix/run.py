@@ -7,7 +7,7 @@ import sys
 import time
 from typing import Callable, NamedTuple
 
-from cases import keep_alive, responses, restarts, rights, streams, uploads
+from cases import clients, keep_alive, responses, restarts, rights, streams, uploads
 from gateway import Gateway
 from http_client import Cut, Malformed
 from servers import KINDS, SAMPLE, Server, Tools, php_fpm, place_applications
@@ -38,6 +38,8 @@ def cases(sample):
         Case("expect 100-continue", MAIN, 4, uploads.expect_continue),
         Case("download", MAIN, 2, lambda *a: responses.download(*a, megabytes)),
         Case("slow reader", MAIN, 20, responses.slow_reader),
+        Case("half-closing client", MAIN, 20, clients.half_close),
+        Case("vanishing clients", MAIN, 20, clients.vanish),
         Case("ranges", MAIN, 4, responses.ranges),
         Case("HEAD, 204, 304", MAIN, 4, responses.without_body),
         Case("event stream", MAIN, 20, streams.events),
