@@ -22,7 +22,7 @@ test: setup ## run the tests on SQLite and PostgreSQL; T=name runs those whose n
 	@scripts/test.sh $(T)
 
 test-full: lint test ## everything: lint, the tests, and the checks against other programs with more examples each
-	@EXAMPLES=40 $(MAKE) --no-print-directory openapi csrf dotenv pages
+	@EXAMPLES=40 $(MAKE) --no-print-directory openapi csrf dotenv pages matrix
 
 lint: ## check format, clippy, licences and bans, migrations (squawk) and the compose file
 	$(CARGO) fmt --all --check
