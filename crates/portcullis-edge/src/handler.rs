@@ -24,8 +24,8 @@ pub trait Handler: Send + Sync + 'static {
     /// [`catch_panic`](crate::catch_panic) turns a panic into a response.
     fn handle(&self, client: Peer, request: Request<Incoming>) -> impl Future<Output = Response<Self::Body>> + Send;
 
-    /// Responds to bytes that the HTTP parser rejected, with the 4xx status that the parser chose. The body must be
-    /// complete: the edge writes it at once.
+    /// Responds to bytes that the HTTP parser rejected, with the 4xx status that the parser chose, and to a head that was
+    /// not complete in time, with 408. The body must be complete: the edge writes it at once.
     fn respond_to_parse_error(&self, status: StatusCode) -> Response<Self::Body>;
 
     /// Whether `peer` is a trusted proxy: it may send a PROXY header, and its connections have no limit by address.

@@ -22,7 +22,7 @@ use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use portcullis_gate::Peer;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio_util::sync::CancellationToken;
 
 use crate::MAX_HEAD_BYTES;
@@ -96,13 +96,19 @@ pub(crate) async fn serve<H: Handler, S: AsyncRead + AsyncWrite + Send + Unpin +
                 return Served::Closed(Ok(()));
             }
             expiry = timers.idle_for(IDLE_BEFORE_RELEASE, || client_wait(&exchange, is_new)) => {
-                if expiry == Expiry::Idle
-                    && !is_shutting_down
-                    && !exchange.has_pending_body()
-                    && let Some(parts) = connection.into_parts()
-                    && parts.read_buf.is_empty()
-                {
-                    return Served::Idle(parts.io.into_inner().into_inner().into_inner());
+                let is_released = expiry == Expiry::Idle && !is_shutting_down && !exchange.has_pending_body();
+                let has_begun_head = exchange.is_idle() && exchange.is_within_head();
+                if (is_released || has_begun_head) && let Some(parts) = connection.into_parts() {
+                    let mut stream = parts.io.into_inner();
+                    if is_released && parts.read_buf.is_empty() {
+                        return Served::Idle(stream.into_inner().into_inner());
+                    }
+                    if has_begun_head {
+                        // The client is told why it gets no other response. What the socket does not take at once is
+                        // lost: such a client does not read either.
+                        let response = to_bytes(handler.respond_to_parse_error(StatusCode::REQUEST_TIMEOUT));
+                        let _ = stream.write_all(&response).now_or_never();
+                    }
                 }
                 tracing::debug!(client = %client.address, "a connection was closed because its client neither sent nor read in time");
                 return Served::Closed(Ok(()));

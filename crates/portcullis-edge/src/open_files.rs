@@ -15,8 +15,9 @@ pub struct OpenFiles {
 }
 
 impl OpenFiles {
-    /// Raises the process's limit as far as its user may, and warns if that is too low for the settings.
-    pub fn raise_limit(self) {
+    /// Raises the process's limit as far as its user may, and warns if that is too low for the settings. Returns how many
+    /// clients may connect: no more than fit into the limit, so that none of them fails to be accepted for want of a file.
+    pub fn raise_limit(self) -> u64 {
         let limits = getrlimit(Resource::Nofile);
         if let Some(maximum) = limits.maximum
             && limits.current.is_some_and(|current| current < maximum)
@@ -27,6 +28,7 @@ impl OpenFiles {
             }
         }
         self.warn_if_too_low();
+        getrlimit(Resource::Nofile).current.map_or(self.clients, |limit| self.clients_within(limit))
     }
 
     /// Warns if the process's limit is too low for the settings.
@@ -40,6 +42,7 @@ impl OpenFiles {
                 needed = self.needed(),
                 clients = self.clients,
                 upstreams = self.upstreams,
+                allowed = self.clients_within(limit),
                 "the limit of open files is too low for the settings by {missing}; hint: raise it (ulimit -n, \
                  LimitNOFILE=), or lower server.max_connections or the max_connections and max_streams of upstreams"
             );
@@ -48,6 +51,13 @@ impl OpenFiles {
 
     fn needed(self) -> u64 {
         self.clients.saturating_add(self.upstreams).saturating_add(OTHER_FILES)
+    }
+
+    /// How many clients may connect within a limit. Upstreams get what they may need, at most two fifths: some clients are
+    /// always idle.
+    fn clients_within(self, limit: u64) -> u64 {
+        let left = limit.saturating_sub(OTHER_FILES);
+        self.clients.min(left - self.upstreams.min(left / 5 * 2)).max(1)
     }
 
     /// By how much a limit is too low.
@@ -59,6 +69,14 @@ impl OpenFiles {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_more_clients_connect_than_the_limit_allows() {
+        let files = OpenFiles { clients: 1_000, upstreams: 300 };
+        for (limit, clients) in [(u64::MAX, 1_000), (1_500, 1_000), (1_400, 900), (800, 360), (600, 240), (100, 1)] {
+            assert_eq!(files.clients_within(limit), clients, "{limit}");
+        }
+    }
 
     #[test]
     fn both_sides_count_against_the_limit() {

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::server::conn::http1::Builder as Http1Builder;
 use portcullis_gate::Peer;
@@ -21,6 +21,9 @@ use crate::{http1, http2, keep_alive, proxy_protocol};
 
 /// Pause before accepting again when the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Shortest time between two log lines about connections that cannot be accepted.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How long a client that connected just before the shutdown may take to begin its request.
 const SHUTDOWN_FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -45,6 +48,7 @@ impl<H: Handler> Server<H> {
         keep_alive::enable(&listener);
         let tasks = TaskTracker::new();
         let server = Arc::new((self, http1::builder()));
+        let mut logged = None;
         loop {
             let (slot, accepted) = tokio::select! {
                 accepted = async {
@@ -64,8 +68,10 @@ impl<H: Handler> Server<H> {
                         server.0.serve_connection(&server.1, stream, peer, permit, &stopping).await;
                     });
                 }
+                // The client has gone before it was accepted.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
+                    accept_failed(&error, &mut logged);
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
@@ -172,6 +178,17 @@ impl<H: Handler> Server<H> {
             return Err(denied());
         }
         Ok(Peer { address: header.client.unwrap_or(peer), https: header.https && is_trusted })
+    }
+}
+
+/// Logs that a connection could not be accepted, at most once in [`LOG_INTERVAL`].
+fn accept_failed(error: &io::Error, logged: &mut Option<Instant>) {
+    if logged.is_none_or(|at| at.elapsed() >= LOG_INTERVAL) {
+        *logged = Some(Instant::now());
+        tracing::warn!(
+            %error,
+            "connections cannot be accepted; hint: if files are the reason, raise the limit of open files (ulimit -n, LimitNOFILE=)"
+        );
     }
 }
 

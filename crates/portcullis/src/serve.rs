@@ -92,11 +92,11 @@ fn open_files(settings: &Settings) -> OpenFiles {
 
 fn server(settings: &Settings, application: &Application) -> Server<Front> {
     let server = &settings.server;
-    open_files(settings).raise_limit();
+    let max_clients = open_files(settings).raise_limit();
     Server {
         handler: Arc::clone(&application.front),
         connection_limit: ConnectionLimit::new(
-            server.max_connections as usize,
+            usize::try_from(max_clients).unwrap_or(usize::MAX),
             server.max_connections_per_address as usize,
             &application.metrics,
         ),

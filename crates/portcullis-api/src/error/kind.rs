@@ -49,7 +49,7 @@ kinds! {
     IDEMPOTENCY_KEY_INVALID = BAD_REQUEST, "Validation failed", "request.idempotency_key_invalid",
         "Send one Idempotency-Key header of 1 to 255 visible ASCII characters.";
     REQUEST_TIMEOUT = REQUEST_TIMEOUT, "Request timeout", "request.timeout",
-        "The request body did not arrive in time.";
+        "The request did not arrive in time.";
     PAYLOAD_TOO_LARGE = PAYLOAD_TOO_LARGE, "Payload too large", "request.too_large",
         "The request body is larger than this endpoint accepts.";
     URI_TOO_LONG = URI_TOO_LONG, "URI too long", "request.uri_too_long",

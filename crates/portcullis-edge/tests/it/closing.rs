@@ -130,8 +130,8 @@ async fn timed_edge() -> TestEdge {
     TestEdge::start_with(|server| server.timeouts = timeouts).await
 }
 
-/// How long a connection stays open after the bytes that it has received end with `end`.
-async fn closes_after(edge: &TestEdge, request: &str, end: &str) -> f64 {
+/// How long a connection stays open after the bytes that it has received end with `end`, and what it receives then.
+async fn closes_after(edge: &TestEdge, request: &str, end: &str) -> (f64, String) {
     let mut stream = edge.connect().await;
     // Not at the beginning of the connection, so that a timer that looks at intervals would be late.
     tokio::time::sleep(Duration::from_millis(700)).await;
@@ -140,8 +140,8 @@ async fn closes_after(edge: &TestEdge, request: &str, end: &str) -> f64 {
         read_until(&mut stream, end).await;
     }
     let begin = Instant::now();
-    read_to_end(&mut stream).await;
-    begin.elapsed().as_secs_f64()
+    let text = read_to_end(&mut stream).await;
+    (begin.elapsed().as_secs_f64(), text)
 }
 
 #[tokio::test]
@@ -150,7 +150,7 @@ async fn sr_40_timeouts_are_kept_within_a_fifth() {
     let ping = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi";
     let half = "GET /echo HTTP/1.1\r\nHost: a";
     let second_half = format!("{ping}{half}");
-    let (first, next, idle) = tokio::join!(
+    let ((first, told), (next, told_too), (idle, told_nothing)) = tokio::join!(
         closes_after(&edge, half, ""),
         closes_after(&edge, &second_half, "hi"),
         closes_after(&edge, ping, "hi"),
@@ -159,4 +159,8 @@ async fn sr_40_timeouts_are_kept_within_a_fifth() {
     assert!((2.2..2.9).contains(&first), "the first head: {first} s instead of 2.3 s");
     assert!((2.9..3.6).contains(&next), "the next head: {next} s instead of 3 s");
     assert!((4.9..6.0).contains(&idle), "the next request: {idle} s instead of 5 s");
+    for response in [told, told_too] {
+        assert!(response.starts_with("HTTP/1.1 408 Request Timeout\r\n") && says_close(&response), "{response}");
+    }
+    assert_eq!(told_nothing, "", "a client that has sent nothing waits for nothing");
 }

@@ -8,7 +8,7 @@ use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use portcullis_api::{ApiError, ErrorContext, ReplyBody, Services};
 use portcullis_edge::{EndsWith, Handler, Panic, catch_panic};
-use portcullis_gate::{Destination, Gate, Malformation, Peer, Refusal, RequestContext, Verdict};
+use portcullis_gate::{BodyError, Destination, Gate, Malformation, Peer, Refusal, RequestContext, Verdict};
 use portcullis_proxy::Proxy;
 
 use super::response_body::FrontBody;
@@ -109,15 +109,16 @@ impl Handler for Front {
     }
 
     fn respond_to_parse_error(&self, status: StatusCode) -> Response<FrontBody> {
-        let refusal = match status {
-            StatusCode::URI_TOO_LONG => Refusal::UrlTooLong,
-            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => Refusal::HeadTooLarge,
-            _ => Refusal::Malformed(Malformation::Head),
+        let error = match status {
+            StatusCode::REQUEST_TIMEOUT => ApiError::from(BodyError::TooSlow),
+            StatusCode::URI_TOO_LONG => ApiError::from(Refusal::UrlTooLong),
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => ApiError::from(Refusal::HeadTooLarge),
+            _ => ApiError::from(Refusal::Malformed(Malformation::Head)),
         };
         let mut context = self.gate.unparsed_request();
         let error_context =
             ErrorContext { path: "", request_id: context.request_id().as_str(), prefers_problem: false };
-        let mut response = self.error_response(ApiError::from(refusal), error_context);
+        let mut response = self.error_response(error, error_context);
         self.gate.finish(&mut context, &mut response);
         response
     }

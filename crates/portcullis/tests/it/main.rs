@@ -29,6 +29,7 @@ mod metrics;
 mod migrating;
 mod moving;
 mod nasty_values;
+mod open_files;
 mod operators;
 mod outages;
 mod passwords;

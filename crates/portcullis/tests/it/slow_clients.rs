@@ -56,8 +56,11 @@ async fn sr_40_a_silent_connection_is_closed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sr_40_a_head_without_an_end_is_closed() {
-    Closed::wait(&gateway_with_short_timeouts().await, "GET /api/health HTTP/1.1\r\n", "x: y\r\n")
-        .assert_within(0.9..4.0);
+    let app = gateway_with_short_timeouts().await;
+    let closed = Closed::wait(&app, "GET /api/health HTTP/1.1\r\n", "x: y\r\n");
+    closed.assert_within(0.9..4.0);
+    let received = closed.received;
+    assert!(received.starts_with("HTTP/1.1 408") && received.contains("request.timeout"), "{received}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
