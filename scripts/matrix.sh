@@ -13,7 +13,6 @@ cd "$(dirname "$0")/.."
 npm_packages=(express4@npm:express@4.22.3 express@5.3.0 method-override@3.0.0 ws@8.23.0)
 pip_packages=(uvicorn==0.54.0 httptools==0.9.0 websockets==17.4 starlette==1.10.0
   flask==3.1.3 werkzeug==3.1.9 flask-sock==0.7.0 gunicorn==27.0.1 waitress==3.0.2)
-debian_packages=(nodejs npm python3 python3-venv golang-go golang-github-gorilla-websocket-dev nginx php-fpm)
 
 sample=false
 for argument in "$@"; do [ "$argument" != --sample ] || sample=true; done
@@ -22,15 +21,22 @@ have() { command -v "$1" >/dev/null; }
 php_fpm() { command -v php-fpm || compgen -G '/usr/sbin/php-fpm*' | head -n 1; }
 nginx_path() { PATH="$PATH:/usr/sbin" command -v nginx; }
 gorilla=/usr/share/gocode/src/github.com/gorilla/websocket
-complete() { have node && have npm && have go && nginx_path >/dev/null && php_fpm >/dev/null && [ -d "$gorilla" ]; }
 
-if ! $sample && ! complete; then
+missing=()
+have node || missing+=(nodejs)
+have npm || missing+=(npm)
+have python3 || missing+=(python3 python3-venv)
+have go || missing+=(golang-go)
+[ -d "$gorilla" ] || missing+=(golang-github-gorilla-websocket-dev)
+nginx_path >/dev/null || missing+=(nginx)
+[ -n "$(php_fpm)" ] || missing+=(php-fpm)
+if ! $sample && [ ${#missing[@]} -gt 0 ]; then
   if [ "$(id -u)" = 0 ] && have apt-get; then
-    echo "installing ${debian_packages[*]}"
-    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${debian_packages[@]}"; } >/dev/null
+    echo "installing ${missing[*]}"
+    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"; } >/dev/null
   else
-    echo "the matrix needs: ${debian_packages[*]}" >&2
-    echo "hint: on Debian or Ubuntu: sudo apt-get install ${debian_packages[*]}; elsewhere install Node, Python 3.11, Go, nginx and PHP-FPM, or run scripts/matrix.sh --sample" >&2
+    echo "the matrix needs: ${missing[*]}" >&2
+    echo "hint: on Debian or Ubuntu: sudo apt-get install ${missing[*]}; or test fewer servers: scripts/matrix.sh --sample" >&2
     exit 1
   fi
 fi
