@@ -115,3 +115,13 @@ async fn a_tunnel_whose_client_stalls_is_cut_off() {
     service.write_while_read(&vec![7; 64 << 20]).await;
     none_is_open(&gateway).await;
 }
+
+#[tokio::test]
+async fn a_tunnel_that_is_idle_for_too_long_is_closed() {
+    let upstream = Upstream::listen().await;
+    let idle = Some(Duration::from_millis(300));
+    let gateway = Gateway::start(Setup { stream_idle_timeout: idle, ..Setup::to([upstream.address()]) }).await;
+    let (mut client, mut service) = tunnel(&gateway, &upstream, ADA).await;
+    assert_eq!(client.rest_bytes().await, [0x88, 2, 0x03, 0xe9], "1001");
+    assert_eq!(service.rest_bytes().await, [0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe9]);
+}
