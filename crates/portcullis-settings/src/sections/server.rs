@@ -37,7 +37,7 @@ pub struct Server {
     pub idle_timeout: Duration,
     /// How long a client may pause while it sends the body of a request.
     pub body_timeout: Duration,
-    /// How long a client may stop reading a response.
+    /// How long a client may stop reading a response, or either side of a WebSocket.
     pub send_timeout: Duration,
     /// The most connections of clients at a time.
     pub max_connections: u32,
@@ -100,7 +100,7 @@ static SEND_TIMEOUT: Key = Key::restart(
     "send_timeout",
     DefaultValue::Text("60s"),
     "duration",
-    "How long a client may stop reading a response; then the connection is closed.",
+    "How long a client may stop reading a response, or either side of a WebSocket; then the connection is closed.",
 );
 static MAX_CONNECTIONS: Key = Key::restart(
     "max_connections",
