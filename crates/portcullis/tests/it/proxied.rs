@@ -9,7 +9,7 @@ mod routing;
 mod stream_rights;
 mod streaming;
 mod versions;
-mod web_sockets;
+pub(crate) mod web_sockets;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

@@ -15,7 +15,7 @@ use super::settings;
 use crate::client::{app, call, post, register};
 
 /// An upstream that sends every text message of a WebSocket back.
-pub(super) async fn echo() -> SocketAddr {
+pub(crate) async fn echo() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("an address");
     tokio::spawn(async move {
