@@ -32,6 +32,8 @@ const ENDED_KEPT: Duration = Duration::from_secs(30 * 86_400);
 const ATTEMPTS_KEPT: Duration = Duration::from_secs(30 * 86_400);
 /// Mails are kept for this long after they were queued, so that an operator can look one up.
 const MAILS_KEPT: Duration = Duration::from_secs(30 * 86_400);
+/// A group of errors is kept a month after its last error.
+const ERRORS_KEPT: Duration = Duration::from_secs(30 * 86_400);
 /// An idempotency key, or a known client, is deleted at once when it expires.
 const KEYS_KEPT: Duration = Duration::ZERO;
 
@@ -59,6 +61,7 @@ pub fn housekeeping(store: &Store, sessions: &Arc<SessionCache>, options: Housek
         prune("prune_known_clients", HOUR, Prunable::KnownClients, KEYS_KEPT),
         prune("prune_mails", HOUR, Prunable::Mails, MAILS_KEPT),
         prune("prune_idempotency_keys", HOUR, Prunable::IdempotencyKeys, KEYS_KEPT),
+        prune("prune_errors", HOUR, Prunable::Errors, ERRORS_KEPT),
         end_left_sessions(store),
         finish_deletions(store),
         flush_last_seen(sessions),

@@ -35,6 +35,8 @@ pub enum Prunable {
     IdempotencyKeys,
     /// Audit events, by their time.
     AuditLog,
+    /// Groups of errors, by the last error.
+    Errors,
 }
 
 /// Which rows of a table are old, by an indexed column.
@@ -64,6 +66,7 @@ static KNOWN_CLIENTS: Rule = rule("known_clients", "user_id, client", "known_unt
 static MAILS: Rule = rule("mail_outbox", "id", "created_at", "");
 static IDEMPOTENCY_KEYS: Rule = rule("idempotency_keys", "id", "expires_at", "");
 static AUDIT_LOG: Rule = rule("audit_log", "id", "at", "");
+static ERRORS: Rule = rule("errors", "id", "last_seen_at", "");
 
 impl Rule {
     /// Returns the DELETE of the oldest rows up to a limit. It skips rows that another transaction has locked, so that one
@@ -99,6 +102,7 @@ impl Store {
             Prunable::Mails => &MAILS,
             Prunable::IdempotencyKeys => &IDEMPOTENCY_KEYS,
             Prunable::AuditLog => &AUDIT_LOG,
+            Prunable::Errors => &ERRORS,
         };
         self.execute(&rule.delete(self.dialect()), values).await
     }

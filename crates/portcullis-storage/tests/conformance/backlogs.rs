@@ -83,10 +83,15 @@ fn backlog(what: Prunable) -> (&'static str, &'static str) {
             ("idempotency_keys", "(id, request, claimed_at, expires_at) SELECT $hash, $hash, $at, $at")
         }
         Prunable::AuditLog => ("audit_log", "(id, at, action, outcome) SELECT $uuid, $at, 'a', 'success'"),
+        Prunable::Errors => (
+            "errors",
+            "(id, fingerprint, kind, message, times, first_seen_at, last_seen_at, release) \
+             SELECT $uuid, $hash, 'panic', 'm', 1, $at, $at, 'r'",
+        ),
     }
 }
 
-const PRUNABLE: [Prunable; 12] = [
+const PRUNABLE: [Prunable; 13] = [
     Prunable::RefreshGrace,
     Prunable::Revocations,
     Prunable::Sessions,
@@ -99,6 +104,7 @@ const PRUNABLE: [Prunable; 12] = [
     Prunable::Mails,
     Prunable::IdempotencyKeys,
     Prunable::AuditLog,
+    Prunable::Errors,
 ];
 
 /// A store whose statements may take ten milliseconds. On a busy machine those of its opening may take longer.

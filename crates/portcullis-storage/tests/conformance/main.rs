@@ -5,6 +5,7 @@ mod backlogs;
 mod builders;
 mod costs;
 mod documented_schema;
+mod errors;
 mod idempotency;
 mod instance;
 mod notifications;

@@ -143,6 +143,7 @@ pub(super) async fn run(store: &Store) -> Vec<UseCase> {
             Prunable::KnownClients,
             Prunable::Mails,
             Prunable::IdempotencyKeys,
+            Prunable::Errors,
         ] {
             store.prune(rows, now - days(40), 1_000).await.expect("deletes");
         }
