@@ -185,8 +185,7 @@ async fn respond(
         return Response::new(Empty::new());
     }
     let begun = Instant::now();
-    let (id, _) = gate.identify(request.headers());
-    let mut context = gate.begin(id, &request);
+    let mut context = gate.begin(&request);
     let verdict = gate.pass(&mut context, peer.into(), request).await;
     let passed = begun.elapsed();
     assert!(matches!(verdict, Verdict::Permitted(_)), "the measured request is one that is permitted");

@@ -15,7 +15,7 @@ use portcullis_telemetry::{Metrics, RequestScope};
 use crate::config::GateConfig;
 use crate::credential::classifier::Classifier;
 use crate::csrf::tokens::IssuedCsrf;
-use crate::decision::context::RequestContext;
+use crate::decision::context::{RequestContext, RequestNames};
 use crate::decision::dry_run::{DryRun, DryRunEffects, Explanation};
 use crate::decision::effects::LiveEffects;
 use crate::decision::permit::Permit;
@@ -33,7 +33,7 @@ use crate::request::client_address::Peer;
 use crate::request::cookies::CookieName;
 use crate::request::head::RequestHead;
 use crate::request::head_fault::HeadFault;
-use crate::request::request_id::{RequestId, RequestIds};
+use crate::request::request_id::RequestIds;
 use crate::request::trace_context::TraceContext;
 use crate::request::untrusted_forwarder::UntrustedForwarder;
 
@@ -91,16 +91,19 @@ impl Gate {
         }
     }
 
-    /// Gives a request its id, and the scope that puts this id and the client's own one on the log lines of all work for
-    /// the request.
-    pub fn identify(&self, headers: &HeaderMap) -> (RequestId, RequestScope) {
-        let id = self.ids.next();
-        (id, RequestScope::new(id.as_bytes(), headers.get(REQUEST_ID).map(HeaderValue::as_bytes)))
+    /// Begins a request: it gets its ids, and the configuration in force now decides it to its end.
+    pub fn begin<B>(&self, request: &Request<B>) -> RequestContext {
+        RequestContext::new(self.names(Some(request.headers())), request, self.config.load_full(), &self.clock)
     }
 
-    /// Begins a request: the configuration in force now decides it to its end.
-    pub fn begin<B>(&self, id: RequestId, request: &Request<B>) -> RequestContext {
-        RequestContext::new(id, request, self.config.load_full(), &self.clock)
+    /// Gives a request its id and its trace, and the scope that puts them and the client's own id on log lines.
+    fn names(&self, headers: Option<&HeaderMap>) -> RequestNames {
+        let header = |name| headers.and_then(|headers| headers.get(name));
+        let id = self.ids.next();
+        let parent = header(TRACEPARENT).and_then(|value| value.to_str().ok());
+        let trace = TraceContext::continue_from(parent, id, self.ids.span());
+        let scope = RequestScope::new(id.as_bytes(), trace.id(), header(REQUEST_ID).map(HeaderValue::as_bytes));
+        RequestNames { id, trace, scope }
     }
 
     /// Takes a request through all phases. The response to it must pass [`finish`](Self::finish).
@@ -137,12 +140,8 @@ impl Gate {
             }
         };
         let permit = Permit {
-            request_id: context.request_id,
-            trace: TraceContext::continue_from(
-                parts.headers.get(TRACEPARENT).and_then(|value| value.to_str().ok()),
-                context.request_id,
-                self.ids.span(),
-            ),
+            request_id: context.names.id,
+            trace: context.names.trace.clone(),
             query: admission.query,
             parameters: admission.parameters,
             path: admission.path,
@@ -160,7 +159,7 @@ impl Gate {
 
     /// Takes a request through all phases without serving it or counting it.
     pub async fn explain(&self, request: &DryRun) -> Explanation {
-        let mut context = RequestContext::of_target(self.ids.next(), request.uri.clone(), self.config(), &self.clock);
+        let mut context = RequestContext::of_target(self.names(None), request.uri.clone(), self.config(), &self.clock);
         let head = RequestHead {
             peer: Peer::from(SocketAddr::new(request.peer, 0)),
             method: &request.method,
@@ -200,7 +199,7 @@ impl Gate {
     /// Returns the context of a response to bytes that the HTTP parser could not read as a request. The response goes
     /// through [`finish`](Self::finish), is counted without route and method, and closes the connection.
     pub fn unparsed_request(&self) -> RequestContext {
-        RequestContext::unparsed(self.ids.next(), self.config.load_full(), &self.clock)
+        RequestContext::unparsed(self.names(None), self.config.load_full(), &self.clock)
     }
 
     /// Adds the gate's headers to a response and counts it. Every response passes here, refusals included.
@@ -216,7 +215,7 @@ impl Gate {
             self.metrics.csrf_refusal(reason);
         }
         self.refusals.add(RefusalRecord {
-            request_id: context.request_id,
+            request_id: context.names.id,
             at: self.clock.now(),
             method: parts.method.clone(),
             path: shortened(parts.uri.path()),

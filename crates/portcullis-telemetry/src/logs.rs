@@ -22,7 +22,9 @@ use tracing_subscriber::EnvFilter;
 use line_format::LineFormat;
 use line_queue::LineQueue;
 pub use redaction::{REDACTED, redacted};
-pub use request_scope::{EnteredScope, MAX_CLIENT_REQUEST_ID_BYTES, REQUEST_ID_BYTES, RequestScope, ScopedFuture};
+pub use request_scope::{
+    EnteredScope, MAX_CLIENT_REQUEST_ID_BYTES, REQUEST_ID_BYTES, RequestScope, ScopedFuture, TRACE_ID_BYTES,
+};
 
 /// How long the end of the process waits for lines that are not written yet.
 const FLUSH_LIMIT: Duration = Duration::from_secs(1);

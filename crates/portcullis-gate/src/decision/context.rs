@@ -6,11 +6,12 @@ use std::sync::Arc;
 use http::header::{ACCEPT, HeaderMap, HeaderValue};
 use http::{Method, Request, Response, Uri};
 use portcullis_model::{Clock, UserId};
-use portcullis_telemetry::InFlight;
+use portcullis_telemetry::{InFlight, RequestScope};
 
 use crate::config::GateConfig;
 use crate::request::head_fault::HeadFault;
 use crate::request::request_id::RequestId;
+use crate::request::trace_context::TraceContext;
 use crate::response::plan::ResponsePlan;
 use crate::routes::requested_path::is_api;
 
@@ -19,10 +20,17 @@ fn unknown_method() -> Method {
     Method::from_bytes(b"MALFORMED").expect("a token")
 }
 
+/// What a request is called in responses, traces and logs. It is known before the first phase.
+pub(crate) struct RequestNames {
+    pub(crate) id: RequestId,
+    pub(crate) trace: TraceContext,
+    pub(crate) scope: RequestScope,
+}
+
 /// What is known of a request, whether it is permitted or not.
 pub struct RequestContext {
     pub(crate) config: Arc<GateConfig>,
-    pub(crate) request_id: RequestId,
+    pub(crate) names: RequestNames,
     pub(crate) uri: Uri,
     pub(crate) accept: Option<HeaderValue>,
     /// Counts the request as in progress, from the moment its route is known. A request that never got so far, because
@@ -38,8 +46,8 @@ pub struct RequestContext {
 }
 
 impl RequestContext {
-    pub(crate) fn new<B>(request_id: RequestId, request: &Request<B>, config: Arc<GateConfig>, clock: &Clock) -> Self {
-        let mut context = Self::of_target(request_id, request.uri().clone(), config, clock);
+    pub(crate) fn new<B>(names: RequestNames, request: &Request<B>, config: Arc<GateConfig>, clock: &Clock) -> Self {
+        let mut context = Self::of_target(names, request.uri().clone(), config, clock);
         context.accept = accept(request.headers());
         context.response.close_connection = request.extensions().get::<HeadFault>().is_some();
         context
@@ -47,17 +55,17 @@ impl RequestContext {
 
     /// Returns the context of bytes that could not be read as a request. The connection ends with the response, because
     /// it is unknown where the next request begins.
-    pub(crate) fn unparsed(request_id: RequestId, config: Arc<GateConfig>, clock: &Clock) -> Self {
-        let mut context = Self::of_target(request_id, Uri::from_static("/"), config, clock);
+    pub(crate) fn unparsed(names: RequestNames, config: Arc<GateConfig>, clock: &Clock) -> Self {
+        let mut context = Self::of_target(names, Uri::from_static("/"), config, clock);
         context.response.close_connection = true;
         context
     }
 
-    pub(crate) fn of_target(request_id: RequestId, uri: Uri, config: Arc<GateConfig>, clock: &Clock) -> Self {
+    pub(crate) fn of_target(names: RequestNames, uri: Uri, config: Arc<GateConfig>, clock: &Clock) -> Self {
         // Every response under /api names a version: the default one, until the request's own is known.
         let version = is_api(uri.path()).then(|| config.versions.default_index(clock));
         Self {
-            request_id,
+            names,
             uri,
             accept: None,
             in_flight: None,
@@ -71,7 +79,7 @@ impl RequestContext {
 
     /// Adds the gate's headers to the response, and counts the request as finished.
     pub(crate) fn finish<B>(&mut self, response: &mut Response<B>) {
-        self.response.apply(&self.request_id, &self.config.versions, &self.config.security_headers, response);
+        self.response.apply(&self.names.id, &self.config.versions, &self.config.security_headers, response);
         let in_flight =
             self.in_flight.take().unwrap_or_else(|| self.config.routes.unmatched().begin(&unknown_method()));
         in_flight.finish(response.status().as_u16());
@@ -89,7 +97,12 @@ impl RequestContext {
 
     /// Returns the id that the gateway gave the request.
     pub fn request_id(&self) -> &RequestId {
-        &self.request_id
+        &self.names.id
+    }
+
+    /// Returns the scope that puts the request's ids on the log lines of all work for it.
+    pub fn scope(&self) -> RequestScope {
+        self.names.scope
     }
 
     /// Returns the route's template, or `unmatched`.

@@ -26,6 +26,10 @@ impl TraceContext {
         std::str::from_utf8(&self.trace_id).expect("hexadecimal digits are ASCII")
     }
 
+    pub(crate) fn id(&self) -> &[u8; 32] {
+        &self.trace_id
+    }
+
     /// Returns the `traceparent` header for the next hop.
     pub fn traceparent(&self) -> [u8; 55] {
         let mut out = *b"00-00000000000000000000000000000000-0000000000000000-00";

@@ -231,8 +231,8 @@ async fn connection(stream: TcpStream, peer: SocketAddr, gate: Arc<Gate>, head_f
 
 async fn respond(gate: &Gate, peer: SocketAddr, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let mut polls = 0u64;
-    let (id, scope) = gate.identify(request.headers());
-    let mut context = gate.begin(id, &request);
+    let mut context = gate.begin(&request);
+    let scope = context.scope();
     let verdict = {
         let mut passing = pin!(gate.pass(&mut context, peer.into(), request));
         poll_fn(|cx| {

@@ -258,8 +258,7 @@ async fn serve(listener: TcpListener, inner: Arc<Inner>) {
 
 impl Inner {
     async fn respond(&self, peer: SocketAddr, request: Request<Incoming>) -> Response<Body> {
-        let (id, _) = self.gate.identify(request.headers());
-        let mut context = self.gate.begin(id, &request);
+        let mut context = self.gate.begin(&request);
         let mut response = match self.gate.pass(&mut context, peer.into(), request).await {
             Verdict::Refused(refusal) => fault(403, format!("{refusal:?}")),
             Verdict::Preflight => fault(204, String::new()),

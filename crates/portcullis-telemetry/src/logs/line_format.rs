@@ -80,11 +80,12 @@ fn is_from_outside(field: &Field) -> bool {
     matches!(field.name(), "error" | "reason")
 }
 
-/// Neither id needs escaping: ours is hexadecimal, and a client's has letters, digits and `._-` only.
+/// No id needs escaping: ours and a trace's are hexadecimal, and a client's has letters, digits and `._-` only.
 fn ids(scope: &RequestScope) -> impl Iterator<Item = (&'static str, &str)> {
     let own = scope.request_id().map(|id| ("requestId", id));
+    let trace = scope.trace_id().map(|id| ("traceId", id));
     let client = scope.client_request_id().map(|id| ("clientRequestId", id));
-    own.into_iter().chain(client)
+    own.into_iter().chain(trace).chain(client)
 }
 
 /// The system's time, RFC 3339 in UTC with microseconds.
@@ -247,7 +248,8 @@ mod tests {
     }
 
     fn in_scope(log: impl FnOnce()) {
-        RequestScope::new(b"0123456789abcdef0123456789abcdef", Some(b"order-17")).run(log);
+        let trace = b"0af7651916cd43dd8448eb211c80319c";
+        RequestScope::new(b"0123456789abcdef0123456789abcdef", trace, Some(b"order-17")).run(log);
     }
 
     #[test]
@@ -259,6 +261,7 @@ mod tests {
         assert_eq!(line["level"], "WARN");
         assert_eq!(line["target"], module_path!());
         assert_eq!(line["requestId"], "0123456789abcdef0123456789abcdef");
+        assert_eq!(line["traceId"], "0af7651916cd43dd8448eb211c80319c");
         assert_eq!(line["clientRequestId"], "order-17");
         let fields = serde_json::json!({
             "message": "no answer", "attempt": 3, "slow": true, "share": 0.5, "host": "db"
@@ -284,7 +287,7 @@ mod tests {
     #[test]
     fn a_line_outside_of_a_request_carries_no_id() {
         let line = json(&lines(LogFormat::Json, || tracing::info!("started"))[0]);
-        assert!(line.get("requestId").is_none() && line.get("clientRequestId").is_none(), "{line}");
+        assert!(["requestId", "traceId", "clientRequestId"].iter().all(|id| line.get(id).is_none()), "{line}");
     }
 
     #[test]
@@ -300,7 +303,8 @@ mod tests {
     fn a_pretty_line_ends_with_the_ids() {
         let lines = lines(LogFormat::Pretty, || in_scope(|| tracing::warn!(host = %"db 1", "no answer")));
         let expected = format!(
-            " WARN {}: no answer host=\"db 1\" requestId=0123456789abcdef0123456789abcdef clientRequestId=order-17",
+            " WARN {}: no answer host=\"db 1\" requestId=0123456789abcdef0123456789abcdef \
+             traceId=0af7651916cd43dd8448eb211c80319c clientRequestId=order-17",
             module_path!()
         );
         assert!(lines[0].ends_with(&expected), "{}", lines[0]);

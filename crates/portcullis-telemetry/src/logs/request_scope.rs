@@ -1,6 +1,6 @@
 //! The ids of the request that a thread is working on. Every log line written meanwhile carries them.
 //!
-//! A `tracing` span for each request would cost an allocation and several locks. A request scope is 98 bytes that are
+//! A `tracing` span for each request would cost an allocation and several locks. A request scope is 130 bytes that are
 //! copied into a thread-local each time the request's future is polled.
 
 use std::cell::Cell;
@@ -12,6 +12,8 @@ use std::task::{Context, Poll, ready};
 
 /// Bytes of our own request id: 32 hexadecimal digits.
 pub const REQUEST_ID_BYTES: usize = 32;
+/// Bytes of a trace id: 32 hexadecimal digits (W3C Trace Context §3.2.2.3).
+pub const TRACE_ID_BYTES: usize = 32;
 /// The longest client request id that is logged, in bytes (`docs/contract.md`, "Envelope and errors").
 pub const MAX_CLIENT_REQUEST_ID_BYTES: usize = 64;
 
@@ -29,6 +31,7 @@ pub struct RequestScope(Option<RequestIds>);
 #[derive(Clone, Copy)]
 struct RequestIds {
     request_id: [u8; REQUEST_ID_BYTES],
+    trace_id: [u8; TRACE_ID_BYTES],
     client_request_id: [u8; MAX_CLIENT_REQUEST_ID_BYTES],
     /// Zero when the client sent no id that can be logged.
     client_request_id_bytes: u8,
@@ -38,10 +41,16 @@ impl RequestScope {
     /// The scope of work that belongs to no request.
     pub const OUTSIDE: Self = Self(None);
 
-    /// The scope of one request. A client's own id is left out of the log unless it matches `[A-Za-z0-9._-]{1,64}`.
-    pub fn new(request_id: &[u8; REQUEST_ID_BYTES], client_request_id: Option<&[u8]>) -> Self {
+    /// The scope of one request. Both ids consist of hexadecimal digits. A client's own id is left out of the log unless it
+    /// matches `[A-Za-z0-9._-]{1,64}`.
+    pub fn new(
+        request_id: &[u8; REQUEST_ID_BYTES],
+        trace_id: &[u8; TRACE_ID_BYTES],
+        client_request_id: Option<&[u8]>,
+    ) -> Self {
         let mut ids = RequestIds {
             request_id: *request_id,
+            trace_id: *trace_id,
             client_request_id: [0; MAX_CLIENT_REQUEST_ID_BYTES],
             client_request_id_bytes: 0,
         };
@@ -85,6 +94,11 @@ impl RequestScope {
         self.0.as_ref().and_then(|ids| std::str::from_utf8(&ids.request_id).ok())
     }
 
+    /// The id of the trace that the request belongs to.
+    pub fn trace_id(&self) -> Option<&str> {
+        self.0.as_ref().and_then(|ids| std::str::from_utf8(&ids.trace_id).ok())
+    }
+
     /// The id that the client sent as `X-Request-Id`, if it can be logged.
     pub fn client_request_id(&self) -> Option<&str> {
         let ids = self.0.as_ref()?;
@@ -97,6 +111,7 @@ impl fmt::Debug for RequestScope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RequestScope")
             .field("request_id", &self.request_id())
+            .field("trace_id", &self.trace_id())
             .field("client_request_id", &self.client_request_id())
             .finish()
     }
@@ -158,9 +173,10 @@ mod tests {
     use super::*;
 
     const ID: &[u8; 32] = b"0123456789abcdef0123456789abcdef";
+    const TRACE: &[u8; 32] = b"0af7651916cd43dd8448eb211c80319c";
 
     fn scope() -> RequestScope {
-        RequestScope::new(ID, Some(b"order-17"))
+        RequestScope::new(ID, TRACE, Some(b"order-17"))
     }
 
     fn current_id() -> Option<String> {
@@ -179,15 +195,15 @@ mod tests {
             ("\u{1b}[31m", false),
             (&"x".repeat(65), false),
         ] {
-            let scope = RequestScope::new(ID, Some(id.as_bytes()));
+            let scope = RequestScope::new(ID, TRACE, Some(id.as_bytes()));
             assert_eq!(scope.client_request_id(), kept.then_some(id), "{id:?}");
         }
-        assert_eq!(RequestScope::new(ID, None).client_request_id(), None);
+        assert_eq!(RequestScope::new(ID, TRACE, None).client_request_id(), None);
     }
 
     #[test]
     fn a_scope_ends_with_its_guard_and_restores_the_outer_one() {
-        let inner = RequestScope::new(b"ffffffffffffffffffffffffffffffff", None);
+        let inner = RequestScope::new(b"ffffffffffffffffffffffffffffffff", TRACE, None);
         scope().run(|| {
             inner.run(|| assert_eq!(current_id().as_deref(), Some("ffffffffffffffffffffffffffffffff")));
             assert_eq!(RequestScope::current().client_request_id(), Some("order-17"));

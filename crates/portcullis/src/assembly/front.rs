@@ -93,11 +93,11 @@ fn error_context(context: &RequestContext) -> ErrorContext<'_> {
 impl Handler for Front {
     type Body = FrontBody;
 
-    /// Every log line that is written while the request is handled carries its id. A panic becomes a 500 with the headers
+    /// Every log line that is written while the request is handled carries its ids. A panic becomes a 500 with the headers
     /// and metrics of what was known of the request by then.
     async fn handle(&self, client: Peer, request: Request<Incoming>) -> Response<FrontBody> {
-        let (id, scope) = self.gate.identify(request.headers());
-        let mut context = self.gate.begin(id, &request);
+        let mut context = self.gate.begin(&request);
+        let scope = context.scope();
         let responded = {
             let response = pin!(Some(self.respond(&mut context, client, request)));
             catch_panic(pin!(scope.drive(response))).await
@@ -118,7 +118,7 @@ impl Handler for Front {
         let mut context = self.gate.unparsed_request();
         let error_context =
             ErrorContext { path: "", request_id: context.request_id().as_str(), prefers_problem: false };
-        let mut response = self.error_response(error, error_context);
+        let mut response = context.scope().run(|| self.error_response(error, error_context));
         self.gate.finish(&mut context, &mut response);
         response
     }

@@ -97,6 +97,21 @@ async fn an_unreachable_upstream_is_logged_with_the_request_id() {
 }
 
 #[tokio::test]
+async fn a_line_names_the_trace_of_the_client() {
+    let app = gateway(([127, 0, 0, 1], free_port()).into()).start();
+    let trace = "0af7651916cd43dd8448eb211c80319c";
+    for (traceparent, is_continued) in
+        [(format!("00-{trace}-b7ad6b7169203331-01"), true), (format!("00-{trace}-malformed"), false)]
+    {
+        let request = client().get(app.url("/api/v1/projects/x")).header("traceparent", traceparent);
+        let id = send(request).await.header("x-request-id").to_owned();
+        let line = line_of(&app, &id);
+        let expected = if is_continued { trace } else { id.as_str() };
+        assert_eq!(line["traceId"].as_str(), Some(expected), "{line}");
+    }
+}
+
+#[tokio::test]
 async fn a_client_id_that_cannot_be_logged_is_left_out() {
     let app = gateway(([127, 0, 0, 1], free_port()).into()).start();
     let response = send(client().get(app.url("/api/v1/projects/x")).header("x-request-id", "order 17")).await;
@@ -136,11 +151,10 @@ async fn a_tunnel_that_is_cut_is_logged_with_the_request_id() {
 async fn a_pretty_line_shows_the_request_id_too() {
     let app = gateway(([127, 0, 0, 1], free_port()).into()).env("LOG_FORMAT", "pretty").start();
     let response = request_named_order_17(&app).await;
-    let line = app.log_line_with(response.header("x-request-id"));
-    assert!(
-        line.ends_with(&format!("requestId={} clientRequestId=order-17", response.header("x-request-id"))),
-        "{line}"
-    );
+    let id = response.header("x-request-id");
+    let line = app.log_line_with(id);
+    // Without a trace of the client, the trace has the request's id.
+    assert!(line.ends_with(&format!("requestId={id} traceId={id} clientRequestId=order-17")), "{line}");
 }
 
 #[tokio::test]
