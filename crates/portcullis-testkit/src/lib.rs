@@ -15,6 +15,7 @@ mod redis;
 mod relay;
 mod session;
 mod smtp;
+mod stopwatch;
 
 pub use app::{PASSWORD, TestApp, TestAppBuilder, registration};
 pub use database::PrivateDatabase;
@@ -28,3 +29,4 @@ pub use redis::{PrivateCluster, PrivateRedis, PrivateSentinel};
 pub use relay::Relay;
 pub use session::{SessionBuilder, session};
 pub use smtp::PrivateSmtp;
+pub use stopwatch::Stopwatch;

@@ -15,7 +15,7 @@ use crate::loopback::{free_port, wait_until_open};
 const STOP_WITH_PARENT_SCRIPT: &str =
     r#""$@" >/dev/null 2>&1 & server=$!; echo $server; cat >/dev/null; kill -9 $server 2>/dev/null"#;
 /// How long a server, a cluster or a fail-over may take, on a busy machine.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// A Redis server. It stops when it is dropped.
 pub struct PrivateRedis {

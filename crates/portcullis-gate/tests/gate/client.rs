@@ -62,7 +62,7 @@ impl Call {
 }
 
 /// How long a test waits for a connection that the server should have closed.
-const DEADLINE: Duration = Duration::from_secs(10);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Writes bytes, and reads until the server closes the connection.
 pub(crate) async fn raw(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {

@@ -12,7 +12,9 @@ const CHUNKED_POST: &str = "POST /api/v1/things HTTP/1.1\r\nHost: gate\r\nTransf
 /// Short enough to wait for.
 const SHORT: Duration = Duration::from_millis(200);
 /// Longer than a loaded machine delays a test.
-const AMPLE: Duration = Duration::from_secs(1);
+const AMPLE: Duration = Duration::from_secs(2);
+/// Far within [`AMPLE`]; ten of them are longer.
+const PAUSE: Duration = Duration::from_millis(250);
 /// Longer than any test.
 const LONG: Duration = Duration::from_secs(60);
 
@@ -54,8 +56,8 @@ async fn an_upload_may_take_longer_than_the_timeout() {
     client.write(CHUNKED_POST).await;
     let mut service = upstream.accept().await;
     service.head().await;
-    for piece in 0..4 {
-        tokio::time::sleep(AMPLE / 2).await;
+    for piece in 0..10 {
+        tokio::time::sleep(PAUSE).await;
         client.write("4\r\nmore\r\n").await;
         assert!(service.until("more\r\n").await.starts_with("4\r\n"), "piece {piece}");
     }
@@ -121,7 +123,7 @@ async fn a_slow_upstream_is_not_charged_to_the_client() {
     };
     let reading = async {
         // Until then the client could send nothing, because the buffers in between are full.
-        tokio::time::sleep(2 * AMPLE).await;
+        tokio::time::sleep(10 * PAUSE).await;
         service.bytes(PIECES * piece.len()).await;
         service.until("0\r\n\r\n").await;
         service.write("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
@@ -154,9 +156,9 @@ async fn each_piece_of_a_response_has_its_own_time() {
     client.write(GET).await;
     let mut service = upstream.accept().await;
     service.head().await;
-    service.write("HTTP/1.1 200 OK\r\ncontent-length: 16\r\n\r\n").await;
-    for _ in 0..4 {
-        tokio::time::sleep(AMPLE / 2).await;
+    service.write("HTTP/1.1 200 OK\r\ncontent-length: 40\r\n\r\n").await;
+    for _ in 0..10 {
+        tokio::time::sleep(PAUSE).await;
         service.write("wiki").await;
         client.until("wiki").await;
     }
@@ -208,7 +210,7 @@ async fn a_client_that_does_not_read_is_not_the_upstreams_silence() {
     };
     let reading = async {
         // The buffers are full meanwhile, so the upstream cannot send.
-        tokio::time::sleep(2 * AMPLE).await;
+        tokio::time::sleep(10 * PAUSE).await;
         client.head().await;
         client.bytes(PIECE * PIECES).await;
     };
@@ -218,7 +220,7 @@ async fn a_client_that_does_not_read_is_not_the_upstreams_silence() {
 
 #[tokio::test]
 async fn an_upload_that_pauses_after_the_response_began_is_bounded() {
-    let limits = |setup| Setup { body_timeout: SHORT, body_idle_timeout: Some(LONG), ..setup };
+    let limits = |setup| Setup { body_timeout: AMPLE, body_idle_timeout: Some(LONG), ..setup };
     let (upstream, gateway, mut client) = start(limits).await;
     client.write(CHUNKED_POST).await;
     client.write("4\r\nmore\r\n").await;
@@ -240,8 +242,8 @@ async fn a_long_upload_is_not_silence_of_its_response() {
     service.head().await;
     service.write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nwiki\r\n").await;
     client.until("wiki").await;
-    for _ in 0..4 {
-        tokio::time::sleep(AMPLE / 2).await;
+    for _ in 0..10 {
+        tokio::time::sleep(PAUSE).await;
         client.write("4\r\nmore\r\n").await;
         service.until("more\r\n").await;
     }

@@ -2,22 +2,23 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use portcullis_model::{Amr, Clock, Random, Rate, Role, SecretString, SessionCopy};
 use portcullis_redis::{ConnectError, Redis, RedisOptions, RedisUrl};
 use portcullis_telemetry::{Metrics, MetricsOptions};
-use portcullis_testkit::session;
+use portcullis_testkit::{Stopwatch, session};
 use tokio_util::sync::CancellationToken;
 
 /// The longest time that a test waits for an event.
-pub(crate) const RECOVERY: Duration = Duration::from_secs(10);
+const RECOVERY: Duration = Duration::from_secs(60);
 
 pub(crate) fn options(url: &str) -> RedisOptions {
     RedisOptions {
         url: RedisUrl::parse(url).expect("an address"),
         prefix: "test".to_owned(),
-        command_timeout: Duration::from_millis(250),
+        // Longer than a busy machine delays a command.
+        command_timeout: Duration::from_secs(20),
         connect_timeout: Duration::from_secs(5),
         authorities: None,
         clock: Clock::system(),
@@ -30,6 +31,15 @@ pub(crate) fn options(url: &str) -> RedisOptions {
 /// Connects as one replica.
 pub(crate) async fn connect(url: &str) -> Redis {
     Redis::connect(options(url)).await.expect("connects")
+}
+
+/// The time after which [`connect_impatiently`] gives a command up.
+pub(crate) const COMMAND_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Connects for a test in which Redis does not answer.
+pub(crate) async fn connect_impatiently(url: &str) -> Redis {
+    let options = RedisOptions { command_timeout: COMMAND_TIMEOUT, ..options(url) };
+    Redis::connect(options).await.expect("connects")
 }
 
 pub(crate) async fn refusal(options: RedisOptions) -> ConnectError {
@@ -51,12 +61,12 @@ pub(crate) fn copy() -> SessionCopy {
 
 /// Tries until it succeeds, and returns how long that took.
 pub(crate) async fn until(what: &str, mut attempt: impl AsyncFnMut() -> bool) -> Duration {
-    let begun = Instant::now();
+    let stopwatch = Stopwatch::start();
     while !attempt().await {
-        assert!(begun.elapsed() < RECOVERY, "{what}: not within {RECOVERY:?}");
+        assert!(stopwatch.elapsed() < RECOVERY, "{what}: not within {RECOVERY:?}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    begun.elapsed()
+    stopwatch.elapsed()
 }
 
 /// Counts the notices that a replica receives.

@@ -5,7 +5,7 @@ use portcullis_testkit::{PrivateCluster, PrivateRedis, PrivateSentinel};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::connection::{Notices, connect, copy, options, rate, refusal, until};
+use crate::connection::{Notices, connect, connect_impatiently, copy, options, rate, refusal, until};
 
 async fn check_all_functions(url: &str) {
     let (here, there) = (connect(url).await, connect(url).await);
@@ -61,7 +61,7 @@ async fn a_cluster_address_of_a_single_server_is_refused() {
 async fn everything_works_behind_sentinel_and_after_fail_over() {
     let sentinel = PrivateSentinel::start();
     check_all_functions(&sentinel.url()).await;
-    let (here, there) = (connect(&sentinel.url()).await, connect(&sentinel.url()).await);
+    let (here, there) = (connect_impatiently(&sentinel.url()).await, connect_impatiently(&sentinel.url()).await);
     let (far, stop) = (Notices::default(), CancellationToken::new());
     let _listening = far.count_on(&there, &stop);
     far.reaches(1).await;

@@ -1,10 +1,10 @@
 use std::time::Duration;
 
 use portcullis_model::GcraOutcome;
-use portcullis_testkit::PrivateRedis;
+use portcullis_testkit::{PrivateRedis, Stopwatch};
 use tokio::task::JoinSet;
 
-use crate::connection::{connect, options, rate};
+use crate::connection::{connect, options, rate, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_replicas_together_admit_exactly_the_limit() {
@@ -26,19 +26,29 @@ async fn three_replicas_together_admit_exactly_the_limit() {
 async fn a_burst_passes_and_keys_do_not_share() {
     let server = PrivateRedis::start();
     let limits = connect(&server.url()).await.limits();
-    let take = async |subject: &str| limits.take(subject, rate("3/3s")).await.expect("it is counted");
-    for spent in 1..=3_u64 {
+    let take = async |subject: &str| limits.take(subject, rate("3/3h")).await.expect("it is counted");
+    // What of an hour may pass between two calls on a busy machine.
+    let (hour, little) = (Duration::from_secs(3_600), Duration::from_secs(60));
+    for spent in 1..=3_u32 {
         let GcraOutcome { ahead, retry } = take("a").await;
         assert_eq!(retry, None);
-        assert!(ahead <= Duration::from_secs(spent) && ahead > Duration::from_millis(spent * 1000 - 500), "{ahead:?}");
+        assert!(ahead <= spent * hour && ahead > spent * hour - little, "{ahead:?}");
     }
     let refused = take("a").await;
     let wait = refused.retry.expect("the fourth is refused");
-    assert!(wait > Duration::from_millis(500) && wait <= Duration::from_secs(1), "{wait:?}");
+    assert!(wait > hour - little && wait <= hour, "{wait:?}");
     assert_eq!(take("b").await.retry, None);
-    tokio::time::sleep(wait).await;
-    assert_eq!(take("a").await.retry, None);
-    assert!(take("a").await.retry.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_place_is_free_again_after_its_time() {
+    let server = PrivateRedis::start();
+    let limits = connect(&server.url()).await.limits();
+    let is_admitted = async || limits.take("a", rate("1/1s")).await.expect("it is counted").retry.is_none();
+    let stopwatch = Stopwatch::start();
+    assert!(is_admitted().await);
+    until("a place is free", is_admitted).await;
+    assert!(stopwatch.elapsed() >= Duration::from_secs(1), "{:?}", stopwatch.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -52,7 +62,7 @@ async fn a_request_given_back_can_be_taken_once_more() {
     assert!(admitted().await && admitted().await && !admitted().await);
     refund().await;
     let left: i64 = server.command(&["pttl", "test:limit:a"]).trim().parse().expect("a number");
-    assert!((1_790_000..=1_800_000).contains(&left), "{left} ms");
+    assert!((1_740_000..=1_800_000).contains(&left), "{left} ms");
     assert!(admitted().await && !admitted().await, "nothing was saved up");
 }
 
@@ -60,9 +70,9 @@ async fn a_request_given_back_can_be_taken_once_more() {
 async fn a_key_expires_when_its_whole_burst_is_free() {
     let server = PrivateRedis::start();
     let limits = connect(&server.url()).await.limits();
-    limits.take("a", rate("10/1s")).await.expect("it is counted");
+    limits.take("a", rate("10/1h")).await.expect("it is counted");
     let left: i64 = server.command(&["pttl", "test:limit:a"]).trim().parse().expect("a number");
-    assert!((1..=100).contains(&left), "{left} ms");
+    assert!((300_000..=360_000).contains(&left), "{left} ms");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -109,6 +119,7 @@ async fn the_script_decides_like_the_limiter_in_process() {
     let redis = connect(&server.url()).await;
     let limits = redis.limits();
     let random = options(&server.url()).random;
+    let mut compared = 0;
     for (number, text) in ["5/1s", "40/2s", "7/60s", "1/1s"].into_iter().enumerate() {
         let rate = rate(text);
         let period = i64::try_from(rate.period.as_micros()).expect("small");
@@ -125,12 +136,22 @@ async fn the_script_decides_like_the_limiter_in_process() {
             // The stored and the returned time give the instant at which the script decided.
             let ahead = i64::try_from(take.ahead.as_micros()).expect("small");
             let stored = server.command(&["get", &format!("test:limit:{subject}")]);
-            let stored: i64 = stored.trim().parse().unwrap_or(model.arrival);
+            let stored: i64 = match stored.trim().parse() {
+                Ok(stored) => stored,
+                Err(_) if take.retry.is_some() => model.arrival,
+                Err(_) => {
+                    // On a busy machine it has expired since, and nothing tells when the script decided.
+                    model.arrival = 0;
+                    continue;
+                }
+            };
+            compared += 1;
             let decided = if take.retry.is_none() { stored - ahead } else { model.arrival - ahead };
             assert!((before..=after).contains(&decided), "{decided} is not in {before}..={after}");
             assert_eq!((take.retry.is_none(), ahead), model.take(decided, interval, burst), "{take:?}");
         }
     }
+    assert!(compared > 40, "{compared}");
 }
 
 /// Redis's clock in microseconds.

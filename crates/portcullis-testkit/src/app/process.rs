@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crate::loopback::START_LIMIT;
 
 /// How long the program may take to print a line that a test waits for.
-const LINE_LIMIT: Duration = Duration::from_secs(30);
+const LINE_LIMIT: Duration = Duration::from_secs(60);
 
 /// The command line of a server: everything that stays the same over restarts.
 pub(super) struct Launch {

@@ -1,6 +1,6 @@
 //! Sends requests to a test's server and reads its responses.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -103,17 +103,18 @@ pub(crate) async fn register_confirmed(app: &TestApp) -> Account {
     account
 }
 
-/// Sends bytes unchanged and reads until the server closes the connection or sends nothing for a second.
+/// Sends bytes unchanged and reads until the server closes the connection, which it must.
 pub(crate) fn raw(app: &TestApp, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(app.address()).expect("the server listens");
-    stream.set_read_timeout(Some(Duration::from_secs(1))).expect("a timeout can be set");
+    stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a timeout can be set");
     stream.write_all(bytes).expect("the server reads");
     let mut response = Vec::new();
-    let mut chunk = [0u8; 8192];
-    while let Ok(read @ 1..) = stream.read(&mut chunk) {
-        response.extend_from_slice(&chunk[..read]);
-    }
-    String::from_utf8_lossy(&response).into_owned()
+    // A connection that is reset after the response has still delivered the response.
+    let ended = stream.read_to_end(&mut response);
+    let stayed_open = ended.is_err_and(|error| [ErrorKind::WouldBlock, ErrorKind::TimedOut].contains(&error.kind()));
+    let response = String::from_utf8_lossy(&response).into_owned();
+    assert!(!stayed_open, "the connection stayed open after {response:?}");
+    response
 }
 
 /// The id of a signed-in user.

@@ -12,7 +12,7 @@ use crate::client::{app, get};
 use crate::proxied::web_sockets::echo;
 
 /// How long an event may take that must happen.
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 type Socket = WebSocketStream<MaybeTlsStream<tokio::net::TcpStream>>;
 

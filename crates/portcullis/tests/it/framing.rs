@@ -23,7 +23,7 @@ impl RawResponse {
     /// Sends bytes and reads the one response, after which the server must close the connection.
     fn to(app: &TestApp, bytes: &[u8]) -> Self {
         let mut stream = TcpStream::connect(app.address()).expect("the server listens");
-        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout can be set");
+        stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a timeout can be set");
         stream.write_all(bytes).expect("the server reads");
         let mut received = Vec::new();
         stream.read_to_end(&mut received).expect("the server closes the connection");
@@ -144,7 +144,7 @@ fn chunked(path: &str, chunks: &str) -> String {
 const MAX_HEAD: usize = 65_536;
 
 fn head_of(bytes: usize) -> String {
-    let empty = "GET /api/health HTTP/1.1\r\nHost: a\r\nX: \r\n\r\n";
+    let empty = "GET /api/health HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX: \r\n\r\n";
     empty.replace("X: ", &format!("X: {}", "x".repeat(bytes - empty.len())))
 }
 

@@ -37,7 +37,7 @@ async fn until(app: &TestApp, status: &str) -> Value {
         if health.body["data"]["status"] == status {
             return health.body["data"].clone();
         }
-        assert!(begun.elapsed() < Duration::from_secs(30), "never {status}: {}", health.body);
+        assert!(begun.elapsed() < Duration::from_secs(60), "never {status}: {}", health.body);
     }
 }
 
@@ -56,7 +56,7 @@ async fn until_entry(app: &TestApp, token: &str, job: &str, is_met: impl Fn(&Val
         if is_met(&entry) {
             return;
         }
-        assert!(begun.elapsed() < Duration::from_secs(30), "{job} stays {entry}");
+        assert!(begun.elapsed() < Duration::from_secs(60), "{job} stays {entry}");
     }
 }
 

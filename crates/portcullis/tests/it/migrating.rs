@@ -58,7 +58,7 @@ fn start(builder: &TestAppBuilder) -> ServerProcess {
 async fn wait_until(what: &str, mut is_met: impl AsyncFnMut() -> bool) {
     let begun = Instant::now();
     while !is_met().await {
-        assert!(begun.elapsed() < Duration::from_secs(20), "waited in vain for: {what}");
+        assert!(begun.elapsed() < Duration::from_secs(60), "waited in vain for: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

@@ -50,7 +50,7 @@ impl Drop for Limited {
 }
 
 fn request(stream: &mut TcpStream) -> Option<u16> {
-    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout can be set");
+    stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a timeout can be set");
     stream.write_all(b"GET /api/health HTTP/1.1\r\nHost: a\r\n\r\n").ok()?;
     let mut head = [0; 12];
     stream.read_exact(&mut head).ok()?;

@@ -17,7 +17,7 @@ pub(crate) const CONTINUATION: u8 = 9;
 pub(crate) const END_STREAM: u8 = 1;
 pub(crate) const END_HEADERS: u8 = 4;
 /// How long to wait for a frame that must come.
-const FRAME_TIMEOUT: Duration = Duration::from_secs(20);
+const FRAME_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A connection on which any frame can be sent.
 pub(crate) struct RawHttp2 {

@@ -1,16 +1,13 @@
 //! Upstreams that do not respond.
 
 use std::convert::Infallible;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use hyper::body::Bytes;
-use portcullis_testkit::TestApp;
 
 use super::{gateway, settings, upstream};
-use crate::client::{app, client, get, send};
+use crate::client::{app, client, get, raw, send};
 
 /// A piece of a request's body.
 type Chunk = Result<Bytes, Infallible>;
@@ -81,23 +78,13 @@ async fn a_form_that_stalls_while_its_token_is_looked_for_is_408() {
     let app = app().settings(&format!("{}\n[server]\nbody_timeout = \"1s\"\n", settings(address))).start();
     let request = "POST /api/v1/managers/x HTTP/1.1\r\nHost: localhost\r\nCookie: portcullis-pre=1; portcullis-csrf=1\r\n\
                    Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 10\r\n\r\na=b";
-    let response = tokio::task::spawn_blocking(move || raw_until_closed(&app, request.as_bytes())).await;
+    let response = tokio::task::spawn_blocking(move || raw(&app, request.as_bytes())).await;
     let response = response.expect("it does not panic");
     assert!(response.starts_with("HTTP/1.1 408"), "{response}");
     assert!(
         response.to_ascii_lowercase().contains("\r\nproxy-status: portcullis; error=http_request_error\r\n"),
         "{response}"
     );
-}
-
-/// Sends bytes and reads until the server closes the connection.
-fn raw_until_closed(app: &TestApp, bytes: &[u8]) -> String {
-    let mut connection = TcpStream::connect(app.address()).expect("the server listens");
-    connection.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout can be set");
-    connection.write_all(bytes).expect("the server reads");
-    let mut response = String::new();
-    connection.read_to_string(&mut response).expect("the server closes");
-    response
 }
 
 #[tokio::test]
