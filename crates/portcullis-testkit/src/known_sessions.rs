@@ -63,6 +63,12 @@ impl KnownSessions {
         text.expose().to_owned()
     }
 
+    /// Replaces what is known of an API key.
+    pub fn replace_api_key(&self, text: &str, key: SessionState) {
+        let digest = api_key::digest(text).expect("it was generated");
+        self.keys.lock().expect("not poisoned").insert(digest, Arc::new(key));
+    }
+
     /// Ends a session.
     pub fn end(&self, id: SessionId) {
         self.sessions.lock().expect("not poisoned").remove(&id);

@@ -16,13 +16,14 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use portcullis_gate::{
     AllowedOrigins, CsrfConfig, CsrfMode, CsrfTokens, Destination, EndpointId, Gate, GateConfig, GateParts, HeadFault,
-    Limits, LimitsConfig, Origin, Permit, RouteSpec, RouteTable, Verdict, Version, Versions,
+    Limits, LimitsConfig, Origin, Permit, RouteSpec, RouteTable, StreamGuard, Verdict, Version, Versions,
 };
 use portcullis_model::policy::{AuthRequirement, CsrfPolicy, Environment, Forwarding, Methods, RoutePolicy};
 use portcullis_model::{Clock, Limit, LimitBy, Random, Rate, SecretString, SharedLimits};
 use portcullis_telemetry::{Metrics, MetricsOptions};
 use portcullis_testkit::KnownSessions;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Mutex, mpsc};
 
 use crate::client::Call;
 
@@ -117,6 +118,7 @@ pub(crate) struct TestGate {
     pub(crate) clock: Clock,
     pub(crate) metrics: Metrics,
     pub(crate) address: SocketAddr,
+    opened: Mutex<mpsc::UnboundedReceiver<StreamGuard>>,
     server: tokio::task::JoinHandle<()>,
 }
 
@@ -137,8 +139,9 @@ impl TestGate {
         let gate = Arc::new(Gate::new(parts, gate_config(config, &metrics)));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
-        let server = tokio::spawn(serve(listener, Arc::clone(&gate), head_fault));
-        Self { inner: gate, sessions, clock, metrics, address, server }
+        let (opening, opened) = mpsc::unbounded_channel();
+        let server = tokio::spawn(serve(listener, Server { gate: Arc::clone(&gate), head_fault, opening }));
+        Self { inner: gate, sessions, clock, metrics, address, opened: opened.into(), server }
     }
 
     /// Decides by another configuration from the next request on.
@@ -156,6 +159,12 @@ impl TestGate {
 
     pub(crate) fn call(&self, method: &str, target: &str) -> Call {
         Call::new(self.address, method, target)
+    }
+
+    /// Opens a stream with a request to a proxied route.
+    pub(crate) async fn open(&self, call: Call) -> StreamGuard {
+        assert_eq!(call.verdict().await, "permit");
+        self.opened.lock().await.recv().await.expect("the route is a proxied one")
     }
 
     /// `http://host:port`: in development without PUBLIC_URL, our own origin.
@@ -211,25 +220,34 @@ fn gate_config(config: TestConfig, metrics: &Metrics) -> GateConfig {
     }
 }
 
-async fn serve(listener: TcpListener, gate: Arc<Gate>, head_fault: Option<HeadFault>) {
+#[derive(Clone)]
+struct Server {
+    gate: Arc<Gate>,
+    head_fault: Option<HeadFault>,
+    /// Takes the stream that a request to a proxied route opens.
+    opening: mpsc::UnboundedSender<StreamGuard>,
+}
+
+async fn serve(listener: TcpListener, server: Server) {
     while let Ok((stream, peer)) = listener.accept().await {
-        tokio::spawn(connection(stream, peer, Arc::clone(&gate), head_fault));
+        tokio::spawn(connection(stream, peer, server.clone()));
     }
 }
 
-async fn connection(stream: TcpStream, peer: SocketAddr, gate: Arc<Gate>, head_fault: Option<HeadFault>) {
-    let gate = &gate;
+async fn connection(stream: TcpStream, peer: SocketAddr, server: Server) {
+    let server = &server;
     let service = service_fn(|mut request: Request<Incoming>| {
-        if let Some(fault) = head_fault {
+        if let Some(fault) = server.head_fault {
             request.extensions_mut().insert(fault);
         }
-        async move { Ok::<_, Infallible>(respond(gate, peer, request).await) }
+        async move { Ok::<_, Infallible>(respond(server, peer, request).await) }
     });
     // A malformed request ends the connection with an error, and the client gets its 400.
     let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
-async fn respond(gate: &Gate, peer: SocketAddr, request: Request<Incoming>) -> Response<Full<Bytes>> {
+async fn respond(server: &Server, peer: SocketAddr, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    let gate = &*server.gate;
     let mut polls = 0u64;
     let mut context = gate.begin(&request);
     let scope = context.scope();
@@ -244,7 +262,13 @@ async fn respond(gate: &Gate, peer: SocketAddr, request: Request<Incoming>) -> R
     let (status, text) = match verdict {
         Verdict::Refused(refusal) => (400, format!("refusal: {refusal:?}")),
         Verdict::Preflight => (204, String::new()),
-        Verdict::Permitted((permit, request)) => (200, describe(gate, &permit, request).await),
+        Verdict::Permitted((permit, request)) => {
+            if let Destination::Upstream(_) = permit.destination() {
+                // Without a test that reads it, the stream stays open with its gate.
+                let _ = server.opening.send(gate.streams().register(&permit));
+            }
+            (200, describe(gate, &permit, request).await)
+        }
     };
     let text = format!(
         "{text}\nclient-request-id: {:?}\nlabel: {}\nprefers-problem: {}",

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use portcullis_gate::Verdict;
+use portcullis_gate::{CsrfMode, Verdict};
 use portcullis_model::policy::{AuthRequirement, BodyLimit, CsrfPolicy, LimitClass, RoutePolicy};
 use portcullis_model::{ApiKeyScopes, Limit, LimitBy, Multipliers, Permission, Role};
 use portcullis_testkit::session;
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
+use proptest::test_runner::{Config, TestCaseError, TestRunner};
 
 use crate::dry_run::dry_run;
 use crate::test_gate::{TestConfig, TestGate, by_caller, csrf_endpoint, rate, route, route_for};
@@ -89,11 +89,10 @@ fn headers() -> impl Strategy<Value = Vec<(String, String)>> {
         .prop_map(|(a, b, c, d, e, f, g, h, i, j)| [a, b, c, d, e, f, g, h, i, j].into_iter().flatten().collect())
 }
 
-/// For three routes with generated policies, an API key, three users, and generated requests: the dry run and the
-/// request get the same verdict, and the dry run changes nothing.
-#[test]
-fn sr_46_a_dry_run_gives_the_verdict_of_the_request() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+/// A request: method, target, headers, and whether an API key is added.
+type Generated = (&'static str, &'static str, Vec<(String, String)>, bool);
+
+fn requests() -> impl Strategy<Value = Vec<Generated>> {
     let target = prop::sample::select(vec![
         "/api/v1/a/1",
         "/api/a",
@@ -110,100 +109,108 @@ fn sr_46_a_dry_run_gives_the_verdict_of_the_request() {
         "/api/csrf-token",
     ]);
     let method = prop::sample::select(vec!["GET", "HEAD", "POST", "DELETE", "OPTIONS", "PUT"]);
-    let cases = (
-        (policies(), policies(), policies()),
-        prop::collection::vec((method, target, headers(), any::<bool>()), 1..8),
-        any::<(bool, bool)>(),
-    );
+    prop::collection::vec((method, target, headers(), any::<bool>()), 1..8)
+}
+
+/// A gate with three routes and three users.
+async fn gate_with((a, b, c): (RoutePolicy, RoutePolicy, RoutePolicy), csrf_mode: CsrfMode) -> TestGate {
+    let gate = TestGate::start(TestConfig {
+        routes: vec![
+            route("/api/v1/a/{*rest}", move |policy| *policy = a),
+            route_for(&["GET", "POST"], "/b", move |policy| *policy = b),
+            route("/api/v2/c", move |policy| *policy = c),
+            csrf_endpoint(),
+        ],
+        versions: vec![portcullis_gate::Version::current("v2")],
+        origins: vec!["https://app.example.com"],
+        trusted_proxies: vec!["127.0.0.0/8", "10.0.0.0/24"],
+        api_limit: rate("5/1h"),
+        writes_limit: rate("2/1h").map(|rate| Limit::new("writes", rate, LimitBy::Caller)),
+        csrf_mode,
+        ..TestConfig::default()
+    })
+    .await;
+    gate.sign_in_as("ada", session().authenticated_at(gate.clock.unix_seconds()));
+    gate.sign_in_as("old", session().role(Role::Viewer).unconfirmed_email().authenticated_at(0));
+    gate.sign_in("root", Role::Admin);
+    gate
+}
+
+/// The verdict of a dry run and then of the request itself. The latter is not told in the response to a HEAD.
+async fn verdicts(gate: &TestGate, request: &Generated) -> Result<(String, Option<String>), TestCaseError> {
+    let (method, target, headers, _) = request;
+    let before = counted(gate);
+    let explained = gate.inner.explain(&dry_run(method, target, headers)).await;
+    gate.inner.explain(&dry_run(method, target, headers)).await;
+    prop_assert_eq!(before, counted(gate), "a dry run is not counted");
+    let mut call = gate.call(method, target);
+    for (name, value) in headers {
+        call = call.header(name, value);
+    }
+    let got = call.send().await;
+    let got = if *method == "HEAD" { None } else { Some(got.verdict().to_owned()) };
+    let explained = match &explained.verdict {
+        Verdict::Permitted(()) => "permit".to_owned(),
+        Verdict::Preflight => "preflight".to_owned(),
+        Verdict::Refused(refusal) => format!("{refusal:?}"),
+    };
+    Ok((explained, got))
+}
+
+/// A verdict without the time to wait, which is another one a moment later.
+fn words(verdict: &str) -> &str {
+    verdict.split(" { retry").next().unwrap_or_default()
+}
+
+/// The property shows little unless the requests meet every kind of verdict.
+const KINDS: [&str; 17] = [
+    "permit",
+    "NotFound",
+    "MethodNotAllowed",
+    "preflight",
+    "RateLimited",
+    "InvalidCsrf",
+    "CrossSite",
+    "TwoCredentials",
+    "CredentialRequired",
+    "InvalidCredential",
+    "NotPermitted",
+    "NetworkNotAllowed",
+    "SignInTooOld",
+    "SignInRequired",
+    "Unavailable",
+    "UnsupportedVersion",
+    "InvalidVersion",
+];
+
+/// For three routes with generated policies, an API key, three users, and generated requests: the dry run and the
+/// request get the same verdict, and the dry run changes nothing.
+#[test]
+fn sr_46_a_dry_run_gives_the_verdict_of_the_request() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let cases = ((policies(), policies(), policies()), requests(), any::<(bool, bool)>());
     let mut runner = TestRunner::new(Config { cases: 600, failure_persistence: None, ..Config::default() });
     let seen = std::cell::RefCell::new(std::collections::BTreeSet::new());
-    runner
-        .run(&cases, |((a, b, c), requests, (behind, report))| {
-            runtime.block_on(async {
-                let routes = vec![
-                    route("/api/v1/a/{*rest}", move |policy| *policy = a),
-                    route_for(&["GET", "POST"], "/b", move |policy| *policy = b),
-                    route("/api/v2/c", move |policy| *policy = c),
-                    csrf_endpoint(),
-                ];
-                let gate = TestGate::start(TestConfig {
-                    routes,
-                    versions: vec![portcullis_gate::Version::current("v2")],
-                    origins: vec!["https://app.example.com"],
-                    trusted_proxies: vec!["127.0.0.0/8", "10.0.0.0/24"],
-                    api_limit: rate("5/1h"),
-                    writes_limit: rate("2/1h").map(|rate| Limit::new("writes", rate, LimitBy::Caller)),
-                    csrf_mode: if report {
-                        portcullis_gate::CsrfMode::Report
-                    } else {
-                        portcullis_gate::CsrfMode::Always
-                    },
-                    ..TestConfig::default()
-                })
-                .await;
-                gate.sign_in_as("ada", session().authenticated_at(gate.clock.unix_seconds()));
-                gate.sign_in_as("old", session().role(Role::Viewer).unconfirmed_email().authenticated_at(0));
-                gate.sign_in("root", Role::Admin);
-                let key = gate.api_key(ApiKeyScopes::All);
-                gate.sessions.set_behind(behind);
-                for (method, target, mut headers, by_key) in requests {
-                    if by_key {
-                        headers.push(("x-api-key".to_owned(), key.clone()));
-                    }
-                    let before = counted(&gate);
-                    let explained = gate.inner.explain(&dry_run(method, target, &headers)).await;
-                    gate.inner.explain(&dry_run(method, target, &headers)).await;
-                    prop_assert_eq!(before, counted(&gate), "a dry run is not counted");
-                    let mut call = gate.call(method, target);
-                    for (name, value) in &headers {
-                        call = call.header(name, value);
-                    }
-                    let got = call.send().await;
-                    let got = if method == "HEAD" { None } else { Some(got.verdict().to_owned()) };
-                    let explained_as = match &explained.verdict {
-                        Verdict::Permitted(()) => "permit".to_owned(),
-                        Verdict::Preflight => "preflight".to_owned(),
-                        Verdict::Refused(refusal) => format!("{refusal:?}"),
-                    };
-                    let Some(got) = got else { continue };
-                    // The time to wait is another one a moment later.
-                    let words = |text: &str| text.split(" { retry").next().unwrap_or_default().to_owned();
-                    prop_assert_eq!(
-                        words(&explained_as),
-                        words(&got),
-                        "{} {} {:?}: {:?}",
-                        method,
-                        target,
-                        headers,
-                        explained
-                    );
-                    seen.borrow_mut().insert(words(&got).split(' ').next().unwrap_or_default().to_owned());
+    let outcome = runner.run(&cases, |(routes, requests, (behind, report))| {
+        runtime.block_on(async {
+            let gate = gate_with(routes, if report { CsrfMode::Report } else { CsrfMode::Always }).await;
+            let key = gate.api_key(ApiKeyScopes::All);
+            gate.sessions.set_behind(behind);
+            for mut request in requests {
+                if request.3 {
+                    request.2.push(("x-api-key".to_owned(), key.clone()));
                 }
-                Ok(())
-            })
+                let (explained, got) = verdicts(&gate, &request).await?;
+                let Some(got) = got else { continue };
+                prop_assert_eq!(words(&explained), words(&got), "{:?}", request);
+                seen.borrow_mut().insert(words(&got).split(' ').next().unwrap_or_default().to_owned());
+            }
+            Ok(())
         })
-        .unwrap_or_else(|failure| panic!("{failure}"));
-    // The property shows little unless the requests meet every kind of verdict.
+    });
+    outcome.unwrap_or_else(|failure| panic!("{failure}"));
     let seen = seen.into_inner();
-    for verdict in [
-        "permit",
-        "NotFound",
-        "MethodNotAllowed",
-        "preflight",
-        "RateLimited",
-        "InvalidCsrf",
-        "CrossSite",
-        "TwoCredentials",
-        "CredentialRequired",
-        "InvalidCredential",
-        "NotPermitted",
-        "NetworkNotAllowed",
-        "SignInTooOld",
-        "SignInRequired",
-        "Unavailable",
-        "UnsupportedVersion",
-        "InvalidVersion",
-    ] {
+    for verdict in KINDS {
         assert!(seen.contains(verdict), "no request got {verdict}: {seen:?}");
     }
 }
