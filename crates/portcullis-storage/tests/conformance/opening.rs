@@ -51,14 +51,18 @@ async fn a_new_database_is_readable_only_by_its_owner() {
 async fn opening_a_migrated_file_takes_few_milliseconds() {
     let db = TestDatabase::sqlite();
     db.store().await.close().await;
+    // A machine that is busy delays many of them, but not all.
     let mut fastest = f64::INFINITY;
-    for _ in 0..5 {
+    for _ in 0..100 {
         let begun = Instant::now();
         let store = db.store().await;
         fastest = fastest.min(begun.elapsed().as_secs_f64());
         store.close().await;
+        if fastest < 0.02 {
+            return;
+        }
     }
-    assert!(fastest < 0.02, "the fastest of five openings took {fastest} s");
+    panic!("the fastest of a hundred openings took {fastest} s");
 }
 
 #[tokio::test]

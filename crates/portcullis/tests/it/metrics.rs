@@ -4,6 +4,7 @@ use portcullis_testkit::{PASSWORD, TestApp};
 use serde_json::json;
 
 use crate::client::{Account, app, client, get, post, register, send};
+use crate::statement_counts::until_first_jobs_have_run;
 
 /// A scraped page of metrics.
 struct Page(String);
@@ -50,6 +51,7 @@ async fn one_sign_in_moves_each_family_by_that_sign_in() {
     let account = register(&app).await;
     // The welcome mail reads the user too, so the test waits until it is sent.
     app.line_with("mail to");
+    until_first_jobs_have_run(&app).await;
     let before = Page::scrape(&app).await;
     assert_eq!(sign_in(&app, &account, PASSWORD).await, 200);
     let after = Page::scrape(&app).await;
@@ -86,6 +88,7 @@ async fn a_cached_session_costs_no_statement() {
         assert_eq!(send(request).await.status, 200);
     };
     health().await;
+    until_first_jobs_have_run(&app).await;
     let before = Page::scrape(&app).await;
     for _ in 0..20 {
         health().await;

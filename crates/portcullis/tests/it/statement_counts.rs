@@ -13,7 +13,7 @@ use crate::client::{app, call, client, get, post, register};
 use crate::jobs::until_metrics;
 
 /// Statements by verb and table. Without those that come from no request: readings of the revocation log, the mail
-/// outbox, and the jobs, which delete.
+/// outbox and the signing keys, and the jobs, which delete.
 type Statements = BTreeMap<String, u64>;
 
 async fn statements(app: &TestApp) -> Statements {
@@ -23,7 +23,8 @@ async fn statements(app: &TestApp) -> Statements {
         let Some(rest) = line.strip_prefix("database_query_duration_seconds_count{operation=\"") else { continue };
         let (labels, count) = rest.split_once("\"} ").expect("labels end");
         let (operation, table) = labels.split_once("\",table=\"").expect("two labels");
-        let background = [("SELECT", "revocations"), ("SELECT", "mail_outbox"), ("SELECT", "none")];
+        let background =
+            [("SELECT", "revocations"), ("SELECT", "mail_outbox"), ("SELECT", "signing_keys"), ("SELECT", "none")];
         if !background.contains(&(operation, table)) && operation != "DELETE" && table != "jobs" {
             counted.insert(format!("{operation} {table}"), count.parse().expect("a number"));
         }
@@ -32,7 +33,7 @@ async fn statements(app: &TestApp) -> Statements {
 }
 
 /// Waits for the first run of the jobs whose statements would be counted. The next one comes a minute later.
-async fn until_first_jobs_have_run(app: &TestApp) {
+pub(crate) async fn until_first_jobs_have_run(app: &TestApp) {
     for job in ["end_left_sessions", "finish_deletions"] {
         until_metrics(app, &format!("jobs_total{{job=\"{job}\",")).await;
     }
