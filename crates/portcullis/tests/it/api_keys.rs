@@ -1,37 +1,83 @@
 //! API keys as clients and upstreams see them (docs/contract.md, "Users, audit log and API keys").
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use reqwest::Method;
+use portcullis_testkit::TestApp;
+use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
-use crate::client::{app, call, client, get, id_of, refused, register, register_confirmed, send};
+use crate::client::{
+    Account, TestResponse, app, call, client, get, id_of, refused, register, register_confirmed, send,
+};
 use crate::proxied::upstream;
 use crate::shell_users::{administrator, bearer_gateway, shell_user};
 
+/// A manager at a gateway in its default mode, where making a key needs a CSRF pair.
+struct Owner {
+    app: TestApp,
+    account: Account,
+    pre: String,
+    csrf: String,
+}
+
+/// A key that was made, and its secret.
+struct Key {
+    secret: String,
+    shown: Value,
+}
+
+impl Owner {
+    async fn start() -> Self {
+        let app = app().start();
+        let account = shell_user(&app, "ada", "MANAGER").await;
+        let pair = get(&app, "/api/csrf-token").await;
+        let (pre, csrf) = (pair.cookie("portcullis-pre"), pair.cookie("portcullis-csrf"));
+        Self { app, account, pre: pre.expect("a cookie"), csrf: csrf.expect("a cookie") }
+    }
+
+    /// A request of the owner's page.
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let cookies = format!("portcullis-pre={}; portcullis-csrf={}", self.pre, self.csrf);
+        let request = client().request(method, self.app.url(path)).bearer_auth(&self.account.access);
+        request.header("origin", self.app.url("")).header("x-csrf-token", &self.csrf).header("cookie", cookies)
+    }
+
+    async fn make(&self, key: Value) -> TestResponse {
+        send(self.request(Method::POST, "/api/v1/api-keys").json(&key)).await
+    }
+
+    /// Makes a key with the scope USER_VIEW.
+    async fn viewing_key(&self) -> Key {
+        let made = self.make(json!({ "name": "deploy", "scopes": ["USER_VIEW"] })).await;
+        let secret = made.body["data"]["secret"].as_str().unwrap_or_else(|| panic!("{}", made.body)).to_owned();
+        Key { secret, shown: made.body["data"]["apiKey"].clone() }
+    }
+
+    /// A request by a key alone.
+    async fn by_key(&self, secret: &str, method: Method, path: &str) -> TestResponse {
+        send(client().request(method, self.app.url(path)).header("x-api-key", secret).json(&json!({}))).await
+    }
+}
+
 #[tokio::test]
-async fn sr_43_an_api_key_is_held_to_its_scopes_and_makes_no_keys() {
-    // The default mode: a valid key needs no CSRF pair.
-    let app = app().start();
-    let ada = shell_user(&app, "ada", "MANAGER").await;
-    let origin = app.url("");
-    let pair = get(&app, "/api/csrf-token").await;
-    let (pre, csrf) =
-        (pair.cookie("portcullis-pre").expect("a cookie"), pair.cookie("portcullis-csrf").expect("a cookie"));
-    let make = async |body: Value| {
-        let request = client().post(app.url("/api/v1/api-keys")).bearer_auth(&ada.access).header("origin", &origin);
-        let request = request
-            .header("x-csrf-token", &csrf)
-            .header("cookie", format!("portcullis-pre={pre}; portcullis-csrf={csrf}"));
-        send(request.json(&body)).await
-    };
-    let made = make(json!({ "name": "deploy", "scopes": ["USER_VIEW"], "expiresAt": "2999-01-01T00:00:00Z" })).await;
-    assert_eq!(made.status, 201, "{}", made.body);
-    assert_eq!(made.header("cache-control"), "no-store");
+async fn sr_43_a_new_key_shows_its_secret_once_and_is_announced() {
+    let owner = Owner::start().await;
+    let key = json!({ "name": "deploy", "scopes": ["USER_VIEW"], "expiresAt": "2999-01-01T00:00:00Z" });
+    let made = owner.make(key).await;
+    assert_eq!((made.status, made.header("cache-control")), (201, "no-store"), "{}", made.body);
     let key = &made.body["data"]["apiKey"];
-    let secret = made.body["data"]["secret"].as_str().expect("a secret").to_owned();
+    let secret = made.body["data"]["secret"].as_str().expect("a secret");
     assert!(secret.starts_with(key["prefix"].as_str().expect("a prefix")) && key["lastUsedAt"].is_null());
-    assert!(app.line_with("(api_key_created)").contains(&ada.email));
+    assert!(owner.app.line_with("(api_key_created)").contains(&owner.account.email));
+    let listed = call(&owner.app, Method::GET, "/api/v1/api-keys", &owner.account.access, None).await;
+    assert_eq!(listed.body["data"]["apiKeys"][0]["id"], key["id"]);
+    assert!(!listed.body.to_string().contains(secret));
+}
+
+#[tokio::test]
+async fn sr_43_an_invalid_key_is_not_made() {
+    let owner = Owner::start().await;
     for bad in [
         json!({}),
         json!({ "name": "x", "scopes": ["USER_DELETE"] }),
@@ -39,16 +85,30 @@ async fn sr_43_an_api_key_is_held_to_its_scopes_and_makes_no_keys() {
         json!({ "name": "x", "expiresAt": "2020-01-01T00:00:00Z" }),
         json!({ "name": "x", "expiresAt": "soon" }),
     ] {
-        refused(&make(bad).await, 400, "Validation failed");
+        refused(&owner.make(bad).await, 400, "Validation failed");
     }
+}
 
-    let by_header = async |method: Method, path: &str| {
-        send(client().request(method, app.url(path)).header("x-api-key", &secret).json(&json!({}))).await
-    };
-    assert_eq!(by_header(Method::GET, "/api/v1/users").await.status, 200);
-    assert_eq!(call(&app, Method::GET, "/api/v1/users", &secret, None).await.status, 200, "as a bearer token too");
-    assert_eq!(by_header(Method::GET, "/api/v1/auth/profile").await.body["data"]["user"]["email"], json!(ada.email));
-    refused(&by_header(Method::POST, "/api/v1/users").await, 403, "Insufficient permissions");
+#[tokio::test]
+async fn sr_43_an_api_key_is_held_to_its_scopes() {
+    let owner = Owner::start().await;
+    let key = owner.viewing_key().await;
+    let by_key = async |method, path| owner.by_key(&key.secret, method, path).await;
+    assert_eq!(by_key(Method::GET, "/api/v1/users").await.status, 200);
+    assert_eq!(
+        call(&owner.app, Method::GET, "/api/v1/users", &key.secret, None).await.status,
+        200,
+        "as a bearer token"
+    );
+    let profile = by_key(Method::GET, "/api/v1/auth/profile").await;
+    assert_eq!(profile.body["data"]["user"]["email"], json!(owner.account.email));
+    refused(&by_key(Method::POST, "/api/v1/users").await, 403, "Insufficient permissions");
+}
+
+#[tokio::test]
+async fn sr_43_an_api_key_cannot_do_what_needs_a_sign_in() {
+    let owner = Owner::start().await;
+    let key = owner.viewing_key().await;
     for (method, path) in [
         (Method::POST, "/api/v1/api-keys"),
         (Method::GET, "/api/v1/api-keys"),
@@ -56,29 +116,36 @@ async fn sr_43_an_api_key_is_held_to_its_scopes_and_makes_no_keys() {
         (Method::PUT, "/api/v1/auth/profile"),
         (Method::GET, "/api/v1/auth/sessions"),
     ] {
-        let response = by_header(method.clone(), path).await;
+        let response = owner.by_key(&key.secret, method.clone(), path).await;
         refused(&response, 403, "Insufficient permissions");
         assert_eq!(response.body["code"], "auth.sign_in_required", "{method} {path}");
     }
-    let both = send(client().get(app.url("/api/v1/users")).bearer_auth(&ada.access).header("x-api-key", &secret)).await;
-    refused(&both, 400, "Ambiguous credentials");
+}
+
+#[tokio::test]
+async fn sr_43_a_key_that_is_unknown_or_not_alone_is_refused() {
+    let owner = Owner::start().await;
+    let Key { secret, .. } = owner.viewing_key().await;
+    let token = &owner.account.access;
+    let both = client().get(owner.app.url("/api/v1/users")).bearer_auth(token).header("x-api-key", &secret);
+    refused(&send(both).await, 400, "Ambiguous credentials");
     let mut typo = secret.clone();
     typo.replace_range(10..11, if &secret[10..11] == "a" { "b" } else { "a" });
     for bad in [typo.as_str(), "pk_", "pk_nonsense", "", &secret[..51]] {
-        let response = send(client().post(app.url("/api/v1/users")).header("x-api-key", bad).json(&json!({}))).await;
-        refused(&response, 403, "Invalid CSRF token");
-        let response = send(client().get(app.url("/api/v1/users")).header("x-api-key", bad)).await;
-        refused(&response, 401, "Invalid token");
+        refused(&owner.by_key(bad, Method::POST, "/api/v1/users").await, 403, "Invalid CSRF token");
+        refused(&owner.by_key(bad, Method::GET, "/api/v1/users").await, 401, "Invalid token");
     }
+}
 
-    let listed = call(&app, Method::GET, "/api/v1/api-keys", &ada.access, None).await;
-    assert_eq!(listed.body["data"]["apiKeys"][0]["id"], key["id"]);
-    assert!(!listed.body.to_string().contains(&secret));
-    let revoke = client().delete(app.url(&format!("/api/v1/api-keys/{}", key["id"].as_str().expect("an id"))));
-    let revoke = revoke.bearer_auth(&ada.access).header("origin", &origin).header("x-csrf-token", &csrf);
-    let revoked = send(revoke.header("cookie", format!("portcullis-pre={pre}; portcullis-csrf={csrf}"))).await;
+#[tokio::test]
+async fn sr_43_a_revoked_key_is_refused() {
+    let owner = Owner::start().await;
+    let key = owner.viewing_key().await;
+    assert_eq!(owner.by_key(&key.secret, Method::GET, "/api/v1/users").await.status, 200);
+    let path = format!("/api/v1/api-keys/{}", key.shown["id"].as_str().expect("an id"));
+    let revoked = send(owner.request(Method::DELETE, &path)).await;
     assert_eq!(revoked.status, 200, "{}", revoked.body);
-    refused(&by_header(Method::GET, "/api/v1/users").await, 401, "Invalid token");
+    refused(&owner.by_key(&key.secret, Method::GET, "/api/v1/users").await, 401, "Invalid token");
 }
 
 #[tokio::test]
@@ -158,7 +225,7 @@ async fn sr_42_upstreams_see_an_api_key_as_its_id_and_scopes() {
 
 #[tokio::test]
 async fn sr_22_what_runs_by_a_key_ends_with_it() {
-    let (upstream, _) = upstream().await;
+    let (upstream, received) = upstream().await;
     let settings = format!(
         "[csrf]\nmode = \"cookie\"\n[upstreams.u]\ntargets = [\"http://{upstream}\"]\n\
          [[routes]]\npath = \"/api/v1/things/{{*rest}}\"\nupstream = \"u\"\nmax_body = \"0\"\n"
@@ -173,10 +240,12 @@ async fn sr_22_what_runs_by_a_key_ends_with_it() {
     });
     let request = client().post(app.url("/api/v1/things/upload")).header("x-api-key", secret.as_str().expect("a key"));
     let uploading = tokio::spawn(request.body(reqwest::Body::wrap_stream(endless)).send());
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    assert!(!uploading.is_finished(), "the upload runs");
+    while received.load(Ordering::Relaxed) == 0 {
+        assert!(!uploading.is_finished(), "the upload ended before it began");
+        tokio::task::yield_now().await;
+    }
     let path = format!("/api/v1/api-keys/{}", id.as_str().expect("an id"));
     assert_eq!(call(&app, Method::DELETE, &path, &ada.access, None).await.status, 200);
-    let ended = tokio::time::timeout(Duration::from_secs(5), uploading).await.expect("it is cut").expect("it ran");
+    let ended = tokio::time::timeout(Duration::from_secs(60), uploading).await.expect("it is cut").expect("it ran");
     assert!(ended.is_err() || ended.is_ok_and(|response| response.status() == 401), "the upload went on");
 }

@@ -1,42 +1,87 @@
 //! The users API as clients see it (docs/contract.md, "Users, audit log and API keys").
 
+use portcullis_testkit::TestApp;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::client::{call, client, id_of, refused, register, send};
+use crate::client::{TestResponse, call, client, id_of, refused, register, send};
 use crate::shell_users::{administrator, bearer_gateway};
 
-#[tokio::test]
-async fn an_administrator_invites_lists_edits_and_deletes() {
-    let app = bearer_gateway().start();
-    let root = administrator(&app).await;
-    let admin =
-        async |method: Method, path: &str, body: Option<Value>| call(&app, method, path, &root, body.as_ref()).await;
-    let new = json!({ "email": "Ben@Example.com", "username": "Ben42", "firstName": "Ben", "lastName": "Franklin", "role": "TESTER" });
-    let made = admin(Method::POST, "/api/v1/users", Some(new.clone())).await;
-    assert_eq!(made.status, 201, "{}", made.body);
-    let user = &made.body["data"]["user"];
-    assert_eq!((&user["email"], &user["role"]), (&json!("ben@example.com"), &json!("TESTER")));
-    let id = user["id"].as_str().expect("an id").to_owned();
-    assert!(app.line_with("(invitation)").contains("ben@example.com"));
-    refused(
-        &admin(Method::POST, "/api/v1/users", Some(new)).await,
-        409,
-        "User already exists with this email or username",
-    );
+/// A gateway and its administrator.
+struct Administration {
+    app: TestApp,
+    token: String,
+}
 
-    let listed = admin(Method::GET, "/api/v1/users?limit=1&page=1", None).await;
-    assert_eq!(listed.body["data"]["users"][0]["id"], json!(id), "newest first");
-    let pagination = &listed.body["data"]["pagination"];
+impl Administration {
+    async fn start() -> Self {
+        let app = bearer_gateway().start();
+        let token = administrator(&app).await;
+        Self { app, token }
+    }
+
+    /// Calls the API as the administrator. The path is below `/api/v1`.
+    async fn call(&self, method: Method, path: &str, body: Option<Value>) -> TestResponse {
+        call(&self.app, method, &format!("/api/v1/{path}"), &self.token, body.as_ref()).await
+    }
+
+    async fn get(&self, path: &str) -> TestResponse {
+        self.call(Method::GET, path, None).await
+    }
+
+    async fn put(&self, path: &str, body: Value) -> TestResponse {
+        self.call(Method::PUT, path, Some(body)).await
+    }
+
+    /// Invites [`ben`] and returns his id.
+    async fn invite_ben(&self) -> String {
+        let invited = self.call(Method::POST, "users", Some(ben())).await;
+        assert_eq!(invited.status, 201, "{}", invited.body);
+        invited.body["data"]["user"]["id"].as_str().expect("an id").to_owned()
+    }
+}
+
+/// An invitation.
+fn ben() -> Value {
+    json!({ "email": "Ben@Example.com", "username": "Ben42", "firstName": "Ben", "lastName": "Franklin", "role": "TESTER" })
+}
+
+/// How many users a list has.
+fn users_in(list: &TestResponse) -> usize {
+    list.body["data"]["users"].as_array().unwrap_or_else(|| panic!("no list: {}", list.body)).len()
+}
+
+#[tokio::test]
+async fn an_invited_user_gets_a_mail_and_exists_once() {
+    let admin = Administration::start().await;
+    let invited = admin.call(Method::POST, "users", Some(ben())).await;
+    assert_eq!(invited.status, 201, "{}", invited.body);
+    let user = &invited.body["data"]["user"];
+    assert_eq!((&user["email"], &user["role"]), (&json!("ben@example.com"), &json!("TESTER")));
+    assert!(admin.app.line_with("(invitation)").contains("ben@example.com"));
+    let again = admin.call(Method::POST, "users", Some(ben())).await;
+    refused(&again, 409, "User already exists with this email or username");
+}
+
+#[tokio::test]
+async fn users_are_listed_in_pages_newest_first() {
+    let admin = Administration::start().await;
+    let id = admin.invite_ben().await;
+    let first = admin.get("users?limit=1&page=1").await;
+    assert_eq!(first.body["data"]["users"][0]["id"], json!(id));
+    let pagination = &first.body["data"]["pagination"];
     let next = pagination["next"].as_str().expect("another page");
     let expected = json!({ "page": 1, "limit": 1, "total": 2, "totalIsCapped": false, "pages": 2, "next": next });
     assert_eq!(*pagination, expected);
-    let last = admin(Method::GET, &format!("/api/v1/users?limit=1&cursor={next}"), None).await;
+    let last = admin.get(&format!("users?limit=1&cursor={next}")).await;
     assert_ne!(last.body["data"]["users"][0]["id"], json!(id));
-    assert_eq!(
-        (&last.body["data"]["pagination"]["next"], last.body["data"]["users"].as_array().map(Vec::len)),
-        (&Value::Null, Some(1))
-    );
+    assert_eq!((&last.body["data"]["pagination"]["next"], users_in(&last)), (&Value::Null, 1));
+    assert_eq!(users_in(&admin.get("users?page=3").await), 0, "behind the last page");
+}
+
+#[tokio::test]
+async fn far_pages_are_reached_by_cursor_only() {
+    let admin = Administration::start().await;
     for (query, why) in [
         ("page=1002&limit=100", "cursor"),
         ("page=100001&limit=1", "cursor"),
@@ -44,24 +89,34 @@ async fn an_administrator_invites_lists_edits_and_deletes() {
         ("cursor=&page=2", "cursor"),
     ] {
         for list in ["users", "audit-logs"] {
-            let refused = admin(Method::GET, &format!("/api/v1/{list}?{query}"), None).await;
+            let refused = admin.get(&format!("{list}?{query}")).await;
             assert_eq!(refused.status, 400, "{query}: {}", refused.body);
             let problems = refused.body["details"]["query"].to_string();
             assert!(problems.contains(why), "{query}: {problems}");
         }
     }
-    assert_eq!(admin(Method::GET, "/api/v1/users?page=1000&limit=100", None).await.status, 200);
+    assert_eq!(admin.get("users?page=1000&limit=100").await.status, 200);
+}
+
+#[tokio::test]
+async fn the_list_of_users_is_filtered() {
+    let admin = Administration::start().await;
+    admin.invite_ben().await;
     for (query, count) in [
         ("role=ADMIN", 1),
         ("search=BEN%4", 0),
         ("search=ben", 1),
         ("isActive=false", 0),
         ("isActive=true&role=TESTER", 1),
-        ("page=3", 0),
     ] {
-        let listed = admin(Method::GET, &format!("/api/v1/users?{query}"), None).await;
-        assert_eq!(listed.body["data"]["users"].as_array().map(Vec::len), Some(count), "{query}: {}", listed.body);
+        let listed = admin.get(&format!("users?{query}")).await;
+        assert_eq!(users_in(&listed), count, "{query}: {}", listed.body);
     }
+}
+
+#[tokio::test]
+async fn an_invalid_query_for_users_tells_its_problem() {
+    let admin = Administration::start().await;
     for query in [
         "page=-1",
         "page=0",
@@ -73,15 +128,25 @@ async fn an_administrator_invites_lists_edits_and_deletes() {
         "isActive=yes",
         "page=%00",
     ] {
-        let listed = admin(Method::GET, &format!("/api/v1/users?{query}"), None).await;
+        let listed = admin.get(&format!("users?{query}")).await;
         refused(&listed, 400, "Validation failed");
         assert_eq!(listed.body["details"]["query"].as_array().map(Vec::len), Some(1), "{}", listed.body);
     }
+}
 
-    let shown = admin(Method::GET, &format!("/api/v1/users/{id}"), None).await;
+#[tokio::test]
+async fn a_user_is_shown_without_secrets() {
+    let admin = Administration::start().await;
+    let id = admin.invite_ben().await;
+    let shown = admin.get(&format!("users/{id}")).await;
     let user = &shown.body["data"]["user"];
     assert_eq!((&user["rolePermissions"], &user["customPermissions"]), (&json!([]), &json!([])));
     assert!(!shown.body.to_string().contains("argon2") && user["allPermissions"].is_array());
+}
+
+#[tokio::test]
+async fn an_unknown_user_is_not_found() {
+    let admin = Administration::start().await;
     for unknown_user in ["11111111-1111-4111-8111-111111111111", "not-a-uuid", "%00", "1"] {
         for (method, rest, body) in [
             (Method::GET, "", None),
@@ -90,32 +155,39 @@ async fn an_administrator_invites_lists_edits_and_deletes() {
             (Method::GET, "/permissions", None),
             (Method::DELETE, "", None),
         ] {
-            let response = admin(method.clone(), &format!("/api/v1/users/{unknown_user}{rest}"), body).await;
+            let response = admin.call(method.clone(), &format!("users/{unknown_user}{rest}"), body).await;
             assert!(matches!(response.status, 404 | 400), "{method} {unknown_user}{rest}: {}", response.body);
         }
     }
-    let edited =
-        admin(Method::PUT, &format!("/api/v1/users/{id}"), Some(json!({ "firstName": "Benjamin", "isActive": false })))
-            .await;
-    assert_eq!(edited.body["data"]["user"]["firstName"], "Benjamin", "{}", edited.body);
-    assert_eq!(edited.body["data"]["user"]["isActive"], false);
-    refused(
-        &admin(Method::PUT, &format!("/api/v1/users/{id}"), Some(json!({ "isActive": "no" }))).await,
-        400,
-        "Validation failed",
-    );
-    assert_eq!(admin(Method::DELETE, &format!("/api/v1/users/{id}"), None).await.status, 200);
-    assert_eq!(admin(Method::GET, &format!("/api/v1/users/{id}"), None).await.status, 404);
+}
 
-    let mine = admin(Method::GET, "/api/v1/auth/profile", None).await;
-    let own = mine.body["data"]["user"]["id"].as_str().expect("an id").to_owned();
-    refused(&admin(Method::DELETE, &format!("/api/v1/users/{own}"), None).await, 409, "Last administrator");
-    refused(
-        &admin(Method::PUT, &format!("/api/v1/users/{own}"), Some(json!({ "isActive": false }))).await,
-        409,
-        "Last administrator",
-    );
-    let demoted = admin(Method::PUT, &format!("/api/v1/users/{own}/role"), Some(json!({ "role": "VIEWER" }))).await;
+#[tokio::test]
+async fn an_edit_changes_what_it_names() {
+    let admin = Administration::start().await;
+    let path = format!("users/{}", admin.invite_ben().await);
+    let edited = admin.put(&path, json!({ "firstName": "Benjamin", "isActive": false })).await;
+    let user = &edited.body["data"]["user"];
+    assert_eq!((&user["firstName"], &user["isActive"]), (&json!("Benjamin"), &json!(false)), "{}", edited.body);
+    assert_eq!(user["lastName"], "Franklin");
+    refused(&admin.put(&path, json!({ "isActive": "no" })).await, 400, "Validation failed");
+}
+
+#[tokio::test]
+async fn a_deleted_user_is_gone() {
+    let admin = Administration::start().await;
+    let path = format!("users/{}", admin.invite_ben().await);
+    assert_eq!(admin.call(Method::DELETE, &path, None).await.status, 200);
+    assert_eq!(admin.get(&path).await.status, 404);
+}
+
+#[tokio::test]
+async fn the_last_administrator_cannot_leave() {
+    let admin = Administration::start().await;
+    let mine = admin.get("auth/profile").await;
+    let own = format!("users/{}", mine.body["data"]["user"]["id"].as_str().expect("an id"));
+    refused(&admin.call(Method::DELETE, &own, None).await, 409, "Last administrator");
+    refused(&admin.put(&own, json!({ "isActive": false })).await, 409, "Last administrator");
+    let demoted = admin.put(&format!("{own}/role"), json!({ "role": "VIEWER" })).await;
     refused(&demoted, 403, "Insufficient permissions");
 }
 
