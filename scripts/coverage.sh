@@ -31,13 +31,14 @@ target=${CARGO_TARGET_DIR:-$PWD/target}
 out=$target/coverage
 rm -rf "$out/profiles"
 mkdir -p "$out/profiles"
-# Only our own crates are instrumented: dependencies are shared with the other builds, and the tests stay fast.
-cat >"$out/rustc" <<'WRAPPER'
+# Only our own crates are instrumented: dependencies are shared with the other builds, and the tests stay fast. The counters are in
+# the profile file itself (%c), so that a server which a test kills has counted too.
+cat >"$out/counting-rustc" <<'WRAPPER'
 #!/bin/sh
-exec "$@" -C instrument-coverage
+exec "$@" -C instrument-coverage -C llvm-args=-runtime-counter-relocation
 WRAPPER
-chmod +x "$out/rustc"
-export RUSTC_WORKSPACE_WRAPPER="$out/rustc" CARGO_TARGET_DIR="$target" LLVM_PROFILE_FILE="$out/profiles/%p-%8m.profraw"
+chmod +x "$out/counting-rustc"
+export RUSTC_WORKSPACE_WRAPPER="$out/counting-rustc" CARGO_TARGET_DIR="$target" LLVM_PROFILE_FILE="$out/profiles/%8m%c.profraw"
 binaries() {
   cargo test "${packages[@]}" --tests --no-run --message-format json 2>/dev/null |
     python3 -c '
