@@ -20,9 +20,12 @@ pub trait Handler: Send + Sync + 'static {
     /// A request whose head is faulty carries a [`HeadFault`](portcullis_gate::HeadFault) in its extensions and must be
     /// refused.
     ///
+    /// `client` is a reference, because a larger value beside the request has the compiler copy the whole future, several
+    /// kilobytes, when the request begins.
+    ///
     /// The future must not panic, or all requests of an HTTP/2 connection end with it:
     /// [`catch_panic`](crate::catch_panic) turns a panic into a response.
-    fn handle(&self, client: Peer, request: Request<Incoming>) -> impl Future<Output = Response<Self::Body>> + Send;
+    fn handle(&self, client: &Peer, request: Request<Incoming>) -> impl Future<Output = Response<Self::Body>> + Send;
 
     /// Responds to bytes that the HTTP parser rejected, with the 4xx status that the parser chose, and to a head that was
     /// not complete in time, with 408. The body must be complete: the edge writes it at once.

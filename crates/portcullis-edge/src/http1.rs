@@ -9,7 +9,9 @@ mod parser_errors;
 
 use std::convert::Infallible;
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -21,6 +23,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use pin_project_lite::pin_project;
 use portcullis_gate::Peer;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio_util::sync::CancellationToken;
@@ -68,7 +71,7 @@ pub(crate) async fn serve<H: Handler, S: AsyncRead + AsyncWrite + Send + Unpin +
     is_new: bool,
     timers: &mut ConnectionTimers,
 ) -> Served<S> {
-    let Service { handler, builder, client, stopping } = *service;
+    let Service { handler, builder, ref client, stopping } = *service;
     let exchange = Arc::new(Exchange::default());
     let respond = {
         let handler = Arc::clone(handler);
@@ -78,7 +81,7 @@ pub(crate) async fn serve<H: Handler, S: AsyncRead + AsyncWrite + Send + Unpin +
     let stream = MessageGuard::new(stream, Arc::clone(&exchange));
     let service = service_fn(|mut request: Request<Incoming>| {
         exchange.begin(&mut request);
-        async { Ok::<_, Infallible>(ExchangeBody::new(handler.handle(client, request).await, &exchange)) }
+        Handling { response: handler.handle(client, request), exchange: &exchange }
     });
     let mut connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
     let mut is_shutting_down = false;
@@ -89,7 +92,7 @@ pub(crate) async fn serve<H: Handler, S: AsyncRead + AsyncWrite + Send + Unpin +
             result = &mut connection => return Served::Closed(result),
             () = stopping.cancelled(), if !is_shutting_down => {
                 is_shutting_down = true;
-                std::pin::Pin::new(&mut connection).graceful_shutdown();
+                Pin::new(&mut connection).graceful_shutdown();
             }
             () = poll_fn(|cx| exchange.poll_right_ended(cx)) => {
                 tracing::debug!(client = %client.address, "a connection was closed because its response outlived its right unread");
@@ -114,6 +117,25 @@ pub(crate) async fn serve<H: Handler, S: AsyncRead + AsyncWrite + Send + Unpin +
                 return Served::Closed(Ok(()));
             }
         }
+    }
+}
+
+pin_project! {
+    /// The handling of a request. An async block in its place would have the compiler copy the handler's future, which has
+    /// several kilobytes.
+    struct Handling<'e, F> {
+        #[pin]
+        response: F,
+        exchange: &'e Arc<Exchange>,
+    }
+}
+
+impl<B, F: Future<Output = Response<B>>> Future for Handling<'_, F> {
+    type Output = Result<Response<ExchangeBody<B>>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        this.response.poll(cx).map(|response| Ok(ExchangeBody::new(response, this.exchange)))
     }
 }
 

@@ -69,7 +69,7 @@ pub(crate) async fn serve<H: Handler>(
             async move {
                 convert_to_http1(&mut request);
                 let is_head = *request.method() == Method::HEAD;
-                let mut response = without_connection(handler.handle(client, request).await, is_head);
+                let mut response = without_connection(handler.handle(&client, request).await, is_head);
                 let watch = tracked.watch(&mut response);
                 Ok::<_, Infallible>(response.map(|body| tracked.track_body(body, watch)))
             }

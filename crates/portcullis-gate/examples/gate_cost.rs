@@ -186,7 +186,7 @@ async fn respond(
     }
     let begun = Instant::now();
     let mut context = gate.begin(&request);
-    let verdict = gate.pass(&mut context, peer.into(), request).await;
+    let verdict = gate.pass(&mut context, &peer.into(), request).await;
     let passed = begun.elapsed();
     assert!(matches!(verdict, Verdict::Permitted(_)), "the measured request is one that is permitted");
     let mut response = Response::new(Empty::new());

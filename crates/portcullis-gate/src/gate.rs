@@ -113,12 +113,12 @@ impl Gate {
     pub async fn pass(
         &self,
         context: &mut RequestContext,
-        peer: Peer,
+        peer: &Peer,
         request: Request<Incoming>,
     ) -> Verdict<(Permit, Request<InboundBody>)> {
         let (parts, body) = request.into_parts();
         let head = RequestHead {
-            peer,
+            peer: *peer,
             method: &parts.method,
             uri: &parts.uri,
             headers: &parts.headers,

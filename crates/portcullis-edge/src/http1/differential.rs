@@ -257,7 +257,7 @@ fn response(status: StatusCode) -> Response<Body> {
 impl Handler for Recorder {
     type Body = Body;
 
-    async fn handle(&self, _client: Peer, request: Request<Incoming>) -> Response<Body> {
+    async fn handle(&self, _client: &Peer, request: Request<Incoming>) -> Response<Body> {
         if request.extensions().get::<HeadFault>().is_some() {
             return response(StatusCode::BAD_REQUEST);
         }

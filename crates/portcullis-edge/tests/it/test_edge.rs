@@ -120,7 +120,7 @@ pub(crate) const PANIC: &str = "this handler panics for a test";
 impl Handler for TestHandler {
     type Body = TestBody;
 
-    async fn handle(&self, client: Peer, request: Request<Incoming>) -> Response<TestBody> {
+    async fn handle(&self, client: &Peer, request: Request<Incoming>) -> Response<TestBody> {
         catch_panic(pin!(self.respond(client, request))).await.unwrap_or_else(|panic| {
             self.panics.lock().expect("no panic while locked").push(panic.message().to_owned());
             text(StatusCode::INTERNAL_SERVER_ERROR, "the handler panicked".to_owned())
@@ -142,7 +142,7 @@ impl TestHandler {
         self.trusted.lock().expect("no panic while locked").push(address);
     }
 
-    async fn respond(&self, client: Peer, request: Request<Incoming>) -> Response<TestBody> {
+    async fn respond(&self, client: &Peer, request: Request<Incoming>) -> Response<TestBody> {
         if let Some(fault) = request.extensions().get::<HeadFault>() {
             return closing(text(StatusCode::BAD_REQUEST, format!("{fault:?}")));
         }

@@ -252,7 +252,8 @@ async fn respond(server: &Server, peer: SocketAddr, request: Request<Incoming>) 
     let mut context = gate.begin(&request);
     let scope = context.scope();
     let verdict = {
-        let mut passing = pin!(gate.pass(&mut context, peer.into(), request));
+        let peer = peer.into();
+        let mut passing = pin!(gate.pass(&mut context, &peer, request));
         poll_fn(|cx| {
             polls += 1;
             passing.as_mut().poll(cx)

@@ -259,7 +259,7 @@ async fn serve(listener: TcpListener, inner: Arc<Inner>) {
 impl Inner {
     async fn respond(&self, peer: SocketAddr, request: Request<Incoming>) -> Response<Body> {
         let mut context = self.gate.begin(&request);
-        let mut response = match self.gate.pass(&mut context, peer.into(), request).await {
+        let mut response = match self.gate.pass(&mut context, &peer.into(), request).await {
             Verdict::Refused(refusal) => fault(403, format!("{refusal:?}")),
             Verdict::Preflight => fault(204, String::new()),
             Verdict::Permitted((permit, request)) => match self.proxy.forward(&permit, request).await {

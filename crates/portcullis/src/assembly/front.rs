@@ -29,7 +29,7 @@ impl Front {
     async fn respond(
         &self,
         context: &mut RequestContext,
-        client: Peer,
+        client: &Peer,
         request: Request<Incoming>,
     ) -> Response<FrontBody> {
         match self.gate.pass(context, client, request).await {
@@ -95,7 +95,7 @@ impl Handler for Front {
 
     /// Every log line that is written while the request is handled carries its ids. A panic becomes a 500 with the headers
     /// and metrics of what was known of the request by then.
-    async fn handle(&self, client: Peer, request: Request<Incoming>) -> Response<FrontBody> {
+    async fn handle(&self, client: &Peer, request: Request<Incoming>) -> Response<FrontBody> {
         let mut context = self.gate.begin(&request);
         let scope = context.scope();
         let responded = {
