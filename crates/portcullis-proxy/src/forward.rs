@@ -7,7 +7,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
@@ -118,7 +118,10 @@ impl Proxy {
         };
         // A handshake counts as the tunnel that it asks for.
         let kind = if upgrade.is_some() { SlotKind::Stream } else { SlotKind::Request };
-        let (mut connection, target) = upstream.connect(None, reuse, kind).await?;
+        let (mut connection, target) = match upstream.connect_at_once(reuse, kind) {
+            Some(connected) => connected,
+            None => Box::pin(upstream.connect(None, reuse, kind)).await?,
+        };
         let buffer = std::mem::take(&mut connection.write);
         let mut head = RequestHead::new(buffer, &parts.method, &request_target(permit, forwarding, &parts.uri)?);
         to_upstream::write_headers(&mut head, &parts, permit, forwarding, &target.authority);
@@ -134,7 +137,7 @@ impl Proxy {
             Err(error) if exchange.may_repeat(&error, is_idempotent) => {
                 tracing::debug!(error = &error as &dyn std::error::Error, "a request is repeated");
                 let (mut upload, method) = exchange.into_request();
-                let (connection, target) = upstream.connect(Some(&origin.target), Reuse::Never, kind).await?;
+                let (connection, target) = Box::pin(upstream.connect(Some(&origin.target), Reuse::Never, kind)).await?;
                 upload.rewind(&target.authority);
                 exchange = Exchange::new(connection, upload, method);
                 origin.target = target;
@@ -142,8 +145,8 @@ impl Proxy {
             }
             head => head?,
         };
-        if upgrade.is_none() && head.framing.left().is_none() && is_event_stream(&head.headers) {
-            let slot = origin.target.capacity.slot(SlotKind::Stream).await;
+        if upgrade.is_none() && head.framing.left().is_none() && is_event_stream(content_type(&head.headers)) {
+            let slot = Box::pin(origin.target.capacity.slot(SlotKind::Stream)).await;
             exchange.becomes_stream(slot.map_err(ProxyError::Overloaded)?);
         }
         let live = || self.streams.register(permit);
@@ -185,9 +188,10 @@ impl Proxy {
         let ResponseHead { status, reason, headers, framing, .. } = head;
         let endless = framing.left().is_none();
         let is_long = framing.left().is_none_or(|bytes| bytes > LONG_TRANSFER);
-        let is_stream = is_event_stream(&headers);
+        let content_type = content_type(&headers);
+        let is_stream = is_event_stream(content_type);
         let idle_timeout =
-            if is_stream || is_grpc(&headers) { policy.stream_idle_timeout } else { policy.body_idle_timeout };
+            if is_stream || is_grpc(content_type) { policy.stream_idle_timeout } else { policy.body_idle_timeout };
         let mut body = ProxyBody::new(exchange, framing, idle_timeout, origin);
         if is_long && body.is_streaming() {
             body.end_with(LiveStream::new(live()));
@@ -216,18 +220,21 @@ fn announces_empty_body(parts: &Parts) -> bool {
     matches!(parts.method, Method::POST | Method::PUT | Method::PATCH) || parts.headers.contains_key(CONTENT_LENGTH)
 }
 
-fn is_event_stream(headers: &HeaderMap) -> bool {
-    content_type_begins(headers, b"text/event-stream")
+fn content_type(headers: &HeaderMap) -> &[u8] {
+    headers.get(CONTENT_TYPE).map_or(&[], HeaderValue::as_bytes)
+}
+
+fn is_event_stream(content_type: &[u8]) -> bool {
+    begins(content_type, b"text/event-stream")
 }
 
 /// Whether the body is gRPC, gRPC-Web, or gRPC with a named encoding.
-fn is_grpc(headers: &HeaderMap) -> bool {
-    content_type_begins(headers, b"application/grpc")
+fn is_grpc(content_type: &[u8]) -> bool {
+    begins(content_type, b"application/grpc")
 }
 
-fn content_type_begins(headers: &HeaderMap, begin: &[u8]) -> bool {
-    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.as_bytes().get(..begin.len()));
-    kind.is_some_and(|kind| kind.eq_ignore_ascii_case(begin))
+fn begins(content_type: &[u8], begin: &[u8]) -> bool {
+    content_type.get(..begin.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(begin))
 }
 
 /// Whether repeating the request changes nothing (RFC 9110 §9.2.2).

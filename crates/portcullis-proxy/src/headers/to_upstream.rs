@@ -60,16 +60,18 @@ pub(crate) fn write_headers(
     };
     let named = named_by_connection(client_headers.get_all(CONNECTION).iter());
     head.host_of_target(authority);
+    let mut has_cookies = false;
     for (name, value) in client_headers {
         if !left_out(name.as_str()) && !named.contains(name) {
             head.field(name, value);
         }
+        has_cookies |= name == COOKIE;
     }
-    if !forwards_credentials && !named.contains(&COOKIE) {
+    if has_cookies && !forwards_credentials && !named.contains(&COOKIE) {
         client_cookies::write(head, client_headers);
     }
     write_forwarded(head, client_headers, &named, permit);
-    head.literal_field("x-request-id", permit.request_id().as_str());
+    head.field_with("x-request-id", |out| out.extend_from_slice(permit.request_id().as_bytes()));
     head.field_with("traceparent", |out| out.extend_from_slice(&permit.trace().traceparent()));
     if let Some(principal) = permit.principal() {
         let session = &principal.session;

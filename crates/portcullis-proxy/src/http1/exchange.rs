@@ -20,7 +20,7 @@ const MAX_INTERIM: u32 = 64;
 
 /// A request that was sent or is being sent, and the response to it.
 pub(crate) struct Exchange {
-    connection: Connection,
+    connection: Box<Connection>,
     upload: Upload,
     method: Method,
     /// The number of interim responses.
@@ -34,7 +34,7 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
-    pub(crate) fn new(connection: Connection, upload: Upload, method: Method) -> Self {
+    pub(crate) fn new(connection: Box<Connection>, upload: Upload, method: Method) -> Self {
         Self { connection, upload, method, interim: 0, write_failed: false, waiting_since: None, keep_alive: None }
     }
 
@@ -160,7 +160,7 @@ impl Exchange {
     }
 
     /// The connection after the response, and how it may be kept, if it may be used for another request.
-    pub(crate) fn into_reusable(self) -> Option<(Connection, KeepAlive)> {
+    pub(crate) fn into_reusable(self) -> Option<(Box<Connection>, KeepAlive)> {
         let Self { mut connection, upload, keep_alive, write_failed, .. } = self;
         // Bytes after the response belong to no request of ours.
         let keep_alive = keep_alive.filter(|_| !write_failed && upload.is_done() && connection.read.is_empty())?;
@@ -216,7 +216,7 @@ mod tests {
     const TIMEOUT: Duration = Duration::from_secs(30);
 
     /// A connection whose upstream has sent these bytes and has then reset it.
-    async fn reset_after(sent: &[u8]) -> Connection {
+    async fn reset_after(sent: &[u8]) -> Box<Connection> {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("an address").port();
         let mut connection = Target::on_loopback(port).connect_now().await.expect("it listens");

@@ -141,8 +141,10 @@ impl FramingFields {
     }
 
     fn closes(&self) -> bool {
-        let tokens = self.connection.iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
-        tokens.into_iter().any(|token| token.trim_ascii().eq_ignore_ascii_case(b"close"))
+        // Most servers send this one token, which is compared at once.
+        let lists = self.connection.iter().map(HeaderValue::as_bytes).filter(|list| *list != b"keep-alive");
+        let mut tokens = lists.flat_map(|list| list.split(|byte| *byte == b','));
+        tokens.any(|token| token.trim_ascii().eq_ignore_ascii_case(b"close"))
     }
 
     /// How the connection may be kept, as far as these fields tell.

@@ -20,7 +20,7 @@ const MIN_READ: usize = 8 * 1024;
 /// The size of reads from a target that sends much, in bytes.
 const MAX_READ: usize = 64 * 1024;
 
-/// A connection, owned by the request that uses it.
+/// A connection, owned by the request that uses it. It is in a box, because it moves often between pool and request.
 pub(crate) struct Connection {
     pub(crate) stream: TcpStream,
     /// Bytes that were read and not used yet.
@@ -58,8 +58,8 @@ pub(crate) struct KeepAlive {
 }
 
 impl Connection {
-    pub(super) fn new(stream: TcpStream) -> Self {
-        Self {
+    pub(super) fn new(stream: TcpStream) -> Box<Self> {
+        Box::new(Self {
             stream,
             read: BytesMut::new(),
             write: Vec::new(),
@@ -69,7 +69,7 @@ impl Connection {
             slot: None,
             timer: ConnectionTimer::default(),
             opened: Instant::now(),
-        }
+        })
     }
 
     /// Reads and appends to [`read`](Self::read). Returns 0 at the end of the connection.
@@ -134,7 +134,7 @@ mod tests {
 
     use super::*;
 
-    async fn pair() -> (Connection, TcpStream) {
+    async fn pair() -> (Box<Connection>, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let connection = Connection::new(TcpStream::connect(address).await.expect("it listens"));

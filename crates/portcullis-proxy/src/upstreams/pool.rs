@@ -66,7 +66,7 @@ struct Idle {
 }
 
 struct Kept {
-    connection: Connection,
+    connection: Box<Connection>,
     since: Instant,
     /// The end of its time.
     until: Instant,
@@ -78,14 +78,14 @@ impl Pool {
     }
 
     /// Takes out an idle connection that is open and silent.
-    pub(crate) fn take(&self, reuse: Reuse) -> Option<Connection> {
+    pub(crate) fn take(&self, reuse: Reuse) -> Option<Box<Connection>> {
         match reuse {
             Reuse::Never => None,
             Reuse::Recent | Reuse::Any => self.take_at(Instant::now(), reuse),
         }
     }
 
-    fn take_at(&self, now: Instant, reuse: Reuse) -> Option<Connection> {
+    fn take_at(&self, now: Instant, reuse: Reuse) -> Option<Box<Connection>> {
         loop {
             let Kept { mut connection, until, .. } = self.0.lock().pop(now, reuse)?;
             if now < until && connection.is_silent() {
@@ -96,11 +96,11 @@ impl Pool {
     }
 
     /// Keeps a connection for another request, for as long as the settings and the target allow.
-    pub(crate) fn release(&self, connection: Connection, keep_alive: KeepAlive) {
+    pub(crate) fn release(&self, connection: Box<Connection>, keep_alive: KeepAlive) {
         self.release_at(Instant::now(), connection, keep_alive);
     }
 
-    fn release_at(&self, now: Instant, mut connection: Connection, keep_alive: KeepAlive) {
+    fn release_at(&self, now: Instant, mut connection: Box<Connection>, keep_alive: KeepAlive) {
         let Lifetimes { idle, age } = self.0.lifetimes;
         let mut until = now + keep_alive.idle.map_or(idle, |announced| announced.min(idle));
         if let Some(age) = age {
@@ -231,7 +231,7 @@ mod tests {
     }
 
     /// Connections, and the target's ends of them.
-    async fn connections(count: usize) -> (Vec<Connection>, Vec<TcpStream>) {
+    async fn connections(count: usize) -> (Vec<Box<Connection>>, Vec<TcpStream>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
@@ -242,7 +242,7 @@ mod tests {
         (ours, theirs)
     }
 
-    async fn connection() -> (Connection, TcpStream) {
+    async fn connection() -> (Box<Connection>, TcpStream) {
         let (mut ours, mut theirs) = connections(1).await;
         (ours.remove(0), theirs.remove(0))
     }

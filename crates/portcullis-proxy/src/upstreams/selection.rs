@@ -12,6 +12,23 @@ use super::{ActiveUpstream, Connection, Reuse, Target};
 use crate::error::ProxyError;
 
 impl ActiveUpstream {
+    /// An idle connection to the target whose turn it is, if it has one and room for the request. Nearly every request is
+    /// sent on such a connection, so that its future need not hold the larger one of [`connect`](Self::connect).
+    pub(crate) fn connect_at_once(&self, reuse: Reuse, kind: SlotKind) -> Option<(Box<Connection>, Arc<Target>)> {
+        let turn = self.next.load(Ordering::Relaxed);
+        let target = self.targets.get(if self.targets.len() > 1 { turn % self.targets.len() } else { 0 })?;
+        if target.last_connect_failed() {
+            return None;
+        }
+        let slot = target.capacity.try_slot(kind)?;
+        let mut connection = target.pool.take(reuse)?;
+        connection.slot = Some(slot);
+        if self.targets.len() > 1 {
+            self.next.fetch_add(1, Ordering::Relaxed);
+        }
+        Some((connection, Arc::clone(target)))
+    }
+
     /// A connection to the first target that has room and accepts one. If none has room, the request waits in the queue of
     /// the first. `avoid` is the target at which the request failed before; it is tried last.
     pub(crate) async fn connect(
@@ -19,7 +36,7 @@ impl ActiveUpstream {
         avoid: Option<&Arc<Target>>,
         reuse: Reuse,
         kind: SlotKind,
-    ) -> Result<(Connection, Arc<Target>), ProxyError> {
+    ) -> Result<(Box<Connection>, Arc<Target>), ProxyError> {
         let is_avoided = |target: &Arc<Target>| avoid.is_some_and(|avoided| Arc::ptr_eq(avoided, target));
         let targets = self.in_turn().filter(|target| !is_avoided(target)).chain(avoid);
         let (mut deadline, mut failed) = (None, ProxyError::Connect(ConnectError::NoTarget));
@@ -82,7 +99,7 @@ impl Target {
         slot: Slot,
         reuse: Reuse,
         deadline: &mut Option<Instant>,
-    ) -> Result<Connection, ConnectError> {
+    ) -> Result<Box<Connection>, ConnectError> {
         if let Some(mut connection) = self.pool.take(reuse) {
             connection.slot = Some(slot);
             return Ok(connection);
@@ -98,7 +115,8 @@ mod tests {
 
     use portcullis_telemetry::{Metrics, MetricsOptions};
 
-    use super::super::{TargetLimits, Upstream};
+    use super::super::connecting::tests::listener;
+    use super::super::{KeepAlive, TargetLimits, Upstream};
     use super::*;
 
     fn upstream(ports: &[u16]) -> ActiveUpstream {
@@ -128,5 +146,32 @@ mod tests {
         assert_eq!(order(&upstream), ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"]);
         assert!(upstream.connect(None, Reuse::Any, SlotKind::Request).await.is_err());
         assert_eq!(order(&upstream), ["127.0.0.1:3", "127.0.0.1:1", "127.0.0.1:2"], "none is left out");
+    }
+
+    #[tokio::test]
+    async fn idle_connections_are_used_in_turn() {
+        let (one, _) = listener("127.0.0.1:0").await;
+        let (two, _) = listener("127.0.0.1:0").await;
+        let ports = [&one, &two].map(|listener| listener.local_addr().expect("it is bound").port());
+        let upstream = upstream(&ports);
+        assert!(upstream.connect_at_once(Reuse::Any, SlotKind::Request).is_none(), "none is open");
+        for target in &upstream.targets {
+            target.pool.release(target.connect_now().await.expect("it listens"), KeepAlive::default());
+        }
+        let at_once = || upstream.connect_at_once(Reuse::Any, SlotKind::Request).map(|(_, target)| target);
+        let used = [at_once(), at_once()].map(|target| target.expect("it is idle").authority.clone());
+        assert_eq!(used, [0, 1].map(|index| upstream.targets[index].authority.clone()));
+        assert!(at_once().is_none(), "both are in use");
+    }
+
+    #[tokio::test]
+    async fn an_idle_connection_to_an_unreachable_target_waits() {
+        let (listening, address) = listener("127.0.0.1:0").await;
+        let upstream = upstream(&[address.port()]);
+        let target = &upstream.targets[0];
+        target.pool.release(target.connect_now().await.expect("it listens"), KeepAlive::default());
+        drop(listening);
+        assert!(target.connect_now().await.is_err());
+        assert!(upstream.connect_at_once(Reuse::Any, SlotKind::Request).is_none());
     }
 }

@@ -69,7 +69,7 @@ impl Target {
 
     /// Opens a connection in a test.
     #[cfg(test)]
-    pub(crate) async fn connect_now(&self) -> Result<Connection, ConnectError> {
+    pub(crate) async fn connect_now(&self) -> Result<Box<Connection>, ConnectError> {
         let slot = self.capacity.try_slot(super::capacity::SlotKind::Request).expect("a free slot");
         self.connect(slot, self.connect_deadline()).await
     }
@@ -81,7 +81,7 @@ impl Target {
     }
 
     /// Opens a connection to one of the addresses, for the request that has the slot.
-    pub(crate) async fn connect(&self, slot: Slot, deadline: Instant) -> Result<Connection, ConnectError> {
+    pub(crate) async fn connect(&self, slot: Slot, deadline: Instant) -> Result<Box<Connection>, ConnectError> {
         let connected = self.connect_to_any(slot, deadline).await;
         if connected.is_err() {
             *self.tried.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
@@ -90,7 +90,7 @@ impl Target {
         connected
     }
 
-    async fn connect_to_any(&self, slot: Slot, deadline: Instant) -> Result<Connection, ConnectError> {
+    async fn connect_to_any(&self, slot: Slot, deadline: Instant) -> Result<Box<Connection>, ConnectError> {
         let host = || self.resolver.host().into();
         let addresses = timeout_at(deadline, self.resolver.addresses())
             .await
@@ -111,10 +111,15 @@ impl Target {
         Ok(connected)
     }
 
+    /// Whether the latest attempt to connect failed.
+    pub(super) fn last_connect_failed(&self) -> bool {
+        self.unreachable.load(Ordering::Relaxed)
+    }
+
     /// Whether requests should try other targets first: connecting failed a moment ago. After [`UNREACHABLE_TIME`] one
     /// caller is told `false`, whose request finds out whether that is still so.
     pub(super) fn is_unreachable(&self) -> bool {
-        if !self.unreachable.load(Ordering::Relaxed) {
+        if !self.last_connect_failed() {
             return false;
         }
         let mut tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
