@@ -15,28 +15,39 @@ pub(crate) fn is_valid(value: &[u8]) -> bool {
         let address = std::str::from_utf8(&rest[..end]).ok().and_then(|text| text.parse::<Ipv6Addr>().ok());
         return address.is_some() && is_port_or_end(&rest[end + 1..]);
     }
-    let mut previous = b'.';
-    for (index, byte) in value.iter().enumerate() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => {}
-            // A final dot is the root of the name; an empty label is none.
-            b'.' if previous != b'.' => {}
-            b':' => return index > 0 && index <= MAX_NAME && is_port_or_end(&value[index..]),
-            _ => return false,
-        }
-        previous = *byte;
+    let end = value.iter().position(|byte| !IS_IN_LABEL[usize::from(*byte)]).unwrap_or(value.len());
+    let (mut name, mut rest) = value.split_at(end);
+    // A final dot is the root of the name; an empty label is none.
+    while let [b'.', after @ ..] = rest
+        && !name.is_empty()
+    {
+        let label = after.iter().position(|byte| !IS_IN_LABEL[usize::from(*byte)]).unwrap_or(after.len());
+        (name, rest) = after.split_at(label);
     }
-    !value.is_empty() && value.len() <= MAX_NAME
+    let length = value.len() - rest.len();
+    (1..=MAX_NAME).contains(&length) && is_port_or_end(rest)
 }
+
+/// Whether a byte may be in a label of a name: a letter, a digit, `-` or `_`. A table, because every byte of every `Host` is
+/// looked up in it.
+static IS_IN_LABEL: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0u8;
+    while byte < 128 {
+        table[byte as usize] = byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        byte += 1;
+    }
+    table
+};
 
 /// Whether what follows a host is nothing, or a colon and a port.
 fn is_port_or_end(rest: &[u8]) -> bool {
     match rest {
         [] => true,
         [b':', digits @ ..] => {
+            let value = |port: u32, digit: &u8| digit.is_ascii_digit().then(|| port * 10 + u32::from(digit - b'0'));
             (1..=5).contains(&digits.len())
-                && digits.iter().all(u8::is_ascii_digit)
-                && digits.iter().fold(0u32, |port, digit| port * 10 + u32::from(digit - b'0')) <= u32::from(u16::MAX)
+                && digits.iter().try_fold(0, value).is_some_and(|port| port <= u32::from(u16::MAX))
         }
         _ => false,
     }

@@ -87,7 +87,7 @@ impl ResponsePlan {
             *response.status_mut() = StatusCode::NO_CONTENT;
         }
         let headers = response.headers_mut();
-        let id = HeaderValue::from_str(request_id.as_str()).expect("hexadecimal digits are a header value");
+        let id = HeaderValue::from_bytes(request_id.as_bytes()).expect("hexadecimal digits are a header value");
         headers.insert(REQUEST_ID, id);
         if self.close_connection {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));

@@ -8,14 +8,32 @@ use std::borrow::Cow;
 
 /// Whether a lenient server may read the path differently.
 pub(crate) fn may_be_read_differently(path: &str) -> bool {
-    let mut previous = 0;
-    for byte in path.bytes() {
-        if byte.is_ascii_uppercase() || matches!(byte, b'%' | b';') || (byte == b'/' && previous == b'.') {
-            return true;
-        }
-        previous = byte;
+    // Nearly no path has such a byte, so that all of them are looked up without a branch.
+    let has_lenient_byte = path.bytes().fold(false, |found, byte| found | IS_LENIENT[usize::from(byte)]);
+    let ends_with_slash = path.len() > 1 && path.ends_with('/');
+    ends_with_slash || (has_lenient_byte && has_lenient_reading(path))
+}
+
+/// The bytes of which another reading may consist: an upper-case letter, `%`, `;`, and a dot at the end of a segment.
+static IS_LENIENT: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0u8;
+    while byte < 128 {
+        table[byte as usize] = byte.is_ascii_uppercase() || matches!(byte, b'%' | b';' | b'.');
+        byte += 1;
     }
-    previous == b'.' || (previous == b'/' && path.len() > 1)
+    table
+};
+
+fn has_lenient_reading(path: &str) -> bool {
+    path.contains(|c: char| c.is_ascii_uppercase() || matches!(c, '%' | ';'))
+        || path.contains("./")
+        || path.ends_with('.')
+}
+
+/// Whether the last segment has a dot: [`without_format`] may then have a reading.
+pub(crate) fn may_have_format(path: &str) -> bool {
+    path.bytes().rev().take_while(|byte| *byte != b'/').any(|byte| byte == b'.')
 }
 
 /// Returns the path without what a server may take for a format (`/admin.json`): one reading for each dot in the last
@@ -129,6 +147,7 @@ mod tests {
     fn each_dot_of_the_last_segment_may_begin_a_format() {
         let readings = |path: &'static str| without_format(path).collect::<Vec<_>>();
         assert_eq!(readings("/a.b/admin.tar.gz"), ["/a.b/admin", "/a.b/admin.tar"]);
+        assert!(may_have_format("/a.b/admin.tar.gz") && !may_have_format("/a.b/admin"));
         for path in ["/a.b/admin", "/a/.well-known", "/"] {
             assert_eq!(readings(path), [""; 0], "{path}");
         }

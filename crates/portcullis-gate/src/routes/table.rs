@@ -180,10 +180,11 @@ impl RouteTable {
     /// Whether a framework that takes `/admin.json` for `/admin` would read the path as that of a route which asks more of a
     /// request. Only an upstream that has both routes can.
     fn is_format_of_stricter_route(&self, path: &str, routes: &TemplateRoutes) -> bool {
-        lenient_path::without_format(path).any(|reading| {
-            let other = self.lenient.at(reading).ok().map(|found| &self.templates[*found.value]);
-            other.is_some_and(|other| !std::ptr::eq(other, routes) && routes.may_evade(other))
-        })
+        lenient_path::may_have_format(path)
+            && lenient_path::without_format(path).any(|reading| {
+                let other = self.lenient.at(reading).ok().map(|found| &self.templates[*found.value]);
+                other.is_some_and(|other| !std::ptr::eq(other, routes) && routes.may_evade(other))
+            })
     }
 
     /// Returns the metrics of requests that match no route.
