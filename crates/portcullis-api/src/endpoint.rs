@@ -19,7 +19,9 @@ use crate::error::{ErrorContext, ErrorKind};
 use crate::input::{Body, OptionalBody, Query, path};
 use crate::openapi::ApiDescription;
 use crate::reply::ReplyBody;
-use crate::{ApiError, Call, Services, api_keys, audit, auth, gateway, idempotency, openapi, setup, system, users};
+use crate::{
+    ApiError, Call, Services, api_keys, audit, auth, errors, gateway, idempotency, openapi, setup, system, users,
+};
 
 // Method, path, who may call, CSRF rule, rate limit, operation: request => response, handler. A row that begins with
 // `idempotent` honours an `Idempotency-Key`.
@@ -132,6 +134,10 @@ static ENDPOINTS: &[Endpoint] = &[
     endpoint!(DELETE "/api/v1/gateway/limits", Holding(Permission::SYSTEM_MANAGE_SETTINGS), Checked, Api,
         gateway::rate_limits::RESET: Query<gateway::rate_limits::ResetQuery> => gateway::rate_limits::RateLimitsReset,
         gateway::rate_limits::reset),
+    endpoint!(GET "/api/v1/errors", Holding(Permission::SYSTEM_VIEW_LOGS), Checked, Api,
+        errors::LIST: Query<errors::ErrorsQuery> => errors::Errors, errors::list),
+    endpoint!(DELETE "/api/v1/errors/{id}", Holding(Permission::SYSTEM_MANAGE_SETTINGS), Checked, Api,
+        errors::DELETE: path::ErrorGroup => (), errors::delete),
     endpoint!(GET "/api/v1/audit-logs", Holding(Permission::SYSTEM_VIEW_AUDIT_LOGS), Checked, Api,
         audit::LIST: Query<audit::AuditQuery> => audit::AuditLogs, audit::list),
 ];

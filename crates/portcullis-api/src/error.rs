@@ -27,7 +27,13 @@ pub struct ApiError {
     message: Cow<'static, str>,
     details: Option<Value>,
     headers: Box<HeaderMap>,
+    fault: Option<Fault>,
 }
+
+/// Why the gateway itself failed to respond. It goes into error reports and never into a response: `into_response` leaves
+/// it in the extensions of the response.
+#[derive(Clone, Debug)]
+pub struct Fault(pub String);
 
 /// The parts of an error response that belong to the request rather than to the error.
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +49,8 @@ pub struct ErrorContext<'a> {
 impl ApiError {
     /// An error of this kind with the kind's own message and headers.
     pub(crate) fn new(kind: &'static ErrorKind) -> Self {
-        let error = Self { kind, message: Cow::Borrowed(kind.message), details: None, headers: Box::default() };
+        let error =
+            Self { kind, message: Cow::Borrowed(kind.message), details: None, headers: Box::default(), fault: None };
         if kind == ErrorKind::TOKEN_REQUIRED || kind == ErrorKind::INVALID_TOKEN {
             return error.header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
@@ -67,6 +74,22 @@ impl ApiError {
 
     fn header(mut self, name: HeaderName, value: impl Into<HeaderValue>) -> Self {
         self.headers.insert(name, value.into());
+        self
+    }
+
+    /// Says why the gateway itself failed.
+    fn because_of(mut self, error: &dyn std::error::Error) -> Self {
+        let mut text = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            let cause_text = cause.to_string();
+            if !text.contains(&cause_text) {
+                text.push_str(": ");
+                text.push_str(&cause_text);
+            }
+            source = cause.source();
+        }
+        self.fault = Some(Fault(text));
         self
     }
 
@@ -126,7 +149,10 @@ impl ApiError {
 
     /// Writes the response, in the envelope or as a problem document (RFC 9457).
     pub fn into_response(self, context: ErrorContext<'_>, clock: &Clock) -> Response<ReplyBody> {
-        let Self { kind, message, details, headers } = self;
+        let Self { kind, message, details, headers, fault } = self;
+        // An upstream that fails and a limit that is reached are no failures of ours; metrics tell of them.
+        let is_ours = kind == ErrorKind::INTERNAL || kind == ErrorKind::UNAVAILABLE;
+        let fault = fault.or_else(|| is_ours.then(|| Fault(kind.message.to_owned())));
         let status = kind.status.as_u16();
         let (content_type, body) = if context.prefers_problem {
             let problem = Problem {
@@ -158,6 +184,9 @@ impl ApiError {
         *response.status_mut() = kind.status;
         *response.headers_mut() = *headers;
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        if let Some(fault) = fault {
+            response.extensions_mut().insert(fault);
+        }
         response
     }
 }

@@ -24,7 +24,7 @@ pub trait Handler: Send + Sync + 'static {
     /// kilobytes, when the request begins.
     ///
     /// The future must not panic, or all requests of an HTTP/2 connection end with it:
-    /// [`catch_panic`](crate::catch_panic) turns a panic into a response.
+    /// [`catch_panic_in`](portcullis_telemetry::errors::catch_panic_in) turns a panic into a response.
     fn handle(&self, client: &Peer, request: Request<Incoming>) -> impl Future<Output = Response<Self::Body>> + Send;
 
     /// Responds to bytes that the HTTP parser rejected, with the 4xx status that the parser chose, and to a head that was

@@ -3,6 +3,7 @@
 //! Whether the actor may do it is checked in the transaction that does it, against the rights that hold then (SR-43).
 
 mod authority;
+mod errors;
 mod invitation;
 mod permissions;
 mod sessions;

@@ -1,8 +1,8 @@
 //! One run of a job: batch after batch until there is no more to do.
 
-use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 
-use futures_util::FutureExt;
+use portcullis_telemetry::errors::{Panic, catch_panic_in};
 use tokio_util::sync::CancellationToken;
 
 use crate::job::{Batch, Job, JobError};
@@ -25,9 +25,9 @@ pub enum RunError {
     /// A batch returned an error.
     #[error("a batch failed")]
     Batch(#[source] JobError),
-    /// A batch panicked. The panic's own message is in the log.
+    /// A batch panicked. The panic's own message is in the log and in the error report.
     #[error("a batch panicked")]
-    Panicked,
+    Panicked(Panic),
     /// A batch did not end within the job's limit.
     #[error("a batch took longer than {} s", .0.as_secs())]
     TimedOut(std::time::Duration),
@@ -76,11 +76,11 @@ pub(crate) async fn run(job: &Job, mut lease: Option<&mut Lease<'_>>, stop: &Can
 
 async fn batch(job: &Job) -> Result<Batch, RunError> {
     // The function itself may panic too, before there is a future.
-    let work = AssertUnwindSafe(async { (job.work)().await }).catch_unwind();
-    match tokio::time::timeout(job.batch_timeout, work).await {
+    let work = pin!(async { (job.work)().await });
+    match tokio::time::timeout(job.batch_timeout, catch_panic_in(work)).await {
         Ok(Ok(Ok(batch))) => Ok(batch),
         Ok(Ok(Err(error))) => Err(RunError::Batch(error)),
-        Ok(Err(_)) => Err(RunError::Panicked),
+        Ok(Err(panic)) => Err(RunError::Panicked(panic)),
         Err(_) => Err(RunError::TimedOut(job.batch_timeout)),
     }
 }

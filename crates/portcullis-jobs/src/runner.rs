@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use portcullis_model::Random;
 use portcullis_storage::{Store, StoreError};
-use portcullis_telemetry::Metrics;
+use portcullis_telemetry::{Errors, Metrics};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::job::{Job, Scope};
 use crate::lease::Lease;
-use crate::run::{RunOutcome, error_chain, run};
+use crate::run::{RunError, RunOutcome, error_chain, run};
 use crate::schedule;
 use crate::status::{JobStatus, Statuses};
 
@@ -25,17 +25,20 @@ pub struct Jobs {
     store: Store,
     random: Random,
     metrics: Metrics,
+    errors: Errors,
     statuses: Arc<Statuses>,
     /// Set while the database cannot be reached, so that the log says so once.
     unreachable: AtomicBool,
 }
 
 impl Jobs {
-    /// Jobs whose leases and results are kept in this store. None runs before [`run`](Self::run).
-    pub fn new(store: &Store, random: Random, jobs: Vec<Job>) -> Arc<Self> {
+    /// Jobs whose leases and results are kept in this store, and whose failures are recorded as errors. None runs before
+    /// [`run`](Self::run).
+    pub fn new(store: &Store, random: Random, errors: Errors, jobs: Vec<Job>) -> Arc<Self> {
         let metrics = store.metrics().clone();
         let statuses = Statuses::new(&jobs, &metrics);
-        Arc::new(Self { jobs, store: store.clone(), random, metrics, statuses, unreachable: AtomicBool::new(false) })
+        let unreachable = AtomicBool::new(false);
+        Arc::new(Self { jobs, store: store.clone(), random, metrics, errors, statuses, unreachable })
     }
 
     /// Runs the jobs until cancelled. Then waits for the batches that are running, and for no others.
@@ -155,7 +158,14 @@ impl Jobs {
     fn report(&self, job: &Job, outcome: &RunOutcome) {
         self.metrics.job(job.name, outcome.label());
         if let RunOutcome::Failed(error) = outcome {
-            tracing::error!(job = job.name, error = %error_chain(error), "a job failed; it is tried again");
+            let reason = error_chain(error);
+            tracing::error!(job = job.name, error = %reason, "a job failed; it is tried again");
+            match error {
+                RunError::Panicked(panic) => self.errors.panicked(panic, Some(job.name)),
+                RunError::Batch(_) | RunError::TimedOut(_) | RunError::LeaseLost => {
+                    self.errors.failed_job(&reason, job.name);
+                }
+            }
         }
     }
 

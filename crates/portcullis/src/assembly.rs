@@ -1,15 +1,20 @@
 //! Builds the application from the settings: makes each part, in order, and connects them.
 
+mod background;
 pub mod dry_run;
 mod error;
+mod error_writer;
 mod front;
 mod mail_sender;
 pub mod offline;
+#[cfg(test)]
+mod panic_tests;
 mod response_body;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use portcullis_api::{DatabaseReading, Lifecycle, Services, SharedStatus};
 use portcullis_gate::{
@@ -28,9 +33,7 @@ use portcullis_redis::{Redis, RedisOptions};
 use portcullis_sessions::{RevocationFeed, SessionCache, SessionCacheOptions};
 use portcullis_settings::{Secrets, Settings};
 use portcullis_storage::{Store, StoreOptions};
-use portcullis_telemetry::Metrics;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use portcullis_telemetry::{Errors, Metrics};
 
 pub use error::StartError;
 pub(crate) use front::Front;
@@ -46,6 +49,7 @@ pub(crate) struct Application {
     pub(crate) redis: Option<Redis>,
     mail: Option<Arc<dyn MailSender>>,
     pub(crate) metrics: Metrics,
+    pub(crate) errors: Errors,
 }
 
 impl Application {
@@ -59,6 +63,7 @@ impl Application {
     ) -> Result<Self, StartError> {
         let clock = Clock::system();
         let metrics = Metrics::new(&settings.metrics, env!("CARGO_PKG_VERSION"));
+        let errors = errors(&metrics, &clock);
         let mail = mail_sender::from_settings(settings)?;
         let redis = connect_redis(settings, &secrets, &clock, &random, &metrics).await?;
         let store = Box::pin(Store::open(store_options(settings, &clock, &random, &metrics))).await?;
@@ -71,7 +76,7 @@ impl Application {
             audit_kept: settings.audit_kept,
             unconfirmed_kept: settings.registration.keep_unconfirmed,
         };
-        let jobs = Jobs::new(&store, random.clone(), housekeeping(&store, &sessions, options));
+        let jobs = Jobs::new(&store, random.clone(), errors.clone(), housekeeping(&store, &sessions, options));
         // So that the first request's session can be cached. If it fails, the feed's task reads the log.
         if let Err(error) = feed.read().await {
             tracing::warn!(error = &error as &dyn std::error::Error, "the revocation log cannot be read yet");
@@ -114,36 +119,13 @@ impl Application {
             lifecycle,
             shared: redis.clone().map(|redis| Box::new(move || redis.is_available()) as SharedStatus),
         });
-        let front = Arc::new(Front { gate, proxy, services });
-        Ok(Self { front, identity, sessions, feed, jobs, store, redis, mail, metrics })
+        let front = Arc::new(Front { gate, proxy, services, errors: errors.clone() });
+        Ok(Self { front, identity, sessions, feed, jobs, store, redis, mail, metrics, errors })
     }
 
     /// Whether the gateway starts, serves or stops.
     pub(crate) fn lifecycle(&self) -> &Lifecycle {
         &self.front.services.lifecycle
-    }
-
-    /// Starts the tasks that run beside requests until `stopping` is cancelled: the revocation feed, the notifier of
-    /// other replicas, the jobs, the outbox.
-    pub(crate) fn start_background(&self, stopping: &CancellationToken) -> TaskTracker {
-        let tasks = TaskTracker::new();
-        tasks.spawn(Arc::clone(&self.feed).follow(stopping.clone()));
-        tasks.spawn(Arc::clone(&self.jobs).run(stopping.clone()));
-        let (identity, stop) = (Arc::clone(&self.identity), stopping.clone());
-        tasks.spawn(async move { identity.signing_keys.follow(stop).await });
-        let (gate, stop) = (Arc::clone(&self.front.gate), stopping.clone());
-        tasks.spawn(async move { gate.judge_streams(stop).await });
-        let feed = Arc::clone(&self.feed);
-        let notified = move || feed.notify();
-        match self.redis.clone() {
-            Some(redis) => tasks.spawn(redis.listen(Arc::new(notified), stopping.clone())),
-            None => tasks.spawn(self.store.clone().listen(notified, stopping.clone())),
-        };
-        if let Some(sender) = self.mail.clone() {
-            let (identity, stop) = (Arc::clone(&self.identity), stopping.clone());
-            tasks.spawn(async move { identity.mailer.run(sender, stop).await });
-        }
-        tasks
     }
 
     /// Writes the last uses of sessions once more before the process ends.
@@ -152,6 +134,13 @@ impl Application {
             tracing::warn!(error = &error as &dyn std::error::Error, "the last uses of sessions were not written");
         }
     }
+}
+
+/// Returns what records the gateway's own errors.
+fn errors(metrics: &Metrics, clock: &Clock) -> Errors {
+    let clock = clock.clone();
+    let since_1970 = move || Duration::from_micros(u64::try_from(clock.now().timestamp_micros()).unwrap_or_default());
+    Errors::new(metrics.clone(), since_1970)
 }
 
 /// The parts that several other parts share.
@@ -264,9 +253,9 @@ async fn start_identity(
 }
 
 /// Timeout of one Redis command, after which the replica works without Redis. A healthy Redis responds far sooner.
-const REDIS_COMMAND: std::time::Duration = std::time::Duration::from_millis(250);
+const REDIS_COMMAND: Duration = Duration::from_millis(250);
 /// The grace window of a rotated refresh token (`docs/contract.md`, "Tokens and sessions").
-const GRACE: std::time::Duration = std::time::Duration::from_secs(10);
+const GRACE: Duration = Duration::from_secs(10);
 
 pub(crate) fn gate_config(
     settings: &Settings,

@@ -3,6 +3,7 @@
 mod audit;
 mod check;
 mod control;
+mod errors;
 mod explain;
 mod healthcheck;
 mod identity;
@@ -149,6 +150,9 @@ Examples:
     /// Export the audit log
     #[command(subcommand)]
     Audit(audit::Command),
+    /// List and delete the gateway's own errors
+    #[command(subcommand)]
+    Errors(errors::Command),
     /// Make secrets; list, rotate and retire the keys that sign access tokens
     #[command(subcommand)]
     Keys(keys::Command),
@@ -204,6 +208,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Move(arguments) => transfer::run(&common.load(Listen::default())?, &arguments),
         Command::Users(command) => users::run(&common.load(Listen::default())?, command),
         Command::Audit(command) => audit::run(&common.load(Listen::default())?, command),
+        Command::Errors(command) => errors::run(&common.load(Listen::default())?, command),
         Command::Keys(keys::Command::Init(arguments)) => keys::init(arguments),
         Command::Keys(command) => keys::run(&common.load(Listen::default())?, command),
         Command::Healthcheck(arguments) => {

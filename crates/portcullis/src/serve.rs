@@ -43,6 +43,7 @@ pub async fn run(settings: Settings, sources: Sources) -> Result<(), StartError>
     let application = Arc::new(startup.run_during(&listener, building).await?);
 
     let stopping = CancellationToken::new();
+    application.errors.report_panics();
     let background = application.start_background(&stopping);
     let (reloader, reload) =
         Reloader::new(&application, settings.clone(), sources, random).map_err(StartError::Signals)?;

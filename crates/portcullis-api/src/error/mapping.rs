@@ -152,14 +152,14 @@ impl From<IdentityError> for ApiError {
             IdentityError::Unavailable { source } => {
                 // Storage logs when it becomes unreachable and when it returns; here it would be a line per request.
                 tracing::debug!(error = source.as_ref() as &dyn std::error::Error, "storage is unavailable");
-                Kind::UNAVAILABLE
+                return Self::new(Kind::UNAVAILABLE).because_of(source.as_ref());
             }
             IdentityError::Internal { source } => {
                 tracing::error!(
                     error = source.as_ref() as &dyn std::error::Error,
                     "a request was answered with 500 because of an internal error"
                 );
-                Kind::INTERNAL
+                return Self::new(Kind::INTERNAL).because_of(source.as_ref());
             }
         };
         Self::new(kind)

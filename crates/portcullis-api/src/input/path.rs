@@ -2,6 +2,7 @@
 
 use portcullis_model::{SessionId, UserId};
 use serde_json::json;
+use uuid::Uuid;
 
 use super::{Input, InputDescription};
 use crate::{ApiError, Call};
@@ -51,6 +52,10 @@ parameter!(Role(portcullis_model::Role) = "role", "The name of the role.", { "$r
 
 parameter!(Permission(portcullis_model::Permission) = "permission", "The name of the permission.", { "$ref": "#/components/schemas/Permission" }, |text| {
     portcullis_model::Permission::parse(text).map_err(|rejected| ApiError::invalid_path(vec![rejected.0]))
+});
+
+parameter!(ErrorGroup(Uuid) = "id", "The id of the group of errors.", { "type": "string", "format": "uuid" }, |text| {
+    text.parse().map_err(|_| ApiError::not_found("That error"))
 });
 
 parameter!(RequestId(String) = "requestId", "The id that `X-Request-Id` and `requestId` give.", { "type": "string", "pattern": "^[0-9a-f]{32}$" }, |text| {

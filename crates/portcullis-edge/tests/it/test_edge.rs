@@ -14,8 +14,9 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
-use portcullis_edge::{ConnectionLimit, ConnectionTimeouts, Handler, Server, catch_panic};
+use portcullis_edge::{ConnectionLimit, ConnectionTimeouts, Handler, Server};
 use portcullis_gate::{HeadFault, Peer};
+use portcullis_telemetry::errors::catch_panic_in;
 use portcullis_telemetry::{Metrics, MetricsOptions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -121,7 +122,7 @@ impl Handler for TestHandler {
     type Body = TestBody;
 
     async fn handle(&self, client: &Peer, request: Request<Incoming>) -> Response<TestBody> {
-        catch_panic(pin!(self.respond(client, request))).await.unwrap_or_else(|panic| {
+        catch_panic_in(pin!(self.respond(client, request))).await.unwrap_or_else(|panic| {
             self.panics.lock().expect("no panic while locked").push(panic.message().to_owned());
             text(StatusCode::INTERNAL_SERVER_ERROR, "the handler panicked".to_owned())
         })

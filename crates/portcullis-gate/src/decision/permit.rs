@@ -46,6 +46,11 @@ impl Permit {
         &self.route
     }
 
+    /// Returns the route alone, once the destination needs the permit no more.
+    pub fn into_route(self) -> Arc<Route> {
+        self.route
+    }
+
     /// Returns a parameter of the route's template. Only built-in endpoints have parameters.
     pub fn parameter(&self, name: &str) -> Option<&str> {
         self.parameters.iter().find(|(known, _)| **known == *name).map(|(_, value)| &**value)

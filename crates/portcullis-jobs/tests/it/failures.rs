@@ -1,14 +1,14 @@
 //! A job that fails, panics or hangs is reported under its own name and disturbs no other.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use portcullis_jobs::{Batch, Job, JobError, RunOutcome};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::test_database::{HOUR, TestDatabase, replica, run, within_a_minute};
+use crate::test_database::{HOUR, TestDatabase, recorded_replica, replica, run, within_a_minute};
 
 /// A job on every replica that tells of each run, again and again without a pause to speak of.
 fn counted(name: &'static str) -> (Job, mpsc::UnboundedReceiver<()>) {
@@ -88,6 +88,39 @@ async fn a_failed_job_is_repeated_and_recovers(database: TestDatabase) {
     assert_eq!((status.last_succeeded, status.last_error), (Some(true), None));
 }
 
+async fn a_panic_is_a_failed_run_and_an_error_report(database: TestDatabase) {
+    let store = database.store().await;
+    let runs = Arc::new(AtomicUsize::new(0));
+    let times = Arc::clone(&runs);
+    let job = Job::on_one_replica("work", HOUR, move || {
+        let time = times.fetch_add(1, Ordering::SeqCst);
+        async move {
+            assert!(time > 0, "a defect in run {time}");
+            Ok(Batch::Last)
+        }
+    });
+    let (jobs, errors) = recorded_replica(&store, vec![job]);
+    assert!(matches!(run(&jobs, "work").await, Some(RunOutcome::Failed(_))));
+    let recorded = errors.fetch();
+    let [error] = &recorded[..] else { panic!("{recorded:?}") };
+    assert_eq!((error.kind.as_str(), error.route.as_deref()), ("panic", Some("work")));
+    assert!(error.message.contains("a defect in run 0"), "{error:?}");
+    assert!(store.metrics().render(false).contains("panics_total 1\n"));
+    database.clock.advance(Duration::from_secs(66));
+    assert!(matches!(run(&jobs, "work").await, Some(RunOutcome::Succeeded)), "the job does not run again");
+}
+
+async fn a_failed_run_is_an_error_report(database: TestDatabase) {
+    let store = database.store().await;
+    let job = Job::on_one_replica("work", HOUR, || std::future::ready(Err("no luck with ada@example.com".into())));
+    let (jobs, errors) = recorded_replica(&store, vec![job]);
+    run(&jobs, "work").await.expect("is due");
+    let recorded = errors.fetch();
+    let [error] = &recorded[..] else { panic!("{recorded:?}") };
+    assert_eq!((error.kind.as_str(), error.route.as_deref()), ("job", Some("work")));
+    assert_eq!(error.message, "a batch failed: no luck with [redacted]");
+}
+
 async fn every_replica_says_the_same_of_a_shared_job(database: TestDatabase) {
     let (here, there) = (database.store().await, database.store().await);
     let work = || Job::on_one_replica("work", HOUR, || std::future::ready(Ok(Batch::Last)));
@@ -119,6 +152,8 @@ async fn a_replicas_own_failure_is_not_hidden_by_others(database: TestDatabase) 
 portcullis_testkit::on_both_engines!(
     bad_jobs_do_not_delay_a_good_one,
     a_failed_job_is_repeated_and_recovers,
+    a_panic_is_a_failed_run_and_an_error_report,
+    a_failed_run_is_an_error_report,
     every_replica_says_the_same_of_a_shared_job,
     a_replicas_own_failure_is_not_hidden_by_others,
 );

@@ -6,7 +6,7 @@ use std::time::Duration;
 use portcullis_jobs::{Job, Jobs, RunOutcome};
 use portcullis_model::{Clock, Random};
 use portcullis_storage::{DatabaseUrl, Store, StoreOptions};
-use portcullis_telemetry::{Metrics, MetricsOptions};
+use portcullis_telemetry::{Errors, Metrics, MetricsOptions};
 use portcullis_testkit::{PrivateDatabase, RawConnection};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -57,7 +57,13 @@ impl TestDatabase {
 
 /// The jobs of one replica.
 pub(crate) fn replica(store: &Store, jobs: Vec<Job>) -> Arc<Jobs> {
-    Jobs::new(store, Random::system(), jobs)
+    recorded_replica(store, jobs).0
+}
+
+/// The jobs of one replica, and the errors that they record.
+pub(crate) fn recorded_replica(store: &Store, jobs: Vec<Job>) -> (Arc<Jobs>, Errors) {
+    let errors = Errors::new(store.metrics().clone(), || Duration::ZERO);
+    (Jobs::new(store, Random::system(), errors.clone(), jobs), errors)
 }
 
 /// Runs a job if it is due, in a process that does not stop.

@@ -28,6 +28,7 @@ pub(super) struct OperationFamilies {
     mails: Family<ResultLabels, Counter>,
     reloads: Family<ResultLabels, Counter>,
     panics: Counter,
+    error_reports_dropped: Counter,
     jobs: Family<JobLabels, Counter>,
 }
 
@@ -38,7 +39,11 @@ impl OperationFamilies {
             mails: catalogue.counter("mails", "Mails that were sent, delayed or given up, by result"),
             reloads: catalogue.counter("settings_reloads", "Reloads of the settings, by result"),
             jobs: catalogue.counter("jobs", "Runs of periodic jobs, by job and result"),
-            panics: catalogue.counter_without_labels("panics", "Requests whose handling panicked; each got a 500"),
+            panics: catalogue.counter_without_labels("panics", "Panics of requests, streams, jobs and tasks"),
+            error_reports_dropped: catalogue.counter_without_labels(
+                "error_reports_dropped",
+                "Errors of the gateway that found no room to be reported",
+            ),
         }
     }
 }
@@ -64,8 +69,13 @@ impl Metrics {
         self.0.operations.jobs.get_or_create(&JobLabels { job, result }).inc();
     }
 
-    /// Counts a request whose handling panicked.
-    pub fn panic(&self) {
+    /// Counts a panic.
+    pub(crate) fn panic(&self) {
         self.0.operations.panics.inc();
+    }
+
+    /// Counts errors that found no room to be reported.
+    pub(crate) fn error_reports_dropped(&self, errors: u64) {
+        self.0.operations.error_reports_dropped.inc_by(errors);
     }
 }

@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
-use portcullis_api::{ApiError, ErrorContext, ReplyBody, Services};
-use portcullis_edge::{EndsWith, Handler, Panic, catch_panic};
+use portcullis_api::{ApiError, ErrorContext, Fault, ReplyBody, Services};
+use portcullis_edge::{EndsWith, Handler};
 use portcullis_gate::{BodyError, Destination, Gate, Malformation, Peer, Refusal, RequestContext, Verdict};
 use portcullis_proxy::Proxy;
+use portcullis_telemetry::Errors;
+use portcullis_telemetry::errors::{Panic, catch_panic_in};
 
 use super::response_body::FrontBody;
 
@@ -18,6 +20,7 @@ pub(crate) struct Front {
     pub(crate) gate: Arc<Gate>,
     pub(crate) proxy: Arc<Proxy>,
     pub(crate) services: Arc<Services>,
+    pub(crate) errors: Errors,
 }
 
 impl Front {
@@ -35,6 +38,7 @@ impl Front {
         match self.gate.pass(context, client, request).await {
             Verdict::Refused(refusal) => {
                 let mut response = self.error_response(ApiError::from(refusal), error_context(context));
+                self.report(context, &mut response);
                 if context.is_proxied() {
                     name_proxy(&mut response);
                 }
@@ -45,30 +49,43 @@ impl Front {
                 Destination::BuiltIn(id) => {
                     let error_context = error_context(context);
                     let reply = portcullis_api::respond(&self.services, id, permit, request, error_context);
-                    reply.await.map(FrontBody::BuiltIn)
+                    let mut response = reply.await.map(FrontBody::BuiltIn);
+                    self.report(context, &mut response);
+                    response
                 }
                 Destination::Upstream(_) => match self.proxy.forward(&permit, request).await {
                     Ok(mut response) => {
                         if let Some(ended) = response.body().right_ended() {
                             response.extensions_mut().insert(EndsWith(ended));
                         }
-                        response.map(|body| FrontBody::upstream(body, &self.services.metrics))
+                        response.map(|body| FrontBody::upstream(body, permit.into_route(), &self.errors))
                     }
-                    Err(error) => self.error_response(ApiError::from(error), error_context(context)),
+                    Err(error) => {
+                        let mut response = self.error_response(ApiError::from(error), error_context(context));
+                        self.report(context, &mut response);
+                        response
+                    }
                 },
             },
         }
     }
 
-    /// Counts and logs a panic, and returns the 500 that the client gets.
-    fn panic_response(&self, panic: &Panic, context: ErrorContext<'_>) -> Response<FrontBody> {
-        self.services.metrics.panic();
+    /// Records a 5xx that is the gateway's own failure.
+    fn report<B>(&self, context: &RequestContext, response: &mut Response<B>) {
+        if let Some(Fault(cause)) = response.extensions_mut().remove() {
+            self.errors.failed_request(&cause, context.route());
+        }
+    }
+
+    /// Records and logs a panic, and returns the 500 that the client gets.
+    fn panic_response(&self, panic: &Panic, context: &RequestContext) -> Response<FrontBody> {
+        self.errors.panicked(panic, Some(context.route()));
         tracing::error!(
-            path = context.path,
+            path = context.raw_path(),
             panic = panic.message(),
             "handling a request panicked; its client got a 500, other requests go on"
         );
-        self.error_response(ApiError::internal(), context)
+        self.error_response(ApiError::internal(), error_context(context))
     }
 }
 
@@ -100,10 +117,9 @@ impl Handler for Front {
         let scope = context.scope();
         let responded = {
             let response = pin!(Some(self.respond(&mut context, client, request)));
-            catch_panic(pin!(scope.drive(response))).await
+            catch_panic_in(pin!(scope.drive(response))).await
         };
-        let mut response =
-            responded.unwrap_or_else(|panic| scope.run(|| self.panic_response(&panic, error_context(&context))));
+        let mut response = responded.unwrap_or_else(|panic| scope.run(|| self.panic_response(&panic, &context)));
         self.gate.finish(&mut context, &mut response);
         response
     }

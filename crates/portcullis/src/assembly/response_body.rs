@@ -1,29 +1,32 @@
 //! The body of every response: complete from a built-in endpoint, or streamed from an upstream.
 
 use std::error::Error;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use portcullis_api::ReplyBody;
-use portcullis_edge::Panic;
+use portcullis_gate::Route;
 use portcullis_proxy::ProxyBody;
-use portcullis_telemetry::Metrics;
+use portcullis_telemetry::Errors;
+use portcullis_telemetry::errors::catch_panic;
 
 pub(crate) enum FrontBody {
     BuiltIn(ReplyBody),
-    /// `metrics` counts a panic while the body is streamed. hyper moves this value several times for each response.
+    /// `route` and `errors` are for a panic while the body is streamed. hyper moves this value several times for each
+    /// response.
     Upstream {
         body: ProxyBody,
-        metrics: Metrics,
+        route: Arc<Route>,
+        errors: Errors,
     },
 }
 
 impl FrontBody {
-    pub(crate) fn upstream(body: ProxyBody, metrics: &Metrics) -> Self {
-        Self::Upstream { body, metrics: metrics.clone() }
+    pub(crate) fn upstream(body: ProxyBody, route: Arc<Route>, errors: &Errors) -> Self {
+        Self::Upstream { body, route, errors: errors.clone() }
     }
 }
 
@@ -34,20 +37,18 @@ impl Body for FrontBody {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         match self.get_mut() {
             Self::BuiltIn(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
-            Self::Upstream { body, metrics } => {
-                match catch_unwind(AssertUnwindSafe(|| Pin::new(&mut *body).poll_frame(cx))) {
-                    Ok(polled) => polled.map_err(Into::into),
-                    Err(payload) => {
-                        metrics.panic();
-                        let _entered = body.scope().enter();
-                        tracing::error!(
-                            panic = Panic::from_payload(&*payload).message(),
-                            "streaming a response panicked; the response was cut off, other requests go on"
-                        );
-                        Poll::Ready(Some(Err("streaming the response panicked".into())))
-                    }
+            Self::Upstream { body, route, errors } => match catch_panic(|| Pin::new(&mut *body).poll_frame(cx)) {
+                Ok(polled) => polled.map_err(Into::into),
+                Err(panic) => {
+                    let _entered = body.scope().enter();
+                    errors.panicked(&panic, Some(&route.template));
+                    tracing::error!(
+                        panic = panic.message(),
+                        "streaming a response panicked; the response was cut off, other requests go on"
+                    );
+                    Poll::Ready(Some(Err("streaming the response panicked".into())))
                 }
-            }
+            },
         }
     }
 

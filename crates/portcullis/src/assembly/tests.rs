@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use portcullis_edge::{ConnectionLimit, ConnectionTimeouts, Server};
 use portcullis_model::Random;
-use portcullis_settings::{Flags, Sources};
+use portcullis_settings::{Flags, Settings, Sources};
 use portcullis_telemetry::RequestScope;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -18,18 +18,24 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::Application;
 
-const PANIC: &str = "the state of Redis cannot be read";
+pub(super) const PANIC: &str = "the state of Redis cannot be read";
 
 /// An application on SQLite whose detailed health check panics.
-struct PanickingApplication {
-    address: SocketAddr,
-    application: Application,
+pub(super) struct PanickingApplication {
+    pub(super) address: SocketAddr,
+    pub(super) application: Application,
     _folder: TempDir,
 }
 
 impl PanickingApplication {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
+        Self::start_with("", |_, _| {}).await
+    }
+
+    /// Starts with these settings, after `prepare` has changed the parts.
+    pub(super) async fn start_with(settings: &str, prepare: impl FnOnce(&mut Application, &Settings)) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        std::fs::write(folder.path().join("portcullis.toml"), settings).expect("the folder is writable");
         let sources = Sources { flags: Flags::default(), environment: Vec::new(), folder: folder.path().to_owned() };
         let settings = portcullis_settings::load(&sources, &portcullis_api::route_specs()).expect("valid defaults");
         let random = Random::system();
@@ -37,6 +43,7 @@ impl PanickingApplication {
         let lifecycle = Arc::default();
         let building = Box::pin(Application::build(&settings, secrets, random, "http://gate.test", lifecycle));
         let mut application = building.await.expect("SQLite needs nothing else");
+        prepare(&mut application, &settings);
         let front = Arc::get_mut(&mut application.front).expect("nothing else runs yet");
         let services = Arc::get_mut(&mut front.services).expect("nothing else runs yet");
         services.shared = Some(Box::new(|| panic!("{PANIC}")));
@@ -56,7 +63,7 @@ impl PanickingApplication {
     }
 
     /// Sends requests on one connection, of which the last closes it, and returns all responses.
-    async fn exchange(&self, requests: &str) -> String {
+    pub(super) async fn exchange(&self, requests: &str) -> String {
         let mut stream = TcpStream::connect(self.address).await.expect("the server listens");
         stream.write_all(requests.as_bytes()).await.expect("the server reads");
         let mut responses = String::new();
@@ -65,11 +72,11 @@ impl PanickingApplication {
     }
 }
 
-const PANICKING: &str = "GET /api/v1/health/detailed HTTP/1.1\r\nHost: a\r\n\r\n";
-const HEALTHY: &str = "GET /api/v1/health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+pub(super) const PANICKING: &str = "GET /api/v1/health/detailed HTTP/1.1\r\nHost: a\r\n\r\n";
+pub(super) const HEALTHY: &str = "GET /api/v1/health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
 
 /// The body of the first response.
-fn first_body(responses: &str) -> Value {
+pub(super) fn first_body(responses: &str) -> Value {
     let body = responses.split("\r\n\r\n").nth(1).expect("a body");
     let body = serde_json::Deserializer::from_str(body).into_iter().next().expect("a body");
     body.expect("JSON")
@@ -101,6 +108,8 @@ async fn a_panic_is_counted_with_its_route() {
     panicking.exchange(&format!("{PANICKING}{HEALTHY}")).await;
     let page = panicking.application.metrics.render(false);
     assert!(page.contains("panics_total 1\n"), "{page}");
+    let errors = panicking.application.errors.fetch();
+    assert_eq!((errors.len(), errors[0].route.as_deref()), (1, Some("/api/v1/health/detailed")));
     let sample = "http_requests_total{method=\"GET\",route=\"/api/v1/health/detailed\",status_code=\"500\"} 1\n";
     assert!(page.contains(sample), "{page}");
 }

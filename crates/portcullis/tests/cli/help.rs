@@ -28,6 +28,9 @@ fn the_help_of_every_command_is_as_reviewed() {
         page(&format!("help_keys_{command}"), &["keys", command, "--help"]);
     }
     page("help_audit_export", &["audit", "export", "--help"]);
+    for command in ["list", "delete"] {
+        page(&format!("help_errors_{command}"), &["errors", command, "--help"]);
+    }
     page("help_keys", &["keys", "--help"]);
     page("help_keys_init", &["keys", "init", "--help"]);
     page("help_healthcheck", &["healthcheck", "--help"]);

@@ -14,6 +14,7 @@ mod csrf;
 mod documents;
 mod durability;
 mod endpoints;
+mod errors;
 mod framing;
 mod gateway;
 mod http2;

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use portcullis_testkit::{PASSWORD, TestApp, registration};
+use portcullis_model::Timestamp;
+use portcullis_testkit::{PASSWORD, PrivateDatabase, TestApp, database_of, registration};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -125,6 +126,21 @@ impl SuccessfulCalls {
     }
 }
 
+/// Inserts a group of errors, as one that another replica recorded.
+async fn insert_error(app: &TestApp) {
+    let (database, bytes) = match database_of(app.folder()) {
+        Some(url) => (PrivateDatabase::at(url), "BYTEA"),
+        None => (PrivateDatabase::at_file(&app.folder().join("portcullis-data/portcullis.db")), "BLOB"),
+    };
+    let mut raw = database.connect().await;
+    let (id, at) = (raw.new_id(), raw.instant(Timestamp::UNIX_EPOCH));
+    raw.run(&format!(
+        "INSERT INTO errors (id, fingerprint, kind, message, route, times, first_seen_at, last_seen_at, release) \
+         VALUES ({id}, CAST('f' AS {bytes}), 'request', 'm', '/', 1, {at}, {at}, '1')"
+    ))
+    .await;
+}
+
 fn text(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("{value} is no text")).to_owned()
 }
@@ -238,5 +254,8 @@ async fn diagnosis(calls: &mut SuccessfulCalls, root: &str) {
     calls.make(Case::new("refusals").by(root)).await;
     calls.make(Case::new("refusal").by(root).at("requestId", refused.header("x-request-id"))).await;
     calls.make(Case::new("limits").by(root).query("address=127.0.0.1")).await;
+    insert_error(&calls.app).await;
+    let errors = calls.make(Case::new("errors").by(root).query("limit=5")).await;
+    calls.make(Case::new("deleteError").by(root).at("id", &text(&errors["errors"][0]["id"]))).await;
     calls.make(Case::new("resetLimits").by(root).query("address=127.0.0.1&name=auth")).await;
 }

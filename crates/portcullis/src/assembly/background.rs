@@ -1,0 +1,116 @@
+//! The tasks that run beside requests. A task that panics is recorded and begins anew.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use portcullis_telemetry::Errors;
+use portcullis_telemetry::errors::catch_panic_in;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::{Application, error_writer};
+
+/// The pause before a task that panicked begins anew, so that one that always panics does not keep a processor busy.
+const PAUSE: Duration = Duration::from_secs(1);
+
+impl Application {
+    /// Starts the tasks that run beside requests until `stopping` is cancelled: the revocation feed, the notifier of
+    /// other replicas, the jobs, the outbox, the writing of errors.
+    pub(crate) fn start_background(&self, stopping: &CancellationToken) -> TaskTracker {
+        let tasks = Tasks { tracker: TaskTracker::new(), errors: self.errors.clone(), stopping: stopping.clone() };
+        let feed = Arc::clone(&self.feed);
+        tasks.start("revocation_feed", move |stop| Arc::clone(&feed).follow(stop));
+        let jobs = Arc::clone(&self.jobs);
+        tasks.start("jobs", move |stop| Arc::clone(&jobs).run(stop));
+        let identity = Arc::clone(&self.identity);
+        tasks.start("signing_keys", move |stop| {
+            let identity = Arc::clone(&identity);
+            async move { identity.signing_keys.follow(stop).await }
+        });
+        let gate = Arc::clone(&self.front.gate);
+        tasks.start("live_streams", move |stop| {
+            let gate = Arc::clone(&gate);
+            async move { gate.judge_streams(stop).await }
+        });
+        let feed = Arc::clone(&self.feed);
+        let notified = move || feed.notify();
+        match self.redis.clone() {
+            Some(redis) => {
+                let notified = Arc::new(notified);
+                tasks.start("notifications", move |stop| redis.clone().listen(Arc::clone(&notified) as _, stop));
+            }
+            None => {
+                let store = self.store.clone();
+                tasks.start("notifications", move |stop| store.clone().listen(notified.clone(), stop));
+            }
+        }
+        if let Some(sender) = self.mail.clone() {
+            let identity = Arc::clone(&self.identity);
+            tasks.start("outbox", move |stop| {
+                let (identity, sender) = (Arc::clone(&identity), Arc::clone(&sender));
+                async move { identity.mailer.run(sender, stop).await }
+            });
+        }
+        let (errors, store) = (self.errors.clone(), self.store.clone());
+        tasks.start("errors", move |stop| error_writer::run(errors.clone(), store.clone(), stop));
+        tasks.tracker
+    }
+}
+
+struct Tasks {
+    tracker: TaskTracker,
+    errors: Errors,
+    stopping: CancellationToken,
+}
+
+impl Tasks {
+    /// Runs a task until it ends, anew after each panic.
+    fn start<F>(&self, name: &'static str, task: impl Fn(CancellationToken) -> F + Send + Sync + 'static)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (errors, stopping) = (self.errors.clone(), self.stopping.clone());
+        self.tracker.spawn(async move {
+            loop {
+                // Boxed, because each is as large as all that it awaits.
+                let running = Box::pin(async { task(stopping.clone()).await });
+                let Err(panic) = catch_panic_in(pin!(running)).await else { return };
+                errors.panicked(&panic, Some(name));
+                tracing::error!(task = name, panic = panic.message(), "a task panicked; it begins anew");
+                tokio::select! {
+                    () = tokio::time::sleep(PAUSE) => {}
+                    () = stopping.cancelled() => return,
+                }
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use portcullis_telemetry::{Metrics, MetricsOptions};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_panics_is_recorded_and_begins_anew() {
+        let metrics = Metrics::new(&MetricsOptions::default(), "test");
+        let errors = Errors::new(metrics.clone(), || Duration::ZERO);
+        let tasks = Tasks { tracker: TaskTracker::new(), errors: errors.clone(), stopping: CancellationToken::new() };
+        let begun = Arc::new(AtomicUsize::new(0));
+        let times = Arc::clone(&begun);
+        tasks.start("flaky", move |_| {
+            let time = times.fetch_add(1, Ordering::SeqCst);
+            async move { assert!(time > 0, "the first time is bad luck") }
+        });
+        tasks.tracker.close();
+        tasks.tracker.wait().await;
+        assert_eq!(begun.load(Ordering::SeqCst), 2);
+        let recorded = errors.next().await;
+        assert_eq!((recorded[0].times, recorded[0].route.as_deref()), (1, Some("flaky")));
+        assert!(metrics.render(false).contains("panics_total 1\n"));
+    }
+}
