@@ -6,15 +6,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use portcullis_telemetry::Metrics;
+use portcullis_telemetry::{Metrics, ReadMetric};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 /// Shortest time between two log lines about refused connections.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The limits, and the connections that count against them. Shows the gauges `connections_open` and
-/// `connections_refused`.
+/// The limits, and the connections that count against them. Shows `connections_open` and
+/// `connections_refused_total`.
 pub struct ConnectionLimit {
     free: Arc<Semaphore>,
     max: usize,
@@ -54,18 +54,11 @@ impl ConnectionLimit {
             logged: Mutex::default(),
         });
         let watched = Arc::downgrade(&limit);
-        let open = move || {
-            let open = watched.upgrade().map_or(0, |limit| limit.max - limit.free.available_permits());
-            f64::from(u32::try_from(open).unwrap_or(u32::MAX))
-        };
-        metrics.gauge_fn("connections_open", "Client connections that are open", Box::new(open));
+        let open = move || watched.upgrade().map(|limit| (limit.max - limit.free.available_permits()) as f64);
+        metrics.read_value(ReadMetric::ConnectionsOpen, open);
         let watched = Arc::downgrade(&limit);
-        let refused = move || {
-            let refused = watched.upgrade().map_or(0, |limit| limit.refused.load(Ordering::Relaxed));
-            f64::from(u32::try_from(refused).unwrap_or(u32::MAX))
-        };
-        let help = "Connections that were closed at once because their address had too many";
-        metrics.gauge_fn("connections_refused", help, Box::new(refused));
+        let refused = move || watched.upgrade().map(|limit| limit.refused.load(Ordering::Relaxed) as f64);
+        metrics.read_value(ReadMetric::ConnectionsRefused, refused);
         limit
     }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use portcullis_model::Timestamp;
 use portcullis_storage::JobRecord;
-use portcullis_telemetry::Metrics;
+use portcullis_telemetry::{Metrics, ReadMetric};
 
 use crate::job::{Job, Scope};
 
@@ -43,12 +43,7 @@ impl Statuses {
         let statuses = Arc::new(Self { names, known });
         let watched = Arc::downgrade(&statuses);
         let read = move || watched.upgrade().map_or_else(Vec::new, |statuses| statuses.last_successes());
-        metrics.labelled_gauge_fn(
-            "job_last_success_timestamp_seconds",
-            "When a job last succeeded on any replica, in Unix seconds",
-            "job",
-            Box::new(read),
-        );
+        metrics.read_values(ReadMetric::JobLastSuccess, read);
         statuses
     }
 

@@ -8,7 +8,7 @@ use fred::clients::Client;
 use fred::error::{Error, ErrorKind};
 use fred::interfaces::ClientLike;
 use portcullis_model::SharedUnavailable;
-use portcullis_telemetry::Metrics;
+use portcullis_telemetry::{Metrics, ReadMetric};
 
 /// The time between two probes of a Redis that is away.
 const PROBE: Duration = Duration::from_millis(250);
@@ -28,8 +28,8 @@ impl Link {
     pub(crate) fn new(client: Client, prefix: String, command_timeout: Duration, metrics: Metrics) -> Arc<Self> {
         let link = Arc::new(Self { client, prefix, available: AtomicBool::new(false), command_timeout, metrics });
         let watched = Arc::downgrade(&link);
-        let up = move || watched.upgrade().map_or(0.0, |link| f64::from(u8::from(link.is_available())));
-        link.metrics.gauge_fn("redis_up", "Whether Redis answers: 1 or 0", Box::new(up));
+        let up = move || watched.upgrade().map(|link| f64::from(u8::from(link.is_available())));
+        link.metrics.read_value(ReadMetric::RedisUp, up);
         link
     }
 

@@ -21,7 +21,7 @@ use portcullis_model::{
     SharedSessions, Timestamp,
 };
 use portcullis_storage::Store;
-use portcullis_telemetry::{CacheType, Metrics};
+use portcullis_telemetry::{CacheType, Metrics, ReadMetric};
 
 use crate::cached_session::CachedSession;
 use crate::epoch_floors::EpochFloors;
@@ -100,9 +100,8 @@ impl SessionCache {
         });
         store.subscribe(&cache);
         let watched = Arc::downgrade(&cache);
-        let age =
-            move || watched.upgrade().and_then(|cache| cache.feed_age()).map_or(f64::NAN, |age| age.as_secs_f64());
-        metrics.gauge_fn("revocation_feed_age_seconds", "Time since the revocation log was last read.", Box::new(age));
+        let age = move || Some(watched.upgrade()?.feed_age()?.as_secs_f64());
+        metrics.read_value(ReadMetric::RevocationFeedAge, age);
         cache
     }
 

@@ -107,6 +107,7 @@ const CHANGED: &[(&str, &str)] = &[
     ("roles.ADMIN", "[\"P_VIEW\"]"),
     ("metrics.http_buckets", "[1, 2]"),
     ("metrics.database_buckets", "[1, 2]"),
+    ("metrics.fine", "false"),
     ("log.level", "\"debug\""),
     ("log.format", "\"json\""),
     ("demo.enabled", "false"),

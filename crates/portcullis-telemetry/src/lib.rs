@@ -9,4 +9,7 @@ mod metrics;
 
 pub use errors::Errors;
 pub use logs::{LogFormat, LogOptions, RequestScope};
-pub use metrics::{CacheType, InFlight, Metrics, MetricsOptions, QueueRefusal, RouteMetrics, UpstreamLoad};
+pub use metrics::{
+    CacheType, InFlight, MetricFamily, MetricKind, Metrics, MetricsOptions, QueueRefusal, ReadMetric, RouteMetrics,
+    UpstreamLoad,
+};

@@ -3,39 +3,50 @@
 mod authentication;
 mod catalogue;
 mod database;
+mod durations;
+mod family;
 mod gate;
 mod operations;
 mod process;
+mod read_at_scrape;
+mod request_page;
 mod requests;
 mod sessions;
 mod text_format;
 mod upstreams;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use authentication::AuthenticationFamilies;
 use catalogue::Catalogue;
 use database::DatabaseFamilies;
+pub use family::{MetricFamily, MetricKind};
 use gate::GateFamilies;
 use operations::OperationFamilies;
-use requests::RequestFamilies;
+pub use read_at_scrape::ReadMetric;
+use read_at_scrape::Readers;
+use request_page::RequestFamilies;
 pub use requests::{InFlight, RouteMetrics};
 pub use sessions::CacheType;
 use sessions::SessionFamilies;
+use text_format::{Page, TextFormat};
 use upstreams::UpstreamFamilies;
 pub use upstreams::{QueueRefusal, UpstreamLoad};
 
 use crate::logs;
 
-/// Bucket bounds of the histograms, in seconds.
+/// Which families there are, and the bucket bounds of the histograms in seconds.
 #[derive(Clone, Debug)]
 pub struct MetricsOptions {
     /// The bounds of `http_request_duration_seconds`.
     pub http_buckets: Vec<f64>,
     /// The bounds of `database_query_duration_seconds`.
     pub database_buckets: Vec<f64>,
+    /// Whether there is `http_server_request_duration_seconds`, with the buckets of OpenTelemetry's conventions.
+    pub fine: bool,
 }
 
 impl Default for MetricsOptions {
@@ -43,6 +54,7 @@ impl Default for MetricsOptions {
         Self {
             http_buckets: vec![0.1, 0.5, 1.0, 2.0, 5.0, 10.0],
             database_buckets: vec![0.01, 0.05, 0.1, 0.5, 1.0, 2.0],
+            fine: true,
         }
     }
 }
@@ -51,38 +63,26 @@ impl Default for MetricsOptions {
 #[derive(Clone)]
 pub struct Metrics(Arc<Families>);
 
-type GaugeReader = Box<dyn Fn() -> f64 + Send + Sync>;
-/// Returns a value for each value of the gauge's one label.
-type LabelledGaugeReader = Box<dyn Fn() -> Vec<(String, f64)> + Send + Sync>;
-
-/// A gauge with one label that is read at each scrape.
-struct LabelledGauge {
-    name: &'static str,
-    help: &'static str,
-    label: &'static str,
-    read: LabelledGaugeReader,
-}
-
 struct Families {
     catalogue: Catalogue,
     version: String,
-    requests: RequestFamilies,
-    routes: Mutex<HashMap<String, Arc<RouteMetrics>>>,
+    requests: Arc<RequestFamilies>,
+    routes: Mutex<BTreeMap<String, Arc<RouteMetrics>>>,
     authentication: AuthenticationFamilies,
     database: DatabaseFamilies,
     sessions: SessionFamilies,
     gate: GateFamilies,
     upstreams: UpstreamFamilies,
     operations: OperationFamilies,
-    gauges: Mutex<Vec<(&'static str, &'static str, GaugeReader)>>,
-    labelled_gauges: Mutex<Vec<LabelledGauge>>,
+    readers: Readers,
+    /// The length of the last page, in bytes: the next one will be about as long.
+    page_length: AtomicUsize,
 }
 
 impl Metrics {
     /// Registers all families. None has a sample yet.
     pub fn new(options: &MetricsOptions, version: &str) -> Self {
         let mut catalogue = Catalogue::default();
-        let requests = RequestFamilies::register(&mut catalogue, &options.http_buckets);
         let authentication = AuthenticationFamilies::register(&mut catalogue);
         let database = DatabaseFamilies::register(&mut catalogue, &options.database_buckets);
         let sessions = SessionFamilies::register(&mut catalogue);
@@ -90,10 +90,10 @@ impl Metrics {
         let upstreams = UpstreamFamilies::register(&mut catalogue);
         let operations = OperationFamilies::register(&mut catalogue);
         catalogue.build_info(version);
-        Self(Arc::new(Families {
+        let metrics = Self(Arc::new(Families {
             catalogue,
             version: version.to_owned(),
-            requests,
+            requests: Arc::new(RequestFamilies::new(&options.http_buckets, options.fine)),
             routes: Mutex::default(),
             authentication,
             database,
@@ -101,9 +101,11 @@ impl Metrics {
             gate,
             upstreams,
             operations,
-            gauges: Mutex::default(),
-            labelled_gauges: Mutex::default(),
-        }))
+            readers: Readers::default(),
+            page_length: AtomicUsize::new(16 * 1024),
+        }));
+        metrics.read_value(ReadMetric::LogLinesDropped, || Some(logs::dropped_lines() as f64));
+        metrics
     }
 
     /// The metrics of a route, to be kept by the caller: a request then looks up no family. The same template gives the
@@ -113,52 +115,120 @@ impl Metrics {
         if let Some(known) = routes.get(template) {
             return Arc::clone(known);
         }
-        let made = Arc::new(RouteMetrics::new(template, self.0.requests.clone()));
+        let made = Arc::new(RouteMetrics::new(template, Arc::clone(&self.0.requests)));
         routes.insert(template.to_owned(), Arc::clone(&made));
         made
     }
 
-    /// Adds a gauge without labels. `read` is called at each scrape.
-    pub fn gauge_fn(&self, name: &'static str, help: &'static str, read: GaugeReader) {
-        self.0.gauges.lock().unwrap_or_else(PoisonError::into_inner).push((name, help, read));
-    }
-
-    /// Adds a gauge with one label. `read` is called at each scrape.
-    pub fn labelled_gauge_fn(
-        &self,
-        name: &'static str,
-        help: &'static str,
-        label: &'static str,
-        read: LabelledGaugeReader,
-    ) {
-        let gauge = LabelledGauge { name, help, label, read };
-        self.0.labelled_gauges.lock().unwrap_or_else(PoisonError::into_inner).push(gauge);
+    /// Every family of the page, by name.
+    pub fn families(&self) -> Vec<MetricFamily> {
+        let mut families = self.0.requests.families();
+        families.extend(self.0.catalogue.families());
+        families.extend(ReadMetric::ALL.map(ReadMetric::family));
+        families.extend(process::FAMILIES);
+        families.sort_by_key(MetricFamily::sample_name);
+        families
     }
 
     /// The page for scrapers, as OpenMetrics 1.0 or as Prometheus text 0.0.4.
     pub fn render(&self, openmetrics: bool) -> String {
-        let mut page = String::with_capacity(16 * 1024);
-        self.0.catalogue.encode(&mut page);
-        for (name, help, read) in self.0.gauges.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            text_format::gauge(&mut page, name, help, read());
-        }
-        for gauge in self.0.labelled_gauges.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            text_format::labelled_gauge(&mut page, gauge.name, gauge.help, gauge.label, &(gauge.read)());
-        }
-        let help = "Log lines that could not be written because the log's reader is gone or too slow";
-        text_format::counter(&mut page, "log_lines_dropped", help, logs::dropped_lines() as f64);
+        let format = if openmetrics { TextFormat::OpenMetrics } else { TextFormat::Prometheus };
+        let mut page = Page::new(format, self.0.page_length.load(Ordering::Relaxed) + 4 * 1024);
+        let routes: Vec<Arc<RouteMetrics>> = {
+            let routes = self.0.routes.lock().unwrap_or_else(PoisonError::into_inner);
+            routes.values().map(Arc::clone).collect()
+        };
+        self.0.requests.append(&routes, &mut page);
+        self.0.catalogue.append(&mut page);
+        self.0.readers.append(&mut page);
         process::append(&mut page);
         if openmetrics {
-            page.push_str("# EOF\n");
-            page
-        } else {
-            text_format::to_prometheus(&page)
+            page.text.push_str("# EOF\n");
         }
+        self.0.page_length.store(page.text.len(), Ordering::Relaxed);
+        page.text
     }
 }
 
 impl fmt::Debug for Metrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Metrics({})", self.0.version)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_family_shows_its_metadata_before_its_first_sample() {
+        let metrics = Metrics::new(&MetricsOptions::default(), "1.2.3");
+        let (text, openmetrics) = (metrics.render(false), metrics.render(true));
+        for (name, kind) in [
+            ("http_request_duration_seconds", "histogram"),
+            ("http_server_request_duration_seconds", "histogram"),
+            ("http_requests_total", "counter"),
+            ("http_requests_in_progress", "gauge"),
+            ("auth_attempts_total", "counter"),
+            ("database_query_duration_seconds", "histogram"),
+            ("database_errors_total", "counter"),
+            ("cache_hits_total", "counter"),
+            ("cache_misses_total", "counter"),
+            ("sessions_live", "gauge"),
+            ("redis_up", "gauge"),
+            ("log_lines_dropped_total", "counter"),
+            ("process_start_time_seconds", "gauge"),
+            ("process_cpu_seconds_total", "counter"),
+            ("build_info", "gauge"),
+        ] {
+            assert!(text.contains(&format!("# TYPE {name} {kind}\n")), "{name} in\n{text}");
+            assert!(text.contains(&format!("# HELP {name} ")), "{name}");
+        }
+        assert!(text.contains("build_info{version=\"1.2.3\"} 1"), "{text}");
+        assert!(!text.contains("# EOF"));
+        for family in metrics.families() {
+            let MetricFamily { name, kind, .. } = family;
+            for line in [format!("# TYPE {name} {}\n", kind.as_str()), format!("# HELP {name} ")] {
+                assert_eq!(openmetrics.matches(&line).count(), 1, "{line:?} in\n{openmetrics}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_recorded_event_moves_its_sample() {
+        let metrics = Metrics::new(&MetricsOptions::default(), "1");
+        metrics.auth_attempt("login", true);
+        metrics.database_query("SELECT", "users", Duration::from_millis(20));
+        metrics.cache_hit(CacheType::memory);
+        let page = metrics.render(false);
+        assert!(page.contains("auth_attempts_total{status=\"success\",type=\"login\"} 1\n"), "{page}");
+        for (bound, count) in [("0.01", 0), ("0.05", 1)] {
+            let line = format!(
+                "database_query_duration_seconds_bucket{{le=\"{bound}\",operation=\"SELECT\",table=\"users\"}} {count}\n"
+            );
+            assert!(page.contains(&line), "{page}");
+        }
+        assert!(page.contains("cache_hits_total{cache_type=\"memory\"} 1\n"), "{page}");
+    }
+
+    #[test]
+    fn a_value_that_nobody_knows_yet_has_no_sample() {
+        let metrics = Metrics::new(&MetricsOptions::default(), "1");
+        metrics.read_value(ReadMetric::SessionsLive, || None);
+        assert!(!metrics.render(false).contains("\nsessions_live "));
+        metrics.read_value(ReadMetric::SessionsLive, || Some(3.0));
+        assert!(metrics.render(false).contains("\nsessions_live 3\n"));
+        metrics.read_values(ReadMetric::JobLastSuccess, || vec![("a\"b".to_owned(), 1.5)]);
+        assert!(metrics.render(true).contains("\njob_last_success_timestamp_seconds{job=\"a\\\"b\"} 1.5\n"));
+    }
+
+    #[test]
+    fn openmetrics_ends_with_eof() {
+        let page = Metrics::new(&MetricsOptions::default(), "1").render(true);
+        assert!(page.ends_with("# EOF\n"));
+        assert_eq!(page.matches("# EOF").count(), 1);
+        assert!(page.contains("# TYPE http_requests counter\n"));
     }
 }

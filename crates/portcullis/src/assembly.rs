@@ -33,7 +33,7 @@ use portcullis_redis::{Redis, RedisOptions};
 use portcullis_sessions::{RevocationFeed, SessionCache, SessionCacheOptions};
 use portcullis_settings::{Secrets, Settings};
 use portcullis_storage::{Store, StoreOptions};
-use portcullis_telemetry::{Errors, Metrics};
+use portcullis_telemetry::{Errors, Metrics, ReadMetric};
 
 pub use error::StartError;
 pub(crate) use front::Front;
@@ -104,7 +104,7 @@ impl Application {
             send_timeout: settings.server.send_timeout,
             upstreams: Upstreams::new(upstreams(settings), &metrics),
         }));
-        add_gauges(&metrics, &gate, &identity.password_hasher);
+        read_values(&metrics, &gate, &identity.password_hasher);
         let services = Arc::new(Services {
             gate: Arc::clone(&gate),
             identity: Arc::clone(&identity),
@@ -299,11 +299,9 @@ pub(crate) fn upstreams(settings: &Settings) -> Vec<Upstream> {
     settings.upstreams.iter().map(upstream).collect()
 }
 
-fn add_gauges(metrics: &Metrics, gate: &Arc<Gate>, hasher: &Arc<PasswordHasher>) {
+fn read_values(metrics: &Metrics, gate: &Arc<Gate>, hasher: &Arc<PasswordHasher>) {
     let hasher = Arc::clone(hasher);
-    let waiting = move || f64::from(u32::try_from(hasher.waiting()).unwrap_or(u32::MAX));
-    metrics.gauge_fn("password_hash_queue_length", "Passwords that wait to be hashed", Box::new(waiting));
+    metrics.read_value(ReadMetric::PasswordHashQueueLength, move || Some(hasher.waiting() as f64));
     let streams = Arc::clone(gate.streams());
-    let count = move || f64::from(u32::try_from(streams.count()).unwrap_or(u32::MAX));
-    metrics.gauge_fn("live_streams", "WebSockets, event streams and long uploads that are open", Box::new(count));
+    metrics.read_value(ReadMetric::LiveStreams, move || Some(streams.count() as f64));
 }

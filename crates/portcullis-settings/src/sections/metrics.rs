@@ -1,4 +1,4 @@
-//! `[metrics]`: the buckets of the histograms.
+//! `[metrics]`: the histograms and their buckets.
 
 use portcullis_model::InvalidInput;
 use portcullis_telemetry::MetricsOptions;
@@ -20,8 +20,15 @@ static DATABASE_BUCKETS: Key = Key::restart(
     "list of seconds",
     "The upper bounds of the buckets of `database_query_duration_seconds`.",
 );
+static FINE: Key = Key::restart(
+    "fine",
+    DefaultValue::Text("true"),
+    "true or false",
+    "Whether there is `http_server_request_duration_seconds` as well, with the labels and the 14 buckets (5 ms to 10 s) of OpenTelemetry's conventions.",
+);
 
-pub(crate) static SECTION: Section = Section { name: "metrics", about: "", keys: &[&HTTP_BUCKETS, &DATABASE_BUCKETS] };
+pub(crate) static SECTION: Section =
+    Section { name: "metrics", about: "", keys: &[&HTTP_BUCKETS, &DATABASE_BUCKETS, &FINE] };
 
 pub(crate) fn read(tree: &Table, problems: &mut Problems) -> MetricsOptions {
     let mut section = Reader::open(tree, &SECTION, problems);
@@ -29,6 +36,7 @@ pub(crate) fn read(tree: &Table, problems: &mut Problems) -> MetricsOptions {
     MetricsOptions {
         http_buckets: buckets(&mut section, &HTTP_BUCKETS, default.http_buckets),
         database_buckets: buckets(&mut section, &DATABASE_BUCKETS, default.database_buckets),
+        fine: section.flag(&FINE),
     }
 }
 
@@ -56,6 +64,12 @@ fn buckets(section: &mut Reader<'_, '_>, key: &Key, default: Vec<f64>) -> Vec<f6
 #[cfg(test)]
 mod tests {
     use crate::testing::{refused, settings};
+
+    #[test]
+    fn fine_buckets_can_be_turned_off() {
+        assert!(settings("", &[]).metrics.fine);
+        assert!(!settings("[metrics]\nfine = false\n", &[]).metrics.fine);
+    }
 
     #[test]
     fn buckets_are_rising_numbers_above_zero() {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use portcullis_telemetry::Metrics;
+use portcullis_telemetry::{Metrics, ReadMetric};
 
 use super::connect::{self, Notifications};
 use super::dialect::Dialect;
@@ -85,17 +85,16 @@ impl Pools {
         if self.runner.dialect == Dialect::Sqlite {
             pools.push(self.reader.clone());
         }
-        let gauge = |name, help, of: fn(PoolStatus) -> usize| {
+        let of_pools = |metric, of: fn(PoolStatus) -> usize| {
             let pools = pools.clone();
-            let read = move || pools.iter().map(|pool| as_sample(of(pool.status()))).sum();
-            metrics.gauge_fn(name, help, Box::new(read));
+            metrics.read_value(metric, move || Some(pools.iter().map(|pool| as_sample(of(pool.status()))).sum()));
         };
         let availability = Arc::clone(&self.runner.availability);
-        let up = move || f64::from(u8::from(availability.is_available()));
-        metrics.gauge_fn("database_up", "Whether the last statement reached the database.", Box::new(up));
-        gauge("database_pool_connections", "Open database connections.", |pool| pool.size);
-        gauge("database_pool_idle_connections", "Open database connections that are idle.", |pool| pool.idle);
-        gauge("database_pool_waiting", "Statements that wait for a database connection.", |pool| pool.waiting);
+        let up = move || Some(f64::from(u8::from(availability.is_available())));
+        metrics.read_value(ReadMetric::DatabaseUp, up);
+        of_pools(ReadMetric::DatabasePoolConnections, |pool| pool.size);
+        of_pools(ReadMetric::DatabasePoolIdleConnections, |pool| pool.idle);
+        of_pools(ReadMetric::DatabasePoolWaiting, |pool| pool.waiting);
     }
 }
 

@@ -23,7 +23,7 @@ impl AuthenticationFamilies {
         let help = "Logins, registrations, token refreshes and similar attempts, by status and type";
         let refused = "Passwords that were not hashed because the queue, or a share of it, was full";
         Self {
-            attempts: catalogue.counter("auth_attempts", help),
+            attempts: catalogue.counter("auth_attempts", &["status", "type"], help),
             hashes_refused: catalogue.counter_without_labels("password_hash_refused", refused),
         }
     }

@@ -33,9 +33,12 @@ impl DatabaseFamilies {
     pub(super) fn register(catalogue: &mut Catalogue, bounds: &[f64]) -> Self {
         let help = "Time that a database statement took, in seconds";
         Self {
-            seconds: catalogue.histogram("database_query_duration_seconds", help, bounds),
-            errors: catalogue
-                .counter("database_errors", "Database statements that failed, by operation and error type"),
+            seconds: catalogue.histogram("database_query_duration_seconds", &["operation", "table"], help, bounds),
+            errors: catalogue.counter(
+                "database_errors",
+                &["operation", "error_type"],
+                "Database statements that failed, by operation and error type",
+            ),
             statements: AtomicU64::new(0),
         }
     }

@@ -27,9 +27,13 @@ impl GateFamilies {
     pub(super) fn register(catalogue: &mut Catalogue) -> Self {
         let reports = "Requests that the CSRF check would have refused, by reason (csrf.mode = \"report\")";
         Self {
-            csrf_refusals: catalogue.counter("csrf_refusals", "Requests refused by the CSRF check, by reason"),
-            rate_limited: catalogue.counter("rate_limited", "Requests refused by a rate limit, by limit"),
-            csrf_reports: catalogue.counter("csrf_reports", reports),
+            csrf_refusals: catalogue.counter(
+                "csrf_refusals",
+                &["reason"],
+                "Requests refused by the CSRF check, by reason",
+            ),
+            rate_limited: catalogue.counter("rate_limited", &["limit"], "Requests refused by a rate limit, by limit"),
+            csrf_reports: catalogue.counter("csrf_reports", &["reason"], reports),
         }
     }
 }

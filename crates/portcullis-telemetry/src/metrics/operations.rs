@@ -35,10 +35,10 @@ pub(super) struct OperationFamilies {
 impl OperationFamilies {
     pub(super) fn register(catalogue: &mut Catalogue) -> Self {
         Self {
-            redis_errors: catalogue.counter("redis_errors", "Redis commands that failed, by operation"),
-            mails: catalogue.counter("mails", "Mails that were sent, delayed or given up, by result"),
-            reloads: catalogue.counter("settings_reloads", "Reloads of the settings, by result"),
-            jobs: catalogue.counter("jobs", "Runs of periodic jobs, by job and result"),
+            redis_errors: catalogue.counter("redis_errors", &["operation"], "Redis commands that failed, by operation"),
+            mails: catalogue.counter("mails", &["result"], "Mails that were sent, delayed or given up, by result"),
+            reloads: catalogue.counter("settings_reloads", &["result"], "Reloads of the settings, by result"),
+            jobs: catalogue.counter("jobs", &["job", "result"], "Runs of periodic jobs, by job and result"),
             panics: catalogue.counter_without_labels("panics", "Panics of requests, streams, jobs and tasks"),
             error_reports_dropped: catalogue.counter_without_labels(
                 "error_reports_dropped",

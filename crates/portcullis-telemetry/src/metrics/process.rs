@@ -2,48 +2,50 @@
 
 use std::fs;
 
-use super::text_format as text;
+use super::family::MetricFamily;
+use super::text_format::Page;
 
 /// Clock ticks in a second. The kernel's ABI fixes the number on every architecture that Portcullis is built for.
 const TICKS: f64 = 100.0;
 
-pub(super) fn append(page: &mut String) {
+const CPU: MetricFamily =
+    MetricFamily::counter("process_cpu_seconds", "Total user and system CPU time spent, in seconds");
+const START: MetricFamily =
+    MetricFamily::gauge("process_start_time_seconds", "Start time of the process since the Unix epoch, in seconds");
+const VIRTUAL: MetricFamily = MetricFamily::gauge("process_virtual_memory_bytes", "Virtual memory size, in bytes");
+const RESIDENT: MetricFamily = MetricFamily::gauge("process_resident_memory_bytes", "Resident memory size, in bytes");
+const OPEN_FDS: MetricFamily = MetricFamily::gauge("process_open_fds", "Number of open file descriptors");
+const MAX_FDS: MetricFamily = MetricFamily::gauge("process_max_fds", "Maximum number of open file descriptors");
+const THREADS: MetricFamily = MetricFamily::gauge("process_threads", "Number of operating system threads");
+
+pub(super) const FAMILIES: [MetricFamily; 7] = [CPU, START, VIRTUAL, RESIDENT, OPEN_FDS, MAX_FDS, THREADS];
+
+pub(super) fn append(page: &mut Page) {
     let Some(stat) = fs::read_to_string("/proc/self/stat").ok() else { return };
     // The command's name is in parentheses and may contain spaces and parentheses: fields count from the last one.
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
     let number = |index: usize| fields.get(index).and_then(|text| text.parse::<f64>().ok());
     if let (Some(user), Some(system)) = (number(11), number(12)) {
-        text::counter(
-            page,
-            "process_cpu_seconds",
-            "Total user and system CPU time spent, in seconds",
-            (user + system) / TICKS,
-        );
+        page.value(&CPU, (user + system) / TICKS);
     }
     if let (Some(since_boot), Some(boot)) = (number(19), boot_time()) {
-        let help = "Start time of the process since the Unix epoch, in seconds";
-        text::gauge(page, "process_start_time_seconds", help, boot + since_boot / TICKS);
+        page.value(&START, boot + since_boot / TICKS);
     }
     if let Some(virtual_bytes) = number(20) {
-        text::gauge(page, "process_virtual_memory_bytes", "Virtual memory size, in bytes", virtual_bytes);
+        page.value(&VIRTUAL, virtual_bytes);
     }
     if let Some(resident) = resident_bytes() {
-        text::gauge(page, "process_resident_memory_bytes", "Resident memory size, in bytes", resident);
+        page.value(&RESIDENT, resident);
     }
     if let Ok(entries) = fs::read_dir("/proc/self/fd") {
         // One of them is the descriptor that reads the folder.
-        text::gauge(
-            page,
-            "process_open_fds",
-            "Number of open file descriptors",
-            entries.count().saturating_sub(1) as f64,
-        );
+        page.value(&OPEN_FDS, entries.count().saturating_sub(1) as f64);
     }
     if let Some(limit) = open_file_limit() {
-        text::gauge(page, "process_max_fds", "Maximum number of open file descriptors", limit);
+        page.value(&MAX_FDS, limit);
     }
     if let Some(threads) = number(17) {
-        text::gauge(page, "process_threads", "Number of operating system threads", threads);
+        page.value(&THREADS, threads);
     }
 }
 

@@ -1,79 +1,55 @@
-//! Requests. The handles of each route are resolved once, so that a request looks up no family.
+//! Requests. The handles of each route are resolved once, so that a request looks up no family, and one count of its
+//! duration serves three families.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use http::Method;
-use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
 
-use super::catalogue::{Buckets, Catalogue};
+use super::durations::Durations;
+use super::request_page::RequestFamilies;
+use super::text_format::escaped;
 
 /// The nine standard methods (RFC 9110, RFC 5789), and the label of all others.
 const METHODS: [&str; 10] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE", "_OTHER"];
 
 /// The statuses with a handle of their own. Others are rare and are looked up each time.
-const STATUSES: [u16; 16] = [200, 201, 204, 206, 301, 302, 304, 400, 401, 403, 404, 409, 429, 500, 502, 504];
+const STATUSES: [u16; 22] =
+    [200, 201, 204, 206, 301, 302, 304, 400, 401, 403, 404, 409, 429, 500, 502, 504, 101, 202, 408, 422, 499, 503];
 
 /// The status that is counted when a client goes away before its response begins (nginx's number).
 const CLIENT_CLOSED_REQUEST: u16 = 499;
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RequestLabels {
-    method: &'static str,
-    route: Arc<str>,
-    status_code: u16,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct InProgressLabels {
-    method: &'static str,
-    route: Arc<str>,
-}
-
-#[derive(Clone)]
-pub(super) struct RequestFamilies {
-    seconds: Family<RequestLabels, Histogram, Buckets>,
-    requests: Family<RequestLabels, Counter>,
-    in_progress: Family<InProgressLabels, Gauge>,
-}
-
-impl RequestFamilies {
-    pub(super) fn register(catalogue: &mut Catalogue, bounds: &[f64]) -> Self {
-        let seconds = "Time from the end of a request's head to the end of its response's head, in seconds";
-        let requests = "Requests that got a response, refused and malformed ones included";
-        Self {
-            seconds: catalogue.histogram("http_request_duration_seconds", seconds, bounds),
-            requests: catalogue.counter("http_requests", requests),
-            in_progress: catalogue.gauge("http_requests_in_progress", "Requests without a response yet"),
-        }
-    }
-}
-
 /// The metrics of one route template.
 pub struct RouteMetrics {
     route: Arc<str>,
-    families: RequestFamilies,
-    methods: [OnceLock<MethodMetrics>; METHODS.len()],
+    families: Arc<RequestFamilies>,
+    methods: [OnceLock<Box<MethodMetrics>>; METHODS.len()],
 }
 
-struct MethodMetrics {
-    in_progress: Gauge,
-    statuses: [OnceLock<StatusMetrics>; STATUSES.len()],
+/// The requests of one method.
+pub(super) struct MethodMetrics {
+    /// The labels of `http_requests_in_progress`.
+    pub(super) labels: Box<str>,
+    pub(super) in_progress: AtomicI64,
+    statuses: [OnceLock<Box<StatusMetrics>>; STATUSES.len()],
+    rare: Mutex<BTreeMap<u16, Arc<StatusMetrics>>>,
 }
 
-#[derive(Clone)]
-struct StatusMetrics {
-    requests: Counter,
-    seconds: Histogram,
+/// The responses with one status.
+pub(super) struct StatusMetrics {
+    /// The labels of `http_requests_total` and `http_request_duration_seconds`.
+    pub(super) labels: Box<str>,
+    /// The labels of `http_server_request_duration_seconds`.
+    pub(super) otel_labels: Box<str>,
+    pub(super) durations: Durations,
 }
 
 impl RouteMetrics {
-    pub(super) fn new(template: &str, families: RequestFamilies) -> Self {
+    pub(super) fn new(template: &str, families: Arc<RequestFamilies>) -> Self {
         Self { route: template.into(), families, methods: std::array::from_fn(|_| OnceLock::new()) }
     }
 
@@ -85,40 +61,62 @@ impl RouteMetrics {
     /// Counts a request as in progress until the returned value is finished or dropped.
     pub fn begin(self: &Arc<Self>, method: &Method) -> InFlight {
         let method = method_index(method);
-        self.method(method).in_progress.inc();
+        self.method(method).in_progress.fetch_add(1, Ordering::Relaxed);
         InFlight { route: Arc::clone(self), method, begun: Instant::now(), finished: false }
     }
 
+    /// The methods that requests had so far.
+    pub(super) fn methods(&self) -> impl Iterator<Item = &MethodMetrics> {
+        self.methods.iter().filter_map(OnceLock::get).map(|method| &**method)
+    }
+
     fn method(&self, index: usize) -> &MethodMetrics {
-        self.methods[index].get_or_init(|| MethodMetrics {
-            in_progress: self
-                .families
-                .in_progress
-                .get_or_create_owned(&InProgressLabels { method: METHODS[index], route: Arc::clone(&self.route) }),
-            statuses: std::array::from_fn(|_| OnceLock::new()),
+        self.methods[index].get_or_init(|| {
+            Box::new(MethodMetrics {
+                labels: format!("method=\"{}\",route=\"{}\"", METHODS[index], escaped(&self.route)).into(),
+                in_progress: AtomicI64::new(0),
+                statuses: std::array::from_fn(|_| OnceLock::new()),
+                rare: Mutex::default(),
+            })
         })
     }
 
-    fn record(&self, method: usize, status: u16, seconds: f64) {
-        let make = || {
-            let labels = RequestLabels { method: METHODS[method], route: Arc::clone(&self.route), status_code: status };
-            StatusMetrics {
-                requests: self.families.requests.get_or_create_owned(&labels),
-                seconds: self.families.seconds.get_or_create_owned(&labels),
-            }
-        };
+    fn record(&self, method: usize, status: u16, took: Duration) {
+        let metrics = self.method(method);
+        let make = || StatusMetrics::new(METHODS[method], &self.route, status, &self.families);
         let known = STATUSES.iter().position(|known| *known == status);
         match known {
-            Some(index) => self.method(method).statuses[index].get_or_init(make).add(seconds),
-            None => make().add(seconds),
+            Some(index) => {
+                metrics.statuses[index].get_or_init(|| Box::new(make())).durations.add(&self.families.bounds, took);
+            }
+            None => {
+                let mut rare = metrics.rare.lock().unwrap_or_else(PoisonError::into_inner);
+                let status = rare.entry(status).or_insert_with(|| Arc::new(make()));
+                status.durations.add(&self.families.bounds, took);
+            }
         }
     }
 }
 
+impl MethodMetrics {
+    /// Calls `visit` with each status that responses had so far.
+    pub(super) fn each_status(&self, mut visit: impl FnMut(&StatusMetrics)) {
+        self.statuses.iter().filter_map(OnceLock::get).for_each(|status| visit(status));
+        let rare = self.rare.lock().unwrap_or_else(PoisonError::into_inner);
+        rare.values().for_each(|status| visit(status));
+    }
+}
+
 impl StatusMetrics {
-    fn add(&self, seconds: f64) {
-        self.requests.inc();
-        self.seconds.observe(seconds);
+    fn new(method: &str, route: &str, status: u16, families: &RequestFamilies) -> Self {
+        let route = escaped(route);
+        let otel_labels =
+            format!("http_request_method=\"{method}\",http_route=\"{route}\",http_response_status_code=\"{status}\"");
+        Self {
+            labels: format!("method=\"{method}\",route=\"{route}\",status_code=\"{status}\"").into(),
+            otel_labels: otel_labels.into(),
+            durations: families.bounds.durations(),
+        }
     }
 }
 
@@ -156,8 +154,8 @@ impl InFlight {
     fn close(&mut self, status: u16) {
         if !self.finished {
             self.finished = true;
-            self.route.method(self.method).in_progress.dec();
-            self.route.record(self.method, status, self.begun.elapsed().as_secs_f64());
+            self.route.method(self.method).in_progress.fetch_sub(1, Ordering::Relaxed);
+            self.route.record(self.method, status, self.begun.elapsed());
         }
     }
 }
@@ -203,6 +201,16 @@ mod tests {
         assert!(
             metrics.render(false).contains("http_requests_total{method=\"POST\",route=\"/x\",status_code=\"499\"} 1\n")
         );
+    }
+
+    #[test]
+    fn a_status_that_no_standard_names_is_counted() {
+        let metrics = Metrics::new(&MetricsOptions::default(), "1");
+        let route = metrics.route("/x");
+        route.begin(&Method::GET).finish(799);
+        route.begin(&Method::GET).finish(799);
+        let page = metrics.render(false);
+        assert!(page.contains("http_requests_total{method=\"GET\",route=\"/x\",status_code=\"799\"} 2\n"), "{page}");
     }
 
     #[test]

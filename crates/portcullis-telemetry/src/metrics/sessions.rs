@@ -30,8 +30,8 @@ pub(super) struct SessionFamilies {
 impl SessionFamilies {
     pub(super) fn register(catalogue: &mut Catalogue) -> Self {
         Self {
-            hits: catalogue.counter("cache_hits", "Sessions found in a cache, by cache"),
-            misses: catalogue.counter("cache_misses", "Sessions not found in a cache, by cache"),
+            hits: catalogue.counter("cache_hits", &["cache_type"], "Sessions found in a cache, by cache"),
+            misses: catalogue.counter("cache_misses", &["cache_type"], "Sessions not found in a cache, by cache"),
         }
     }
 }

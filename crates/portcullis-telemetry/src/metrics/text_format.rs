@@ -1,31 +1,67 @@
-//! Samples that are read at each scrape, and the older text format of Prometheus.
+//! The two text formats for scrapers: OpenMetrics 1.0 and Prometheus text 0.0.4.
 
 use std::fmt::Write as _;
 
-pub(super) fn gauge(page: &mut String, name: &str, help: &str, value: f64) {
-    let help = help.trim_end_matches('.');
-    let _ = writeln!(page, "# HELP {name} {help}.\n# TYPE {name} gauge\n{name} {value}");
+use super::family::{MetricFamily, MetricKind};
+
+/// The form of the page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TextFormat {
+    /// Metadata carries the name of the samples, and there is neither `info` nor `unit`.
+    Prometheus,
+    OpenMetrics,
 }
 
-pub(super) fn labelled_gauge(page: &mut String, name: &str, help: &str, label: &str, values: &[(String, f64)]) {
-    let help = help.trim_end_matches('.');
-    let _ = writeln!(page, "# HELP {name} {help}.\n# TYPE {name} gauge");
-    for (word, value) in values {
-        let _ = writeln!(page, "{name}{{{label}=\"{word}\"}} {value}");
+/// The page that is being written.
+pub(super) struct Page {
+    pub(super) text: String,
+    pub(super) format: TextFormat,
+}
+
+impl Page {
+    pub(super) fn new(format: TextFormat, capacity: usize) -> Self {
+        Self { text: String::with_capacity(capacity), format }
+    }
+
+    /// Adds the HELP and TYPE lines of a family.
+    pub(super) fn head(&mut self, family: &MetricFamily) {
+        let (name, kind) = match self.format {
+            TextFormat::OpenMetrics => (family.name.into(), family.kind.as_str()),
+            TextFormat::Prometheus if family.kind == MetricKind::Info => (family.sample_name(), "gauge"),
+            TextFormat::Prometheus => (family.sample_name(), family.kind.as_str()),
+        };
+        let help = family.help;
+        let _ = writeln!(self.text, "# HELP {name} {help}.\n# TYPE {name} {kind}");
+    }
+
+    /// Adds a family with a value for each value of its label, or with one value without label.
+    pub(super) fn family(&mut self, family: &MetricFamily, samples: &[(String, f64)]) {
+        self.head(family);
+        let name = family.sample_name();
+        for (word, value) in samples {
+            let _ = match family.labels {
+                [label, ..] => writeln!(self.text, "{name}{{{label}=\"{}\"}} {value}", escaped(word)),
+                [] => writeln!(self.text, "{name} {value}"),
+            };
+        }
+    }
+
+    /// Adds a family with one sample without labels.
+    pub(super) fn value(&mut self, family: &MetricFamily, value: f64) {
+        self.family(family, &[(String::new(), value)]);
     }
 }
 
-pub(super) fn counter(page: &mut String, name: &str, help: &str, value: f64) {
-    let help = help.trim_end_matches('.');
-    let _ = writeln!(page, "# HELP {name} {help}.\n# TYPE {name} counter\n{name}_total {value}");
+/// A label's value as it stands between quotes.
+pub(super) fn escaped(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
-/// Turns OpenMetrics into text format 0.0.4: there a counter's metadata carries the `_total` of its samples, and there
-/// is neither `info` nor `unit`.
-pub(super) fn to_prometheus(page: &str) -> String {
+/// Adds a page of OpenMetrics as Prometheus text.
+pub(super) fn append_as_prometheus(samples: &str, page: &mut Page) {
     let mut counters: Vec<&str> = Vec::new();
     let mut infos: Vec<&str> = Vec::new();
-    for line in page.lines() {
+    for line in samples.lines() {
         if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {
             match kind {
                 "counter" => counters.push(name),
@@ -34,8 +70,8 @@ pub(super) fn to_prometheus(page: &str) -> String {
             }
         }
     }
-    let mut out = String::with_capacity(page.len() + 256);
-    for line in page.lines().filter(|line| !line.starts_with("# UNIT ")) {
+    let out = &mut page.text;
+    for line in samples.lines().filter(|line| !line.starts_with("# UNIT ")) {
         let metadata = line
             .strip_prefix("# HELP ")
             .map(|rest| ("HELP", rest))
@@ -54,67 +90,5 @@ pub(super) fn to_prometheus(page: &str) -> String {
             ("", text)
         };
         let _ = writeln!(out, "# {word} {name}{suffix} {text}");
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use crate::{CacheType, Metrics, MetricsOptions};
-
-    #[test]
-    fn a_family_shows_its_metadata_before_its_first_sample() {
-        let page = Metrics::new(&MetricsOptions::default(), "1.2.3").render(false);
-        for (name, kind) in [
-            ("http_request_duration_seconds", "histogram"),
-            ("http_requests_total", "counter"),
-            ("http_requests_in_progress", "gauge"),
-            ("auth_attempts_total", "counter"),
-            ("database_query_duration_seconds", "histogram"),
-            ("database_errors_total", "counter"),
-            ("cache_hits_total", "counter"),
-            ("cache_misses_total", "counter"),
-            ("log_lines_dropped_total", "counter"),
-            ("process_start_time_seconds", "gauge"),
-            ("process_cpu_seconds_total", "counter"),
-            ("portcullis_build_info", "gauge"),
-        ] {
-            assert!(page.contains(&format!("# TYPE {name} {kind}\n")), "{name} in\n{page}");
-            assert!(page.contains(&format!("# HELP {name} ")), "{name}");
-        }
-        assert!(page.contains("portcullis_build_info{version=\"1.2.3\"} 1"), "{page}");
-        assert!(!page.contains("# EOF"));
-    }
-
-    #[test]
-    fn a_recorded_event_moves_its_sample() {
-        let metrics = Metrics::new(&MetricsOptions::default(), "1");
-        metrics.auth_attempt("login", true);
-        metrics.database_query("SELECT", "users", Duration::from_millis(20));
-        metrics.cache_hit(CacheType::memory);
-        let page = metrics.render(false);
-        assert!(page.contains("auth_attempts_total{status=\"success\",type=\"login\"} 1\n"), "{page}");
-        assert!(
-            page.contains(
-                "database_query_duration_seconds_bucket{le=\"0.01\",operation=\"SELECT\",table=\"users\"} 0\n"
-            ),
-            "{page}"
-        );
-        assert!(
-            page.contains(
-                "database_query_duration_seconds_bucket{le=\"0.05\",operation=\"SELECT\",table=\"users\"} 1\n"
-            ),
-            "{page}"
-        );
-        assert!(page.contains("cache_hits_total{cache_type=\"memory\"} 1\n"), "{page}");
-    }
-
-    #[test]
-    fn openmetrics_ends_with_eof() {
-        let page = Metrics::new(&MetricsOptions::default(), "1").render(true);
-        assert!(page.ends_with("# EOF\n"));
-        assert!(page.contains("# TYPE http_requests counter\n"));
     }
 }

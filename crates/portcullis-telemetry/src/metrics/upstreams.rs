@@ -90,13 +90,31 @@ impl UpstreamLoad {
 impl UpstreamFamilies {
     pub(super) fn register(catalogue: &mut Catalogue) -> Self {
         Self {
-            requests: catalogue.counter("upstream_requests", "Requests proxied to an upstream, by outcome"),
-            connections: catalogue.gauge("upstream_connections", "Open connections to an upstream, with the idle ones"),
-            queue_length: catalogue.gauge("upstream_queue_length", "Requests that wait for room at an upstream"),
-            refused: catalogue
-                .counter("upstream_refused", "Requests refused because an upstream has too many, by reason"),
-            body_failures: catalogue
-                .counter("upstream_body_failures", "Responses that an upstream broke off within their body"),
+            requests: catalogue.counter(
+                "upstream_requests",
+                &["upstream", "outcome"],
+                "Requests proxied to an upstream, by outcome",
+            ),
+            connections: catalogue.gauge(
+                "upstream_connections",
+                &["upstream"],
+                "Open connections to an upstream, with the idle ones",
+            ),
+            queue_length: catalogue.gauge(
+                "upstream_queue_length",
+                &["upstream"],
+                "Requests that wait for room at an upstream",
+            ),
+            refused: catalogue.counter(
+                "upstream_refused",
+                &["upstream", "reason"],
+                "Requests refused because an upstream has too many, by reason",
+            ),
+            body_failures: catalogue.counter(
+                "upstream_body_failures",
+                &["upstream"],
+                "Responses that an upstream broke off within their body",
+            ),
         }
     }
 }

@@ -1,0 +1,203 @@
+//! The families of requests on the page for scrapers. They are most of the page, so their labels and the beginning of each
+//! line are made once, and numbers are written without the formatting machinery.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::durations::{Bounds, Durations};
+use super::family::{MetricFamily, MetricKind};
+use super::requests::{RouteMetrics, StatusMetrics};
+use super::text_format::Page;
+
+/// The bounds of `http_server_request_duration_seconds`: those of OpenTelemetry's semantic conventions, in seconds.
+const OTEL_BOUNDS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+
+const REQUESTS: MetricFamily =
+    MetricFamily::counter("http_requests", "Requests that got a response, refused and malformed ones included")
+        .with_labels(&["method", "route", "status_code"]);
+const IN_PROGRESS: MetricFamily = MetricFamily::gauge("http_requests_in_progress", "Requests without a response yet")
+    .with_labels(&["method", "route"]);
+const SECONDS: MetricFamily = MetricFamily {
+    name: "http_request_duration_seconds",
+    kind: MetricKind::Histogram,
+    labels: &["method", "route", "status_code"],
+    help: "Time from the end of a request's head to the end of its response's head, in seconds",
+};
+const OTEL_SECONDS: MetricFamily = MetricFamily {
+    name: "http_server_request_duration_seconds",
+    kind: MetricKind::Histogram,
+    labels: &["http_request_method", "http_route", "http_response_status_code"],
+    help: "The same time in the finer buckets and with the labels of OpenTelemetry's conventions",
+};
+
+/// The families of requests: each is a view of the same counts.
+pub(super) struct RequestFamilies {
+    pub(super) bounds: Bounds,
+    seconds: HistogramLines,
+    otel_seconds: Option<HistogramLines>,
+}
+
+/// The beginnings of a histogram's lines, up to the labels.
+struct HistogramLines {
+    /// With the number of the bucket whose count, with all shorter ones, the line shows. The last line is of all.
+    buckets: Vec<(usize, String)>,
+    sum: String,
+    count: String,
+}
+
+impl RequestFamilies {
+    pub(super) fn new(bounds: &[f64], fine: bool) -> Self {
+        let otel: &[f64] = if fine { &OTEL_BOUNDS } else { &[] };
+        let all = Bounds::merged([bounds, otel].into_iter());
+        Self {
+            seconds: HistogramLines::new(SECONDS.name, bounds, &all),
+            otel_seconds: fine.then(|| HistogramLines::new(OTEL_SECONDS.name, &OTEL_BOUNDS, &all)),
+            bounds: all,
+        }
+    }
+
+    pub(super) fn families(&self) -> Vec<MetricFamily> {
+        let always = [REQUESTS, IN_PROGRESS, SECONDS];
+        always.into_iter().chain(self.otel_seconds.is_some().then_some(OTEL_SECONDS)).collect()
+    }
+
+    pub(super) fn append(&self, routes: &[Arc<RouteMetrics>], page: &mut Page) {
+        page.head(&REQUESTS);
+        each_status(routes, |status| {
+            page.text.push_str("http_requests_total{");
+            end_line(&mut page.text, &status.labels, status.durations.count());
+        });
+        page.head(&IN_PROGRESS);
+        for method in routes.iter().flat_map(|route| route.methods()) {
+            page.text.push_str("http_requests_in_progress{");
+            let count = u64::try_from(method.in_progress.load(Ordering::Relaxed)).unwrap_or(0);
+            end_line(&mut page.text, &method.labels, count);
+        }
+        let mut counts = Vec::new();
+        page.head(&SECONDS);
+        each_status(routes, |status| {
+            self.seconds.append(&mut page.text, &status.labels, &status.durations, &mut counts);
+        });
+        if let Some(lines) = &self.otel_seconds {
+            page.head(&OTEL_SECONDS);
+            each_status(routes, |status| {
+                lines.append(&mut page.text, &status.otel_labels, &status.durations, &mut counts);
+            });
+        }
+    }
+}
+
+fn each_status(routes: &[Arc<RouteMetrics>], mut visit: impl FnMut(&StatusMetrics)) {
+    for method in routes.iter().flat_map(|route| route.methods()) {
+        method.each_status(&mut visit);
+    }
+}
+
+impl HistogramLines {
+    fn new(name: &str, bounds: &[f64], all: &Bounds) -> Self {
+        let line = |bound: &f64| (all.index_of(*bound), format!("{name}_bucket{{le=\"{bound:?}\","));
+        let mut buckets: Vec<_> = bounds.iter().map(line).collect();
+        buckets.push((usize::MAX, format!("{name}_bucket{{le=\"+Inf\",")));
+        Self { buckets, sum: format!("{name}_sum{{"), count: format!("{name}_count{{") }
+    }
+
+    fn append(&self, page: &mut String, labels: &str, durations: &Durations, counts: &mut Vec<u64>) {
+        let sum = durations.sum();
+        durations.cumulative(counts);
+        let total = counts.last().copied().unwrap_or(0);
+        for (bucket, line) in &self.buckets {
+            page.push_str(line);
+            end_line(page, labels, counts.get(*bucket).copied().unwrap_or(total));
+        }
+        page.push_str(&self.sum);
+        page.push_str(labels);
+        page.push_str("} ");
+        push_seconds(page, sum);
+        page.push('\n');
+        page.push_str(&self.count);
+        end_line(page, labels, total);
+    }
+}
+
+fn end_line(page: &mut String, labels: &str, number: u64) {
+    page.push_str(labels);
+    page.push_str("} ");
+    push_number(page, number);
+    page.push('\n');
+}
+
+fn push_number(page: &mut String, mut number: u64) {
+    let mut digits = [0_u8; 20];
+    let mut first = digits.len();
+    loop {
+        first -= 1;
+        digits[first] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    page.push_str(std::str::from_utf8(&digits[first..]).unwrap_or_default());
+}
+
+/// Writes nanoseconds as seconds, with every digit.
+fn push_seconds(page: &mut String, nanoseconds: u64) {
+    push_number(page, nanoseconds / 1_000_000_000);
+    page.push('.');
+    let fraction = format!("{:09}", nanoseconds % 1_000_000_000);
+    let digits = fraction.trim_end_matches('0');
+    page.push_str(if digits.is_empty() { "0" } else { digits });
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+
+    use super::*;
+    use crate::{Metrics, MetricsOptions};
+
+    #[test]
+    fn numbers_are_written_with_every_digit() {
+        for (number, written) in [(0, "0"), (7, "7"), (10, "10"), (u64::MAX, "18446744073709551615")] {
+            let mut page = String::new();
+            push_number(&mut page, number);
+            assert_eq!(page, written);
+        }
+        for (nanoseconds, written) in [(0, "0.0"), (1, "0.000000001"), (1_500_000_000, "1.5"), (60_000_000_000, "60.0")]
+        {
+            let mut page = String::new();
+            push_seconds(&mut page, nanoseconds);
+            assert_eq!(page, written);
+        }
+    }
+
+    #[test]
+    fn one_request_is_the_same_in_all_three_families() {
+        let metrics = Metrics::new(&MetricsOptions::default(), "1");
+        metrics.route("/x\"y").begin(&Method::GET).finish(200);
+        let page = metrics.render(false);
+        for line in [
+            r#"http_requests_total{method="GET",route="/x\"y",status_code="200"} 1"#,
+            r#"http_request_duration_seconds_bucket{le="0.1",method="GET",route="/x\"y",status_code="200"} 1"#,
+            r#"http_request_duration_seconds_bucket{le="+Inf",method="GET",route="/x\"y",status_code="200"} 1"#,
+            r#"http_request_duration_seconds_count{method="GET",route="/x\"y",status_code="200"} 1"#,
+            r#"http_server_request_duration_seconds_bucket{le="10.0",http_request_method="GET",http_route="/x\"y",http_response_status_code="200"} 1"#,
+            r#"http_server_request_duration_seconds_count{http_request_method="GET",http_route="/x\"y",http_response_status_code="200"} 1"#,
+        ] {
+            assert!(page.contains(&format!("{line}\n")), "{line} in\n{page}");
+        }
+        let bounds = |family: &str| page.lines().filter(|line| line.starts_with(&format!("{family}_bucket{{"))).count();
+        assert_eq!((bounds("http_request_duration_seconds"), bounds("http_server_request_duration_seconds")), (7, 15));
+    }
+
+    #[test]
+    fn without_fine_buckets_there_is_no_family_of_them() {
+        let metrics = Metrics::new(&MetricsOptions { fine: false, ..MetricsOptions::default() }, "1");
+        metrics.route("/x").begin(&Method::GET).finish(200);
+        let page = metrics.render(false);
+        assert!(!page.contains("http_server_request_duration_seconds"), "{page}");
+        assert!(page.contains(
+            r#"http_request_duration_seconds_bucket{le="10.0",method="GET",route="/x",status_code="200"} 1"#
+        ));
+    }
+}
