@@ -7,6 +7,7 @@
 //!
 //! `docs/jobs.md` lists the jobs for operators.
 
+mod database_counts;
 mod housekeeping;
 mod job;
 mod lease;

@@ -10,6 +10,7 @@ use portcullis_telemetry::{Errors, Metrics};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::database_counts::DatabaseCounts;
 use crate::job::{Job, Scope};
 use crate::lease::Lease;
 use crate::run::{RunError, RunOutcome, error_chain, run};
@@ -27,6 +28,7 @@ pub struct Jobs {
     metrics: Metrics,
     errors: Errors,
     statuses: Arc<Statuses>,
+    counts: Arc<DatabaseCounts>,
     /// Set while the database cannot be reached, so that the log says so once.
     unreachable: AtomicBool,
 }
@@ -37,8 +39,9 @@ impl Jobs {
     pub fn new(store: &Store, random: Random, errors: Errors, jobs: Vec<Job>) -> Arc<Self> {
         let metrics = store.metrics().clone();
         let statuses = Statuses::new(&jobs, &metrics);
+        let counts = DatabaseCounts::new(&metrics);
         let unreachable = AtomicBool::new(false);
-        Arc::new(Self { jobs, store: store.clone(), random, metrics, errors, statuses, unreachable })
+        Arc::new(Self { jobs, store: store.clone(), random, metrics, errors, statuses, counts, unreachable })
     }
 
     /// Runs the jobs until cancelled. Then waits for the batches that are running, and for no others.
@@ -48,7 +51,9 @@ impl Jobs {
             let (jobs, stop) = (Arc::clone(&self), stop.clone());
             tasks.spawn(async move { jobs.repeat(&jobs.jobs[number], &stop).await });
         }
-        let (jobs, stop) = (Arc::clone(&self), stop.clone());
+        let (counts, store, stopping) = (Arc::clone(&self.counts), self.store.clone(), stop.clone());
+        tasks.spawn(async move { counts.follow(&store, &stopping).await });
+        let jobs = Arc::clone(&self);
         tasks.spawn(async move { jobs.refresh_periodically(&stop).await });
         while let Some(ended) = tasks.join_next().await {
             if let Err(error) = ended {
@@ -69,6 +74,11 @@ impl Jobs {
     pub async fn refresh(&self) -> Result<(), StoreError> {
         self.statuses.replace(self.store.job_records().await?);
         Ok(())
+    }
+
+    /// Counts in the database what metrics show of it.
+    pub async fn refresh_counts(&self) -> Result<(), StoreError> {
+        self.counts.refresh(&self.store).await
     }
 
     /// How each job is doing, as last read: at most 15 seconds ago while the database can be reached.

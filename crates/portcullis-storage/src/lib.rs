@@ -12,6 +12,7 @@ mod api_keys;
 mod audit;
 mod audit_addresses;
 mod conditions;
+mod counted;
 mod engine;
 mod errors;
 mod idempotency;
@@ -37,6 +38,7 @@ mod users;
 
 pub use api_keys::NewApiKey;
 pub use audit::{AuditEvent, AuditFilter, AuditPage, AuditRecord, Outcome, UnknownOutcome};
+pub use counted::Counted;
 pub use engine::error::StoreError;
 pub use engine::open_error::OpenError;
 pub use engine::options::{MigrateMode, StoreOptions};

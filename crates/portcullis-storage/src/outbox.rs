@@ -96,8 +96,6 @@ static CANCEL: Sql = Sql::update(
     "UPDATE mail_outbox SET last_error = $2, given_up_at = $3 \
      WHERE user_id = $1 AND sent_at IS NULL AND given_up_at IS NULL",
 );
-static WAITING: Sql =
-    Sql::select("mail_outbox", "SELECT count(*) AS n FROM mail_outbox WHERE sent_at IS NULL AND given_up_at IS NULL");
 
 impl Tx {
     /// Queues a mail in the transaction of the change that causes it. Returns `false` when the user has got the most mails
@@ -155,11 +153,6 @@ impl Store {
     /// Records why a mail will not be tried again. Its row is kept for a month.
     pub async fn give_up_mail(&self, id: Uuid, error: &str, at: Timestamp) -> Result<(), StoreError> {
         self.execute(&GIVEN_UP, vec![id.into(), stored_text::error_message(error).into(), at.into()]).await.map(|_| ())
-    }
-
-    /// Counts the mails that wait to be sent.
-    pub async fn mails_waiting(&self) -> Result<u64, StoreError> {
-        self.one(&WAITING, vec![]).await?.map_or(Ok(0), |row| row.count("n"))
     }
 
     /// Records why sending a mail failed, and when to try again.

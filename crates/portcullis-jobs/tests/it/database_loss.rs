@@ -81,3 +81,23 @@ async fn a_locked_sqlite_file_delays_a_job_only_while_locked() {
     gate.open();
     assert!(matches!(run(&jobs, "work").await, Some(RunOutcome::Succeeded)));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_counted_is_shown_while_postgresql_is_gone() {
+    let server = PrivatePostgres::start();
+    let database = TestDatabase::from(PrivateDatabase::at(server.database()));
+    let store = database.store_with_short_timeout().await;
+    let jobs = replica(&store, vec![]);
+    let shown = |name: &str| {
+        let page = store.metrics().render(false);
+        page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse::<f64>().ok())
+    };
+    assert_eq!(shown("sessions_live"), None, "nothing is known yet");
+    jobs.refresh_counts().await.expect("reads");
+    assert_eq!((shown("sessions_live"), shown("mails_waiting")), (Some(0.0), Some(0.0)));
+    let age = shown("database_reading_age_seconds").expect("known");
+    server.stop();
+    assert!(jobs.refresh_counts().await.is_err());
+    assert_eq!((shown("sessions_live"), shown("mails_waiting")), (Some(0.0), Some(0.0)));
+    assert!(shown("database_reading_age_seconds").expect("known") > age);
+}

@@ -4,6 +4,7 @@ mod audit;
 mod backlogs;
 mod builders;
 mod costs;
+mod counted;
 mod documented_schema;
 mod errors;
 mod idempotency;
