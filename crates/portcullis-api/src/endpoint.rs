@@ -27,7 +27,8 @@ use crate::{
 // `idempotent` honours an `Idempotency-Key`.
 static ENDPOINTS: &[Endpoint] = &[
     endpoint!(GET "/", Anyone, Exempt, Api, system::ROOT => system::About, system::root),
-    endpoint!(GET "/metrics", Anyone, Exempt, Exempt, system::METRICS => system::MetricsText, system::metrics),
+    endpoint!(GET "/metrics", Anyone, Exempt, Exempt, system::metrics::METRICS => system::metrics::MetricsText,
+        system::metrics::metrics),
     endpoint!(GET "/setup", Anyone, Exempt, Api, setup::PAGE => setup::Page, setup::page),
     endpoint!(GET "/.well-known/jwks.json", Anyone, Exempt, Api, system::JWKS => system::JwkSet, system::jwks),
     endpoint!(GET "/api/v1/versions", Anyone, Exempt, Api, system::VERSIONS => system::Versions, system::versions),
@@ -142,6 +143,9 @@ static ENDPOINTS: &[Endpoint] = &[
         audit::LIST: Query<audit::AuditQuery> => audit::AuditLogs, audit::list),
 ];
 
+/// The path of the metrics, which may have a listener of its own.
+const METRICS_PATH: &str = "/metrics";
+
 static DESCRIPTION: ApiDescription = ApiDescription::new(ENDPOINTS);
 
 /// Returns the description of the built-in endpoints.
@@ -166,6 +170,16 @@ pub fn route_specs() -> Vec<RouteSpec> {
             destination: Destination::BuiltIn(number(index)),
         })
         .collect()
+}
+
+/// Returns the one endpoint that a listener of metrics has.
+pub fn metrics_route_specs() -> Vec<RouteSpec> {
+    route_specs().into_iter().filter(|spec| spec.template == METRICS_PATH).collect()
+}
+
+/// Whether an endpoint is the one of [`metrics_route_specs`].
+pub fn is_metrics(id: EndpointId) -> bool {
+    ENDPOINTS[usize::from(id.0)].template == METRICS_PATH
 }
 
 /// Responds to a permitted request to a built-in endpoint.

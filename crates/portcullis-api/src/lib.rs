@@ -26,7 +26,7 @@ mod users;
 pub use audit::AuditEntry;
 pub use call::Call;
 pub use endpoint::row::Endpoint;
-pub use endpoint::{description, endpoints, respond, route_specs};
+pub use endpoint::{description, endpoints, is_metrics, metrics_route_specs, respond, route_specs};
 pub use error::{ApiError, ErrorContext, ErrorKind, Fault};
 pub use errors::ErrorEntry;
 pub use gateway::explain::{Explanation, NOBODY, THIS_MACHINE, parse_dry_run};

@@ -7,7 +7,7 @@ use std::time::Instant;
 use portcullis_gate::Gate;
 use portcullis_identity::Identity;
 use portcullis_jobs::Jobs;
-use portcullis_model::{Clock, policy::Environment};
+use portcullis_model::{Clock, SecretString, policy::Environment};
 use portcullis_proxy::Proxy;
 use portcullis_storage::Store;
 use portcullis_telemetry::Metrics;
@@ -33,6 +33,8 @@ pub struct Services {
     pub description: &'static ApiDescription,
     /// The metric families that `/metrics` renders.
     pub metrics: Metrics,
+    /// The bearer token that `/metrics` asks for; `None` when anybody may read them.
+    pub metrics_token: Option<SecretString>,
     /// The clock of the timestamps in responses.
     pub clock: Clock,
     /// Development, production or test.

@@ -1,13 +1,14 @@
-//! The gateway itself: its name, metrics, keys and versions (`docs/contract.md`, "System endpoints").
+//! The gateway itself: its name, keys and versions (`docs/contract.md`, "System endpoints").
 
 pub(crate) mod csrf;
 pub(crate) mod health;
+pub(crate) mod metrics;
 pub(crate) mod starting;
 
 use std::collections::BTreeMap;
 
 use http::HeaderValue;
-use http::header::{ACCEPT, CACHE_CONTROL};
+use http::header::CACHE_CONTROL;
 use portcullis_gate::{VersionStage, VersionsAt};
 use portcullis_model::ApiTime;
 use schemars::{JsonSchema, SchemaGenerator};
@@ -19,9 +20,6 @@ use crate::{ApiError, Call, Reply};
 
 pub(crate) const ROOT: Operation =
     Operation::new("root", Tag::System, "Show the name and version of the gateway", "Portcullis is running");
-
-pub(crate) const METRICS: Operation = Operation::new("metrics", Tag::System, "Metrics for Prometheus", "")
-    .description("Prometheus text 0.0.4, or OpenMetrics 1.0 when `Accept` asks for it.");
 
 pub(crate) const JWKS: Operation = Operation::new("jwks", Tag::System, "Public keys of access tokens (RFC 7517)", "");
 
@@ -43,18 +41,6 @@ pub(crate) struct About {
 impl Example for About {
     fn example() -> Value {
         json!({ "name": "Portcullis", "version": "0.1.0", "environment": "production", "uptime": 3600.5 })
-    }
-}
-
-/// Metric families as text.
-pub(crate) struct MetricsText;
-
-impl Output for MetricsText {
-    fn describe(_operation: &Operation, _schemas: &mut SchemaGenerator) -> Value {
-        without_envelope(&[
-            ("text/plain", json!("# TYPE http_requests_total counter\n")),
-            ("application/openmetrics-text", json!("# EOF\n")),
-        ])
     }
 }
 
@@ -168,20 +154,6 @@ pub(crate) async fn root(call: Call) -> Result<Reply<About>, ApiError> {
         environment: services.environment.as_str(),
         uptime: services.lifecycle.uptime_seconds(),
     }))
-}
-
-/// `GET /metrics`: Prometheus text 0.0.4, or OpenMetrics 1.0 for a scraper that asks for it.
-pub(crate) async fn metrics(call: Call) -> Result<Reply<MetricsText>, ApiError> {
-    let accepted = call.headers.get_all(ACCEPT);
-    let asks =
-        |accept: &HeaderValue| String::from_utf8_lossy(accept.as_bytes()).contains("application/openmetrics-text");
-    let openmetrics = accepted.iter().any(asks);
-    let content_type = if openmetrics {
-        "application/openmetrics-text; version=1.0.0; charset=utf-8"
-    } else {
-        "text/plain; version=0.0.4; charset=utf-8"
-    };
-    Ok(Reply::without_envelope(content_type, call.services.metrics.render(openmetrics)))
 }
 
 /// `GET /.well-known/jwks.json`

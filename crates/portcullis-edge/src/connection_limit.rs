@@ -43,16 +43,9 @@ pub(crate) struct ConnectionPermit {
 pub(crate) struct TooManyConnections;
 
 impl ConnectionLimit {
-    /// Allows `max` connections in total and `max_per_address` of each IPv4 address or IPv6 /64.
+    /// Allows `max` connections in total and `max_per_address` of each IPv4 address or IPv6 /64, and shows them as metrics.
     pub fn new(max: usize, max_per_address: usize, metrics: &Metrics) -> Arc<Self> {
-        let limit = Arc::new(Self {
-            free: Arc::new(Semaphore::new(max)),
-            max,
-            max_per_network: max_per_address,
-            open: Mutex::default(),
-            refused: AtomicU64::new(0),
-            logged: Mutex::default(),
-        });
+        let limit = Self::unmeasured(max, max_per_address);
         let watched = Arc::downgrade(&limit);
         let open = move || watched.upgrade().map(|limit| (limit.max - limit.free.available_permits()) as f64);
         metrics.read_value(ReadMetric::ConnectionsOpen, open);
@@ -60,6 +53,18 @@ impl ConnectionLimit {
         let refused = move || watched.upgrade().map(|limit| limit.refused.load(Ordering::Relaxed) as f64);
         metrics.read_value(ReadMetric::ConnectionsRefused, refused);
         limit
+    }
+
+    /// Allows as many connections, and shows no metrics: those are of the main listener.
+    pub fn unmeasured(max: usize, max_per_address: usize) -> Arc<Self> {
+        Arc::new(Self {
+            free: Arc::new(Semaphore::new(max)),
+            max,
+            max_per_network: max_per_address,
+            open: Mutex::default(),
+            refused: AtomicU64::new(0),
+            logged: Mutex::default(),
+        })
     }
 
     /// Waits until another connection may be opened. Until then new connections wait in the kernel's backlog, where

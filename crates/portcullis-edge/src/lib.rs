@@ -25,7 +25,7 @@ pub use handler::Handler;
 #[cfg(feature = "fuzzing")]
 pub use http1::differential::check_connection;
 pub use http2::MAX_STREAMS as HTTP2_MAX_STREAMS;
-pub use listener::{ListenError, listen};
+pub use listener::{ListenError, listen, listen_apart};
 pub use open_files::OpenFiles;
 pub use proxy_protocol::LOCAL_HEADER;
 pub use server::Server;

@@ -44,7 +44,7 @@ impl ListenError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Bind { taken: true, .. } => {
-                "stop the program that listens there, or choose another port with PORT or --port"
+                "stop the program that listens there, or choose another port with PORT or --port (metrics.listen for metrics)"
             }
             Self::Bind { .. } => "HOST must be an address of this machine; ports below 1024 need privileges",
             Self::Inherited(_) => "pass one TCP socket that listens (ListenStream= in a .socket unit)",
@@ -76,6 +76,18 @@ pub fn listen(configured: SocketAddr, environment: Environment) -> Result<(TcpLi
         return Err(ListenError::Exposed { address });
     }
     Ok((listener, address))
+}
+
+/// Returns a new socket at `configured` and the address it listens on. A socket of a supervisor is never taken for it.
+///
+/// # Errors
+/// When the address cannot be bound.
+pub fn listen_apart(configured: SocketAddr) -> Result<(TcpListener, SocketAddr), ListenError> {
+    let bound = bind(configured).and_then(|listener| listener.local_addr().map(|address| (listener, address)));
+    bound.map_err(|source| {
+        let taken = source.kind() == io::ErrorKind::AddrInUse;
+        ListenError::Bind { address: configured, taken, source }
+    })
 }
 
 /// Whether other machines reach the inherited socket although they would not reach a new one. Outside production the

@@ -34,6 +34,7 @@ pub use sections::database::Database;
 pub use sections::demo::Demo;
 pub use sections::listen::reachable;
 pub use sections::mail::Mail;
+pub use sections::metrics::Metrics;
 pub use sections::password::Password;
 pub use sections::redis::Redis;
 pub use sections::registration::{Registration, RegistrationMode};

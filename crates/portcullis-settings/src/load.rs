@@ -86,7 +86,7 @@ fn read(
         csrf_mode: csrf::read(tree, environment, problems, &mut warnings),
         allowed_origins: cors::read(tree, problems),
         limits,
-        metrics: metrics::read(tree, problems),
+        metrics: metrics::read(&layers, environment, problems, &mut warnings, &mut advice),
         log: log::read(tree, environment, problems),
         roles: roles::permissions(granted, &routes, &mut warnings),
         set_keys: SetKeys::of(&layers, SECTIONS),

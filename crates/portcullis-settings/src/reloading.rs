@@ -108,6 +108,8 @@ const CHANGED: &[(&str, &str)] = &[
     ("metrics.http_buckets", "[1, 2]"),
     ("metrics.database_buckets", "[1, 2]"),
     ("metrics.fine", "false"),
+    ("metrics.token", "\"0123456789abcdef\""),
+    ("metrics.listen", "\"127.0.0.1:9100\""),
     ("log.level", "\"debug\""),
     ("log.format", "\"json\""),
     ("demo.enabled", "false"),

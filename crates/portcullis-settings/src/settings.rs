@@ -6,7 +6,7 @@ use std::time::Duration;
 use portcullis_gate::{CsrfMode, LimitsConfig, Origin, RouteSpec, SecurityHeaderOptions};
 use portcullis_model::policy::Environment;
 use portcullis_model::{Random, RolePermissions};
-use portcullis_telemetry::{LogOptions, MetricsOptions};
+use portcullis_telemetry::LogOptions;
 
 use crate::data_folder::{self, DataFolderError, Secrets};
 use crate::engine::changed_keys::SetKeys;
@@ -65,7 +65,7 @@ pub struct Settings {
     /// The sections `[versions]` and `[versions.<version>]`.
     pub versions: ApiVersions,
     /// The section `[metrics]`.
-    pub metrics: MetricsOptions,
+    pub metrics: crate::Metrics,
     /// The section `[log]`.
     pub log: LogOptions,
     /// The permissions of each role: the built-in ones and those of the section `[roles]`.

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use portcullis_api::{DatabaseReading, Lifecycle, Services, SharedStatus};
 use portcullis_gate::{
-    AllowedOrigins, CsrfConfig, CsrfTokens, Gate, GateConfig, GateParts, Limits, RouteTable, SecurityHeaders,
+    AllowedOrigins, CsrfConfig, CsrfTokens, Gate, GateConfig, GateParts, Limits, RouteSpec, RouteTable, SecurityHeaders,
 };
 use portcullis_identity::{
     DemoOptions, HashingOptions, Identity, IdentityOptions, IdentityParts, PasswordHasher, RegistrationOptions,
@@ -41,6 +41,8 @@ pub(crate) use front::Front;
 /// The running gateway's parts.
 pub(crate) struct Application {
     pub(crate) front: Arc<Front>,
+    /// Handles the requests of the listener of metrics, if they have one of their own.
+    pub(crate) metrics_front: Option<Arc<Front>>,
     pub(crate) identity: Arc<Identity>,
     pub(crate) sessions: Arc<SessionCache>,
     feed: Arc<RevocationFeed>,
@@ -62,7 +64,7 @@ impl Application {
         lifecycle: Arc<Lifecycle>,
     ) -> Result<Self, StartError> {
         let clock = Clock::system();
-        let metrics = Metrics::new(&settings.metrics, env!("CARGO_PKG_VERSION"));
+        let metrics = Metrics::new(&settings.metrics.families, env!("CARGO_PKG_VERSION"));
         let errors = errors(&metrics, &clock);
         let mail = mail_sender::from_settings(settings)?;
         let redis = connect_redis(settings, &secrets, &clock, &random, &metrics).await?;
@@ -82,22 +84,22 @@ impl Application {
             tracing::warn!(error = &error as &dyn std::error::Error, "the revocation log cannot be read yet");
         }
         let config = gate_config(settings, &secrets, &metrics, &clock)?;
+        let metrics_config = metrics_gate_config(settings, &secrets, &metrics, &clock)?;
         let parts =
             SharedParts { store: &store, sessions: &sessions, clock: &clock, random: &random, metrics: &metrics };
         let identity = Arc::new(start_identity(settings, secrets, parts, base_url).await?);
         identity.demo_account.prepare().await?;
 
-        let gate = Arc::new(Gate::new(
-            GateParts {
-                tokens: identity.signing_keys.access_tokens(),
-                sessions: Arc::clone(&sessions) as Arc<dyn SessionSource>,
-                shared_limits: redis.as_ref().map(Redis::limits),
-                clock: clock.clone(),
-                random,
-                metrics: metrics.clone(),
-            },
-            config,
-        ));
+        let gate_parts = || GateParts {
+            tokens: identity.signing_keys.access_tokens(),
+            sessions: Arc::clone(&sessions) as Arc<dyn SessionSource>,
+            shared_limits: redis.as_ref().map(Redis::limits),
+            clock: clock.clone(),
+            random: random.clone(),
+            metrics: metrics.clone(),
+        };
+        let gate = Arc::new(Gate::new(gate_parts(), config));
+        let metrics_gate = metrics_config.map(|config| Arc::new(Gate::new(gate_parts(), config)));
         store.subscribe(gate.streams());
         let proxy = Arc::new(Proxy::new(ProxyParts {
             streams: Arc::clone(gate.streams()),
@@ -114,13 +116,19 @@ impl Application {
             jobs: Arc::clone(&jobs),
             description: portcullis_api::description(),
             metrics: metrics.clone(),
-            clock,
+            metrics_token: settings.metrics.token.clone(),
+            clock: clock.clone(),
             environment: settings.environment,
             lifecycle,
             shared: redis.clone().map(|redis| Box::new(move || redis.is_available()) as SharedStatus),
         });
-        let front = Arc::new(Front { gate, proxy, services, errors: errors.clone() });
-        Ok(Self { front, identity, sessions, feed, jobs, store, redis, mail, metrics, errors })
+        let front = |gate, shows_metrics| {
+            let (proxy, services, errors) = (Arc::clone(&proxy), Arc::clone(&services), errors.clone());
+            Arc::new(Front { gate, proxy, services, errors, shows_metrics })
+        };
+        let metrics_front = metrics_gate.map(|gate| front(gate, true));
+        let front = front(gate, metrics_front.is_none());
+        Ok(Self { front, metrics_front, identity, sessions, feed, jobs, store, redis, mail, metrics, errors })
     }
 
     /// Whether the gateway starts, serves or stops.
@@ -263,12 +271,33 @@ pub(crate) fn gate_config(
     metrics: &Metrics,
     clock: &Clock,
 ) -> Result<GateConfig, StartError> {
-    let versions = settings.versions.versions();
-    versions.check_default(clock.now())?;
     let mut specs = portcullis_api::route_specs();
     specs.extend(settings.route_specs());
+    gate_config_of(specs, settings, secrets, metrics, clock)
+}
+
+/// The configuration of the gate before the listener of metrics, if they have one of their own.
+pub(crate) fn metrics_gate_config(
+    settings: &Settings,
+    secrets: &Secrets,
+    metrics: &Metrics,
+    clock: &Clock,
+) -> Result<Option<GateConfig>, StartError> {
+    let specs = settings.metrics.listen.map(|_| portcullis_api::metrics_route_specs());
+    specs.map(|specs| gate_config_of(specs, settings, secrets, metrics, clock)).transpose()
+}
+
+fn gate_config_of(
+    routes: Vec<RouteSpec>,
+    settings: &Settings,
+    secrets: &Secrets,
+    metrics: &Metrics,
+    clock: &Clock,
+) -> Result<GateConfig, StartError> {
+    let versions = settings.versions.versions();
+    versions.check_default(clock.now())?;
     Ok(GateConfig {
-        routes: RouteTable::build(specs, &versions, metrics)?,
+        routes: RouteTable::build(routes, &versions, metrics)?,
         versions,
         allowed_origins: AllowedOrigins::new(settings.allowed_origins.clone()),
         security_headers: SecurityHeaders::new(&settings.headers).expect("the settings hold valid header values"),

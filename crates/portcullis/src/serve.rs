@@ -6,6 +6,7 @@ mod reload;
 mod shutdown;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -33,6 +34,7 @@ pub async fn run(settings: Settings, sources: Sources) -> Result<(), StartError>
         tracing::warn!("{warning}");
     }
     let (listener, address) = portcullis_edge::listen(settings.server.listen, settings.environment)?;
+    let metrics_listener = settings.metrics.listen.map(portcullis_edge::listen_apart).transpose()?;
     let random = Random::system();
     let secrets = settings.load_or_create_secrets(&random)?;
     let base_url =
@@ -54,8 +56,15 @@ pub async fn run(settings: Settings, sources: Sources) -> Result<(), StartError>
         let control = ControlServer { application: Arc::clone(&application), reload };
         background.spawn(control.run(socket, stopping.clone()));
     }
+    let metrics_address = metrics_listener.map(|(listener, address)| {
+        if let Some(server) = metrics_server(&settings, &application) {
+            // It answers while the requests of clients are drained.
+            background.spawn(server.run(listener, stopping.clone(), METRICS_DRAIN));
+        }
+        address
+    });
     let signals = StopSignals::listen().map_err(StartError::Signals)?;
-    announcement::print(&settings, address, &base_url, &application.identity).await?;
+    announcement::print(&settings, address, metrics_address, &base_url, &application.identity).await?;
 
     let closing = CancellationToken::new();
     let server = server(&settings, &application);
@@ -91,6 +100,27 @@ fn open_files(settings: &Settings) -> OpenFiles {
     OpenFiles { clients, upstreams: of_all(|upstream| upstream.max_connections) + streams }
 }
 
+/// The most connections of scrapers.
+const METRICS_CONNECTIONS: usize = 64;
+/// How long a scrape may continue at the end of a shutdown.
+const METRICS_DRAIN: Duration = Duration::from_secs(1);
+
+/// Serves `/metrics` on a listener of its own, if it has one.
+fn metrics_server(settings: &Settings, application: &Application) -> Option<Server<Front>> {
+    Some(Server {
+        handler: Arc::clone(application.metrics_front.as_ref()?),
+        connection_limit: ConnectionLimit::unmeasured(METRICS_CONNECTIONS, METRICS_CONNECTIONS),
+        timeouts: timeouts(settings),
+        http2: settings.server.http2,
+        proxy_protocol: false,
+    })
+}
+
+fn timeouts(settings: &Settings) -> ConnectionTimeouts {
+    let server = &settings.server;
+    ConnectionTimeouts { header: server.header_timeout, idle: server.idle_timeout, send: server.send_timeout }
+}
+
 fn server(settings: &Settings, application: &Application) -> Server<Front> {
     let server = &settings.server;
     let max_clients = open_files(settings).raise_limit();
@@ -101,11 +131,7 @@ fn server(settings: &Settings, application: &Application) -> Server<Front> {
             server.max_connections_per_address as usize,
             &application.metrics,
         ),
-        timeouts: ConnectionTimeouts {
-            header: server.header_timeout,
-            idle: server.idle_timeout,
-            send: server.send_timeout,
-        },
+        timeouts: timeouts(settings),
         http2: server.http2,
         proxy_protocol: server.proxy_protocol,
     }

@@ -1,4 +1,4 @@
-//! `server.listen`, `HOST` and `PORT`: the address to listen on.
+//! `server.listen`, `HOST` and `PORT`: the address to listen on. `metrics.listen` follows the same rule about loopback.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -26,30 +26,60 @@ pub(crate) fn read(
     environment: Environment,
     warnings: &mut Vec<Notice>,
 ) -> SocketAddr {
-    let production = environment == Environment::Production;
-    let default_host = if production { Ipv4Addr::UNSPECIFIED } else { Ipv4Addr::LOCALHOST };
-    let written = section.optional(&LISTEN, |text| parse_listen(text, default_host.into()));
-    let mut address = written.unwrap_or_else(|| SocketAddr::new(default_host.into(), DEFAULT_PORT));
+    let default_host = default_host(environment);
+    let written = section.optional(&LISTEN, |text| parse_listen(text, default_host));
+    let mut address = written.unwrap_or_else(|| SocketAddr::new(default_host, DEFAULT_PORT));
     if let Some(port) = part(layers.port.as_ref(), section.problems, parse_port) {
         address.set_port(port);
     }
     match part(layers.host.as_ref(), section.problems, parse_host) {
         Some(host) => address.set_ip(host),
-        None if !production && !address.ip().is_loopback() => {
-            let loopback =
-                if address.is_ipv4() { IpAddr::from(Ipv4Addr::LOCALHOST) } else { Ipv6Addr::LOCALHOST.into() };
-            let message = format!(
-                "server.listen is {}, but outside production (this is {}) it has no effect: listening on {loopback}",
-                address.ip(),
-                environment.as_str()
-            );
-            let hint = format!("set HOST={} to listen there, or PORTCULLIS_ENV=production", address.ip());
-            warnings.push(Notice::new(&section.place_of(&LISTEN), message).hint(hint));
-            address.set_ip(loopback);
-        }
-        None => {}
+        None => keep_on_loopback(&mut address, &LISTEN, section, environment, warnings),
     }
     address
+}
+
+/// Reads the address of another listener, which has no default. Outside production it may lie beyond loopback only while
+/// `HOST` or `--host` lets the gateway listen there (SR-50).
+pub(crate) fn read_other(
+    key: &'static Key,
+    section: &mut Reader<'_, '_>,
+    layers: &Layers,
+    environment: Environment,
+    warnings: &mut Vec<Notice>,
+) -> Option<SocketAddr> {
+    let mut address = section.optional(key, |text| parse_listen(text, default_host(environment)))?;
+    if layers.host.is_none() {
+        keep_on_loopback(&mut address, key, section, environment, warnings);
+    }
+    Some(address)
+}
+
+fn default_host(environment: Environment) -> IpAddr {
+    let production = environment == Environment::Production;
+    if production { Ipv4Addr::UNSPECIFIED.into() } else { Ipv4Addr::LOCALHOST.into() }
+}
+
+fn keep_on_loopback(
+    address: &mut SocketAddr,
+    key: &Key,
+    section: &Reader<'_, '_>,
+    environment: Environment,
+    warnings: &mut Vec<Notice>,
+) {
+    if environment == Environment::Production || address.ip().is_loopback() {
+        return;
+    }
+    let loopback = if address.is_ipv4() { IpAddr::from(Ipv4Addr::LOCALHOST) } else { Ipv6Addr::LOCALHOST.into() };
+    let message = format!(
+        "{} is {}, but outside production (this is {}) it has no effect: listening on {loopback}",
+        section.path(key),
+        address.ip(),
+        environment.as_str()
+    );
+    let hint = format!("set HOST={} to listen there, or PORTCULLIS_ENV=production", address.ip());
+    warnings.push(Notice::new(&section.place_of(key), message).hint(hint));
+    address.set_ip(loopback);
 }
 
 const DEFAULT_PORT: u16 = 8000;

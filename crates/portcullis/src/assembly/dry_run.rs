@@ -22,7 +22,7 @@ pub async fn explain(
     dry_run: &DryRun,
 ) -> Result<Explanation, StartError> {
     let random = Random::system();
-    let metrics = Metrics::new(&settings.metrics, env!("CARGO_PKG_VERSION"));
+    let metrics = Metrics::new(&settings.metrics.families, env!("CARGO_PKG_VERSION"));
     let secrets = match identity {
         Some(_) => settings.load_or_create_secrets(&random)?,
         // A dry run writes no secrets file. So a CSRF token of the running gateway is taken for a forged one.

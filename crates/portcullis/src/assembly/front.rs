@@ -21,6 +21,8 @@ pub(crate) struct Front {
     pub(crate) proxy: Arc<Proxy>,
     pub(crate) services: Arc<Services>,
     pub(crate) errors: Errors,
+    /// Whether `/metrics` is here and not on a listener of its own.
+    pub(crate) shows_metrics: bool,
 }
 
 impl Front {
@@ -46,6 +48,9 @@ impl Front {
             }
             Verdict::Preflight => Response::new(FrontBody::BuiltIn(ReplyBody::default())),
             Verdict::Permitted((permit, request)) => match *permit.destination() {
+                Destination::BuiltIn(id) if !self.shows_metrics && portcullis_api::is_metrics(id) => {
+                    self.error_response(ApiError::from(Refusal::NotFound), error_context(context))
+                }
                 Destination::BuiltIn(id) => {
                     let error_context = error_context(context);
                     let reply = portcullis_api::respond(&self.services, id, permit, request, error_context);

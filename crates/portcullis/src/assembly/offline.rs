@@ -14,7 +14,7 @@ use portcullis_settings::Settings;
 /// Opens the configured database, which must have the newest schema, and identity over it.
 pub async fn open_identity(settings: &Settings) -> Result<(Identity, Store), StartError> {
     let (clock, random) = (Clock::system(), Random::system());
-    let metrics = Metrics::new(&settings.metrics, env!("CARGO_PKG_VERSION"));
+    let metrics = Metrics::new(&settings.metrics.families, env!("CARGO_PKG_VERSION"));
     let options = StoreOptions { migrate: MigrateMode::Command, ..store_options(settings, &clock, &random, &metrics) };
     let store = Box::pin(Store::open(options)).await?;
     // Secrets are made beside a database only, so that a command in the wrong folder leaves nothing there.
@@ -53,6 +53,6 @@ pub async fn open_foreign_table(
 }
 
 fn configured_store(settings: &Settings) -> StoreOptions {
-    let metrics = Metrics::new(&settings.metrics, env!("CARGO_PKG_VERSION"));
+    let metrics = Metrics::new(&settings.metrics.families, env!("CARGO_PKG_VERSION"));
     store_options(settings, &Clock::system(), &Random::system(), &metrics)
 }

@@ -10,15 +10,19 @@ use crate::assembly::StartError;
 use portcullis_settings::Settings;
 use portcullis_telemetry::LogFormat;
 
-/// Prints the address and, while there is no administrator, a link that makes the first one.
+/// Prints the addresses and, while there is no administrator, a link that makes the first one.
 pub(super) async fn print(
     settings: &Settings,
     address: SocketAddr,
+    metrics: Option<SocketAddr>,
     base_url: &str,
     identity: &Identity,
 ) -> Result<(), StartError> {
     let mut text = format!("Portcullis {} ({})\n", env!("CARGO_PKG_VERSION"), settings.environment.as_str());
     text.push_str(&format!("listening on http://{address}\n"));
+    if let Some(metrics) = metrics {
+        text.push_str(&format!("metrics on http://{metrics}/metrics\n"));
+    }
     if let Some(file) = &settings.config_file {
         text.push_str(&format!("settings from {}\n", file.display()));
     }

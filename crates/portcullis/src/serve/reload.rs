@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::open_files;
-use crate::assembly::{Application, gate_config, upstreams};
+use crate::assembly::{Application, gate_config, metrics_gate_config, upstreams};
 use portcullis_settings::{Settings, Sources};
 
 /// Reloads the settings whenever it is asked to.
@@ -104,6 +104,8 @@ impl Reloader {
             Some(hint) => format!("{error}; {hint}"),
             None => error.to_string(),
         })?;
+        let metrics_config = metrics_gate_config(&settings, &secrets, &self.application.metrics, clock);
+        let metrics_config = metrics_config.map_err(|error| error.to_string())?;
         let encryption = secrets.encryption.clone();
         let replaced =
             self.application.identity.signing_keys.replace_secrets(secrets.encryption, secrets.jwt.as_ref()).await;
@@ -127,6 +129,9 @@ impl Reloader {
         open_files(&settings).warn_if_too_low();
         self.application.front.proxy.swap(upstreams(&settings), &self.application.metrics);
         self.application.front.gate.swap(config);
+        if let (Some(front), Some(config)) = (&self.application.metrics_front, metrics_config) {
+            front.gate.swap(config);
+        }
         let reloaded = Reloaded {
             routes: settings.routes.len(),
             upstreams: settings.upstreams.len(),

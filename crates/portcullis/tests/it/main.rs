@@ -27,6 +27,7 @@ mod load;
 mod logging;
 mod mails;
 mod metrics;
+mod metrics_access;
 mod migrating;
 mod moving;
 mod nasty_values;
