@@ -89,12 +89,12 @@ impl KnownSessions {
         self.trust.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Sets whether the session cache is empty, so that sessions must be loaded.
+    /// Sets whether the session cache is empty, so that sessions and API keys must be loaded.
     pub fn set_cold(&self, is_cold: bool) {
         self.is_cold.store(is_cold, Ordering::SeqCst);
     }
 
-    /// Sets whether loading a session fails.
+    /// Sets whether loading a session or an API key fails.
     pub fn set_unreachable(&self, is_unreachable: bool) {
         self.is_unreachable.store(is_unreachable, Ordering::SeqCst);
     }
@@ -102,6 +102,10 @@ impl KnownSessions {
     /// Sets whether the latest revocations are unknown.
     pub fn set_behind(&self, is_behind: bool) {
         self.is_behind.store(is_behind, Ordering::SeqCst);
+    }
+
+    fn find_key(&self, digest: &[u8; 32]) -> Option<Arc<SessionState>> {
+        self.keys.lock().expect("not poisoned").get(digest).cloned()
     }
 
     fn find(&self, id: SessionId) -> Option<Arc<SessionState>> {
@@ -131,7 +135,7 @@ impl SessionSource for KnownSessions {
     }
 
     fn cached_key(&self, digest: &[u8; 32]) -> Option<Arc<SessionState>> {
-        self.keys.lock().expect("not poisoned").get(digest).cloned()
+        if self.is_cold.load(Ordering::SeqCst) { None } else { self.find_key(digest) }
     }
 
     fn cached(&self, id: SessionId) -> Option<Arc<SessionState>> {
@@ -147,6 +151,17 @@ impl SessionSource for KnownSessions {
         Box::pin(async move {
             tokio::task::yield_now().await;
             if self.is_unreachable.load(Ordering::SeqCst) { Err(SessionsUnavailable) } else { Ok(self.find(id)) }
+        })
+    }
+
+    fn load_key(&self, digest: [u8; 32]) -> BoxFuture<'_, Result<Option<Arc<SessionState>>, SessionsUnavailable>> {
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            if self.is_unreachable.load(Ordering::SeqCst) {
+                Err(SessionsUnavailable)
+            } else {
+                Ok(self.find_key(&digest))
+            }
         })
     }
 }

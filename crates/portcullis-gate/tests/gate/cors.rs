@@ -1,9 +1,10 @@
 //! CORS by exact origin, on every response (docs/contract.md, "CORS"; SR-29).
 
-use portcullis_model::policy::CsrfPolicy;
+use portcullis_model::Role;
+use portcullis_model::policy::{AuthRequirement, CorsPolicy, CsrfPolicy};
 
 use crate::client::{Call, Reply};
-use crate::test_gate::{TestConfig, TestGate, by_caller, private_route, route, route_for};
+use crate::test_gate::{TestConfig, TestGate, by_caller, private_route, proxied_route, route, route_for};
 
 const APP: &str = "https://app.example.com";
 const PARTNER: &str = "https://partner.example";
@@ -176,4 +177,52 @@ async fn a_route_may_have_allowed_origins_of_its_own() {
     }
     let reply = gate.get("/api/closed").header("Origin", APP).send().await;
     assert_eq!(reply.header("vary"), None, "no origin is allowed, so none makes a difference");
+}
+
+/// A gate whose route leaves CORS to its upstream, for clients of these networks.
+async fn gate_that_leaves_cors(networks: &[&str]) -> TestGate {
+    let mut theirs = proxied_route("/api/v1/theirs");
+    theirs.policy.auth = AuthRequirement::Required;
+    theirs.policy.cors = CorsPolicy::Upstream;
+    theirs.policy.networks = networks.iter().map(|net| net.parse().expect("a net")).collect();
+    TestGate::start(TestConfig { routes: vec![theirs], origins: vec![APP], ..TestConfig::default() }).await
+}
+
+#[tokio::test]
+async fn an_upstream_that_answers_cors_gets_the_preflights() {
+    let gate = gate_that_leaves_cors(&[]).await;
+    gate.sign_in("ada", Role::Admin);
+    let reply = preflight(&gate, "/api/theirs", "POST").header("Origin", PARTNER).bearer("ada").send().await;
+    // It needs no credential, and none is looked at.
+    assert_eq!((reply.verdict(), reply.line("principal")), ("permit", "anonymous"));
+    assert_eq!(reply.header("access-control-allow-origin"), None, "the upstream decides");
+    assert_eq!(gate.post("/api/theirs").header("Origin", PARTNER).verdict().await, "CredentialRequired");
+}
+
+#[tokio::test]
+async fn sr_29_the_gateways_refusals_keep_its_own_cors() {
+    let gate = gate_that_leaves_cors(&["203.0.113.0/24"]).await;
+    for call in [preflight(&gate, "/api/theirs", "POST"), gate.post("/api/theirs")] {
+        let reply = call.header("Origin", APP).send().await;
+        assert_ne!(reply.verdict(), "permit");
+        assert_readable_by(&reply, APP);
+    }
+}
+
+#[tokio::test]
+async fn a_route_adds_to_the_lists_of_the_gateway() {
+    let lists = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+    let own = route("/api/v1/own", |policy| {
+        policy.cors = CorsPolicy::Gateway {
+            request_headers: lists(&["X-Tenant", "X-Request-Id"]),
+            expose_headers: lists(&["X-Total"]),
+        };
+    });
+    let gate = TestGate::start(TestConfig { routes: vec![own], origins: vec![APP], ..TestConfig::default() }).await;
+    let reply = gate.get("/api/own").header("Origin", APP).send().await;
+    assert!(reply.header("access-control-expose-headers").is_some_and(|list| list.ends_with(", X-Total")), "{reply:?}");
+    let reply = preflight(&gate, "/api/own", "GET").header("Origin", APP).send().await;
+    let allowed = reply.header("access-control-allow-headers").expect("a list");
+    assert!(allowed.ends_with(", X-Tenant") || allowed.contains(", X-Tenant, "), "{allowed}");
+    assert_eq!(allowed.matches("X-Request-Id").count(), 1, "{allowed}");
 }

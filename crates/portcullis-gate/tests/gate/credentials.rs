@@ -233,3 +233,16 @@ async fn head_requires_the_permissions_of_get() {
     let gate = gate_with_ada().await;
     assert_eq!(gate.call("HEAD", "/api/get-permission").bearer("ada").send().await.status, 400);
 }
+
+#[tokio::test]
+async fn an_api_key_that_is_not_cached_is_looked_up() {
+    let gate = gate().await;
+    let key = gate.api_key(ApiKeyScopes::All);
+    gate.sessions.set_cold(true);
+    let unknown = portcullis_model::api_key::generate(&portcullis_model::Random::system());
+    let by = async |key: &str| gate.get("/api/required").header("x-api-key", key).verdict().await;
+    assert_eq!(by(&key).await, "permit");
+    assert_eq!(by(unknown.expose()).await, "InvalidCredential");
+    gate.sessions.set_unreachable(true);
+    assert_eq!(by(&key).await, "Unavailable", "it may be a valid one");
+}

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use portcullis_gate::{DryRun, DryRunCaller, Explanation, Phase, Verdict};
 use portcullis_model::policy::AuthRequirement;
-use portcullis_model::{Role, SessionState};
+use portcullis_model::{ApiKeyScopes, Role, SessionState};
 use portcullis_testkit::session;
 
 use crate::test_gate::{TestConfig, TestGate, by_caller, rate, route};
@@ -103,5 +103,43 @@ async fn a_dry_run_may_assume_another_caller() {
     ] {
         let explained = gate.inner.explain(&DryRun { caller, ..dry_run("GET", "/api/x", &[]) }).await;
         assert_eq!(format!("{:?}", explained.verdict), verdict);
+    }
+}
+
+#[tokio::test]
+async fn a_dry_run_describes_every_kind_of_credential() {
+    let gate = TestGate::with_routes([route("/api/v1/x", |_| {})]).await;
+    gate.sign_in("ada", Role::Developer);
+    let scoped = gate.api_key(ApiKeyScopes::Only(Vec::new().into()));
+    let whole = gate.api_key(ApiKeyScopes::All);
+    let unconfirmed = gate.api_key_of(session().unconfirmed_email(), ApiKeyScopes::All);
+    let described = async |headers: &[(&str, &str)]| {
+        let headers: Vec<_> = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        format!("{:?}", gate.inner.explain(&dry_run("GET", "/api/x", &headers)).await.steps)
+    };
+    for (headers, words) in [
+        (&[][..], "no credential"),
+        (&[("authorization", "Bearer ada"), ("x-api-key", &whole)], "two kinds of credential"),
+        (&[("authorization", "Bearer garbage")], "an invalid credential"),
+        (&[("authorization", "Bearer ada")], "a bearer token of user"),
+        (&[("cookie", "portcullis-session=ada")], "the session cookie of user"),
+        (&[("x-api-key", &whole)], "an API key of user"),
+        (&[("x-api-key", &scoped)], ", held to its scopes"),
+        (&[("x-api-key", &unconfirmed)], "an API key whose owner has not confirmed the e-mail address"),
+    ] {
+        let steps = described(headers).await;
+        assert!(steps.contains(words), "{words} in {steps}");
+    }
+    gate.sessions.set_cold(true);
+    gate.sessions.set_unreachable(true);
+    let steps = described(&[("authorization", "Bearer ada")]).await;
+    assert!(steps.contains("a credential that cannot be checked now"), "{steps}");
+}
+
+#[test]
+fn the_page_about_the_gate_names_every_phase() {
+    let page = include_str!("../../../../docs/gate.md");
+    for phase in Phase::ALL {
+        assert!(page.contains(&format!("\n| {} |", phase.as_str())), "{}", phase.as_str());
     }
 }

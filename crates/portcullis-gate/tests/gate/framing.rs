@@ -48,3 +48,19 @@ async fn a_body_without_a_length_ends_at_the_routes_limit() {
     let reply = Reply::read(raw(gate.address, chunked.as_bytes()).await);
     assert_eq!(reply.line("body"), "TooLarge");
 }
+
+#[tokio::test]
+async fn sr_63_a_host_that_is_none_is_malformed() {
+    let gate = TestGate::with_routes([route("/api/v1/x", |_| {})]).await;
+    for host in ["a/b", "a b", "user@a", "a:port", "[::1"] {
+        let request = format!("GET /api/x HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        let reply = Reply::read(raw(gate.address, request.as_bytes()).await);
+        assert_eq!(reply.verdict(), "Malformed(Host)", "{host}");
+    }
+}
+
+#[tokio::test]
+async fn an_expectation_other_than_100_continue_is_refused() {
+    let gate = TestGate::with_routes([route("/api/v1/x", |_| {})]).await;
+    assert_eq!(gate.get("/api/x").header("Expect", "a-miracle").verdict().await, "ExpectationFailed");
+}

@@ -1,5 +1,6 @@
 //! The whole gate over real connections: what a client can make it do, and the headers of every response.
 
+mod bodies;
 mod client;
 mod config_swap;
 mod cors;
@@ -13,6 +14,7 @@ mod live_streams;
 mod methods;
 mod metric_series;
 mod paths;
+mod permits;
 mod rate_limit_inspection;
 mod refusal_log;
 mod refusal_order;

@@ -44,6 +44,7 @@ pub(crate) struct TestConfig {
     pub(crate) trusted_proxies: Vec<&'static str>,
     pub(crate) environment: Environment,
     pub(crate) public_url: Option<&'static str>,
+    pub(crate) body_timeout: Duration,
     /// The fault that every request is marked with, as the edge marks one.
     pub(crate) head_fault: Option<HeadFault>,
 }
@@ -64,6 +65,7 @@ impl Default for TestConfig {
             trusted_proxies: Vec::new(),
             environment: Environment::Development,
             public_url: None,
+            body_timeout: Duration::from_secs(30),
             head_fault: None,
         }
     }
@@ -211,7 +213,7 @@ fn gate_config(config: TestConfig, metrics: &Metrics) -> GateConfig {
             reads: config.reads_limit,
             writes: config.writes_limit,
         }),
-        body_timeout: Duration::from_secs(30),
+        body_timeout: config.body_timeout,
         trusted_proxies: config.trusted_proxies.into_iter().map(|net| net.parse().expect("a net")).collect(),
         environment: config.environment,
         public_origin: config
@@ -298,8 +300,13 @@ async fn describe(gate: &Gate, permit: &Permit, request: Request<portcullis_gate
         .principal()
         .map_or_else(|| "anonymous".to_owned(), |principal| format!("{} {:?}", principal.session.id, principal.kind));
     format!(
-        "route: {}\npath: {}\nquery: {}\nprincipal: {principal}\nclient: {}\nscheme: {}\ntraceparent: {}\n\
+        "request: {}\nid: {}\npresented: {}\nsession-cookie: {}\nrefresh-cookie: {}\nroute: {}\npath: {}\nquery: {}\nprincipal: {principal}\nclient: {}\nscheme: {}\ntraceparent: {}\n\
          origin-allowed: {origin_allowed}\nbody: {body}",
+        permit.request_id(),
+        permit.parameter("id").unwrap_or("-"),
+        permit.presented_credential(),
+        permit.has_session_cookie(),
+        permit.refresh_cookie().unwrap_or("-"),
         permit.route().template,
         permit.path(),
         permit.query().unwrap_or("-"),
