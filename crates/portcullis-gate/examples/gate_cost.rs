@@ -153,6 +153,7 @@ fn config(case: Case, routes: usize, metrics: &Metrics) -> GateConfig {
         body_timeout: Duration::from_secs(30),
         trusted_proxies: Vec::new(),
         environment: Environment::Development,
+        trust_incoming_traces: false,
         public_origin: None,
     }
 }
@@ -185,8 +186,9 @@ async fn respond(
         return Response::new(Empty::new());
     }
     let begun = Instant::now();
-    let mut context = gate.begin(&request);
-    let verdict = gate.pass(&mut context, &peer.into(), request).await;
+    let peer = peer.into();
+    let mut context = gate.begin(&peer, &request);
+    let verdict = gate.pass(&mut context, &peer, request).await;
     let passed = begun.elapsed();
     assert!(matches!(verdict, Verdict::Permitted(_)), "the measured request is one that is permitted");
     let mut response = Response::new(Empty::new());

@@ -35,6 +35,9 @@ pub struct GateConfig {
     pub body_timeout: Duration,
     /// The networks of proxies whose `X-Forwarded-*` headers are believed (`server.trusted_proxies`).
     pub trusted_proxies: Vec<IpNet>,
+    /// Whether every client decides if its requests' traces are recorded, not only a trusted proxy
+    /// (`tracing.trust_incoming`).
+    pub trust_incoming_traces: bool,
     /// The environment, which decides the names of cookies.
     pub environment: Environment,
     /// The origin of `PUBLIC_URL`.

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Request, Response, Version};
 use hyper::body::Incoming;
@@ -37,9 +37,8 @@ use crate::request::request_id::RequestIds;
 use crate::request::trace_context::TraceContext;
 use crate::request::untrusted_forwarder::UntrustedForwarder;
 
-// Constants, because a name given as text is parsed at every look-up.
+// A constant, because a name given as text is parsed at every look-up.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// The gate that every request passes.
 pub struct Gate {
@@ -92,18 +91,21 @@ impl Gate {
     }
 
     /// Begins a request: it gets its ids, and the configuration in force now decides it to its end.
-    pub fn begin<B>(&self, request: &Request<B>) -> RequestContext {
-        RequestContext::new(self.names(Some(request.headers())), request, self.config.load_full(), &self.clock)
+    pub fn begin<B>(&self, peer: &Peer, request: &Request<B>) -> RequestContext {
+        let config = self.config.load_full();
+        let (id, span) = self.ids.next();
+        let headers = request.headers();
+        let is_trusted = || config.trust_incoming_traces || config.is_trusted_proxy(peer.address.ip().to_canonical());
+        let trace = TraceContext::of_request(headers, id, span, is_trusted);
+        let scope = RequestScope::new(id.as_bytes(), trace.id(), headers.get(REQUEST_ID).map(HeaderValue::as_bytes));
+        RequestContext::new(RequestNames { id, trace, scope }, request, config, &self.clock)
     }
 
-    /// Gives a request its id and its trace, and the scope that puts them and the client's own id on log lines.
-    fn names(&self, headers: Option<&HeaderMap>) -> RequestNames {
-        let header = |name| headers.and_then(|headers| headers.get(name));
-        let id = self.ids.next();
-        let parent = header(TRACEPARENT).and_then(|value| value.to_str().ok());
-        let trace = TraceContext::continue_from(parent, id, self.ids.span());
-        let scope = RequestScope::new(id.as_bytes(), trace.id(), header(REQUEST_ID).map(HeaderValue::as_bytes));
-        RequestNames { id, trace, scope }
+    /// Returns the names of a request whose headers are not known.
+    fn own_names(&self) -> RequestNames {
+        let (id, span) = self.ids.next();
+        let trace = TraceContext::begin(id, span);
+        RequestNames { id, trace, scope: RequestScope::new(id.as_bytes(), trace.id(), None) }
     }
 
     /// Takes a request through all phases. The response to it must pass [`finish`](Self::finish).
@@ -141,7 +143,7 @@ impl Gate {
         };
         let permit = Permit {
             request_id: context.names.id,
-            trace: context.names.trace.clone(),
+            trace: context.names.trace,
             query: admission.query,
             parameters: admission.parameters,
             path: admission.path,
@@ -159,7 +161,7 @@ impl Gate {
 
     /// Takes a request through all phases without serving it or counting it.
     pub async fn explain(&self, request: &DryRun) -> Explanation {
-        let mut context = RequestContext::of_target(self.names(None), request.uri.clone(), self.config(), &self.clock);
+        let mut context = RequestContext::of_target(self.own_names(), request.uri.clone(), self.config(), &self.clock);
         let head = RequestHead {
             peer: Peer::from(SocketAddr::new(request.peer, 0)),
             method: &request.method,
@@ -199,7 +201,7 @@ impl Gate {
     /// Returns the context of a response to bytes that the HTTP parser could not read as a request. The response goes
     /// through [`finish`](Self::finish), is counted without route and method, and closes the connection.
     pub fn unparsed_request(&self) -> RequestContext {
-        RequestContext::unparsed(self.names(None), self.config.load_full(), &self.clock)
+        RequestContext::unparsed(self.own_names(), self.config.load_full(), &self.clock)
     }
 
     /// Adds the gate's headers to a response and counts it. Every response passes here, refusals included.

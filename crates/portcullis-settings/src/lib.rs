@@ -42,6 +42,7 @@ pub use sections::routes::Route;
 pub use sections::secrets::ConfiguredSecrets;
 pub use sections::server::Server;
 pub use sections::session::Session;
+pub use sections::tracing::Tracing;
 pub use sections::upstreams::{Queue, Upstream};
 pub use sections::versions::{ApiVersions, default_version_hint};
 pub use settings::Settings;

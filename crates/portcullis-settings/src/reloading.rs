@@ -112,6 +112,7 @@ const CHANGED: &[(&str, &str)] = &[
     ("metrics.listen", "\"127.0.0.1:9100\""),
     ("log.level", "\"debug\""),
     ("log.format", "\"json\""),
+    ("tracing.trust_incoming", "true"),
     ("demo.enabled", "false"),
     ("demo.email", "\"other@example.com\""),
     ("demo.password", "\"another password\""),

@@ -22,6 +22,7 @@ pub(crate) mod routes;
 pub(crate) mod secrets;
 pub(crate) mod server;
 pub(crate) mod session;
+pub(crate) mod tracing;
 pub(crate) mod upstreams;
 pub(crate) mod versions;
 
@@ -47,6 +48,7 @@ pub(crate) static SECTIONS: &[&Section] = &[
     &roles::SECTION,
     &metrics::SECTION,
     &log::SECTION,
+    &tracing::SECTION,
     &demo::SECTION,
     &upstreams::SECTION,
     &routes::SECTION,

@@ -22,6 +22,7 @@ use crate::sections::routes::Route;
 use crate::sections::secrets::ConfiguredSecrets;
 use crate::sections::server::Server;
 use crate::sections::session::Session;
+use crate::sections::tracing::Tracing;
 use crate::sections::upstreams::Upstream;
 use crate::sections::versions::ApiVersions;
 
@@ -68,6 +69,8 @@ pub struct Settings {
     pub metrics: crate::Metrics,
     /// The section `[log]`.
     pub log: LogOptions,
+    /// The section `[tracing]`.
+    pub tracing: Tracing,
     /// The permissions of each role: the built-in ones and those of the section `[roles]`.
     pub roles: RolePermissions,
     /// The sections `[upstreams.<name>]`.
@@ -130,6 +133,7 @@ impl Settings {
             allowed_origins: read.allowed_origins,
             limits: read.limits,
             versions: read.versions,
+            tracing: read.tracing,
             roles: read.roles,
             upstreams: read.upstreams,
             routes: read.routes,

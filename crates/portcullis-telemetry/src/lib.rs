@@ -1,4 +1,4 @@
-//! Metrics (`docs/contract.md`, "Metrics"), logs (`docs/logging.md`) and errors (`docs/errors.md`).
+//! Metrics (`docs/contract.md`, "Metrics"), logs (`docs/logging.md`), errors (`docs/errors.md`) and traces.
 //!
 //! No metric label takes a value that a client chose: routes are templates, methods are the nine standard ones or
 //! `_OTHER`, and the other labels have values from fixed lists.
@@ -6,6 +6,7 @@
 pub mod errors;
 pub mod logs;
 mod metrics;
+mod traces;
 
 pub use errors::Errors;
 pub use logs::{LogFormat, LogOptions, RequestScope};
@@ -13,3 +14,4 @@ pub use metrics::{
     CacheType, InFlight, MetricFamily, MetricKind, Metrics, MetricsOptions, QueueRefusal, ReadMetric, RouteMetrics,
     UpstreamLoad,
 };
+pub use traces::{SpanId, TraceId};

@@ -306,6 +306,7 @@ fn gate_config_of(
         body_timeout: settings.server.body_timeout,
         trusted_proxies: settings.server.trusted_proxies.clone(),
         environment: settings.environment,
+        trust_incoming_traces: settings.tracing.trust_incoming,
         public_origin: settings.public_origin(),
     })
 }

@@ -96,10 +96,10 @@ mod tests {
             phase: Phase::Route,
             refusal: Refusal::NotFound,
         };
-        let (first, last) = (ids.next(), ids.next());
+        let (first, last) = (ids.next().0, ids.next().0);
         ring.add(record(first));
         for _ in 0..CAPACITY {
-            ring.add(record(ids.next()));
+            ring.add(record(ids.next().0));
         }
         ring.add(record(last));
         assert!(ring.find(first.as_str()).is_none(), "the oldest goes first");

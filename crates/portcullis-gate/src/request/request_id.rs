@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use portcullis_model::Random;
+use portcullis_telemetry::SpanId;
 
 /// 128 bits as 32 lower-case hexadecimal digits, unique to the request. It is not a secret: half of it is random for
 /// the process, the other half a scrambled counter.
@@ -39,6 +40,7 @@ impl fmt::Debug for RequestId {
 pub(crate) struct RequestIds {
     process: u64,
     seed: u64,
+    span_seed: u64,
     next: AtomicU64,
 }
 
@@ -47,19 +49,16 @@ impl RequestIds {
         Self {
             process: u64::from_le_bytes(random.bytes()) | 1,
             seed: u64::from_le_bytes(random.bytes()),
+            span_seed: u64::from_le_bytes(random.bytes()),
             next: AtomicU64::new(0),
         }
     }
 
-    pub(crate) fn next(&self) -> RequestId {
+    /// Returns a request id, and the id of the gateway's span for the request.
+    pub(crate) fn next(&self) -> (RequestId, SpanId) {
         let count = self.next.fetch_add(1, Ordering::Relaxed);
-        RequestId(hex32(self.process, mix(self.seed.wrapping_add(count))))
-    }
-
-    /// Returns a span id: 64 bits, never zero.
-    pub(crate) fn span(&self) -> u64 {
-        let count = self.next.fetch_add(1, Ordering::Relaxed);
-        mix(self.seed.wrapping_add(count)) | 1
+        let id = hex32(self.process, mix(self.seed.wrapping_add(count)));
+        (RequestId(id), SpanId::new(mix(self.span_seed.wrapping_add(count))))
     }
 }
 
@@ -78,7 +77,7 @@ fn hex32(high: u64, low: u64) -> [u8; 32] {
     out
 }
 
-pub(crate) fn write_hex(out: &mut [u8], n: u64) {
+fn write_hex(out: &mut [u8], n: u64) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     for (index, byte) in n.to_be_bytes().into_iter().enumerate() {
         out[2 * index] = DIGITS[usize::from(byte >> 4)];
@@ -93,7 +92,7 @@ mod tests {
     #[test]
     fn request_ids_are_32_hex_digits_and_all_different() {
         let ids = RequestIds::new(&Random::system());
-        let seen: std::collections::HashSet<_> = (0..10_000).map(|_| ids.next().to_string()).collect();
+        let seen: std::collections::HashSet<_> = (0..10_000).map(|_| ids.next().0.to_string()).collect();
         assert_eq!(seen.len(), 10_000);
         assert!(seen.iter().all(|id| id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit())));
     }

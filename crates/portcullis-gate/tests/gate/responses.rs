@@ -40,10 +40,17 @@ async fn a_clients_id_that_could_forge_a_log_line_is_dropped() {
 #[tokio::test]
 async fn a_trace_is_continued_with_our_span() {
     let theirs = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-    let reply = gate().await.get(THING).header("traceparent", theirs).send().await;
-    let ours = reply.line("traceparent");
-    assert!(ours.starts_with("00-0af7651916cd43dd8448eb211c80319c-") && ours.ends_with("-01"), "{ours}");
-    assert!(!ours.contains("b7ad6b7169203331"), "the span is ours: {ours}");
+    let untrusted = TestConfig { trusted_proxies: vec!["10.0.0.0/8"], ..TestConfig::default() };
+    let trusted = TestConfig { trusted_proxies: vec!["127.0.0.0/8"], ..TestConfig::default() };
+    let trusting = TestConfig { trust_incoming_traces: true, ..TestConfig::default() };
+    // The client's decision to record the trace counts only if it is trusted.
+    for (config, flags) in [(untrusted, "00"), (trusted, "01"), (trusting, "01")] {
+        let gate = TestGate::start(config).await;
+        let reply = gate.get(THING).header("traceparent", theirs).send().await;
+        let ours = reply.line("traceparent");
+        assert!(ours.starts_with("00-0af7651916cd43dd8448eb211c80319c-") && ours.ends_with(flags), "{ours}");
+        assert!(!ours.contains("b7ad6b7169203331"), "the span is ours: {ours}");
+    }
 }
 
 #[tokio::test]

@@ -51,7 +51,7 @@ async fn sr_40_bytes_that_are_no_request_are_counted_and_end_the_connection() {
 async fn a_request_without_a_route_is_answered_with_its_id() {
     let gate = gate_that_trusts(vec![]).await;
     let request = http::Request::builder().uri("/api/x?y").body(()).expect("a request");
-    let mut context = gate.inner.begin(&request);
+    let mut context = gate.inner.begin(&std::net::SocketAddr::from(([127, 0, 0, 1], 1)).into(), &request);
     assert_eq!((context.raw_path(), context.is_proxied()), ("/api/x", false));
     let mut response = Response::new(());
     gate.inner.finish(&mut context, &mut response);

@@ -45,6 +45,7 @@ pub(crate) struct TestConfig {
     pub(crate) environment: Environment,
     pub(crate) public_url: Option<&'static str>,
     pub(crate) body_timeout: Duration,
+    pub(crate) trust_incoming_traces: bool,
     /// The fault that every request is marked with, as the edge marks one.
     pub(crate) head_fault: Option<HeadFault>,
 }
@@ -66,6 +67,7 @@ impl Default for TestConfig {
             environment: Environment::Development,
             public_url: None,
             body_timeout: Duration::from_secs(30),
+            trust_incoming_traces: false,
             head_fault: None,
         }
     }
@@ -216,6 +218,7 @@ fn gate_config(config: TestConfig, metrics: &Metrics) -> GateConfig {
         body_timeout: config.body_timeout,
         trusted_proxies: config.trusted_proxies.into_iter().map(|net| net.parse().expect("a net")).collect(),
         environment: config.environment,
+        trust_incoming_traces: config.trust_incoming_traces,
         public_origin: config
             .public_url
             .map(|url| Origin::of(&url::Url::parse(url).expect("a URL")).expect("an origin")),
@@ -251,7 +254,7 @@ async fn connection(stream: TcpStream, peer: SocketAddr, server: Server) {
 async fn respond(server: &Server, peer: SocketAddr, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let gate = &*server.gate;
     let mut polls = 0u64;
-    let mut context = gate.begin(&request);
+    let mut context = gate.begin(&peer.into(), &request);
     let scope = context.scope();
     let verdict = {
         let peer = peer.into();

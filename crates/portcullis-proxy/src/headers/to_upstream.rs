@@ -17,6 +17,7 @@ use crate::http1::RequestHead;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// Whether the gateway writes the field itself, whatever the client sent.
 fn is_written_by_us(name: &str) -> bool {
@@ -26,6 +27,7 @@ fn is_written_by_us(name: &str) -> bool {
             | "content-length"
             | "x-request-id"
             | "traceparent"
+            | "tracestate"
             | "forwarded"
             | "x-forwarded-for"
             | "x-forwarded-proto"
@@ -73,6 +75,11 @@ pub(crate) fn write_headers(
     write_forwarded(head, client_headers, &named, permit);
     head.field_with("x-request-id", |out| out.extend_from_slice(permit.request_id().as_bytes()));
     head.field_with("traceparent", |out| out.extend_from_slice(&permit.trace().traceparent()));
+    if !named.contains(&TRACESTATE)
+        && let Some(state) = permit.trace().tracestate(client_headers)
+    {
+        head.field_with("tracestate", |out| out.extend_from_slice(&state));
+    }
     if let Some(principal) = permit.principal() {
         let session = &principal.session;
         head.literal_field("x-portcullis-user", session.user_id.0.hyphenated().encode_lower(&mut [0; 36]));

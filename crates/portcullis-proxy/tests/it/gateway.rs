@@ -237,6 +237,7 @@ fn config(setup: Setup, metrics: &Metrics) -> GateConfig {
         body_timeout: setup.body_timeout,
         trusted_proxies: setup.trusted_proxies.iter().map(|net| net.parse().expect("a net")).collect(),
         environment: Environment::Development,
+        trust_incoming_traces: false,
         public_origin: None,
     }
 }
@@ -258,8 +259,9 @@ async fn serve(listener: TcpListener, inner: Arc<Inner>) {
 
 impl Inner {
     async fn respond(&self, peer: SocketAddr, request: Request<Incoming>) -> Response<Body> {
-        let mut context = self.gate.begin(&request);
-        let mut response = match self.gate.pass(&mut context, &peer.into(), request).await {
+        let peer = peer.into();
+        let mut context = self.gate.begin(&peer, &request);
+        let mut response = match self.gate.pass(&mut context, &peer, request).await {
             Verdict::Refused(refusal) => fault(403, format!("{refusal:?}")),
             Verdict::Preflight => fault(204, String::new()),
             Verdict::Permitted((permit, request)) => match self.proxy.forward(&permit, request).await {

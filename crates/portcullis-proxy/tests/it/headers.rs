@@ -208,3 +208,43 @@ async fn an_upstream_gets_its_host_and_the_canonical_target() {
     assert!(traces.len() == 1 && traces[0].starts_with("00-0af7651916cd43dd8448eb211c80319c-"), "{head}");
     assert!(!traces[0].contains("b7ad6b7169203331"), "the span is ours: {head}");
 }
+
+#[tokio::test]
+async fn a_continued_trace_has_one_traceparent_and_its_tracestate() {
+    let request = "GET /api/v1/things/1 HTTP/1.1\r\nHost: gate\r\ntracestate: foo=1\r\n\
+         TraceParent: \t 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-03 \r\nTraceState: bar=2\t\r\n\r\n";
+    let head = seen(|_| (), request).await;
+    let traces = values(&head, "traceparent");
+    assert!(traces.len() == 1 && traces[0].starts_with("00-0af7651916cd43dd8448eb211c80319c-"), "{head}");
+    assert!(traces[0].ends_with("-02"), "the client is not trusted to have it recorded: {head}");
+    assert_eq!(values(&head, "tracestate"), ["foo=1,bar=2"]);
+}
+
+#[tokio::test]
+async fn a_new_trace_has_no_tracestate_of_the_client() {
+    for traceparent in [
+        "",
+        "traceparent: 00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01\r\n",
+        "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n\
+         traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n",
+    ] {
+        let request = format!("GET /api/v1/things/1 HTTP/1.1\r\nHost: gate\r\n{traceparent}tracestate: foo=1\r\n\r\n");
+        let head = seen(|_| (), &request).await;
+        let traces = values(&head, "traceparent");
+        assert_eq!(traces.len(), 1, "{head}");
+        assert!(!traces[0].contains("0af7651916cd43dd8448eb211c80319c") && traces[0].ends_with("-02"), "{head}");
+        assert!(!head.contains("tracestate"), "{head}");
+    }
+}
+
+#[tokio::test]
+async fn a_tracestate_that_is_too_long_is_not_passed_on() {
+    let state = "foo=1,".repeat(8000);
+    let request = format!(
+        "GET /api/v1/things/1 HTTP/1.1\r\nHost: gate\r\ntracestate: {state}\r\n\
+         traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00\r\n\r\n"
+    );
+    let head = seen(|_| (), &request).await;
+    assert!(values(&head, "traceparent")[0].starts_with("00-0af7651916cd43dd8448eb211c80319c-"), "{head}");
+    assert!(!head.contains("tracestate"), "{head}");
+}

@@ -118,7 +118,7 @@ impl Handler for Front {
     /// Every log line that is written while the request is handled carries its ids. A panic becomes a 500 with the headers
     /// and metrics of what was known of the request by then.
     async fn handle(&self, client: &Peer, request: Request<Incoming>) -> Response<FrontBody> {
-        let mut context = self.gate.begin(&request);
+        let mut context = self.gate.begin(client, &request);
         let scope = context.scope();
         let responded = {
             let response = pin!(Some(self.respond(&mut context, client, request)));

@@ -1,0 +1,5 @@
+//! Traces: the ids of a trace and its spans.
+
+mod ids;
+
+pub use ids::{SpanId, TraceId};
