@@ -19,6 +19,7 @@ def start_portcullis(url, core=None):
         "PORT": str(port),
         "DATABASE_URL": url,
         "LOG_LEVEL": "error",
+        "PORTCULLIS__LOG__ACCESS": "off",
         "PORTCULLIS_ENV": "test",
         "PORTCULLIS__LIMITS__ENABLED": "false",
         "PORTCULLIS__CSRF__MODE": "cookie",

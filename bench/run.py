@@ -164,6 +164,7 @@ def portcullis_environment(folder, port):
         PORTCULLIS_CONFIG=str(folder / "portcullis.toml"),
         PORT=str(port),
         LOG_LEVEL="warn",
+        PORTCULLIS__LOG__ACCESS="off",
     )
     return env
 

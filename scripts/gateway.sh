@@ -31,7 +31,7 @@ wait_for() {
 build_gateway() {
   cargo build --quiet --bin portcullis
   portcullis="$(realpath "${CARGO_TARGET_DIR:-target}/debug/portcullis")"
-  export PORT=0 LOG_LEVEL=error
+  export PORT=0 LOG_LEVEL=error PORTCULLIS__LOG__ACCESS=off
 }
 
 # Starts the gateway and sets $gateway to its base address.

@@ -50,7 +50,7 @@ class Gateway:
             file.write(settings(servers))
         self.env = {
             "PORTCULLIS__LIMITS__ENABLED": "false", "PORTCULLIS__CSRF__MODE": "cookie", "PORTCULLIS__PASSWORD__THROTTLE": "false",
-            "LOG_LEVEL": "error", "PORT": str(port := free_port()),
+            "LOG_LEVEL": "error", "PORTCULLIS__LOG__ACCESS": "off", "PORT": str(port := free_port()),
         }
         log = os.path.join(work, "gateway.log")
         self.process = Process("the gateway", [binary, "serve"], log, port=port, cwd=self.folder, env=self.env)

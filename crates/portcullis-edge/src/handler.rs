@@ -29,7 +29,7 @@ pub trait Handler: Send + Sync + 'static {
 
     /// Responds to bytes that the HTTP parser rejected, with the 4xx status that the parser chose, and to a head that was
     /// not complete in time, with 408. The body must be complete: the edge writes it at once.
-    fn respond_to_parse_error(&self, status: StatusCode) -> Response<Self::Body>;
+    fn respond_to_parse_error(&self, client: &Peer, status: StatusCode) -> Response<Self::Body>;
 
     /// Whether `peer` is a trusted proxy: it may send a PROXY header, and its connections have no limit by address.
     fn trusts(&self, peer: IpAddr) -> bool;

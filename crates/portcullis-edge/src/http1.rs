@@ -74,8 +74,8 @@ pub(crate) async fn serve<H: Handler, S: AsyncRead + AsyncWrite + Send + Unpin +
     let Service { handler, builder, ref client, stopping } = *service;
     let exchange = Arc::new(Exchange::default());
     let respond = {
-        let handler = Arc::clone(handler);
-        Box::new(move |status| to_bytes(handler.respond_to_parse_error(status)))
+        let (handler, client) = (Arc::clone(handler), *client);
+        Box::new(move |status| to_bytes(handler.respond_to_parse_error(&client, status)))
     };
     let stream = ParserErrors::new(stream, Arc::clone(&exchange), respond);
     let stream = MessageGuard::new(stream, Arc::clone(&exchange));
@@ -109,7 +109,7 @@ pub(crate) async fn serve<H: Handler, S: AsyncRead + AsyncWrite + Send + Unpin +
                     if has_begun_head {
                         // The client is told why it gets no other response. What the socket does not take at once is
                         // lost: such a client does not read either.
-                        let response = to_bytes(handler.respond_to_parse_error(StatusCode::REQUEST_TIMEOUT));
+                        let response = to_bytes(handler.respond_to_parse_error(client, StatusCode::REQUEST_TIMEOUT));
                         let _ = stream.write_all(&response).now_or_never();
                     }
                 }

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use portcullis_model::Limit;
 use portcullis_model::policy::Environment;
 
+use crate::access_log::AccessLog;
 use crate::csrf::config::CsrfConfig;
 use crate::limits::inspection::PlacedRule;
 use crate::limits::rules::Limits;
@@ -40,6 +41,8 @@ pub struct GateConfig {
     pub trust_incoming_traces: bool,
     /// The environment, which decides the names of cookies.
     pub environment: Environment,
+    /// Which requests the access log shows (`log.access`, `log.slow`).
+    pub access_log: AccessLog,
     /// The origin of `PUBLIC_URL`.
     pub public_origin: Option<Origin>,
 }

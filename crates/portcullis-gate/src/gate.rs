@@ -12,6 +12,7 @@ use portcullis_model::policy::Environment;
 use portcullis_model::{AccessTokenVerifier, Clock, Random, SessionSource, SharedLimits, Timestamp};
 use portcullis_telemetry::{Metrics, RequestScope};
 
+use crate::access_log::AccessRecord;
 use crate::config::GateConfig;
 use crate::credential::classifier::Classifier;
 use crate::csrf::tokens::IssuedCsrf;
@@ -98,7 +99,7 @@ impl Gate {
         let is_trusted = || config.trust_incoming_traces || config.is_trusted_proxy(peer.address.ip().to_canonical());
         let trace = TraceContext::of_request(headers, id, span, is_trusted);
         let scope = RequestScope::new(id.as_bytes(), trace.id(), headers.get(REQUEST_ID).map(HeaderValue::as_bytes));
-        RequestContext::new(RequestNames { id, trace, scope }, request, config, &self.clock)
+        RequestContext::new(RequestNames { id, trace, scope }, peer.address.ip(), request, config, &self.clock)
     }
 
     /// Returns the names of a request whose headers are not known.
@@ -137,7 +138,7 @@ impl Gate {
             Ok(Decision::Permitted(admission)) => admission,
             Ok(Decision::Preflight) => return Verdict::Preflight,
             Err(refusal) => {
-                self.record_refusal(&refusal, effects.phase, context, &parts, peer.address.ip());
+                self.record_refusal(&refusal, effects.phase, context, &parts);
                 return Verdict::Refused(refusal);
             }
         };
@@ -161,7 +162,8 @@ impl Gate {
 
     /// Takes a request through all phases without serving it or counting it.
     pub async fn explain(&self, request: &DryRun) -> Explanation {
-        let mut context = RequestContext::of_target(self.own_names(), request.uri.clone(), self.config(), &self.clock);
+        let (names, config) = (self.own_names(), self.config());
+        let mut context = RequestContext::of_target(names, request.peer, request.uri.clone(), config, &self.clock);
         let head = RequestHead {
             peer: Peer::from(SocketAddr::new(request.peer, 0)),
             method: &request.method,
@@ -200,17 +202,18 @@ impl Gate {
 
     /// Returns the context of a response to bytes that the HTTP parser could not read as a request. The response goes
     /// through [`finish`](Self::finish), is counted without route and method, and closes the connection.
-    pub fn unparsed_request(&self) -> RequestContext {
-        RequestContext::unparsed(self.own_names(), self.config.load_full(), &self.clock)
+    pub fn unparsed_request(&self, peer: &Peer) -> RequestContext {
+        RequestContext::unparsed(self.own_names(), peer.address.ip(), self.config.load_full(), &self.clock)
     }
 
-    /// Adds the gate's headers to a response and counts it. Every response passes here, refusals included.
-    pub fn finish<B>(&self, context: &mut RequestContext, response: &mut Response<B>) {
-        context.finish(response);
+    /// Adds the gate's headers to a response and counts it. Every response passes here, refusals included. What is returned
+    /// writes a line of the access log when it is dropped, and so must live until the response's body has ended.
+    pub fn finish<B>(&self, context: &mut RequestContext, response: &mut Response<B>) -> Option<AccessRecord> {
+        context.finish(response)
     }
 
     /// Counts a refusal and keeps it in the refusal log.
-    fn record_refusal(&self, refusal: &Refusal, phase: Phase, context: &RequestContext, parts: &Parts, peer: IpAddr) {
+    fn record_refusal(&self, refusal: &Refusal, phase: Phase, context: &RequestContext, parts: &Parts) {
         if let Refusal::RateLimited { limit, .. } = refusal {
             self.metrics.rate_limited(limit);
         } else if let Some(reason) = refusal.csrf_reason() {
@@ -222,7 +225,7 @@ impl Gate {
             method: parts.method.clone(),
             path: shortened(parts.uri.path()),
             route: context.route().into(),
-            client: context.client.unwrap_or_else(|| peer.to_canonical()),
+            client: context.client.unwrap_or(context.peer),
             user: context.user,
             phase,
             refusal: refusal.clone(),

@@ -5,6 +5,7 @@
 //! in a [`Refusal`]. The gate knows neither SQL nor how a token is signed: it looks up sessions and tokens through the
 //! traits of `portcullis-model`.
 
+mod access_log;
 mod config;
 mod credential;
 mod csrf;
@@ -19,6 +20,7 @@ mod routes;
 #[cfg(test)]
 mod tests;
 
+pub use access_log::{AccessLog, AccessRecord, TunnelRecord};
 pub use config::GateConfig;
 pub use credential::{CredentialKind, Principal};
 pub use csrf::check::CsrfReason;

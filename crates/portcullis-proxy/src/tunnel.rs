@@ -8,6 +8,7 @@ mod keep_alive;
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use http::header::{CONNECTION, HeaderValue, UPGRADE};
 use http::request::Parts;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
-use portcullis_gate::{StreamEnd, StreamGuard, asks_for_web_socket};
+use portcullis_gate::{StreamEnd, StreamGuard, TunnelRecord, asks_for_web_socket};
 use portcullis_telemetry::RequestScope;
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
@@ -65,12 +66,14 @@ pub(crate) fn open(exchange: Exchange, head: ResponseHead, client: OnUpgrade, en
     *response.headers_mut() = head.headers;
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
     response.headers_mut().insert(UPGRADE, head.upgrade.unwrap_or(WEBSOCKET));
-    tokio::spawn(RequestScope::current().wrap(run(client, exchange, end)));
+    let record = Arc::<TunnelRecord>::default();
+    response.extensions_mut().insert(Arc::clone(&record));
+    tokio::spawn(RequestScope::current().wrap(run(client, exchange, end, record)));
     response
 }
 
 /// Copies both ways until one side or the gateway ends the tunnel. Every wait ends with the tunnel's right.
-async fn run(client: OnUpgrade, upstream: Exchange, end: TunnelEnd) {
+async fn run(client: OnUpgrade, upstream: Exchange, end: TunnelEnd, record: Arc<TunnelRecord>) {
     let TunnelEnd { stream, stopping, stall, idle } = end;
     let mut ended = pin!(async {
         tokio::select! {
@@ -99,6 +102,7 @@ async fn run(client: OnUpgrade, upstream: Exchange, end: TunnelEnd) {
         up: Direction::new(Bytes::new(), stall),
         half_closed: None,
         idle: idle.map(|limit| (limit, Box::pin(tokio::time::sleep(limit)))),
+        record,
     };
     let outcome = poll_fn(|cx| {
         if let Poll::Ready(reason) = ended.as_mut().poll(cx) {
@@ -124,6 +128,14 @@ struct Tunnel {
     /// Runs from the moment at which one side has closed its connection.
     half_closed: Option<Pin<Box<Sleep>>>,
     idle: Option<(Duration, Pin<Box<Sleep>>)>,
+    /// Shows the tunnel in the access log once it has ended.
+    record: Arc<TunnelRecord>,
+}
+
+impl Drop for Tunnel {
+    fn drop(&mut self) {
+        self.record.copied(self.up.copied(), self.down.copied());
+    }
 }
 
 impl Tunnel {

@@ -33,6 +33,7 @@ pub use load::load;
 pub use sections::database::Database;
 pub use sections::demo::Demo;
 pub use sections::listen::reachable;
+pub use sections::log::parse_log_filter;
 pub use sections::mail::Mail;
 pub use sections::metrics::Metrics;
 pub use sections::password::Password;

@@ -69,6 +69,7 @@ fn read(
     route_collisions::check(built_in, &accepted, &versions.versions(), problems);
     path_spellings::warn(&routes, &upstreams, &mut warnings);
     routes::warn_of_unused_upstreams(&upstreams, &routes, &mut warnings);
+    let (log, access_log) = log::read(tree, environment, problems);
     let registration = registration::read(tree, environment, problems, &mut advice);
     roles::warn_of_registrants(&granted, &registration, &mut warnings);
     Settings {
@@ -87,7 +88,8 @@ fn read(
         allowed_origins: cors::read(tree, problems),
         limits,
         metrics: metrics::read(&layers, environment, problems, &mut warnings, &mut advice),
-        log: log::read(tree, environment, problems),
+        log,
+        access_log,
         tracing: tracing::read(tree, problems),
         roles: roles::permissions(granted, &routes, &mut warnings),
         set_keys: SetKeys::of(&layers, SECTIONS),

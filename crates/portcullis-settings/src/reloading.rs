@@ -11,6 +11,7 @@ use crate::{Flags, Place, SetKeys, Settings};
 const BASE: &[(&str, &str, &str)] = &[
     ("session", "access_ttl", "\"1h\""),
     ("limits", "reads", "\"5/1s\""),
+    ("log", "access", "\"errors\""),
     ("mail", "url", "\"smtp://mail.example\""),
     ("mail", "from", "\"gate@example.com\""),
     ("redis", "url", "\"redis://cache.example\""),
@@ -113,6 +114,8 @@ const CHANGED: &[(&str, &str)] = &[
     ("log.level", "\"debug\""),
     ("log.format", "\"json\""),
     ("tracing.trust_incoming", "true"),
+    ("log.access", "\"all\""),
+    ("log.slow", "\"7s\""),
     ("demo.enabled", "false"),
     ("demo.email", "\"other@example.com\""),
     ("demo.password", "\"another password\""),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use portcullis_gate::{CsrfMode, LimitsConfig, Origin, RouteSpec, SecurityHeaderOptions};
+use portcullis_gate::{AccessLog, CsrfMode, LimitsConfig, Origin, RouteSpec, SecurityHeaderOptions};
 use portcullis_model::policy::Environment;
 use portcullis_model::{Random, RolePermissions};
 use portcullis_telemetry::LogOptions;
@@ -67,8 +67,10 @@ pub struct Settings {
     pub versions: ApiVersions,
     /// The section `[metrics]`.
     pub metrics: crate::Metrics,
-    /// The section `[log]`.
+    /// The lines of events: `log.level` and `log.format`.
     pub log: LogOptions,
+    /// Which requests the access log shows (`log.access`, `log.slow`).
+    pub access_log: AccessLog,
     /// The section `[tracing]`.
     pub tracing: Tracing,
     /// The permissions of each role: the built-in ones and those of the section `[roles]`.
@@ -134,6 +136,8 @@ impl Settings {
             limits: read.limits,
             versions: read.versions,
             tracing: read.tracing,
+            log: LogOptions { filter: read.log.filter, ..self.log.clone() },
+            access_log: read.access_log,
             roles: read.roles,
             upstreams: read.upstreams,
             routes: read.routes,

@@ -9,9 +9,9 @@ mod metrics;
 mod traces;
 
 pub use errors::Errors;
-pub use logs::{LogFormat, LogOptions, RequestScope};
+pub use logs::{AccessLine, LogFormat, LogOptions, RequestScope};
 pub use metrics::{
-    CacheType, InFlight, MetricFamily, MetricKind, Metrics, MetricsOptions, QueueRefusal, ReadMetric, RouteMetrics,
-    UpstreamLoad,
+    CLIENT_CLOSED_REQUEST, CacheType, InFlight, MetricFamily, MetricKind, Metrics, MetricsOptions, QueueRefusal,
+    ReadMetric, RouteMetrics, UpstreamLoad,
 };
 pub use traces::{SpanId, TraceId};

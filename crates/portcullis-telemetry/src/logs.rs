@@ -3,12 +3,15 @@
 //! Writing a line never blocks the thread that logs and never ends the process. Lines that cannot be written are dropped
 //! and counted in `log_lines_dropped_total`.
 
+mod access_line;
 mod escape;
+mod filter;
 mod line_format;
 mod line_queue;
 mod panic_report;
 mod redaction;
 mod request_scope;
+mod timestamp;
 
 use std::fs::File;
 use std::io::IsTerminal as _;
@@ -17,8 +20,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tracing_subscriber::EnvFilter;
-
+pub use access_line::AccessLine;
+pub use filter::{FILTER_TARGET, InvalidFilter, LogFilter, set_filter};
 use line_format::LineFormat;
 use line_queue::LineQueue;
 pub use redaction::{REDACTED, redacted};
@@ -32,13 +35,13 @@ const FLUSH_LIMIT: Duration = Duration::from_secs(1);
 /// The lines that this process could not write so far.
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 /// The process has one log, as it has one standard error.
-static QUEUE: OnceLock<Arc<LineQueue>> = OnceLock::new();
+static OUTPUT: OnceLock<Output> = OnceLock::new();
 
 /// What is logged and how.
 #[derive(Clone, Debug)]
 pub struct LogOptions {
-    /// A level, or `target=level` pairs separated by commas, for `tracing_subscriber::EnvFilter`.
-    pub filter: String,
+    /// Which lines are logged at first; [`set_filter`] changes it.
+    pub filter: LogFilter,
     /// The form of a line.
     pub format: LogFormat,
 }
@@ -57,23 +60,41 @@ pub enum LogFormat {
 #[must_use = "the last lines are lost unless this value lives until the process ends"]
 pub struct LogGuard(());
 
+/// Where the lines of this process go, and in which form.
+struct Output {
+    queue: Arc<LineQueue>,
+    format: LogFormat,
+    /// Whether levels are coloured: only for terminals, and only in the pretty format.
+    colours: bool,
+}
+
+impl Output {
+    /// The log of this process, once it was started.
+    fn of_process() -> Option<&'static Self> {
+        OUTPUT.get()
+    }
+}
+
 /// Starts logging to standard error. Only the first call in a process has an effect.
 pub fn start(options: &LogOptions) -> LogGuard {
-    let queue = QUEUE.get_or_init(|| {
+    let Output { queue, format, colours } = OUTPUT.get_or_init(|| {
         let queue = Arc::new(LineQueue::new(&DROPPED));
         start_writer(&queue);
-        queue
+        let colours = options.format == LogFormat::Pretty && std::io::stderr().is_terminal();
+        Output { queue, format: options.format, colours }
     });
-    let colours = options.format == LogFormat::Pretty && std::io::stderr().is_terminal();
     let writer: &'static LineQueue = queue;
-    let started = tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         // It would print its own errors to standard error, and panic if that fails.
         .log_internal_errors(false)
-        .with_env_filter(EnvFilter::new(&options.filter))
-        .event_format(LineFormat { format: options.format, colours })
+        .with_env_filter(options.filter.to_env_filter())
+        .event_format(LineFormat { format: *format, colours: *colours })
         .with_writer(move || writer)
-        .try_init();
-    if started.is_ok() {
+        .with_filter_reloading();
+    let filter = log.reload_handle();
+    if log.try_init().is_ok() {
+        // It fails only when the log has ended, and with it the process.
+        filter::can_be_replaced_by(Box::new(move |new| drop(filter.reload(new))));
         panic_report::install(|| writer.flush(FLUSH_LIMIT));
     }
     LogGuard(())
@@ -94,7 +115,7 @@ fn start_writer(queue: &Arc<LineQueue>) {
 
 impl Drop for LogGuard {
     fn drop(&mut self) {
-        if let Some(queue) = QUEUE.get() {
+        if let Some(Output { queue, .. }) = OUTPUT.get() {
             queue.flush(FLUSH_LIMIT);
         }
     }

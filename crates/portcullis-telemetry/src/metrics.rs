@@ -29,7 +29,7 @@ use operations::OperationFamilies;
 pub use read_at_scrape::ReadMetric;
 use read_at_scrape::Readers;
 use request_page::RequestFamilies;
-pub use requests::{InFlight, RouteMetrics};
+pub use requests::{CLIENT_CLOSED_REQUEST, InFlight, RouteMetrics};
 pub use sessions::CacheType;
 use sessions::SessionFamilies;
 use text_format::{Page, TextFormat};

@@ -32,6 +32,8 @@ impl TestAppBuilder {
     pub fn new(binary: impl Into<PathBuf>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let mut environment = vec![("PORT".to_owned(), "0".to_owned()), ("LOG_LEVEL".to_owned(), "warn".to_owned())];
+        // Tests of the access log turn it on.
+        environment.push(("PORTCULLIS__LOG__ACCESS".to_owned(), "off".to_owned()));
         environment.extend(database_of(folder.path()).map(|url| ("DATABASE_URL".to_owned(), url)));
         let launch = Launch { binary: binary.into(), environment, socket: None, stderr: Stderr::Captured };
         Self { folder, launch }
@@ -41,6 +43,12 @@ impl TestAppBuilder {
     pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
         self.launch.environment.retain(|(known, _)| known != name);
         self.launch.environment.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Leaves an environment variable out that the builder sets by itself.
+    pub fn without_env(mut self, name: &str) -> Self {
+        self.launch.environment.retain(|(known, _)| known != name);
         self
     }
 
@@ -122,6 +130,11 @@ impl TestApp {
     /// Waits for the next line of the log (standard error) that contains `part`. Lines before it are passed over.
     pub fn log_line_with(&self, part: &str) -> String {
         self.running.log.next_with(part)
+    }
+
+    /// Waits for the next line of the log that contains `part`, and returns it and the lines before it.
+    pub fn log_lines_until(&self, part: &str) -> Vec<String> {
+        self.running.log.until(part)
     }
 
     /// The folder that the server runs in.

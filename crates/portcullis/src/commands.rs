@@ -8,6 +8,7 @@ mod explain;
 mod healthcheck;
 mod identity;
 mod keys;
+mod log_level;
 mod migrate;
 mod output;
 mod password_input;
@@ -129,6 +130,18 @@ Examples:
   portcullis reload
   portcullis check && portcullis reload")]
     Reload(Format),
+    /// Show and change the log level of the running gateway
+    #[command(after_help = "\
+Without SPEC it shows what is in force. SPEC is a level (off, error, warn, info, debug, trace), or levels of single
+modules; modules that it does not name keep their level. A change is logged, and ends after --for, with --reset, when
+a reload finds another log.level, or with the process.
+
+Examples:
+  portcullis log-level
+  portcullis log-level portcullis_gate=debug --for 10m
+  portcullis log-level debug,h2=info --for 1h
+  portcullis log-level --reset")]
+    LogLevel(log_level::Arguments),
     /// Show, plan and change the schema of the database
     #[command(subcommand)]
     Migrate(migrate::Command),
@@ -204,6 +217,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Explain(arguments) => explain::run(&common.load(Listen::default())?, arguments),
         Command::Limits(command) => control::limits(&common.load(Listen::default())?, command),
         Command::Reload(format) => control::reload(&common.load(Listen::default())?, format),
+        Command::LogLevel(arguments) => log_level::run(&common.load(Listen::default())?, arguments),
         Command::Migrate(command) => migrate::run(&common.load(Listen::default())?, command),
         Command::Move(arguments) => transfer::run(&common.load(Listen::default())?, &arguments),
         Command::Users(command) => users::run(&common.load(Listen::default())?, command),

@@ -2,6 +2,7 @@
 
 mod announcement;
 mod control_socket;
+mod log_level;
 mod reload;
 mod shutdown;
 
@@ -18,6 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::assembly::{Application, Front, StartError};
 use control_socket::{ControlServer, ControlSocket};
+use log_level::LogLevel;
+pub use log_level::LogLevelInForce;
 use portcullis_settings::{Settings, Sources, Upstream};
 pub use reload::Reloaded;
 use reload::Reloader;
@@ -47,13 +50,14 @@ pub async fn run(settings: Settings, sources: Sources) -> Result<(), StartError>
     let stopping = CancellationToken::new();
     application.errors.report_panics();
     let background = application.start_background(&stopping);
+    let log_level = LogLevel::new(settings.log.filter.clone(), application.front.services.clock.clone());
     let (reloader, reload) =
-        Reloader::new(&application, settings.clone(), sources, random).map_err(StartError::Signals)?;
+        Reloader::new(&application, settings.clone(), sources, random, &log_level).map_err(StartError::Signals)?;
     background.spawn(reloader.run(stopping.clone()));
     // The control socket and the signals come before the announcement, so that a command or a signal that follows it
     // finds them.
     if let Some(socket) = settings.server.control_socket.as_deref().and_then(ControlSocket::open) {
-        let control = ControlServer { application: Arc::clone(&application), reload };
+        let control = ControlServer { application: Arc::clone(&application), reload, log_level };
         background.spawn(control.run(socket, stopping.clone()));
     }
     let metrics_address = metrics_listener.map(|(listener, address)| {

@@ -278,7 +278,7 @@ impl Handler for Recorder {
         response(if is_complete { StatusCode::OK } else { StatusCode::BAD_REQUEST })
     }
 
-    fn respond_to_parse_error(&self, status: StatusCode) -> Response<Body> {
+    fn respond_to_parse_error(&self, _client: &Peer, status: StatusCode) -> Response<Body> {
         response(status)
     }
 

@@ -128,7 +128,7 @@ impl Handler for TestHandler {
         })
     }
 
-    fn respond_to_parse_error(&self, status: StatusCode) -> Response<TestBody> {
+    fn respond_to_parse_error(&self, _client: &Peer, status: StatusCode) -> Response<TestBody> {
         closing(text(status, "parse error".to_owned()))
     }
 

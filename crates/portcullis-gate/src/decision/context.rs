@@ -2,12 +2,14 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use http::header::{ACCEPT, HeaderMap, HeaderValue};
-use http::{Method, Request, Response, Uri};
+use http::{Method, Request, Response, StatusCode, Uri};
 use portcullis_model::{Clock, UserId};
-use portcullis_telemetry::{InFlight, RequestScope};
+use portcullis_telemetry::{CLIENT_CLOSED_REQUEST, InFlight, RequestScope};
 
+use crate::access_log::{AccessLog, AccessRecord, ReceivedBytes, Shown, TunnelRecord};
 use crate::config::GateConfig;
 use crate::request::head_fault::HeadFault;
 use crate::request::request_id::RequestId;
@@ -41,13 +43,37 @@ pub struct RequestContext {
     pub(crate) is_proxied: bool,
     /// The client's address, once it is known.
     pub(crate) client: Option<IpAddr>,
+    /// The request's method; `None` for bytes that were no request.
+    pub(crate) method: Option<Method>,
+    /// Who connected to us.
+    pub(crate) peer: IpAddr,
+    /// The call to the upstream, for the access log.
+    upstream: Option<UpstreamCall>,
+    /// Counts the bytes of the request's body, for the access log.
+    pub(crate) received: Option<ReceivedBytes>,
     /// The authenticated user, once the credential has been classified.
     pub(crate) user: Option<UserId>,
 }
 
+/// A call to an upstream, and how long it took until the head of its response came or it failed.
+struct UpstreamCall {
+    name: Arc<str>,
+    begun: Instant,
+    took: Option<Duration>,
+}
+
 impl RequestContext {
-    pub(crate) fn new<B>(names: RequestNames, request: &Request<B>, config: Arc<GateConfig>, clock: &Clock) -> Self {
-        let mut context = Self::of_target(names, request.uri().clone(), config, clock);
+    pub(crate) fn new<B>(
+        names: RequestNames,
+        peer: IpAddr,
+        request: &Request<B>,
+        config: Arc<GateConfig>,
+        clock: &Clock,
+    ) -> Self {
+        let mut context = Self::of_target(names, peer, request.uri().clone(), config, clock);
+        if context.may_be_shown() {
+            context.method = Some(request.method().clone());
+        }
         context.accept = accept(request.headers());
         context.response.close_connection = request.extensions().get::<HeadFault>().is_some();
         context
@@ -55,13 +81,19 @@ impl RequestContext {
 
     /// Returns the context of bytes that could not be read as a request. The connection ends with the response, because
     /// it is unknown where the next request begins.
-    pub(crate) fn unparsed(names: RequestNames, config: Arc<GateConfig>, clock: &Clock) -> Self {
-        let mut context = Self::of_target(names, Uri::from_static("/"), config, clock);
+    pub(crate) fn unparsed(names: RequestNames, peer: IpAddr, config: Arc<GateConfig>, clock: &Clock) -> Self {
+        let mut context = Self::of_target(names, peer, Uri::from_static("/"), config, clock);
         context.response.close_connection = true;
         context
     }
 
-    pub(crate) fn of_target(names: RequestNames, uri: Uri, config: Arc<GateConfig>, clock: &Clock) -> Self {
+    pub(crate) fn of_target(
+        names: RequestNames,
+        peer: IpAddr,
+        uri: Uri,
+        config: Arc<GateConfig>,
+        clock: &Clock,
+    ) -> Self {
         // Every response under /api names a version: the default one, until the request's own is known.
         let version = is_api(uri.path()).then(|| config.versions.default_index(clock));
         Self {
@@ -72,17 +104,79 @@ impl RequestContext {
             response: ResponsePlan::new(version),
             is_proxied: false,
             client: None,
+            method: None,
+            peer: peer.to_canonical(),
+            upstream: None,
+            received: None,
             user: None,
             config,
         }
     }
 
-    /// Adds the gate's headers to the response, and counts the request as finished.
-    pub(crate) fn finish<B>(&mut self, response: &mut Response<B>) {
+    /// Notes that the request goes to an upstream now, if the access log may show it.
+    pub fn upstream_begins(&mut self, name: &Arc<str>) {
+        if self.may_be_shown() {
+            self.upstream = Some(UpstreamCall { name: Arc::clone(name), begun: Instant::now(), took: None });
+        }
+    }
+
+    /// Notes that the head of the upstream's response came, or that the upstream failed.
+    pub fn upstream_ended(&mut self) {
+        if let Some(call) = &mut self.upstream {
+            call.took = Some(call.begun.elapsed());
+        }
+    }
+
+    /// Adds the gate's headers to the response, and counts the request as finished. Returns what the access log will show
+    /// of it, unless a tunnel holds that.
+    pub(crate) fn finish<B>(&mut self, response: &mut Response<B>) -> Option<AccessRecord> {
         self.response.apply(&self.names.id, &self.config.versions, &self.config.security_headers, response);
         let in_flight =
             self.in_flight.take().unwrap_or_else(|| self.config.routes.unmatched().begin(&unknown_method()));
-        in_flight.finish(response.status().as_u16());
+        let mut record = self.close(in_flight, response.status().as_u16())?;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS
+            && let Some(tunnel) = response.extensions_mut().remove::<Arc<TunnelRecord>>()
+        {
+            tunnel.hold(record);
+            return None;
+        }
+        // Nobody asks the body of a response to HEAD for its end.
+        if self.method == Some(Method::HEAD) {
+            record.complete();
+        }
+        Some(record)
+    }
+
+    /// Whether the access log may show the request.
+    fn may_be_shown(&self) -> bool {
+        self.config.access_log != AccessLog::Off
+    }
+
+    /// Counts the request as finished with this status, and returns what the access log will show of it.
+    fn close(&mut self, in_flight: InFlight, status: u16) -> Option<AccessRecord> {
+        if !self.may_be_shown() {
+            in_flight.finish(status);
+            return None;
+        }
+        let (begun, route) = (in_flight.begun(), in_flight.route());
+        let until_head = in_flight.finish(status);
+        if !self.config.access_log.shows(&self.names.id, status, until_head) {
+            return None;
+        }
+        let upstream = self.upstream.take().map(|call| (call.name, call.took.unwrap_or_else(|| call.begun.elapsed())));
+        Some(AccessRecord::new(Shown {
+            scope: self.names.scope,
+            target: self.method.clone().map(|method| (method, self.uri.clone())),
+            route,
+            status,
+            begun,
+            upstream,
+            user: self.user,
+            client: self.client.unwrap_or(self.peer),
+            received: self.received.take(),
+            sent: 0,
+            is_complete: false,
+        }))
     }
 
     /// Returns the version of the API that the response names.
@@ -133,6 +227,15 @@ impl RequestContext {
         };
         let problem = quality("application/problem+json");
         problem > 0.0 && problem >= quality("application/json")
+    }
+}
+
+impl Drop for RequestContext {
+    /// A request that was not finished has lost its client. It is counted and shown as such.
+    fn drop(&mut self) {
+        if let Some(in_flight) = self.in_flight.take() {
+            drop(self.close(in_flight, CLIENT_CLOSED_REQUEST));
+        }
     }
 }
 

@@ -22,6 +22,7 @@ use hyper::body::Incoming;
 use portcullis_model::policy::{CorsPolicy, LimitClass};
 use portcullis_model::{Clock, SessionSource};
 
+use crate::access_log::AccessLog;
 use crate::credential::Credential;
 use crate::credential::classifier::Classifier;
 use crate::credential::presented::PresentedCredentials;
@@ -203,6 +204,9 @@ pub(crate) async fn decide<E: Effects>(
     effects.enter(Phase::Csrf);
     let mut body =
         body.map_or_else(InboundBody::default, |body| InboundBody::new(body, policy.max_body, config.body_timeout));
+    if config.access_log != AccessLog::Off {
+        context.received = body.count();
+    }
     let csrf_session = cookie_session.as_ref().map(|session| session.id.to_string().into_boxed_str());
     let by_cookie = cookie_session.is_some();
     if must_be_same_site(policy, method, headers, by_cookie) {

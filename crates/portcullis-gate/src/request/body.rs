@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -11,6 +12,8 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use portcullis_model::policy::BodyLimit;
 use tokio::time::{Instant, Sleep};
+
+use crate::access_log::ReceivedBytes;
 
 /// A request body that ends with an error at the route's limit, or when the client pauses for too long.
 #[derive(Debug)]
@@ -22,6 +25,8 @@ pub struct InboundBody {
     timeout: Duration,
     /// The timer of a pause. Allocated at the first pause, because most bodies have none.
     pause: Option<Pin<Box<Sleep>>>,
+    /// Counts the bytes that have arrived, for the access log.
+    received: Option<ReceivedBytes>,
     /// Whether a pause has begun. It begins when the destination asks for bytes and there are none: the time in which the
     /// destination does not ask is not the client's.
     is_paused: bool,
@@ -56,7 +61,13 @@ impl InboundBody {
             BodyLimit::Unlimited => None,
         };
         let source = if body.is_end_stream() { Source::Empty } else { Source::Stream(body) };
-        Self { source, left, timeout, pause: None, is_paused: false }
+        Self { source, left, timeout, pause: None, received: None, is_paused: false }
+    }
+
+    /// Counts the bytes that arrive from now on; `None` if there will be none.
+    pub(crate) fn count(&mut self) -> Option<ReceivedBytes> {
+        self.received = matches!(self.source, Source::Stream(_)).then(ReceivedBytes::default);
+        self.received.clone()
     }
 
     /// Returns a body of bytes that have been read already.
@@ -68,7 +79,14 @@ impl InboundBody {
 impl Default for InboundBody {
     /// Returns an empty body.
     fn default() -> Self {
-        Self { source: Source::Empty, left: None, timeout: Duration::MAX, pause: None, is_paused: false }
+        Self {
+            source: Source::Empty,
+            left: None,
+            timeout: Duration::MAX,
+            pause: None,
+            received: None,
+            is_paused: false,
+        }
     }
 }
 
@@ -104,6 +122,9 @@ impl Body for InboundBody {
                     }
                 };
                 this.is_paused = false;
+                if let (Some(received), Some(data)) = (&this.received, frame.data_ref()) {
+                    received.fetch_add(data.len() as u64, Ordering::Relaxed);
+                }
                 if let (Some(left), Some(data)) = (&mut this.left, frame.data_ref()) {
                     match left.checked_sub(data.len() as u64) {
                         Some(rest) => *left = rest,

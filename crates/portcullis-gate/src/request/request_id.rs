@@ -23,6 +23,17 @@ impl RequestId {
     }
 }
 
+impl RequestId {
+    /// A number from 0 to below 1 that differs from request to request, for samples.
+    pub(crate) fn fraction(&self) -> f64 {
+        // Seven digits are exact in a float, and they are of the scrambled counter.
+        let digits = self.as_str()[25..].bytes().fold(0u32, |number, digit| {
+            number << 4 | u32::from(if digit.is_ascii_digit() { digit - b'0' } else { digit - b'a' + 10 })
+        });
+        f64::from(digits) / f64::from(1u32 << 28)
+    }
+}
+
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

@@ -38,7 +38,7 @@ async fn a_trusted_proxy_is_known_in_either_spelling() {
 #[tokio::test]
 async fn sr_40_bytes_that_are_no_request_are_counted_and_end_the_connection() {
     let gate = gate_that_trusts(vec![]).await;
-    let mut context = gate.inner.unparsed_request();
+    let mut context = gate.inner.unparsed_request(&std::net::SocketAddr::from(([127, 0, 0, 1], 1)).into());
     let mut response = Response::new(());
     *response.status_mut() = http::StatusCode::BAD_REQUEST;
     gate.inner.finish(&mut context, &mut response);

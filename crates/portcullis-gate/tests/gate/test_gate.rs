@@ -15,8 +15,8 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use portcullis_gate::{
-    AllowedOrigins, CsrfConfig, CsrfMode, CsrfTokens, Destination, EndpointId, Gate, GateConfig, GateParts, HeadFault,
-    Limits, LimitsConfig, Origin, Permit, RouteSpec, RouteTable, StreamGuard, Verdict, Version, Versions,
+    AccessLog, AllowedOrigins, CsrfConfig, CsrfMode, CsrfTokens, Destination, EndpointId, Gate, GateConfig, GateParts,
+    HeadFault, Limits, LimitsConfig, Origin, Permit, RouteSpec, RouteTable, StreamGuard, Verdict, Version, Versions,
 };
 use portcullis_model::policy::{AuthRequirement, CsrfPolicy, Environment, Forwarding, Methods, RoutePolicy};
 use portcullis_model::{Clock, Limit, LimitBy, Random, Rate, SecretString, SharedLimits};
@@ -219,6 +219,7 @@ fn gate_config(config: TestConfig, metrics: &Metrics) -> GateConfig {
         trusted_proxies: config.trusted_proxies.into_iter().map(|net| net.parse().expect("a net")).collect(),
         environment: config.environment,
         trust_incoming_traces: config.trust_incoming_traces,
+        access_log: AccessLog::All,
         public_origin: config
             .public_url
             .map(|url| Origin::of(&url::Url::parse(url).expect("a URL")).expect("an origin")),
@@ -254,10 +255,10 @@ async fn connection(stream: TcpStream, peer: SocketAddr, server: Server) {
 async fn respond(server: &Server, peer: SocketAddr, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let gate = &*server.gate;
     let mut polls = 0u64;
-    let mut context = gate.begin(&peer.into(), &request);
+    let peer = peer.into();
+    let mut context = gate.begin(&peer, &request);
     let scope = context.scope();
     let verdict = {
-        let peer = peer.into();
         let mut passing = pin!(gate.pass(&mut context, &peer, request));
         poll_fn(|cx| {
             polls += 1;

@@ -26,6 +26,8 @@ pub(super) struct Direction {
     /// Runs while the receiver accepts nothing.
     stalled: Option<Pin<Box<Sleep>>>,
     was_active: bool,
+    /// Bytes that the receiver has accepted.
+    copied: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -41,7 +43,12 @@ impl Direction {
     pub(super) fn new(early: Bytes, stall: Duration) -> Self {
         let mut frames = Frames::default();
         frames.follow(&early);
-        Self { frames, held: early, state: State::Copying, stall, stalled: None, was_active: false }
+        Self { frames, held: early, state: State::Copying, stall, stalled: None, was_active: false, copied: 0 }
+    }
+
+    /// The bytes that the receiver has accepted.
+    pub(super) fn copied(&self) -> u64 {
+        self.copied
     }
 
     /// Whether bytes were read since this was asked last.
@@ -115,6 +122,7 @@ impl Direction {
             Poll::Ready(written) => written?,
             Poll::Pending => 0,
         };
+        self.copied += written as u64;
         if written < read.len() {
             self.held = Bytes::copy_from_slice(&read[written..]);
         }
@@ -127,6 +135,7 @@ impl Direction {
             match Pin::new(&mut *to).poll_write(cx, &self.held) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(written)) => {
+                    self.copied += written as u64;
                     self.held.advance(written);
                     self.stalled = None;
                 }

@@ -11,8 +11,8 @@ use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use portcullis_gate::{
-    AllowedOrigins, CsrfConfig, CsrfMode, CsrfTokens, Destination, Gate, GateConfig, GateParts, Limits, RouteSpec,
-    RouteTable, Verdict, Versions,
+    AccessLog, AllowedOrigins, CsrfConfig, CsrfMode, CsrfTokens, Destination, Gate, GateConfig, GateParts, Limits,
+    RouteSpec, RouteTable, Verdict, Versions,
 };
 use portcullis_model::policy::{CorsPolicy, Environment, Forwarding};
 use portcullis_model::{
@@ -238,6 +238,7 @@ fn config(setup: Setup, metrics: &Metrics) -> GateConfig {
         trusted_proxies: setup.trusted_proxies.iter().map(|net| net.parse().expect("a net")).collect(),
         environment: Environment::Development,
         trust_incoming_traces: false,
+        access_log: AccessLog::Off,
         public_origin: None,
     }
 }

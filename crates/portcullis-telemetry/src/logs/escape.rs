@@ -2,10 +2,67 @@
 
 use std::fmt::{self, Write};
 
+/// The most bytes of a value or a message. A client can make some values as long as its request.
+pub(super) const MAX_VALUE_BYTES: usize = 16 << 10;
+
 /// Appends a JSON string (RFC 8259 §7). Every control character is escaped, DEL and the C1 range (U+0080 to U+009F)
 /// included, which JSON would allow and a terminal obeys.
 pub(super) fn push_json_string(line: &mut String, text: &str) {
     line.push('"');
+    push_bounded(line, text, push_json_text);
+    line.push('"');
+}
+
+/// Appends a value of the pretty format: as it is when it is one plain word, else in quotes.
+pub(super) fn push_value(line: &mut String, text: &str) {
+    let is_word = !text.is_empty()
+        && text.len() <= MAX_VALUE_BYTES
+        && !text.chars().any(|c| c.is_whitespace() || must_be_escaped(c) || matches!(c, '"' | '=' | '\\'));
+    if is_word {
+        line.push_str(text);
+    } else {
+        push_json_string(line, text);
+    }
+}
+
+/// Appends a message of the pretty format: without quotes, control characters escaped.
+pub(super) fn push_message(line: &mut String, text: &str) {
+    push_bounded(line, text, |line, text| {
+        for character in text.chars() {
+            if must_be_escaped(character) {
+                line.extend(character.escape_default());
+            } else {
+                line.push(character);
+            }
+        }
+    });
+}
+
+/// Appends the beginning of a text, and how much was left out, if it is too long.
+fn push_bounded(line: &mut String, text: &str, push: impl FnOnce(&mut String, &str)) {
+    let beginning = beginning(text, MAX_VALUE_BYTES);
+    push(line, beginning);
+    push_left_out(line, text.len() - beginning.len());
+}
+
+/// Appends a note of what was left out of a value, if anything was.
+pub(super) fn push_left_out(line: &mut String, bytes: usize) {
+    if bytes > 0 {
+        let _ = write!(line, "… [{bytes} more bytes]");
+    }
+}
+
+/// The beginning of a text, at most so many bytes, without a part of a character.
+pub(super) fn beginning(text: &str, most: usize) -> &str {
+    &text[..text.floor_char_boundary(most)]
+}
+
+/// Appends the inside of a JSON string.
+fn push_json_text(line: &mut String, text: &str) {
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\') {
+        line.push_str(text);
+        return;
+    }
     for character in text.chars() {
         match character {
             '"' => line.push_str("\\\""),
@@ -19,34 +76,17 @@ pub(super) fn push_json_string(line: &mut String, text: &str) {
             _ => line.push(character),
         }
     }
-    line.push('"');
 }
 
-/// Appends a value of the pretty format: as it is when it is one plain word, else in quotes.
-pub(super) fn push_value(line: &mut String, text: &str) {
-    let is_word = !text.is_empty()
-        && !text.chars().any(|c| c.is_whitespace() || must_be_escaped(c) || matches!(c, '"' | '=' | '\\'));
-    if is_word {
-        line.push_str(text);
-    } else {
-        push_json_string(line, text);
-    }
-}
-
-/// Appends a message of the pretty format: without quotes, control characters escaped.
-pub(super) fn push_message(line: &mut String, text: &str) {
-    for character in text.chars() {
-        if must_be_escaped(character) {
-            line.extend(character.escape_default());
-        } else {
-            line.push(character);
-        }
-    }
-}
-
-/// Line separators of Unicode count too: some viewers break a line at them.
+/// Whether a character could change what a reader sees of the line: controls, the line separators of Unicode, which some
+/// viewers break a line at, and the controls of direction, which show a text in another order (CVE-2021-42574). All of
+/// them have at most four hexadecimal digits.
 fn must_be_escaped(character: char) -> bool {
-    character.is_control() || matches!(character, '\u{2028}' | '\u{2029}')
+    character.is_control()
+        || matches!(
+            character,
+            '\u{2028}' | '\u{2029}' | '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+        )
 }
 
 /// An error with its sources, as `what: why: why`. A source is left out if the text before names it already.
@@ -74,7 +114,7 @@ mod tests {
 
     use super::*;
 
-    const HOSTILE: &str = "a\nb\r\u{1b}[2J\u{9b}31m\u{7f}\u{2028}\"\\";
+    const HOSTILE: &str = "a\nb\r\u{1b}[2J\u{9b}31m\u{7f}\u{2028}\u{202e}\u{2066}\"\\";
 
     fn pushed(push: fn(&mut String, &str), text: &str) -> String {
         let mut line = String::new();
@@ -85,8 +125,8 @@ mod tests {
     #[test]
     fn a_json_string_holds_no_control_character_and_reads_back() {
         let line = pushed(push_json_string, HOSTILE);
-        assert!(!line.chars().any(must_be_escaped), "{line:?}");
-        assert_eq!(line, r#""a\nb\r\u001b[2J\u009b31m\u007f\u2028\"\\""#);
+        assert_eq!(line, r#""a\nb\r\u001b[2J\u009b31m\u007f\u2028\u202e\u2066\"\\""#);
+        assert_eq!(serde_json::from_str::<String>(&line).ok().as_deref(), Some(HOSTILE));
     }
 
     #[test]
@@ -101,6 +141,21 @@ mod tests {
     #[test]
     fn a_pretty_message_stays_on_its_line() {
         assert_eq!(pushed(push_message, "a\nb \u{1b}[1m"), "a\\nb \\u{1b}[1m");
+        assert_eq!(pushed(push_message, "a\u{202e}b\u{85}c"), "a\\u{202e}b\\u{85}c");
+    }
+
+    #[test]
+    fn a_long_text_is_cut_and_says_so() {
+        // Two bytes a character, so that the bound falls within one.
+        let long = format!("x{}", "ä".repeat(MAX_VALUE_BYTES));
+        for (push, quotes) in [(push_json_string as fn(&mut String, &str), 2), (push_value, 2), (push_message, 0)] {
+            let line = pushed(push, &long);
+            let note = format!("… [{} more bytes]", long.len() - (MAX_VALUE_BYTES - 1));
+            assert!(line.trim_end_matches('"').ends_with(&note), "{}", &line[line.len() - 50..]);
+            assert_eq!(line.len(), MAX_VALUE_BYTES - 1 + note.len() + quotes);
+        }
+        let exact = "x".repeat(MAX_VALUE_BYTES);
+        assert_eq!(pushed(push_json_string, &exact), format!("\"{exact}\""));
     }
 
     #[test]

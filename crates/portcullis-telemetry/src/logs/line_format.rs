@@ -5,7 +5,6 @@ use std::fmt::{self, Debug, Write as _};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
@@ -13,6 +12,7 @@ use super::LogFormat;
 use super::escape::{WithSources, push_json_string, push_message, push_value};
 use super::redaction::redacted;
 use super::request_scope::RequestScope;
+use super::timestamp;
 
 /// Writes events as lines. The ids come from the [`RequestScope`] of the thread that logs.
 pub(super) struct LineFormat {
@@ -30,27 +30,13 @@ impl LineFormat {
     }
 
     fn pretty_line(&self, scope: RequestScope, event: &Event<'_>) -> String {
-        let metadata = event.metadata();
-        let mut line = timestamp();
-        if self.colours {
-            let _ = write!(
-                line,
-                " {}{:>5}\x1b[0m \x1b[2m{}:\x1b[0m",
-                colour(metadata.level()),
-                metadata.level(),
-                metadata.target()
-            );
-        } else {
-            let _ = write!(line, " {:>5} {}:", metadata.level(), metadata.target());
-        }
+        let mut line = String::with_capacity(256);
+        push_pretty_head(&mut line, event.metadata().level(), event.metadata().target(), self.colours);
         let mut fields = PrettyFields::default();
         event.record(&mut fields);
-        line.push(' ');
         line.push_str(&fields.message);
         line.push_str(&fields.others);
-        for (name, id) in ids(&scope) {
-            let _ = write!(line, " {name}={id}");
-        }
+        push_pretty_ids(&mut line, &scope);
         line.push('\n');
         line
     }
@@ -59,25 +45,60 @@ impl LineFormat {
 /// The keys are those of `tracing-subscriber`'s JSON format, with the ids of the request beside them.
 fn json_line(scope: RequestScope, event: &Event<'_>) -> String {
     let metadata = event.metadata();
-    let mut line = String::from("{\"timestamp\":");
-    push_json_string(&mut line, &timestamp());
-    let _ = write!(line, ",\"level\":\"{}\"", metadata.level());
-    for (name, id) in ids(&scope) {
-        let _ = write!(line, ",\"{name}\":\"{id}\"");
-    }
-    line.push_str(",\"fields\":{");
+    let mut line = String::with_capacity(256);
+    push_json_head(&mut line, metadata.level(), &scope);
     let mut fields = JsonFields { line, is_first: true };
     event.record(&mut fields);
     let mut line = fields.line;
-    line.push_str("},\"target\":");
-    push_json_string(&mut line, metadata.target());
-    line.push_str("}\n");
+    push_json_end(&mut line, metadata.target());
+    line.push('\n');
     line
+}
+
+/// Appends time, level and target of the pretty format, up to the message.
+pub(super) fn push_pretty_head(line: &mut String, level: &Level, target: &str, colours: bool) {
+    timestamp::push_now(line);
+    let _ = if colours {
+        write!(line, " {}{level:>5}\x1b[0m \x1b[2m{target}:\x1b[0m ", colour(level))
+    } else {
+        write!(line, " {level:>5} {target}: ")
+    };
+}
+
+/// Appends the ids of a request in the pretty format.
+pub(super) fn push_pretty_ids(line: &mut String, scope: &RequestScope) {
+    for (name, id) in ids(scope) {
+        for part in [" ", name, "=", id] {
+            line.push_str(part);
+        }
+    }
+}
+
+/// Appends the beginning of a JSON line, up to the first of its fields.
+pub(super) fn push_json_head(line: &mut String, level: &Level, scope: &RequestScope) {
+    line.push_str("{\"timestamp\":\"");
+    timestamp::push_now(line);
+    line.push_str("\",\"level\":\"");
+    line.push_str(level.as_str());
+    line.push('"');
+    for (name, id) in ids(scope) {
+        for part in [",\"", name, "\":\"", id, "\""] {
+            line.push_str(part);
+        }
+    }
+    line.push_str(",\"fields\":{");
+}
+
+/// Appends what follows the last field of a JSON line.
+pub(super) fn push_json_end(line: &mut String, target: &str) {
+    line.push_str("},\"target\":");
+    push_json_string(line, target);
+    line.push('}');
 }
 
 /// Returns whether a field holds what somebody outside said, which may quote a secret.
 fn is_from_outside(field: &Field) -> bool {
-    matches!(field.name(), "error" | "reason")
+    matches!(field.name(), "error" | "reason" | "why" | "panic")
 }
 
 /// No id needs escaping: ours and a trace's are hexadecimal, and a client's has letters, digits and `._-` only.
@@ -86,13 +107,6 @@ fn ids(scope: &RequestScope) -> impl Iterator<Item = (&'static str, &str)> {
     let trace = scope.trace_id().map(|id| ("traceId", id));
     let client = scope.client_request_id().map(|id| ("clientRequestId", id));
     own.into_iter().chain(trace).chain(client)
-}
-
-/// The system's time, RFC 3339 in UTC with microseconds.
-fn timestamp() -> String {
-    let mut text = String::with_capacity(256);
-    let _ = SystemTime.format_time(&mut Writer::new(&mut text));
-    text
 }
 
 fn colour(level: &Level) -> &'static str {
@@ -212,127 +226,4 @@ impl Visit for JsonFields {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::{Arc, Mutex};
-
-    use serde_json::Value;
-
-    use super::*;
-
-    /// The lines that `log` writes in this format.
-    fn lines(format: LogFormat, log: impl FnOnce()) -> Vec<String> {
-        #[derive(Clone, Default)]
-        struct Sink(Arc<Mutex<Vec<u8>>>);
-        impl std::io::Write for Sink {
-            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-                self.0.lock().expect("nobody panicked").extend_from_slice(bytes);
-                Ok(bytes.len())
-            }
-            fn flush(&mut self) -> std::io::Result<()> {
-                Ok(())
-            }
-        }
-        let sink = Sink::default();
-        let writer = sink.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_writer(move || writer.clone())
-            .event_format(LineFormat { format, colours: false })
-            .finish();
-        tracing::subscriber::with_default(subscriber, log);
-        let bytes = sink.0.lock().expect("nobody panicked").clone();
-        String::from_utf8(bytes).expect("text").lines().map(str::to_owned).collect()
-    }
-
-    fn json(line: &str) -> Value {
-        serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
-    }
-
-    fn in_scope(log: impl FnOnce()) {
-        let trace = b"0af7651916cd43dd8448eb211c80319c";
-        RequestScope::new(b"0123456789abcdef0123456789abcdef", trace, Some(b"order-17")).run(log);
-    }
-
-    #[test]
-    fn a_json_line_carries_level_target_fields_and_ids() {
-        let lines = lines(LogFormat::Json, || {
-            in_scope(|| tracing::warn!(attempt = 3, slow = true, share = 0.5, host = "db", "no answer"));
-        });
-        let line = json(&lines[0]);
-        assert_eq!(line["level"], "WARN");
-        assert_eq!(line["target"], module_path!());
-        assert_eq!(line["requestId"], "0123456789abcdef0123456789abcdef");
-        assert_eq!(line["traceId"], "0af7651916cd43dd8448eb211c80319c");
-        assert_eq!(line["clientRequestId"], "order-17");
-        let fields = serde_json::json!({
-            "message": "no answer", "attempt": 3, "slow": true, "share": 0.5, "host": "db"
-        });
-        assert_eq!(line["fields"], fields);
-        assert!(line["timestamp"].as_str().is_some_and(|at| at.ends_with('Z')));
-    }
-
-    #[test]
-    fn sr_47_reasons_from_outside_are_logged_without_secrets() {
-        for format in [LogFormat::Json, LogFormat::Pretty] {
-            let lines = lines(format, || {
-                let error = std::io::Error::other("no route to redis://gate:only-for-tests@cache:6379");
-                tracing::warn!(error = &error as &dyn std::error::Error, "no cache");
-                tracing::warn!(reason = %"550 see https://gate.example/reset#a-token", "a mail was refused");
-            });
-            let all = lines.concat();
-            assert!(!all.contains("only-for-tests") && !all.contains("a-token"), "{all}");
-            assert!(all.contains("cache:6379") && all.contains("https://gate.example/reset#"), "{all}");
-        }
-    }
-
-    #[test]
-    fn a_line_outside_of_a_request_carries_no_id() {
-        let line = json(&lines(LogFormat::Json, || tracing::info!("started"))[0]);
-        assert!(["requestId", "traceId", "clientRequestId"].iter().all(|id| line.get(id).is_none()), "{line}");
-    }
-
-    #[test]
-    fn a_json_value_cannot_begin_another_line() {
-        let lines =
-            lines(LogFormat::Json, || tracing::warn!(path = "/a\n{\"level\":\"ERROR\"}\u{1b}[2J", "odd\r\npath"));
-        assert_eq!(lines.len(), 1, "{lines:?}");
-        assert_eq!(json(&lines[0])["fields"]["path"], "/a\n{\"level\":\"ERROR\"}\u{1b}[2J");
-        assert!(!lines[0].contains('\u{1b}'));
-    }
-
-    #[test]
-    fn a_pretty_line_ends_with_the_ids() {
-        let lines = lines(LogFormat::Pretty, || in_scope(|| tracing::warn!(host = %"db 1", "no answer")));
-        let expected = format!(
-            " WARN {}: no answer host=\"db 1\" requestId=0123456789abcdef0123456789abcdef \
-             traceId=0af7651916cd43dd8448eb211c80319c clientRequestId=order-17",
-            module_path!()
-        );
-        assert!(lines[0].ends_with(&expected), "{}", lines[0]);
-    }
-
-    #[test]
-    fn a_pretty_value_cannot_begin_another_line() {
-        let lines = lines(LogFormat::Pretty, || tracing::warn!(path = %"/a\nERROR x\u{9b}31m", "odd\npath"));
-        assert_eq!(lines.len(), 1, "{lines:?}");
-        assert!(!lines[0].contains(char::is_control), "{}", lines[0]);
-    }
-
-    #[test]
-    fn an_error_field_is_written_with_its_sources() {
-        #[derive(Debug)]
-        struct Outer(std::io::Error);
-        impl fmt::Display for Outer {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("the upstream gave no response")
-            }
-        }
-        impl std::error::Error for Outer {
-            fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-                Some(&self.0)
-            }
-        }
-        let error = Outer(std::io::Error::other("connection refused"));
-        let lines = lines(LogFormat::Json, || tracing::warn!(error = &error as &dyn std::error::Error, "x"));
-        assert_eq!(json(&lines[0])["fields"]["error"], "the upstream gave no response: connection refused");
-    }
-}
+mod tests;

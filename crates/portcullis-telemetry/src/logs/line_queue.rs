@@ -2,7 +2,6 @@
 //!
 //! `docs/dependencies.md` gives the reasons against `tracing-appender`.
 
-use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -10,74 +9,116 @@ use std::time::Duration;
 
 /// Bytes of lines that wait to be written. Further lines are dropped: about 4,000 lines are enough for a burst.
 const MAX_QUEUED_BYTES: usize = 1 << 20;
+/// Bytes that are written at once, as many as a pipe of Linux holds.
+const MAX_WRITTEN_BYTES: usize = 64 << 10;
 
 /// Lines on their way to the log. Adding one never waits for the writing of another.
 pub(super) struct LineQueue {
     waiting: Mutex<QueuedLines>,
-    changed: Condvar,
+    /// Tells the writing thread that it has lines again.
+    filled: Condvar,
+    /// Tells that lines were written.
+    written: Condvar,
     /// Counts lines that found no room and lines whose writing failed.
     dropped: &'static AtomicU64,
 }
 
 #[derive(Default)]
 struct QueuedLines {
-    lines: VecDeque<Box<[u8]>>,
-    /// Bytes of the lines above and of the one that is being written.
-    bytes: usize,
+    /// Whole lines, one after the other.
+    lines: Vec<u8>,
+    /// Bytes that were taken to be written and are not written yet.
+    taken: usize,
+    /// Whether the writing thread waits for lines. Waking it is a system call.
+    is_writer_idle: bool,
 }
 
 impl LineQueue {
     pub(super) fn new(dropped: &'static AtomicU64) -> Self {
-        Self { waiting: Mutex::default(), changed: Condvar::new(), dropped }
+        Self { waiting: Mutex::default(), filled: Condvar::new(), written: Condvar::new(), dropped }
     }
 
     /// Adds a line, or drops and counts it when there is no room.
     pub(super) fn push(&self, line: &[u8]) {
         let mut waiting = self.waiting();
-        if waiting.bytes + line.len() > MAX_QUEUED_BYTES {
-            self.count_dropped();
+        if waiting.lines.len() + waiting.taken + line.len() > MAX_QUEUED_BYTES {
+            self.count_dropped(1);
             return;
         }
-        waiting.bytes += line.len();
-        waiting.lines.push_back(line.into());
-        drop(waiting);
-        self.changed.notify_all();
+        waiting.lines.extend_from_slice(line);
+        if std::mem::take(&mut waiting.is_writer_idle) {
+            drop(waiting);
+            self.filled.notify_one();
+        }
     }
 
-    /// Writes lines as they come, for as long as the process lives. A line that cannot be written is counted.
+    /// Writes lines as they come, for as long as the process lives. Lines that cannot be written are counted.
     pub(super) fn write_to(&self, mut output: impl Write) -> ! {
+        let mut lines = Vec::new();
+        // Whether the output ends within a line, of which the rest could not be written.
+        let mut is_line_broken = false;
         loop {
-            let line = self.next();
-            if output.write_all(&line).is_err() {
-                self.count_dropped();
+            self.take(&mut lines);
+            let mut begin = 0;
+            while begin < lines.len() {
+                let left = &lines[begin..lines.len().min(begin + MAX_WRITTEN_BYTES)];
+                let done = match write_part(&mut output, left, &mut is_line_broken) {
+                    Ok(written) => written,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                    Err(_) => {
+                        is_line_broken |= begin > 0 && lines[begin - 1] != b'\n';
+                        self.count_dropped(1);
+                        let end = lines[begin..].iter().position(|byte| *byte == b'\n');
+                        end.map_or(lines.len() - begin, |end| end + 1)
+                    }
+                };
+                begin += done;
+                self.waiting().taken -= done;
+                self.written.notify_all();
             }
-            self.waiting().bytes -= line.len();
-            self.changed.notify_all();
         }
     }
 
     /// Waits until everything that was added is written, but no longer than `limit`.
     pub(super) fn flush(&self, limit: Duration) {
-        let flushed = self.changed.wait_timeout_while(self.waiting(), limit, |waiting| waiting.bytes > 0);
+        let is_unwritten = |waiting: &mut QueuedLines| waiting.taken > 0 || !waiting.lines.is_empty();
+        let flushed = self.written.wait_timeout_while(self.waiting(), limit, is_unwritten);
         drop(flushed);
     }
 
-    fn next(&self) -> Box<[u8]> {
+    /// Waits for lines, and takes all of them.
+    fn take(&self, lines: &mut Vec<u8>) {
+        lines.clear();
         let mut waiting = self.waiting();
-        loop {
-            if let Some(line) = waiting.lines.pop_front() {
-                return line;
-            }
-            waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        while waiting.lines.is_empty() {
+            waiting.is_writer_idle = true;
+            waiting = self.filled.wait(waiting).unwrap_or_else(PoisonError::into_inner);
         }
+        std::mem::swap(&mut waiting.lines, lines);
+        waiting.taken = lines.len();
     }
 
-    fn count_dropped(&self) {
-        self.dropped.fetch_add(1, Ordering::Relaxed);
+    fn count_dropped(&self, lines: u64) {
+        self.dropped.fetch_add(lines, Ordering::Relaxed);
     }
 
     fn waiting(&self) -> MutexGuard<'_, QueuedLines> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Writes a part of the lines, and ends a broken line first. Returns how many bytes of the lines were written.
+fn write_part(output: &mut impl Write, lines: &[u8], is_line_broken: &mut bool) -> io::Result<usize> {
+    let nothing_written = || io::Error::from(io::ErrorKind::WriteZero);
+    if *is_line_broken {
+        if output.write(b"\n")? == 0 {
+            return Err(nothing_written());
+        }
+        *is_line_broken = false;
+    }
+    match output.write(lines)? {
+        0 => Err(nothing_written()),
+        written => Ok(written),
     }
 }
 
@@ -122,6 +163,52 @@ mod tests {
         }
     }
 
+    /// Takes one byte at a time, and refuses some of them.
+    struct ByteByByte {
+        taken: Sender<Vec<u8>>,
+        writes: usize,
+        refused: std::ops::Range<usize>,
+    }
+
+    impl Write for ByteByByte {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.writes += 1;
+            if self.refused.contains(&(self.writes - 1)) {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.taken.send(bytes[..1].to_vec()).map_err(io::Error::other)?;
+            Ok(1)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What arrives of two lines at a reader that takes a byte at a time and refuses some writes, and how many were dropped.
+    fn byte_by_byte(refused: std::ops::Range<usize>) -> (String, u64) {
+        let (queue, dropped) = queue();
+        queue.push(b"first\n");
+        queue.push(b"second\n");
+        let (taken, written) = channel();
+        start(&queue, ByteByByte { taken, writes: 0, refused });
+        queue.flush(Duration::from_secs(60));
+        let written: Vec<_> = written.try_iter().flatten().collect();
+        (String::from_utf8(written).expect("ASCII"), dropped.load(Ordering::Relaxed))
+    }
+
+    #[test]
+    fn a_reader_of_single_bytes_gets_whole_lines() {
+        assert_eq!(byte_by_byte(0..0), ("first\nsecond\n".to_owned(), 0));
+    }
+
+    #[test]
+    fn a_line_that_breaks_off_does_not_run_into_the_next() {
+        // The disk is full after three bytes, and has room again at the next line.
+        assert_eq!(byte_by_byte(3..4), ("fir\nsecond\n".to_owned(), 1));
+        // It is still full when the broken line would be ended.
+        assert_eq!(byte_by_byte(3..5), ("fir".to_owned(), 2));
+    }
+
     struct Broken;
 
     impl Write for Broken {
@@ -142,8 +229,8 @@ mod tests {
             queue.push(line.as_bytes());
         }
         queue.flush(Duration::from_secs(60));
-        let written: Vec<_> = written.try_iter().collect();
-        assert_eq!(written, [b"one\n".to_vec(), b"two\n".to_vec(), b"three\n".to_vec()]);
+        let written: Vec<_> = written.try_iter().flatten().collect();
+        assert_eq!(String::from_utf8_lossy(&written), "one\ntwo\nthree\n");
         assert_eq!(dropped.load(Ordering::Relaxed), 0);
     }
 
@@ -173,6 +260,6 @@ mod tests {
         let (queue, _) = queue();
         queue.push(b"stays\n");
         queue.flush(Duration::from_millis(1));
-        assert_eq!(queue.waiting().lines.len(), 1);
+        assert_eq!(queue.waiting().lines, b"stays\n");
     }
 }

@@ -21,7 +21,7 @@ const STATUSES: [u16; 22] =
     [200, 201, 204, 206, 301, 302, 304, 400, 401, 403, 404, 409, 429, 500, 502, 504, 101, 202, 408, 422, 499, 503];
 
 /// The status that is counted when a client goes away before its response begins (nginx's number).
-const CLIENT_CLOSED_REQUEST: u16 = 499;
+pub const CLIENT_CLOSED_REQUEST: u16 = 499;
 
 /// The metrics of one route template.
 pub struct RouteMetrics {
@@ -136,9 +136,10 @@ pub struct InFlight {
 }
 
 impl InFlight {
-    /// Counts the request with its response's status.
-    pub fn finish(mut self, status: u16) {
-        self.close(status);
+    /// Counts the request with its response's status. Returns the time that the response took.
+    pub fn finish(mut self, status: u16) -> Duration {
+        self.finished = true;
+        self.close(status)
     }
 
     /// The route's template, which is the `route` label.
@@ -151,18 +152,24 @@ impl InFlight {
         self.begun
     }
 
-    fn close(&mut self, status: u16) {
-        if !self.finished {
-            self.finished = true;
-            self.route.method(self.method).in_progress.fetch_sub(1, Ordering::Relaxed);
-            self.route.record(self.method, status, self.begun.elapsed());
-        }
+    /// The metrics of the route.
+    pub fn route(&self) -> Arc<RouteMetrics> {
+        Arc::clone(&self.route)
+    }
+
+    fn close(&self, status: u16) -> Duration {
+        let took = self.begun.elapsed();
+        self.route.method(self.method).in_progress.fetch_sub(1, Ordering::Relaxed);
+        self.route.record(self.method, status, took);
+        took
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.close(CLIENT_CLOSED_REQUEST);
+        if !self.finished {
+            self.close(CLIENT_CLOSED_REQUEST);
+        }
     }
 }
 

@@ -76,11 +76,21 @@ impl Lines {
 
     /// Waits for the next line that contains `part`. Lines before it are passed over.
     pub(super) fn next_with(&self, part: &str) -> String {
+        self.until(part).pop().expect("the last line has the part")
+    }
+
+    /// Waits for the next line that contains `part`. Returns it after the lines before it.
+    pub(super) fn until(&self, part: &str) -> Vec<String> {
         let begun = Instant::now();
+        let mut lines = Vec::new();
         loop {
             match self.next(LINE_LIMIT.saturating_sub(begun.elapsed())) {
-                Some(line) if line.contains(part) => return line,
-                Some(_) => {}
+                Some(line) => {
+                    lines.push(line);
+                    if lines.last().is_some_and(|line| line.contains(part)) {
+                        return lines;
+                    }
+                }
                 None => panic!("portcullis serve printed no line with {part:?} on {}", self.name),
             }
         }

@@ -27,7 +27,7 @@ pub(crate) struct Front {
 
 impl Front {
     fn error_response(&self, error: ApiError, context: ErrorContext<'_>) -> Response<FrontBody> {
-        error.into_response(context, &self.services.clock).map(FrontBody::BuiltIn)
+        error.into_response(context, &self.services.clock).map(FrontBody::built_in)
     }
 
     /// Passes a request through the gate to its destination.
@@ -46,7 +46,7 @@ impl Front {
                 }
                 response
             }
-            Verdict::Preflight => Response::new(FrontBody::BuiltIn(ReplyBody::default())),
+            Verdict::Preflight => Response::new(FrontBody::built_in(ReplyBody::default())),
             Verdict::Permitted((permit, request)) => match *permit.destination() {
                 Destination::BuiltIn(id) if !self.shows_metrics && portcullis_api::is_metrics(id) => {
                     self.error_response(ApiError::from(Refusal::NotFound), error_context(context))
@@ -54,23 +54,28 @@ impl Front {
                 Destination::BuiltIn(id) => {
                     let error_context = error_context(context);
                     let reply = portcullis_api::respond(&self.services, id, permit, request, error_context);
-                    let mut response = reply.await.map(FrontBody::BuiltIn);
+                    let mut response = reply.await.map(FrontBody::built_in);
                     self.report(context, &mut response);
                     response
                 }
-                Destination::Upstream(_) => match self.proxy.forward(&permit, request).await {
-                    Ok(mut response) => {
-                        if let Some(ended) = response.body().right_ended() {
-                            response.extensions_mut().insert(EndsWith(ended));
+                Destination::Upstream(ref forwarding) => {
+                    context.upstream_begins(&forwarding.upstream);
+                    let forwarded = self.proxy.forward(&permit, request).await;
+                    context.upstream_ended();
+                    match forwarded {
+                        Ok(mut response) => {
+                            if let Some(ended) = response.body().right_ended() {
+                                response.extensions_mut().insert(EndsWith(ended));
+                            }
+                            response.map(|body| FrontBody::upstream(body, permit.into_route(), &self.errors))
                         }
-                        response.map(|body| FrontBody::upstream(body, permit.into_route(), &self.errors))
+                        Err(error) => {
+                            let mut response = self.error_response(ApiError::from(error), error_context(context));
+                            self.report(context, &mut response);
+                            response
+                        }
                     }
-                    Err(error) => {
-                        let mut response = self.error_response(ApiError::from(error), error_context(context));
-                        self.report(context, &mut response);
-                        response
-                    }
-                },
+                }
             },
         }
     }
@@ -125,22 +130,24 @@ impl Handler for Front {
             catch_panic_in(pin!(scope.drive(response))).await
         };
         let mut response = responded.unwrap_or_else(|panic| scope.run(|| self.panic_response(&panic, &context)));
-        self.gate.finish(&mut context, &mut response);
+        let record = self.gate.finish(&mut context, &mut response);
+        response.body_mut().show_at_end(record);
         response
     }
 
-    fn respond_to_parse_error(&self, status: StatusCode) -> Response<FrontBody> {
+    fn respond_to_parse_error(&self, client: &Peer, status: StatusCode) -> Response<FrontBody> {
         let error = match status {
             StatusCode::REQUEST_TIMEOUT => ApiError::from(BodyError::TooSlow),
             StatusCode::URI_TOO_LONG => ApiError::from(Refusal::UrlTooLong),
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => ApiError::from(Refusal::HeadTooLarge),
             _ => ApiError::from(Refusal::Malformed(Malformation::Head)),
         };
-        let mut context = self.gate.unparsed_request();
+        let mut context = self.gate.unparsed_request(client);
         let error_context =
             ErrorContext { path: "", request_id: context.request_id().as_str(), prefers_problem: false };
         let mut response = context.scope().run(|| self.error_response(error, error_context));
-        self.gate.finish(&mut context, &mut response);
+        let record = self.gate.finish(&mut context, &mut response);
+        response.body_mut().show_at_end(record);
         response
     }
 

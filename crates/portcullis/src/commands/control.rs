@@ -169,7 +169,7 @@ fn show(response: &Value) {
 }
 
 /// Sends a request to the running gateway and returns the body of its response.
-fn send(settings: &Settings, method: &str, target: &str) -> Result<Value, Failure> {
+pub(super) fn send(settings: &Settings, method: &str, target: &str) -> Result<Value, Failure> {
     let Some(path) = &settings.server.control_socket else {
         return Err(Failure::new("server.control_socket is off")
             .hint("use the HTTP API under /api/v1/gateway, or set server.control_socket"));

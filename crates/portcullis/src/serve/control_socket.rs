@@ -27,11 +27,14 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use super::log_level::LogLevel;
 use super::reload::ReloadRequest;
 use crate::assembly::Application;
 
 /// How long a command may take to send its request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// The longest time for which a command changes the log level.
+const LONGEST_CHANGE: Duration = Duration::from_secs(366 * 24 * 3600);
 /// Pause before accepting again after an error.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -39,6 +42,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub(super) struct ControlServer {
     pub(super) application: Arc<Application>,
     pub(super) reload: mpsc::Sender<ReloadRequest>,
+    pub(super) log_level: Arc<LogLevel>,
 }
 
 /// The listening socket. Dropping it removes its file.
@@ -59,7 +63,7 @@ impl ControlSocket {
             }
             Err(error) => {
                 let path = path.display();
-                tracing::warn!(%path, %error, "the control socket could not be opened; portcullis reload and portcullis limits cannot reach this process");
+                tracing::warn!(%path, %error, "the control socket could not be opened; portcullis reload, limits and log-level cannot reach this process");
                 None
             }
         }
@@ -92,9 +96,10 @@ impl ControlServer {
     }
 
     async fn serve_connection(self: Arc<Self>, stream: UnixStream) {
+        let sender = sender(&stream);
         let service = service_fn(|request| {
-            let server = Arc::clone(&self);
-            async move { Ok::<_, Infallible>(server.respond(request).await) }
+            let (server, sender) = (Arc::clone(&self), &sender);
+            async move { Ok::<_, Infallible>(server.respond(request, sender).await) }
         });
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).keep_alive(false);
@@ -103,12 +108,15 @@ impl ControlServer {
         }
     }
 
-    async fn respond(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn respond(&self, request: Request<Incoming>, sender: &str) -> Response<Full<Bytes>> {
         let outcome =
             match (request.method(), request.uri().path()) {
                 (&Method::POST, "/reload") => self.reload().await,
                 (&Method::GET, "/limits") => self.limits(request.uri().query()).await,
                 (&Method::DELETE, "/limits") => self.reset_limits(request.uri().query()).await,
+                (&Method::GET, "/log-level") => to_json(&self.log_level.in_force()),
+                (&Method::POST, "/log-level") => self.change_log_level(request.uri().query(), sender),
+                (&Method::DELETE, "/log-level") => to_json(&self.log_level.reset(&by(sender))),
                 _ => Err("the running gateway does not know this command; it is of another version than this program"
                     .to_owned()),
             };
@@ -149,6 +157,14 @@ impl ControlServer {
         to_json(&RateLimitsReset::from(reset))
     }
 
+    fn change_log_level(&self, query: Option<&str>, sender: &str) -> Result<Value, String> {
+        let filter = parameter(query, "filter").ok_or("specify a level")?;
+        let filter = portcullis_settings::parse_log_filter(&filter).map_err(|reason| reason.to_string())?;
+        let seconds = parameter(query, "seconds").map(|seconds| seconds.parse().map_err(|_| "specify whole seconds"));
+        let time = seconds.transpose()?.map(Duration::from_secs).map(|time| time.min(LONGEST_CHANGE));
+        to_json(&self.log_level.change(filter, time, &by(sender)))
+    }
+
     async fn key(&self, query: Option<&str>) -> Result<Option<RateLimitKey>, String> {
         if let Some(address) = parameter(query, "address") {
             let address = address.parse::<IpAddr>().map_err(|_| format!("{address:?} is not an IP address"))?;
@@ -165,6 +181,18 @@ impl ControlServer {
         })?;
         Ok(Some(RateLimitKey::User(user.id)))
     }
+}
+
+/// Who sent a command, for the log.
+fn by(sender: &str) -> String {
+    format!("portcullis log-level, {sender}")
+}
+
+/// The process at the other end, as the kernel names it.
+fn sender(stream: &UnixStream) -> String {
+    let Ok(peer) = stream.peer_cred() else { return "an unknown process".to_owned() };
+    let process = peer.pid().map_or_else(|| "an unknown process".to_owned(), |pid| format!("process {pid}"));
+    format!("{process}, user {}", peer.uid())
 }
 
 fn to_json(value: &impl serde::Serialize) -> Result<Value, String> {

@@ -11,6 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use super::log_level::LogLevel;
 use super::open_files;
 use crate::assembly::{Application, gate_config, metrics_gate_config, upstreams};
 use portcullis_settings::{Settings, Sources};
@@ -23,6 +24,7 @@ pub(super) struct Reloader {
     settings: Settings,
     random: Random,
     application: Arc<Application>,
+    log_level: Arc<LogLevel>,
 }
 
 /// A request to reload; the sender receives the outcome.
@@ -49,10 +51,12 @@ impl Reloader {
         settings: Settings,
         sources: Sources,
         random: Random,
+        log_level: &Arc<LogLevel>,
     ) -> std::io::Result<(Self, mpsc::Sender<ReloadRequest>)> {
         let (sender, requests) = mpsc::channel(1);
         let hangups = signal(SignalKind::hangup())?;
-        Ok((Self { hangups, requests, sources, settings, random, application: Arc::clone(application) }, sender))
+        let (application, log_level) = (Arc::clone(application), Arc::clone(log_level));
+        Ok((Self { hangups, requests, sources, settings, random, application, log_level }, sender))
     }
 
     /// Reloads on SIGHUP and on request until `stopping` is cancelled.
@@ -132,6 +136,7 @@ impl Reloader {
         if let (Some(front), Some(config)) = (&self.application.metrics_front, metrics_config) {
             front.gate.swap(config);
         }
+        self.log_level.configure(&settings.log.filter);
         let reloaded = Reloaded {
             routes: settings.routes.len(),
             upstreams: settings.upstreams.len(),

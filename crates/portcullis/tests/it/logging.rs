@@ -165,7 +165,7 @@ async fn the_lines_of_a_normal_stop_are_written() {
 }
 
 #[tokio::test]
-async fn a_closed_standard_error_stops_nothing() {
+async fn sr_69_a_closed_standard_error_stops_nothing() {
     let mut app = gateway(([127, 0, 0, 1], free_port()).into()).with_closed_stderr().start();
     assert_eq!(request_named_order_17(&app).await.status, 502);
     assert_eq!(get(&app, "/api/v1/health").await.status, 200);
@@ -173,7 +173,7 @@ async fn a_closed_standard_error_stops_nothing() {
 }
 
 #[tokio::test]
-async fn lines_for_a_reader_that_has_gone_are_counted() {
+async fn sr_69_lines_for_a_reader_that_has_gone_are_counted() {
     let mut app = gateway(([127, 0, 0, 1], free_port()).into()).with_broken_stderr().start();
     while dropped_lines(&app).await == 0.0 {
         assert_eq!(request_named_order_17(&app).await.status, 502);
@@ -183,7 +183,7 @@ async fn lines_for_a_reader_that_has_gone_are_counted() {
 }
 
 #[tokio::test]
-async fn a_full_pipe_delays_no_request_and_no_stop() {
+async fn sr_69_a_full_pipe_delays_no_request_and_no_stop() {
     // HTTP/2 writes dozens of lines for each request at this level.
     let mut app = app().env("LOG_LEVEL", "trace").with_unread_stderr().start();
     let http2 = reqwest::Client::builder().no_proxy().http2_prior_knowledge().build().expect("a client");

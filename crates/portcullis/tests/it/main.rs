@@ -1,6 +1,7 @@
 //! Drives the real binary over real sockets.
 #![expect(clippy::print_stderr, reason = "what a test measured is shown beside its outcome")]
 
+mod access_log;
 mod api_keys;
 mod architecture;
 mod audit_log;
@@ -24,6 +25,7 @@ mod jobs;
 mod key_rotation;
 mod lasting_effects;
 mod load;
+mod log_levels;
 mod logging;
 mod mails;
 mod metrics;

@@ -1,0 +1,169 @@
+//! The access log: which requests it shows, and what it shows of each.
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use http::{Method, Uri};
+use portcullis_model::UserId;
+use portcullis_telemetry::{AccessLine, RequestScope, RouteMetrics};
+
+use crate::request::request_id::RequestId;
+
+/// Which requests the access log shows (`log.access`).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum AccessLog {
+    /// None. Nothing is noted for it.
+    Off,
+    /// Those with a status of 5xx, and those whose response's head took longer than `slow`.
+    Errors {
+        /// The longest time that is not slow (`log.slow`).
+        slow: Duration,
+    },
+    /// All.
+    All,
+    /// This share of them, from 0 to 1.
+    Sample(f64),
+}
+
+impl AccessLog {
+    /// Whether it shows a request. The status is that of the response, whose head took so long.
+    pub(crate) fn shows(self, id: &RequestId, status: u16, until_head: Duration) -> bool {
+        match self {
+            Self::Off => false,
+            Self::Errors { slow } => status >= 500 || until_head > slow,
+            Self::All => true,
+            Self::Sample(share) => id.fraction() < share,
+        }
+    }
+}
+
+/// What the access log will show of a request whose response has begun. It writes its line when it is dropped: when the
+/// response has ended or was broken off.
+pub struct AccessRecord(Box<Shown>);
+
+/// The parts of a record, so that the record itself is as small as a pointer.
+pub(crate) struct Shown {
+    pub(crate) scope: RequestScope,
+    /// `None` for bytes that were no request.
+    pub(crate) target: Option<(Method, Uri)>,
+    pub(crate) route: Arc<RouteMetrics>,
+    pub(crate) status: u16,
+    pub(crate) begun: Instant,
+    pub(crate) upstream: Option<(Arc<str>, Duration)>,
+    pub(crate) user: Option<UserId>,
+    pub(crate) client: IpAddr,
+    pub(crate) received: Option<ReceivedBytes>,
+    /// Bytes of the response's body so far.
+    pub(crate) sent: u64,
+    pub(crate) is_complete: bool,
+}
+
+/// Counts the bytes of a request's body.
+pub(crate) type ReceivedBytes = Arc<AtomicU64>;
+
+impl AccessRecord {
+    pub(crate) fn new(shown: Shown) -> Self {
+        Self(Box::new(shown))
+    }
+
+    /// Notes that a part of the response's body was passed to the connection.
+    pub fn sent(&mut self, bytes: usize) {
+        self.0.sent += bytes as u64;
+    }
+
+    /// Notes that the response is complete. One that is dropped before was broken off.
+    pub fn complete(&mut self) {
+        self.0.is_complete = true;
+    }
+}
+
+impl Drop for AccessRecord {
+    fn drop(&mut self) {
+        let Shown { scope, target, route, status, begun, upstream, user, client, received, sent, is_complete } =
+            &*self.0;
+        AccessLine {
+            scope: *scope,
+            method: target.as_ref().map(|(method, _)| method.as_str()),
+            route: route.template(),
+            path: target.as_ref().map(|(_, uri)| uri.path()),
+            status: *status,
+            duration: begun.elapsed(),
+            upstream: upstream.as_ref().map(|(name, duration)| (&**name, *duration)),
+            user: user.as_ref().map(|user| user as _),
+            client: *client,
+            bytes_in: received.as_ref().map_or(0, |received| received.load(Ordering::Relaxed)),
+            bytes_out: *sent,
+            is_aborted: !is_complete,
+        }
+        .write();
+    }
+}
+
+/// Holds the record of a request that became a tunnel until the tunnel has ended. The response's extensions and the tunnel
+/// share it, and the last of them writes the line.
+#[derive(Default)]
+pub struct TunnelRecord {
+    record: OnceLock<AccessRecord>,
+    received: AtomicU64,
+    sent: AtomicU64,
+}
+
+impl TunnelRecord {
+    /// Notes how many bytes were copied from the client and to it, in all. Called when the tunnel has ended.
+    pub fn copied(&self, received: u64, sent: u64) {
+        self.received.store(received, Ordering::Relaxed);
+        self.sent.store(sent, Ordering::Relaxed);
+    }
+
+    pub(crate) fn hold(&self, record: AccessRecord) {
+        // There is one response to a request.
+        let _ = self.record.set(record);
+    }
+}
+
+impl Drop for TunnelRecord {
+    fn drop(&mut self) {
+        if let Some(record) = self.record.get_mut() {
+            let received = AtomicU64::new(self.received.load(Ordering::Relaxed));
+            record.0.received = Some(Arc::new(received));
+            record.0.sent = self.sent.load(Ordering::Relaxed);
+            record.complete();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::request_id::RequestIds;
+    use portcullis_model::Random;
+
+    #[test]
+    fn errors_are_5xx_and_slow_responses() {
+        let (id, _) = RequestIds::new(&Random::system()).next();
+        let slow = Duration::from_secs(1);
+        let shows = |status, until_head| AccessLog::Errors { slow }.shows(&id, status, until_head);
+        assert!(shows(500, Duration::ZERO) && shows(599, Duration::ZERO));
+        assert!(!shows(200, slow) && !shows(499, slow));
+        assert!(shows(200, slow + Duration::from_nanos(1)) && shows(404, slow * 2));
+    }
+
+    #[test]
+    fn off_shows_nothing_and_all_everything() {
+        let (id, _) = RequestIds::new(&Random::system()).next();
+        assert!(!AccessLog::Off.shows(&id, 500, Duration::MAX));
+        assert!(AccessLog::All.shows(&id, 200, Duration::ZERO));
+    }
+
+    #[test]
+    fn a_sample_shows_its_share() {
+        let ids = RequestIds::new(&Random::system());
+        let shown =
+            |share| (0..20_000).filter(|_| AccessLog::Sample(share).shows(&ids.next().0, 200, Duration::ZERO)).count();
+        assert_eq!((shown(0.0), shown(1.0)), (0, 20_000));
+        // Ten standard deviations of the binomial distribution.
+        assert!((1576..=2424).contains(&shown(0.1)), "{}", shown(0.1));
+    }
+}
