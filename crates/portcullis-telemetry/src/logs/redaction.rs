@@ -38,7 +38,11 @@ fn push_url(safe: &mut String, word: &str, authority: usize) {
     }
     let end = rest.find(['?', '#']).unwrap_or(rest.len());
     let (path, query) = rest.split_at(end);
-    push_runs(safe, path);
+    // A list of URLs without spaces looks like a path with another authority in it.
+    match path.find("//") {
+        Some(slashes) => push_url(safe, path, slashes + 2),
+        None => push_runs(safe, path),
+    }
     if let Some(mark) = query.chars().next() {
         safe.push(mark);
         safe.push_str(REDACTED);
@@ -96,6 +100,16 @@ mod tests {
         }
         let safe = redacted("redis://gate:s3cret@cache.example:6379/0 refused the connection");
         assert_eq!(safe, "redis://[redacted]@cache.example:6379/0 refused the connection");
+    }
+
+    #[test]
+    fn sr_47_each_url_of_a_word_is_redacted() {
+        let safe = redacted("tried=[http://db.example/,postgres://gate:s3cret@db.example/gate?sslkey=x]");
+        assert_eq!(safe, "tried=[http://db.example/,postgres://[redacted]@db.example/gate?[redacted]");
+        assert_eq!(
+            redacted("http://db.example,redis://gate:s3cret@cache"),
+            "http://db.example,redis://[redacted]@cache"
+        );
     }
 
     #[test]

@@ -26,6 +26,7 @@ mod key_rotation;
 mod lasting_effects;
 mod load;
 mod log_levels;
+mod log_secrets;
 mod logging;
 mod mails;
 mod metrics;
