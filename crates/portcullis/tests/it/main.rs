@@ -25,6 +25,7 @@ mod jobs;
 mod key_rotation;
 mod lasting_effects;
 mod load;
+mod log_events;
 mod log_levels;
 mod log_secrets;
 mod logging;
