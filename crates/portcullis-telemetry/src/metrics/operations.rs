@@ -34,7 +34,7 @@ pub(super) struct OperationFamilies {
 
 impl OperationFamilies {
     pub(super) fn register(catalogue: &mut Catalogue) -> Self {
-        Self {
+        let families = Self {
             redis_errors: catalogue.counter("redis_errors", &["operation"], "Redis commands that failed, by operation"),
             mails: catalogue.counter("mails", &["result"], "Mails that were sent, delayed or given up, by result"),
             reloads: catalogue.counter("settings_reloads", &["result"], "Reloads of the settings, by result"),
@@ -44,7 +44,15 @@ impl OperationFamilies {
                 "error_reports_dropped",
                 "Errors of the gateway that found no room to be reported",
             ),
+        };
+        // A counter that begins with its first event would hide that event from `increase`.
+        for result in ["sent", "delayed", "given_up"] {
+            let _begins_at_zero = families.mails.get_or_create(&ResultLabels { result });
         }
+        for result in ["applied", "refused"] {
+            let _begins_at_zero = families.reloads.get_or_create(&ResultLabels { result });
+        }
+        families
     }
 }
 
@@ -54,7 +62,7 @@ impl Metrics {
         self.0.operations.redis_errors.get_or_create(&OperationLabels { operation }).inc();
     }
 
-    /// Counts a mail that was sent, delayed or given up.
+    /// Counts an attempt to send a mail. `result` is `sent`, `delayed` or `given_up`.
     pub fn mail(&self, result: &'static str) {
         self.0.operations.mails.get_or_create(&ResultLabels { result }).inc();
     }

@@ -29,10 +29,17 @@ pub(super) struct SessionFamilies {
 
 impl SessionFamilies {
     pub(super) fn register(catalogue: &mut Catalogue) -> Self {
-        Self {
-            hits: catalogue.counter("cache_hits", &["cache_type"], "Sessions found in a cache, by cache"),
-            misses: catalogue.counter("cache_misses", &["cache_type"], "Sessions not found in a cache, by cache"),
+        let hits: Family<CacheLabels, Counter> =
+            catalogue.counter("cache_hits", &["cache_type"], "Sessions found in a cache, by cache");
+        let misses: Family<CacheLabels, Counter> =
+            catalogue.counter("cache_misses", &["cache_type"], "Sessions not found in a cache, by cache");
+        // A cache without a miss yet has a share of hits, too.
+        for cache_type in [CacheType::memory, CacheType::redis] {
+            for family in [&hits, &misses] {
+                let _begins_at_zero = family.get_or_create(&CacheLabels { cache_type });
+            }
         }
+        Self { hits, misses }
     }
 }
 

@@ -2,6 +2,7 @@
 #![expect(clippy::print_stderr, reason = "what a test measured is shown beside its outcome")]
 
 mod access_log;
+mod alerts;
 mod api_keys;
 mod architecture;
 mod audit_log;
