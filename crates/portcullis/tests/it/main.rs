@@ -13,6 +13,7 @@ mod connection_permits;
 mod connections;
 mod contract;
 mod csrf;
+mod dashboards;
 mod documents;
 mod durability;
 mod endpoints;
