@@ -8,7 +8,7 @@ use crate::test_gate::{TestConfig, TestGate};
 
 const REQUESTS: u64 = 10_000;
 
-/// Sends requests of many methods, paths and hosts on one connection.
+/// Sends requests of many methods, paths, hosts and user agents on one connection.
 async fn send_many(gate: &TestGate) {
     let stream = tokio::net::TcpStream::connect(gate.address).await.expect("the server listens");
     let (mut client, connection) =
@@ -26,7 +26,8 @@ async fn send_many(gate: &TestGate) {
             2 => format!("/api/x{n}?v={n}"),
             _ => format!("/api/v1/things/{n}"),
         };
-        let request = Request::builder().method(method).uri(target).header("host", format!("h{n}"));
+        let request = Request::builder().method(method).uri(target);
+        let request = request.header("host", format!("odd-host-{n}")).header("user-agent", format!("odd-agent-{n}"));
         let response = client.send_request(request.body(Empty::new()).expect("a request")).await.expect("a response");
         response.into_body().collect().await.expect("a body");
     }
@@ -34,7 +35,7 @@ async fn send_many(gate: &TestGate) {
 }
 
 #[tokio::test]
-async fn ten_thousand_paths_and_methods_add_no_series() {
+async fn ten_thousand_odd_requests_add_no_series() {
     let gate = TestGate::start(TestConfig::default()).await;
     send_many(&gate).await;
     let page = gate.metrics_page();
@@ -47,6 +48,10 @@ async fn ten_thousand_paths_and_methods_add_no_series() {
     }
     // Two routes, three methods, two statuses at most.
     assert!(series.len() <= 12, "{series:#?}");
+    for line in page.lines() {
+        let odd = ["nowhere", "odd-", "method=\"M", "things/1", "/api/x"].iter().find(|text| line.contains(**text));
+        assert!(odd.is_none(), "{line}");
+    }
     let total: u64 = series.iter().filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum();
     assert_eq!(total, REQUESTS, "each request is counted once");
 }

@@ -41,6 +41,7 @@ mod open_files;
 mod operators;
 mod outages;
 mod passwords;
+mod prometheus;
 mod proxied;
 mod raw_http2;
 mod reloading;
