@@ -33,9 +33,9 @@ impl TestDatabase {
         self.store_with(Duration::from_secs(2)).await
     }
 
-    /// A store with a single connection, for which nobody waits long.
+    /// A store with a single connection, for which nobody waits longer than it may take to open one on a busy machine.
     pub(crate) async fn store_of_one_connection(&self) -> Store {
-        let options = StoreOptions { pool_max: 1, ..self.options(Duration::from_millis(100)) };
+        let options = StoreOptions { pool_max: 1, ..self.options(Duration::from_secs(2)) };
         Store::open(options).await.expect("the database opens")
     }
 

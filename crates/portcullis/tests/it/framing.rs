@@ -207,7 +207,8 @@ fn expecting(path: &str, expectation: &str, body: &str) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn expect_100_continue_is_met_before_the_body() {
     let app = gateway().start().await;
-    for path in PATHS {
+    // Both read the whole body before they respond.
+    for path in ["/api/v1/auth/login", "/api/v1/open/upload"] {
         let response = raw(&app, expecting(path, "100-continue", "{}").as_bytes());
         assert!(response.starts_with("HTTP/1.1 100 Continue\r\n\r\n"), "{path}: {response}");
     }

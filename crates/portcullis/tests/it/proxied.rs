@@ -137,6 +137,12 @@ upstream = "projects"
 auth = "none"
 csrf = false
 max_body = "1KB"
+
+[[routes]]
+path = "/api/v1/impatient/{{*rest}}"
+upstream = "projects"
+auth = "none"
+csrf = false
 timeout = "1s"
 
 [[routes]]

@@ -24,7 +24,7 @@ async fn a_missing_upstream_is_502_and_other_routes_go_on() {
 #[tokio::test]
 async fn an_upstream_that_does_not_respond_in_time_is_504() {
     let (app, _) = gateway().await;
-    let response = get(&app, "/api/v1/open/never").await;
+    let response = get(&app, "/api/v1/impatient/never").await;
     assert_eq!((response.status, response.error()), (504, "Gateway timeout"));
 }
 
@@ -49,7 +49,9 @@ async fn an_upstream_whose_name_is_unknown_says_so() {
 async fn failures_of_a_proxied_route_have_a_proxy_status() {
     let (address, _) = upstream().await;
     let app = app().settings(&format!("{}\n[server]\nbody_timeout = \"1s\"\n", settings(address))).start();
-    for (path, status, error) in [("open/never", 504, "http_response_timeout"), ("dead/x", 502, "connection_refused")] {
+    for (path, status, error) in
+        [("impatient/never", 504, "http_response_timeout"), ("dead/x", 502, "connection_refused")]
+    {
         let response = get(&app, &format!("/api/v1/{path}")).await;
         let expected = (status, format!("portcullis; error={error}"));
         assert_eq!((response.status, response.header("proxy-status").to_owned()), expected, "{path}");
@@ -96,7 +98,7 @@ async fn an_upload_may_take_longer_than_the_routes_timeout() {
         tokio::time::sleep(Duration::from_millis(400)).await;
         Chunk::Ok(Bytes::from_static(b"piece"))
     });
-    let upload = client().post(app.url("/api/v1/open/upload")).body(reqwest::Body::wrap_stream(pieces));
+    let upload = client().post(app.url("/api/v1/impatient/upload")).body(reqwest::Body::wrap_stream(pieces));
     let response = send(upload).await;
     assert_eq!((response.status, response.body.as_u64()), (200, Some(25)), "{}", response.body);
 }
