@@ -8,6 +8,7 @@ Prints its table and keeps it in bench/request.txt.
 """
 
 import contextlib
+import functools
 import http.client
 import pathlib
 import re
@@ -92,9 +93,9 @@ def main():
                 send_requests(port, token, times)
             return result[0]
 
-        def gateway(times):
+        def gateway(times, **settings):
             port = run.free_port()
-            environment = run.portcullis_environment(folder, port)
+            environment = run.portcullis_environment(folder, port) | settings
             return measure([run.PORTCULLIS, "serve"], port, times, cwd=folder, env=environment)
 
         def bare(times):
@@ -102,7 +103,12 @@ def main():
             return measure([run.BARE_PROXY, port, upstream_port], port, times)
 
         lines = ["| server | instructions per request |", "|---|---|"]
-        for server, run_server in [("minimal hyper proxy (`bare_proxy`)", bare), ("Portcullis, whole gate", gateway)]:
+        with_access_log = functools.partial(gateway, PORTCULLIS__LOG__ACCESS="all", LOG_FORMAT="json")
+        for server, run_server in [
+            ("minimal hyper proxy (`bare_proxy`)", bare),
+            ("Portcullis, whole gate", gateway),
+            ("Portcullis, whole gate, access log of all requests to a file", with_access_log),
+        ]:
             lines.append(f"| {server} | {instructions_per_request(run_server):,.0f} |")
             print(lines[-1], flush=True)
         (run.ROOT / "bench/request.txt").write_text("\n".join(lines) + "\n")
