@@ -22,13 +22,18 @@ async fn broken_gateway() -> (PrivatePostgres, TestApp, String) {
     (server, app, root)
 }
 
-/// Waits until an error is listed, and returns it.
+/// The error of the endpoint. The job that prunes API keys may fail for want of the table too.
+fn of_endpoint(errors: &Value) -> Option<&Value> {
+    errors.as_array().expect("a list").iter().find(|error| error["route"] == "/api/v1/api-keys")
+}
+
+/// Waits until the error of the endpoint is listed, and returns it.
 async fn listed(app: &TestApp, token: &str) -> Value {
     let begun = Instant::now();
     loop {
         let errors = call(app, Method::GET, ERRORS, token, None).await;
         assert_eq!(errors.status, 200, "{}", errors.body);
-        if let Some(error) = errors.body["data"]["errors"].get(0) {
+        if let Some(error) = of_endpoint(&errors.body["data"]["errors"]) {
             return error.clone();
         }
         assert!(begun.elapsed() < Duration::from_secs(30), "never listed: {}", errors.body);
@@ -49,17 +54,17 @@ async fn a_500_is_listed_until_it_is_deleted() {
     assert!(!error.to_string().contains("hunter2") && !failed.body.to_string().contains("relation"), "{error}");
 
     let pagination = &call(&app, Method::GET, ERRORS, &root, None).await.body["data"]["pagination"];
-    assert_eq!((&pagination["total"], &pagination["next"]), (&json!(1), &Value::Null));
+    assert_eq!((&pagination["page"], &pagination["next"]), (&json!(1), &Value::Null));
 
     let id = error["id"].as_str().expect("an id");
     let printed: Value = serde_json::from_str(&app.run(&["errors", "list", "--json"], "")).expect("JSON");
-    assert_eq!(printed["errors"][0], error);
+    assert_eq!(of_endpoint(&printed["errors"]), Some(&error));
     assert!(app.run(&["errors", "list"], "").contains(id));
 
     let path = format!("{ERRORS}/{id}");
     assert_eq!(call(&app, Method::DELETE, &path, &root, None).await.status, 200);
     assert_eq!(call(&app, Method::DELETE, &path, &root, None).await.status, 404);
-    assert_eq!(app.run(&["errors", "list"], ""), "No error was recorded.\n");
+    assert!(!app.run(&["errors", "list"], "").contains(id));
     let events = call(&app, Method::GET, "/api/v1/audit-logs?action=errors.delete", &root, None).await;
     assert_eq!(events.body["data"]["auditLogs"][0]["details"]["id"], id, "{}", events.body);
 }
@@ -83,8 +88,9 @@ async fn what_was_not_written_yet_is_written_at_the_stop() {
     }
     app.stop();
     let printed: Value = serde_json::from_str(&app.run(&["errors", "list", "--json"], "")).expect("JSON");
-    assert_eq!(printed["errors"][0]["count"], 3, "{printed}");
-    let id = printed["errors"][0]["id"].as_str().expect("an id");
+    let error = of_endpoint(&printed["errors"]).expect("the error is listed");
+    assert_eq!(error["count"], 3, "{printed}");
+    let id = error["id"].as_str().expect("an id");
     let deleted: Value = serde_json::from_str(&app.run(&["errors", "delete", id, "--json"], "")).expect("JSON");
     assert_eq!(deleted, json!({ "deleted": id }));
 }
