@@ -41,6 +41,7 @@ pub use sections::redis::Redis;
 pub use sections::registration::{Registration, RegistrationMode};
 pub use sections::routes::Route;
 pub use sections::secrets::ConfiguredSecrets;
+pub use sections::sentry::Sentry;
 pub use sections::server::Server;
 pub use sections::session::Session;
 pub use sections::tracing::Tracing;

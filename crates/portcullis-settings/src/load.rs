@@ -13,7 +13,7 @@ use crate::engine::tree::Table;
 use crate::engine::variables::Variables;
 use crate::sections::{
     SECTIONS, audit, cors, csrf, database, demo, headers, limits, log, mail, metrics, password, redis, registration,
-    roles, routes, secrets, server, session, tracing, upstreams, versions,
+    roles, routes, secrets, sentry, server, session, tracing, upstreams, versions,
 };
 use crate::{Settings, path_spellings, reserved_paths, reserved_variables, route_collisions};
 
@@ -91,6 +91,7 @@ fn read(
         log,
         access_log,
         tracing: tracing::read(tree, problems),
+        sentry: sentry::read(tree, environment, problems),
         roles: roles::permissions(granted, &routes, &mut warnings),
         set_keys: SetKeys::of(&layers, SECTIONS),
         config_file: layers.file,

@@ -5,11 +5,7 @@ use crate::engine::notice::Notice;
 use crate::engine::variables::Variables;
 
 /// The names, and what happens without them.
-const LATER: [(&str, &str); 3] = [
-    ("SENTRY_DSN", "errors are only logged"),
-    ("SENTRY_RELEASE", "errors are only logged"),
-    ("SENTRY_ENVIRONMENT", "errors are only logged"),
-];
+const LATER: [(&str, &str); 1] = [("SENTRY_TRACES_SAMPLE_RATE", "no transactions are sent to Sentry")];
 
 /// Returns the names.
 #[cfg(test)]
@@ -39,12 +35,12 @@ mod tests {
 
     #[test]
     fn a_reserved_variable_gets_a_warning() {
-        let names = ["SENTRY_DSN", "SENTRY_RELEASE", "OTEL_EXPORTER_OTLP_ENDPOINT"];
+        let names = ["SENTRY_TRACES_SAMPLE_RATE", "OTEL_EXPORTER_OTLP_ENDPOINT"];
         for name in names {
             let warnings = settings("", &[(name, "redis://x")]).warnings;
             let message = warnings[0].to_string();
             assert!(message.starts_with(&format!("environment {name}: this version does not use {name}")), "{message}");
         }
-        assert_eq!(settings("", &[("SENTRY_DSN_FILE", "/run/secrets/sentry")]).warnings.len(), 1);
+        assert_eq!(settings("", &[("SENTRY_TRACES_SAMPLE_RATE_FILE", "/run/secrets/rate")]).warnings.len(), 1);
     }
 }

@@ -20,6 +20,7 @@ pub(crate) mod route_path;
 pub(crate) mod route_policy;
 pub(crate) mod routes;
 pub(crate) mod secrets;
+pub(crate) mod sentry;
 pub(crate) mod server;
 pub(crate) mod session;
 pub(crate) mod tracing;
@@ -49,6 +50,7 @@ pub(crate) static SECTIONS: &[&Section] = &[
     &metrics::SECTION,
     &log::SECTION,
     &tracing::SECTION,
+    &sentry::SECTION,
     &demo::SECTION,
     &upstreams::SECTION,
     &routes::SECTION,

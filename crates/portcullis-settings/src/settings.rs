@@ -20,6 +20,7 @@ use crate::sections::redis::Redis;
 use crate::sections::registration::Registration;
 use crate::sections::routes::Route;
 use crate::sections::secrets::ConfiguredSecrets;
+use crate::sections::sentry::Sentry;
 use crate::sections::server::Server;
 use crate::sections::session::Session;
 use crate::sections::tracing::Tracing;
@@ -73,6 +74,8 @@ pub struct Settings {
     pub access_log: AccessLog,
     /// The section `[tracing]`.
     pub tracing: Tracing,
+    /// The section `[sentry]`.
+    pub sentry: Sentry,
     /// The permissions of each role: the built-in ones and those of the section `[roles]`.
     pub roles: RolePermissions,
     /// The sections `[upstreams.<name>]`.

@@ -8,15 +8,21 @@ mod grouping;
 mod panics;
 mod pending;
 mod scrubbing;
+mod sentry;
 
+use std::backtrace::Backtrace;
 use std::sync::Arc;
 use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
 
 use crate::{Metrics, RequestScope};
 pub use panics::{Panic, catch_panic, catch_panic_in};
 pub use pending::Occurrences;
 use pending::PendingErrors;
 pub use scrubbing::scrubbed;
+use sentry::Sentry;
+pub use sentry::{Dsn, SentryOptions};
 
 /// What failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -46,11 +52,14 @@ pub struct Errors(Arc<Shared>);
 
 struct Shared {
     pending: PendingErrors,
+    /// Where errors are reported besides the database.
+    sentry: Option<Sentry>,
     metrics: Metrics,
     now: Box<dyn Fn() -> Duration + Send + Sync>,
 }
 
 /// An error without secrets.
+#[derive(Clone)]
 struct Fault {
     kind: FaultKind,
     message: String,
@@ -59,30 +68,54 @@ struct Fault {
     /// Where a panic happened.
     location: Option<String>,
     request_id: Option<String>,
+    trace_id: Option<String>,
     at: Duration,
 }
 
 impl Errors {
     /// Nothing is recorded yet. `now` tells the time since 1970.
     pub fn new(metrics: Metrics, now: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
-        Self(Arc::new(Shared { pending: PendingErrors::default(), metrics, now: Box::new(now) }))
+        Self(Arc::new(Shared { pending: PendingErrors::default(), sentry: None, metrics, now: Box::new(now) }))
+    }
+
+    /// The same, and each error is reported to Sentry too.
+    pub fn with_sentry(
+        metrics: Metrics,
+        now: impl Fn() -> Duration + Send + Sync + 'static,
+        options: SentryOptions,
+    ) -> Self {
+        let sentry = Some(Sentry::new(options));
+        Self(Arc::new(Shared { pending: PendingErrors::default(), sentry, metrics, now: Box::new(now) }))
+    }
+
+    /// Whether errors are reported to Sentry.
+    pub fn has_sentry(&self) -> bool {
+        self.0.sentry.is_some()
+    }
+
+    /// Delivers reports to Sentry until `stopping` is cancelled, and then those that wait, within two seconds. Returns at
+    /// once without Sentry.
+    pub async fn deliver_to_sentry(&self, stopping: CancellationToken) {
+        if let Some(sentry) = &self.0.sentry {
+            sentry.deliver(&self.0.metrics, &stopping).await;
+        }
     }
 
     /// Records a request that failed because of the gateway itself or of what it depends on.
     pub fn failed_request(&self, message: &str, route: &str) {
-        self.record(FaultKind::Request, message, Some(route), None);
+        self.record(FaultKind::Request, message, Some(route), None, None);
     }
 
     /// Records a run of a job that failed.
     pub fn failed_job(&self, message: &str, job: &str) {
-        self.record(FaultKind::Job, message, Some(job), None);
+        self.record(FaultKind::Job, message, Some(job), None, None);
     }
 
     /// Counts and records a panic that was caught. `route` is the template of the route or the name of the job, if it is
     /// known.
     pub fn panicked(&self, panic: &Panic, route: Option<&str>) {
         self.0.metrics.panic();
-        self.record(FaultKind::Panic, panic.message(), route, panic.location());
+        self.record(FaultKind::Panic, panic.message(), route, panic.location(), panic.backtrace());
     }
 
     /// Also counts and records the panics that nothing of ours catches, from now on. Call it once in a process, after
@@ -106,15 +139,27 @@ impl Errors {
         self.drop(self.0.pending.give_back(errors));
     }
 
-    fn record(&self, kind: FaultKind, message: &str, route: Option<&str>, location: Option<&str>) {
+    fn record(
+        &self,
+        kind: FaultKind,
+        message: &str,
+        route: Option<&str>,
+        location: Option<&str>,
+        backtrace: Option<&Arc<Backtrace>>,
+    ) {
+        let scope = RequestScope::current();
         let fault = Fault {
             kind,
             message: scrubbed(message),
             route: route.map(str::to_owned),
             location: location.map(str::to_owned),
-            request_id: RequestScope::current().request_id().map(str::to_owned),
+            request_id: scope.request_id().map(str::to_owned),
+            trace_id: scope.trace_id().map(str::to_owned),
             at: (self.0.now)(),
         };
+        if let Some(sentry) = &self.0.sentry {
+            self.drop(sentry.add(fault.clone(), backtrace.map(Arc::clone)));
+        }
         self.drop(self.0.pending.add(fault));
     }
 

@@ -31,8 +31,9 @@ use portcullis_model::{Clock, Random, SessionSource};
 use portcullis_proxy::{Proxy, ProxyParts, TargetLimits, Upstream, Upstreams};
 use portcullis_redis::{Redis, RedisOptions};
 use portcullis_sessions::{RevocationFeed, SessionCache, SessionCacheOptions};
-use portcullis_settings::{Secrets, Settings};
+use portcullis_settings::{Secrets, Sentry, Settings};
 use portcullis_storage::{Store, StoreOptions};
+use portcullis_telemetry::errors::SentryOptions;
 use portcullis_telemetry::{Errors, Metrics, ReadMetric};
 
 pub use error::StartError;
@@ -52,6 +53,8 @@ pub(crate) struct Application {
     mail: Option<Arc<dyn MailSender>>,
     pub(crate) metrics: Metrics,
     pub(crate) errors: Errors,
+    /// The release that errors are recorded under.
+    release: String,
 }
 
 impl Application {
@@ -65,7 +68,7 @@ impl Application {
     ) -> Result<Self, StartError> {
         let clock = Clock::system();
         let metrics = Metrics::new(&settings.metrics.families, env!("CARGO_PKG_VERSION"));
-        let errors = errors(&metrics, &clock);
+        let errors = errors(settings, &metrics, &clock);
         let mail = mail_sender::from_settings(settings)?;
         let redis = connect_redis(settings, &secrets, &clock, &random, &metrics).await?;
         let store = Box::pin(Store::open(store_options(settings, &clock, &random, &metrics))).await?;
@@ -122,13 +125,14 @@ impl Application {
             lifecycle,
             shared: redis.clone().map(|redis| Box::new(move || redis.is_available()) as SharedStatus),
         });
+        let release = settings.sentry.release.clone();
         let front = |gate, shows_metrics| {
             let (proxy, services, errors) = (Arc::clone(&proxy), Arc::clone(&services), errors.clone());
             Arc::new(Front { gate, proxy, services, errors, shows_metrics })
         };
         let metrics_front = metrics_gate.map(|gate| front(gate, true));
         let front = front(gate, metrics_front.is_none());
-        Ok(Self { front, metrics_front, identity, sessions, feed, jobs, store, redis, mail, metrics, errors })
+        Ok(Self { front, metrics_front, identity, sessions, feed, jobs, store, redis, mail, metrics, errors, release })
     }
 
     /// Whether the gateway starts, serves or stops.
@@ -145,10 +149,14 @@ impl Application {
 }
 
 /// Returns what records the gateway's own errors.
-fn errors(metrics: &Metrics, clock: &Clock) -> Errors {
+fn errors(settings: &Settings, metrics: &Metrics, clock: &Clock) -> Errors {
     let clock = clock.clone();
     let since_1970 = move || Duration::from_micros(u64::try_from(clock.now().timestamp_micros()).unwrap_or_default());
-    Errors::new(metrics.clone(), since_1970)
+    let Sentry { dsn, environment, release } = settings.sentry.clone();
+    match dsn {
+        None => Errors::new(metrics.clone(), since_1970),
+        Some(dsn) => Errors::with_sentry(metrics.clone(), since_1970, SentryOptions { dsn, environment, release }),
+    }
 }
 
 /// The parts that several other parts share.

@@ -1,10 +1,12 @@
 //! A panic ends one request, stream, job or task, and nothing else.
 
 use std::any::Any;
+use std::backtrace::Backtrace;
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::Poll;
 
 use super::Errors;
@@ -13,14 +15,22 @@ thread_local! {
     /// How many calls of [`catch_panic`] this thread is in.
     static CATCHING: Cell<usize> = const { Cell::new(0) };
     /// Where the panic happened that is on its way to [`catch_panic`].
-    static LOCATION: RefCell<Option<String>> = const { RefCell::new(None) };
+    static ORIGIN: RefCell<Origin> = const { RefCell::new(Origin { location: None, backtrace: None }) };
 }
 
 /// A panic that was caught.
 #[derive(Debug)]
 pub struct Panic {
     message: String,
+    origin: Origin,
+}
+
+/// Where a panic happened, as far as the hook was told.
+#[derive(Debug, Default)]
+struct Origin {
     location: Option<String>,
+    /// Only for Sentry.
+    backtrace: Option<Arc<Backtrace>>,
 }
 
 impl Panic {
@@ -31,13 +41,17 @@ impl Panic {
 
     /// File, line and column; `None` before [`Errors::report_panics`].
     pub fn location(&self) -> Option<&str> {
-        self.location.as_deref()
+        self.origin.location.as_deref()
+    }
+
+    pub(super) fn backtrace(&self) -> Option<&Arc<Backtrace>> {
+        self.origin.backtrace.as_ref()
     }
 
     fn from_payload(payload: &(dyn Any + Send)) -> Self {
         let text = payload.downcast_ref::<&'static str>().copied();
         let message = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-        Self { message: message.unwrap_or(NO_TEXT).to_owned(), location: LOCATION.take() }
+        Self { message: message.unwrap_or(NO_TEXT).to_owned(), origin: ORIGIN.take() }
     }
 }
 
@@ -99,10 +113,13 @@ pub(super) fn install_hook(errors: Errors) {
 
 fn note(info: &PanicHookInfo<'_>, errors: &Errors) {
     let location = info.location().map(ToString::to_string);
+    // Its symbols are not read before it is sent.
+    let backtrace = errors.has_sentry().then(|| Arc::new(Backtrace::force_capture()));
+    let origin = Origin { location, backtrace };
     if CATCHING.get() > 0 {
-        LOCATION.set(location);
+        ORIGIN.set(origin);
     } else {
         let message = info.payload_as_str().unwrap_or(NO_TEXT).to_owned();
-        errors.panicked(&Panic { message, location }, None);
+        errors.panicked(&Panic { message, origin }, None);
     }
 }

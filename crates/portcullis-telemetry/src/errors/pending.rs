@@ -44,7 +44,7 @@ impl PendingErrors {
     /// Adds an error to its group. Returns how many errors found no room.
     pub(super) fn add(&self, fault: Fault) -> u64 {
         let group = fault.group();
-        let Fault { kind, message, route, location, request_id, at } = fault;
+        let Fault { kind, message, route, location, request_id, trace_id: _, at } = fault;
         let message = match location {
             Some(location) => format!("{message} (at {location})"),
             None => message,

@@ -9,7 +9,8 @@ use portcullis_telemetry::errors::catch_panic_in;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{Application, error_writer};
+use super::Application;
+use super::error_writer::ErrorWriter;
 
 /// The pause before a task that panicked begins anew, so that one that always panics does not keep a processor busy.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -52,8 +53,16 @@ impl Application {
                 async move { identity.mailer.run(sender, stop).await }
             });
         }
-        let (errors, store) = (self.errors.clone(), self.store.clone());
-        tasks.start("errors", move |stop| error_writer::run(errors.clone(), store.clone(), stop));
+        let writer =
+            ErrorWriter { errors: self.errors.clone(), store: self.store.clone(), release: self.release.clone() };
+        tasks.start("errors", move |stop| writer.clone().run(stop));
+        if self.errors.has_sentry() {
+            let errors = self.errors.clone();
+            tasks.start("sentry", move |stop| {
+                let errors = errors.clone();
+                async move { errors.deliver_to_sentry(stop).await }
+            });
+        }
         tasks.tracker
     }
 }

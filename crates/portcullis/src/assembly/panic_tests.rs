@@ -14,8 +14,9 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
+use super::error_writer::ErrorWriter;
 use super::tests::{HEALTHY, PANIC, PANICKING, PanickingApplication, first_body};
-use super::{Application, error_writer, gate_config};
+use super::{Application, gate_config};
 
 /// Verifies no token: it panics.
 struct PanickingVerifier;
@@ -188,6 +189,7 @@ async fn sr_69_an_error_that_cannot_be_written_is_kept() {
     assert!(responses.starts_with("HTTP/1.1 500 ") && responses.contains("HTTP/1.1 200 OK"), "{responses}");
     let stopping = CancellationToken::new();
     stopping.cancel();
-    error_writer::run(errors.clone(), store.clone(), stopping).await;
+    let writer = ErrorWriter { errors: errors.clone(), store: store.clone(), release: String::new() };
+    writer.run(stopping).await;
     assert_eq!(errors.fetch().iter().map(|error| error.times).sum::<u64>(), 1);
 }

@@ -49,6 +49,7 @@ mod replica_races;
 mod replicas;
 mod revocations;
 mod security_headers;
+mod sentry;
 mod shared_limits;
 mod shell_users;
 mod sign_in;
