@@ -141,7 +141,7 @@ async fn without_sql_cached_sessions_go_on_and_all_recovers() {
     let server = PrivatePostgres::start();
     let database = TestDatabase::at(&server.database());
     // While the server refuses connections, a statement fails after this long.
-    let here = database.replica_with(StoreOptions { acquire_timeout: seconds(1), ..database.options() }).await;
+    let here = database.replica_with(StoreOptions { acquire_timeout: seconds(2), ..database.options() }).await;
     let ada = database.user(&here.store, "ada").await;
     let known = database.session(&here.store, ada.id).await;
     let unknown = database.session(&here.store, ada.id).await;

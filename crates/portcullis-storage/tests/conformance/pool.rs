@@ -112,7 +112,7 @@ async fn the_connection_of_a_cancelled_statement_is_not_reused() {
 async fn a_connection_survives_a_statement_timeout() {
     let db = TestDatabase::postgres();
     let (mut options, _) = db.options();
-    options.statement_timeout = Duration::from_millis(200);
+    options.statement_timeout = seconds(2);
     let store = Store::open(options).await.expect("the database opens");
     let mut raw = db.raw().await;
     raw.run("BEGIN; LOCK TABLE users IN ACCESS EXCLUSIVE MODE").await;
@@ -127,7 +127,7 @@ async fn a_connection_survives_a_statement_timeout() {
 async fn a_locked_sqlite_file_is_unavailable_until_it_is_unlocked() {
     let db = TestDatabase::sqlite();
     let (mut options, _) = db.options();
-    options.acquire_timeout = Duration::from_millis(200);
+    options.acquire_timeout = seconds(2);
     let store = Store::open(options).await.expect("the database opens");
     let ada = db.user("ada").insert(&store).await;
     let mut raw = db.raw().await;
