@@ -192,11 +192,13 @@ async fn gate_that_leaves_cors(networks: &[&str]) -> TestGate {
 async fn an_upstream_that_answers_cors_gets_the_preflights() {
     let gate = gate_that_leaves_cors(&[]).await;
     gate.sign_in("ada", Role::Admin);
-    let reply = preflight(&gate, "/api/theirs", "POST").header("Origin", PARTNER).bearer("ada").send().await;
-    // It needs no credential, and none is looked at.
-    assert_eq!((reply.verdict(), reply.line("principal")), ("permit", "anonymous"));
-    assert_eq!(reply.header("access-control-allow-origin"), None, "the upstream decides");
-    assert_eq!(gate.post("/api/theirs").header("Origin", PARTNER).verdict().await, "CredentialRequired");
+    for origin in [APP, PARTNER] {
+        let reply = preflight(&gate, "/api/theirs", "POST").header("Origin", origin).bearer("ada").send().await;
+        // It needs no credential, and none is looked at.
+        assert_eq!((reply.verdict(), reply.line("principal")), ("permit", "anonymous"));
+        assert_eq!(reply.header("access-control-allow-origin"), None, "the upstream decides about {origin}");
+        assert_eq!(gate.post("/api/theirs").header("Origin", origin).verdict().await, "CredentialRequired");
+    }
 }
 
 #[tokio::test]
