@@ -224,6 +224,50 @@ mod tests {
         assert!(metrics.render(true).contains("\njob_last_success_timestamp_seconds{job=\"a\\\"b\"} 1.5\n"));
     }
 
+    /// The names of a sample's labels. No value here contains a quote.
+    fn label_names(line: &str) -> Vec<&str> {
+        let labels = line.split_once('{').and_then(|(_, rest)| rest.rsplit_once('}')).map_or("", |(labels, _)| labels);
+        let mut names: Vec<&str> = labels.split('"').step_by(2).filter(|part| !part.is_empty()).collect();
+        names.iter_mut().for_each(|name| *name = name.trim_matches([',', '=']));
+        names.retain(|name| *name != "le");
+        names.sort_unstable();
+        names
+    }
+
+    #[test]
+    fn every_sample_has_the_labels_that_its_family_names() {
+        let metrics = Metrics::new(&MetricsOptions::default(), "1");
+        metrics.route("/api/v1/things/{id}").begin(&http::Method::GET).finish(200);
+        metrics.database_query("SELECT", "users", Duration::from_millis(2));
+        metrics.database_error("SELECT", "unavailable");
+        metrics.csrf_refusal("cross_site");
+        metrics.csrf_report("cross_site");
+        metrics.rate_limited("auth");
+        metrics.redis_error("get");
+        metrics.job("prune_mails", "success");
+        metrics.upstream_requests("things", "answered");
+        metrics.upstream_load("things");
+        for metric in ReadMetric::ALL {
+            metrics.read_values(metric, || vec![("a".to_owned(), 1.0)]);
+        }
+        let page = metrics.render(false);
+        for family in metrics.families() {
+            let mut wanted = family.labels.to_vec();
+            wanted.sort_unstable();
+            let name = family.sample_name();
+            let of_family = |line: &&str| {
+                let rest = line.strip_prefix(&*name).unwrap_or_default();
+                rest.starts_with(['{', ' '])
+                    || ["_bucket{", "_sum{", "_count{"].iter().any(|suffix| rest.starts_with(suffix))
+            };
+            let samples: Vec<&str> = page.lines().filter(of_family).collect();
+            assert!(!samples.is_empty(), "{name} has no sample");
+            for sample in samples {
+                assert_eq!(label_names(sample), wanted, "{sample}");
+            }
+        }
+    }
+
     #[test]
     fn openmetrics_ends_with_eof() {
         let page = Metrics::new(&MetricsOptions::default(), "1").render(true);
