@@ -10,6 +10,7 @@ use http::{Request, Response, Version};
 use hyper::body::Incoming;
 use portcullis_model::policy::Environment;
 use portcullis_model::{AccessTokenVerifier, Clock, Random, SessionSource, SharedLimits, Timestamp};
+use portcullis_telemetry::traces::Tracer;
 use portcullis_telemetry::{Metrics, RequestScope};
 
 use crate::access_log::AccessRecord;
@@ -35,6 +36,7 @@ use crate::request::cookies::CookieName;
 use crate::request::head::RequestHead;
 use crate::request::head_fault::HeadFault;
 use crate::request::request_id::RequestIds;
+use crate::request::server_span;
 use crate::request::trace_context::TraceContext;
 use crate::request::untrusted_forwarder::UntrustedForwarder;
 
@@ -54,6 +56,8 @@ pub struct Gate {
     refusals: RefusalLog,
     forwarder: UntrustedForwarder,
     random: Random,
+    /// The tracer of the process, if traces are sent anywhere.
+    tracer: Option<&'static Tracer>,
 }
 
 /// The services that a gate is made of.
@@ -88,6 +92,7 @@ impl Gate {
             clock,
             random,
             metrics,
+            tracer: Tracer::get(),
         }
     }
 
@@ -97,9 +102,21 @@ impl Gate {
         let (id, span) = self.ids.next();
         let headers = request.headers();
         let is_trusted = || config.trust_incoming_traces || config.is_trusted_proxy(peer.address.ip().to_canonical());
-        let trace = TraceContext::of_request(headers, id, span, is_trusted);
-        let scope = RequestScope::new(id.as_bytes(), trace.id(), headers.get(REQUEST_ID).map(HeaderValue::as_bytes));
-        RequestContext::new(RequestNames { id, trace, scope }, peer.address.ip(), request, config, &self.clock)
+        let mut trace = TraceContext::of_request(headers, id, span, is_trusted);
+        let mut scope =
+            RequestScope::new(id.as_bytes(), trace.id(), headers.get(REQUEST_ID).map(HeaderValue::as_bytes));
+        let mut span = None;
+        if let Some(tracer) = self.tracer
+            && trace.decide(tracer, id)
+        {
+            scope = trace.recorded(scope);
+            span = Some(server_span::begin(tracer, &trace, request));
+        }
+        let mut context =
+            RequestContext::new(RequestNames { id, trace, scope }, peer.address.ip(), request, config, &self.clock);
+        context.span = span;
+        context.is_https = peer.https;
+        context
     }
 
     /// Returns the names of a request whose headers are not known.
@@ -203,7 +220,15 @@ impl Gate {
     /// Returns the context of a response to bytes that the HTTP parser could not read as a request. The response goes
     /// through [`finish`](Self::finish), is counted without route and method, and closes the connection.
     pub fn unparsed_request(&self, peer: &Peer) -> RequestContext {
-        RequestContext::unparsed(self.own_names(), peer.address.ip(), self.config.load_full(), &self.clock)
+        let mut context =
+            RequestContext::unparsed(self.own_names(), peer.address.ip(), self.config.load_full(), &self.clock);
+        context.is_https = peer.https;
+        if let Some(tracer) = self.tracer
+            && context.names.trace.decide(tracer, context.names.id)
+        {
+            context.span = Some(server_span::unparsed(tracer, &context.names.trace));
+        }
+        context
     }
 
     /// Adds the gate's headers to a response and counts it. Every response passes here, refusals included. What is returned

@@ -10,6 +10,7 @@ pub(crate) mod origin;
 pub(crate) mod path;
 pub(crate) mod query;
 pub(crate) mod request_id;
+pub(crate) mod server_span;
 pub(crate) mod trace_context;
 pub(crate) mod untrusted_forwarder;
 pub(crate) mod upgrade;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use portcullis_model::Random;
 use portcullis_storage::{Store, StoreError};
+use portcullis_telemetry::traces::{SpanKind, root_span};
 use portcullis_telemetry::{Errors, Metrics};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -138,7 +139,7 @@ impl Jobs {
     }
 
     async fn run_leased(&self, job: &Job, mut lease: Lease<'_>, stop: &CancellationToken) -> RunOutcome {
-        let outcome = run(job, Some(&mut lease), stop).await;
+        let outcome = in_span(job, run(job, Some(&mut lease), stop)).await;
         self.report(job, &outcome);
         let recorded = match &outcome {
             RunOutcome::Succeeded => lease.finish(None, schedule::next_run(job.interval, &self.random)).await,
@@ -152,7 +153,7 @@ impl Jobs {
     }
 
     async fn run_here(&self, job: &Job, stop: &CancellationToken) -> RunOutcome {
-        let outcome = run(job, None, stop).await;
+        let outcome = in_span(job, run(job, None, stop)).await;
         self.report(job, &outcome);
         let error = match &outcome {
             RunOutcome::Succeeded => None,
@@ -189,4 +190,14 @@ impl Jobs {
             tracing::debug!(job = job.name, error = %error_chain(&error), "the result of a job was not recorded");
         }
     }
+}
+
+/// Records the run of a job as a trace of its own.
+async fn in_span(job: &Job, work: impl Future<Output = RunOutcome>) -> RunOutcome {
+    let Some(mut span) = root_span(format!("job {}", job.name), SpanKind::Internal) else { return work.await };
+    let outcome = span.scope().wrap(work).await;
+    if let RunOutcome::Failed(_) = &outcome {
+        span.fail("job_failed");
+    }
+    outcome
 }

@@ -15,6 +15,7 @@ use portcullis_gate::{Destination, InboundBody, LiveStreams, Permit, StreamGuard
 use portcullis_model::RoutePolicy;
 use portcullis_telemetry::Metrics;
 
+use crate::attempt_span::Attempt;
 use crate::body::{LiveStream, Origin, ProxyBody};
 use crate::error::{Outcome, ProxyError};
 use crate::headers::to_upstream;
@@ -118,13 +119,15 @@ impl Proxy {
         };
         // A handshake counts as the tunnel that it asks for.
         let kind = if upgrade.is_some() { SlotKind::Stream } else { SlotKind::Request };
+        let mut attempt = Attempt::begin(&parts.method, &forwarding.upstream, 0);
         let (mut connection, target) = match upstream.connect_at_once(reuse, kind) {
             Some(connected) => connected,
-            None => Box::pin(upstream.connect(None, reuse, kind)).await?,
+            None => attempt.note(Box::pin(upstream.connect(None, reuse, kind)).await)?,
         };
+        attempt.set_target(&target, permit.path());
         let buffer = std::mem::take(&mut connection.write);
         let mut head = RequestHead::new(buffer, &parts.method, &request_target(permit, forwarding, &parts.uri)?);
-        to_upstream::write_headers(&mut head, &parts, permit, forwarding, &target.authority);
+        to_upstream::write_headers(&mut head, &parts, permit, forwarding, &target.authority, attempt.id());
         if upgrade.is_some() {
             tunnel::add_upgrade_fields(&mut head);
         }
@@ -132,19 +135,26 @@ impl Proxy {
         let policy = &permit.route().policy;
         let mut origin = Origin { upstream: Arc::clone(upstream), target };
         let mut exchange = Exchange::new(connection, upload, parts.method);
-        let head = match exchange.response(policy.timeout).await {
+        let head = match attempt.note(exchange.response(policy.timeout).await) {
             // A new connection, because whatever closed this one may have closed the idle ones too.
             Err(error) if exchange.may_repeat(&error, is_idempotent) => {
                 tracing::debug!(error = &error as &dyn std::error::Error, "a request is repeated");
                 let (mut upload, method) = exchange.into_request();
-                let (connection, target) = Box::pin(upstream.connect(Some(&origin.target), Reuse::Never, kind)).await?;
+                attempt = Attempt::begin(&method, &forwarding.upstream, 1);
+                let connected = Box::pin(upstream.connect(Some(&origin.target), Reuse::Never, kind)).await;
+                let (connection, target) = attempt.note(connected)?;
+                attempt.set_target(&target, permit.path());
                 upload.rewind(&target.authority);
+                if let Some(span) = attempt.id() {
+                    upload.continue_in(span);
+                }
                 exchange = Exchange::new(connection, upload, method);
                 origin.target = target;
-                exchange.response(policy.timeout).await?
+                attempt.note(exchange.response(policy.timeout).await)?
             }
             head => head?,
         };
+        attempt.answered(head.status);
         if upgrade.is_none() && head.framing.left().is_none() && is_event_stream(content_type(&head.headers)) {
             let slot = Box::pin(origin.target.capacity.slot(SlotKind::Stream)).await;
             exchange.becomes_stream(slot.map_err(ProxyError::Overloaded)?);

@@ -1,6 +1,7 @@
 //! The data plane: forwards permitted requests to upstreams and their responses to clients. It knows neither SQL nor
 //! identity nor the settings file.
 
+mod attempt_span;
 mod body;
 mod error;
 mod forward;

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use crate::engine::dotenv;
 use crate::engine::variables::ENVIRONMENT_NAMES;
-use crate::reserved_variables;
 use crate::sections::SECTIONS;
+use crate::{otel_variables, reserved_variables};
 
 /// The first heading of the generated part of `docs/settings.md`.
 const FIRST_SECTION: &str = "## `[server]`";
@@ -66,13 +66,12 @@ fn variables_read() -> BTreeSet<String> {
     let mut names: BTreeSet<String> = keys.flat_map(|key| key.environment).map(|name| (*name).to_owned()).collect();
     names.extend(ENVIRONMENT_NAMES.map(str::to_owned));
     names.insert("PORTCULLIS_CONFIG".to_owned());
+    names.extend(otel_variables::NAMES.map(str::to_owned));
     names
 }
 
 fn variables_reserved() -> BTreeSet<String> {
-    let mut names: BTreeSet<String> = reserved_variables::names().map(str::to_owned).collect();
-    names.insert("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned());
-    names
+    reserved_variables::names().map(str::to_owned).collect()
 }
 
 #[test]

@@ -11,6 +11,7 @@
 mod data_folder;
 mod engine;
 mod load;
+mod otel_variables;
 mod path_spellings;
 mod reserved_paths;
 mod reserved_variables;

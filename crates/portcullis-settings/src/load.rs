@@ -92,6 +92,7 @@ fn read(
         access_log,
         tracing: tracing::read(tree, problems),
         sentry: sentry::read(tree, environment, problems),
+        traces: layers.traces.clone(),
         roles: roles::permissions(granted, &routes, &mut warnings),
         set_keys: SetKeys::of(&layers, SECTIONS),
         config_file: layers.file,

@@ -3,6 +3,7 @@
 
 use crate::engine::notice::Notice;
 use crate::engine::variables::Variables;
+use crate::otel_variables;
 
 /// The names, and what happens without them.
 const LATER: [(&str, &str); 1] = [("SENTRY_TRACES_SAMPLE_RATE", "no transactions are sent to Sentry")];
@@ -25,7 +26,9 @@ pub(crate) fn warn(variables: &Variables, warnings: &mut Vec<Notice>) {
         add(name, instead);
     }
     for name in variables.names_under("OTEL_") {
-        add(&name, "no traces are exported");
+        if !otel_variables::NAMES.contains(&name.as_str()) {
+            add(&name, "it has no effect on traces");
+        }
     }
 }
 
@@ -35,7 +38,7 @@ mod tests {
 
     #[test]
     fn a_reserved_variable_gets_a_warning() {
-        let names = ["SENTRY_TRACES_SAMPLE_RATE", "OTEL_EXPORTER_OTLP_ENDPOINT"];
+        let names = ["SENTRY_TRACES_SAMPLE_RATE", "OTEL_METRICS_EXPORTER"];
         for name in names {
             let warnings = settings("", &[(name, "redis://x")]).warnings;
             let message = warnings[0].to_string();

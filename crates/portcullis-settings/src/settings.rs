@@ -7,6 +7,7 @@ use portcullis_gate::{AccessLog, CsrfMode, LimitsConfig, Origin, RouteSpec, Secu
 use portcullis_model::policy::Environment;
 use portcullis_model::{Random, RolePermissions};
 use portcullis_telemetry::LogOptions;
+use portcullis_telemetry::traces::TraceOptions;
 
 use crate::data_folder::{self, DataFolderError, Secrets};
 use crate::engine::changed_keys::SetKeys;
@@ -76,6 +77,8 @@ pub struct Settings {
     pub tracing: Tracing,
     /// The section `[sentry]`.
     pub sentry: Sentry,
+    /// Where traces are sent (`OTEL_*`); `None` if they are not.
+    pub traces: Option<TraceOptions>,
     /// The permissions of each role: the built-in ones and those of the section `[roles]`.
     pub roles: RolePermissions,
     /// The sections `[upstreams.<name>]`.

@@ -36,7 +36,7 @@ use text_format::{Page, TextFormat};
 use upstreams::UpstreamFamilies;
 pub use upstreams::{QueueRefusal, UpstreamLoad};
 
-use crate::logs;
+use crate::{logs, traces};
 
 /// Which families there are, and the bucket bounds of the histograms in seconds.
 #[derive(Clone, Debug)]
@@ -105,6 +105,8 @@ impl Metrics {
             page_length: AtomicUsize::new(16 * 1024),
         }));
         metrics.read_value(ReadMetric::LogLinesDropped, || Some(logs::dropped_lines() as f64));
+        metrics.read_value(ReadMetric::TraceSpansDropped, || Some(traces::dropped_spans() as f64));
+        metrics.read_value(ReadMetric::TraceSpansExported, || Some(traces::exported_spans() as f64));
         metrics
     }
 

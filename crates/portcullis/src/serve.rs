@@ -15,6 +15,7 @@ use portcullis_api::{Lifecycle, ReplyBody, Starting};
 use portcullis_edge::{ConnectionLimit, ConnectionTimeouts, HTTP2_MAX_STREAMS, OpenFiles, Server, StartupServer};
 use portcullis_model::policy::Environment;
 use portcullis_model::{Clock, Random};
+use portcullis_telemetry::traces::{TraceExporter, TracerParts};
 use tokio_util::sync::CancellationToken;
 
 use crate::assembly::{Application, Front, StartError};
@@ -39,6 +40,7 @@ pub async fn run(settings: Settings, sources: Sources) -> Result<(), StartError>
     let (listener, address) = portcullis_edge::listen(settings.server.listen, settings.environment)?;
     let metrics_listener = settings.metrics.listen.map(portcullis_edge::listen_apart).transpose()?;
     let random = Random::system();
+    let exporter = start_traces(&settings, &random);
     let secrets = settings.load_or_create_secrets(&random)?;
     let base_url =
         settings.server.public_url.as_ref().map_or_else(|| format!("http://{address}"), |_| settings.base_url());
@@ -76,7 +78,22 @@ pub async fn run(settings: Settings, sources: Sources) -> Result<(), StartError>
     signals.received().await;
     let environment = settings.environment;
     Running { application: &application, environment, server, closing, background, stopping }.stop().await;
+    if let Some(exporter) = exporter {
+        exporter.shut_down(LAST_SPANS).await;
+    }
     Ok(())
+}
+
+/// How long the end of the process waits for a collector to take the last spans.
+const LAST_SPANS: Duration = Duration::from_secs(3);
+
+/// Records traces if there is a collector to send them to.
+fn start_traces(settings: &Settings, random: &Random) -> Option<TraceExporter> {
+    let options = settings.traces.as_ref()?;
+    let clock = Clock::system();
+    let now = move || u64::try_from(clock.unix_micros()).unwrap_or_default().saturating_mul(1000);
+    let parts = TracerParts { now: Box::new(now), seed: random.bytes() };
+    TraceExporter::start(options, env!("CARGO_PKG_VERSION"), parts)
 }
 
 /// Responds to health checks while the database is prepared.

@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 use http::header::{ACCEPT, HeaderMap, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Uri};
 use portcullis_model::{Clock, UserId};
+use portcullis_telemetry::traces::Span;
 use portcullis_telemetry::{CLIENT_CLOSED_REQUEST, InFlight, RequestScope};
 
 use crate::access_log::{AccessLog, AccessRecord, ReceivedBytes, Shown, TunnelRecord};
 use crate::config::GateConfig;
 use crate::request::head_fault::HeadFault;
 use crate::request::request_id::RequestId;
+use crate::request::server_span;
 use crate::request::trace_context::TraceContext;
 use crate::response::plan::ResponsePlan;
 use crate::routes::requested_path::is_api;
@@ -53,6 +55,10 @@ pub struct RequestContext {
     pub(crate) received: Option<ReceivedBytes>,
     /// The authenticated user, once the credential has been classified.
     pub(crate) user: Option<UserId>,
+    /// Whether the client speaks TLS, once its address is known; before, whether the peer does.
+    pub(crate) is_https: bool,
+    /// The request's span, if it is recorded.
+    pub(crate) span: Option<Span>,
 }
 
 /// A call to an upstream, and how long it took until the head of its response came or it failed.
@@ -109,6 +115,8 @@ impl RequestContext {
             upstream: None,
             received: None,
             user: None,
+            is_https: false,
+            span: None,
             config,
         }
     }
@@ -152,8 +160,11 @@ impl RequestContext {
         self.config.access_log != AccessLog::Off
     }
 
-    /// Counts the request as finished with this status, and returns what the access log will show of it.
+    /// Counts the request as finished with this status, ends its span, and returns what the access log will show of it.
     fn close(&mut self, in_flight: InFlight, status: u16) -> Option<AccessRecord> {
+        if let Some(span) = self.span.take().or_else(|| server_span::of_error(self, &in_flight, status)) {
+            server_span::finish(span, self, &in_flight, status);
+        }
         if !self.may_be_shown() {
             in_flight.finish(status);
             return None;

@@ -161,6 +161,7 @@ pub(crate) async fn decide<E: Effects>(
     effects.enter(Phase::AddressLimits);
     let source = RequestSource::find(head.peer, framing.host, headers, &config.trusted_proxies);
     context.client = Some(source.client);
+    context.is_https = source.https;
     effects.source_found(&source, headers);
     let for_class = match policy.limit_class {
         LimitClass::Auth => config.limits.auth.as_ref(),

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use portcullis_model::Random;
-use portcullis_telemetry::SpanId;
+use portcullis_telemetry::traces::SpanId;
 
 /// 128 bits as 32 lower-case hexadecimal digits, unique to the request. It is not a secret: half of it is random for
 /// the process, the other half a scrambled counter.

@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use portcullis_telemetry::{SpanId, TraceId};
+use portcullis_telemetry::RequestScope;
+use portcullis_telemetry::traces::{Lineage, SpanId, TraceId, Tracer};
 
 use crate::request::request_id::RequestId;
 
@@ -27,12 +28,14 @@ pub struct TraceContext {
     parent: Option<SpanId>,
     /// Those of level 2; a continued trace has no other.
     flags: u8,
+    /// Whether the trace is a client's that may decide whether it is recorded.
+    is_trusted: bool,
 }
 
 impl TraceContext {
     /// Begins a trace. Its id is the request's, whose last eight bytes are pseudo-random.
     pub(crate) fn begin(id: RequestId, span_id: SpanId) -> Self {
-        Self { trace_id: TraceId::own(*id.as_bytes()), span_id, parent: None, flags: RANDOM }
+        Self { trace_id: TraceId::own(*id.as_bytes()), span_id, parent: None, flags: RANDOM, is_trusted: false }
     }
 
     /// Continues the client's trace, or begins one if the client sent no `traceparent`, several, or a malformed one.
@@ -48,11 +51,34 @@ impl TraceContext {
         let Some(parent) = fields.next().filter(|_| fields.next().is_none()).and_then(Parent::parse) else {
             return Self::begin(id, span_id);
         };
-        let mut flags = parent.flags & (SAMPLED | RANDOM);
-        if flags & SAMPLED != 0 && !is_trusted() {
-            flags &= !SAMPLED;
-        }
-        Self { trace_id: parent.trace_id, span_id, parent: Some(parent.span_id), flags }
+        let is_trusted = is_trusted();
+        let flags = parent.flags & if is_trusted { SAMPLED | RANDOM } else { RANDOM };
+        Self { trace_id: parent.trace_id, span_id, parent: Some(parent.span_id), flags, is_trusted }
+    }
+
+    /// Decides whether the gateway records the trace. A client that is not trusted can choose a trace id, so the request's
+    /// own id decides instead.
+    pub(crate) fn decide(&mut self, tracer: &Tracer, id: RequestId) -> bool {
+        let client = self.is_trusted.then_some(self.flags & SAMPLED != 0);
+        let deciding = if self.is_trusted { self.trace_id } else { TraceId::own(*id.as_bytes()) };
+        let sampled = tracer.samples(&deciding, client);
+        self.flags = if sampled { self.flags | SAMPLED } else { self.flags & !SAMPLED };
+        sampled
+    }
+
+    /// Returns the id of the gateway's span.
+    pub(crate) fn span_id(&self) -> SpanId {
+        self.span_id
+    }
+
+    /// Returns where the gateway's span belongs.
+    pub(crate) fn lineage(&self) -> Lineage {
+        Lineage { trace_id: self.trace_id, parent: self.parent, has_remote_parent: self.parent.is_some() }
+    }
+
+    /// Returns the scope of work within the gateway's span.
+    pub(crate) fn recorded(&self, scope: RequestScope) -> RequestScope {
+        scope.within(self.trace_id, self.span_id)
     }
 
     /// Returns the id of the trace.
@@ -66,9 +92,14 @@ impl TraceContext {
 
     /// Returns the `traceparent` field for the next hop.
     pub fn traceparent(&self) -> [u8; 55] {
+        self.traceparent_in(self.span_id)
+    }
+
+    /// Returns the `traceparent` field of a request that is sent within this span of the trace.
+    pub fn traceparent_in(&self, span: SpanId) -> [u8; 55] {
         let mut out = *b"00-00000000000000000000000000000000-0000000000000000-00";
         out[3..35].copy_from_slice(self.trace_id.as_bytes());
-        out[36..52].copy_from_slice(&self.span_id.digits());
+        out[36..52].copy_from_slice(&span.digits());
         out[54] = b'0' + self.flags;
         out
     }

@@ -10,6 +10,7 @@ use http::request::Parts;
 use portcullis_gate::Permit;
 use portcullis_model::policy::{CsrfPolicy, Forwarding};
 use portcullis_model::{ApiKeyScopes, Permission, SessionState};
+use portcullis_telemetry::traces::SpanId;
 
 use super::reserved_names::{Reserved, reserved};
 use super::{client_cookies, is_hop_by_hop, named_by_connection};
@@ -36,13 +37,14 @@ fn is_written_by_us(name: &str) -> bool {
 }
 
 /// Writes the fields of a request for its upstream. Hop-by-hop fields are left out first, and the identity is added last.
-/// The fields that frame the body are not written here.
+/// The fields that frame the body are not written here. `span` is the gateway's span of the attempt, if it is recorded.
 pub(crate) fn write_headers(
     head: &mut RequestHead,
     Parts { method, headers: client_headers, .. }: &Parts,
     permit: &Permit,
     forwarding: &Forwarding,
     authority: &HeaderValue,
+    span: Option<SpanId>,
 ) {
     let forwards_credentials = forwarding.forward_authorization;
     let trusts_peer = permit.source().peer_trusted;
@@ -74,9 +76,11 @@ pub(crate) fn write_headers(
     }
     write_forwarded(head, client_headers, &named, permit);
     head.field_with("x-request-id", |out| out.extend_from_slice(permit.request_id().as_bytes()));
-    head.field_with("traceparent", |out| out.extend_from_slice(&permit.trace().traceparent()));
+    let trace = permit.trace();
+    let traceparent = span.map_or_else(|| trace.traceparent(), |span| trace.traceparent_in(span));
+    head.field_with("traceparent", |out| out.extend_from_slice(&traceparent));
     if !named.contains(&TRACESTATE)
-        && let Some(state) = permit.trace().tracestate(client_headers)
+        && let Some(state) = trace.tracestate(client_headers)
     {
         head.field_with("tracestate", |out| out.extend_from_slice(&state));
     }

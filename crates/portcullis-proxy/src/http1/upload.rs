@@ -9,6 +9,7 @@ use bytes::{Buf, Bytes};
 use http::HeaderValue;
 use http_body::Body;
 use portcullis_gate::InboundBody;
+use portcullis_telemetry::traces::SpanId;
 use tokio::io::AsyncWrite;
 
 use super::RequestHead;
@@ -138,6 +139,17 @@ impl Upload {
             self.authority = start..start + authority.len();
         }
         self.written = 0;
+    }
+
+    /// Puts another span of the gateway into `traceparent`.
+    pub(crate) fn continue_in(&mut self, span: SpanId) {
+        // No value contains a line break, so that this is the field.
+        const BEFORE: &[u8] = b"\r\ntraceparent: 00-";
+        let Some(at) = self.out.windows(BEFORE.len()).position(|bytes| bytes == BEFORE) else { return };
+        let digits = at + BEFORE.len() + "0af7651916cd43dd8448eb211c80319c-".len();
+        if let Some(digits) = self.out.get_mut(digits..digits + 16) {
+            digits.copy_from_slice(&span.digits());
+        }
     }
 
     /// The empty output buffer, for the head of another request.

@@ -4,12 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use portcullis_model::input::did_you_mean;
+use portcullis_telemetry::traces::TraceOptions;
 
 use super::key::{Key, Section, variable};
 use super::notice::{Notice, Place, Problems};
 use super::sources::Flags;
 use super::tree::{self, Node, Table, Value};
 use super::variables::{Variable, Variables};
+use crate::otel_variables;
 
 /// The beginning of the variable that sets any key: `PORTCULLIS__SECTION__KEY`.
 const PREFIX: &str = "PORTCULLIS__";
@@ -30,6 +32,8 @@ pub(crate) struct Layers {
     pub(crate) port: Option<Variable>,
     /// The settings file, if one was read.
     pub(crate) file: Option<PathBuf>,
+    /// Where traces are sent.
+    pub(crate) traces: Option<TraceOptions>,
 }
 
 impl Layers {
@@ -46,9 +50,10 @@ impl Layers {
             None => variables.get("PORTCULLIS_CONFIG", problems).map(|found| (found.value.into(), found.place)),
         };
         let (tree, file) = read(named, folder)?;
-        let mut layers = Self { tree, file, host: None, port: None };
+        let mut layers = Self { tree, file, host: None, port: None, traces: None };
         layers.apply_variables(variables, sections, problems);
         layers.apply_flags(flags);
+        layers.traces = otel_variables::read(variables, problems);
         Ok(layers)
     }
 

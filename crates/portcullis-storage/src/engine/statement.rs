@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use portcullis_telemetry::Metrics;
+use portcullis_telemetry::traces::{self, Span, SpanKind};
 
 use super::availability::Availability;
 use super::columns::Insert;
@@ -130,6 +131,7 @@ impl Runner {
         table: &'static str,
         work: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
+        let span = self.span(operation, table);
         let begun = Instant::now();
         let outcome = match tokio::time::timeout(self.limit, work).await {
             Ok(outcome) => outcome,
@@ -139,7 +141,26 @@ impl Runner {
         self.metrics.database_query(operation, table, begun.elapsed());
         if let Err(error) = &outcome {
             self.metrics.database_error(operation, error.kind());
+            if let Some(mut span) = span {
+                span.fail(error.kind());
+            }
         }
         outcome
+    }
+
+    /// Begins the statement's span, if the work that it is for is recorded. The span has no values, and no text that could
+    /// contain some.
+    fn span(&self, operation: &'static str, table: &'static str) -> Option<Span> {
+        let mut span = traces::span(operation, SpanKind::Client)?;
+        span.set("db.system.name", self.dialect.name());
+        span.set("db.operation.name", operation);
+        let mut summary = operation.to_owned();
+        if !table.is_empty() {
+            span.set("db.collection.name", table);
+            summary = format!("{operation} {table}");
+        }
+        span.rename(summary.clone());
+        span.set("db.query.summary", summary);
+        Some(span)
     }
 }

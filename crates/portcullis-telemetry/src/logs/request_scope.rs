@@ -1,6 +1,6 @@
 //! The ids of the request that a thread is working on. Every log line written meanwhile carries them.
 //!
-//! A `tracing` span for each request would cost an allocation and several locks. A request scope is 130 bytes that are
+//! A `tracing` span for each request would cost an allocation and several locks. A request scope is 176 bytes that are
 //! copied into a thread-local each time the request's future is polled.
 
 use std::cell::Cell;
@@ -9,6 +9,8 @@ use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
+
+use crate::traces::{SpanId, TraceId};
 
 /// Bytes of our own request id: 32 hexadecimal digits.
 pub const REQUEST_ID_BYTES: usize = 32;
@@ -26,7 +28,11 @@ thread_local! {
 /// Work that outlives the request's own future (a spawned task, a job in a queue, a streamed body) takes
 /// [`RequestScope::current`] along and enters it again, or its log lines carry no id.
 #[derive(Clone, Copy)]
-pub struct RequestScope(Option<RequestIds>);
+pub struct RequestScope {
+    ids: Option<RequestIds>,
+    /// The trace that is recorded now, and the span that new spans belong to.
+    recorded: Option<(TraceId, SpanId)>,
+}
 
 #[derive(Clone, Copy)]
 struct RequestIds {
@@ -39,7 +45,7 @@ struct RequestIds {
 
 impl RequestScope {
     /// The scope of work that belongs to no request.
-    pub const OUTSIDE: Self = Self(None);
+    pub const OUTSIDE: Self = Self { ids: None, recorded: None };
 
     /// The scope of one request. Both ids consist of hexadecimal digits. A client's own id is left out of the log unless it
     /// matches `[A-Za-z0-9._-]{1,64}`.
@@ -58,7 +64,19 @@ impl RequestScope {
             ids.client_request_id[..id.len()].copy_from_slice(id);
             ids.client_request_id_bytes = u8::try_from(id.len()).expect("it has at most 64 bytes");
         }
-        Self(Some(ids))
+        Self { ids: Some(ids), recorded: None }
+    }
+
+    /// The same scope within a span that is recorded.
+    #[must_use]
+    pub fn within(self, trace: TraceId, span: SpanId) -> Self {
+        Self { recorded: Some((trace, span)), ..self }
+    }
+
+    /// The trace and the span that this thread records for now, if it does.
+    #[inline]
+    pub(crate) fn recorded() -> Option<(TraceId, SpanId)> {
+        CURRENT.get().recorded
     }
 
     /// The scope that this thread is in now.
@@ -91,17 +109,17 @@ impl RequestScope {
 
     /// The id that the response's `X-Request-Id` shows.
     pub fn request_id(&self) -> Option<&str> {
-        self.0.as_ref().and_then(|ids| std::str::from_utf8(&ids.request_id).ok())
+        self.ids.as_ref().and_then(|ids| std::str::from_utf8(&ids.request_id).ok())
     }
 
     /// The id of the trace that the request belongs to.
     pub fn trace_id(&self) -> Option<&str> {
-        self.0.as_ref().and_then(|ids| std::str::from_utf8(&ids.trace_id).ok())
+        self.ids.as_ref().and_then(|ids| std::str::from_utf8(&ids.trace_id).ok())
     }
 
     /// The id that the client sent as `X-Request-Id`, if it can be logged.
     pub fn client_request_id(&self) -> Option<&str> {
-        let ids = self.0.as_ref()?;
+        let ids = self.ids.as_ref()?;
         let id = &ids.client_request_id[..usize::from(ids.client_request_id_bytes)];
         std::str::from_utf8(id).ok().filter(|id| !id.is_empty())
     }

@@ -26,11 +26,13 @@ pub enum ReadMetric {
     RedisUp,
     RevocationFeedAge,
     SessionsLive,
+    TraceSpansDropped,
+    TraceSpansExported,
 }
 
 impl ReadMetric {
     /// All of them, in the order of the page.
-    pub(super) const ALL: [Self; 15] = [
+    pub(super) const ALL: [Self; 17] = [
         Self::ConnectionsOpen,
         Self::ConnectionsRefused,
         Self::DatabasePoolConnections,
@@ -46,6 +48,8 @@ impl ReadMetric {
         Self::RedisUp,
         Self::RevocationFeedAge,
         Self::SessionsLive,
+        Self::TraceSpansDropped,
+        Self::TraceSpansExported,
     ];
 
     /// The family of which it is the value.
@@ -91,6 +95,13 @@ impl ReadMetric {
             Self::RedisUp => MetricFamily::gauge("redis_up", "Whether Redis answers: 1 or 0; no sample without Redis"),
             Self::RevocationFeedAge => {
                 MetricFamily::gauge("revocation_feed_age_seconds", "Time since the revocation log was last read")
+            }
+            Self::TraceSpansDropped => MetricFamily::counter(
+                "trace_spans_dropped",
+                "Spans that were dropped because the collector of traces is gone, too slow or did not take them",
+            ),
+            Self::TraceSpansExported => {
+                MetricFamily::counter("trace_spans_exported", "Spans that the collector of traces has taken")
             }
             Self::SessionsLive => MetricFamily::gauge(
                 "sessions_live",

@@ -147,6 +147,11 @@ impl InFlight {
         self.route.template()
     }
 
+    /// The request's method, which is the `method` label.
+    pub fn method(&self) -> &'static str {
+        METHODS[self.method]
+    }
+
     /// The moment that the request began.
     pub fn begun(&self) -> Instant {
         self.begun

@@ -28,6 +28,16 @@ impl TraceId {
         &self.0
     }
 
+    /// The 128 bits.
+    pub(super) fn to_bits(self) -> u128 {
+        u128::from_str_radix(self.as_str(), 16).unwrap_or_default()
+    }
+
+    /// The last 64 bits.
+    pub(super) fn low_bits(&self) -> u64 {
+        u64::from_str_radix(&self.as_str()[16..], 16).unwrap_or_default()
+    }
+
     /// The digits.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).expect("hexadecimal digits are ASCII")

@@ -56,4 +56,5 @@ mod sign_in;
 mod slow_clients;
 mod start;
 mod statement_counts;
+mod traces;
 mod user_administration;

@@ -1,0 +1,169 @@
+//! The exporter against collectors of every kind, over real sockets.
+
+use std::net::SocketAddr;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::*;
+use crate::traces::{OtlpProtocol, Sampler, SpanId, SpanKind, TraceId, dropped_spans, exported_spans};
+
+const OK: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\ncontent-length: 0\r\n\r\n";
+const TOO_LARGE: &str = "HTTP/1.1 413 Payload Too Large\r\ncontent-length: 0\r\n\r\n";
+const BUSY: &str = "HTTP/1.1 503 Busy\r\nretry-after: 0\r\ncontent-length: 0\r\n\r\n";
+const PAGE: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 6\r\n\r\n<html>";
+/// Long enough for any machine; nothing waits for it unless the test fails.
+const LONG: Duration = Duration::from_secs(60);
+
+fn record(name: &'static str) -> Box<SpanRecord> {
+    Box::new(SpanRecord {
+        trace_id: TraceId::own(*b"0af7651916cd43dd8448eb211c80319c"),
+        span_id: SpanId::new(7),
+        parent: None,
+        has_remote_parent: false,
+        name: name.into(),
+        kind: SpanKind::Internal,
+        start: 1,
+        end: 2,
+        attributes: Vec::new(),
+        has_failed: false,
+    })
+}
+
+fn options(address: SocketAddr) -> TraceOptions {
+    TraceOptions {
+        endpoint: format!("http://{address}/v1/traces").parse().expect("a URI"),
+        protocol: OtlpProtocol::Http,
+        headers: vec![("x-team".parse().expect("a name"), "gate".parse().expect("a value"))],
+        timeout: LONG,
+        resource: vec![("service.name".to_owned(), "gate".to_owned())],
+        sampler: Sampler { parent_based: true, ratio: 1.0 },
+    }
+}
+
+/// An exporter for this collector, and the queue of its spans.
+fn exporter(address: SocketAddr) -> (mpsc::Sender<Box<SpanRecord>>, TraceExporter) {
+    let (sender, queue) = mpsc::channel(QUEUE);
+    (sender, TraceExporter::run(queue, &options(address), "1"))
+}
+
+/// A collector that gives these answers in turn, the last one for ever. Returns its address, and each request as it comes.
+async fn collector(answers: &'static [&'static str]) -> (SocketAddr, mpsc::UnboundedReceiver<Vec<u8>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    let (sender, requests) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        let mut number = 0;
+        while let Ok((mut stream, _)) = listener.accept().await {
+            while let Some(request) = read_request(&mut stream).await {
+                let answer = answers[number.min(answers.len() - 1)];
+                number += 1;
+                let _ = sender.send(request);
+                if stream.write_all(answer.as_bytes()).await.is_err() {
+                    break;
+                }
+            }
+        }
+    });
+    (address, requests)
+}
+
+/// Reads a request with its body. `None` when the connection ends.
+async fn read_request(stream: &mut TcpStream) -> Option<Vec<u8>> {
+    let mut request = Vec::new();
+    let head = loop {
+        if stream.read_buf(&mut request).await.ok()? == 0 {
+            return None;
+        }
+        if let Some(end) = request.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
+            break end + 4;
+        }
+    };
+    let text = String::from_utf8_lossy(&request[..head]).to_ascii_lowercase();
+    let length = text.lines().find_map(|line| line.strip_prefix("content-length: ")).expect("a length");
+    let length: usize = length.trim().parse().expect("a number");
+    while request.len() < head + length {
+        if stream.read_buf(&mut request).await.ok()? == 0 {
+            return None;
+        }
+    }
+    Some(request)
+}
+
+fn contains(request: &[u8], text: &str) -> bool {
+    request.windows(text.len()).any(|bytes| bytes == text.as_bytes())
+}
+
+#[tokio::test]
+async fn spans_that_wait_are_sent_at_the_end() {
+    let (address, mut requests) = collector(&[OK]).await;
+    let (queue, exporter) = exporter(address);
+    for name in ["first", "second"] {
+        queue.send(record(name)).await.expect("the exporter runs");
+    }
+    exporter.shut_down(LONG).await;
+    let request = requests.recv().await.expect("a request");
+    assert!(request.starts_with(b"POST /v1/traces HTTP/1.1\r\n"), "{}", String::from_utf8_lossy(&request));
+    for part in ["x-team: gate\r\n", "content-type: application/x-protobuf\r\n", "service.name", "first", "second"] {
+        assert!(contains(&request, part), "{part} in {}", String::from_utf8_lossy(&request));
+    }
+    assert_eq!((exported_spans(), dropped_spans()), (2, 0));
+}
+
+#[tokio::test]
+async fn a_batch_that_is_too_large_is_sent_in_parts() {
+    let (address, mut requests) = collector(&[TOO_LARGE, OK]).await;
+    let (queue, exporter) = exporter(address);
+    for name in ["first", "second"] {
+        queue.send(record(name)).await.expect("the exporter runs");
+    }
+    exporter.shut_down(LONG).await;
+    for parts in [&["first", "second"][..], &["first"], &["second"]] {
+        let request = requests.recv().await.expect("a request");
+        for name in ["first", "second"] {
+            assert_eq!(contains(&request, name), parts.contains(&name), "{name} of {parts:?}");
+        }
+    }
+    assert_eq!((exported_spans(), dropped_spans()), (2, 0));
+}
+
+#[tokio::test]
+async fn a_batch_is_sent_again_when_the_collector_asks_for_it() {
+    let (address, mut requests) = collector(&[BUSY, OK]).await;
+    let (queue, exporter) = exporter(address);
+    queue.send(record("first")).await.expect("the exporter runs");
+    for _ in 0..2 {
+        assert!(contains(&requests.recv().await.expect("a request"), "first"));
+    }
+    exporter.shut_down(LONG).await;
+    assert_eq!((exported_spans(), dropped_spans()), (1, 0));
+}
+
+#[tokio::test]
+async fn a_web_page_is_no_answer_of_a_collector() {
+    let (address, _requests) = collector(&[PAGE]).await;
+    let (queue, exporter) = exporter(address);
+    queue.send(record("first")).await.expect("the exporter runs");
+    exporter.shut_down(LONG).await;
+    assert_eq!((exported_spans(), dropped_spans()), (0, 1));
+}
+
+#[tokio::test]
+async fn sr_69_a_collector_that_never_answers_does_not_hold_up_the_end() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let (queue, exporter) = exporter(listener.local_addr().expect("an address"));
+    queue.send(record("first")).await.expect("the exporter runs");
+    exporter.shut_down(Duration::from_millis(10)).await;
+    assert_eq!((exported_spans(), dropped_spans()), (0, 1));
+}
+
+#[tokio::test]
+async fn sr_69_a_collector_that_is_gone_does_not_hold_up_the_end() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    drop(listener);
+    let (queue, exporter) = exporter(address);
+    queue.send(record("first")).await.expect("the exporter runs");
+    exporter.shut_down(LONG).await;
+    assert_eq!((exported_spans(), dropped_spans()), (0, 1));
+}

@@ -1,0 +1,178 @@
+//! Traces: what a collector receives of requests, and that it cannot hold anything up.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, channel};
+
+use portcullis_testkit::{TestAppBuilder, free_port};
+
+use crate::client::{app, client, send};
+
+const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+
+/// A server that answers every request on loopback with these bytes. Returns its address, and the requests as they come.
+fn server(answer: &'static str) -> (SocketAddr, Receiver<Vec<u8>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    let (sender, requests) = channel();
+    std::thread::spawn(move || {
+        while let Ok((mut stream, _)) = listener.accept() {
+            let sender = sender.clone();
+            std::thread::spawn(move || {
+                while let Some(request) = read_request(&mut stream) {
+                    if sender.send(request).is_err() || stream.write_all(answer.as_bytes()).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    (address, requests)
+}
+
+/// Reads a request with a body of known length. `None` when the connection ends.
+fn read_request(stream: &mut TcpStream) -> Option<Vec<u8>> {
+    let mut request = Vec::new();
+    let mut piece = [0; 4096];
+    loop {
+        let count = stream.read(&mut piece).ok().filter(|count| *count > 0)?;
+        request.extend_from_slice(&piece[..count]);
+        let Some(head) = request.windows(4).position(|bytes| bytes == b"\r\n\r\n") else { continue };
+        let text = String::from_utf8_lossy(&request[..head]).to_ascii_lowercase();
+        let length = text.lines().find_map(|line| line.strip_prefix("content-length: ")?.trim().parse().ok());
+        if request.len() >= head + 4 + length.unwrap_or(0) {
+            return Some(request);
+        }
+    }
+}
+
+/// A gateway with a route to this upstream, which sends its traces here.
+fn gateway(collector: SocketAddr, upstream: SocketAddr) -> TestAppBuilder {
+    app().env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{collector}")).settings(&format!(
+        "[tracing]\ntrust_incoming = true\n\n[upstreams.projects]\ntargets = [\"http://{upstream}\"]\n\n\
+         [[routes]]\npath = \"/api/v1/projects/{{*rest}}\"\nupstream = \"projects\"\nauth = \"none\"\n"
+    ))
+}
+
+const COLLECTED: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\ncontent-length: 0\r\n\r\n";
+const ANSWER: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+
+/// A span that a collector received.
+#[derive(Debug, Default)]
+struct Span {
+    trace: String,
+    id: String,
+    parent: String,
+    name: String,
+}
+
+/// The spans of requests to a collector.
+fn spans(requests: &Receiver<Vec<u8>>) -> Vec<Span> {
+    let mut spans = Vec::new();
+    for request in requests.try_iter() {
+        let head = request.windows(4).position(|bytes| bytes == b"\r\n\r\n").expect("a head") + 4;
+        for (_, of_resource) in fields(&request[head..]) {
+            for (_, of_scope) in fields(of_resource).filter(|(number, _)| *number == 2) {
+                for (_, bytes) in fields(of_scope).filter(|(number, _)| *number == 2) {
+                    let mut span = Span::default();
+                    for (number, value) in fields(bytes) {
+                        let digits = || value.iter().map(|byte| format!("{byte:02x}")).collect();
+                        match number {
+                            1 => span.trace = digits(),
+                            2 => span.id = digits(),
+                            4 => span.parent = digits(),
+                            5 => span.name = String::from_utf8_lossy(value).into_owned(),
+                            _ => {}
+                        }
+                    }
+                    spans.push(span);
+                }
+            }
+        }
+    }
+    spans
+}
+
+/// The fields of a Protocol Buffers message with their numbers. A field that is no text, bytes or message is empty.
+fn fields(mut message: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
+    std::iter::from_fn(move || {
+        if message.is_empty() {
+            return None;
+        }
+        let tag = varint(&mut message);
+        let length = match tag & 7 {
+            0 => {
+                varint(&mut message);
+                0
+            }
+            1 => 8,
+            2 => usize::try_from(varint(&mut message)).expect("a length"),
+            5 => 4,
+            other => panic!("wire type {other}"),
+        };
+        let (value, rest) = message.split_at(length);
+        message = rest;
+        Some((tag >> 3, if tag & 7 == 2 { value } else { &[] }))
+    })
+}
+
+fn varint(message: &mut &[u8]) -> u64 {
+    let mut number = 0;
+    for shift in (0..64).step_by(7) {
+        let (byte, rest) = message.split_first().expect("a whole message");
+        *message = rest;
+        number |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            break;
+        }
+    }
+    number
+}
+
+#[tokio::test]
+async fn a_request_and_its_attempt_are_spans_of_the_clients_trace() {
+    let (collector, collected) = server(COLLECTED);
+    let (upstream, requests) = server(ANSWER);
+    let mut app = gateway(collector, upstream).start();
+    let traceparent = format!("00-{TRACE}-b7ad6b7169203331-01");
+    let response = send(client().get(app.url("/api/v1/projects/7")).header("traceparent", traceparent)).await;
+    assert_eq!(response.status, 200);
+    let request = String::from_utf8(requests.recv().expect("the upstream's request")).expect("ASCII");
+    // What was not sent before is sent at the end.
+    app.stop();
+    let spans = spans(&collected);
+    let of_trace = |name: &str| {
+        let found = spans.iter().find(|span| span.trace == TRACE && span.name == name);
+        found.unwrap_or_else(|| panic!("no span {name} in {spans:?}"))
+    };
+    let server = of_trace("GET /api/v1/projects/{*rest}");
+    let attempt = of_trace("GET");
+    assert_eq!(server.parent, "b7ad6b7169203331");
+    assert_eq!(attempt.parent, server.id);
+    assert!(request.contains(&format!("traceparent: 00-{TRACE}-{}-01\r\n", attempt.id)), "{request}");
+}
+
+#[tokio::test]
+async fn an_error_of_a_request_that_is_not_recorded_keeps_its_span() {
+    let (collector, collected) = server(COLLECTED);
+    let gone = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let mut app = gateway(collector, gone).env("OTEL_TRACES_SAMPLER", "always_off").start();
+    for (path, status) in [("/api/v1/projects/7", 502), ("/api/health", 200)] {
+        assert_eq!(send(client().get(app.url(path))).await.status, status, "{path}");
+    }
+    app.stop();
+    let names: Vec<String> = spans(&collected).into_iter().map(|span| span.name).collect();
+    assert_eq!(names, ["GET /api/v1/projects/{*rest}"]);
+}
+
+#[tokio::test]
+async fn sr_69_a_collector_that_never_answers_holds_nothing_up() {
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let (upstream, _requests) = server(ANSWER);
+    let mut app = gateway(silent.local_addr().expect("an address"), upstream).start();
+    for _ in 0..3 {
+        assert_eq!(send(client().get(app.url("/api/v1/projects/7"))).await.status, 200);
+    }
+    // Ends although the spans cannot be sent.
+    app.stop();
+}
