@@ -10,6 +10,7 @@ mod pbkdf2;
 mod scrypt;
 pub(crate) mod stored;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -97,8 +98,15 @@ struct Job {
 }
 
 enum Work {
-    Make { reply: oneshot::Sender<Result<SecretString, NotHashed>> },
-    Compare { stored: Option<SecretString>, reply: oneshot::Sender<Result<Comparison, NotHashed>> },
+    Make {
+        reply: oneshot::Sender<Result<SecretString, NotHashed>>,
+    },
+    Compare {
+        stored: Option<SecretString>,
+        reply: oneshot::Sender<Result<Comparison, NotHashed>>,
+    },
+    #[cfg(test)]
+    Panic,
 }
 
 impl PasswordHasher {
@@ -217,6 +225,8 @@ impl Job {
         let is_closed = match &self.work {
             Work::Make { reply } => reply.is_closed(),
             Work::Compare { reply, .. } => reply.is_closed(),
+            #[cfg(test)]
+            Work::Panic => false,
         };
         !is_closed && self.presence.as_ref().is_none_or(|presence| presence.strong_count() > 0)
     }
@@ -226,6 +236,8 @@ impl Job {
         match self.work {
             Work::Make { reply } => _ = reply.send(Err(why)),
             Work::Compare { reply, .. } => _ = reply.send(Err(why)),
+            #[cfg(test)]
+            Work::Panic => {}
         }
     }
 
@@ -247,6 +259,8 @@ impl Job {
                 done.fetch_add(1, Ordering::Relaxed);
                 let _ = reply.send(Ok(compared));
             }
+            #[cfg(test)]
+            Work::Panic => panic!("a job panics for a test"),
         }
     }
 }
@@ -277,7 +291,11 @@ impl Shared {
         }
         let mut memory = Memory::default();
         while let Some(job) = self.next() {
-            job.serve(&mut memory, &self.done);
+            // A panic ends one job and not the thread, of which there are few. The panic hook records it; the request that
+            // waits gets no answer and fails.
+            if catch_unwind(AssertUnwindSafe(|| job.serve(&mut memory, &self.done))).is_err() {
+                memory = Memory::default();
+            }
         }
     }
 }

@@ -113,3 +113,12 @@ async fn sr_57_abandoned_jobs_cost_no_hash_and_no_place() {
     assert_eq!(gone.await, Err(NotHashed::ClientGone));
     assert_eq!(hasher.hashes(), 0);
 }
+
+#[tokio::test]
+async fn a_panic_in_a_hash_leaves_its_thread_at_work() {
+    let hasher = hasher();
+    let job = hasher.job(secret("correct horse"), Work::Panic, None);
+    hasher.submit(client(1), job).expect("the queue has room");
+    let hash = hasher.hash(client(2), secret("correct horse")).await.expect("the only thread goes on");
+    assert!(hash.expose().starts_with("$argon2id$"));
+}
