@@ -29,7 +29,7 @@ pub struct ErrorOccurrences {
     pub message: String,
     /// The template of the route, or the name of the job.
     pub route: Option<String>,
-    /// How many errors.
+    /// How often the error happened, the repetitions that were only counted included.
     pub times: i64,
     /// When the first of them happened.
     pub first_seen_at: Timestamp,
@@ -52,7 +52,7 @@ pub struct ErrorGroup {
     pub message: String,
     /// The template of the route, or the name of the job.
     pub route: Option<String>,
-    /// How many errors.
+    /// How often the error happened, the repetitions that were only counted included.
     pub times: u64,
     /// When the first of them happened.
     pub first_seen_at: Timestamp,

@@ -24,7 +24,7 @@ pub use scrubbing::scrubbed;
 use sentry::Sentry;
 pub use sentry::{Dsn, SentryOptions};
 
-/// What failed.
+/// The part of the gateway that failed. Errors of different kinds are never one group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FaultKind {
     /// A panic, wherever it happened.

@@ -17,13 +17,13 @@ const MOST_GROUPS: usize = 256;
 pub struct Occurrences {
     /// What the errors have in common, as text.
     pub group: String,
-    /// What failed.
+    /// The part of the gateway that failed. Errors of different kinds are never one group.
     pub kind: FaultKind,
     /// What happened last, without secrets. For a panic, with its place.
     pub message: String,
     /// The template of the route or the name of the job.
     pub route: Option<String>,
-    /// How many errors.
+    /// How often the error happened, the repetitions that were only counted included.
     pub times: u64,
     /// When the first of them happened, since 1970.
     pub first_at: Duration,

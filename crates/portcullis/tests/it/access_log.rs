@@ -2,12 +2,12 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::mpsc::{Sender, channel};
 
 use portcullis_testkit::{TestApp, TestAppBuilder};
 use serde_json::{Value, json};
 
 use crate::client::{app, client, get, register, send};
+use crate::logging::{read_head, upstream_that_sends};
 
 /// A gateway whose access log shows these requests, with a route to an upstream that responds by path.
 fn gateway(access: &str) -> TestAppBuilder {
@@ -54,29 +54,6 @@ fn respond(mut stream: TcpStream) {
         let response = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: close\r\n\r\nhello";
         stream.write_all(response.as_bytes()).expect("the gateway reads");
     }
-}
-
-/// An upstream that begins its only response, and closes the connection once the returned sender is dropped.
-fn upstream_that_breaks_off() -> (SocketAddr, Sender<()>) {
-    let (open, closed) = channel::<()>();
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let address = listener.local_addr().expect("an address");
-    std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().expect("a connection");
-        read_head(&mut stream);
-        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nbegun").expect("the gateway reads");
-        let _ = closed.recv();
-    });
-    (address, open)
-}
-
-fn read_head(stream: &mut TcpStream) -> String {
-    let mut head = Vec::new();
-    let mut byte = [0u8; 1];
-    while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).expect("the head comes") == 1 {
-        head.push(byte[0]);
-    }
-    String::from_utf8(head).expect("ASCII")
 }
 
 /// A connection on which these bytes were sent.
@@ -142,7 +119,7 @@ async fn refused_and_malformed_requests_have_lines() {
 
 #[tokio::test]
 async fn a_response_that_breaks_off_is_shown_as_aborted() {
-    let (upstream, open) = upstream_that_breaks_off();
+    let (upstream, open) = upstream_that_sends("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nbegun");
     let app = gateway("all").settings(&settings(upstream, "")).start();
     let response = client().get(app.url("/api/projects/7")).send().await.expect("a head");
     drop(open);

@@ -19,7 +19,7 @@ fn gateway(upstream: SocketAddr) -> TestAppBuilder {
 
 /// An upstream that sends these bytes after the head of its only request, and closes the connection once the returned
 /// sender is dropped.
-fn upstream_that_sends(response: &'static str) -> (SocketAddr, Sender<()>) {
+pub(crate) fn upstream_that_sends(response: &'static str) -> (SocketAddr, Sender<()>) {
     let (open, closed) = channel::<()>();
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("an address");
@@ -32,7 +32,7 @@ fn upstream_that_sends(response: &'static str) -> (SocketAddr, Sender<()>) {
     (address, open)
 }
 
-fn read_head(stream: &mut TcpStream) -> String {
+pub(crate) fn read_head(stream: &mut TcpStream) -> String {
     let mut head = Vec::new();
     let mut byte = [0u8; 1];
     while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).expect("the head comes") == 1 {
