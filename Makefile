@@ -4,7 +4,7 @@ CARGO ?= cargo
 T ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-full lint openapi csrf dotenv pages matrix dashboards fmt deny bench bench-storage bench-identity bench-phases bench-request coverage fuzz setup
+.PHONY: help run build test test-full lint openapi csrf dotenv pages matrix dashboards sentry debug-files symbols fmt deny bench bench-storage bench-identity bench-phases bench-request coverage fuzz setup
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -22,7 +22,7 @@ test: setup ## run the tests on SQLite and PostgreSQL; T=name runs those whose n
 	@scripts/test.sh $(T)
 
 test-full: lint test ## everything: lint, the tests, and the checks against other programs with more examples each
-	@EXAMPLES=40 $(MAKE) --no-print-directory openapi csrf dotenv pages matrix
+	@EXAMPLES=40 PROFILE=dev $(MAKE) --no-print-directory openapi csrf dotenv pages matrix sentry symbols
 
 lint: ## check format, clippy, licences and bans, migrations (squawk) and the compose file
 	$(CARGO) fmt --all --check
@@ -48,6 +48,15 @@ matrix: ## put the gateway in front of real servers (Node, Express, uvicorn, Fla
 
 dashboards: ## write Grafana's dashboards anew and check them against Grafana's schemas
 	@scripts/dashboards.sh
+
+sentry: ## check the error reports with real servers of Sentry's protocol (bugsink and kent)
+	@scripts/sentry.sh
+
+debug-files: ## split the debug information off the release binary and name it by build id, in target/debug-files
+	@scripts/debug-files.sh
+
+symbols: ## panic a stripped binary and name its frames by the debug file; PROFILE=dev for the development build
+	@scripts/debug-files.sh check
 
 deny: ## check licences, duplicates, bans and sources (needs cargo-deny)
 	@if command -v cargo-deny >/dev/null; then $(CARGO) fetch --locked --quiet && $(CARGO) deny --offline --log-level error check licenses bans sources; \
