@@ -4,7 +4,7 @@ CARGO ?= cargo
 T ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-full lint openapi csrf dotenv pages matrix dashboards sentry debug-files symbols fmt deny bench bench-storage bench-identity bench-phases bench-request coverage fuzz setup
+.PHONY: help run build test test-full lint openapi csrf dotenv pages matrix dashboards sentry debug-files symbols chart fmt deny bench bench-storage bench-identity bench-phases bench-request coverage fuzz setup
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -22,7 +22,7 @@ test: setup ## run the tests on SQLite and PostgreSQL; T=name runs those whose n
 	@scripts/test.sh $(T)
 
 test-full: lint test ## everything: lint, the tests, and the checks against other programs with more examples each
-	@EXAMPLES=40 PROFILE=dev $(MAKE) --no-print-directory openapi csrf dotenv pages matrix sentry symbols
+	@EXAMPLES=40 PROFILE=dev $(MAKE) --no-print-directory openapi csrf dotenv pages matrix sentry symbols chart
 
 lint: ## check format, clippy, licences and bans, migrations (squawk) and the compose file
 	$(CARGO) fmt --all --check
@@ -57,6 +57,9 @@ debug-files: ## split the debug information off the release binary and name it b
 
 symbols: ## panic a stripped binary and name its frames by the debug file; PROFILE=dev for the development build
 	@scripts/debug-files.sh check
+
+chart: ## check the Helm chart and the Kustomize base made from it (SKIP_CHECKOV=1 is quicker)
+	@scripts/chart.sh
 
 deny: ## check licences, duplicates, bans and sources (needs cargo-deny)
 	@if command -v cargo-deny >/dev/null; then $(CARGO) fetch --locked --quiet && $(CARGO) deny --offline --log-level error check licenses bans sources; \
