@@ -83,15 +83,16 @@ impl Drop for AccessRecord {
     fn drop(&mut self) {
         let Shown { scope, target, route, status, begun, upstream, user, client, received, sent, is_complete } =
             &*self.0;
+        let mut user_text = [0; UserId::TEXT_BYTES];
         AccessLine {
-            scope: *scope,
+            scope,
             method: target.as_ref().map(|(method, _)| method.as_str()),
             route: route.template(),
             path: target.as_ref().map(|(_, uri)| uri.path()),
             status: *status,
             duration: begun.elapsed(),
             upstream: upstream.as_ref().map(|(name, duration)| (&**name, *duration)),
-            user: user.as_ref().map(|user| user as _),
+            user: user.as_ref().map(|user| user.write_to(&mut user_text)),
             client: *client,
             bytes_in: received.as_ref().map_or(0, |received| received.load(Ordering::Relaxed)),
             bytes_out: *sent,

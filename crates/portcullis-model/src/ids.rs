@@ -75,6 +75,14 @@ impl UserId {
     /// it, because imports refuse it and new ids are made of the time and random bits.
     pub const DEMO: Self = Self(Uuid::from_u128(0x0000_0000_0000_7000_8000_0000_0000_de40));
 
+    /// The bytes of an id as text.
+    pub const TEXT_BYTES: usize = uuid::fmt::Hyphenated::LENGTH;
+
+    /// Writes the id as text, without the formatting machinery.
+    pub fn write_to(self, text: &mut [u8; Self::TEXT_BYTES]) -> &str {
+        self.0.as_hyphenated().encode_lower(text)
+    }
+
     /// Whether this is the demo account.
     pub fn is_demo(self) -> bool {
         self == Self::DEMO

@@ -50,6 +50,7 @@
 //! }
 //! ```
 
+mod decimal;
 pub mod errors;
 pub mod logs;
 mod metrics;

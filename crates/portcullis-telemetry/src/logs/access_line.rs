@@ -4,21 +4,30 @@
 //! has such a line. `log.access` decides alone which requests have one; `log.level` does not count.
 
 use std::cell::RefCell;
-use std::fmt::{Display, Write as _};
+use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use tracing::Level;
 
 use super::escape::{beginning, push_json_string, push_left_out, push_value};
-use super::line_format::{push_json_end, push_json_head, push_pretty_head, push_pretty_ids};
+use super::line_format::{push_json_head, push_pretty_head, push_pretty_ids};
 use super::request_scope::RequestScope;
 use super::{LogFormat, Output};
+use crate::decimal::{push_digits, push_number};
 
 /// The target of the lines.
 const TARGET: &str = "access";
 /// The message of the lines.
 const MESSAGE: &str = "request";
+
+/// A field's name in both formats. It is put together when the program is compiled, and copied without a call.
+macro_rules! name {
+    ($name:literal) => {
+        Name { json: concat!(",\"", $name, "\":"), pretty: concat!(" ", $name, "=") }
+    };
+}
+
 /// The most bytes of a path. Longer ones are few, and not from people.
 const MAX_PATH_BYTES: usize = 2048;
 
@@ -30,7 +39,7 @@ thread_local! {
 /// What the access log shows of a request whose response has ended.
 pub struct AccessLine<'a> {
     /// The ids of the request.
-    pub scope: RequestScope,
+    pub scope: &'a RequestScope,
     /// The method; `None` for bytes that were no request.
     pub method: Option<&'a str>,
     /// The route's template, or `unmatched`.
@@ -44,7 +53,7 @@ pub struct AccessLine<'a> {
     /// The upstream that was asked, and the time until the head of its response, or until it failed.
     pub upstream: Option<(&'a str, Duration)>,
     /// The id of the authenticated user.
-    pub user: Option<&'a dyn Display>,
+    pub user: Option<&'a str>,
     /// The client's address.
     pub client: IpAddr,
     /// Bytes of the request's body that were read.
@@ -62,78 +71,87 @@ impl AccessLine<'_> {
         LINE.with_borrow_mut(|line| {
             line.clear();
             self.push(line, output.format, output.colours);
-            output.queue.push(line.as_bytes());
+            output.queue.push_unhurried(line.as_bytes());
         });
     }
 
     fn push(&self, line: &mut String, format: LogFormat, colours: bool) {
         match format {
             LogFormat::Json => {
-                push_json_head(line, &Level::INFO, &self.scope);
-                self.push_fields(&mut JsonFields::begin(line));
-                push_json_end(line, TARGET);
+                push_json_head(line, &Level::INFO, self.scope);
+                line.push_str("\"message\":\"");
+                line.push_str(MESSAGE);
+                line.push('"');
+                self.push_fields(&mut JsonFields(line));
+                line.push_str("},\"target\":\"");
+                line.push_str(TARGET);
+                line.push_str("\"}\n");
             }
             LogFormat::Pretty => {
                 push_pretty_head(line, &Level::INFO, TARGET, colours);
                 line.push_str(MESSAGE);
                 self.push_fields(&mut PrettyFields(line));
-                push_pretty_ids(line, &self.scope);
+                push_pretty_ids(line, self.scope);
+                line.push('\n');
             }
         }
-        line.push('\n');
     }
 
     fn push_fields(&self, fields: &mut impl Fields) {
         if let Some(method) = self.method {
-            fields.text("method", method);
+            fields.text(name!("method"), method);
         }
-        fields.text("route", self.route);
+        fields.text(name!("route"), self.route);
         if let Some(path) = self.path {
-            fields.cut_text("path", path, MAX_PATH_BYTES);
+            fields.cut_text(name!("path"), path, MAX_PATH_BYTES);
         }
-        fields.number("status", self.status.into());
-        fields.milliseconds("durationMs", self.duration);
-        if let Some((name, duration)) = self.upstream {
-            fields.text("upstream", name);
-            fields.milliseconds("upstreamDurationMs", duration);
+        fields.number(name!("status"), self.status.into());
+        fields.milliseconds(name!("durationMs"), self.duration);
+        if let Some((upstream, duration)) = self.upstream {
+            fields.text(name!("upstream"), upstream);
+            fields.milliseconds(name!("upstreamDurationMs"), duration);
         }
         if let Some(user) = self.user {
-            fields.plain("user", user);
+            fields.plain(name!("user"), |line| line.push_str(user));
         }
-        fields.plain("client", &self.client);
-        fields.number("bytesIn", self.bytes_in);
-        fields.number("bytesOut", self.bytes_out);
+        fields.plain(name!("client"), |line| push_address(line, self.client));
+        fields.number(name!("bytesIn"), self.bytes_in);
+        fields.number(name!("bytesOut"), self.bytes_out);
         if self.is_aborted {
-            fields.literal("aborted", "true");
+            fields.name(name!("aborted")).push_str("true");
         }
     }
+}
+
+/// What stands before a value, in the two formats.
+struct Name {
+    json: &'static str,
+    pretty: &'static str,
 }
 
 /// The two ways to write a field. A name needs no escaping.
 trait Fields {
     /// Appends what stands before a value, and returns the line.
-    fn name(&mut self, name: &'static str) -> &mut String;
+    fn name(&mut self, name: Name) -> &mut String;
     /// Appends a value that may need escaping.
-    fn text(&mut self, name: &'static str, text: &str);
+    fn text(&mut self, name: Name, text: &str);
     /// Appends a value that needs none, such as an address.
-    fn plain(&mut self, name: &'static str, value: &dyn Display);
+    fn plain(&mut self, name: Name, push: impl FnOnce(&mut String));
 
-    fn literal(&mut self, name: &'static str, literal: &str) {
-        self.name(name).push_str(literal);
-    }
-
-    fn number(&mut self, name: &'static str, number: u64) {
-        let _ = write!(self.name(name), "{number}");
+    fn number(&mut self, name: Name, number: u64) {
+        push_number(self.name(name), number);
     }
 
     /// Milliseconds with three places: a proxied request takes less than one.
-    fn milliseconds(&mut self, name: &'static str, duration: Duration) {
-        let micros = duration.as_micros();
-        let _ = write!(self.name(name), "{}.{:03}", micros / 1000, micros % 1000);
+    fn milliseconds(&mut self, name: Name, duration: Duration) {
+        let line = self.name(name);
+        push_number(line, duration.as_secs().saturating_mul(1000).saturating_add(duration.subsec_millis().into()));
+        line.push('.');
+        push_digits::<3>(line, duration.subsec_micros().into());
     }
 
     /// Appends the beginning of a text, and how much of it was left out.
-    fn cut_text(&mut self, name: &'static str, text: &str, most: usize) {
+    fn cut_text(&mut self, name: Name, text: &str, most: usize) {
         let beginning = beginning(text, most);
         if beginning.len() == text.len() {
             return self.text(name, text);
@@ -146,48 +164,58 @@ trait Fields {
 
 struct JsonFields<'l>(&'l mut String);
 
-impl<'l> JsonFields<'l> {
-    fn begin(line: &'l mut String) -> Self {
-        for part in ["\"message\":\"", MESSAGE, "\""] {
-            line.push_str(part);
-        }
-        Self(line)
-    }
-}
-
 impl Fields for JsonFields<'_> {
-    fn name(&mut self, name: &'static str) -> &mut String {
-        for part in [",\"", name, "\":"] {
-            self.0.push_str(part);
-        }
+    #[inline]
+    fn name(&mut self, name: Name) -> &mut String {
+        self.0.push_str(name.json);
         self.0
     }
 
-    fn text(&mut self, name: &'static str, text: &str) {
+    fn text(&mut self, name: Name, text: &str) {
         push_json_string(self.name(name), text);
     }
 
-    fn plain(&mut self, name: &'static str, value: &dyn Display) {
-        let _ = write!(self.name(name), "\"{value}\"");
+    #[inline]
+    fn plain(&mut self, name: Name, push: impl FnOnce(&mut String)) {
+        let line = self.name(name);
+        line.push('"');
+        push(line);
+        line.push('"');
     }
 }
 
 struct PrettyFields<'l>(&'l mut String);
 
 impl Fields for PrettyFields<'_> {
-    fn name(&mut self, name: &'static str) -> &mut String {
-        for part in [" ", name, "="] {
-            self.0.push_str(part);
-        }
+    #[inline]
+    fn name(&mut self, name: Name) -> &mut String {
+        self.0.push_str(name.pretty);
         self.0
     }
 
-    fn text(&mut self, name: &'static str, text: &str) {
+    fn text(&mut self, name: Name, text: &str) {
         push_value(self.name(name), text);
     }
 
-    fn plain(&mut self, name: &'static str, value: &dyn Display) {
-        let _ = write!(self.name(name), "{value}");
+    #[inline]
+    fn plain(&mut self, name: Name, push: impl FnOnce(&mut String)) {
+        push(self.name(name));
+    }
+}
+
+fn push_address(line: &mut String, address: IpAddr) {
+    match address {
+        IpAddr::V4(address) => {
+            for (place, octet) in address.octets().into_iter().enumerate() {
+                if place > 0 {
+                    line.push('.');
+                }
+                push_number(line, octet.into());
+            }
+        }
+        IpAddr::V6(address) => {
+            let _ = write!(line, "{address}");
+        }
     }
 }
 
@@ -198,15 +226,16 @@ mod tests {
     use super::*;
 
     fn line() -> AccessLine<'static> {
+        let scope = RequestScope::new(b"0123456789abcdef0123456789abcdef", b"0af7651916cd43dd8448eb211c80319c", None);
         AccessLine {
-            scope: RequestScope::new(b"0123456789abcdef0123456789abcdef", b"0af7651916cd43dd8448eb211c80319c", None),
+            scope: Box::leak(Box::new(scope)),
             method: Some("GET"),
             route: "/api/v1/projects/{*rest}",
             path: Some("/api/v1/projects/7"),
             status: 200,
             duration: Duration::from_micros(1_234_056),
             upstream: Some(("projects", Duration::from_micros(7))),
-            user: Some(&"0198c2a4-7d1e-7c3b-9a55-0123456789ab"),
+            user: Some("0198c2a4-7d1e-7c3b-9a55-0123456789ab"),
             client: IpAddr::from([192, 0, 2, 7]),
             bytes_in: 0,
             bytes_out: 512,

@@ -50,8 +50,9 @@ fn json_line(scope: RequestScope, event: &Event<'_>) -> String {
     let mut fields = JsonFields { line, is_first: true };
     event.record(&mut fields);
     let mut line = fields.line;
-    push_json_end(&mut line, metadata.target());
-    line.push('\n');
+    line.push_str("},\"target\":");
+    push_json_string(&mut line, metadata.target());
+    line.push_str("}\n");
     line
 }
 
@@ -67,46 +68,48 @@ pub(super) fn push_pretty_head(line: &mut String, level: &Level, target: &str, c
 
 /// Appends the ids of a request in the pretty format.
 pub(super) fn push_pretty_ids(line: &mut String, scope: &RequestScope) {
-    for (name, id) in ids(scope) {
-        for part in [" ", name, "=", id] {
-            line.push_str(part);
+    let ids = [
+        (" requestId=", scope.request_id()),
+        (" traceId=", scope.trace_id()),
+        (" clientRequestId=", scope.client_request_id()),
+    ];
+    for (name, id) in ids {
+        if let Some(id) = id {
+            line.push_str(name);
+            line.push_str(id);
         }
     }
 }
 
-/// Appends the beginning of a JSON line, up to the first of its fields.
+/// Appends the beginning of a JSON line, up to the first of its fields. No id needs escaping: ours and a trace's are
+/// hexadecimal, and a client's has letters, digits and `._-` only.
 pub(super) fn push_json_head(line: &mut String, level: &Level, scope: &RequestScope) {
     line.push_str("{\"timestamp\":\"");
     timestamp::push_now(line);
     line.push_str("\",\"level\":\"");
     line.push_str(level.as_str());
     line.push('"');
-    for (name, id) in ids(scope) {
-        for part in [",\"", name, "\":\"", id, "\""] {
-            line.push_str(part);
-        }
+    if let Some(id) = scope.request_id() {
+        line.push_str(",\"requestId\":\"");
+        line.push_str(id);
+        line.push('"');
+    }
+    if let Some(id) = scope.trace_id() {
+        line.push_str(",\"traceId\":\"");
+        line.push_str(id);
+        line.push('"');
+    }
+    if let Some(id) = scope.client_request_id() {
+        line.push_str(",\"clientRequestId\":\"");
+        line.push_str(id);
+        line.push('"');
     }
     line.push_str(",\"fields\":{");
-}
-
-/// Appends what follows the last field of a JSON line.
-pub(super) fn push_json_end(line: &mut String, target: &str) {
-    line.push_str("},\"target\":");
-    push_json_string(line, target);
-    line.push('}');
 }
 
 /// Returns whether a field holds what somebody outside said, which may quote a secret.
 fn is_from_outside(field: &Field) -> bool {
     matches!(field.name(), "error" | "reason" | "why" | "panic")
-}
-
-/// No id needs escaping: ours and a trace's are hexadecimal, and a client's has letters, digits and `._-` only.
-fn ids(scope: &RequestScope) -> impl Iterator<Item = (&'static str, &str)> {
-    let own = scope.request_id().map(|id| ("requestId", id));
-    let trace = scope.trace_id().map(|id| ("traceId", id));
-    let client = scope.client_request_id().map(|id| ("clientRequestId", id));
-    own.into_iter().chain(trace).chain(client)
 }
 
 fn colour(level: &Level) -> &'static str {

@@ -11,6 +11,8 @@ use std::time::Duration;
 const MAX_QUEUED_BYTES: usize = 1 << 20;
 /// Bytes that are written at once, as many as a pipe of Linux holds.
 const MAX_WRITTEN_BYTES: usize = 64 << 10;
+/// How long lines that are not urgent gather before they are written.
+const GATHERING: Duration = Duration::from_millis(20);
 
 /// Lines on their way to the log. Adding one never waits for the writing of another.
 pub(super) struct LineQueue {
@@ -29,8 +31,21 @@ struct QueuedLines {
     lines: Vec<u8>,
     /// Bytes that were taken to be written and are not written yet.
     taken: usize,
-    /// Whether the writing thread waits for lines. Waking it is a system call.
-    is_writer_idle: bool,
+    /// Whether they must be written at once: one of them is urgent, or they are many.
+    is_urgent: bool,
+    writer: Writer,
+}
+
+/// What the writing thread does. Waking it is a system call.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Writer {
+    /// It writes, and will look for lines by itself.
+    #[default]
+    Writes,
+    /// It waits for urgent lines, and will take what there is after a while.
+    Gathers,
+    /// It waits for a line.
+    Idles,
 }
 
 impl LineQueue {
@@ -38,22 +53,43 @@ impl LineQueue {
         Self { waiting: Mutex::default(), filled: Condvar::new(), written: Condvar::new(), dropped }
     }
 
-    /// Adds a line, or drops and counts it when there is no room.
+    /// Adds a line, or drops and counts it when there is no room. It is written as soon as possible.
     pub(super) fn push(&self, line: &[u8]) {
+        self.add(line, true);
+    }
+
+    /// Adds a line that is written within 20 ms, or drops and counts it when there is no room. So the writer is not woken
+    /// for each line while there are many.
+    pub(super) fn push_unhurried(&self, line: &[u8]) {
+        self.add(line, false);
+    }
+
+    fn add(&self, line: &[u8], is_urgent: bool) {
         let mut waiting = self.waiting();
         if waiting.lines.len() + waiting.taken + line.len() > MAX_QUEUED_BYTES {
             self.count_dropped(1);
             return;
         }
         waiting.lines.extend_from_slice(line);
-        if std::mem::take(&mut waiting.is_writer_idle) {
+        waiting.is_urgent |= is_urgent || waiting.lines.len() >= MAX_WRITTEN_BYTES;
+        let wakes = match waiting.writer {
+            Writer::Writes => false,
+            Writer::Gathers => waiting.is_urgent,
+            Writer::Idles => true,
+        };
+        if wakes {
+            waiting.writer = Writer::Writes;
             drop(waiting);
             self.filled.notify_one();
         }
     }
 
     /// Writes lines as they come, for as long as the process lives. Lines that cannot be written are counted.
-    pub(super) fn write_to(&self, mut output: impl Write) -> ! {
+    pub(super) fn write_to(&self, output: impl Write) -> ! {
+        self.write_gathered(output, GATHERING)
+    }
+
+    fn write_gathered(&self, mut output: impl Write, gathering: Duration) -> ! {
         let mut lines = Vec::new();
         // Whether the output ends within a line, of which the rest could not be written.
         let mut is_line_broken = false;
@@ -76,14 +112,25 @@ impl LineQueue {
                 self.waiting().taken -= done;
                 self.written.notify_all();
             }
+            self.gather(gathering);
         }
     }
 
     /// Waits until everything that was added is written, but no longer than `limit`.
     pub(super) fn flush(&self, limit: Duration) {
+        let mut waiting = self.waiting();
+        waiting.is_urgent |= !waiting.lines.is_empty();
+        self.filled.notify_one();
         let is_unwritten = |waiting: &mut QueuedLines| waiting.taken > 0 || !waiting.lines.is_empty();
-        let flushed = self.written.wait_timeout_while(self.waiting(), limit, is_unwritten);
+        let flushed = self.written.wait_timeout_while(waiting, limit, is_unwritten);
         drop(flushed);
+    }
+
+    /// Waits until there is an urgent line, but no longer than `limit`.
+    fn gather(&self, limit: Duration) {
+        let mut waiting = self.waiting();
+        waiting.writer = Writer::Gathers;
+        drop(self.filled.wait_timeout_while(waiting, limit, |waiting| !waiting.is_urgent));
     }
 
     /// Waits for lines, and takes all of them.
@@ -91,9 +138,10 @@ impl LineQueue {
         lines.clear();
         let mut waiting = self.waiting();
         while waiting.lines.is_empty() {
-            waiting.is_writer_idle = true;
+            waiting.writer = Writer::Idles;
             waiting = self.filled.wait(waiting).unwrap_or_else(PoisonError::into_inner);
         }
+        (waiting.writer, waiting.is_urgent) = (Writer::Writes, false);
         std::mem::swap(&mut waiting.lines, lines);
         waiting.taken = lines.len();
     }
@@ -232,6 +280,36 @@ mod tests {
         let written: Vec<_> = written.try_iter().flatten().collect();
         assert_eq!(String::from_utf8_lossy(&written), "one\ntwo\nthree\n");
         assert_eq!(dropped.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn unhurried_lines_are_written_with_the_next_urgent_one() {
+        let (queue, _) = queue();
+        let (send, written) = channel();
+        let writing = Arc::clone(&queue);
+        std::thread::spawn(move || writing.write_gathered(Lines(send), Duration::from_secs(3600)));
+        queue.push_unhurried(b"first\n");
+        assert_eq!(written.recv().expect("the writer was idle"), b"first\n");
+        queue.push_unhurried(b"second\n");
+        queue.push_unhurried(b"third\n");
+        queue.push(b"urgent\n");
+        assert_eq!(String::from_utf8_lossy(&written.recv().expect("a line is urgent")), "second\nthird\nurgent\n");
+        queue.push_unhurried(b"last\n");
+        queue.flush(Duration::from_secs(60));
+        assert_eq!(written.try_recv().expect("flushed"), b"last\n");
+        queue.push_unhurried(&[b'x'; MAX_WRITTEN_BYTES]);
+        assert_eq!(written.recv().map(|bytes| bytes.len()), Ok(MAX_WRITTEN_BYTES));
+    }
+
+    #[test]
+    fn unhurried_lines_are_written_after_a_while() {
+        let (queue, _) = queue();
+        let (send, written) = channel();
+        start(&queue, Lines(send));
+        for line in [&b"first\n"[..], b"second\n"] {
+            queue.push_unhurried(line);
+            assert_eq!(written.recv().expect("written"), line);
+        }
     }
 
     #[test]

@@ -1,8 +1,16 @@
 //! The time of a log line.
 
+use std::cell::Cell;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::decimal::push_digits;
+
 const SECONDS_PER_DAY: u64 = 86_400;
+
+thread_local! {
+    /// The second that this thread wrote last, since 1970, and its date and time of day.
+    static SECOND: Cell<(u64, [u8; 19])> = const { Cell::new((0, *b"1970-01-01T00:00:00")) };
+}
 
 /// Appends the system's time, RFC 3339 in UTC with microseconds.
 pub(super) fn push_now(line: &mut String) {
@@ -14,21 +22,31 @@ pub(super) fn push_now(line: &mut String) {
     push(line, now.duration_since(UNIX_EPOCH).unwrap_or_default());
 }
 
-/// Appends a time that is given as the time since 1970. It takes a fifth of the instructions of seven formatted numbers.
+/// Appends a time that is given as the time since 1970.
 fn push(line: &mut String, since_1970: Duration) {
-    let seconds = since_1970.as_secs();
-    let (year, month, day) = date(seconds / SECONDS_PER_DAY);
-    let second = seconds % SECONDS_PER_DAY;
-    push_digits(line, year, 4);
-    for (separator, number) in
-        [('-', month), ('-', day), ('T', second / 3600), (':', second / 60 % 60), (':', second % 60)]
-    {
-        line.push(separator);
-        push_digits(line, number, 2);
+    let (mut known, mut text) = SECOND.get();
+    if known != since_1970.as_secs() {
+        known = since_1970.as_secs();
+        text = text_of(known);
+        SECOND.set((known, text));
     }
+    line.push_str(std::str::from_utf8(&text).unwrap_or_default());
     line.push('.');
-    push_digits(line, since_1970.subsec_micros().into(), 6);
+    push_digits::<6>(line, since_1970.subsec_micros().into());
     line.push('Z');
+}
+
+/// Date and time of day.
+fn text_of(second_since_1970: u64) -> [u8; 19] {
+    let (year, month, day) = date(second_since_1970 / SECONDS_PER_DAY);
+    let second = second_since_1970 % SECONDS_PER_DAY;
+    let mut text = *b"0000-00-00T00:00:00";
+    let numbers = [year / 100, year, month, day, second / 3600, second / 60 % 60, second % 60];
+    for (place, number) in [0, 2, 5, 8, 11, 14, 17].into_iter().zip(numbers) {
+        text[place] += (number / 10 % 10) as u8;
+        text[place + 1] += (number % 10) as u8;
+    }
+    text
 }
 
 /// Year, month and day of a day since 1970, in the proleptic Gregorian calendar. Years begin in March here, so that the
@@ -44,13 +62,6 @@ fn date(days_since_1970: u64) -> (u64, u64, u64) {
     (era * 400 + year_of_era + u64::from(month <= 2), month, day)
 }
 
-fn push_digits(line: &mut String, number: u64, digits: u32) {
-    for place in (0..digits).rev() {
-        let digit = number / 10u64.pow(place) % 10;
-        line.push(char::from(b'0' + u8::try_from(digit).unwrap_or_default()));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,6 +70,7 @@ mod tests {
     fn times_are_written_as_rfc_3339_has_them() {
         for (seconds, micros, text) in [
             (0, 0, "1970-01-01T00:00:00.000000Z"),
+            (0, 70, "1970-01-01T00:00:00.000070Z"),
             (951_782_399, 999_999, "2000-02-28T23:59:59.999999Z"),
             (951_782_400, 1, "2000-02-29T00:00:00.000001Z"),
             (1_709_164_800, 20, "2024-02-29T00:00:00.000020Z"),
