@@ -7,6 +7,7 @@ mod durations;
 mod family;
 mod gate;
 mod operations;
+mod page_memory;
 mod process;
 mod read_at_scrape;
 mod request_page;
@@ -17,15 +18,16 @@ mod upstreams;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use authentication::AuthenticationFamilies;
+use bytes::Bytes;
 use catalogue::Catalogue;
 use database::DatabaseFamilies;
 pub use family::{MetricFamily, MetricKind};
 use gate::GateFamilies;
 use operations::OperationFamilies;
+use page_memory::PageMemory;
 pub use read_at_scrape::ReadMetric;
 use read_at_scrape::Readers;
 use request_page::RequestFamilies;
@@ -75,8 +77,7 @@ struct Families {
     upstreams: UpstreamFamilies,
     operations: OperationFamilies,
     readers: Readers,
-    /// The length of the last page, in bytes: the next one will be about as long.
-    page_length: AtomicUsize,
+    page_memory: PageMemory,
 }
 
 impl Metrics {
@@ -102,7 +103,7 @@ impl Metrics {
             upstreams,
             operations,
             readers: Readers::default(),
-            page_length: AtomicUsize::new(16 * 1024),
+            page_memory: PageMemory::default(),
         }));
         metrics.read_value(ReadMetric::LogLinesDropped, || Some(logs::dropped_lines() as f64));
         metrics.read_value(ReadMetric::TraceSpansDropped, || Some(traces::dropped_spans() as f64));
@@ -132,10 +133,20 @@ impl Metrics {
         families
     }
 
-    /// The page for scrapers, as OpenMetrics 1.0 or as Prometheus text 0.0.4.
+    /// The page for scrapers, as OpenMetrics 1.0 or as Prometheus text 0.0.4. It uses the memory of an earlier page.
+    pub fn page(&self, openmetrics: bool) -> Bytes {
+        let memory = &self.0.page_memory;
+        memory.lend(self.write(memory.take(), openmetrics))
+    }
+
+    /// The same page as a text of its own.
     pub fn render(&self, openmetrics: bool) -> String {
+        self.write(String::new(), openmetrics)
+    }
+
+    fn write(&self, text: String, openmetrics: bool) -> String {
         let format = if openmetrics { TextFormat::OpenMetrics } else { TextFormat::Prometheus };
-        let mut page = Page::new(format, self.0.page_length.load(Ordering::Relaxed) + 4 * 1024);
+        let mut page = Page { text, format };
         let routes: Vec<Arc<RouteMetrics>> = {
             let routes = self.0.routes.lock().unwrap_or_else(PoisonError::into_inner);
             routes.values().map(Arc::clone).collect()
@@ -147,7 +158,6 @@ impl Metrics {
         if openmetrics {
             page.text.push_str("# EOF\n");
         }
-        self.0.page_length.store(page.text.len(), Ordering::Relaxed);
         page.text
     }
 }

@@ -48,7 +48,7 @@ pub(crate) async fn metrics(call: Call) -> Result<Reply<MetricsText>, ApiError> 
     } else {
         "text/plain; version=0.0.4; charset=utf-8"
     };
-    Ok(Reply::without_envelope(content_type, call.services.metrics.render(openmetrics)))
+    Ok(Reply::without_envelope(content_type, call.services.metrics.page(openmetrics)))
 }
 
 /// Accepts the scraper's token, or a principal with SYSTEM_VIEW_METRICS.

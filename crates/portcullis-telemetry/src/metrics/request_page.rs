@@ -8,7 +8,7 @@ use super::durations::{Bounds, Durations};
 use super::family::{MetricFamily, MetricKind};
 use super::requests::{RouteMetrics, StatusMetrics};
 use super::text_format::Page;
-use crate::decimal::push_number;
+use crate::decimal::{push_digits, push_number};
 
 /// The bounds of `http_server_request_duration_seconds`: those of OpenTelemetry's semantic conventions, in seconds.
 const OTEL_BOUNDS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
@@ -112,7 +112,6 @@ impl HistogramLines {
         }
         page.push_str(&self.sum);
         page.push_str(labels);
-        page.push_str("} ");
         push_seconds(page, sum);
         page.push('\n');
         page.push_str(&self.count);
@@ -122,7 +121,6 @@ impl HistogramLines {
 
 fn end_line(page: &mut String, labels: &str, number: u64) {
     page.push_str(labels);
-    page.push_str("} ");
     push_number(page, number);
     page.push('\n');
 }
@@ -131,9 +129,10 @@ fn end_line(page: &mut String, labels: &str, number: u64) {
 fn push_seconds(page: &mut String, nanoseconds: u64) {
     push_number(page, nanoseconds / 1_000_000_000);
     page.push('.');
-    let fraction = format!("{:09}", nanoseconds % 1_000_000_000);
-    let digits = fraction.trim_end_matches('0');
-    page.push_str(if digits.is_empty() { "0" } else { digits });
+    let first = page.len();
+    push_digits::<9>(page, nanoseconds % 1_000_000_000);
+    let zeros = page[first..].bytes().rev().take_while(|digit| *digit == b'0').count();
+    page.truncate((page.len() - zeros).max(first + 1));
 }
 
 #[cfg(test)]

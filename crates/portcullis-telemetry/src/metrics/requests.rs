@@ -32,7 +32,7 @@ pub struct RouteMetrics {
 
 /// The requests of one method.
 pub(super) struct MethodMetrics {
-    /// The labels of `http_requests_in_progress`.
+    /// The labels of `http_requests_in_progress`, up to the value.
     pub(super) labels: Box<str>,
     pub(super) in_progress: AtomicI64,
     statuses: [OnceLock<Box<StatusMetrics>>; STATUSES.len()],
@@ -41,9 +41,9 @@ pub(super) struct MethodMetrics {
 
 /// The responses with one status.
 pub(super) struct StatusMetrics {
-    /// The labels of `http_requests_total` and `http_request_duration_seconds`.
+    /// The labels of `http_requests_total` and `http_request_duration_seconds`, up to the value.
     pub(super) labels: Box<str>,
-    /// The labels of `http_server_request_duration_seconds`.
+    /// The labels of `http_server_request_duration_seconds`, up to the value.
     pub(super) otel_labels: Box<str>,
     pub(super) durations: Durations,
 }
@@ -73,7 +73,7 @@ impl RouteMetrics {
     fn method(&self, index: usize) -> &MethodMetrics {
         self.methods[index].get_or_init(|| {
             Box::new(MethodMetrics {
-                labels: format!("method=\"{}\",route=\"{}\"", METHODS[index], escaped(&self.route)).into(),
+                labels: format!("method=\"{}\",route=\"{}\"}} ", METHODS[index], escaped(&self.route)).into(),
                 in_progress: AtomicI64::new(0),
                 statuses: std::array::from_fn(|_| OnceLock::new()),
                 rare: Mutex::default(),
@@ -110,10 +110,11 @@ impl MethodMetrics {
 impl StatusMetrics {
     fn new(method: &str, route: &str, status: u16, families: &RequestFamilies) -> Self {
         let route = escaped(route);
-        let otel_labels =
-            format!("http_request_method=\"{method}\",http_route=\"{route}\",http_response_status_code=\"{status}\"");
+        let otel_labels = format!(
+            "http_request_method=\"{method}\",http_route=\"{route}\",http_response_status_code=\"{status}\"}} "
+        );
         Self {
-            labels: format!("method=\"{method}\",route=\"{route}\",status_code=\"{status}\"").into(),
+            labels: format!("method=\"{method}\",route=\"{route}\",status_code=\"{status}\"}} ").into(),
             otel_labels: otel_labels.into(),
             durations: families.bounds.durations(),
         }

@@ -19,10 +19,6 @@ pub(super) struct Page {
 }
 
 impl Page {
-    pub(super) fn new(format: TextFormat, capacity: usize) -> Self {
-        Self { text: String::with_capacity(capacity), format }
-    }
-
     /// Adds the HELP and TYPE lines of a family.
     pub(super) fn head(&mut self, family: &MetricFamily) {
         let (name, kind) = match self.format {
