@@ -22,11 +22,21 @@ impl Message {
         self.delimited(field, bytes);
     }
 
-    /// Adds a message, also if it is empty.
+    /// Adds a message, also if it is empty. It is written in place, and its length put before it afterwards.
     pub(super) fn message(&mut self, field: u32, write: impl FnOnce(&mut Self)) {
-        let mut inner = Self::default();
-        write(&mut inner);
-        self.delimited(field, &inner.0);
+        self.varint(u64::from(field) << 3 | 2);
+        let length_at = self.0.len();
+        // One byte is enough for the length of most messages.
+        self.0.push(0);
+        write(self);
+        let length = self.0.len() - length_at - 1;
+        if length < 0x80 {
+            self.0[length_at] = length as u8;
+        } else {
+            let mut bytes = Self::default();
+            bytes.varint(length as u64);
+            self.0.splice(length_at..=length_at, bytes.0);
+        }
     }
 
     /// Adds a whole number as a varint, also if it is zero.
@@ -122,6 +132,25 @@ mod tests {
         message.message(3, |inner| inner.number(1, 150));
         message.text(4, "");
         assert_eq!(message.into_bytes(), b"\x08\x96\x01\x12\x07testing\x1a\x03\x08\x96\x01");
+    }
+
+    #[test]
+    fn a_message_of_any_length_is_read_again() {
+        for length in [0, 1, 124, 125, 126, 127, 128, 16_380, 16_381, 16_384, 70_000] {
+            let mut message = Message::default();
+            message.message(1, |inner| inner.message(2, |innermost| innermost.bytes(3, &vec![7; length])));
+            message.number(4, 5);
+            let bytes = message.into_bytes();
+            let mut rest = &bytes[..];
+            let Some((1, Value::Bytes(mut inner))) = next_field(&mut rest) else { panic!("{length}") };
+            let Some((2, Value::Bytes(mut innermost))) = next_field(&mut inner) else { panic!("{length}") };
+            let found = next_field(&mut innermost).map_or(0, |(_, value)| match value {
+                Value::Bytes(bytes) => bytes.len(),
+                Value::Number(_) => 0,
+            });
+            assert_eq!((found, innermost.len(), inner.len()), (length, 0, 0), "{length}");
+            assert_eq!(next_field(&mut rest), Some((4, Value::Number(5))), "{length}");
+        }
     }
 
     #[test]

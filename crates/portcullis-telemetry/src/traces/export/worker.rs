@@ -15,6 +15,8 @@ use crate::traces::tracer::COUNTS;
 const BATCH: usize = 512;
 /// How long a span waits for others at most.
 const DELAY: Duration = Duration::from_secs(1);
+/// How often this task looks for more spans meanwhile. To wait for the next one would wake it for each.
+const LOOK: Duration = Duration::from_millis(50);
 /// How often a batch is sent before it is given up.
 const ATTEMPTS: u32 = 5;
 /// The pause after the first failure. It doubles each time.
@@ -84,11 +86,12 @@ impl Worker {
                 return std::future::pending().await;
             }
             let deadline = Instant::now() + DELAY;
-            while batch.len() < BATCH {
-                let room = BATCH - batch.len();
-                match tokio::time::timeout_at(deadline, queue.recv_many(batch, room)).await {
-                    Ok(0) | Err(_) => break,
-                    Ok(_) => {}
+            while batch.len() < BATCH && Instant::now() < deadline {
+                tokio::time::sleep(LOOK).await;
+                while batch.len() < BATCH
+                    && let Ok(span) = queue.try_recv()
+                {
+                    batch.push(span);
                 }
             }
         };
