@@ -318,6 +318,14 @@ DATABASE_AND_CACHE = dashboard(
                     (value("database_pool_idle_connections"), "idle"),
                     (value("database_pool_waiting"), "statements that wait"),
                 ),
+                graph(
+                    "Clock ahead of the database's",
+                    "s",
+                    (f"database_clock_difference_seconds{{{S}}}", "{{instance}}"),
+                    description="Of the replica's machine; below zero it is behind. The gateway uses the database's time.",
+                    size=(24, 6),
+                    lowest=None,
+                ),
             ],
         ),
         (

@@ -120,8 +120,8 @@ def targets(queries):
     ]
 
 
-def graph(title, unit, *queries, description="", stacked=False, size=(8, 8)):
-    """Lines over time."""
+def graph(title, unit, *queries, description="", stacked=False, size=(8, 8), lowest=0):
+    """Lines over time. The axis begins at `lowest`; None lets it go below zero."""
     return {
         "type": "timeseries",
         "title": title,
@@ -131,7 +131,7 @@ def graph(title, unit, *queries, description="", stacked=False, size=(8, 8)):
         "fieldConfig": {
             "defaults": {
                 "unit": unit,
-                "min": 0,
+                **({} if lowest is None else {"min": lowest}),
                 "custom": {
                     "lineWidth": 1,
                     "fillOpacity": 20 if stacked else 0,

@@ -68,6 +68,12 @@ impl Clock {
         Some(self.correction.fetch_add(difference, Ordering::SeqCst).saturating_add(difference))
     }
 
+    /// The number of microseconds that the clock of the machine is ahead of the one that this clock follows; 0 if it
+    /// follows none.
+    pub fn machine_ahead_by_micros(&self) -> i64 {
+        self.correction.load(Ordering::Relaxed).saturating_neg()
+    }
+
     /// The number of microseconds by which a test has moved time.
     pub fn offset_micros(&self) -> i64 {
         self.offset.as_ref().map_or(0, |offset| offset.load(Ordering::SeqCst))

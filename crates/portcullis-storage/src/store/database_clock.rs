@@ -4,6 +4,7 @@
 //! there is nothing to follow, because database and process share a machine.
 
 use portcullis_model::{Clock, Timestamp};
+use portcullis_telemetry::{Metrics, ReadMetric};
 
 use super::{PING, Store};
 use crate::engine::dialect::Dialect;
@@ -31,6 +32,13 @@ impl Store {
             }
         }
     }
+}
+
+/// Shows by how much the machine's clock differs from the database's, as it was last measured.
+pub(super) fn register_metric(metrics: &Metrics, clock: &Clock) {
+    let clock = clock.clone();
+    let ahead = move || Some(clock.machine_ahead_by_micros() as f64 / 1e6);
+    metrics.read_value(ReadMetric::DatabaseClockDifference, ahead);
 }
 
 /// Has the clock follow the database's time `db_now` in the first row, whose statement was sent at `earliest`.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Database, Pooled, SharedState, Store};
+use super::{Database, Pooled, SharedState, Store, database_clock};
 use crate::audit::Gathering;
 use crate::audit_addresses::AuditAddresses;
 use crate::engine::open_error::OpenError;
@@ -18,7 +18,8 @@ impl Store {
     pub async fn open(options: StoreOptions) -> Result<Self, OpenError> {
         prepare(&options).await?;
         let pools = Pools::open(&options).await?;
-        let StoreOptions { clock, random, .. } = options;
+        let StoreOptions { clock, random, metrics, .. } = options;
+        database_clock::register_metric(&metrics, &clock);
         let shared = SharedState {
             pools,
             clock,

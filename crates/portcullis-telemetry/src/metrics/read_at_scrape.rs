@@ -13,6 +13,7 @@ use super::text_format::Page;
 pub enum ReadMetric {
     ConnectionsOpen,
     ConnectionsRefused,
+    DatabaseClockDifference,
     DatabasePoolConnections,
     DatabasePoolIdleConnections,
     DatabasePoolWaiting,
@@ -32,9 +33,10 @@ pub enum ReadMetric {
 
 impl ReadMetric {
     /// All of them, in the order of the page.
-    pub(super) const ALL: [Self; 17] = [
+    pub(super) const ALL: [Self; 18] = [
         Self::ConnectionsOpen,
         Self::ConnectionsRefused,
+        Self::DatabaseClockDifference,
         Self::DatabasePoolConnections,
         Self::DatabasePoolIdleConnections,
         Self::DatabasePoolWaiting,
@@ -59,6 +61,10 @@ impl ReadMetric {
             Self::ConnectionsRefused => MetricFamily::counter(
                 "connections_refused",
                 "Connections that were closed at once because their address had too many",
+            ),
+            Self::DatabaseClockDifference => MetricFamily::gauge(
+                "database_clock_difference_seconds",
+                "How far this machine's clock is ahead of the database's, or behind if negative; 0 with SQLite",
             ),
             Self::DatabasePoolConnections => {
                 MetricFamily::gauge("database_pool_connections", "Open database connections")
