@@ -4,7 +4,7 @@ CARGO ?= cargo
 T ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-full lint openapi csrf dotenv pages docs matrix dashboards sentry debug-files symbols chart fmt deny bench bench-storage bench-identity bench-phases bench-request coverage fuzz setup
+.PHONY: help run build test test-full lint openapi csrf dotenv pages docs tutorials matrix dashboards sentry debug-files symbols chart fmt deny bench bench-storage bench-identity bench-phases bench-request coverage fuzz setup
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -22,7 +22,7 @@ test: setup ## run the tests on SQLite and PostgreSQL; T=name runs those whose n
 	@scripts/test.sh $(T)
 
 test-full: lint test ## everything: lint, the tests, and the checks against other programs with more examples each
-	@EXAMPLES=40 PROFILE=dev $(MAKE) --no-print-directory openapi csrf dotenv pages docs matrix sentry symbols chart
+	@EXAMPLES=40 PROFILE=dev $(MAKE) --no-print-directory openapi csrf dotenv pages docs tutorials matrix sentry symbols chart
 
 lint: ## check format, clippy, licences and bans, migrations (squawk) and the compose file
 	$(CARGO) fmt --all --check
@@ -45,6 +45,9 @@ pages: ## check the gateway's pages in chromium with axe
 
 docs: ## check spelling and links of the pages, and write them as a book (mdBook) into the target folder
 	@scripts/docs.sh
+
+tutorials: ## do what the tutorials say, with the packages that they install
+	@scripts/tutorials.sh
 
 matrix: ## put the gateway in front of real servers (Node, Express, uvicorn, Flask, Go, nginx with PHP) and compare
 	@scripts/matrix.sh
