@@ -46,7 +46,7 @@ pages: ## check the gateway's pages in chromium with axe
 docs: ## check spelling and links of the pages, and write them as a book (mdBook) into the target folder
 	@scripts/docs.sh
 
-tutorials: ## do what the tutorials say, with the packages that they install
+tutorials: ## do what the tutorials and guides say, with the packages that they install
 	@scripts/tutorials.sh
 
 matrix: ## put the gateway in front of real servers (Node, Express, uvicorn, Flask, Go, nginx with PHP) and compare
