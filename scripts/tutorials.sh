@@ -9,7 +9,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 names=("$@")
-[ $# -gt 0 ] || names=(express fastapi migrate-from-keycloak migrate-from-nginx)
+[ $# -gt 0 ] || names=(express fastapi nextjs migrate-from-keycloak migrate-from-nginx)
 needed=(node npm python3 curl)
 [[ " ${names[*]} " != *" migrate-from-nginx "* ]] || needed+=(nginx openssl)
 export PATH="$PATH:/usr/sbin"
