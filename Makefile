@@ -4,7 +4,7 @@ CARGO ?= cargo
 T ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-full lint openapi csrf dotenv pages docs tutorials matrix dashboards sentry debug-files symbols chart fmt deny bench bench-storage bench-identity bench-phases bench-request coverage fuzz setup
+.PHONY: help run build test test-full lint openapi csrf dotenv pages docs tutorials picture matrix dashboards sentry debug-files symbols chart fmt deny bench bench-storage bench-identity bench-phases bench-request coverage fuzz setup
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -48,6 +48,9 @@ docs: ## check spelling and links of the pages, and write them as a book (mdBook
 
 tutorials: ## do what the tutorials and guides say, with the packages that they install
 	@scripts/tutorials.sh
+
+picture: ## make the picture of README.md from a run of the gateway
+	@scripts/picture.sh
 
 matrix: ## put the gateway in front of real servers (Node, Express, uvicorn, Flask, Go, nginx with PHP) and compare
 	@scripts/matrix.sh

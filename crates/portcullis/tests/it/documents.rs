@@ -1,4 +1,4 @@
-//! Runs the commands of README.md, docs/csrf.md and docs/identity.md as a reader pastes them, and holds docs/security.md
+//! Runs the commands of docs/start.md, docs/csrf.md and docs/identity.md as a reader pastes them, and holds docs/security.md
 //! and docs/gate.md against the code.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -89,7 +89,7 @@ fn example() -> PathBuf {
 fn the_quick_start_works_line_by_line() {
     let (port, upstream) = (free_port(), free_port());
     let builder = app();
-    let results = paste(&builder, &commands("README.md", "quick-start"), port, upstream);
+    let results = paste(&builder, &commands("docs/start.md", "quick-start"), port, upstream);
     let response = |start: &str| {
         let found = results.iter().filter(|(line, _)| line.starts_with(start)).map(|(_, response)| response.clone());
         found.collect::<Vec<_>>()
