@@ -4,6 +4,7 @@ mod announcement;
 mod control_socket;
 mod log_level;
 mod reload;
+mod service_manager;
 mod shutdown;
 
 use std::sync::Arc;
@@ -71,6 +72,7 @@ pub async fn run(settings: Settings, sources: Sources) -> Result<(), StartError>
     });
     let signals = StopSignals::listen().map_err(StartError::Signals)?;
     announcement::print(&settings, address, metrics_address, &base_url, &application.identity).await?;
+    service_manager::notify(service_manager::State::Ready);
 
     let closing = CancellationToken::new();
     let server = server(&settings, &application);

@@ -8,6 +8,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::service_manager::{self, State};
 use crate::assembly::Application;
 
 /// How long readiness fails before the listener closes, so that a load balancer that checks every second or two has
@@ -52,6 +53,7 @@ impl Running<'_> {
     pub(super) async fn stop(self) {
         let Self { application, environment, server, closing, background, stopping } = self;
         tracing::info!("stopping");
+        service_manager::notify(State::Stopping);
         application.lifecycle().begin_stopping();
         if environment == Environment::Production {
             tokio::time::sleep(READINESS_NOTICE).await;

@@ -162,3 +162,19 @@ async fn the_key_set_holds_public_keys_only() {
     assert_eq!(keys.body["keys"][0]["kty"], "OKP");
     assert!(keys.body["keys"][0]["d"].is_null());
 }
+
+#[test]
+fn the_service_manager_hears_of_start_and_stop() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("notify");
+    let socket = std::os::unix::net::UnixDatagram::bind(&path).expect("a socket");
+    let next = || {
+        let mut buffer = [0u8; 64];
+        let length = socket.recv(&mut buffer).expect("a datagram");
+        String::from_utf8_lossy(&buffer[..length]).into_owned()
+    };
+    let mut app = app().env("NOTIFY_SOCKET", path.display().to_string()).start();
+    assert_eq!(next(), "READY=1");
+    app.stop();
+    assert_eq!(next(), "STOPPING=1");
+}
