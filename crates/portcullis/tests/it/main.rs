@@ -25,6 +25,7 @@ mod http2_limits;
 mod idempotency;
 mod jobs;
 mod key_rotation;
+mod kubernetes;
 mod lasting_effects;
 mod load;
 mod log_events;
