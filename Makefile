@@ -4,7 +4,7 @@ CARGO ?= cargo
 T ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-full lint openapi csrf dotenv pages docs tutorials picture matrix dashboards sentry debug-files symbols chart fmt deny bench bench-storage bench-identity bench-phases bench-request coverage fuzz setup
+.PHONY: help run build test test-full lint openapi csrf dotenv pages docs tutorials picture matrix dashboards sentry debug-files symbols chart fmt deny bench bench-storage bench-identity bench-phases bench-request bench-scrape coverage fuzz setup
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -89,8 +89,11 @@ bench-identity: build ## measure imports, sign-ins under load and timing differe
 bench-phases: ## count the instructions of each phase of the gate (needs valgrind); prints the table of docs/gate.md
 	@bench/run.sh phases
 
-bench-request: build ## count the instructions of a whole proxied request (needs valgrind)
+bench-request: build ## count the instructions of a whole proxied request, also with access log and traces (needs valgrind)
 	@bench/run.sh request
+
+bench-scrape: build ## measure scrapes of the metrics of up to 1,000 routes over HTTP
+	@bench/run.sh scrape
 
 fuzz: ## fuzz whole HTTP/1.1 connections for ten minutes; TIME=60 for one (needs cargo-fuzz and a C++ compiler)
 	@TIME="$(TIME)" scripts/fuzz.sh

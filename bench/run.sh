@@ -35,9 +35,12 @@ if [ "${1:-}" = phases ]; then
   "$gate_cost" 20 swap 1000
   exec python3 bench/phases.py "$gate_cost"
 fi
+if [ "${1:-}" = scrape ]; then
+  exec python3 bench/scrape.py "${@:2}"
+fi
 cargo build --release --package portcullis-proxy --example bare_proxy
 if [ "${1:-}" = request ]; then
   command -v valgrind >/dev/null || DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends valgrind >/dev/null
-  exec python3 bench/request.py
+  exec python3 bench/request.py "${@:2}"
 fi
 exec python3 bench/run.py "$@"
