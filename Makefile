@@ -4,7 +4,7 @@ CARGO ?= cargo
 T ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-full lint openapi csrf dotenv pages docs tutorials picture matrix dashboards sentry debug-files symbols chart fmt deny bench bench-storage bench-identity bench-phases bench-request bench-scrape coverage fuzz setup
+.PHONY: help run build test test-build test-full lint openapi csrf dotenv pages docs tutorials picture matrix dashboards sentry debug-files symbols chart fmt deny bench bench-storage bench-identity bench-phases bench-request bench-scrape coverage fuzz setup
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -20,6 +20,9 @@ setup: ## install what the tests need (Debian as root; elsewhere says what is mi
 
 test: setup ## run the tests on SQLite and PostgreSQL; T=name runs those whose name contains it
 	@scripts/test.sh $(T)
+
+test-build: ## compile the tests and the debug binary that they start, without running them
+	$(CARGO) test --workspace --tests --no-run --quiet
 
 test-full: lint test ## everything: lint, the tests, and the checks against other programs with more examples each
 	@EXAMPLES=40 PROFILE=dev $(MAKE) --no-print-directory openapi csrf dotenv pages docs tutorials matrix sentry symbols chart

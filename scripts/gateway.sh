@@ -27,10 +27,12 @@ wait_for() {
   exit 1
 }
 
-# Builds the binary and sets $portcullis to its path.
+# Builds the binary and sets $portcullis to its path. PORTCULLIS_BINARY names one that is built already.
 build_gateway() {
-  cargo build --quiet --bin portcullis
-  portcullis="$(realpath "${CARGO_TARGET_DIR:-target}/debug/portcullis")"
+  if [ -z "${PORTCULLIS_BINARY:-}" ]; then
+    cargo build --quiet --bin portcullis
+  fi
+  portcullis="$(realpath "${PORTCULLIS_BINARY:-${CARGO_TARGET_DIR:-target}/debug/portcullis}")"
   export PORT=0 LOG_LEVEL=error PORTCULLIS__LOG__ACCESS=off
 }
 

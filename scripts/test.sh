@@ -17,7 +17,8 @@ run() {
   fi
 }
 
-run --workspace
+# Examples are not tests: `make lint` compiles them.
+run --workspace --tests
 echo "once more on PostgreSQL"
 PORTCULLIS_TEST_ENGINE=postgresql run -p portcullis -p portcullis-identity --test '*'
 if [ -z "$filter" ]; then cargo test --workspace --doc --quiet; fi
