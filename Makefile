@@ -4,7 +4,7 @@ CARGO ?= cargo
 T ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-build test-full lint openapi csrf dotenv pages docs tutorials picture matrix dashboards sentry debug-files symbols chart fmt deny bench bench-storage bench-identity bench-phases bench-request bench-scrape coverage fuzz setup
+.PHONY: help run build test test-build test-full lint openapi csrf dotenv pages docs tutorials picture matrix dashboards sentry debug-files symbols chart deb deb-check fmt deny bench bench-storage bench-identity bench-phases bench-request bench-scrape coverage fuzz setup
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -25,7 +25,7 @@ test-build: ## compile the tests and the debug binary that they start, without r
 	$(CARGO) test --workspace --tests --no-run --quiet
 
 test-full: lint test ## everything: lint, the tests, and the checks against other programs with more examples each
-	@EXAMPLES=40 PROFILE=dev $(MAKE) --no-print-directory openapi csrf dotenv pages docs tutorials matrix sentry symbols chart
+	@EXAMPLES=40 PROFILE=dev $(MAKE) --no-print-directory openapi csrf dotenv pages docs tutorials matrix sentry symbols chart deb-check
 
 lint: ## check format, clippy, licences and bans, migrations (squawk) and the compose file
 	$(CARGO) fmt --all --check
@@ -72,6 +72,12 @@ symbols: ## panic a stripped binary and name its frames by the debug file; PROFI
 
 chart: ## check the Helm chart and the Kustomize base made from it (SKIP_CHECKOV=1 is quicker)
 	@scripts/chart.sh
+
+deb: ## make the Debian package in target/deb; BINARY=path takes a binary (needs cargo-deb)
+	@scripts/deb/build.sh
+
+deb-check: ## check the systemd units, and install, start, upgrade and remove the package in a Debian 12 (root, debootstrap)
+	@scripts/deb/check.sh
 
 deny: ## check licences, duplicates, bans and sources (needs cargo-deny)
 	@if command -v cargo-deny >/dev/null; then $(CARGO) fetch --locked --quiet && $(CARGO) deny --offline --log-level error check licenses bans sources; \
