@@ -4,6 +4,7 @@
 //! that chooses among them for the errors of the gate, of identity and of the data plane.
 
 mod body;
+mod explanation;
 mod kind;
 mod mapping;
 
@@ -16,6 +17,7 @@ use portcullis_model::{ApiTime, Clock};
 use serde_json::Value;
 
 pub(crate) use body::{ErrorEnvelope, Problem};
+pub(crate) use explanation::EXPLANATIONS;
 pub use kind::ErrorKind;
 
 use crate::reply::{JSON, ReplyBody, to_bytes};
@@ -156,7 +158,7 @@ impl ApiError {
         let status = kind.status.as_u16();
         let (content_type, body) = if context.prefers_problem {
             let problem = Problem {
-                kind: Cow::Borrowed("about:blank"),
+                kind: Cow::Borrowed(kind.link),
                 title: Cow::Borrowed(kind.error),
                 status,
                 detail: message,

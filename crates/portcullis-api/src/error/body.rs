@@ -35,6 +35,7 @@ pub(crate) struct ErrorEnvelope<'a> {
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Problem<'a> {
+    /// The address of an explanation of `code`.
     #[serde(rename = "type")]
     pub(crate) kind: Cow<'a, str>,
     pub(crate) title: Cow<'a, str>,

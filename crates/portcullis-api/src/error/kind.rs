@@ -15,6 +15,8 @@ pub struct ErrorKind {
     pub code: &'static str,
     /// The sentence for users; some errors replace it with a more exact one.
     pub message: &'static str,
+    /// The address of the entry of `code` on the page `/api/docs`: the `type` of a problem document (RFC 9457 §3.1.1).
+    pub link: &'static str,
 }
 
 /// Declares the kinds as constants and lists them in [`ErrorKind::ALL`].
@@ -22,8 +24,13 @@ macro_rules! kinds {
     ($($name:ident = $status:ident, $error:literal, $code:literal, $message:literal;)+) => {
         impl ErrorKind {
             $(
-                pub(crate) const $name: &'static Self =
-                    &Self { status: StatusCode::$status, error: $error, code: $code, message: $message };
+                pub(crate) const $name: &'static Self = &Self {
+                    status: StatusCode::$status,
+                    error: $error,
+                    code: $code,
+                    message: $message,
+                    link: concat!("/api/docs#", $code),
+                };
             )+
 
             /// Every kind, in the order of their declaration.

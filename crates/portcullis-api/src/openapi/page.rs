@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
+use crate::error::EXPLANATIONS;
+
 const STYLE: &str = include_str!("page.css");
 
 /// Renders the page for an OpenAPI document.
@@ -24,7 +26,7 @@ pub(super) fn page(document: &Value) -> String {
         let name = text(&tag["name"]);
         let _ = write!(html, "<li><a href=\"#{name}\">{name}</a></li>");
     }
-    html.push_str("</ul></nav><main id=\"operations\">");
+    html.push_str("<li><a href=\"#codes\">error codes</a></li></ul></nav><main id=\"operations\">");
     for paragraph in document["info"]["description"].as_str().unwrap_or_default().split("\n\n") {
         let _ = write!(html, "<p>{}</p>", prose(paragraph));
     }
@@ -45,8 +47,23 @@ pub(super) fn page(document: &Value) -> String {
         }
         html.push_str("</section>");
     }
+    errors(&mut html);
     html.push_str("</main></body></html>\n");
     html
+}
+
+/// The table of codes. Each row is what the `type` of a problem document points to (`ErrorKind::link`).
+fn errors(html: &mut String) {
+    html.push_str(
+        "<section aria-labelledby=\"codes\"><h2 id=\"codes\">error codes</h2><p>What each <code>code</code> means.</p>\
+         <table><thead><tr><th>Code</th><th>Meaning</th><th>What to do</th></tr></thead><tbody>",
+    );
+    for explanation in EXPLANATIONS {
+        let (cause, remedy) = (prose(explanation.cause), prose(explanation.remedy));
+        let code = escaped(explanation.code);
+        let _ = write!(html, "<tr id=\"{code}\"><td><code>{code}</code></td><td>{cause}</td><td>{remedy}</td></tr>");
+    }
+    html.push_str("</tbody></table></section>");
 }
 
 fn describe(html: &mut String, method: &str, path: &str, operation: &Value, document: &Value) {

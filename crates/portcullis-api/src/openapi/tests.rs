@@ -34,6 +34,15 @@ fn the_page_names_every_operation_and_no_other_host() {
 }
 
 #[test]
+fn the_page_explains_every_code_at_its_link() {
+    let page = description().page();
+    for kind in crate::error::ErrorKind::ALL {
+        let anchor = kind.link.strip_prefix("/api/docs#").expect("the link leads to the page");
+        assert!(page.text.contains(&format!("<tr id=\"{anchor}\">")), "{anchor}");
+    }
+}
+
+#[test]
 fn every_reference_has_a_target() {
     fn walk(value: &Value, root: &Value, count: &mut usize) {
         match value {

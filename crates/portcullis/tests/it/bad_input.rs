@@ -194,6 +194,10 @@ async fn accept_problem_json_gets_a_problem_document() {
     let response = send(request).await;
     assert_eq!((response.status, response.header("content-type")), (401, "application/problem+json"));
     assert_eq!(response.body["code"], "auth.token_required");
+    let link = response.body["type"].as_str().expect("a type").to_owned();
+    assert_eq!(link, "/api/docs#auth.token_required");
+    let page = get(&app, link.split('#').next().expect("a path")).await;
+    assert!(page.body.as_str().is_some_and(|page| page.contains("<tr id=\"auth.token_required\">")));
     assert_eq!(response.body["requestId"], response.header("x-request-id"));
 }
 
