@@ -1,5 +1,8 @@
 //! `--help`: golden files of every page, and the exit code of wrong usage.
 
+use std::fmt::Write as _;
+use std::path::Path;
+
 use crate::shell::Shell;
 
 #[track_caller]
@@ -36,6 +39,32 @@ fn the_help_of_every_command_is_as_reviewed() {
     page("help_keys_init", &["keys", "init", "--help"]);
     page("help_healthcheck", &["healthcheck", "--help"]);
     page("help_completions", &["completions", "--help"]);
+}
+
+/// Appends the help of a command, then that of its subcommands.
+fn describe(page: &mut String, command: &[&str]) {
+    let output = Shell::new().run(&[command, &["--help"]].concat()).ok().out;
+    let name = [&["portcullis"], command].concat().join(" ");
+    let _ = write!(page, "\n## {name}\n\n```text\n{}\n```\n", output.trim_end());
+    let rows = output.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    // A description that takes more lines is indented further.
+    let rows = rows.filter_map(|line| line.strip_prefix("  ").filter(|row| !row.starts_with(' ')));
+    for subcommand in rows.filter_map(|row| row.split(' ').next()).filter(|name| *name != "help") {
+        describe(page, &[command, &[subcommand]].concat());
+    }
+}
+
+#[test]
+fn the_page_about_the_command_line_has_the_help_of_every_command() {
+    let mut page =
+        String::from("# Command line\n\nWhat `--help` prints for each command. This page is made from the program.\n");
+    describe(&mut page, &[]);
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/command-line.md");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&file, &page).expect("the page can be written");
+    }
+    let kept = std::fs::read_to_string(&file).expect("the page exists");
+    assert!(kept == page, "docs/command-line.md is out of date. hint: run the test with UPDATE_DOCS=1");
 }
 
 #[test]

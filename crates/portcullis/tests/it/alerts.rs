@@ -76,3 +76,28 @@ fn every_alert_links_its_runbook_and_every_runbook_has_an_alert() {
         }
     }
 }
+
+#[test]
+fn the_page_of_runbooks_has_a_row_for_each_alert() {
+    let text = read("deploy/prometheus/alerts.yml");
+    let value = |part: &str, key: &str| {
+        let line = part.lines().find_map(|line| line.trim().strip_prefix(key)).expect("each alert has it");
+        line.trim().trim_matches('"').to_owned()
+    };
+    let wanted: String = text
+        .split("- alert: ")
+        .skip(1)
+        .map(|part| {
+            let alert = part.lines().next().expect("its name");
+            format!("| [{alert}](runbooks/{alert}.md) | {} | {} |\n", value(part, "severity:"), value(part, "summary:"))
+        })
+        .collect();
+    let page = read("docs/runbooks.md");
+    let (head, rows) = page.split_once("|---|---|---|\n").expect("a table");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        let page = format!("{head}|---|---|---|\n{wanted}");
+        std::fs::write(repository().join("docs/runbooks.md"), page).expect("the page can be written");
+    } else {
+        assert_eq!(rows, wanted, "UPDATE_DOCS=1 writes it anew");
+    }
+}

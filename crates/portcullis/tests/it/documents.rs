@@ -1,13 +1,22 @@
-//! Runs the commands of docs/start.md, docs/csrf.md and docs/identity.md as a reader pastes them, and holds docs/security.md
-//! and docs/gate.md against the code.
+//! Runs the commands of pages as a reader pastes them, and holds docs/security.md and docs/gate.md against the code.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use portcullis_testkit::{TestAppBuilder, free_port, wait_until_open};
+use portcullis_testkit::{PASSWORD, PrivatePostgres, TestAppBuilder, free_port, wait_until_open};
 
 use crate::client::app;
+
+/// The command blocks that the tests of this file run: the page, and the name in `<!-- test: name -->`.
+pub(crate) const RUN: [(&str, &str); 6] = [
+    ("docs/start.md", "quick-start"),
+    ("docs/csrf.md", "csrf"),
+    ("docs/identity.md", "identity"),
+    ("docs/gate.md", "gate"),
+    ("docs/logging.md", "log-level"),
+    ("docs/migrate-from-express.md", "express-users"),
+];
 
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -15,6 +24,7 @@ fn repository() -> PathBuf {
 
 /// Returns the shell blocks of a page that are marked with `<!-- test: name -->`, in order.
 fn commands(page: &str, name: &str) -> String {
+    assert!(RUN.contains(&(page, name)), "{page} {name} is not in RUN");
     let text = std::fs::read_to_string(repository().join(page)).expect("the page exists");
     let marker = format!("<!-- test: {name} -->\n```sh\n");
     let blocks: Vec<&str> = text.split(&marker).skip(1).filter_map(|rest| rest.split("```").next()).collect();
@@ -169,6 +179,62 @@ fn the_identity_page_works_line_by_line() {
             assert!(output.contains(response), "{part}: {output:?} without {response:?}");
         }
     }
+}
+
+#[test]
+fn the_commands_about_the_running_gateway_work_line_by_line() {
+    let page = std::fs::read_to_string(repository().join("docs/gate.md")).expect("the page exists");
+    let route = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("its first settings");
+    let settings = format!("{route}\n[upstreams.payments]\ntargets = [\"http://127.0.0.1:9\"]\n");
+    let app = TestAppBuilder::new(env!("CARGO_BIN_EXE_portcullis")).settings(&settings).start();
+    let ada = ["users", "create", "--email", "ada@example.com", "--username", "ada", "--first-name", "Ada"];
+    app.run(&[&ada[..], &["--last-name", "Lovelace", "--role", "MANAGER", "--password-stdin"]].concat(), PASSWORD);
+    let mut printed = Vec::new();
+    for line in [commands("docs/gate.md", "gate"), commands("docs/logging.md", "log-level")].concat().lines() {
+        let arguments = line.split(" #").next().and_then(|command| command.strip_prefix("portcullis "));
+        let arguments: Vec<&str> = arguments.expect("a command of ours").split_whitespace().collect();
+        printed.push(app.run(&arguments, ""));
+    }
+    let expected = [
+        "6000/60s",
+        "No request was counted",
+        "Reset ",
+        "auth.network_not_allowed",
+        "The log level is ",
+        ",portcullis_gate=debug until ",
+        "The log level is ",
+    ];
+    assert_eq!(printed.len(), expected.len());
+    for (printed, expected) in printed.iter().zip(expected) {
+        assert!(printed.contains(expected), "{printed:?} without {expected:?}");
+    }
+}
+
+/// A table of users as Prisma makes it for the model of docs/migrate-from-express.md, with hashes of bcrypt.
+const PRISMA_USERS: &str = r#"
+CREATE TYPE "Role" AS ENUM ('USER', 'ADMIN');
+CREATE TABLE "User" (
+  id text PRIMARY KEY, email text UNIQUE NOT NULL, name text NOT NULL, "passwordHash" text NOT NULL,
+  role "Role" NOT NULL DEFAULT 'USER', "emailVerified" timestamp(3), "createdAt" timestamp(3) NOT NULL DEFAULT CURRENT_TIMESTAMP);
+INSERT INTO "User" (id, email, name, "passwordHash", role, "emailVerified") VALUES
+  ('clx0q3k5d0000', 'ada@example.com', 'Ada Lovelace',
+   '$2a$10$h7yVVrcb92MLIjT8ApMyYOm1A6qh5xRBi8oZK7IlvYcjXqeBTHi1S', 'ADMIN', now()),
+  ('clx0q3k5d0001', 'grace@example.com', 'Grace Hopper',
+   '$2a$10$2VcdJueaTHwRolUqJsRMoutKY4XX8QwQX6BKCHSzIjSIMO8GfDttK', 'USER', NULL);
+"#;
+
+#[test]
+fn the_guide_from_express_works_block_by_block() {
+    let server = PrivatePostgres::shared();
+    let address = server.database();
+    server.run_sql_in(address.rsplit('/').next().expect("its name"), PRISMA_USERS);
+    let output = Command::new("python3")
+        .args(["-B", "scripts/tutorials.py", "docs/migrate-from-express.md", env!("CARGO_BIN_EXE_portcullis")])
+        .current_dir(repository())
+        .env("OLD_DATABASE", &address)
+        .output()
+        .expect("Python runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// Finds the tests named for each security requirement, by its number.

@@ -7,6 +7,7 @@ mod api_keys;
 mod architecture;
 mod audit_log;
 mod bad_input;
+mod book;
 mod client;
 mod compose;
 mod connection_permits;

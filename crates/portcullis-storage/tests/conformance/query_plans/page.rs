@@ -30,7 +30,7 @@ pub(super) fn render(sqlite: &[UseCase], postgres: &[UseCase]) -> String {
                 let (text, plan, other) = (wrapped(text), plan.join("\n"), other.join("\n"));
                 let _ = write!(
                     page,
-                    "\n```sql\n{text}\n```\n\nSQLite:\n\n```\n{plan}\n```\n\nPostgreSQL:\n\n```\n{other}\n```\n"
+                    "\n```sql\n{text}\n```\n\nSQLite:\n\n```text\n{plan}\n```\n\nPostgreSQL:\n\n```text\n{other}\n```\n"
                 );
             }
         }
