@@ -4,7 +4,7 @@ CARGO ?= cargo
 T ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-build test-full lint openapi csrf dotenv pages docs tutorials picture matrix dashboards sentry debug-files symbols chart deb deb-check fmt deny bench bench-storage bench-identity bench-phases bench-request bench-scrape coverage fuzz setup
+.PHONY: help run build test test-build test-full lint openapi csrf dotenv pages docs tutorials picture matrix dashboards game-day sentry debug-files symbols chart deb deb-check fmt deny bench bench-storage bench-identity bench-phases bench-request bench-scrape coverage fuzz setup
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -78,6 +78,9 @@ deb: ## make the Debian package in target/deb; BINARY=path takes a binary (needs
 
 deb-check: ## check the systemd units, and install, start, upgrade and remove the package in a Debian 12 (root, debootstrap)
 	@scripts/deb/check.sh
+
+game-day: ## cause eight faults at a running gateway and wait for the alert of each (takes five minutes)
+	@scripts/game-day.sh
 
 deny: ## check licences, duplicates, bans and sources (needs cargo-deny)
 	@if command -v cargo-deny >/dev/null; then $(CARGO) fetch --locked --quiet && $(CARGO) deny --offline --log-level error check licenses bans sources; \
