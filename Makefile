@@ -6,8 +6,11 @@ T ?=
 .DEFAULT_GOAL := help
 .PHONY: help run build test test-build test-full lint openapi csrf dotenv pages docs tutorials picture matrix dashboards game-day sentry debug-files symbols chart deb deb-check fmt deny bench bench-storage bench-identity bench-phases bench-request bench-scrape coverage fuzz setup
 
+# What the pipelines call besides.
+include scripts/pipeline/pipeline.mk
+
 help: ## list the targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
 run: ## build and start the gateway with no configuration (SQLite, loopback port 8000)
 	$(CARGO) run --quiet --bin portcullis -- serve
@@ -25,7 +28,7 @@ test-build: ## compile the tests and the debug binary that they start, without r
 	$(CARGO) test --workspace --tests --no-run --quiet
 
 test-full: lint test ## everything: lint, the tests, and the checks against other programs with more examples each
-	@EXAMPLES=40 PROFILE=dev $(MAKE) --no-print-directory openapi csrf dotenv pages docs tutorials matrix sentry symbols chart deb-check
+	@EXAMPLES=40 PROFILE=dev $(MAKE) --no-print-directory openapi csrf dotenv pages docs tutorials matrix sentry symbols chart deb-check workflows
 
 lint: ## check format, clippy, licences and bans, migrations (squawk) and the compose file
 	$(CARGO) fmt --all --check

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Prints the coverage of lines, functions and regions for each crate (LLVM source-based coverage). Needs llvm-profdata and llvm-cov in
-# the LLVM version of the compiler (Debian: llvm-22 for Rust 1.95).
+# the LLVM version of the compiler (Debian: llvm-22 for Rust 1.95; rustup: llvm-tools).
 #
 #   scripts/coverage.sh [PACKAGE ...]
 #
@@ -11,6 +11,12 @@ cd "$(dirname "$0")/.."
 major=$(rustc -vV | sed -nE 's/^LLVM version: ([0-9]+).*/\1/p')
 profdata=$(command -v "llvm-profdata-$major" || true)
 cov=$(command -v "llvm-cov-$major" || true)
+# Where rustup has the compiler, it has these tools too.
+if [ -z "$profdata" ] && [ "$(id -u)" != 0 ] && command -v rustup >/dev/null; then
+  rustup component add llvm-tools
+  tools=$(rustc --print sysroot)/lib/rustlib/$(rustc -vV | sed -n 's/^host: //p')/bin
+  profdata=$tools/llvm-profdata cov=$tools/llvm-cov
+fi
 if [ -z "$profdata" ] || [ -z "$cov" ]; then
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "llvm-$major" >/dev/null
