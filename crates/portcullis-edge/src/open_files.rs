@@ -1,9 +1,12 @@
 //! The process's limit of open files (`RLIMIT_NOFILE`), which bounds how many connections it can hold.
 
+use portcullis_model::Finding;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Files that the process has open beside its connections to clients and upstreams: database, logs, Redis.
 const OTHER_FILES: u64 = 200;
+/// The name of the check of `portcullis doctor`.
+const OPEN_FILES: &str = "machine.files";
 
 /// The files that the process may have open at once by its settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +52,33 @@ impl OpenFiles {
         }
     }
 
+    /// What `portcullis doctor` says of the limit: of the gateway with this process id, or of one that this user would start.
+    pub fn diagnose(self, gateway: Option<u32>) -> Finding {
+        let of_gateway = gateway.and_then(|pid| std::fs::read_to_string(format!("/proc/{pid}/limits")).ok());
+        match of_gateway.as_deref().and_then(soft_limit) {
+            Some(limit) => self.judge(limit, "the running gateway may open"),
+            // A gateway raises its limit as far as it may.
+            None => self.judge(getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX), "this user may open"),
+        }
+    }
+
+    fn judge(self, limit: u64, who: &str) -> Finding {
+        let shown = if limit == u64::MAX { "any number of".to_owned() } else { limit.to_string() };
+        let text = format!("{who} {shown} files; the settings allow for {}", self.needed());
+        match self.missing(limit) {
+            0 => Finding::pass(OPEN_FILES, text),
+            missing => Finding::warn(
+                OPEN_FILES,
+                format!(
+                    "{text}, {missing} too many, so that at most {} clients may connect",
+                    self.clients_within(limit)
+                ),
+                "raise the limit (ulimit -n, LimitNOFILE= of systemd), or lower server.max_connections or the \
+                 max_connections and max_streams of upstreams",
+            ),
+        }
+    }
+
     fn needed(self) -> u64 {
         self.clients.saturating_add(self.upstreams).saturating_add(OTHER_FILES)
     }
@@ -66,9 +96,35 @@ impl OpenFiles {
     }
 }
 
+/// The soft limit in `/proc/PID/limits` (`proc_pid_limits(5)`).
+fn soft_limit(limits: &str) -> Option<u64> {
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    match line.split_whitespace().next()? {
+        "unlimited" => Some(u64::MAX),
+        number => number.parse().ok(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use portcullis_model::finding::Status;
+
     use super::*;
+
+    #[test]
+    fn the_limit_of_another_process_is_read() {
+        let limits = "Limit                     Soft Limit           Hard Limit           Units     \n\
+                      Max processes             128041               128041               processes \n\
+                      Max open files            1024                 524288               files     \n";
+        assert_eq!(soft_limit(limits), Some(1024));
+        assert_eq!(soft_limit("Max open files   unlimited  unlimited  files\n"), Some(u64::MAX));
+        let files = OpenFiles { clients: 1_000, upstreams: 300 };
+        assert_eq!(files.judge(1_500, "x").status, Status::Pass);
+        let low = files.judge(1_024, "x");
+        assert_eq!(low.status, Status::Warn);
+        assert!(low.found.contains("476 too many"), "{}", low.found);
+        assert_eq!(files.diagnose(Some(std::process::id())).check, OPEN_FILES);
+    }
 
     #[test]
     fn no_more_clients_connect_than_the_limit_allows() {

@@ -141,7 +141,7 @@ fn classify(error: &lettre::transport::smtp::Error) -> MailError {
 }
 
 /// The name in our `EHLO` (RFC 5321 §4.1.1.1).
-fn hello(service: &str) -> ClientId {
+pub(crate) fn hello(service: &str) -> ClientId {
     match service.parse::<std::net::IpAddr>() {
         Ok(std::net::IpAddr::V4(v4)) => ClientId::Ipv4(v4),
         Ok(std::net::IpAddr::V6(v6)) => ClientId::Ipv6(v6),

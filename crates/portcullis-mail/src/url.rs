@@ -59,8 +59,12 @@ impl SmtpUrl {
 
     /// Whether a password would be sent over a network without encryption.
     pub fn sends_password_in_clear(&self) -> bool {
-        let here = self.host == "localhost" || self.host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
-        self.security == Security::None && self.credentials.is_some() && !here
+        self.security == Security::None && self.credentials.is_some() && !self.is_local()
+    }
+
+    /// Whether the server is on this machine.
+    pub(crate) fn is_local(&self) -> bool {
+        self.host == "localhost" || self.host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
     }
 }
 

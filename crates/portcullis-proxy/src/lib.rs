@@ -3,6 +3,7 @@
 
 mod attempt_span;
 mod body;
+mod diagnosis;
 mod error;
 mod forward;
 mod headers;
@@ -12,6 +13,7 @@ mod tunnel;
 mod upstreams;
 
 pub use body::ProxyBody;
+pub use diagnosis::diagnose;
 pub use error::{ProxyError, UpstreamFault};
 pub use forward::{Proxy, ProxyParts};
 pub use upstreams::{ConnectError, FailedAttempts, TargetLimits, Upstream, Upstreams};

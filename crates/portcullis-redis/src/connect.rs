@@ -14,9 +14,8 @@ use fred::types::config::{
 use fred::types::{Builder, InfoKind, RespVersion};
 use portcullis_model::{Clock, Random, ReplicaNotifier, SecretRing, SharedLimits, SharedSessions};
 use portcullis_telemetry::Metrics;
-use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
+use portcullis_tls::AuthoritiesError;
+use rustls::ClientConfig;
 use tokio_util::sync::CancellationToken;
 
 use crate::limits::Limits;
@@ -78,14 +77,8 @@ pub enum ConnectError {
         source: Error,
     },
     /// The file of certificate authorities cannot be read.
-    #[error("the certificate authorities in {} cannot be read", path.display())]
-    Authorities {
-        /// The file that `redis.authorities` names.
-        path: PathBuf,
-        /// The reason.
-        #[source]
-        source: rustls::pki_types::pem::Error,
-    },
+    #[error(transparent)]
+    Authorities(#[from] AuthoritiesError),
     /// The server is too old.
     #[error("Redis at {address} is version {found}; {OLDEST} or newer is needed")]
     TooOld {
@@ -123,7 +116,7 @@ impl ConnectError {
             Self::Tls { .. } => "rediss:// needs a server with TLS and a certificate for this host; \
                  set redis.authorities to its certificate authority if that is not a public one"
                 .into(),
-            Self::Authorities { .. } => "redis.authorities must name a file of certificates in PEM".into(),
+            Self::Authorities(_) => "redis.authorities must name a file of certificates in PEM".into(),
             Self::TooOld { .. } => "use Redis 7 or newer, or Valkey".into(),
             Self::Layout { is_cluster: true, .. } => {
                 "begin REDIS_URL with redis-cluster:// or rediss-cluster://".into()
@@ -153,7 +146,8 @@ impl Redis {
     /// Failures that an operator has to fix, such as a wrong password.
     pub async fn connect(options: RedisOptions) -> Result<Self, ConnectError> {
         let address = options.url.to_string();
-        let builder = builder(&options)?;
+        let tls = || portcullis_tls::client_config(options.authorities.as_deref());
+        let builder = builder(&options.url, options.connect_timeout, tls)?;
         let found = server_info(&builder, options.connect_timeout).await;
         let answers = match found {
             Ok(info) => check_server(&address, &info, &builder).map(|()| true)?,
@@ -226,20 +220,26 @@ impl Redis {
     }
 }
 
-fn builder(options: &RedisOptions) -> Result<Builder, ConnectError> {
-    let mut config = options.url.config();
+/// Returns the settings of a client of this server, which uses `tls` if the address asks for TLS.
+pub(crate) fn builder(
+    url: &RedisUrl,
+    connect_timeout: Duration,
+    tls: impl FnOnce() -> Result<ClientConfig, AuthoritiesError>,
+) -> Result<Builder, ConnectError> {
+    let mut config = url.config();
     config.version = RespVersion::RESP3;
     config.fail_fast = false;
     if config.tls.is_some() {
-        config.tls = Some(tls(options)?);
+        // Nodes of a cluster refer to each other by address; their certificates have the name of the configured host.
+        config.tls = Some(TlsConfig { hostnames: TlsHostMapping::DefaultHost, ..TlsConfig::from(tls()?) });
     }
     let mut builder = Builder::from_config(config);
     builder
         .set_policy(ReconnectPolicy::new_exponential(0, FIRST_PAUSE, LONGEST_PAUSE, 2))
         .set_performance_config(PerformanceConfig::default())
         .set_connection_config(ConnectionConfig {
-            connection_timeout: options.connect_timeout,
-            internal_command_timeout: options.connect_timeout,
+            connection_timeout: connect_timeout,
+            internal_command_timeout: connect_timeout,
             // A command is not sent again after its connection broke: nobody waits for its result any more.
             max_command_attempts: 1,
             reconnect_on_auth_error: true,
@@ -250,32 +250,8 @@ fn builder(options: &RedisOptions) -> Result<Builder, ConnectError> {
     Ok(builder)
 }
 
-/// The provider is named, because a process may have several.
-fn tls(options: &RedisOptions) -> Result<TlsConfig, ConnectError> {
-    let mut roots = RootCertStore::empty();
-    match &options.authorities {
-        Some(path) => {
-            let failed = |source| ConnectError::Authorities { path: path.clone(), source };
-            for certificate in CertificateDer::pem_file_iter(path).map_err(failed)? {
-                roots.add_parsable_certificates([certificate.map_err(failed)?]);
-            }
-        }
-        None => {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("AWS-LC speaks TLS 1.2 and 1.3")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    // Nodes of a cluster refer to each other by address; their certificates have the name of the configured host.
-    Ok(TlsConfig { hostnames: TlsHostMapping::DefaultHost, ..TlsConfig::from(config) })
-}
-
 /// The server's `INFO`, over a connection of its own.
-async fn server_info(builder: &Builder, limit: Duration) -> Result<String, Error> {
+pub(crate) async fn server_info(builder: &Builder, limit: Duration) -> Result<String, Error> {
     let mut builder = builder.clone();
     builder.with_config(|config: &mut Config| config.fail_fast = true);
     let client: Client = builder.build()?;
@@ -289,14 +265,13 @@ async fn server_info(builder: &Builder, limit: Duration) -> Result<String, Error
 }
 
 /// Checks the server's version and layout.
-fn check_server(address: &str, info: &str, builder: &Builder) -> Result<(), ConnectError> {
-    let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
-    let version = field("redis_version").unwrap_or_default();
+pub(crate) fn check_server(address: &str, info: &str, builder: &Builder) -> Result<(), ConnectError> {
+    let version = field(info, "redis_version").unwrap_or_default();
     let major: u32 = version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0);
     if major < OLDEST {
         return Err(ConnectError::TooOld { address: address.to_owned(), found: version.to_owned() });
     }
-    let is_cluster = field("cluster_enabled") == Some("1");
+    let is_cluster = field(info, "cluster_enabled") == Some("1");
     let wants_cluster =
         builder.get_config().is_some_and(|config| matches!(config.server, ServerConfig::Clustered { .. }));
     if is_cluster == wants_cluster {
@@ -306,8 +281,13 @@ fn check_server(address: &str, info: &str, builder: &Builder) -> Result<(), Conn
     }
 }
 
+/// A field of the reply to `INFO`.
+pub(crate) fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+    info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+}
+
 /// The failure for an error that does not go away by waiting.
-fn permanent_failure(address: &str, source: Error) -> Option<ConnectError> {
+pub(crate) fn permanent_failure(address: &str, source: Error) -> Option<ConnectError> {
     let address = address.to_owned();
     let details = source.details();
     let says = |words: &[&str]| words.iter().any(|word| details.contains(word));

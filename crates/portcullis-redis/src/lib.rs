@@ -5,6 +5,7 @@
 
 mod connect;
 mod copy_mac;
+mod diagnosis;
 mod limits;
 mod link;
 mod notifier;
@@ -13,4 +14,5 @@ mod sessions;
 mod url;
 
 pub use connect::{ConnectError, Redis, RedisOptions};
+pub use diagnosis::diagnose;
 pub use url::RedisUrl;

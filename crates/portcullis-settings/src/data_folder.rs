@@ -113,6 +113,11 @@ pub(crate) fn load_or_create_secrets(
     })
 }
 
+/// Returns the files of the secrets that are made in the data folder, each with the variable that would replace it.
+pub(crate) fn secret_files(folder: &Path) -> [(&'static str, PathBuf); 2] {
+    [("CSRF_SECRET", folder.join(CSRF_FILE)), ("ENCRYPTION_KEY", folder.join(ENCRYPTION_FILE))]
+}
+
 /// Reads a secret, or makes it. It is on the disk before any value is sealed with it.
 fn keep(folder: &Path, name: &str, random: &Random) -> Result<SecretRing, DataFolderError> {
     let path = folder.join(name);

@@ -9,6 +9,7 @@
 //! why this crate depends on those crates. It does not know the built-in endpoints: their routes are passed in.
 
 mod data_folder;
+mod diagnosis;
 mod engine;
 mod load;
 mod otel_variables;
@@ -18,6 +19,7 @@ mod reserved_variables;
 mod route_collisions;
 mod sections;
 mod settings;
+mod weak_passwords;
 
 #[cfg(test)]
 mod documentation;
@@ -27,6 +29,7 @@ mod reloading;
 mod testing;
 
 pub use data_folder::{DataFolderError, Secrets, new_secret};
+pub use diagnosis::{accepted_settings, ages_of_secrets, refused_settings};
 pub use engine::changed_keys::SetKeys;
 pub use engine::notice::{Notice, Place, Problems};
 pub use engine::sources::{Flags, Sources};

@@ -15,7 +15,7 @@ use crate::sections::{
     SECTIONS, audit, cors, csrf, database, demo, headers, limits, log, mail, metrics, password, redis, registration,
     roles, routes, secrets, sentry, server, session, tracing, upstreams, versions,
 };
-use crate::{Settings, path_spellings, reserved_paths, reserved_variables, route_collisions};
+use crate::{Settings, path_spellings, reserved_paths, reserved_variables, route_collisions, weak_passwords};
 
 /// Loads and checks all settings. `built_in` holds the routes of the endpoints that are enabled, with which the routes of
 /// the operator must not collide.
@@ -69,6 +69,9 @@ fn read(
     route_collisions::check(built_in, &accepted, &versions.versions(), problems);
     path_spellings::warn(&routes, &upstreams, &mut warnings);
     routes::warn_of_unused_upstreams(&upstreams, &routes, &mut warnings);
+    if environment == Environment::Production {
+        weak_passwords::warn(tree, SECTIONS, &mut warnings);
+    }
     let (log, access_log) = log::read(tree, environment, problems);
     let registration = registration::read(tree, environment, problems, &mut advice);
     roles::warn_of_registrants(&granted, &registration, &mut warnings);

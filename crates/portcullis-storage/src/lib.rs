@@ -3,8 +3,8 @@
 //! One body of statements serves both engines; their differences are in `engine/dialect.rs`. Reads run on a [`Store`] or
 //! inside a [`Tx`]; writes that belong together run in one [`Tx`] with an explicit commit.
 //!
-//! The folders depend on each other in one direction only: `engine` knows no table; `revocation_log`, `migrate` and
-//! `transfer` are built on it; `store` combines them; each subject (users, sessions, audit log…) is built on `store`.
+//! The folders depend on each other in one direction only: `engine` knows no table; `revocation_log`, `migrate`,
+//! `transfer` and `diagnosis` are built on it; `store` combines them; each subject (users, sessions, audit log…) is built on `store`.
 
 #![expect(private_bounds, reason = "`Access` is sealed: only `Store` and `Tx` have it, and their reads are public")]
 
@@ -13,6 +13,7 @@ mod audit;
 mod audit_addresses;
 mod conditions;
 mod counted;
+mod diagnosis;
 mod engine;
 mod errors;
 mod idempotency;
@@ -39,6 +40,7 @@ mod users;
 pub use api_keys::NewApiKey;
 pub use audit::{AuditEvent, AuditFilter, AuditPage, AuditRecord, Outcome, UnknownOutcome};
 pub use counted::Counted;
+pub use diagnosis::{ClientAddresses, Diagnosis};
 pub use engine::error::StoreError;
 pub use engine::open_error::OpenError;
 pub use engine::options::{MigrateMode, StoreOptions};

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rcgen::{CertificateParams, KeyPair};
 use tempfile::TempDir;
 
 /// A mail server. It stops when it is dropped.
@@ -22,9 +23,24 @@ impl PrivateSmtp {
 
     /// Starts a server with STARTTLS on one port and TLS on another, with a self-signed certificate.
     pub fn start_with_tls() -> Self {
+        Self::start_with_certificate(|_| {})
+    }
+
+    /// Starts the same with a certificate that ended in 2020.
+    pub fn start_with_expired_certificate() -> Self {
+        Self::start_with_certificate(|parameters| {
+            parameters.not_before = rcgen::date_time_ymd(2019, 1, 1);
+            parameters.not_after = rcgen::date_time_ymd(2020, 1, 1);
+        })
+    }
+
+    fn start_with_certificate(change: impl FnOnce(&mut CertificateParams)) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).expect("a certificate is made");
-        for (name, text) in [("cert.pem", made.cert.pem()), ("key.pem", made.signing_key.serialize_pem())] {
+        let mut parameters = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("an address is a name");
+        change(&mut parameters);
+        let key = KeyPair::generate().expect("a key is made");
+        let certificate = parameters.self_signed(&key).expect("a certificate is made");
+        for (name, text) in [("cert.pem", certificate.pem()), ("key.pem", key.serialize_pem())] {
             std::fs::write(folder.path().join(name), text).expect("the folder is writable");
         }
         Self::start_in(folder)

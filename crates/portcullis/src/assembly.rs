@@ -38,6 +38,7 @@ use portcullis_telemetry::{Errors, Metrics, ReadMetric};
 
 pub use error::StartError;
 pub(crate) use front::Front;
+pub(crate) use mail_sender::smtp_options;
 
 /// The running gateway's parts.
 pub(crate) struct Application {

@@ -3,6 +3,7 @@
 mod audit;
 mod check;
 mod control;
+mod doctor;
 mod errors;
 mod explain;
 mod healthcheck;
@@ -24,6 +25,7 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
+pub(crate) use healthcheck::{proxy_header, request_status};
 use output::Failure;
 use portcullis_settings::{Flags, Settings, Sources};
 
@@ -101,6 +103,18 @@ Examples:
   PORTCULLIS_ENV=production portcullis check --config /etc/portcullis.toml
   portcullis check --json | jq '.problems[] | .place'")]
     Check(Format),
+    /// Find out what is wrong with the gateway, its machine and what it depends on
+    #[command(after_help = "\
+It checks the settings, the database, Redis, the mail server, upstreams, clocks, certificates,
+disk, memory and limits, beside a running gateway or without one. It changes nothing, and sends no
+mail. Each line that is not ok says how to fix it; docs/doctor.md explains every check.
+
+Examples:
+  portcullis doctor
+  portcullis doctor --json | jq '.checks[] | select(.status != \"pass\")'
+
+Exit codes: 0 no check failed (there may be warnings), 1 a check failed, 2 wrong usage.")]
+    Doctor(Format),
     /// List the routes: the built-in endpoints and yours
     #[command(after_help = "\
 Examples:
@@ -213,6 +227,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
     match command {
         Command::Serve(listen) => serve(common.sources(listen)?),
         Command::Check(format) => check::run(&common.sources(Listen::default())?, format),
+        Command::Doctor(format) => doctor::run(&common.sources(Listen::default())?, format),
         Command::Routes(format) => routes::run(&common.load(Listen::default())?, format),
         Command::Explain(arguments) => explain::run(&common.load(Listen::default())?, arguments),
         Command::Limits(command) => control::limits(&common.load(Listen::default())?, command),

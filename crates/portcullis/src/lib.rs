@@ -2,4 +2,5 @@
 
 pub mod assembly;
 pub mod commands;
+mod doctor;
 pub mod serve;

@@ -112,7 +112,7 @@ fn startup_server(
 }
 
 /// The files that these settings allow to be open at once.
-fn open_files(settings: &Settings) -> OpenFiles {
+pub(crate) fn open_files(settings: &Settings) -> OpenFiles {
     let clients = u64::from(settings.server.max_connections);
     let of_all = |each: fn(&Upstream) -> u32| -> u64 {
         settings.upstreams.iter().map(|upstream| upstream.targets.len() as u64 * u64::from(each(upstream))).sum()

@@ -1,5 +1,7 @@
 //! Mails over a real server, which accepts, defers or refuses them, or closes the connection.
 
+mod diagnosis;
+
 use std::path::PathBuf;
 use std::time::Duration;
 

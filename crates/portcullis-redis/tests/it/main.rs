@@ -2,6 +2,7 @@
 
 mod connecting;
 mod connection;
+mod diagnosis;
 mod layouts;
 mod limits;
 mod notifier;

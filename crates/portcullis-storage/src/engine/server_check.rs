@@ -6,7 +6,7 @@ use super::open_error::OpenError;
 use super::statement::{Runner, Sql};
 
 /// Oldest supported major version.
-const OLDEST: u32 = 15;
+pub(crate) const OLDEST: u32 = 15;
 
 static SERVER: Sql = Sql::select(
     "settings",
@@ -69,7 +69,7 @@ pub(crate) async fn check_table_rights(
 }
 
 /// Judges `server_version_num`, which is the major version times 10,000 plus the minor version.
-fn is_supported(number: &str) -> bool {
+pub(crate) fn is_supported(number: &str) -> bool {
     number.parse::<u32>().is_ok_and(|number| number / 10_000 >= OLDEST)
 }
 

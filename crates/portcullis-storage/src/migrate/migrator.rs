@@ -92,6 +92,19 @@ impl Migrator {
         })
     }
 
+    /// Looks at the schema over a connection that is open already.
+    pub(crate) fn over(on: DirectConnection, options: &StoreOptions) -> Self {
+        Self {
+            runner: on.runner,
+            connection: on.connection,
+            url: options.url.clone(),
+            clock: options.clock.clone(),
+            app_version: options.app_version.clone(),
+            wait: options.migrate_wait,
+            steps: MIGRATIONS,
+        }
+    }
+
     /// Returns the state of the schema. It changes nothing.
     pub async fn status(&mut self) -> Result<MigrationStatus, OpenError> {
         let applied = ledger::read(&self.runner, &mut self.connection).await?;

@@ -5,6 +5,7 @@ mod backlogs;
 mod builders;
 mod costs;
 mod counted;
+mod diagnosis;
 mod documented_schema;
 mod errors;
 mod idempotency;

@@ -9,7 +9,7 @@ use portcullis_mail::{SmtpError, SmtpOptions, SmtpSender};
 use portcullis_model::mail::{MailError, MailSender, OutgoingMail};
 use portcullis_model::policy::Environment;
 
-use portcullis_settings::Settings;
+use portcullis_settings::{Mail, Settings};
 
 /// How long one mail may take: well below the time for which a claimed mail is hidden from other replicas.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -20,17 +20,21 @@ pub(super) fn from_settings(settings: &Settings) -> Result<Option<Arc<dyn MailSe
         let prints = settings.environment == Environment::Development;
         return Ok(prints.then(|| Arc::new(LinkPrinter) as Arc<dyn MailSender>));
     };
+    Ok(Some(Arc::new(SmtpSender::new(smtp_options(settings, mail))?)))
+}
+
+/// Returns how mails are sent with these settings.
+pub(crate) fn smtp_options(settings: &Settings, mail: Mail) -> SmtpOptions {
     let base = settings.base_url();
     let host = base.split_once("://").map_or(base.as_str(), |(_, rest)| rest);
     let host = host.strip_prefix('[').and_then(|rest| rest.split(']').next()).or_else(|| host.split([':', '/']).next());
-    let options = SmtpOptions {
+    SmtpOptions {
         url: mail.url,
         from: mail.from,
         service: host.unwrap_or("localhost").to_owned(),
         authorities: mail.authorities,
         timeout: TIMEOUT,
-    };
-    Ok(Some(Arc::new(SmtpSender::new(options)?)))
+    }
 }
 
 /// Prints each mail's link to standard output, in development only (`docs/contract.md`, "Settings and environment").

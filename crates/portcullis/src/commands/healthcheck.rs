@@ -28,8 +28,7 @@ pub(super) fn run(settings: &Settings, format: Format) -> Result<(), Failure> {
         return Err(Failure::new("the port is 0, so the gateway takes a free port that this command does not know")
             .hint("name the port of the gateway with PORT or --port"));
     }
-    let proxy_header: &[u8] = if settings.server.proxy_protocol { &portcullis_edge::LOCAL_HEADER } else { &[] };
-    let response = request_status(address, proxy_header);
+    let response = request_status(address, proxy_header(settings));
     let status = response.as_ref().ok().copied();
     if format.json {
         print_json(&json!({ "ready": status == Some(200), "status": status, "address": address.to_string() }));
@@ -48,8 +47,13 @@ pub(super) fn run(settings: &Settings, format: Format) -> Result<(), Failure> {
     }
 }
 
+/// What a connection to the gateway must begin with.
+pub(crate) fn proxy_header(settings: &Settings) -> &'static [u8] {
+    if settings.server.proxy_protocol { &portcullis_edge::LOCAL_HEADER } else { &[] }
+}
+
 /// Requests `/api/health/ready` and returns the status.
-fn request_status(address: SocketAddr, proxy_header: &[u8]) -> io::Result<u16> {
+pub(crate) fn request_status(address: SocketAddr, proxy_header: &[u8]) -> io::Result<u16> {
     let mut stream = TcpStream::connect_timeout(&address, RESPONSE_TIMEOUT)?;
     stream.set_read_timeout(Some(RESPONSE_TIMEOUT))?;
     stream.set_write_timeout(Some(RESPONSE_TIMEOUT))?;

@@ -97,15 +97,38 @@ pub(super) fn print_json(value: &impl Serialize) {
 
 pub(super) fn print_error(text: &str) {
     let mut err = io::stderr().lock();
-    let text = if colours() { paint(text) } else { text.to_owned() };
+    let text = if colours(&err) { paint(text) } else { text.to_owned() };
     let _ = err.write_all(text.as_bytes());
 }
 
-/// Whether messages are coloured: on a terminal with colours, unless `NO_COLOR` is set (no-color.org).
-fn colours() -> bool {
+/// Paints words of a result, if standard output is a terminal with colours.
+#[derive(Clone, Copy)]
+pub(super) struct Paint(bool);
+
+impl Paint {
+    pub(super) const RED: &str = RED;
+    pub(super) const YELLOW: &str = YELLOW;
+    pub(super) const GREEN: &str = "\x1b[32m";
+    pub(super) const CYAN: &str = CYAN;
+    #[cfg(test)]
+    pub(super) const NONE: Self = Self(false);
+    #[cfg(test)]
+    pub(super) const ALWAYS: Self = Self(true);
+
+    pub(super) fn for_output() -> Self {
+        Self(colours(&io::stdout()))
+    }
+
+    pub(super) fn word(self, word: &str, colour: &str) -> String {
+        if self.0 { format!("{colour}{word}{PLAIN}") } else { word.to_owned() }
+    }
+}
+
+/// Whether texts are coloured: on a terminal with colours, unless `NO_COLOR` is set (no-color.org).
+fn colours(target: &impl IsTerminal) -> bool {
     let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
     let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    io::stderr().is_terminal() && !dumb && !unwanted
+    target.is_terminal() && !dumb && !unwanted
 }
 
 fn paint(text: &str) -> String {

@@ -18,6 +18,7 @@ fn the_help_of_every_command_is_as_reviewed() {
     page("help", &["--help"]);
     page("help_serve", &["serve", "--help"]);
     page("help_check", &["check", "--help"]);
+    page("help_doctor", &["doctor", "--help"]);
     page("help_routes", &["routes", "--help"]);
     page("help_move", &["move", "--help"]);
     page("help_users", &["users", "--help"]);

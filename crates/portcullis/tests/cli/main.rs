@@ -2,6 +2,7 @@
 
 mod check;
 mod completions;
+mod doctor;
 mod healthcheck;
 mod help;
 mod import;

@@ -15,6 +15,7 @@ mod connections;
 mod contract;
 mod csrf;
 mod dashboards;
+mod doctor;
 mod documents;
 mod durability;
 mod endpoints;

@@ -1,0 +1,4 @@
+//! The machine: disk and memory.
+
+pub mod disk;
+pub mod memory;
