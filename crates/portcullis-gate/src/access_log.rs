@@ -1,15 +1,17 @@
-//! The access log: which requests it shows, and what it shows of each.
+//! The end of a response: the line of the access log that shows it, and the span of its request.
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use http::{Method, Uri};
 use portcullis_model::UserId;
+use portcullis_telemetry::traces::Span;
 use portcullis_telemetry::{AccessLine, RequestScope, RouteMetrics};
 
 use crate::request::request_id::RequestId;
+use crate::request::server_span;
 
 /// Which requests the access log shows (`log.access`).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -39,12 +41,18 @@ impl AccessLog {
     }
 }
 
-/// What the access log will show of a request whose response has begun. It writes its line when it is dropped: when the
-/// response has ended or was broken off.
+/// What the access log, and the span of a recorded request, will show of a response that has begun. It writes the line
+/// and ends the span when it is dropped: when the response has ended or was broken off.
 pub struct AccessRecord(Box<Shown>);
 
 /// The parts of a record, so that the record itself is as small as a pointer.
 pub(crate) struct Shown {
+    /// Whether the access log shows the request.
+    pub(crate) has_line: bool,
+    /// The span of the request, if it is recorded.
+    pub(crate) span: Option<Span>,
+    /// Whether the client ends the response, as it does with an event stream.
+    pub(crate) is_open_ended: bool,
     pub(crate) scope: RequestScope,
     /// `None` for bytes that were no request.
     pub(crate) target: Option<(Method, Uri)>,
@@ -77,28 +85,57 @@ impl AccessRecord {
     pub fn complete(&mut self) {
         self.0.is_complete = true;
     }
+
+    /// Whether the request is recorded, so that its span ends with the response.
+    pub(crate) fn has_span(&self) -> bool {
+        self.0.span.is_some()
+    }
+
+    /// Notes that the client ends the response, so that its end is no failure.
+    pub(crate) fn is_ended_by_client(&mut self) {
+        self.0.is_open_ended = true;
+    }
+
+    /// Notes why the response cannot be completed: a value of `error.type`.
+    pub fn failed(&mut self, kind: &'static str) {
+        if let Some(span) = &mut self.0.span {
+            span.fail(kind);
+        }
+    }
+}
+
+impl Shown {
+    fn write_line(&self, received: u64) {
+        let mut user_text = [0; UserId::TEXT_BYTES];
+        AccessLine {
+            scope: &self.scope,
+            method: self.target.as_ref().map(|(method, _)| method.as_str()),
+            route: self.route.template(),
+            path: self.target.as_ref().map(|(_, uri)| uri.path()),
+            status: self.status,
+            duration: self.begun.elapsed(),
+            upstream: self.upstream.as_ref().map(|(name, duration)| (&**name, *duration)),
+            user: self.user.as_ref().map(|user| user.write_to(&mut user_text)),
+            client: self.client,
+            bytes_in: received,
+            bytes_out: self.sent,
+            is_aborted: !self.is_complete,
+        }
+        .write();
+    }
 }
 
 impl Drop for AccessRecord {
     fn drop(&mut self) {
-        let Shown { scope, target, route, status, begun, upstream, user, client, received, sent, is_complete } =
-            &*self.0;
-        let mut user_text = [0; UserId::TEXT_BYTES];
-        AccessLine {
-            scope,
-            method: target.as_ref().map(|(method, _)| method.as_str()),
-            route: route.template(),
-            path: target.as_ref().map(|(_, uri)| uri.path()),
-            status: *status,
-            duration: begun.elapsed(),
-            upstream: upstream.as_ref().map(|(name, duration)| (&**name, *duration)),
-            user: user.as_ref().map(|user| user.write_to(&mut user_text)),
-            client: *client,
-            bytes_in: received.as_ref().map_or(0, |received| received.load(Ordering::Relaxed)),
-            bytes_out: *sent,
-            is_aborted: !is_complete,
+        let shown = &mut *self.0;
+        let received = shown.received.as_ref().map(|received| received.load(Ordering::Relaxed));
+        if shown.has_line {
+            shown.write_line(received.unwrap_or(0));
         }
-        .write();
+        if let Some(span) = shown.span.take() {
+            let is_cut_off = !shown.is_complete && !shown.is_open_ended;
+            server_span::end(span, received, shown.sent, is_cut_off);
+        }
     }
 }
 
@@ -109,6 +146,7 @@ pub struct TunnelRecord {
     record: OnceLock<AccessRecord>,
     received: AtomicU64,
     sent: AtomicU64,
+    is_cut_off: AtomicBool,
 }
 
 impl TunnelRecord {
@@ -116,6 +154,11 @@ impl TunnelRecord {
     pub fn copied(&self, received: u64, sent: u64) {
         self.received.store(received, Ordering::Relaxed);
         self.sent.store(sent, Ordering::Relaxed);
+    }
+
+    /// Notes that a connection of the tunnel broke.
+    pub fn cut_off(&self) {
+        self.is_cut_off.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn hold(&self, record: AccessRecord) {
@@ -130,6 +173,9 @@ impl Drop for TunnelRecord {
             let received = AtomicU64::new(self.received.load(Ordering::Relaxed));
             record.0.received = Some(Arc::new(received));
             record.0.sent = self.sent.load(Ordering::Relaxed);
+            if self.is_cut_off.load(Ordering::Relaxed) {
+                record.failed(server_span::CUT_OFF);
+            }
             record.complete();
         }
     }

@@ -114,6 +114,10 @@ impl Gate {
         }
         let mut context =
             RequestContext::new(RequestNames { id, trace, scope }, peer.address.ip(), request, config, &self.clock);
+        if span.is_some() {
+            // The end of a response to HEAD is another one.
+            context.method = Some(request.method().clone());
+        }
         context.span = span;
         context.is_https = peer.https;
         context
@@ -232,7 +236,8 @@ impl Gate {
     }
 
     /// Adds the gate's headers to a response and counts it. Every response passes here, refusals included. What is returned
-    /// writes a line of the access log when it is dropped, and so must live until the response's body has ended.
+    /// writes a line of the access log and ends the request's span when it is dropped, and so must live until the response's
+    /// body has ended.
     pub fn finish<B>(&self, context: &mut RequestContext, response: &mut Response<B>) -> Option<AccessRecord> {
         context.finish(response)
     }

@@ -116,7 +116,10 @@ async fn run(client: OnUpgrade, upstream: Exchange, end: TunnelEnd, record: Arc<
             // A peer that never ends its frame, or does not read, is cut off.
             let _ = tokio::time::timeout(CLOSE_TIMEOUT, poll_fn(|cx| tunnel.poll_close(reason, cx))).await;
         }
-        Err(error) => tracing::debug!(%error, "a tunnel was cut off"),
+        Err(error) => {
+            tunnel.record.cut_off();
+            tracing::debug!(%error, "a tunnel was cut off");
+        }
     }
 }
 
@@ -128,7 +131,7 @@ struct Tunnel {
     /// Runs from the moment at which one side has closed its connection.
     half_closed: Option<Pin<Box<Sleep>>>,
     idle: Option<(Duration, Pin<Box<Sleep>>)>,
-    /// Shows the tunnel in the access log once it has ended.
+    /// Shows the tunnel in the access log and ends its span once it has ended.
     record: Arc<TunnelRecord>,
 }
 

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::header::{ACCEPT, HeaderMap, HeaderValue};
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Uri};
 use portcullis_model::{Clock, UserId};
 use portcullis_telemetry::traces::Span;
@@ -18,6 +18,8 @@ use crate::request::server_span;
 use crate::request::trace_context::TraceContext;
 use crate::response::plan::ResponsePlan;
 use crate::routes::requested_path::is_api;
+
+const EVENT_STREAM: &[u8] = b"text/event-stream";
 
 /// A method that no client can send. Metrics count it as `_OTHER`.
 fn unknown_method() -> Method {
@@ -135,13 +137,16 @@ impl RequestContext {
         }
     }
 
-    /// Adds the gate's headers to the response, and counts the request as finished. Returns what the access log will show
-    /// of it, unless a tunnel holds that.
+    /// Adds the gate's headers to the response, and counts the request as finished. Returns what its line of the access log
+    /// and its span will show of the response, unless a tunnel holds that.
     pub(crate) fn finish<B>(&mut self, response: &mut Response<B>) -> Option<AccessRecord> {
         self.response.apply(&self.names.id, &self.config.versions, &self.config.security_headers, response);
         let in_flight =
             self.in_flight.take().unwrap_or_else(|| self.config.routes.unmatched().begin(&unknown_method()));
         let mut record = self.close(in_flight, response.status().as_u16())?;
+        if record.has_span() && is_event_stream(response.headers()) {
+            record.is_ended_by_client();
+        }
         if response.status() == StatusCode::SWITCHING_PROTOCOLS
             && let Some(tunnel) = response.extensions_mut().remove::<Arc<TunnelRecord>>()
         {
@@ -156,26 +161,30 @@ impl RequestContext {
     }
 
     /// Whether the access log may show the request.
-    fn may_be_shown(&self) -> bool {
+    pub(crate) fn may_be_shown(&self) -> bool {
         self.config.access_log != AccessLog::Off
     }
 
-    /// Counts the request as finished with this status, ends its span, and returns what the access log will show of it.
+    /// Counts the request as finished with this status. Returns what the access log and its span will show of the response.
     fn close(&mut self, in_flight: InFlight, status: u16) -> Option<AccessRecord> {
-        if let Some(span) = self.span.take().or_else(|| server_span::of_error(self, &in_flight, status)) {
-            server_span::finish(span, self, &in_flight, status);
-        }
-        if !self.may_be_shown() {
+        let mut span = self.span.take().or_else(|| server_span::of_error(self, &in_flight, status));
+        if let Some(span) = &mut span {
+            server_span::respond(span, self, &in_flight, status);
+        } else if !self.may_be_shown() {
             in_flight.finish(status);
             return None;
         }
         let (begun, route) = (in_flight.begun(), in_flight.route());
         let until_head = in_flight.finish(status);
-        if !self.config.access_log.shows(&self.names.id, status, until_head) {
+        let has_line = self.config.access_log.shows(&self.names.id, status, until_head);
+        if !has_line && span.is_none() {
             return None;
         }
         let upstream = self.upstream.take().map(|call| (call.name, call.took.unwrap_or_else(|| call.begun.elapsed())));
         Some(AccessRecord::new(Shown {
+            has_line,
+            span,
+            is_open_ended: false,
             scope: self.names.scope,
             target: self.method.clone().map(|method| (method, self.uri.clone())),
             route,
@@ -248,6 +257,12 @@ impl Drop for RequestContext {
             drop(self.close(in_flight, CLIENT_CLOSED_REQUEST));
         }
     }
+}
+
+/// Whether the response is an event stream, which the client ends when it has read enough (HTML §9.2).
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    let media_type = headers.get(CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes);
+    media_type.get(..EVENT_STREAM.len()).is_some_and(|start| start.eq_ignore_ascii_case(EVENT_STREAM))
 }
 
 /// The value of `Accept`; of several fields, all of them as one list.

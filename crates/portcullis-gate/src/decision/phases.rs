@@ -22,7 +22,6 @@ use hyper::body::Incoming;
 use portcullis_model::policy::{CorsPolicy, LimitClass};
 use portcullis_model::{Clock, SessionSource};
 
-use crate::access_log::AccessLog;
 use crate::credential::Credential;
 use crate::credential::classifier::Classifier;
 use crate::credential::presented::PresentedCredentials;
@@ -205,7 +204,7 @@ pub(crate) async fn decide<E: Effects>(
     effects.enter(Phase::Csrf);
     let mut body =
         body.map_or_else(InboundBody::default, |body| InboundBody::new(body, policy.max_body, config.body_timeout));
-    if config.access_log != AccessLog::Off {
+    if context.may_be_shown() || context.span.is_some() {
         context.received = body.count();
     }
     let csrf_session = cookie_session.as_ref().map(|session| session.id.to_string().into_boxed_str());

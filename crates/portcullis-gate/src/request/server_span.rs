@@ -10,6 +10,8 @@ use crate::request::trace_context::TraceContext;
 
 /// The longest text of a client that a span holds, in bytes.
 const MAX_TEXT: usize = 512;
+/// The `error.type` of a response that ended before it was complete, because its client or the gateway ended it.
+pub(crate) const CUT_OFF: &str = "response_cut_off";
 
 /// Begins the span of a request that is recorded.
 pub(crate) fn begin<B>(tracer: &'static Tracer, trace: &TraceContext, request: &Request<B>) -> Span {
@@ -44,8 +46,8 @@ pub(crate) fn of_error(context: &RequestContext, in_flight: &InFlight, status: u
     Some(span)
 }
 
-/// Adds what is known at the end of a request.
-pub(crate) fn finish(mut span: Span, context: &RequestContext, in_flight: &InFlight, status: u16) {
+/// Adds what is known once a response begins.
+pub(crate) fn respond(span: &mut Span, context: &RequestContext, in_flight: &InFlight, status: u16) {
     let method = in_flight.method();
     span.set("http.request.method", method);
     // The conventions: a method that is not known is called HTTP.
@@ -65,6 +67,17 @@ pub(crate) fn finish(mut span: Span, context: &RequestContext, in_flight: &InFli
     span.set("portcullis.request_id", context.names.id.as_str().to_owned());
     if status >= 500 {
         span.fail(status.to_string());
+    }
+}
+
+/// Ends the span with its response. `received` and `sent` are the bytes of both bodies, as far as they were counted.
+pub(crate) fn end(mut span: Span, received: Option<u64>, sent: u64, is_cut_off: bool) {
+    if let Some(received) = received {
+        span.set("http.request.body.size", received);
+    }
+    span.set("http.response.body.size", sent);
+    if is_cut_off {
+        span.fail(CUT_OFF);
     }
 }
 

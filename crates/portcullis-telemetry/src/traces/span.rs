@@ -60,9 +60,17 @@ impl From<u32> for AttributeValue {
     }
 }
 
+impl From<u64> for AttributeValue {
+    fn from(number: u64) -> Self {
+        Self::Number(i64::try_from(number).unwrap_or(i64::MAX))
+    }
+}
+
 /// What is exported of a span.
 #[derive(Debug)]
 pub(super) struct SpanRecord {
+    /// When the work began, by a clock that never jumps.
+    pub(super) begun: Instant,
     pub(super) trace_id: TraceId,
     pub(super) span_id: SpanId,
     pub(super) parent: Option<SpanId>,
@@ -81,9 +89,7 @@ pub(super) struct SpanRecord {
 /// A span that is recorded. It ends when it is dropped, so that abandoned work has its span too.
 #[derive(Debug)]
 pub struct Span {
-    tracer: &'static Tracer,
-    begun: Instant,
-    /// `None` once it was handed to the exporter.
+    /// `None` once it was handed to the exporter. Boxed, because a request carries its span along.
     record: Option<Box<SpanRecord>>,
 }
 
@@ -99,15 +105,10 @@ pub struct Lineage {
 }
 
 impl Span {
-    pub(super) fn new(
-        tracer: &'static Tracer,
-        span_id: SpanId,
-        lineage: Lineage,
-        name: Cow<'static, str>,
-        kind: SpanKind,
-    ) -> Self {
+    pub(super) fn new(span_id: SpanId, lineage: Lineage, name: Cow<'static, str>, kind: SpanKind) -> Self {
         let Lineage { trace_id, parent, has_remote_parent } = lineage;
         let record = SpanRecord {
+            begun: Instant::now(),
             trace_id,
             span_id,
             parent,
@@ -119,23 +120,34 @@ impl Span {
             attributes: Vec::with_capacity(8),
             has_failed: false,
         };
-        Self { tracer, begun: Instant::now(), record: Some(Box::new(record)) }
+        Self { record: Some(Box::new(record)) }
     }
 
     /// Sets the moment that the span began.
     pub fn begun_at(&mut self, begun: Instant) {
-        self.begun = begun;
+        if let Some(record) = &mut self.record {
+            record.begun = begun;
+        }
     }
 
     /// Returns the id of the span.
     pub fn id(&self) -> SpanId {
-        self.record.as_ref().expect("a span has its record until it is dropped").span_id
+        self.record().span_id
+    }
+
+    /// Returns the id of the trace that the span belongs to.
+    pub fn trace_id(&self) -> TraceId {
+        self.record().trace_id
+    }
+
+    fn record(&self) -> &SpanRecord {
+        self.record.as_ref().expect("a span has its record until it is dropped")
     }
 
     /// Returns the scope of work within this span: that of the thread now, with this span as the parent of new spans.
     pub fn scope(&self) -> RequestScope {
-        let record = self.record.as_ref().expect("a span has its record until it is dropped");
-        RequestScope::current().within(record.trace_id, record.span_id)
+        let SpanRecord { trace_id, span_id, .. } = *self.record();
+        RequestScope::current().within(trace_id, span_id)
     }
 
     /// Sets another name.
@@ -152,9 +164,9 @@ impl Span {
         }
     }
 
-    /// Marks the work as failed. `kind` is a value of `error.type`, of which there are few.
+    /// Marks the work as failed. `kind` is a value of `error.type`, of which there are few. The first failure counts.
     pub fn fail(&mut self, kind: impl Into<AttributeValue>) {
-        if let Some(record) = &mut self.record {
+        if let Some(record) = self.record.as_mut().filter(|record| !record.has_failed) {
             record.has_failed = true;
             record.attributes.push(("error.type", kind.into()));
         }
@@ -163,11 +175,12 @@ impl Span {
 
 impl Drop for Span {
     fn drop(&mut self) {
-        if let Some(mut record) = self.record.take() {
-            let lasted = u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
-            record.end = self.tracer.now();
+        // Only a tracer makes spans.
+        if let (Some(mut record), Some(tracer)) = (self.record.take(), Tracer::get()) {
+            let lasted = u64::try_from(record.begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            record.end = tracer.now();
             record.start = record.end.saturating_sub(lasted);
-            self.tracer.export(record);
+            tracer.export(record);
         }
     }
 }

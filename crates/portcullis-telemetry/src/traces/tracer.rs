@@ -62,7 +62,7 @@ impl Tracer {
         name: impl Into<Cow<'static, str>>,
         kind: SpanKind,
     ) -> Span {
-        Span::new(self, id, lineage, name.into(), kind)
+        Span::new(id, lineage, name.into(), kind)
     }
 
     /// Begins a span of a trace of its own, if that is sampled.
@@ -72,10 +72,11 @@ impl Tracer {
         digits[16..].copy_from_slice(&SpanId::new(self.number()).digits());
         let trace_id = TraceId::own(digits);
         let lineage = Lineage { trace_id, parent: None, has_remote_parent: false };
-        self.samples(&trace_id, None).then(|| Span::new(self, SpanId::new(self.number()), lineage, name, kind))
+        self.samples(&trace_id, None).then(|| Span::new(SpanId::new(self.number()), lineage, name, kind))
     }
 
-    pub(super) fn now(&self) -> u64 {
+    /// Nanoseconds since the Unix epoch.
+    pub(crate) fn now(&self) -> u64 {
         (self.parts.now)()
     }
 
@@ -112,7 +113,7 @@ pub fn span(name: impl Into<Cow<'static, str>>, kind: SpanKind) -> Option<Span> 
     let (trace_id, parent) = RequestScope::recorded()?;
     let tracer = Tracer::get()?;
     let lineage = Lineage { trace_id, parent: Some(parent), has_remote_parent: false };
-    Some(Span::new(tracer, SpanId::new(tracer.number()), lineage, name.into(), kind))
+    Some(Span::new(SpanId::new(tracer.number()), lineage, name.into(), kind))
 }
 
 /// Begins a span of work that no request asked for. `None` if it is not recorded.

@@ -9,13 +9,14 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use portcullis_api::ReplyBody;
 use portcullis_gate::{AccessRecord, Route};
-use portcullis_proxy::ProxyBody;
+use portcullis_proxy::{ProxyBody, ProxyError};
 use portcullis_telemetry::Errors;
 use portcullis_telemetry::errors::catch_panic;
 
 pub(crate) struct FrontBody {
     content: Content,
-    /// Writes a line of the access log when it is dropped with the body. It sees what the body passes on.
+    /// Writes a line of the access log and ends the request's span when it is dropped with the body. It sees what the body
+    /// passes on.
     record: Option<AccessRecord>,
 }
 
@@ -42,7 +43,7 @@ impl FrontBody {
         Self { content: Content::Upstream { body, route, errors: errors.clone() }, record: None }
     }
 
-    /// Shows the request in the access log when the body has ended or was broken off.
+    /// Shows the request in the access log, and ends its span, when the body has ended or was broken off.
     pub(crate) fn show_at_end(&mut self, record: Option<AccessRecord>) {
         self.record = record;
         if let Some(record) = &mut self.record
@@ -68,7 +69,11 @@ impl Body for FrontBody {
             let is_end = match &polled {
                 Poll::Ready(Some(Ok(_))) => content.is_end_stream(),
                 Poll::Ready(None) => true,
-                Poll::Ready(Some(Err(_))) | Poll::Pending => false,
+                Poll::Ready(Some(Err(error))) => {
+                    record.failed(error.downcast_ref().map_or("panic", ProxyError::proxy_status));
+                    false
+                }
+                Poll::Pending => false,
             };
             if is_end {
                 record.complete();

@@ -1,8 +1,9 @@
 //! Traces: what a collector receives of requests, and that it cannot hold anything up.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 use portcullis_testkit::{TestAppBuilder, free_port};
 
@@ -64,6 +65,13 @@ struct Span {
     id: String,
     parent: String,
     name: String,
+    attributes: BTreeMap<String, String>,
+}
+
+impl Span {
+    fn attribute(&self, name: &str) -> &str {
+        self.attributes.get(name).map_or("", String::as_str)
+    }
 }
 
 /// The spans of requests to a collector.
@@ -81,7 +89,8 @@ fn spans(requests: &Receiver<Vec<u8>>) -> Vec<Span> {
                             1 => span.trace = digits(),
                             2 => span.id = digits(),
                             4 => span.parent = digits(),
-                            5 => span.name = String::from_utf8_lossy(value).into_owned(),
+                            5 => span.name = text(value),
+                            9 => _ = span.attributes.insert(text(field(value, 1)), any_value(field(value, 2))),
                             _ => {}
                         }
                     }
@@ -93,7 +102,22 @@ fn spans(requests: &Receiver<Vec<u8>>) -> Vec<Span> {
     spans
 }
 
-/// The fields of a Protocol Buffers message with their numbers. A field that is no text, bytes or message is empty.
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// The only field of this number.
+fn field(message: &[u8], number: u64) -> &[u8] {
+    fields(message).find(|(found, _)| *found == number).map(|(_, value)| value).expect("a field")
+}
+
+/// A text, or a number in digits.
+fn any_value(message: &[u8]) -> String {
+    let (number, mut value) = fields(message).next().expect("a value");
+    if number == 1 { text(value) } else { varint(&mut value).to_string() }
+}
+
+/// The fields of a Protocol Buffers message with their numbers, each with its bytes.
 fn fields(mut message: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
     std::iter::from_fn(move || {
         if message.is_empty() {
@@ -101,10 +125,7 @@ fn fields(mut message: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
         }
         let tag = varint(&mut message);
         let length = match tag & 7 {
-            0 => {
-                varint(&mut message);
-                0
-            }
+            0 => message.iter().take_while(|byte| **byte & 0x80 != 0).count() + 1,
             1 => 8,
             2 => usize::try_from(varint(&mut message)).expect("a length"),
             5 => 4,
@@ -112,7 +133,7 @@ fn fields(mut message: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
         };
         let (value, rest) = message.split_at(length);
         message = rest;
-        Some((tag >> 3, if tag & 7 == 2 { value } else { &[] }))
+        Some((tag >> 3, value))
     })
 }
 
@@ -150,6 +171,65 @@ async fn a_request_and_its_attempt_are_spans_of_the_clients_trace() {
     assert_eq!(server.parent, "b7ad6b7169203331");
     assert_eq!(attempt.parent, server.id);
     assert!(request.contains(&format!("traceparent: 00-{TRACE}-{}-01\r\n", attempt.id)), "{request}");
+}
+
+/// An upstream whose responses end in different ways, by the end of the path. It breaks one off when it is told to.
+fn ending_upstream() -> (SocketAddr, Sender<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    let (sender, breaks) = channel();
+    std::thread::spawn(move || {
+        while let Ok((mut stream, _)) = listener.accept() {
+            let request = text(&read_request(&mut stream).unwrap_or_default());
+            let is = |path: &str| request.contains(&format!("/{path} "));
+            let field = match is("events") {
+                true => "content-type: text/event-stream",
+                false if is("whole") => "content-length: 3",
+                false => "content-length: 1000000000",
+            };
+            let _ = stream.write_all(format!("HTTP/1.1 200 OK\r\n{field}\r\n\r\nabc").as_bytes());
+            if is("events") || is("left") {
+                // Until the gateway does not read any more.
+                while stream.write_all(&[b'x'; 65_536]).is_ok() {}
+            } else if is("broken") {
+                let _ = breaks.recv();
+            }
+        }
+    });
+    (address, sender)
+}
+
+#[tokio::test]
+async fn a_requests_span_ends_with_the_end_of_its_response() {
+    let (collector, collected) = server(COLLECTED);
+    let (upstream, breaks) = ending_upstream();
+    let mut app = gateway(collector, upstream).start();
+    for path in ["whole", "broken", "left", "events"] {
+        let request = client().get(app.url(&format!("/api/v1/projects/{path}")));
+        let mut response = request.send().await.expect("a response begins");
+        let first = response.chunk().await.expect("it goes on").expect("bytes");
+        assert!(first.starts_with(b"abc"), "{path}");
+        match path {
+            "whole" => assert_eq!(response.chunk().await.expect("it ends"), None),
+            "broken" => {
+                breaks.send(()).expect("the upstream listens");
+                response.chunk().await.expect_err("it is cut off");
+            }
+            // The client goes away.
+            _ => {}
+        }
+    }
+    app.stop();
+    let spans = spans(&collected);
+    let of_path = |path: &str| {
+        let path = format!("/api/v1/projects/{path}");
+        spans.iter().find(|span| span.attribute("url.path") == path).unwrap_or_else(|| panic!("{path} in {spans:?}"))
+    };
+    for path in ["whole", "broken"] {
+        assert_eq!(of_path(path).attribute("http.response.body.size"), "3", "{path}");
+    }
+    let errors = ["whole", "broken", "left", "events"].map(|path| of_path(path).attribute("error.type"));
+    assert_eq!(errors, ["", "http_response_incomplete", "response_cut_off", ""]);
 }
 
 #[tokio::test]

@@ -105,6 +105,7 @@ mod tests {
 
     fn record() -> SpanRecord {
         SpanRecord {
+            begun: std::time::Instant::now(),
             trace_id: TraceId::own(*b"0af7651916cd43dd8448eb211c80319c"),
             span_id: SpanId::new(0x0102_0304_0506_0708),
             parent: Some(SpanId::new(9)),

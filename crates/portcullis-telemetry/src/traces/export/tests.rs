@@ -17,6 +17,7 @@ const LONG: Duration = Duration::from_secs(60);
 
 fn record(name: &'static str) -> Box<SpanRecord> {
     Box::new(SpanRecord {
+        begun: std::time::Instant::now(),
         trace_id: TraceId::own(*b"0af7651916cd43dd8448eb211c80319c"),
         span_id: SpanId::new(7),
         parent: None,
