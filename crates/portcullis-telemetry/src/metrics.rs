@@ -4,6 +4,7 @@ mod authentication;
 mod catalogue;
 mod database;
 mod durations;
+mod exemplars;
 mod family;
 mod gate;
 mod operations;

@@ -175,7 +175,7 @@ impl RequestContext {
             return None;
         }
         let (begun, route) = (in_flight.begun(), in_flight.route());
-        let until_head = in_flight.finish(status);
+        let until_head = in_flight.finish_in(status, span.as_ref());
         let has_line = self.config.access_log.shows(&self.names.id, status, until_head);
         if !has_line && span.is_none() {
             return None;

@@ -43,11 +43,13 @@ pub(super) struct Durations {
 }
 
 impl Durations {
-    /// Counts a duration.
-    pub(super) fn add(&self, bounds: &Bounds, took: Duration) {
+    /// Counts a duration. Returns the number of its bucket.
+    pub(super) fn add(&self, bounds: &Bounds, took: Duration) -> usize {
         let nanoseconds = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        self.buckets[bounds.bucket_of(nanoseconds)].fetch_add(1, Ordering::Relaxed);
+        let bucket = bounds.bucket_of(nanoseconds);
+        self.buckets[bucket].fetch_add(1, Ordering::Relaxed);
         self.nanoseconds.fetch_add(nanoseconds, Ordering::Relaxed);
+        bucket
     }
 
     /// The number of durations.

@@ -1,13 +1,14 @@
 //! The families of requests on the page for scrapers. They are most of the page, so their labels and the beginning of each
-//! line are made once, and numbers are written without the formatting machinery.
+//! line are made once, and numbers are written without the formatting machinery. Only OpenMetrics has exemplars.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::durations::{Bounds, Durations};
+use super::durations::Bounds;
+use super::exemplars::Exemplar;
 use super::family::{MetricFamily, MetricKind};
 use super::requests::{RouteMetrics, StatusMetrics};
-use super::text_format::Page;
+use super::text_format::{Page, TextFormat};
 use crate::decimal::{push_digits, push_number};
 
 /// The bounds of `http_server_request_duration_seconds`: those of OpenTelemetry's semantic conventions, in seconds.
@@ -36,6 +37,13 @@ pub(super) struct RequestFamilies {
     pub(super) bounds: Bounds,
     seconds: HistogramLines,
     otel_seconds: Option<HistogramLines>,
+}
+
+/// What is read of one histogram at a time.
+#[derive(Default)]
+struct Scratch {
+    counts: Vec<u64>,
+    exemplars: Vec<Exemplar>,
 }
 
 /// The beginnings of a histogram's lines, up to the labels.
@@ -74,16 +82,12 @@ impl RequestFamilies {
             let count = u64::try_from(method.in_progress.load(Ordering::Relaxed)).unwrap_or(0);
             end_line(&mut page.text, &method.labels, count);
         }
-        let mut counts = Vec::new();
+        let mut scratch = Scratch::default();
         page.head(&SECONDS);
-        each_status(routes, |status| {
-            self.seconds.append(&mut page.text, &status.labels, &status.durations, &mut counts);
-        });
+        each_status(routes, |status| self.seconds.append(page, &status.labels, status, &mut scratch));
         if let Some(lines) = &self.otel_seconds {
             page.head(&OTEL_SECONDS);
-            each_status(routes, |status| {
-                lines.append(&mut page.text, &status.otel_labels, &status.durations, &mut counts);
-            });
+            each_status(routes, |status| lines.append(page, &status.otel_labels, status, &mut scratch));
         }
     }
 }
@@ -102,20 +106,30 @@ impl HistogramLines {
         Self { buckets, sum: format!("{name}_sum{{"), count: format!("{name}_count{{") }
     }
 
-    fn append(&self, page: &mut String, labels: &str, durations: &Durations, counts: &mut Vec<u64>) {
-        let sum = durations.sum();
-        durations.cumulative(counts);
-        let total = counts.last().copied().unwrap_or(0);
-        for (bucket, line) in &self.buckets {
-            page.push_str(line);
-            end_line(page, labels, counts.get(*bucket).copied().unwrap_or(total));
+    fn append(&self, page: &mut Page, labels: &str, status: &StatusMetrics, scratch: &mut Scratch) {
+        let Scratch { counts, exemplars } = scratch;
+        let sum = status.durations.sum();
+        status.durations.cumulative(counts);
+        if page.format == TextFormat::OpenMetrics {
+            status.exemplars.read(exemplars);
         }
-        page.push_str(&self.sum);
-        page.push_str(labels);
-        push_seconds(page, sum);
-        page.push('\n');
-        page.push_str(&self.count);
-        end_line(page, labels, total);
+        let text = &mut page.text;
+        let total = counts.last().copied().unwrap_or(0);
+        let mut first = 0;
+        for (bucket, line) in &self.buckets {
+            text.push_str(line);
+            text.push_str(labels);
+            push_number(text, counts.get(*bucket).copied().unwrap_or(total));
+            Exemplar::push_latest(exemplars, first..=*bucket, text);
+            text.push('\n');
+            first = bucket.saturating_add(1);
+        }
+        text.push_str(&self.sum);
+        text.push_str(labels);
+        push_seconds(text, sum);
+        text.push('\n');
+        text.push_str(&self.count);
+        end_line(text, labels, total);
     }
 }
 
@@ -126,7 +140,7 @@ fn end_line(page: &mut String, labels: &str, number: u64) {
 }
 
 /// Writes nanoseconds as seconds, with every digit.
-fn push_seconds(page: &mut String, nanoseconds: u64) {
+pub(super) fn push_seconds(page: &mut String, nanoseconds: u64) {
     push_number(page, nanoseconds / 1_000_000_000);
     page.push('.');
     let first = page.len();
@@ -137,9 +151,12 @@ fn push_seconds(page: &mut String, nanoseconds: u64) {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use http::Method;
 
     use super::*;
+    use crate::traces::{SpanId, TraceId};
     use crate::{Metrics, MetricsOptions};
 
     #[test]
@@ -180,5 +197,40 @@ mod tests {
         assert!(page.contains(
             r#"http_request_duration_seconds_bucket{le="10.0",method="GET",route="/x",status_code="200"} 1"#
         ));
+    }
+
+    #[test]
+    fn a_bucket_of_openmetrics_has_the_latest_recorded_request() {
+        let metrics = Metrics::new(&MetricsOptions::default(), "1");
+        let route = metrics.route("/x");
+        route.begin(&Method::GET).finish(200);
+        let exemplar = |bucket, milliseconds, at| Exemplar {
+            bucket,
+            trace_id: TraceId::own(*b"0af7651916cd43dd8448eb211c80319c"),
+            span_id: SpanId::new(at),
+            took: Duration::from_millis(milliseconds),
+            at,
+        };
+        let last = Bounds::merged([&[0.1, 0.5, 1.0, 2.0, 5.0, 10.0][..], &OTEL_BOUNDS].into_iter()).index_of(11.0);
+        let kept = [exemplar(0, 2, 7), exemplar(0, 3, 1_500_000_000), exemplar(5, 90, 9), exemplar(last, 70_000, 8)];
+        let keep = |status: &StatusMetrics| kept.iter().for_each(|exemplar| status.exemplars.replace(*exemplar));
+        route.methods().for_each(|method| method.each_status(keep));
+        let page = metrics.render(true);
+        let shown = |family: &str, bound: &str| {
+            let start = format!("{family}_bucket{{le=\"{bound}\",");
+            let line = page.lines().find(|line| line.starts_with(&start)).unwrap_or_else(|| panic!("{start}"));
+            line.split_once(" # ").map(|(_, exemplar)| exemplar)
+        };
+        let trace = r#"{trace_id="0af7651916cd43dd8448eb211c80319c",span_id="#;
+        let of_both = format!(r#"{trace}"0000000059682f00"}} 0.003 1.5"#);
+        assert_eq!(shown(SECONDS.name, "0.1"), Some(&*of_both), "{page}");
+        assert_eq!(shown(OTEL_SECONDS.name, "0.005"), Some(&*of_both));
+        assert_eq!(shown(OTEL_SECONDS.name, "0.1"), Some(&*format!(r#"{trace}"0000000000000009"}} 0.09 0.000000009"#)));
+        for family in [SECONDS.name, OTEL_SECONDS.name] {
+            let slowest = format!(r#"{trace}"0000000000000008"}} 70.0 0.000000008"#);
+            assert_eq!(shown(family, "+Inf"), Some(&*slowest));
+            assert_eq!(shown(family, "10.0"), None);
+        }
+        assert!(!metrics.render(false).contains(" # {"));
     }
 }

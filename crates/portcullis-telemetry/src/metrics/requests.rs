@@ -9,9 +9,11 @@ use std::time::{Duration, Instant};
 
 use http::Method;
 
-use super::durations::Durations;
+use super::durations::{Bounds, Durations};
+use super::exemplars::Exemplars;
 use super::request_page::RequestFamilies;
 use super::text_format::escaped;
+use crate::traces::Span;
 
 /// The nine standard methods (RFC 9110, RFC 5789), and the label of all others.
 const METHODS: [&str; 10] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE", "_OTHER"];
@@ -46,6 +48,8 @@ pub(super) struct StatusMetrics {
     /// The labels of `http_server_request_duration_seconds`, up to the value.
     pub(super) otel_labels: Box<str>,
     pub(super) durations: Durations,
+    /// The latest ones whose trace is recorded.
+    pub(super) exemplars: Exemplars,
 }
 
 impl RouteMetrics {
@@ -81,18 +85,19 @@ impl RouteMetrics {
         })
     }
 
-    fn record(&self, method: usize, status: u16, took: Duration) {
+    fn record(&self, method: usize, status: u16, took: Duration, span: Option<&Span>) {
         let metrics = self.method(method);
+        let bounds = &self.families.bounds;
         let make = || StatusMetrics::new(METHODS[method], &self.route, status, &self.families);
         let known = STATUSES.iter().position(|known| *known == status);
         match known {
             Some(index) => {
-                metrics.statuses[index].get_or_init(|| Box::new(make())).durations.add(&self.families.bounds, took);
+                metrics.statuses[index].get_or_init(|| Box::new(make())).add(bounds, took, span);
             }
             None => {
                 let mut rare = metrics.rare.lock().unwrap_or_else(PoisonError::into_inner);
                 let status = rare.entry(status).or_insert_with(|| Arc::new(make()));
-                status.durations.add(&self.families.bounds, took);
+                status.add(bounds, took, span);
             }
         }
     }
@@ -117,6 +122,14 @@ impl StatusMetrics {
             labels: format!("method=\"{method}\",route=\"{route}\",status_code=\"{status}\"}} ").into(),
             otel_labels: otel_labels.into(),
             durations: families.bounds.durations(),
+            exemplars: Exemplars::default(),
+        }
+    }
+
+    fn add(&self, bounds: &Bounds, took: Duration, span: Option<&Span>) {
+        let bucket = self.durations.add(bounds, took);
+        if let Some(span) = span {
+            self.exemplars.keep(bucket, took, span);
         }
     }
 }
@@ -138,9 +151,15 @@ pub struct InFlight {
 
 impl InFlight {
     /// Counts the request with its response's status. Returns the time that the response took.
-    pub fn finish(mut self, status: u16) -> Duration {
+    pub fn finish(self, status: u16) -> Duration {
+        self.finish_in(status, None)
+    }
+
+    /// Counts the request as [`finish`](Self::finish) does, and shows its span, if it has one, as an example of how long
+    /// such requests take.
+    pub fn finish_in(mut self, status: u16, span: Option<&Span>) -> Duration {
         self.finished = true;
-        self.close(status)
+        self.close(status, span)
     }
 
     /// The route's template, which is the `route` label.
@@ -163,10 +182,10 @@ impl InFlight {
         Arc::clone(&self.route)
     }
 
-    fn close(&self, status: u16) -> Duration {
+    fn close(&self, status: u16, span: Option<&Span>) -> Duration {
         let took = self.begun.elapsed();
         self.route.method(self.method).in_progress.fetch_sub(1, Ordering::Relaxed);
-        self.route.record(self.method, status, took);
+        self.route.record(self.method, status, took, span);
         took
     }
 }
@@ -174,7 +193,7 @@ impl InFlight {
 impl Drop for InFlight {
     fn drop(&mut self) {
         if !self.finished {
-            self.close(CLIENT_CLOSED_REQUEST);
+            self.close(CLIENT_CLOSED_REQUEST, None);
         }
     }
 }

@@ -233,6 +233,29 @@ async fn a_requests_span_ends_with_the_end_of_its_response() {
 }
 
 #[tokio::test]
+async fn only_recorded_requests_are_exemplars_of_openmetrics() {
+    let (collector, _collected) = server(COLLECTED);
+    let (upstream, _requests) = server(ANSWER);
+    let app = gateway(collector, upstream).start();
+    let unrecorded = TRACE.replace('0', "1");
+    for (trace, flags) in [(TRACE, "01"), (&unrecorded, "00")] {
+        let traceparent = format!("00-{trace}-b7ad6b7169203331-{flags}");
+        send(client().get(app.url("/api/v1/projects/7")).header("traceparent", traceparent)).await;
+    }
+    let page = async |accept: &str| {
+        let page = send(client().get(app.url("/metrics")).header("accept", accept)).await;
+        page.body.as_str().expect("text").to_owned()
+    };
+    let openmetrics = page("application/openmetrics-text; version=1.0.0").await;
+    for family in ["http_request_duration_seconds", "http_server_request_duration_seconds"] {
+        let mut lines = openmetrics.lines().filter(|line| line.starts_with(&format!("{family}_bucket{{")));
+        assert!(lines.any(|line| line.contains(&format!(" # {{trace_id=\"{TRACE}\""))), "{family} in {openmetrics}");
+    }
+    assert!(!openmetrics.contains(&unrecorded), "{openmetrics}");
+    assert!(!page("text/plain").await.contains(" # {"));
+}
+
+#[tokio::test]
 async fn an_error_of_a_request_that_is_not_recorded_keeps_its_span() {
     let (collector, collected) = server(COLLECTED);
     let gone = SocketAddr::from(([127, 0, 0, 1], free_port()));
