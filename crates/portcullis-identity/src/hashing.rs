@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
 use portcullis_model::{PresentedPassword, Random, SecretString};
+use portcullis_telemetry::traces::{self, Span, SpanKind};
 use portcullis_telemetry::{Metrics, RequestScope};
 use tokio::sync::oneshot;
 
@@ -77,6 +78,17 @@ pub(crate) enum NotHashed {
     ClientGone,
 }
 
+impl NotHashed {
+    /// The value of `error.type`.
+    fn kind(self) -> &'static str {
+        match self {
+            Self::Busy => "queue_full",
+            Self::ShareUsedUp => "share_used_up",
+            Self::ClientGone => "client_gone",
+        }
+    }
+}
+
 /// The result of comparing a password with a stored hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Comparison {
@@ -90,6 +102,8 @@ pub(crate) type Presence = Weak<()>;
 
 struct Job {
     scope: RequestScope,
+    /// The span of the wait for a thread, if the request is recorded.
+    waiting: Option<Span>,
     password: SecretString,
     salt: [u8; SALT_BYTES],
     work: Work,
@@ -177,7 +191,8 @@ impl PasswordHasher {
     }
 
     fn job(&self, password: SecretString, work: Work, presence: Option<Presence>) -> Job {
-        Job { scope: RequestScope::current(), password, salt: self.random.bytes(), work, presence }
+        let waiting = traces::span("password queue", SpanKind::Internal);
+        Job { scope: RequestScope::current(), waiting, password, salt: self.random.bytes(), work, presence }
     }
 
     fn submit(&self, party: HashingParty, job: Job) -> Result<(), NotHashed> {
@@ -232,6 +247,9 @@ impl Job {
     }
 
     fn fail(self, why: NotHashed) {
+        if let Some(mut waiting) = self.waiting {
+            waiting.fail(why.kind());
+        }
         // The receiver is gone when the request was dropped.
         match self.work {
             Work::Make { reply } => _ = reply.send(Err(why)),
@@ -246,17 +264,22 @@ impl Job {
         if !self.is_wanted() {
             return self.fail(NotHashed::ClientGone);
         }
-        let Self { scope, password, salt, work, .. } = self;
+        let Self { scope, waiting, password, salt, work, .. } = self;
+        drop(waiting);
         let _entered = scope.enter();
+        // Ends before the request that waits for the reply goes on.
+        let span = traces::span("password hash", SpanKind::Internal);
         match work {
             Work::Make { reply } => {
                 let hash = memory.hash(password.expose(), &salt);
                 done.fetch_add(1, Ordering::Relaxed);
+                drop(span);
                 let _ = reply.send(Ok(phc(&salt, &hash)));
             }
             Work::Compare { stored, reply } => {
                 let compared = compare(memory, password.expose(), stored.as_ref(), &salt);
                 done.fetch_add(1, Ordering::Relaxed);
+                drop(span);
                 let _ = reply.send(Ok(compared));
             }
             #[cfg(test)]

@@ -11,6 +11,7 @@ use portcullis_model::{Clock, SecretString, Timestamp};
 use portcullis_storage::{DueMail, Store, TokenPurpose};
 use portcullis_telemetry::Metrics;
 use portcullis_telemetry::logs::redacted;
+use portcullis_telemetry::traces::{self, SpanKind};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::IdentityError;
@@ -26,6 +27,8 @@ const BATCH: u64 = 4;
 const MAX_BACKOFF: Duration = Duration::from_secs(3600);
 /// A mail is given up after this long.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(3 * 86_400);
+/// The outcome of a mail that was sent.
+const SENT: &str = "sent";
 
 /// Sends queued mails.
 pub struct Mailer {
@@ -90,18 +93,43 @@ impl Mailer {
         Ok(u64::try_from(claimed).unwrap_or(BATCH))
     }
 
+    /// Sends a mail and notes the outcome. This is a trace of its own, because the request that queued the mail has ended.
     async fn send_one(&self, mail: DueMail, sender: &dyn MailSender, now: Timestamp) -> Result<(), IdentityError> {
-        let outcome = match self.compose(&mail).await {
+        let mut span = traces::root_span("mail", SpanKind::Internal);
+        if let Some(span) = &mut span {
+            // A template of another version is not shown: names of spans are few.
+            let kind = MailKind::from_name(&mail.template).map_or("unknown", MailKind::as_str);
+            span.rename(format!("mail {kind}"));
+            span.set("portcullis.mail.id", mail.id.to_string());
+            span.set("portcullis.mail.attempt", mail.attempts.unsigned_abs());
+        }
+        let (sent, span) = traces::within(span, Box::pin(self.try_one(&mail, sender, now))).await;
+        let result = sent?;
+        if let Some(mut span) = span.filter(|_| result != SENT) {
+            span.fail(result);
+        }
+        self.metrics.mail(result);
+        Ok(())
+    }
+
+    /// Sends a mail, notes the outcome in the outbox and returns it.
+    async fn try_one(
+        &self,
+        mail: &DueMail,
+        sender: &dyn MailSender,
+        now: Timestamp,
+    ) -> Result<&'static str, IdentityError> {
+        let outcome = match self.compose(mail).await {
             Ok(outgoing) => {
                 let link = outgoing.link.clone();
-                sender.send(outgoing).await.map_err(|error| without_link(error, &link))
+                hand_over(outgoing, sender).await.map_err(|error| without_link(error, &link))
             }
             Err(error) => Err(error),
         };
-        let result = match outcome {
+        Ok(match outcome {
             Ok(()) => {
                 self.store.mark_mail_sent(mail.id, self.clock.now()).await?;
-                "sent"
+                SENT
             }
             Err(MailError::Temporary(reason)) if now < mail.created_at + GIVE_UP_AFTER => {
                 tracing::warn!(mail = %mail.id, attempt = mail.attempts, %reason, "a mail could not be sent; it will be tried again");
@@ -113,9 +141,7 @@ impl Mailer {
                 self.store.give_up_mail(mail.id, &reason, now).await?;
                 "given_up"
             }
-        };
-        self.metrics.mail(result);
-        Ok(())
+        })
     }
 
     async fn compose(&self, mail: &DueMail) -> Result<OutgoingMail, MailError> {
@@ -142,6 +168,18 @@ impl Mailer {
         };
         Ok(OutgoingMail { id: mail.id, created_at: mail.created_at, to: user.email, kind, link, works_for })
     }
+}
+
+/// Gives a mail to the mail server, which is a span within that of the mail.
+async fn hand_over(mail: OutgoingMail, sender: &dyn MailSender) -> Result<(), MailError> {
+    let (sent, span) = traces::within(traces::span("send mail", SpanKind::Client), sender.send(mail)).await;
+    if let (Err(error), Some(mut span)) = (&sent, span) {
+        span.fail(match error {
+            MailError::Temporary(_) => "temporary",
+            MailError::Permanent(_) => "permanent",
+        });
+    }
+    sent
 }
 
 /// A part of a token that is so long is not in a text by chance.

@@ -57,7 +57,7 @@ impl Limits {
         let burst = interval.saturating_mul(i64::from(rate.limit));
         let values = vec![Value::from(interval), Value::from(burst), Value::from(count)];
         let run = self.script.run::<(i64, i64, i64)>(&self.link.client, self.redis_key(key), values);
-        let (admitted, ahead, wait) = self.link.run("limit", run).await?;
+        let (admitted, ahead, wait) = self.link.run("limit", "EVALSHA limit", run).await?;
         Ok(GcraOutcome { ahead: micros(ahead), retry: (admitted == 0).then(|| micros(wait)) })
     }
 }
@@ -76,7 +76,7 @@ impl SharedLimits for Limits {
     }
 
     fn reset<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), SharedUnavailable>> {
-        self.link.run("limit", self.link.client.del::<(), _>(self.redis_key(key))).boxed()
+        self.link.run("limit", "DEL limit", self.link.client.del::<(), _>(self.redis_key(key))).boxed()
     }
 }
 

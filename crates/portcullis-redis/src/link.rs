@@ -8,6 +8,7 @@ use fred::clients::Client;
 use fred::error::{Error, ErrorKind};
 use fred::interfaces::ClientLike;
 use portcullis_model::SharedUnavailable;
+use portcullis_telemetry::traces::{self, Span, SpanKind};
 use portcullis_telemetry::{Metrics, ReadMetric};
 
 /// The time between two probes of a Redis that is away.
@@ -37,21 +38,27 @@ impl Link {
         self.available.load(Ordering::Acquire)
     }
 
-    /// Runs a command with a time limit. After a failure all commands fail at once until a probe is answered.
+    /// Runs a command with a time limit. After a failure all commands fail at once until a probe is answered. `summary` names
+    /// the command's span: the command, and what it works on. Keys and values are in no span.
     pub(crate) async fn run<T>(
         &self,
         operation: &'static str,
+        summary: &'static str,
         command: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, SharedUnavailable> {
         if !self.is_available() {
             return Err(SharedUnavailable);
         }
+        let span = span(summary);
         let outcome = tokio::time::timeout(self.command_timeout, command).await;
         let error = match outcome {
             Ok(Ok(value)) => return Ok(value),
             Ok(Err(error)) => error,
             Err(_) => Error::new(ErrorKind::Timeout, "Redis did not answer in time"),
         };
+        if let Some(mut span) = span {
+            span.fail(error.kind().to_str());
+        }
         self.metrics.redis_error(operation);
         if self.available.swap(false, Ordering::AcqRel) {
             tracing::warn!(
@@ -93,6 +100,15 @@ impl Link {
             }
         }
     }
+}
+
+/// Begins the span of a command, if the work that it is for is recorded.
+fn span(summary: &'static str) -> Option<Span> {
+    let mut span = traces::span(summary, SpanKind::Client)?;
+    span.set("db.system.name", "redis");
+    span.set("db.operation.name", summary.split(' ').next().unwrap_or(summary));
+    span.set("db.query.summary", summary);
+    Some(span)
 }
 
 /// Closes a client's connections. It does not wait for a server that does not answer.

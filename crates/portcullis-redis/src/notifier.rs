@@ -36,7 +36,7 @@ impl Publisher {
             }
             let publish = link.client.publish::<(), _, _>(channel.as_str(), replica.as_str());
             // A lost notice is no harm: every replica reads the revocation log at a fixed interval.
-            let _ = link.run("publish", publish).await;
+            let _ = link.run("publish", "PUBLISH revocations", publish).await;
         }
     }
 }

@@ -77,7 +77,7 @@ impl Sessions {
 
     async fn read(&self, id: SessionId) -> Option<SessionCopy> {
         let (client, key) = (&self.link.client, self.copy_key(id));
-        let signed = self.link.run("fetch", client.get::<Option<String>, _>(&key)).await.ok()??;
+        let signed = self.link.run("fetch", "GET session", client.get::<Option<String>, _>(&key)).await.ok()??;
         parse(id, self.mac.verify(&key, &signed)?).filter(|copy| self.remaining_life(copy.read_at).is_some())
     }
 
@@ -114,7 +114,8 @@ impl SharedSessions for Sessions {
         let text = self.mac.sign(&key, &text);
         tokio::spawn(RequestScope::current().wrap(async move {
             let expires = Some(Expiration::EX(i64::try_from(life.as_secs()).unwrap_or(i64::MAX)));
-            let stored = link.run("offer", link.client.set::<(), _, _>(key, text, expires, None, false)).await;
+            let stored =
+                link.run("offer", "SET session", link.client.set::<(), _, _>(key, text, expires, None, false)).await;
             drop((stored, permit));
         }));
     }

@@ -21,12 +21,13 @@ use portcullis_model::{
     SharedSessions, Timestamp,
 };
 use portcullis_storage::Store;
+use portcullis_telemetry::traces::{self, SpanKind};
 use portcullis_telemetry::{CacheType, Metrics, ReadMetric};
 
 use crate::cached_session::CachedSession;
 use crate::epoch_floors::EpochFloors;
 use crate::feed_age::FeedAge;
-use crate::single_flight::SingleFlight;
+use crate::single_flight::{LookUp, SingleFlight};
 use crate::unknown_keys::UnknownKeys;
 
 /// The cache counts as current while the last reading of the feed is at most this long ago: a few of its periods.
@@ -199,7 +200,7 @@ impl SessionSource for SessionCache {
         id: SessionId,
         user_epoch: i64,
     ) -> BoxFuture<'_, Result<Option<Arc<SessionState>>, SessionsUnavailable>> {
-        self.look_ups.run((id, user_epoch), self.look_up(id, user_epoch)).boxed()
+        recorded("session look-up", self.look_ups.run((id, user_epoch), self.look_up(id, user_epoch)).boxed()).boxed()
     }
 
     fn cached_key(&self, digest: &[u8; 32]) -> Option<Arc<SessionState>> {
@@ -210,8 +211,18 @@ impl SessionSource for SessionCache {
         if self.unknown_keys.contains(&digest, self.store.clock()) {
             return std::future::ready(Ok(None)).boxed();
         }
-        self.key_look_ups.run(digest, self.look_up_key(digest)).boxed()
+        recorded("API key look-up", self.key_look_ups.run(digest, self.look_up_key(digest)).boxed()).boxed()
     }
+}
+
+/// Records a look-up as a span. Its children are the statements and commands that it takes; one without children waits for
+/// the same look-up of another request.
+async fn recorded(name: &'static str, look_up: BoxFuture<'_, LookUp>) -> LookUp {
+    let (found, span) = traces::within(traces::span(name, SpanKind::Internal), look_up).await;
+    if let (Err(SessionsUnavailable), Some(mut span)) = (&found, span) {
+        span.fail("unavailable");
+    }
+    found
 }
 
 impl RevocationListener for SessionCache {

@@ -16,4 +16,4 @@ pub use options::{OtlpProtocol, TraceOptions};
 pub use sampler::Sampler;
 use span::SpanRecord;
 pub use span::{AttributeValue, Lineage, Span, SpanKind};
-pub use tracer::{Tracer, TracerParts, dropped_spans, exported_spans, root_span, span};
+pub use tracer::{Tracer, TracerParts, dropped_spans, exported_spans, root_span, span, within};

@@ -121,6 +121,13 @@ pub fn root_span(name: impl Into<Cow<'static, str>>, kind: SpanKind) -> Option<S
     Tracer::get()?.root(name.into(), kind)
 }
 
+/// Does work within a span, if there is one, so that spans of the work are its children. Returns the span with the outcome;
+/// it ends when it is dropped.
+pub async fn within<F: Future>(span: Option<Span>, work: F) -> (F::Output, Option<Span>) {
+    let scope = span.as_ref().map_or_else(RequestScope::current, Span::scope);
+    (scope.wrap(work).await, span)
+}
+
 /// The number of spans that the collector has taken so far.
 pub fn exported_spans() -> u64 {
     COUNTS.exported.load(Ordering::Relaxed)

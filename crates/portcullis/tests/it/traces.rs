@@ -5,9 +5,11 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use portcullis_testkit::{TestAppBuilder, free_port};
+use portcullis_testkit::{PrivateRedis, TestAppBuilder, free_port};
+use reqwest::Method;
 
-use crate::client::{app, client, send};
+use crate::client::{app, call, client, register, send};
+use crate::passwords::mailed_to;
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
@@ -253,6 +255,45 @@ async fn only_recorded_requests_are_exemplars_of_openmetrics() {
     }
     assert!(!openmetrics.contains(&unrecorded), "{openmetrics}");
     assert!(!page("text/plain").await.contains(" # {"));
+}
+
+#[tokio::test]
+async fn redis_hashing_look_ups_and_mails_have_spans() {
+    let redis = PrivateRedis::start();
+    let (collector, collected) = server(COLLECTED);
+    let mut app = app()
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{collector}"))
+        .env("REDIS_URL", redis.url())
+        .env("PORTCULLIS__LIMITS__ENABLED", "true")
+        .start();
+    let account = register(&app).await;
+    let me = call(&app, Method::GET, "/api/v1/auth/profile", &account.access, None).await;
+    assert_eq!(me.status, 200, "{}", me.body);
+    mailed_to(&app, "verify_email", &account.email);
+    app.stop();
+    let spans = spans(&collected);
+    for chain in [
+        ["EVALSHA limit", "POST /api/v1/auth/register", ""],
+        ["password queue", "POST /api/v1/auth/register", ""],
+        ["password hash", "POST /api/v1/auth/register", ""],
+        ["GET session", "session look-up", "GET /api/v1/auth/profile"],
+        ["SELECT sessions", "session look-up", "GET /api/v1/auth/profile"],
+        ["send mail", "mail verify_email", ""],
+    ] {
+        let named = |span: &Span, name: &str| if name.is_empty() { span.parent.is_empty() } else { span.name == name };
+        let parent_of = |span: &Span| spans.iter().find(|other| other.id == span.parent);
+        let is_there = spans.iter().filter(|span| span.name == chain[0]).filter_map(parent_of).any(|parent| {
+            let above = parent_of(parent).unwrap_or(parent);
+            parent.name == chain[1] && named(above, chain[2])
+        });
+        assert!(is_there, "{chain:?} in {spans:#?}");
+    }
+    let get = spans.iter().find(|span| span.name == "GET session").expect("a span");
+    assert_eq!((get.attribute("db.system.name"), get.attribute("db.operation.name")), ("redis", "GET"));
+    let values: Vec<&String> = spans.iter().flat_map(|span| span.attributes.values()).collect();
+    for secret in [account.email.as_str(), &account.access, "session:{"] {
+        assert!(values.iter().all(|value| !value.contains(secret)), "{secret} in {values:?}");
+    }
 }
 
 #[tokio::test]
