@@ -19,7 +19,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use portcullis_gate::{
     AccessLog, AllowedOrigins, CsrfConfig, CsrfMode, CsrfTokens, Destination, EndpointId, Gate, GateConfig, GateParts,
-    Limits, LimitsConfig, RouteSpec, RouteTable, Verdict, Versions,
+    Limits, LimitsConfig, Propagation, RouteSpec, RouteTable, Verdict, Versions,
 };
 use portcullis_model::policy::{AuthRequirement, Environment, Methods, RoutePolicy};
 use portcullis_model::{AccessTokenVerifier, Clock, Limit, LimitBy, Random, Rate, Role, SecretString};
@@ -154,6 +154,7 @@ fn config(case: Case, routes: usize, metrics: &Metrics) -> GateConfig {
         trusted_proxies: Vec::new(),
         environment: Environment::Development,
         trust_incoming_traces: false,
+        propagation: Propagation::default(),
         access_log: AccessLog::Off,
         public_origin: None,
     }

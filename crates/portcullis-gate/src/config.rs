@@ -13,6 +13,7 @@ use crate::csrf::config::CsrfConfig;
 use crate::limits::inspection::PlacedRule;
 use crate::limits::rules::Limits;
 use crate::request::origin::{AllowedOrigins, Origin};
+use crate::request::propagation::Propagation;
 use crate::response::security_headers::SecurityHeaders;
 use crate::routes::table::RouteTable;
 use crate::routes::versions::Versions;
@@ -39,6 +40,8 @@ pub struct GateConfig {
     /// Whether every client decides if its requests' traces are recorded, not only a trusted proxy
     /// (`tracing.trust_incoming`).
     pub trust_incoming_traces: bool,
+    /// How requests name their trace (`OTEL_PROPAGATORS`).
+    pub propagation: Propagation,
     /// The environment, which decides the names of cookies.
     pub environment: Environment,
     /// Which requests the access log shows (`log.access`, `log.slow`).

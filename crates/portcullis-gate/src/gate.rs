@@ -102,7 +102,7 @@ impl Gate {
         let (id, span) = self.ids.next();
         let headers = request.headers();
         let is_trusted = || config.trust_incoming_traces || config.is_trusted_proxy(peer.address.ip().to_canonical());
-        let mut trace = TraceContext::of_request(headers, id, span, is_trusted);
+        let mut trace = TraceContext::of_request(headers, id, span, config.propagation, is_trusted);
         let mut scope =
             RequestScope::new(id.as_bytes(), trace.id(), headers.get(REQUEST_ID).map(HeaderValue::as_bytes));
         let mut span = None;

@@ -8,6 +8,7 @@ pub(crate) mod head_fault;
 pub(crate) mod host;
 pub(crate) mod origin;
 pub(crate) mod path;
+pub(crate) mod propagation;
 pub(crate) mod query;
 pub(crate) mod request_id;
 pub(crate) mod server_span;

@@ -146,7 +146,7 @@ impl Proxy {
                 attempt.set_target(&target, permit.path());
                 upload.rewind(&target.authority);
                 if let Some(span) = attempt.id() {
-                    upload.continue_in(span);
+                    upload.continue_in(span, permit.propagation());
                 }
                 exchange = Exchange::new(connection, upload, method);
                 origin.target = target;

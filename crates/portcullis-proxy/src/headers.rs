@@ -3,6 +3,7 @@
 pub(crate) mod to_client;
 pub(crate) mod to_upstream;
 
+mod b3;
 mod client_cookies;
 mod reserved_names;
 

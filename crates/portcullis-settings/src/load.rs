@@ -96,6 +96,7 @@ fn read(
         tracing: tracing::read(tree, problems),
         sentry: sentry::read(tree, environment, problems),
         traces: layers.traces.clone(),
+        propagation: layers.propagation,
         roles: roles::permissions(granted, &routes, &mut warnings),
         set_keys: SetKeys::of(&layers, SECTIONS),
         config_file: layers.file,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Uri};
 use percent_encoding::percent_decode_str;
+use portcullis_gate::Propagation;
 use portcullis_telemetry::traces::{OtlpProtocol, Sampler, TraceOptions};
 
 use crate::engine::notice::{Notice, Problems};
@@ -47,8 +48,12 @@ pub(crate) fn read(variables: &Variables, problems: &mut Problems) -> Option<Tra
         sampler: reader.sampler(),
         endpoint: endpoint?,
     };
-    reader.check_propagators();
     (!is_off).then_some(options)
+}
+
+/// Reads how requests name their trace, which counts without a collector too.
+pub(crate) fn propagation(variables: &Variables, problems: &mut Problems) -> Propagation {
+    Reader { variables, problems }.propagation()
 }
 
 struct Reader<'v, 'p> {
@@ -174,12 +179,20 @@ impl Reader<'_, '_> {
         }
     }
 
-    fn check_propagators(&mut self) {
-        let Some(found) = self.get("OTEL_PROPAGATORS") else { return };
-        let mut names = found.value.split(',').map(str::trim);
-        if let Some(unknown) = names.find(|name| !["tracecontext", "baggage"].contains(name)) {
+    /// How requests name their trace. `baggage` passes unread in any case.
+    fn propagation(&mut self) -> Propagation {
+        const KNOWN: [&str; 4] = ["tracecontext", "baggage", "b3", "b3multi"];
+        let Some(found) = self.get("OTEL_PROPAGATORS") else { return Propagation::default() };
+        let names: Vec<&str> = found.value.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+        if let Some(unknown) = names.iter().find(|name| !KNOWN.contains(name)) {
             let message = format!("{unknown:?} is not a propagator of this program");
-            self.reject(&found, &message, "write tracecontext,baggage");
+            self.reject(&found, &message, unknown_hint(unknown, KNOWN.into_iter()));
+            return Propagation::default();
+        }
+        Propagation {
+            reads_traceparent: names.contains(&"tracecontext"),
+            writes_b3: names.contains(&"b3"),
+            writes_b3_multi: names.contains(&"b3multi"),
         }
     }
 }
@@ -264,7 +277,6 @@ mod tests {
             ("OTEL_EXPORTER_OTLP_HEADERS", "authorization", "write name=value"),
             ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s", "write a number of milliseconds"),
             ("OTEL_TRACES_SAMPLER", "traceidration", "did you mean `traceidratio`?"),
-            ("OTEL_PROPAGATORS", "tracecontext,xray", "write tracecontext,baggage"),
         ] {
             let collector = if name == ENDPOINT.0 { ("X", "x") } else { ENDPOINT };
             let problems = refused("", &[collector, (name, value)]);
@@ -272,5 +284,26 @@ mod tests {
         }
         let variables = [ENDPOINT, ("OTEL_TRACES_SAMPLER", "traceidratio"), ("OTEL_TRACES_SAMPLER_ARG", "10%")];
         assert!(refused("", &variables).contains("write a number from 0 to 1"));
+    }
+
+    #[test]
+    fn b3_is_read_and_written_by_choice() {
+        let of = |names: &str| settings("", &[("OTEL_PROPAGATORS", names)]).propagation;
+        assert_eq!(settings("", &[]).propagation, Propagation::default());
+        assert_eq!(of("tracecontext,baggage"), Propagation::default());
+        let single = Propagation { writes_b3: true, ..Propagation::default() };
+        assert_eq!(of("tracecontext, b3"), single);
+        assert_eq!(of("b3multi"), Propagation { reads_traceparent: false, writes_b3: false, writes_b3_multi: true });
+        assert!(of("b3").reads_b3() && of("b3multi").reads_b3() && !of("tracecontext").reads_b3());
+    }
+
+    #[test]
+    fn an_unknown_propagator_is_refused_also_without_a_collector() {
+        for (names, hint) in
+            [("tracecontext,b3mutli", "did you mean `b3multi`?"), ("xray", "tracecontext, baggage, b3")]
+        {
+            let problems = refused("", &[("OTEL_PROPAGATORS", names)]);
+            assert!(problems.contains("is not a propagator of this program") && problems.contains(hint), "{problems}");
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use portcullis_gate::{AccessLog, CsrfMode, LimitsConfig, Origin, RouteSpec, SecurityHeaderOptions};
+use portcullis_gate::{AccessLog, CsrfMode, LimitsConfig, Origin, Propagation, RouteSpec, SecurityHeaderOptions};
 use portcullis_model::policy::Environment;
 use portcullis_model::{Random, RolePermissions};
 use portcullis_telemetry::LogOptions;
@@ -79,6 +79,8 @@ pub struct Settings {
     pub sentry: Sentry,
     /// Where traces are sent (`OTEL_*`); `None` if they are not.
     pub traces: Option<TraceOptions>,
+    /// How requests name their trace (`OTEL_PROPAGATORS`).
+    pub propagation: Propagation,
     /// The permissions of each role: the built-in ones and those of the section `[roles]`.
     pub roles: RolePermissions,
     /// The sections `[upstreams.<name>]`.

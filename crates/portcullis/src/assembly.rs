@@ -316,6 +316,7 @@ fn gate_config_of(
         trusted_proxies: settings.server.trusted_proxies.clone(),
         environment: settings.environment,
         trust_incoming_traces: settings.tracing.trust_incoming,
+        propagation: settings.propagation,
         access_log: settings.access_log,
         public_origin: settings.public_origin(),
     })

@@ -11,6 +11,7 @@ use crate::csrf::check::pre_session;
 use crate::csrf::same_site::SiteRules;
 use crate::request::client_address::RequestSource;
 use crate::request::cookies::{CookieValue, Cookies};
+use crate::request::propagation::Propagation;
 use crate::request::request_id::RequestId;
 use crate::request::trace_context::TraceContext;
 use crate::routes::route::{Destination, Route};
@@ -64,6 +65,11 @@ impl Permit {
     /// Returns the trace that the request belongs to.
     pub fn trace(&self) -> &TraceContext {
         &self.trace
+    }
+
+    /// Returns how requests name their trace.
+    pub fn propagation(&self) -> Propagation {
+        self.config.propagation
     }
 
     /// Returns the client's address.

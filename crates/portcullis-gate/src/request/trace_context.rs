@@ -1,4 +1,4 @@
-//! The trace that a request belongs to (W3C Trace Context, level 2).
+//! The trace that a request belongs to (W3C Trace Context, level 2; B3 by choice).
 
 use std::borrow::Cow;
 
@@ -6,9 +6,14 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use portcullis_telemetry::RequestScope;
 use portcullis_telemetry::traces::{Lineage, SpanId, TraceId, Tracer};
 
+use crate::request::propagation::Propagation;
 use crate::request::request_id::RequestId;
 
+mod b3;
 mod state;
+
+use b3::B3;
+pub use b3::is_b3_field;
 
 // Constants, because a name given as text is parsed at every look-up.
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -30,44 +35,89 @@ pub struct TraceContext {
     flags: u8,
     /// Whether the trace is a client's that may decide whether it is recorded.
     is_trusted: bool,
+    /// Whether somebody has decided whether it is recorded: a trusted client, or the gateway.
+    is_decided: bool,
+    /// Whether a trusted client wants it recorded in any case (B3).
+    is_debug: bool,
+    /// Whether the client's `tracestate` belongs to it.
+    has_state: bool,
 }
 
 impl TraceContext {
     /// Begins a trace. Its id is the request's, whose last eight bytes are pseudo-random.
     pub(crate) fn begin(id: RequestId, span_id: SpanId) -> Self {
-        Self { trace_id: TraceId::own(*id.as_bytes()), span_id, parent: None, flags: RANDOM, is_trusted: false }
+        Self {
+            trace_id: TraceId::own(*id.as_bytes()),
+            span_id,
+            parent: None,
+            flags: RANDOM,
+            is_trusted: false,
+            is_decided: false,
+            is_debug: false,
+            has_state: false,
+        }
     }
 
-    /// Continues the client's trace, or begins one if the client sent no `traceparent`, several, or a malformed one.
-    /// Whether the client samples counts only if `is_trusted` says so: anybody could make the gateway and the services
-    /// behind it record everything.
+    /// Continues the client's trace, or begins one if the client names none, several, or a malformed one. A `traceparent`
+    /// counts before B3. Whether the client samples counts only if `is_trusted` says so: anybody could make the gateway and
+    /// the services behind it record everything.
     pub(crate) fn of_request(
         headers: &HeaderMap,
         id: RequestId,
         span_id: SpanId,
+        propagation: Propagation,
         is_trusted: impl FnOnce() -> bool,
     ) -> Self {
-        let mut fields = headers.get_all(TRACEPARENT).iter();
-        let Some(parent) = fields.next().filter(|_| fields.next().is_none()).and_then(Parent::parse) else {
-            return Self::begin(id, span_id);
-        };
-        let is_trusted = is_trusted();
-        let flags = parent.flags & if is_trusted { SAMPLED | RANDOM } else { RANDOM };
-        Self { trace_id: parent.trace_id, span_id, parent: Some(parent.span_id), flags, is_trusted }
+        let begun = Self::begin(id, span_id);
+        if propagation.reads_traceparent {
+            let mut fields = headers.get_all(TRACEPARENT).iter();
+            if let Some(parent) = fields.next().filter(|_| fields.next().is_none()).and_then(Parent::parse) {
+                let is_trusted = is_trusted();
+                return Self {
+                    trace_id: parent.trace_id,
+                    parent: Some(parent.span_id),
+                    flags: parent.flags & if is_trusted { SAMPLED | RANDOM } else { RANDOM },
+                    is_trusted,
+                    is_decided: is_trusted,
+                    has_state: true,
+                    ..begun
+                };
+            }
+        }
+        match propagation.reads_b3().then(|| B3::of_headers(headers)).flatten() {
+            Some(b3) => begun.continuing(b3, is_trusted()),
+            None => begun,
+        }
+    }
+
+    /// Continues a client's trace of B3, which says nothing of randomness.
+    fn continuing(mut self, b3: B3, is_trusted: bool) -> Self {
+        if let Some((trace_id, span_id)) = b3.ids {
+            self = Self { trace_id, parent: Some(span_id), flags: 0, ..self };
+        }
+        self.is_trusted = is_trusted;
+        if let Some(sampled) = b3.sampled.filter(|_| is_trusted) {
+            self.is_decided = true;
+            self.is_debug = b3.is_debug;
+            self.flags |= if sampled { SAMPLED } else { 0 };
+        }
+        self
     }
 
     /// Decides whether the gateway records the trace. A client that is not trusted can choose a trace id, so the request's
     /// own id decides instead.
     pub(crate) fn decide(&mut self, tracer: &Tracer, id: RequestId) -> bool {
-        let client = self.is_trusted.then_some(self.flags & SAMPLED != 0);
+        let client = self.is_decided.then_some(self.flags & SAMPLED != 0);
         let deciding = if self.is_trusted { self.trace_id } else { TraceId::own(*id.as_bytes()) };
         let sampled = tracer.samples(&deciding, client);
         self.flags = if sampled { self.flags | SAMPLED } else { self.flags & !SAMPLED };
+        self.is_decided = true;
+        self.is_debug &= sampled;
         sampled
     }
 
     /// Returns the id of the gateway's span.
-    pub(crate) fn span_id(&self) -> SpanId {
+    pub fn span_id(&self) -> SpanId {
         self.span_id
     }
 
@@ -106,8 +156,16 @@ impl TraceContext {
 
     /// Returns the `tracestate` field for the next hop: the client's, if it belongs to the continued trace and is valid.
     pub fn tracestate<'h>(&self, headers: &'h HeaderMap) -> Option<Cow<'h, [u8]>> {
-        self.parent?;
-        state::of_fields(headers.get_all(TRACESTATE).iter())
+        if self.has_state { state::of_fields(headers.get_all(TRACESTATE).iter()) } else { None }
+    }
+
+    /// Returns the sampling state of B3 for the next hop; `None` if nobody has decided, and the next hop may.
+    pub fn b3_state(&self) -> Option<u8> {
+        self.is_decided.then_some(match self.flags & SAMPLED {
+            _ if self.is_debug => b'd',
+            0 => b'0',
+            _ => b'1',
+        })
     }
 }
 
@@ -149,156 +207,4 @@ fn hex_byte(high: u8, low: u8) -> Option<u8> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::request::request_id::RequestIds;
-    use portcullis_model::Random;
-
-    const TRACE: &str = "12345678901234567890123456789012";
-
-    fn id() -> RequestId {
-        RequestIds::new(&Random::system()).next().0
-    }
-
-    fn headers(fields: &[(&str, &str)]) -> HeaderMap {
-        let parsed = |(name, value): &(&str, &str)| {
-            let name = HeaderName::from_bytes(name.as_bytes()).expect("a name");
-            (name, HeaderValue::from_str(value).expect("a value"))
-        };
-        let mut headers = HeaderMap::new();
-        for (name, value) in fields.iter().map(parsed) {
-            headers.append(name, value);
-        }
-        headers
-    }
-
-    /// The context after these fields of an untrusted client.
-    fn context(fields: &[(&str, &str)]) -> TraceContext {
-        TraceContext::of_request(&headers(fields), id(), SpanId::new(0xabc), || false)
-    }
-
-    /// Whether a client's `traceparent` is continued.
-    fn is_continued(traceparent: &str) -> bool {
-        context(&[("traceparent", traceparent)]).trace_id() == TRACE
-    }
-
-    #[test]
-    fn a_request_without_a_trace_begins_one() {
-        let id = id();
-        let context = TraceContext::of_request(&HeaderMap::new(), id, SpanId::new(0xabc), || true);
-        assert_eq!(&context.traceparent(), format!("00-{id}-0000000000000abc-02").as_bytes());
-    }
-
-    #[test]
-    fn a_valid_trace_is_continued_with_our_span() {
-        let context = context(&[("traceparent", &format!("00-{TRACE}-1234567890123456-00"))]);
-        assert_eq!(&context.traceparent(), format!("00-{TRACE}-0000000000000abc-00").as_bytes());
-    }
-
-    #[test]
-    fn two_traceparents_begin_a_new_trace() {
-        let (one, other) = (format!("00-{TRACE}-1234567890123456-01"), format!("00-{TRACE}-6543210987654321-01"));
-        for second in [&one, &other] {
-            let context = context(&[("traceparent", &one), ("traceparent", second), ("tracestate", "foo=1")]);
-            assert_ne!(context.trace_id(), TRACE);
-        }
-    }
-
-    #[test]
-    fn other_names_are_no_traceparent() {
-        let value = format!("00-{TRACE}-1234567890123456-01");
-        for name in ["trace-parent", "trace.parent"] {
-            assert_ne!(context(&[(name, &value)]).trace_id(), TRACE, "{name}");
-        }
-        for name in ["TraceParent", "TrAcEpArEnT", "TRACEPARENT"] {
-            assert_eq!(context(&[(name, &value)]).trace_id(), TRACE, "{name}");
-        }
-    }
-
-    #[test]
-    fn a_version_00_has_nothing_after_its_flags() {
-        for end in [".", "-what-the-future-will-be-like", "-"] {
-            assert!(!is_continued(&format!("00-{TRACE}-1234567890123456-01{end}")), "{end}");
-        }
-    }
-
-    #[test]
-    fn a_later_version_is_read_as_far_as_version_00_goes() {
-        for (value, continued) in [
-            (format!("cc-{TRACE}-1234567890123456-01"), true),
-            (format!("cc-{TRACE}-1234567890123456-01-what-the-future-will-be-like"), true),
-            (format!("01-{TRACE}-1234567890123456-01-"), true),
-            (format!("cc-{TRACE}-1234567890123456-01.what-the-future-will-be-like"), false),
-            (format!("cc-{TRACE}-1234567890123456-0"), false),
-            (format!("ff-{TRACE}-1234567890123456-01"), false),
-            (format!("ff-{TRACE}-1234567890123456-01-more"), false),
-        ] {
-            assert_eq!(is_continued(&value), continued, "{value}");
-        }
-        let later = context(&[("traceparent", &format!("cc-{TRACE}-1234567890123456-ff-more"))]);
-        assert_eq!(&later.traceparent(), format!("00-{TRACE}-0000000000000abc-02").as_bytes());
-    }
-
-    #[test]
-    fn a_malformed_traceparent_begins_a_new_trace() {
-        for bad in [
-            // Versions of other characters, too long and too short ones.
-            ".0-12345678901234567890123456789012-1234567890123456-01",
-            "0.-12345678901234567890123456789012-1234567890123456-01",
-            "CC-12345678901234567890123456789012-1234567890123456-01",
-            "000-12345678901234567890123456789012-1234567890123456-01",
-            "0000-12345678901234567890123456789012-1234567890123456-01",
-            "0-12345678901234567890123456789012-1234567890123456-01",
-            // Trace ids.
-            "00-00000000000000000000000000000000-1234567890123456-01",
-            "00-.2345678901234567890123456789012-1234567890123456-01",
-            "00-1234567890123456789012345678901.-1234567890123456-01",
-            "00-1234567890123456789012345678901A-1234567890123456-01",
-            "00-123456789012345678901234567890123-1234567890123456-01",
-            "00-1234567890123456789012345678901-1234567890123456-01",
-            // Parent ids.
-            "00-12345678901234567890123456789012-0000000000000000-01",
-            "00-12345678901234567890123456789012-.234567890123456-01",
-            "00-12345678901234567890123456789012-123456789012345.-01",
-            "00-12345678901234567890123456789012-12345678901234567-01",
-            "00-12345678901234567890123456789012-123456789012345-01",
-            // Flags.
-            "00-12345678901234567890123456789012-1234567890123456-.0",
-            "00-12345678901234567890123456789012-1234567890123456-0.",
-            "00-12345678901234567890123456789012-1234567890123456-001",
-            "00-12345678901234567890123456789012-1234567890123456-1",
-            "00-12345678901234567890123456789012-1234567890123456",
-            "",
-            "00-12345678901234567890123456789012-1234567890123456-01, 00-12345678901234567890123456789012-1234567890123456-01",
-        ] {
-            let context = context(&[("traceparent", bad), ("tracestate", "foo=1")]);
-            assert_eq!(context.parent, None, "{bad}");
-            let fields = headers(&[("tracestate", "foo=1")]);
-            assert_eq!(context.tracestate(&fields), None, "the client's state belongs to no trace: {bad}");
-        }
-    }
-
-    #[test]
-    fn whitespace_around_a_traceparent_does_not_count() {
-        for (before, after) in [(" ", ""), ("\t", ""), ("", " "), ("", "\t"), ("\t ", " \t")] {
-            assert!(is_continued(&format!("{before}00-{TRACE}-1234567890123456-01{after}")), "{before:?} {after:?}");
-        }
-    }
-
-    #[test]
-    fn only_a_trusted_client_decides_on_sampling() {
-        let fields = headers(&[("traceparent", &format!("00-{TRACE}-1234567890123456-03"))]);
-        for (trusted, flags) in [(true, "03"), (false, "02")] {
-            let context = TraceContext::of_request(&fields, id(), SpanId::new(0xabc), || trusted);
-            assert_eq!(&context.traceparent(), format!("00-{TRACE}-0000000000000abc-{flags}").as_bytes());
-        }
-    }
-
-    #[test]
-    fn the_random_flag_of_a_continued_trace_is_kept() {
-        for (theirs, ours) in [("00", "00"), ("02", "02"), ("fe", "02"), ("fc", "00")] {
-            let context = context(&[("traceparent", &format!("00-{TRACE}-1234567890123456-{theirs}"))]);
-            assert_eq!(&context.traceparent()[53..], ours.as_bytes(), "{theirs}");
-        }
-    }
-}
+mod tests;

@@ -16,7 +16,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use portcullis_gate::{
     AccessLog, AllowedOrigins, CsrfConfig, CsrfMode, CsrfTokens, Destination, EndpointId, Gate, GateConfig, GateParts,
-    HeadFault, Limits, LimitsConfig, Origin, Permit, RouteSpec, RouteTable, StreamGuard, Verdict, Version, Versions,
+    HeadFault, Limits, LimitsConfig, Origin, Permit, Propagation, RouteSpec, RouteTable, StreamGuard, Verdict, Version,
+    Versions,
 };
 use portcullis_model::policy::{AuthRequirement, CsrfPolicy, Environment, Forwarding, Methods, RoutePolicy};
 use portcullis_model::{Clock, Limit, LimitBy, Random, Rate, SecretString, SharedLimits};
@@ -219,6 +220,7 @@ fn gate_config(config: TestConfig, metrics: &Metrics) -> GateConfig {
         trusted_proxies: config.trusted_proxies.into_iter().map(|net| net.parse().expect("a net")).collect(),
         environment: config.environment,
         trust_incoming_traces: config.trust_incoming_traces,
+        propagation: Propagation::default(),
         access_log: AccessLog::All,
         public_origin: config
             .public_url

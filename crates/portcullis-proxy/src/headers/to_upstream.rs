@@ -7,13 +7,13 @@ use std::net::IpAddr;
 use http::Method;
 use http::header::{CONNECTION, COOKIE, FORWARDED, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
-use portcullis_gate::Permit;
+use portcullis_gate::{Permit, is_b3_field};
 use portcullis_model::policy::{CsrfPolicy, Forwarding};
 use portcullis_model::{ApiKeyScopes, Permission, SessionState};
 use portcullis_telemetry::traces::SpanId;
 
 use super::reserved_names::{Reserved, reserved};
-use super::{client_cookies, is_hop_by_hop, named_by_connection};
+use super::{b3, client_cookies, is_hop_by_hop, named_by_connection};
 use crate::http1::RequestHead;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -49,12 +49,15 @@ pub(crate) fn write_headers(
     let forwards_credentials = forwarding.forward_authorization;
     let trusts_peer = permit.source().peer_trusted;
     let reads_csrf = permit.route().policy.csrf != CsrfPolicy::Exempt;
+    let propagation = permit.propagation();
+    let reads_b3 = propagation.reads_b3();
     let allows_override = forwarding.method_override && *method == Method::POST;
     let left_out = |name: &str| {
         is_hop_by_hop(name)
             || is_written_by_us(name)
             || (!forwards_credentials && matches!(name, "authorization" | "x-api-key" | "cookie"))
             || (reads_csrf && name == "x-csrf-token")
+            || (reads_b3 && is_b3_field(name))
             || match reserved(name) {
                 None => false,
                 Some(Reserved::Never) => true,
@@ -83,6 +86,9 @@ pub(crate) fn write_headers(
         && let Some(state) = trace.tracestate(client_headers)
     {
         head.field_with("tracestate", |out| out.extend_from_slice(&state));
+    }
+    if reads_b3 {
+        b3::write(head, trace, span.unwrap_or(trace.span_id()), propagation);
     }
     if let Some(principal) = permit.principal() {
         let session = &principal.session;

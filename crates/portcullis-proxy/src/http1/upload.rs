@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use http::HeaderValue;
 use http_body::Body;
-use portcullis_gate::InboundBody;
+use portcullis_gate::{InboundBody, Propagation};
 use portcullis_telemetry::traces::SpanId;
 use tokio::io::AsyncWrite;
 
@@ -141,14 +141,21 @@ impl Upload {
         self.written = 0;
     }
 
-    /// Puts another span of the gateway into `traceparent`.
-    pub(crate) fn continue_in(&mut self, span: SpanId) {
-        // No value contains a line break, so that this is the field.
-        const BEFORE: &[u8] = b"\r\ntraceparent: 00-";
-        let Some(at) = self.out.windows(BEFORE.len()).position(|bytes| bytes == BEFORE) else { return };
-        let digits = at + BEFORE.len() + "0af7651916cd43dd8448eb211c80319c-".len();
-        if let Some(digits) = self.out.get_mut(digits..digits + 16) {
-            digits.copy_from_slice(&span.digits());
+    /// Puts another span of the gateway into the fields that name the trace.
+    pub(crate) fn continue_in(&mut self, span: SpanId, propagation: Propagation) {
+        const TRACE_ID: usize = "0af7651916cd43dd8448eb211c80319c-".len();
+        let fields: [(bool, &[u8], usize); 3] = [
+            (true, b"\r\ntraceparent: 00-", TRACE_ID),
+            (propagation.writes_b3, b"\r\nb3: ", TRACE_ID),
+            (propagation.writes_b3_multi, b"\r\nx-b3-spanid: ", 0),
+        ];
+        for (_, before, skipped) in fields.into_iter().filter(|(is_written, ..)| *is_written) {
+            // No value contains a line break, so that this is the field.
+            let Some(at) = self.out.windows(before.len()).position(|bytes| bytes == before) else { continue };
+            let digits = at + before.len() + skipped;
+            if let Some(digits) = self.out.get_mut(digits..digits + 16) {
+                digits.copy_from_slice(&span.digits());
+            }
         }
     }
 

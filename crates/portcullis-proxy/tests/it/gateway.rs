@@ -12,7 +12,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use portcullis_gate::{
     AccessLog, AllowedOrigins, CsrfConfig, CsrfMode, CsrfTokens, Destination, Gate, GateConfig, GateParts, Limits,
-    RouteSpec, RouteTable, Verdict, Versions,
+    Propagation, RouteSpec, RouteTable, Verdict, Versions,
 };
 use portcullis_model::policy::{CorsPolicy, Environment, Forwarding};
 use portcullis_model::{
@@ -52,6 +52,7 @@ pub(crate) struct Setup {
     /// The role that a route asks for.
     pub(crate) minimum_role: Option<Role>,
     pub(crate) send_timeout: Duration,
+    pub(crate) propagation: Propagation,
 }
 
 impl Setup {
@@ -75,6 +76,7 @@ impl Setup {
             allowed_origins: &[],
             minimum_role: None,
             send_timeout: Duration::from_secs(60),
+            propagation: Propagation::default(),
         }
     }
 }
@@ -238,6 +240,7 @@ fn config(setup: Setup, metrics: &Metrics) -> GateConfig {
         trusted_proxies: setup.trusted_proxies.iter().map(|net| net.parse().expect("a net")).collect(),
         environment: Environment::Development,
         trust_incoming_traces: false,
+        propagation: setup.propagation,
         access_log: AccessLog::Off,
         public_origin: None,
     }

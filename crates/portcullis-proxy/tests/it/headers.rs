@@ -1,5 +1,7 @@
 //! The header fields that upstreams and clients get.
 
+use portcullis_gate::Propagation;
+
 use crate::gateway::{ADA, Gateway, Setup};
 use crate::peer::Upstream;
 
@@ -218,6 +220,43 @@ async fn a_continued_trace_has_one_traceparent_and_its_tracestate() {
     assert!(traces.len() == 1 && traces[0].starts_with("00-0af7651916cd43dd8448eb211c80319c-"), "{head}");
     assert!(traces[0].ends_with("-02"), "the client is not trusted to have it recorded: {head}");
     assert_eq!(values(&head, "tracestate"), ["foo=1,bar=2"]);
+}
+
+/// A request whose trace is in the fields of B3.
+const B3_REQUEST: &str = "GET /api/v1/things/1 HTTP/1.1\r\nHost: gate\r\n\
+     B3: 80f198ee56343ba864fe8b2a57d3eff7-e457b5a2e4d86bd1-1\r\nX-B3-TraceId: 64fe8b2a57d3eff7\r\n\
+     X-B3-SpanId: e457b5a2e4d86bd1\r\nX-B3-ParentSpanId: 05e3ac9a4f6e3b90\r\nX-B3-Sampled: 0\r\nX-B3-Flags: 1\r\n\r\n";
+
+#[tokio::test]
+async fn b3_passes_unread_unless_it_is_chosen() {
+    let head = seen(|_| (), B3_REQUEST).await;
+    assert_eq!(values(&head, "b3"), ["80f198ee56343ba864fe8b2a57d3eff7-e457b5a2e4d86bd1-1"]);
+    assert_eq!(values(&head, "x-b3-flags"), ["1"]);
+    assert!(!values(&head, "traceparent")[0].contains("80f198ee56343ba864fe8b2a57d3eff7"), "{head}");
+}
+
+#[tokio::test]
+async fn chosen_b3_fields_are_replaced_by_ours() {
+    const TRACE: &str = "80f198ee56343ba864fe8b2a57d3eff7";
+    for (writes_b3, writes_b3_multi) in [(true, false), (false, true), (true, true)] {
+        let propagation = Propagation { writes_b3, writes_b3_multi, ..Propagation::default() };
+        let trusting = |setup: &mut Setup| {
+            setup.propagation = propagation;
+            setup.trusted_proxies = &["127.0.0.0/8"];
+        };
+        let head = seen(trusting, B3_REQUEST).await;
+        let traceparent = values(&head, "traceparent")[0].to_owned();
+        assert!(traceparent.starts_with(&format!("00-{TRACE}-")) && traceparent.ends_with("-01"), "{head}");
+        let span = &traceparent[36..52];
+        assert_ne!(span, "e457b5a2e4d86bd1", "the span is ours");
+        let single = if writes_b3 { vec![format!("{TRACE}-{span}-1")] } else { Vec::new() };
+        let several = |value: &'static str| if writes_b3_multi { vec![value.to_owned()] } else { Vec::new() };
+        assert_eq!(values(&head, "b3"), single, "{head}");
+        assert_eq!(values(&head, "x-b3-traceid"), several(TRACE), "{head}");
+        assert_eq!(values(&head, "x-b3-spanid").concat(), if writes_b3_multi { span } else { "" }, "{head}");
+        assert_eq!(values(&head, "x-b3-sampled"), several("1"), "{head}");
+        assert!(values(&head, "x-b3-parentspanid").is_empty() && values(&head, "x-b3-flags").is_empty(), "{head}");
+    }
 }
 
 #[tokio::test]

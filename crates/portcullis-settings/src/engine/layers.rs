@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use portcullis_gate::Propagation;
 use portcullis_model::input::did_you_mean;
 use portcullis_telemetry::traces::TraceOptions;
 
@@ -34,6 +35,8 @@ pub(crate) struct Layers {
     pub(crate) file: Option<PathBuf>,
     /// Where traces are sent.
     pub(crate) traces: Option<TraceOptions>,
+    /// How requests name their trace.
+    pub(crate) propagation: Propagation,
 }
 
 impl Layers {
@@ -50,10 +53,11 @@ impl Layers {
             None => variables.get("PORTCULLIS_CONFIG", problems).map(|found| (found.value.into(), found.place)),
         };
         let (tree, file) = read(named, folder)?;
-        let mut layers = Self { tree, file, host: None, port: None, traces: None };
+        let mut layers = Self { tree, file, host: None, port: None, traces: None, propagation: Propagation::default() };
         layers.apply_variables(variables, sections, problems);
         layers.apply_flags(flags);
         layers.traces = otel_variables::read(variables, problems);
+        layers.propagation = otel_variables::propagation(variables, problems);
         Ok(layers)
     }
 
