@@ -16,7 +16,7 @@ use crate::engine::dialect::Dialect;
 use crate::engine::error::StoreError;
 use crate::engine::pools::Pools;
 use crate::engine::row::Row;
-use crate::engine::statement::{Executor, Sql};
+use crate::engine::statement::{Executor, NO_TABLE, Sql};
 use crate::engine::value::Value;
 use crate::revocation_log::Announcer;
 
@@ -63,7 +63,7 @@ pub(crate) trait Access: Executor {
     fn shared(&self) -> &SharedState;
 }
 
-static PING: Sql = Sql::select("none", "SELECT 1 AS one");
+static PING: Sql = Sql::select(NO_TABLE, "SELECT 1 AS one");
 
 impl<A: Access> Database<A> {
     pub(crate) fn shared(&self) -> &SharedState {

@@ -16,6 +16,9 @@ use super::error::StoreError;
 use super::row::Row;
 use super::value::Value;
 
+/// What metrics call the table of a statement that has none.
+pub(crate) const NO_TABLE: &str = "none";
+
 /// A statement's text, and the labels under which it is measured.
 #[derive(Clone, Debug)]
 pub(crate) struct Sql {
@@ -155,7 +158,7 @@ impl Runner {
         span.set("db.system.name", self.dialect.name());
         span.set("db.operation.name", operation);
         let mut summary = operation.to_owned();
-        if !table.is_empty() {
+        if table != NO_TABLE {
             span.set("db.collection.name", table);
             summary = format!("{operation} {table}");
         }

@@ -13,7 +13,7 @@ use crate::engine::columns::column_list;
 use crate::engine::dialect::Dialect;
 use crate::engine::error::StoreError;
 use crate::engine::row::Row;
-use crate::engine::statement::{Executor, Sql};
+use crate::engine::statement::{Executor, NO_TABLE, Sql};
 use crate::engine::value::Value;
 use crate::store::{Store, database_clock};
 
@@ -33,7 +33,7 @@ const HISTORY: &str = "SELECT CONCAT(system_identifier, ' ', SUBSTR(pg_walfile_n
 
 static END: Sql = Sql::select("revocations", "");
 static SINCE: Sql = Sql::select("revocations", "");
-static DATABASE: Sql = Sql::select("none", HISTORY);
+static DATABASE: Sql = Sql::select(NO_TABLE, HISTORY);
 
 impl Store {
     /// Returns the position before the whole log: where a feed begins that has lost its position.
