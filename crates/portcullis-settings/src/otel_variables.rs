@@ -1,19 +1,20 @@
 //! The variables of OpenTelemetry that say where traces are sent and which (docs/tracing.md). They are read as
 //! OpenTelemetry names them, and nowhere else: the same variables configure the other services of a team.
 
+use std::path::Path;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Uri};
 use percent_encoding::percent_decode_str;
 use portcullis_gate::Propagation;
-use portcullis_telemetry::traces::{OtlpProtocol, Sampler, TraceOptions};
+use portcullis_telemetry::traces::{Batching, CollectorTls, OtlpProtocol, Sampler, TraceOptions};
 
 use crate::engine::notice::{Notice, Problems};
 use crate::engine::reader::unknown_hint;
 use crate::engine::variables::{Variable, Variables};
 
 /// The variables that are read.
-pub(crate) const NAMES: [&str; 15] = [
+pub(crate) const NAMES: [&str; 25] = [
     "OTEL_SDK_DISABLED",
     "OTEL_TRACES_EXPORTER",
     "OTEL_EXPORTER_OTLP_ENDPOINT",
@@ -24,6 +25,16 @@ pub(crate) const NAMES: [&str; 15] = [
     "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
     "OTEL_EXPORTER_OTLP_TIMEOUT",
     "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT",
+    "OTEL_EXPORTER_OTLP_CERTIFICATE",
+    "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE",
+    "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
+    "OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE",
+    "OTEL_EXPORTER_OTLP_CLIENT_KEY",
+    "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY",
+    "OTEL_BSP_SCHEDULE_DELAY",
+    "OTEL_BSP_MAX_QUEUE_SIZE",
+    "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
+    "OTEL_BSP_EXPORT_TIMEOUT",
     "OTEL_SERVICE_NAME",
     "OTEL_RESOURCE_ATTRIBUTES",
     "OTEL_TRACES_SAMPLER",
@@ -32,6 +43,10 @@ pub(crate) const NAMES: [&str; 15] = [
 ];
 /// The path of traces below the address of `OTEL_EXPORTER_OTLP_ENDPOINT`.
 const TRACES_PATH: &str = "/v1/traces";
+/// The longest time that can be set: an hour.
+const MAX_MILLISECONDS: u64 = 3_600_000;
+/// The longest queue that can be set; it takes about 1 GB when it is full.
+const MAX_QUEUE: usize = 1_000_000;
 
 /// Reads the variables. `None` without the address of a collector, and if traces are switched off.
 pub(crate) fn read(variables: &Variables, problems: &mut Problems) -> Option<TraceOptions> {
@@ -44,6 +59,8 @@ pub(crate) fn read(variables: &Variables, problems: &mut Problems) -> Option<Tra
         protocol,
         headers: reader.headers(),
         timeout: reader.timeout(),
+        tls: reader.tls(),
+        batching: reader.batching(),
         resource: reader.resource(),
         sampler: reader.sampler(),
         endpoint: endpoint?,
@@ -130,15 +147,73 @@ impl Reader<'_, '_> {
     }
 
     fn timeout(&mut self) -> Duration {
-        let by_default = Duration::from_secs(10);
-        let Some((found, _)) = self.either("TIMEOUT") else { return by_default };
-        match found.value.parse::<u64>().ok().filter(|millis| *millis > 0) {
+        let found = self.either("TIMEOUT").map(|(found, _)| found);
+        self.milliseconds(found, Duration::from_secs(10), 1)
+    }
+
+    /// Reads a time of at least so many milliseconds.
+    fn milliseconds(&mut self, found: Option<Variable>, by_default: Duration, least: u64) -> Duration {
+        let Some(found) = found else { return by_default };
+        match found.value.parse::<u64>().ok().filter(|millis| (least..=MAX_MILLISECONDS).contains(millis)) {
             Some(millis) => Duration::from_millis(millis),
             None => {
-                self.reject(&found, "is not a time", "write a number of milliseconds above 0");
+                let hint = format!("write a number of milliseconds from {least} to {MAX_MILLISECONDS}");
+                self.reject(&found, "is not a time", hint);
                 by_default
             }
         }
+    }
+
+    /// Reads a number of spans, at most so many.
+    fn spans(&mut self, name: &str, by_default: usize, most: usize) -> usize {
+        let Some(found) = self.get(name) else { return by_default };
+        match found.value.parse::<usize>().ok().filter(|count| (1..=most).contains(count)) {
+            Some(count) => count,
+            None => {
+                self.reject(&found, "is not a number of spans", format!("write a number from 1 to {most}"));
+                by_default
+            }
+        }
+    }
+
+    /// How spans are gathered. A batch comes out of the queue, so it is no larger.
+    fn batching(&mut self) -> Batching {
+        let by_default = Batching::default();
+        let delay = self.get("OTEL_BSP_SCHEDULE_DELAY");
+        let timeout = self.get("OTEL_BSP_EXPORT_TIMEOUT");
+        let queue = self.spans("OTEL_BSP_MAX_QUEUE_SIZE", by_default.queue, MAX_QUEUE);
+        Batching {
+            delay: self.milliseconds(delay, by_default.delay, 0),
+            timeout: self.milliseconds(timeout, by_default.timeout, 1),
+            queue,
+            batch: self.spans("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", by_default.batch.min(queue), queue),
+        }
+    }
+
+    /// The certificates of connections to the collector. The variables name files.
+    fn tls(&mut self) -> CollectorTls {
+        let mut tls = CollectorTls::default();
+        if let Some((found, _)) = self.either("CERTIFICATE")
+            && let Err(error) = tls.trust(Path::new(&found.value))
+        {
+            self.reject(&found, &error.to_string(), "name a PEM file with the collector's authority");
+        }
+        match (self.either("CLIENT_CERTIFICATE"), self.either("CLIENT_KEY")) {
+            (None, None) => {}
+            (Some((chain, _)), Some((key, _))) => {
+                if let Err(error) = tls.identify(Path::new(&chain.value), Path::new(&key.value)) {
+                    let message = format!("or the key beside it {error}");
+                    self.reject(&chain, &message, "name PEM files with a certificate and with its private key");
+                }
+            }
+            (Some((found, _)), None) => {
+                self.reject(&found, "has no key beside it", "set OTEL_EXPORTER_OTLP_CLIENT_KEY too");
+            }
+            (None, Some((found, _))) => {
+                self.reject(&found, "has no certificate beside it", "set OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE too");
+            }
+        }
+        tls
     }
 
     /// The attributes of the process. `OTEL_SERVICE_NAME` counts before a `service.name` in the list.
@@ -210,100 +285,4 @@ fn pairs(list: &str) -> Option<Vec<(String, String)>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing::{refused, settings};
-
-    const ENDPOINT: (&str, &str) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318/");
-
-    fn traces(variables: &[(&str, &str)]) -> TraceOptions {
-        settings("", variables).traces.expect("traces are sent")
-    }
-
-    #[test]
-    fn without_a_collector_there_are_no_traces() {
-        assert!(settings("", &[("OTEL_SERVICE_NAME", "gate")]).traces.is_none());
-        for off in [("OTEL_SDK_DISABLED", "true"), ("OTEL_TRACES_EXPORTER", "none")] {
-            assert!(settings("", &[ENDPOINT, off]).traces.is_none(), "{off:?}");
-        }
-    }
-
-    #[test]
-    fn the_address_of_traces_is_below_that_of_all_signals() {
-        let options = traces(&[ENDPOINT]);
-        assert_eq!(options.endpoint, "http://collector:4318/v1/traces");
-        assert_eq!(options.protocol, OtlpProtocol::Http);
-        assert_eq!(options.timeout, Duration::from_secs(10));
-        assert_eq!(options.resource, [("service.name".to_owned(), "portcullis".to_owned())]);
-        assert_eq!(options.sampler, Sampler { parent_based: true, ratio: 1.0 });
-        let own = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "https://traces/x");
-        assert_eq!(traces(&[ENDPOINT, own]).endpoint, "https://traces/x");
-        let grpc = traces(&[ENDPOINT, ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")]);
-        assert_eq!((grpc.endpoint, grpc.protocol), (Uri::from_static("http://collector:4318/"), OtlpProtocol::Grpc));
-    }
-
-    #[test]
-    fn lists_are_percent_decoded_and_never_printed() {
-        let options = traces(&[
-            ENDPOINT,
-            ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Basic%20c2VjcmV0, x-team=a%2Cb"),
-            ("OTEL_RESOURCE_ATTRIBUTES", "service.name=other,deployment.environment.name=test%20lab"),
-            ("OTEL_SERVICE_NAME", "gate"),
-        ]);
-        assert_eq!(options.headers[0].1, "Basic c2VjcmV0");
-        assert_eq!(options.headers[1].1, "a,b");
-        let attribute = |key: &str, value: &str| (key.to_owned(), value.to_owned());
-        assert_eq!(
-            options.resource,
-            [attribute("deployment.environment.name", "test lab"), attribute("service.name", "gate")]
-        );
-        assert!(!format!("{options:?}").contains("c2VjcmV0"));
-    }
-
-    #[test]
-    fn a_ratio_needs_the_sampler_that_takes_one() {
-        let tenth = ("OTEL_TRACES_SAMPLER_ARG", "0.1");
-        let options = traces(&[ENDPOINT, ("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"), tenth]);
-        assert_eq!(options.sampler, Sampler { parent_based: true, ratio: 0.1 });
-        let options = traces(&[ENDPOINT, ("OTEL_TRACES_SAMPLER", "always_off"), tenth]);
-        assert_eq!(options.sampler, Sampler { parent_based: false, ratio: 0.0 });
-    }
-
-    #[test]
-    fn values_that_cannot_work_are_refused() {
-        for (name, value, hint) in [
-            ("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4318", "write http:// or https://"),
-            ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json", "write http/protobuf or grpc"),
-            ("OTEL_EXPORTER_OTLP_HEADERS", "authorization", "write name=value"),
-            ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s", "write a number of milliseconds"),
-            ("OTEL_TRACES_SAMPLER", "traceidration", "did you mean `traceidratio`?"),
-        ] {
-            let collector = if name == ENDPOINT.0 { ("X", "x") } else { ENDPOINT };
-            let problems = refused("", &[collector, (name, value)]);
-            assert!(problems.contains(hint), "{name}: {problems}");
-        }
-        let variables = [ENDPOINT, ("OTEL_TRACES_SAMPLER", "traceidratio"), ("OTEL_TRACES_SAMPLER_ARG", "10%")];
-        assert!(refused("", &variables).contains("write a number from 0 to 1"));
-    }
-
-    #[test]
-    fn b3_is_read_and_written_by_choice() {
-        let of = |names: &str| settings("", &[("OTEL_PROPAGATORS", names)]).propagation;
-        assert_eq!(settings("", &[]).propagation, Propagation::default());
-        assert_eq!(of("tracecontext,baggage"), Propagation::default());
-        let single = Propagation { writes_b3: true, ..Propagation::default() };
-        assert_eq!(of("tracecontext, b3"), single);
-        assert_eq!(of("b3multi"), Propagation { reads_traceparent: false, writes_b3: false, writes_b3_multi: true });
-        assert!(of("b3").reads_b3() && of("b3multi").reads_b3() && !of("tracecontext").reads_b3());
-    }
-
-    #[test]
-    fn an_unknown_propagator_is_refused_also_without_a_collector() {
-        for (names, hint) in
-            [("tracecontext,b3mutli", "did you mean `b3multi`?"), ("xray", "tracecontext, baggage, b3")]
-        {
-            let problems = refused("", &[("OTEL_PROPAGATORS", names)]);
-            assert!(problems.contains("is not a propagator of this program") && problems.contains(hint), "{problems}");
-        }
-    }
-}
+mod tests;

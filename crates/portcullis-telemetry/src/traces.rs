@@ -3,6 +3,7 @@
 //! Spans are recorded only of traces that are sampled. Elsewhere, and without a collector, a span costs a look at a
 //! thread-local. Finished spans go into a bounded queue; nothing waits for the collector.
 
+mod collector_tls;
 mod export;
 mod ids;
 mod options;
@@ -10,9 +11,10 @@ mod sampler;
 mod span;
 mod tracer;
 
+pub use collector_tls::{CollectorTls, TlsFileError};
 pub use export::TraceExporter;
 pub use ids::{SpanId, TraceId};
-pub use options::{OtlpProtocol, TraceOptions};
+pub use options::{Batching, OtlpProtocol, TraceOptions};
 pub use sampler::Sampler;
 use span::SpanRecord;
 pub use span::{AttributeValue, Lineage, Span, SpanKind};

@@ -6,6 +6,8 @@ mod otlp;
 mod protobuf;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tls_tests;
 mod worker;
 
 use std::time::Duration;
@@ -19,9 +21,6 @@ use super::{SpanRecord, TraceOptions};
 use collector::Collector;
 use worker::Worker;
 
-/// The most finished spans that wait for the exporter. A span takes about 1 KB.
-const QUEUE: usize = 8192;
-
 /// The task that sends spans.
 #[derive(Debug)]
 pub struct TraceExporter {
@@ -34,14 +33,14 @@ impl TraceExporter {
     /// Starts to record and to send spans. `version` is the program's. `None` if this process does so already. Must be
     /// called within a Tokio runtime.
     pub fn start(options: &TraceOptions, version: &'static str, parts: TracerParts) -> Option<Self> {
-        let (sender, queue) = mpsc::channel(QUEUE);
+        let (sender, queue) = mpsc::channel(options.batching.queue);
         Tracer::install(options.sampler, parts, sender)?;
         Some(Self::run(queue, options, version))
     }
 
     fn run(queue: mpsc::Receiver<Box<SpanRecord>>, options: &TraceOptions, version: &'static str) -> Self {
         let (stop, stopped) = watch::channel(None);
-        let worker = Worker::new(queue, Collector::new(options, version), stopped);
+        let worker = Worker::new(queue, Collector::new(options, version), options.batching, stopped);
         Self { stop, task: tokio::spawn(worker.run()) }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Uri};
 
-use super::Sampler;
+use super::{CollectorTls, Sampler};
 
 /// The settings of the export of traces, as OpenTelemetry names them.
 #[derive(Clone)]
@@ -18,10 +18,33 @@ pub struct TraceOptions {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// The longest time of one request to the collector.
     pub timeout: Duration,
+    /// TLS towards a collector whose address begins with `https`.
+    pub tls: CollectorTls,
+    /// How spans are gathered.
+    pub batching: Batching,
     /// The attributes of the process, such as `service.name`.
     pub resource: Vec<(String, String)>,
     /// Which traces are recorded.
     pub sampler: Sampler,
+}
+
+/// How finished spans are gathered and sent (OpenTelemetry's batch span processor).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Batching {
+    /// How long a span waits for others at most.
+    pub delay: Duration,
+    /// The most spans that wait. A span takes about 1 KB.
+    pub queue: usize,
+    /// The most spans of one request to the collector.
+    pub batch: usize,
+    /// The longest time that a batch is tried for.
+    pub timeout: Duration,
+}
+
+impl Default for Batching {
+    fn default() -> Self {
+        Self { delay: Duration::from_secs(1), queue: 8192, batch: 512, timeout: Duration::from_secs(30) }
+    }
 }
 
 /// A protocol of OTLP.
@@ -41,6 +64,8 @@ impl fmt::Debug for TraceOptions {
             .field("protocol", &self.protocol)
             .field("headers", &headers)
             .field("timeout", &self.timeout)
+            .field("tls", &self.tls)
+            .field("batching", &self.batching)
             .field("resource", &self.resource)
             .field("sampler", &self.sampler)
             .finish()

@@ -11,7 +11,6 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use rustls::{ClientConfig, RootCertStore};
 
 use super::otlp;
 use crate::traces::{OtlpProtocol, SpanRecord, TraceOptions};
@@ -48,7 +47,8 @@ impl Collector {
         let mut connector = HttpConnector::new();
         connector.enforce_http(false);
         connector.set_nodelay(true);
-        let https = HttpsConnectorBuilder::new().with_tls_config(tls(&options.endpoint)).https_or_http();
+        let tls = options.tls.config(options.endpoint.scheme_str() == Some("https"));
+        let https = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
         let mut client = Client::builder(TokioExecutor::new());
         let (client, endpoint) = match options.protocol {
             OtlpProtocol::Http => {
@@ -98,20 +98,6 @@ impl Collector {
         }
         request
     }
-}
-
-/// The system's authorities, which are read only if they are needed.
-fn tls(endpoint: &Uri) -> ClientConfig {
-    let mut roots = RootCertStore::empty();
-    if endpoint.scheme_str() == Some("https") {
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    }
-    let provider = rustls::crypto::aws_lc_rs::default_provider();
-    ClientConfig::builder_with_provider(provider.into())
-        .with_safe_default_protocol_versions()
-        .expect("the provider knows TLS 1.2 and 1.3")
-        .with_root_certificates(roots)
-        .with_no_client_auth()
 }
 
 /// The URI of the service's method. The path of the configured address does not count.

@@ -6,16 +6,21 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::traces::{OtlpProtocol, Sampler, SpanId, SpanKind, TraceId, dropped_spans, exported_spans};
+use crate::traces::{
+    Batching, CollectorTls, OtlpProtocol, Sampler, SpanId, SpanKind, TraceId, dropped_spans, exported_spans,
+};
 
-const OK: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\ncontent-length: 0\r\n\r\n";
+pub(super) const OK: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\ncontent-length: 0\r\n\r\n";
 const TOO_LARGE: &str = "HTTP/1.1 413 Payload Too Large\r\ncontent-length: 0\r\n\r\n";
 const BUSY: &str = "HTTP/1.1 503 Busy\r\nretry-after: 0\r\ncontent-length: 0\r\n\r\n";
 const PAGE: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 6\r\n\r\n<html>";
 /// Long enough for any machine; nothing waits for it unless the test fails.
-const LONG: Duration = Duration::from_secs(60);
+pub(super) const LONG: Duration = Duration::from_secs(60);
 
-fn record(name: &'static str) -> Box<SpanRecord> {
+/// The spans of a full batch, which waits for no more.
+const FULL: usize = 4;
+
+pub(super) fn record(name: &'static str) -> Box<SpanRecord> {
     Box::new(SpanRecord {
         begun: std::time::Instant::now(),
         trace_id: TraceId::own(*b"0af7651916cd43dd8448eb211c80319c"),
@@ -31,12 +36,15 @@ fn record(name: &'static str) -> Box<SpanRecord> {
     })
 }
 
-fn options(address: SocketAddr) -> TraceOptions {
+/// The options of a collector. Only the end of the process ends the waiting for spans and for answers.
+pub(super) fn options(address: SocketAddr) -> TraceOptions {
     TraceOptions {
         endpoint: format!("http://{address}/v1/traces").parse().expect("a URI"),
         protocol: OtlpProtocol::Http,
         headers: vec![("x-team".parse().expect("a name"), "gate".parse().expect("a value"))],
         timeout: LONG,
+        tls: CollectorTls::default(),
+        batching: Batching { delay: LONG, timeout: LONG, queue: 8, batch: FULL },
         resource: vec![("service.name".to_owned(), "gate".to_owned())],
         sampler: Sampler { parent_based: true, ratio: 1.0 },
     }
@@ -44,8 +52,13 @@ fn options(address: SocketAddr) -> TraceOptions {
 
 /// An exporter for this collector, and the queue of its spans.
 fn exporter(address: SocketAddr) -> (mpsc::Sender<Box<SpanRecord>>, TraceExporter) {
-    let (sender, queue) = mpsc::channel(QUEUE);
+    let (sender, queue) = mpsc::channel(8);
     (sender, TraceExporter::run(queue, &options(address), "1"))
+}
+
+/// The bytes of as many requests as the collector got.
+fn received(requests: &mut mpsc::UnboundedReceiver<Vec<u8>>) -> Vec<Vec<u8>> {
+    std::iter::from_fn(|| requests.try_recv().ok()).collect()
 }
 
 /// A collector that gives these answers in turn, the last one for ever. Returns its address, and each request as it comes.
@@ -91,7 +104,7 @@ async fn read_request(stream: &mut TcpStream) -> Option<Vec<u8>> {
     Some(request)
 }
 
-fn contains(request: &[u8], text: &str) -> bool {
+pub(super) fn contains(request: &[u8], text: &str) -> bool {
     request.windows(text.len()).any(|bytes| bytes == text.as_bytes())
 }
 
@@ -109,6 +122,20 @@ async fn spans_that_wait_are_sent_at_the_end() {
         assert!(contains(&request, part), "{part} in {}", String::from_utf8_lossy(&request));
     }
     assert_eq!((exported_spans(), dropped_spans()), (2, 0));
+}
+
+#[tokio::test]
+async fn a_full_batch_does_not_wait_for_more_spans() {
+    let (address, mut requests) = collector(&[OK]).await;
+    let (queue, exporter) = exporter(address);
+    for _ in 0..6 {
+        queue.send(record("span")).await.expect("the exporter runs");
+    }
+    let first = requests.recv().await.expect("a request before the end");
+    assert_eq!(first.windows(4).filter(|bytes| *bytes == b"span").count(), FULL);
+    exporter.shut_down(LONG).await;
+    let rest = received(&mut requests);
+    assert_eq!((rest.len(), rest[0].windows(4).filter(|bytes| *bytes == b"span").count()), (1, 2));
 }
 
 #[tokio::test]
@@ -132,12 +159,14 @@ async fn a_batch_that_is_too_large_is_sent_in_parts() {
 async fn a_batch_is_sent_again_when_the_collector_asks_for_it() {
     let (address, mut requests) = collector(&[BUSY, OK]).await;
     let (queue, exporter) = exporter(address);
-    queue.send(record("first")).await.expect("the exporter runs");
+    for _ in 0..FULL {
+        queue.send(record("first")).await.expect("the exporter runs");
+    }
     for _ in 0..2 {
         assert!(contains(&requests.recv().await.expect("a request"), "first"));
     }
     exporter.shut_down(LONG).await;
-    assert_eq!((exported_spans(), dropped_spans()), (1, 0));
+    assert_eq!((exported_spans(), dropped_spans()), (FULL as u64, 0));
 }
 
 #[tokio::test]
@@ -156,6 +185,21 @@ async fn sr_69_a_collector_that_never_answers_does_not_hold_up_the_end() {
     queue.send(record("first")).await.expect("the exporter runs");
     exporter.shut_down(Duration::from_millis(10)).await;
     assert_eq!((exported_spans(), dropped_spans()), (0, 1));
+}
+
+#[tokio::test]
+async fn a_batch_is_given_up_after_its_time() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let mut options = options(listener.local_addr().expect("an address"));
+    options.batching = Batching { delay: Duration::ZERO, timeout: Duration::from_millis(1), ..options.batching };
+    let (queue, spans) = mpsc::channel(1);
+    let exporter = TraceExporter::run(spans, &options, "1");
+    queue.send(record("first")).await.expect("the exporter runs");
+    while dropped_spans() == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!((exported_spans(), dropped_spans()), (0, 1));
+    exporter.shut_down(LONG).await;
 }
 
 #[tokio::test]

@@ -8,13 +8,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::collector::{Collector, SendError};
-use crate::traces::SpanRecord;
 use crate::traces::tracer::COUNTS;
+use crate::traces::{Batching, SpanRecord};
 
-/// The most spans of one request to the collector.
-const BATCH: usize = 512;
-/// How long a span waits for others at most.
-const DELAY: Duration = Duration::from_secs(1);
 /// How often this task looks for more spans meanwhile. To wait for the next one would wake it for each.
 const LOOK: Duration = Duration::from_millis(50);
 /// How often a batch is sent before it is given up.
@@ -29,6 +25,7 @@ const BETWEEN_WARNINGS: Duration = Duration::from_secs(60);
 pub(super) struct Worker {
     queue: mpsc::Receiver<Box<SpanRecord>>,
     collector: Collector,
+    batching: Batching,
     /// Until when the last spans may be sent, once the process stops.
     stopped: watch::Receiver<Option<Instant>>,
     #[expect(clippy::vec_box, reason = "spans come boxed through the queue")]
@@ -44,10 +41,11 @@ impl Worker {
     pub(super) fn new(
         queue: mpsc::Receiver<Box<SpanRecord>>,
         collector: Collector,
+        batching: Batching,
         stopped: watch::Receiver<Option<Instant>>,
     ) -> Self {
-        let batch = Vec::with_capacity(BATCH);
-        Self { queue, collector, stopped, batch, settled: 0, warned: None, dropped: 0 }
+        let batch = Vec::with_capacity(batching.batch);
+        Self { queue, collector, batching, stopped, batch, settled: 0, warned: None, dropped: 0 }
     }
 
     /// Sends spans until the process stops, then those that are left as long as there is time.
@@ -61,7 +59,7 @@ impl Worker {
         let rest = async {
             loop {
                 self.send_batch().await;
-                if self.queue.recv_many(&mut self.batch, BATCH).await == 0 {
+                if self.queue.recv_many(&mut self.batch, self.batching.batch).await == 0 {
                     break;
                 }
             }
@@ -79,16 +77,16 @@ impl Worker {
     /// Waits for the first span, and then for others: until the batch is full, the first one has waited long enough, or the
     /// process stops.
     async fn gather(&mut self) {
-        let Self { queue, stopped, batch, .. } = self;
+        let Self { queue, stopped, batch, batching: Batching { delay, batch: most, .. }, .. } = self;
         let gathering = async {
-            if queue.recv_many(batch, BATCH).await == 0 {
+            if queue.recv_many(batch, *most).await == 0 {
                 // Nobody records spans any more.
                 return std::future::pending().await;
             }
-            let deadline = Instant::now() + DELAY;
-            while batch.len() < BATCH && Instant::now() < deadline {
-                tokio::time::sleep(LOOK).await;
-                while batch.len() < BATCH
+            let deadline = Instant::now() + *delay;
+            while batch.len() < *most && Instant::now() < deadline {
+                tokio::time::sleep(LOOK.min(*delay)).await;
+                while batch.len() < *most
                     && let Ok(span) = queue.try_recv()
                 {
                     batch.push(span);
@@ -109,7 +107,9 @@ impl Worker {
             if part.is_empty() {
                 continue;
             }
-            match self.send(part.clone()).await {
+            let limit = self.batching.timeout;
+            let sent = tokio::time::timeout(limit, self.send(part.clone())).await;
+            match sent.unwrap_or_else(|_| Err(SendError::Never(format!("it did not take them within {limit:?}")))) {
                 Ok((rejected, reason)) => {
                     let rejected = rejected.min(part.len() as u64);
                     COUNTS.exported.fetch_add(part.len() as u64 - rejected, Ordering::Relaxed);
