@@ -180,11 +180,24 @@ async fn a_web_page_is_no_answer_of_a_collector() {
 
 #[tokio::test]
 async fn sr_69_a_collector_that_never_answers_does_not_hold_up_the_end() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let (queue, exporter) = exporter(listener.local_addr().expect("an address"));
-    queue.send(record("first")).await.expect("the exporter runs");
-    exporter.shut_down(Duration::from_millis(10)).await;
-    assert_eq!((exported_spans(), dropped_spans()), (0, 1));
+    for spans in [1, FULL] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let before = dropped_spans();
+        let (queue, exporter) = exporter(listener.local_addr().expect("an address"));
+        for _ in 0..spans {
+            queue.send(record("first")).await.expect("the exporter runs");
+        }
+        let mut on_its_way = None;
+        if spans == FULL {
+            // A full batch is sent before the process stops.
+            let (stream, _) = listener.accept().await.expect("a connection");
+            stream.readable().await.expect("a request");
+            on_its_way = Some(stream);
+        }
+        exporter.shut_down(Duration::from_millis(10)).await;
+        assert_eq!((exported_spans(), dropped_spans() - before), (0, spans as u64));
+        drop(on_its_way);
+    }
 }
 
 #[tokio::test]

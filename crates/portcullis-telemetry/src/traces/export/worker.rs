@@ -50,23 +50,30 @@ impl Worker {
 
     /// Sends spans until the process stops, then those that are left as long as there is time.
     pub(super) async fn run(mut self) {
+        let mut stopped = self.stopped.clone();
+        let out_of_time = async {
+            stop(&mut stopped).await;
+            let deadline = *stopped.borrow();
+            tokio::time::sleep_until(deadline.unwrap_or_else(Instant::now)).await;
+        };
+        tokio::select! {
+            () = self.work() => return,
+            // It may wait for a collector that does not answer.
+            () = out_of_time => {}
+        }
+        self.queue.close();
+        let lost = self.batch.len() - self.settled + self.queue.len();
+        self.drop_spans(lost, "the process ends");
+    }
+
+    async fn work(&mut self) {
         while self.stopping_at().is_none() {
             self.gather().await;
             self.send_batch().await;
         }
-        let deadline = self.stopping_at().unwrap_or_else(Instant::now);
         self.queue.close();
-        let rest = async {
-            loop {
-                self.send_batch().await;
-                if self.queue.recv_many(&mut self.batch, self.batching.batch).await == 0 {
-                    break;
-                }
-            }
-        };
-        if tokio::time::timeout_at(deadline, rest).await.is_err() {
-            let lost = self.batch.len() - self.settled + self.queue.len();
-            self.drop_spans(lost, "the process ends");
+        while self.queue.recv_many(&mut self.batch, self.batching.batch).await > 0 {
+            self.send_batch().await;
         }
     }
 
