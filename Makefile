@@ -4,7 +4,7 @@ CARGO ?= cargo
 T ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-build test-full lint openapi csrf dotenv pages docs tutorials picture matrix dashboards game-day sentry debug-files symbols chart deb deb-check fmt deny bench bench-storage bench-identity bench-phases bench-request bench-scrape coverage fuzz setup
+.PHONY: help run build test test-build test-full lint openapi csrf dotenv pages traces docs tutorials picture matrix dashboards game-day sentry debug-files symbols chart deb deb-check fmt deny bench bench-storage bench-identity bench-phases bench-request bench-scrape coverage fuzz setup
 
 # What the pipelines call besides.
 include scripts/pipeline/pipeline.mk
@@ -28,7 +28,7 @@ test-build: ## compile the tests and the debug binary that they start, without r
 	$(CARGO) test --workspace --tests --no-run --quiet
 
 test-full: lint test ## everything: lint, the tests, and the checks against other programs with more examples each
-	@EXAMPLES=40 PROFILE=dev $(MAKE) --no-print-directory openapi csrf dotenv pages docs tutorials matrix sentry symbols chart deb-check workflows
+	@EXAMPLES=40 PROFILE=dev $(MAKE) --no-print-directory openapi csrf dotenv pages traces docs tutorials matrix sentry symbols chart deb-check workflows
 
 lint: ## check format, clippy, licences and bans, migrations (squawk) and the compose file
 	$(CARGO) fmt --all --check
@@ -48,6 +48,9 @@ dotenv: ## check the test of .env against the npm package dotenv
 
 pages: ## check the gateway's pages in chromium with axe
 	@scripts/pages.sh
+
+traces: ## send traces to a real collector (rotel), also to a frozen, a gone and a refusing one
+	@scripts/traces.sh
 
 docs: ## check spelling and links of the pages, and write them as a book (mdBook) into the target folder
 	@scripts/docs.sh
