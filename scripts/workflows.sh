@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Checks the pipelines: actionlint, zizmor without the network, the rules of scripts/workflows/check.py, and the scripts that they call,
-# as far as they need nothing of GitHub.
+# with stand-ins for the programs that reach a registry and a cluster.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/python_tools.sh

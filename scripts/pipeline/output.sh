@@ -16,3 +16,7 @@ needs() {
 output() {
   echo "$1=$2" | tee -a "${GITHUB_OUTPUT:-/dev/null}"
 }
+
+is_digest() {
+  [[ $1 =~ ^sha256:[0-9a-f]{64}$ ]]
+}

@@ -1,6 +1,6 @@
 # What the workflows of .github call, and nobody else needs often. docs/pipelines.md explains it.
 
-.PHONY: workflows audit api-breaking sbom release-check release-files release-publish
+.PHONY: workflows audit api-breaking sbom release-check release-files release-publish deploy
 
 workflows: ## check .github with actionlint, zizmor and rules of ours, and the scripts that the pipelines call
 	@scripts/workflows.sh
@@ -22,3 +22,6 @@ release-files: ## collect the files of a release and their checksums (for releas
 
 release-publish: ## make the release (for release.yml)
 	@scripts/pipeline/release_publish.sh
+
+deploy: ## put an image into a cluster, wait for its health, go back if it fails (for deploy.yml; needs helm and cosign)
+	@scripts/pipeline/deploy.sh
