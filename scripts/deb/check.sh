@@ -15,7 +15,8 @@ programs=(systemd-analyze debootstrap strace)
 [ "${1:-}" != units ] || programs=(systemd-analyze)
 for program in "${programs[@]}"; do command -v "$program" >/dev/null || missing+=("${program/systemd-analyze/systemd}"); done
 if [ ${#missing[@]} -gt 0 ]; then
-  apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null || fail "this needs ${missing[*]}"
+  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"; } >/dev/null \
+    || fail "this needs ${missing[*]}"
 fi
 
 echo "the units"
