@@ -109,7 +109,7 @@ impl Gate {
         if let Some(tracer) = self.tracer
             && trace.decide(tracer, id)
         {
-            scope = trace.recorded(scope);
+            scope = trace.recorded(&scope);
             span = Some(server_span::begin(tracer, &trace, request));
         }
         let mut context =

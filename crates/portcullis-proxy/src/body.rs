@@ -101,7 +101,7 @@ impl ProxyBody {
     /// Returns the scope of the request whose response this is, while more of the body is read from the upstream.
     pub fn scope(&self) -> RequestScope {
         match &self.source {
-            Source::Streaming(streaming) => streaming.scope,
+            Source::Streaming(streaming) => streaming.scope.clone(),
             Source::Complete | Source::Whole(_) => RequestScope::OUTSIDE,
         }
     }

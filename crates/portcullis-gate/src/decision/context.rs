@@ -185,7 +185,7 @@ impl RequestContext {
             has_line,
             span,
             is_open_ended: false,
-            scope: self.names.scope,
+            scope: self.names.scope.clone(),
             target: self.method.clone().map(|method| (method, self.uri.clone())),
             route,
             status,
@@ -216,7 +216,7 @@ impl RequestContext {
 
     /// Returns the scope that puts the request's ids on the log lines of all work for it.
     pub fn scope(&self) -> RequestScope {
-        self.names.scope
+        self.names.scope.clone()
     }
 
     /// Returns the route's template, or `unmatched`.

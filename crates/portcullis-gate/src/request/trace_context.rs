@@ -127,7 +127,7 @@ impl TraceContext {
     }
 
     /// Returns the scope of work within the gateway's span.
-    pub(crate) fn recorded(&self, scope: RequestScope) -> RequestScope {
+    pub(crate) fn recorded(&self, scope: &RequestScope) -> RequestScope {
         scope.within(self.trace_id, self.span_id)
     }
 

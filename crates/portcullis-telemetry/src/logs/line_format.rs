@@ -22,31 +22,31 @@ pub(super) struct LineFormat {
 }
 
 impl LineFormat {
-    fn line(&self, scope: RequestScope, event: &Event<'_>) -> String {
+    fn line(&self, scope: &RequestScope, event: &Event<'_>) -> String {
         match self.format {
             LogFormat::Json => json_line(scope, event),
             LogFormat::Pretty => self.pretty_line(scope, event),
         }
     }
 
-    fn pretty_line(&self, scope: RequestScope, event: &Event<'_>) -> String {
+    fn pretty_line(&self, scope: &RequestScope, event: &Event<'_>) -> String {
         let mut line = String::with_capacity(256);
         push_pretty_head(&mut line, event.metadata().level(), event.metadata().target(), self.colours);
         let mut fields = PrettyFields::default();
         event.record(&mut fields);
         line.push_str(&fields.message);
         line.push_str(&fields.others);
-        push_pretty_ids(&mut line, &scope);
+        push_pretty_ids(&mut line, scope);
         line.push('\n');
         line
     }
 }
 
 /// The keys are those of `tracing-subscriber`'s JSON format, with the ids of the request beside them.
-fn json_line(scope: RequestScope, event: &Event<'_>) -> String {
+fn json_line(scope: &RequestScope, event: &Event<'_>) -> String {
     let metadata = event.metadata();
     let mut line = String::with_capacity(256);
-    push_json_head(&mut line, metadata.level(), &scope);
+    push_json_head(&mut line, metadata.level(), scope);
     let mut fields = JsonFields { line, is_first: true };
     event.record(&mut fields);
     let mut line = fields.line;
@@ -128,7 +128,7 @@ where
     N: for<'writer> FormatFields<'writer> + 'static,
 {
     fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        writer.write_str(&self.line(RequestScope::current(), event))
+        writer.write_str(&self.line(&RequestScope::current(), event))
     }
 }
 

@@ -1,13 +1,14 @@
 //! The ids of the request that a thread is working on. Every log line written meanwhile carries them.
 //!
-//! A `tracing` span for each request would cost an allocation and several locks. A request scope is 176 bytes that are
-//! copied into a thread-local each time the request's future is polled.
+//! A `tracing` span for each request would cost several locks. A request scope is a pointer, of which a thread-local holds a
+//! copy each time the request's future is polled. The ids themselves would be 176 bytes in every future and every poll.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use crate::traces::{SpanId, TraceId};
@@ -20,15 +21,18 @@ pub const TRACE_ID_BYTES: usize = 32;
 pub const MAX_CLIENT_REQUEST_ID_BYTES: usize = 64;
 
 thread_local! {
-    static CURRENT: Cell<RequestScope> = const { Cell::new(RequestScope::OUTSIDE) };
+    static CURRENT: RefCell<RequestScope> = const { RefCell::new(RequestScope::OUTSIDE) };
 }
 
 /// The ids that log lines carry while a request is handled, or none outside of a request.
 ///
 /// Work that outlives the request's own future (a spawned task, a job in a queue, a streamed body) takes
 /// [`RequestScope::current`] along and enters it again, or its log lines carry no id.
+#[derive(Clone)]
+pub struct RequestScope(Option<Arc<Scope>>);
+
 #[derive(Clone, Copy)]
-pub struct RequestScope {
+struct Scope {
     ids: Option<RequestIds>,
     /// The trace that is recorded now, and the span that new spans belong to.
     recorded: Option<(TraceId, SpanId)>,
@@ -45,7 +49,7 @@ struct RequestIds {
 
 impl RequestScope {
     /// The scope of work that belongs to no request.
-    pub const OUTSIDE: Self = Self { ids: None, recorded: None };
+    pub const OUTSIDE: Self = Self(None);
 
     /// The scope of one request. Both ids consist of hexadecimal digits. A client's own id is left out of the log unless it
     /// matches `[A-Za-z0-9._-]{1,64}`.
@@ -64,31 +68,32 @@ impl RequestScope {
             ids.client_request_id[..id.len()].copy_from_slice(id);
             ids.client_request_id_bytes = u8::try_from(id.len()).expect("it has at most 64 bytes");
         }
-        Self { ids: Some(ids), recorded: None }
+        Self(Some(Arc::new(Scope { ids: Some(ids), recorded: None })))
     }
 
     /// The same scope within a span that is recorded.
     #[must_use]
-    pub fn within(self, trace: TraceId, span: SpanId) -> Self {
-        Self { recorded: Some((trace, span)), ..self }
+    pub fn within(&self, trace: TraceId, span: SpanId) -> Self {
+        Self(Some(Arc::new(Scope { ids: self.ids().copied(), recorded: Some((trace, span)) })))
     }
 
     /// The trace and the span that this thread records for now, if it does.
     #[inline]
     pub(crate) fn recorded() -> Option<(TraceId, SpanId)> {
-        CURRENT.get().recorded
+        CURRENT.try_with(|current| current.borrow().0.as_ref()?.recorded).ok()?
     }
 
     /// The scope that this thread is in now.
     pub fn current() -> Self {
-        CURRENT.get()
+        // A thread that ends has no scope any more.
+        CURRENT.try_with(|current| current.borrow().clone()).unwrap_or(Self::OUTSIDE)
     }
 
     /// Puts this thread into the scope until the returned value is dropped. Do not hold that across an `await`: use
     /// [`drive`](Self::drive) for futures.
     #[must_use = "the scope ends when this value is dropped"]
     pub fn enter(&self) -> EnteredScope {
-        EnteredScope { previous: CURRENT.replace(*self), on_this_thread: PhantomData }
+        EnteredScope { previous: self.clone().replace_current(), on_this_thread: PhantomData }
     }
 
     /// Runs a function in the scope.
@@ -99,7 +104,7 @@ impl RequestScope {
 
     /// Polls a future, and drops it, in the scope. It is borrowed pinned, so that no large future is moved.
     pub fn drive<'f, F: Future>(&self, future: Pin<&'f mut Option<F>>) -> ScopedFuture<'f, F> {
-        ScopedFuture { future, scope: *self }
+        ScopedFuture { future, scope: self.clone() }
     }
 
     /// Returns a future that is polled in the scope, for a task of its own.
@@ -107,19 +112,27 @@ impl RequestScope {
         self.drive(pin!(Some(future))).await
     }
 
+    fn replace_current(self) -> Self {
+        CURRENT.try_with(|current| current.replace(self)).unwrap_or(Self::OUTSIDE)
+    }
+
+    fn ids(&self) -> Option<&RequestIds> {
+        self.0.as_ref()?.ids.as_ref()
+    }
+
     /// The id that the response's `X-Request-Id` shows.
     pub fn request_id(&self) -> Option<&str> {
-        self.ids.as_ref().and_then(|ids| std::str::from_utf8(&ids.request_id).ok())
+        self.ids().and_then(|ids| std::str::from_utf8(&ids.request_id).ok())
     }
 
     /// The id of the trace that the request belongs to.
     pub fn trace_id(&self) -> Option<&str> {
-        self.ids.as_ref().and_then(|ids| std::str::from_utf8(&ids.trace_id).ok())
+        self.ids().and_then(|ids| std::str::from_utf8(&ids.trace_id).ok())
     }
 
     /// The id that the client sent as `X-Request-Id`, if it can be logged.
     pub fn client_request_id(&self) -> Option<&str> {
-        let ids = self.ids.as_ref()?;
+        let ids = self.ids()?;
         let id = &ids.client_request_id[..usize::from(ids.client_request_id_bytes)];
         std::str::from_utf8(id).ok().filter(|id| !id.is_empty())
     }
@@ -151,7 +164,7 @@ pub struct EnteredScope {
 
 impl Drop for EnteredScope {
     fn drop(&mut self) {
-        CURRENT.set(self.previous);
+        std::mem::replace(&mut self.previous, RequestScope::OUTSIDE).replace_current();
     }
 }
 
@@ -186,6 +199,7 @@ impl<F> Drop for ScopedFuture<'_, F> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::task::Waker;
 
     use super::*;
