@@ -18,6 +18,8 @@ use crate::upstreams::KeepAlive;
 pub(super) const MAX_HEAD: usize = 64 * 1024;
 /// The most header fields of a response.
 const MAX_FIELDS: usize = 100;
+/// So many fields are read without an allocation. Room for all of them would have to be cleared for each response.
+const FEW_FIELDS: usize = 20;
 /// Capacity for the fields that the gate adds to a response, so that the map does not grow.
 const ADDED_FIELDS: usize = 16;
 
@@ -55,7 +57,8 @@ struct FramingFields {
 impl ResponseHead {
     /// Takes the head from the beginning of `read`. `None` until all of it has arrived. `method` is the request's.
     pub(super) fn take(read: &mut BytesMut, method: &Method) -> Result<Option<Self>, UpstreamFault> {
-        let mut positions = [FieldPosition::default(); MAX_FIELDS];
+        let mut few = [FieldPosition::default(); FEW_FIELDS];
+        let mut many = Vec::new();
         let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
         let mut head = httparse::Response::new(&mut []);
         let parsed = ParserConfig::default().parse_response_with_uninit_headers(&mut head, read, &mut fields);
@@ -76,13 +79,19 @@ impl ResponseHead {
             (begin as u32, (begin + part.len()) as u32)
         };
         let count = head.headers.len();
+        let positions = if count <= FEW_FIELDS {
+            &mut few[..count]
+        } else {
+            many.resize(count, FieldPosition::default());
+            &mut many[..]
+        };
         for (slot, field) in positions.iter_mut().zip(head.headers.iter()) {
             *slot = FieldPosition { name: position(field.name.as_bytes()), value: position(field.value) };
         }
         let (mut framing, mut headers) = (FramingFields::default(), HeaderMap::with_capacity(count + ADDED_FIELDS));
         let mut upgrade = None;
         let bytes = read.split_to(length).freeze();
-        for field in &positions[..count] {
+        for field in positions {
             let name = HeaderName::from_bytes(&bytes[range(field.name)]).map_err(|_| UpstreamFault::Field)?;
             let value =
                 HeaderValue::from_maybe_shared(bytes.slice(range(field.value))).map_err(|_| UpstreamFault::Field)?;

@@ -78,10 +78,19 @@ pub fn catch_panic<T>(work: impl FnOnce() -> T) -> Result<T, Panic> {
 /// # Errors
 /// When `future` panicked.
 pub fn catch_panic_in<F: Future>(mut future: Pin<&mut F>) -> impl Future<Output = Result<F::Output, Panic>> {
-    poll_fn(move |context| match catch_panic(|| future.as_mut().poll(context)) {
-        Ok(polled) => polled.map(Ok),
-        // A future that panicked has dropped its variables and is never polled again.
-        Err(panic) => Poll::Ready(Err(panic)),
+    poll_fn(move |context| {
+        // Beside the value of the call: as its value, the output would be copied several times.
+        let mut output = None;
+        let polled = catch_panic(|| {
+            if let Poll::Ready(ready) = future.as_mut().poll(context) {
+                output = Some(ready);
+            }
+        });
+        match polled {
+            Ok(()) => output.map_or(Poll::Pending, |output| Poll::Ready(Ok(output))),
+            // A future that panicked has dropped its variables and is never polled again.
+            Err(panic) => Poll::Ready(Err(panic)),
+        }
     })
 }
 

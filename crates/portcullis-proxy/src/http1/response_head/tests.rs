@@ -211,3 +211,15 @@ fn a_head_is_taken_once_it_is_complete() {
         assert_eq!(read, head[..end], "nothing of it is lost");
     }
 }
+
+#[test]
+fn few_and_many_fields_are_read_whole() {
+    for count in [0, 1, FEW_FIELDS, FEW_FIELDS + 1, MAX_FIELDS] {
+        let fields: String = (0..count).map(|n| format!("x-{n}: value {n}\r\n")).collect();
+        let head = take(&format!("HTTP/1.1 200 OK\r\n{fields}\r\n")).expect("a head");
+        assert_eq!(head.headers.len(), count);
+        for n in 0..count {
+            assert_eq!(head.headers[format!("x-{n}").as_str()], format!("value {n}").as_str());
+        }
+    }
+}
