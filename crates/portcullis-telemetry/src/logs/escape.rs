@@ -59,7 +59,7 @@ pub(super) fn beginning(text: &str, most: usize) -> &str {
 
 /// Appends the inside of a JSON string.
 fn push_json_text(line: &mut String, text: &str) {
-    if text.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\') {
+    if is_plain(text.as_bytes()) {
         line.push_str(text);
         return;
     }
@@ -76,6 +76,13 @@ fn push_json_text(line: &mut String, text: &str) {
             _ => line.push(character),
         }
     }
+}
+
+/// Whether the inside of a JSON string is the text itself. Eight bytes at a time, which the compiler compares at once.
+fn is_plain(text: &[u8]) -> bool {
+    let is_plain = |byte: &u8| (b' '..=b'~').contains(byte) & (*byte != b'"') & (*byte != b'\\');
+    let (blocks, rest) = text.as_chunks::<8>();
+    blocks.iter().all(|block| block.iter().fold(true, |all, byte| all & is_plain(byte))) && rest.iter().all(is_plain)
 }
 
 /// Whether a character could change what a reader sees of the line: controls, the line separators of Unicode, which some
@@ -127,6 +134,19 @@ mod tests {
         let line = pushed(push_json_string, HOSTILE);
         assert_eq!(line, r#""a\nb\r\u001b[2J\u009b31m\u007f\u2028\u202e\u2066\"\\""#);
         assert_eq!(serde_json::from_str::<String>(&line).ok().as_deref(), Some(HOSTILE));
+    }
+
+    #[test]
+    fn a_character_is_escaped_at_any_place_of_a_string() {
+        for place in 0..20 {
+            for character in ['"', '\\', '\n', '\u{7f}', 'ä'] {
+                let mut text = "x".repeat(20);
+                text.insert(place, character);
+                let line = pushed(push_json_string, &text);
+                let is_as_it_was = line == format!("\"{text}\"");
+                assert_eq!((is_as_it_was, serde_json::from_str::<String>(&line).ok()), (character == 'ä', Some(text)));
+            }
+        }
     }
 
     #[test]
