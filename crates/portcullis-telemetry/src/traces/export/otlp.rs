@@ -7,12 +7,14 @@ use crate::traces::span::{AttributeValue, SpanRecord};
 const FLAG_SAMPLED: u32 = 0x01;
 const FLAG_REMOTE_KNOWN: u32 = 0x100;
 const FLAG_REMOTE: u32 = 0x200;
+/// The bytes of a usual span, rather too many.
+const SPAN_BYTES: usize = 640;
 /// `STATUS_CODE_ERROR`.
 const ERROR: u64 = 2;
 
 /// Writes an `ExportTraceServiceRequest` with these spans.
 pub(super) fn request(resource: &[(String, String)], version: &str, spans: &[Box<SpanRecord>]) -> Vec<u8> {
-    let mut request = Message::default();
+    let mut request = Message::with_capacity(1024 + spans.len() * SPAN_BYTES);
     request.message(1, |of_resource| {
         of_resource.message(1, |message| {
             for (key, value) in resource {

@@ -5,6 +5,11 @@
 pub(super) struct Message(Vec<u8>);
 
 impl Message {
+    /// Makes an empty message with memory for so many bytes.
+    pub(super) fn with_capacity(bytes: usize) -> Self {
+        Self(Vec::with_capacity(bytes))
+    }
+
     /// Adds a text. An empty one is the default and is left out.
     pub(super) fn text(&mut self, field: u32, text: &str) {
         self.bytes(field, text.as_bytes());
