@@ -3,13 +3,17 @@
 use std::path::{Path, PathBuf};
 
 use portcullis_model::policy::Environment;
-use portcullis_model::{Finding, Timestamp};
+use portcullis_model::{Finding, SecretString, Timestamp};
 
 use crate::data_folder::secret_files;
 use crate::{Notice, Problems, Settings, Sources};
 
 const SETTINGS: &str = "settings";
 const SECRETS: &str = "keys.secrets";
+/// Parts of the names of variables whose values are secret.
+const SECRET_NAMES: [&str; 8] = ["PASSWORD", "SECRET", "TOKEN", "_KEY", "HEADERS", "DSN", "CREDENTIAL", "COOKIE"];
+/// A shorter part of a value may be any word.
+const LONG_PART: usize = 12;
 /// The age, in days, at which a secret should be replaced.
 const OLD_SECRET: i64 = 365;
 
@@ -52,6 +56,27 @@ pub fn ages_of_secrets(settings: &Settings, sources: &Sources, now: Timestamp) -
     );
     let ages = files.iter().filter_map(|(name, path)| Some((*name, age(path, now)?)));
     judge_ages(&ages.collect::<Vec<_>>())
+}
+
+/// Returns the values of the variables whose names tell a secret, so that they can be taken out of other texts.
+pub fn environment_secrets(sources: &Sources) -> Vec<SecretString> {
+    let mut secrets = Vec::new();
+    for (name, value) in &sources.environment {
+        let (Some(name), Some(value)) = (name.to_str(), value.to_str()) else { continue };
+        let is_secret = SECRET_NAMES.iter().any(|part| name.to_ascii_uppercase().contains(part));
+        if is_secret && !name.ends_with("_FILE") {
+            secrets.push(value.to_owned());
+            // Headers are a list of `name=value`, and a credential follows its scheme.
+            secrets.extend(value.split([',', '=', ' ']).filter(|part| part.len() >= LONG_PART).map(str::to_owned));
+        }
+    }
+    secrets.into_iter().map(SecretString::new).collect()
+}
+
+/// Returns the secrets that are kept in the data folder. It makes none.
+pub fn kept_secrets(settings: &Settings) -> Vec<SecretString> {
+    let texts = secret_files(&settings.data_dir).into_iter().filter_map(|(_, path)| std::fs::read_to_string(path).ok());
+    texts.flat_map(|text| text.lines().map(|line| SecretString::new(line.trim())).collect::<Vec<_>>()).collect()
 }
 
 fn judge_ages(ages: &[(&str, i64)]) -> Finding {

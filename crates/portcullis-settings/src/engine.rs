@@ -3,6 +3,7 @@
 
 pub(crate) mod changed_keys;
 pub(crate) mod dotenv;
+pub(crate) mod effective;
 pub(crate) mod file_permissions;
 pub(crate) mod key;
 pub(crate) mod layers;

@@ -30,7 +30,9 @@ mod testing;
 
 pub use data_folder::{DataFolderError, Secrets, new_secret};
 pub use diagnosis::{accepted_settings, ages_of_secrets, refused_settings};
+pub use diagnosis::{environment_secrets, kept_secrets};
 pub use engine::changed_keys::SetKeys;
+pub use engine::effective::{EffectiveKey, EffectiveSettings};
 pub use engine::notice::{Notice, Place, Problems};
 pub use engine::sources::{Flags, Sources};
 pub use load::load;

@@ -4,6 +4,7 @@ use portcullis_gate::RouteSpec;
 use portcullis_model::policy::Environment;
 
 use crate::engine::changed_keys::SetKeys;
+use crate::engine::effective::EffectiveSettings;
 use crate::engine::file_permissions;
 use crate::engine::layers::Layers;
 use crate::engine::notice::{Notice, Problems};
@@ -99,6 +100,7 @@ fn read(
         propagation: layers.propagation,
         roles: roles::permissions(granted, &routes, &mut warnings),
         set_keys: SetKeys::of(&layers, SECTIONS),
+        effective: EffectiveSettings::of(&layers, SECTIONS),
         config_file: layers.file,
         data_dir,
         server,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::engine::key::{Key, Reload, Section};
 use crate::sections::SECTIONS;
 use crate::testing::{load_in, settings};
-use crate::{Flags, Place, SetKeys, Settings};
+use crate::{EffectiveSettings, Flags, Place, SetKeys, Settings};
 
 /// A file in which every key that needs another one has it.
 const BASE: &[(&str, &str, &str)] = &[
@@ -257,6 +257,7 @@ fn fingerprint(settings: &Settings) -> String {
     let demo = settings.demo.as_ref().map(|demo| demo.password.expose().to_owned());
     let mut bare = settings.clone();
     bare.set_keys = SetKeys::default();
+    bare.effective = EffectiveSettings::default();
     bare.warnings.clear();
     bare.advice.clear();
     for route in &mut bare.routes {

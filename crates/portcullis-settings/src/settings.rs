@@ -11,6 +11,7 @@ use portcullis_telemetry::traces::TraceOptions;
 
 use crate::data_folder::{self, DataFolderError, Secrets};
 use crate::engine::changed_keys::SetKeys;
+use crate::engine::effective::EffectiveSettings;
 use crate::engine::notice::Notice;
 use crate::sections::database::Database;
 use crate::sections::demo::Demo;
@@ -89,6 +90,8 @@ pub struct Settings {
     pub routes: Vec<Route>,
     /// The keys that were set, to tell at a reload which of them changed.
     pub set_keys: SetKeys,
+    /// Every key with its value, as it can be shown.
+    pub effective: EffectiveSettings,
     /// Probable mistakes, shown at the start and by `portcullis check`.
     pub warnings: Vec<Notice>,
     /// Ways to make the installation safer, shown by `portcullis check`.

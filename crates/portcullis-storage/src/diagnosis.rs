@@ -17,6 +17,8 @@ use crate::engine::error::StoreError;
 use crate::engine::open_error::OpenError;
 use crate::engine::options::StoreOptions;
 use crate::engine::url::DatabaseUrl;
+use crate::errors::ErrorGroup;
+use crate::migrate::{MigrationStatus, Migrator};
 
 pub use contents::ClientAddresses;
 
@@ -65,6 +67,19 @@ impl Diagnosis {
     /// Returns the addresses from which users signed in last.
     pub async fn client_addresses(&mut self) -> Result<ClientAddresses, StoreError> {
         contents::client_addresses(&mut self.on).await
+    }
+
+    /// Returns the state of the schema.
+    pub async fn migrations(self) -> (Self, Result<MigrationStatus, OpenError>) {
+        let Self { on, options } = self;
+        let mut migrator = Migrator::over(on, &options);
+        let status = migrator.status().await;
+        (Self { on: migrator.into_connection(), options }, status)
+    }
+
+    /// Returns the gateway's own errors, the last seen first.
+    pub async fn last_errors(&mut self, most: u64) -> Result<Vec<ErrorGroup>, StoreError> {
+        contents::last_errors(&mut self.on, most).await
     }
 
     /// Closes the connection.

@@ -15,6 +15,7 @@ mod output;
 mod password_input;
 mod routes;
 mod runtime;
+mod support_bundle;
 mod table;
 mod transfer;
 mod users;
@@ -25,6 +26,7 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
+pub(crate) use control::ask_gateway;
 pub(crate) use healthcheck::{proxy_header, request_status};
 use output::Failure;
 use portcullis_settings::{Flags, Settings, Sources};
@@ -191,6 +193,17 @@ Examples:
   portcullis healthcheck
   HEALTHCHECK CMD [\"portcullis\", \"healthcheck\"]     (in a Dockerfile)")]
     Healthcheck(healthcheck::Arguments),
+    /// Gather what helps to find a cause into one file, without secrets
+    #[command(after_help = "\
+The archive holds the settings in force, the report of `portcullis doctor`, the last errors, the
+metrics of the running gateway, the migrations and facts about the machine. Secrets are taken out;
+no row of a user is read. manifest.json lists the files, and what could not be had. docs/doctor.md
+has the details.
+
+Examples:
+  portcullis support-bundle --show | less
+  portcullis support-bundle --output /tmp/bundle.tar.gz")]
+    SupportBundle(support_bundle::Arguments),
     /// Print a completion script for a shell
     #[command(after_help = "\
 Examples:
@@ -244,6 +257,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
             let healthcheck::Arguments { listen, format } = arguments;
             healthcheck::run(&common.load(listen)?, format)
         }
+        Command::SupportBundle(arguments) => support_bundle::run(&common.sources(Listen::default())?, arguments),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "portcullis", &mut script);

@@ -4,14 +4,17 @@
 mod clients;
 mod dependencies;
 mod gateway;
+pub(crate) mod support_bundle;
 
 use std::time::Duration;
 
 use portcullis_doctor::{Check, disk, memory};
+use portcullis_model::finding::Status;
 use portcullis_model::policy::Environment;
 use portcullis_model::{Clock, Finding};
 use portcullis_settings::{Settings, Sources};
 use portcullis_storage::DatabaseUrl;
+use serde_json::{Value, json};
 
 use crate::serve::open_files;
 
@@ -51,6 +54,12 @@ pub(crate) async fn examine_with(settings: &Settings, sources: &Sources) -> Vec<
     checks.push(Check::blocking("machine.memory", LIMIT, move || vec![memory::examine(), files.diagnose(process)]));
     found.extend(portcullis_doctor::run(checks).await);
     found
+}
+
+/// The report as JSON.
+pub(crate) fn document(found: &[Finding]) -> Value {
+    let worst = found.iter().map(|finding| finding.status).max().unwrap_or(Status::Pass);
+    json!({ "version": env!("CARGO_PKG_VERSION"), "status": worst, "checks": found })
 }
 
 /// Whether the gateway keeps something in the data folder: SQLite's file, or the secrets that development makes.

@@ -3,8 +3,10 @@
 use portcullis_model::{Clock, Finding, Timestamp};
 
 use super::unreadable;
+use crate::engine::columns::FromRow;
 use crate::engine::direct_connection::DirectConnection;
 use crate::engine::error::StoreError;
+use crate::errors::ErrorGroup;
 
 const SIGNING_KEYS: &str = "keys.signing";
 const JOBS: &str = "jobs";
@@ -99,6 +101,15 @@ pub(super) async fn client_addresses(on: &mut DirectConnection) -> Result<Client
     let rows = on.all(text.to_owned(), vec![]).await?;
     let row = rows.first().ok_or_else(|| StoreError::corrupt("an aggregate returned no row"))?;
     Ok(ClientAddresses { users: row.count("users")?, addresses: row.count("addresses")?, address: row.get("address")? })
+}
+
+/// Returns the groups of errors, the last seen first.
+pub(super) async fn last_errors(on: &mut DirectConnection, most: u64) -> Result<Vec<ErrorGroup>, StoreError> {
+    let text = format!(
+        "SELECT {} FROM errors ORDER BY errors.last_seen_at DESC, errors.id DESC LIMIT {most}",
+        ErrorGroup::COLUMNS
+    );
+    on.all(text, vec![]).await?.iter().map(ErrorGroup::from_row).collect()
 }
 
 #[cfg(test)]

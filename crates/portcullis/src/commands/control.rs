@@ -168,6 +168,11 @@ fn show(response: &Value) {
     print(&table::render(&["NAME", "RATE", "REMAINING", "RESET IN", "ROUTE"], &rows));
 }
 
+/// Sends a request to the running gateway for another part of the program; the error is a sentence.
+pub(crate) fn ask_gateway(settings: &Settings, method: &str, target: &str) -> Result<Value, String> {
+    send(settings, method, target).map_err(|failure| failure.message().to_owned())
+}
+
 /// Sends a request to the running gateway and returns the body of its response.
 pub(super) fn send(settings: &Settings, method: &str, target: &str) -> Result<Value, Failure> {
     let Some(path) = &settings.server.control_socket else {

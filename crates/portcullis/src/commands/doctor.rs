@@ -3,7 +3,6 @@
 use portcullis_model::Finding;
 use portcullis_model::finding::Status;
 use portcullis_settings::Sources;
-use serde_json::json;
 
 use super::output::{Failure, Paint, print, print_json};
 use super::{Format, runtime};
@@ -14,7 +13,7 @@ pub(super) fn run(sources: &Sources, format: Format) -> Result<(), Failure> {
     // A thread may still wait for a disk or a name server.
     runtime.shutdown_background();
     if format.json {
-        print_json(&document(&found));
+        print_json(&crate::doctor::document(&found));
     } else {
         print(&report(&found, Paint::for_output()));
     }
@@ -23,12 +22,6 @@ pub(super) fn run(sources: &Sources, format: Format) -> Result<(), Failure> {
         1 => Err(Failure::new("a check failed")),
         failed => Err(Failure::new(format!("{failed} checks failed"))),
     }
-}
-
-/// The report as JSON.
-pub(super) fn document(found: &[Finding]) -> serde_json::Value {
-    let worst = found.iter().map(|finding| finding.status).max().unwrap_or(Status::Pass);
-    json!({ "version": env!("CARGO_PKG_VERSION"), "status": worst, "checks": found })
 }
 
 /// The report for people: a line for each check, and below it the fix and the details.

@@ -62,6 +62,11 @@ impl Failure {
         self
     }
 
+    /// What happened, in one sentence.
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
     pub(super) fn print(&self) {
         let mut text = format!("{}error: {}\n", self.details, self.message);
         for cause in &self.causes {

@@ -114,6 +114,7 @@ impl ControlServer {
                 (&Method::POST, "/reload") => self.reload().await,
                 (&Method::GET, "/limits") => self.limits(request.uri().query()).await,
                 (&Method::DELETE, "/limits") => self.reset_limits(request.uri().query()).await,
+                (&Method::GET, "/metrics") => Ok(Value::String(self.application.metrics.render(false))),
                 (&Method::GET, "/log-level") => to_json(&self.log_level.in_force()),
                 (&Method::POST, "/log-level") => self.change_log_level(request.uri().query(), sender),
                 (&Method::DELETE, "/log-level") => to_json(&self.log_level.reset(&by(sender))),

@@ -59,5 +59,6 @@ mod sign_in;
 mod slow_clients;
 mod start;
 mod statement_counts;
+mod support_bundle;
 mod traces;
 mod user_administration;
