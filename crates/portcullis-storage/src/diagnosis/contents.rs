@@ -89,7 +89,7 @@ async fn mails(on: &mut DirectConnection, now: Timestamp) -> Result<Finding, Sto
     let text = format!("{waiting} mails wait, the oldest for {} min", seconds / 60);
     Ok(match seconds < OLD_MAIL {
         true => Finding::pass(MAILS, text),
-        false => Finding::warn(MAILS, text, "see the line mail.server here, and docs/runbooks/mails-stuck.md"),
+        false => Finding::warn(MAILS, text, "see the line mail.server here, and docs/runbooks/PortcullisMailsStuck.md"),
     })
 }
 
