@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks the pages: spelling (typos; exceptions would stand in typos.toml), every link and anchor (lychee), in the sources and in the book
+# Checks the pages: spelling (typos; exceptions stand in typos.toml), every link and anchor (lychee), in the sources and in the book
 # that mdBook makes of docs/. The book is then in the target folder, in book/. Tests hold the commands, tables and places of the pages
 # (crates/portcullis/tests/it/book.rs and others).
 set -euo pipefail
