@@ -4,7 +4,7 @@ CARGO ?= cargo
 T ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-build test-full lint openapi csrf dotenv pages traces docs tutorials picture matrix dashboards game-day sentry debug-files symbols chart deb deb-check fmt deny bench bench-storage bench-identity bench-phases bench-request bench-scrape coverage fuzz setup
+.PHONY: help run build test test-build test-full lint openapi csrf dotenv pages traces docs tutorials picture verify matrix dashboards game-day sentry debug-files symbols chart deb deb-check fmt deny bench bench-storage bench-identity bench-phases bench-request bench-scrape coverage fuzz setup
 
 # What the pipelines call besides.
 include scripts/pipeline/pipeline.mk
@@ -57,6 +57,9 @@ docs: ## check spelling and links of the pages, and write them as a book (mdBook
 
 tutorials: ## do what the tutorials and guides say, with the packages that they install
 	@scripts/tutorials.sh
+
+verify: setup ## run the suites that hold the gateway against programs and standards of others, and write docs/verified.md
+	@python3 -B scripts/verify.py docs/verified.md
 
 picture: ## make the picture of README.md from a run of the gateway
 	@scripts/picture.sh

