@@ -4,7 +4,7 @@ CARGO ?= cargo
 T ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-build test-full lint openapi csrf dotenv pages traces docs tutorials picture verify matrix dashboards game-day sentry debug-files symbols chart deb deb-check fmt deny bench bench-storage bench-identity bench-phases bench-request bench-scrape coverage fuzz setup
+.PHONY: help run build test test-build test-full lint openapi csrf dotenv pages traces docs tutorials picture verify matrix dashboards game-day sentry debug-files symbols chart deb deb-check dist dist-check fmt deny bench bench-storage bench-identity bench-phases bench-request bench-scrape coverage fuzz setup
 
 # What the pipelines call besides.
 include scripts/pipeline/pipeline.mk
@@ -29,6 +29,7 @@ test-build: ## compile the tests and the debug binary that they start, without r
 
 test-full: lint test ## everything: lint, the tests, and the checks against other programs with more examples each
 	@EXAMPLES=40 PROFILE=dev $(MAKE) --no-print-directory openapi csrf dotenv pages traces docs tutorials matrix sentry symbols chart deb-check workflows
+	@BINARY=$${CARGO_TARGET_DIR:-target}/debug/portcullis $(MAKE) --no-print-directory dist-check
 
 lint: ## check format, clippy, licences and bans, migrations (squawk) and the compose file
 	$(CARGO) fmt --all --check
@@ -90,6 +91,12 @@ deb-check: ## check the systemd units, and install, start, upgrade and remove th
 
 game-day: ## cause eight faults at a running gateway and wait for the alert of each (takes five minutes)
 	@scripts/game-day.sh
+
+dist: ## make the archive of a release in target/dist: program, completions, checksums; BINARY=path takes a binary
+	@scripts/dist/build.sh
+
+dist-check: ## make that archive and install it with install.sh, also with wrong and missing checksums
+	@scripts/dist/check.sh
 
 deny: ## check licences, duplicates, bans and sources (needs cargo-deny)
 	@if command -v cargo-deny >/dev/null; then $(CARGO) fetch --locked --quiet && $(CARGO) deny --offline --log-level error check licenses bans sources; \
