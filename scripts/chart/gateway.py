@@ -8,8 +8,8 @@ import tempfile
 
 # What the files of the secrets hold in the test. The addresses lead nowhere: `portcullis check` connects to nothing.
 SECRETS = {
-    "DATABASE_URL": "postgres://gate:secret@127.0.0.1:5432/gate",
-    "DATABASE_DIRECT_URL": "postgres://gate:secret@127.0.0.1:5432/gate",
+    "DATABASE_URL": "postgres://gate:Qm4vT9xLw2@127.0.0.1:5432/gate",
+    "DATABASE_DIRECT_URL": "postgres://gate:Qm4vT9xLw2@127.0.0.1:5432/gate",
     "REDIS_URL": "redis://127.0.0.1:6379/0",
     "SMTP_URL": "smtp+starttls://127.0.0.1:587",
     "PORTCULLIS__METRICS__TOKEN": "0b1c2d3e4f5061728394a5b6c7d8e9f0",
