@@ -201,7 +201,8 @@ fn ending_upstream() -> (SocketAddr, Sender<()>) {
     (address, sender)
 }
 
-#[tokio::test]
+// With threads of its own, the client closes the connection of the last response while this thread waits for the stop.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_requests_span_ends_with_the_end_of_its_response() {
     let (collector, collected) = server(COLLECTED);
     let (upstream, breaks) = ending_upstream();
