@@ -23,6 +23,7 @@ mod users;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
@@ -281,6 +282,9 @@ impl Common {
     }
 }
 
+/// How long the end of `serve` waits for work that cannot be interrupted.
+const LAST_BLOCKING_WORK: Duration = Duration::from_secs(1);
+
 fn serve(sources: Sources) -> Result<(), Failure> {
     let settings = portcullis_settings::load(&sources, &portcullis_api::route_specs())
         .map_err(|problems| Failure::of_settings(&problems))?;
@@ -289,6 +293,8 @@ fn serve(sources: Sources) -> Result<(), Failure> {
             .hint("raise the limits of open files and processes of this user (ulimit -n, ulimit -u)")
     })?;
     let served = runtime.block_on(crate::serve::run(settings, sources));
+    // A start that was stopped may leave a look-up of a name behind, which ends only by its own timeout.
+    runtime.shutdown_timeout(LAST_BLOCKING_WORK);
     served.map_err(|error| Failure::of_error(&error).optional_hint(error.hint()))
 }
 

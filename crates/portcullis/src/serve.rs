@@ -33,6 +33,8 @@ use shutdown::{Running, StopSignals};
 /// # Errors
 /// When a part cannot start.
 pub async fn run(settings: Settings, sources: Sources) -> Result<(), StartError> {
+    // First of all: the kernel drops signals for process 1 of a container that have no handler.
+    let mut signals = StopSignals::listen().map_err(StartError::Signals)?;
     // Dropped last, so that the lines of the shutdown are written too.
     let _logs = portcullis_telemetry::logs::start(&settings.log);
     for warning in &settings.warnings {
@@ -48,7 +50,14 @@ pub async fn run(settings: Settings, sources: Sources) -> Result<(), StartError>
     let lifecycle = Arc::new(Lifecycle::default());
     let startup = startup_server(&lifecycle, settings.environment, random.clone());
     let building = Box::pin(Application::build(&settings, secrets, random.clone(), &base_url, lifecycle));
-    let application = Arc::new(startup.run_during(&listener, building).await?);
+    let application = tokio::select! {
+        built = startup.run_during(&listener, building) => Arc::new(built?),
+        // A migration under way is rolled back.
+        () = signals.received() => {
+            tracing::info!("stopped during the start");
+            return Ok(());
+        }
+    };
 
     let stopping = CancellationToken::new();
     application.errors.report_panics();
@@ -57,8 +66,7 @@ pub async fn run(settings: Settings, sources: Sources) -> Result<(), StartError>
     let (reloader, reload) =
         Reloader::new(&application, settings.clone(), sources, random, &log_level).map_err(StartError::Signals)?;
     background.spawn(reloader.run(stopping.clone()));
-    // The control socket and the signals come before the announcement, so that a command or a signal that follows it
-    // finds them.
+    // The control socket comes before the announcement, so that a command that follows it finds it.
     if let Some(socket) = settings.server.control_socket.as_deref().and_then(ControlSocket::open) {
         let control = ControlServer { application: Arc::clone(&application), reload, log_level };
         background.spawn(control.run(socket, stopping.clone()));
@@ -70,7 +78,6 @@ pub async fn run(settings: Settings, sources: Sources) -> Result<(), StartError>
         }
         address
     });
-    let signals = StopSignals::listen().map_err(StartError::Signals)?;
     announcement::print(&settings, address, metrics_address, &base_url, &application.identity).await?;
     service_manager::notify(service_manager::State::Ready);
 

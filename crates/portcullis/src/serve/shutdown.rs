@@ -27,7 +27,8 @@ impl StopSignals {
         Ok(Self { terminate, interrupt })
     }
 
-    pub(super) async fn received(mut self) {
+    /// Waits for a signal that came since [`listen`](Self::listen).
+    pub(super) async fn received(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}

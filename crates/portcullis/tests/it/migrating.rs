@@ -67,7 +67,7 @@ async fn wait_until(what: &str, mut is_met: impl AsyncFnMut() -> bool) {
 struct WaitingReplica {
     port: u16,
     migrating: Option<PsqlSession>,
-    _process: ServerProcess,
+    process: ServerProcess,
     /// Holds the folder of the process.
     _builder: TestAppBuilder,
     _database: PrivatePostgres,
@@ -82,14 +82,20 @@ impl WaitingReplica {
         let port = free_port();
         let builder = app().env("DATABASE_URL", &database).env("PORT", port.to_string());
         let process = start(&builder);
-        let replica =
-            Self { port, migrating: Some(migrating), _process: process, _builder: builder, _database: server };
+        let replica = Self { port, migrating: Some(migrating), process, _builder: builder, _database: server };
         replica.wait_for("/api/health/live").await;
         replica
     }
 
     fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    /// Sends SIGTERM and returns the exit code.
+    fn terminate(&mut self) -> Option<i32> {
+        let status = Command::new("kill").arg(self.process.0.id().to_string()).status().expect("kill runs");
+        assert!(status.success());
+        self.process.0.wait().expect("the process is ours").code()
     }
 
     /// Ends the session that holds the lock of migrations.
@@ -123,6 +129,12 @@ async fn a_replica_is_ready_after_the_migration_of_another() {
     let mut replica = WaitingReplica::start().await;
     replica.end_migration();
     replica.wait_for("/api/v1/health/ready").await;
+}
+
+// As process 1 of a container it would go on, if it had no handler of the signal yet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sigterm_during_the_start_ends_it() {
+    assert_eq!(WaitingReplica::start().await.terminate(), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
