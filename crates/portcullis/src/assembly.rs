@@ -6,6 +6,7 @@ mod error;
 mod error_writer;
 mod front;
 mod mail_sender;
+mod memory_limit;
 pub mod offline;
 #[cfg(test)]
 mod panic_tests;
@@ -254,7 +255,7 @@ async fn start_identity(
         jwt_secret: secrets.jwt,
         encryption_keys: secrets.encryption,
         hashing: HashingOptions {
-            threads: settings.password.hash_threads.unwrap_or(hashing.threads),
+            threads: memory_limit::hash_threads(settings.password.hash_threads, hashing.threads),
             queue: settings.password.hash_queue,
         },
         public_url: base_url.to_owned(),

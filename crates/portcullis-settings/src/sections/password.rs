@@ -20,7 +20,7 @@ pub struct Password {
     pub denied: DenyList,
     /// Whether failed sign-ins slow down further ones.
     pub throttle: bool,
-    /// The threads of the hashing pool; `None` for one per core.
+    /// The threads of the hashing pool; `None` for one per core, as far as memory allows.
     pub hash_threads: Option<usize>,
     /// The most passwords that may wait to be hashed; more are answered 503.
     pub hash_queue: usize,
@@ -52,7 +52,8 @@ static HASH_THREADS: Key = Key::restart(
     "hash_threads",
     DefaultValue::Described("one per core"),
     "threads",
-    "The threads that hash passwords. Each keeps 19 MiB after its first use.",
+    "The threads that hash passwords. Each keeps 19 MiB after its first use. Under a memory limit of a container there are no \
+     more by default than it has room for.",
 );
 static HASH_QUEUE: Key = Key::restart(
     "hash_queue",
