@@ -6,7 +6,7 @@ use serde::Serialize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// In order.
+    /// It works, and nothing needs to be done.
     Pass,
     /// It works, and an operator should look at it.
     Warn,

@@ -13,9 +13,9 @@ pub enum AuthoritiesError {
     /// The file cannot be read.
     #[error("the certificate authorities in {} cannot be read", path.display())]
     File {
-        /// The file.
+        /// The file that `authorities` names.
         path: PathBuf,
-        /// The reason.
+        /// Why no certificate could be read from it.
         #[source]
         source: rustls::pki_types::pem::Error,
     },

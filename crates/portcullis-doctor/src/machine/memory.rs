@@ -10,7 +10,7 @@ const LEAST: u64 = 256_000_000;
 /// The share in use, in percent, above which the kernel may soon end processes.
 const MOST_USED: u64 = 90;
 
-/// Memory, in bytes.
+/// How much there is and how much is in use, of the machine or its control group, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Memory {
     all: u64,
