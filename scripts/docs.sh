@@ -23,6 +23,8 @@ mkdir -p "$source"
 cp -r book.toml docs "$source"
 sed -i "s#](\.\./#]($repository/#g" "$source"/docs/*.md
 sed -i "s#](\.\./\.\./#]($repository/#g" "$source"/docs/*/*.md
+# The chapter on the architecture includes the page at the root, whose links begin at the root.
+sed -e "s#](docs/decisions)#](decisions.md)#" -e "s#](docs/#](#g" ARCHITECTURE.md >"$source/ARCHITECTURE.md"
 RUST_LOG=warn "$tools/mdbook" build --dest-dir "$target/book" "$source" 2> >(grep -v ' INFO ' >&2)
 links --extensions html --root-dir "$target/book" --exclude-path print.html "$target/book"
 echo "the book is $target/book/index.html"
