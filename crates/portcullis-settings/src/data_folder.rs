@@ -65,9 +65,16 @@ impl DataFolderError {
     /// Returns how to fix it.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Folder { .. } | Self::Unwritable { .. } => {
-                "name a folder that this user can write to with --data-dir or PORTCULLIS_DATA_DIR".to_owned()
-            }
+            Self::Folder { path, source } | Self::Unwritable { path, source } => match source.kind() {
+                ErrorKind::ReadOnlyFilesystem => format!("mount it so that it can be written to, {ELSEWHERE}"),
+                // A volume of another user, or a container that runs as another one.
+                ErrorKind::PermissionDenied => {
+                    let user = rustix::process::geteuid().as_raw();
+                    let command = if matches!(self, Self::Folder { .. }) { "install -d -o" } else { "chown" };
+                    format!("give it to the user {user} ({command} {user} {}), {ELSEWHERE}", path.display())
+                }
+                _ => "name a folder that this user can write to with --data-dir or PORTCULLIS_DATA_DIR".to_owned(),
+            },
             Self::File { path, .. } => format!("make {} readable and writable for this user only", path.display()),
             Self::NoSecret { .. } => {
                 "restore the secret from a backup; without it, values that it sealed cannot be opened".to_owned()
@@ -76,6 +83,7 @@ impl DataFolderError {
     }
 }
 
+const ELSEWHERE: &str = "or name another folder with --data-dir or PORTCULLIS_DATA_DIR";
 const CSRF_FILE: &str = "csrf-secret";
 const ENCRYPTION_FILE: &str = "encryption-key";
 /// The lock that is held while secrets are made, so that two processes that start together make only one. Opening it also
@@ -276,5 +284,22 @@ mod tests {
         }
         kept(&[("DATABASE_URL", "postgres://u@db.example/x")])
             .expect("secrets are only read, as from a mounted folder");
+    }
+
+    #[test]
+    fn the_hint_of_an_unwritable_folder_fits_its_cause() {
+        let path = PathBuf::from("/data");
+        let user = rustix::process::geteuid().as_raw();
+        let unwritable =
+            |kind| DataFolderError::Unwritable { path: path.clone(), source: io::Error::from(kind) }.hint();
+        let unmade = |kind| DataFolderError::Folder { path: path.clone(), source: io::Error::from(kind) }.hint();
+        for (hint, part) in [
+            (unwritable(ErrorKind::PermissionDenied), format!("give it to the user {user} (chown {user} /data), or")),
+            (unmade(ErrorKind::PermissionDenied), format!("(install -d -o {user} /data), or")),
+            (unwritable(ErrorKind::ReadOnlyFilesystem), "mount it so that it can be written to, or".to_owned()),
+            (unmade(ErrorKind::AlreadyExists), "name a folder that this user can write to".to_owned()),
+        ] {
+            assert!(hint.as_ref().is_some_and(|hint| hint.contains(&part)), "{part}: {hint:?}");
+        }
     }
 }
