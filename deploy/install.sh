@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs Portcullis on Linux without Rust: downloads the archive of a release, compares its SHA-256 with the release's
-# SHA256SUMS, and installs the program and completions. Nothing is installed if anything does not fit.
+# SHA256SUMS, and installs program, manual pages and completions. Nothing is installed if anything does not fit.
 #
 #   sh install.sh [--version VERSION] [--prefix FOLDER]
 #
@@ -85,11 +85,12 @@ main() {
 
   bin=$prefix/bin
   share=$prefix/share
-  mkdir -p "$bin" "$share/bash-completion/completions" "$share/zsh/site-functions" "$share/fish/vendor_completions.d" \
+  mkdir -p "$bin" "$share/man/man1" "$share/bash-completion/completions" "$share/zsh/site-functions" "$share/fish/vendor_completions.d" \
     || fail "cannot write to $prefix" "name a folder of yours with --prefix, or run it as root"
   # A rename is safe while the old program runs.
   cp "$folder/portcullis" "$bin/.portcullis.new"
   mv "$bin/.portcullis.new" "$bin/portcullis"
+  cp "$folder"/man/man1/*.1 "$share/man/man1"
   cp "$folder/completions/portcullis.bash" "$share/bash-completion/completions/portcullis"
   cp "$folder/completions/_portcullis" "$share/zsh/site-functions/_portcullis"
   cp "$folder/completions/portcullis.fish" "$share/fish/vendor_completions.d/portcullis.fish"

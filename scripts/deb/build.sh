@@ -21,6 +21,8 @@ files=target/deb/files
 rm -rf "$files"
 mkdir -p "$files/completions"
 install -m 755 "$BINARY" "$files/portcullis"
+"$BINARY" man --output "$files/man"
+gzip --no-name --best "$files"/man/*
 "$BINARY" completions bash >"$files/completions/portcullis"
 "$BINARY" completions zsh >"$files/completions/_portcullis"
 "$BINARY" completions fish >"$files/completions/portcullis.fish"

@@ -70,7 +70,7 @@ for secret in csrf_secret encryption_key; do
   [ "$(wc -c <"$root/etc/portcullis/secrets/$secret")" = 64 ] || fail "$secret is not 64 characters"
 done
 [ "$(mode etc/portcullis/secrets)" = "700 root" ] || fail "the folder of the secrets can be read"
-for file in usr/lib/systemd/system/portcullis.service usr/lib/systemd/system/portcullis.socket \
+for file in usr/lib/systemd/system/portcullis.service usr/lib/systemd/system/portcullis.socket usr/share/man/man1/portcullis.1.gz \
   usr/share/bash-completion/completions/portcullis usr/share/zsh/vendor-completions/_portcullis usr/share/fish/vendor_completions.d/portcullis.fish; do
   [ -s "$root/$file" ] || [ -s "$root/${file#usr/}" ] || fail "there is no $file"
 done

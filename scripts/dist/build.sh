@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the archive of a release for this machine in target/dist: the program, completions and licences, beside
+# Makes the archive of a release for this machine in target/dist: the program, manual pages, completions and licences, beside
 # it SHA256SUMS and install.sh. The same commit gives the same archive.
 #
 #   BINARY  takes this binary, instead of building one
@@ -16,8 +16,9 @@ name=portcullis-$version-$target
 output=target/dist
 rm -rf "$output"
 folder=$output/$name
-mkdir -p "$folder/completions"
+mkdir -p "$folder/completions" "$folder/man"
 install -m 755 "$BINARY" "$folder/portcullis"
+"$BINARY" man --output "$folder/man/man1"
 "$BINARY" completions bash >"$folder/completions/portcullis.bash"
 "$BINARY" completions zsh >"$folder/completions/_portcullis"
 "$BINARY" completions fish >"$folder/completions/portcullis.fish"

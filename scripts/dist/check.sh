@@ -14,6 +14,10 @@ archive=$(basename target/dist/*.tar.gz)
 fail() { echo "the archive or install.sh failed: $*" >&2; exit 1; }
 [ "$first" = "$(sha256sum target/dist/*.tar.gz)" ] || fail "two archives of one binary differ"
 version=$(echo "$archive" | sed -E 's/^portcullis-([^-]+)-.*/\1/')
+binstall=$(sed -nE 's/^pkg-url = "\{ repo \}(.*)"/\1/p' crates/portcullis/Cargo.toml \
+  | sed "s/{ version }/$version/g; s/{ target }/$(rustc -vV | sed -n 's/^host: //p')/")
+[ "$binstall" = "/releases/download/v$version/$archive" ] || fail "cargo binstall would look for $binstall"
+
 work=$(mktemp -d)
 trap 'kill "$server" 2>/dev/null || true; rm -rf "$work"' EXIT
 for release in latest/download "download/v$version"; do
@@ -50,7 +54,8 @@ for arguments in "" "--version $version" "--version v$version"; do
   # shellcheck disable=SC2086 # one or two words
   sh target/dist/install.sh --prefix "$work/prefix" $arguments >"$work/out"
   [ "$("$work/prefix/bin/portcullis" --version)" = "portcullis $version" ] || fail "the installed program does not run"
-  for file in bash-completion/completions/portcullis zsh/site-functions/_portcullis fish/vendor_completions.d/portcullis.fish; do
+  for file in man/man1/portcullis.1 man/man1/portcullis-users-create.1 bash-completion/completions/portcullis zsh/site-functions/_portcullis \
+    fish/vendor_completions.d/portcullis.fish; do
     [ -s "$work/prefix/share/$file" ] || fail "$file was not installed"
   done
 done

@@ -10,6 +10,7 @@ mod healthcheck;
 mod identity;
 mod keys;
 mod log_level;
+mod man;
 mod migrate;
 mod output;
 mod password_input;
@@ -215,6 +216,12 @@ Examples:
         /// The shell
         shell: clap_complete::Shell,
     },
+    /// Print the manual page, or write those of all commands
+    #[command(after_help = "\
+Examples:
+  portcullis man | man -l -
+  portcullis man --output /usr/local/share/man/man1")]
+    Man(man::Arguments),
 }
 
 /// Runs the command that the arguments name, and returns the exit code of the process.
@@ -259,6 +266,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
             healthcheck::run(&common.load(listen)?, format)
         }
         Command::SupportBundle(arguments) => support_bundle::run(&common.sources(Listen::default())?, arguments),
+        Command::Man(arguments) => man::run(&arguments),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "portcullis", &mut script);

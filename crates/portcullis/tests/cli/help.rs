@@ -41,6 +41,7 @@ fn the_help_of_every_command_is_as_reviewed() {
     page("help_healthcheck", &["healthcheck", "--help"]);
     page("help_support_bundle", &["support-bundle", "--help"]);
     page("help_completions", &["completions", "--help"]);
+    page("help_man", &["man", "--help"]);
 }
 
 /// Appends the help of a command, then that of its subcommands.

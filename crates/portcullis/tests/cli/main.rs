@@ -8,6 +8,7 @@ mod help;
 mod import;
 mod import_columns;
 mod keys;
+mod man;
 mod migrate;
 mod routes;
 mod shell;
