@@ -4,7 +4,7 @@
 //! inside a [`Tx`]; writes that belong together run in one [`Tx`] with an explicit commit.
 //!
 //! The folders depend on each other in one direction only: `engine` knows no table; `revocation_log`, `migrate`,
-//! `transfer` and `diagnosis` are built on it; `store` combines them; each subject (users, sessions, audit log…) is built on `store`.
+//! `snapshot`, `transfer` and `diagnosis` are built on it; `store` combines them; each subject (users, sessions, audit log…) is built on `store`.
 
 #![expect(private_bounds, reason = "`Access` is sealed: only `Store` and `Tx` have it, and their reads are public")]
 
@@ -32,6 +32,7 @@ mod revocation_log;
 mod sessions;
 mod sign_in_attempts;
 mod signing_keys;
+mod snapshot;
 mod store;
 mod transfer;
 mod user_changes;
@@ -47,9 +48,11 @@ pub use engine::options::{MigrateMode, StoreOptions};
 pub use engine::postgres_url::PostgresUrl;
 pub use engine::schema_name::SchemaName;
 pub use engine::url::DatabaseUrl;
+pub use engine::value::Value as StoredValue;
 pub use errors::{ErrorGroup, ErrorOccurrences, ErrorPage, MOST_ERROR_GROUPS};
 pub use idempotency::{IdempotencyKey, RecordedOutcome};
 pub use jobs::JobRecord;
+pub use migrate::schema::{Column as ColumnShape, Kind as ColumnKind, Table as TableShape};
 pub use migrate::{Applied, MigrationStatus, Migrator, Pending, Step};
 pub use one_time_tokens::{NewOneTimeToken, SpentToken, TokenPurpose, UnknownPurpose, UsableToken};
 pub use outbox::{DueMail, MailRequest};
@@ -59,6 +62,7 @@ pub use revocation_feed::{LogPosition, LogReading};
 pub use sessions::{EndReason, GraceWindow, NewSession, RefreshView, Rotation, SessionRecord};
 pub use sign_in_attempts::{AttemptLimits, AttemptSubjects, Failures, Reserved, SignInView};
 pub use signing_keys::SigningKey;
+pub use snapshot::{Snapshot, SnapshotError, TableRows};
 pub use store::{Database, Store, Tx};
 pub use transfer::{Checksum, TransferError, TransferProgress, TransferredTable, transfer};
 pub use user_changes::ProfileChange;

@@ -10,6 +10,7 @@ mod lock;
 mod migrator;
 pub(crate) mod schema;
 mod snapshot;
+pub(crate) mod unfinished_move;
 
 use crate::engine::direct_connection::DirectConnection;
 use crate::engine::error::StoreError;

@@ -5,7 +5,6 @@
 mod checksum;
 mod error;
 mod progress;
-mod tables;
 
 use crate::engine::dialect::Dialect;
 use crate::engine::direct_connection::DirectConnection;
@@ -15,14 +14,11 @@ use crate::engine::url::DatabaseUrl;
 use crate::engine::value::Value;
 use crate::migrate::schema::{self, Table};
 use crate::migrate::{self, Migrator};
+use crate::snapshot::{self, page};
 
 pub use checksum::Checksum;
 pub use error::TransferError;
 use progress::Progress;
-pub(crate) use progress::is_unfinished;
-
-/// Rows in one batch. At fifteen columns they are far below the limit of parameters of either engine.
-const BATCH: usize = 1_000;
 
 /// Is told of the progress of a move.
 pub trait TransferProgress: Send {
@@ -59,7 +55,7 @@ pub async fn transfer(
     }
     let mut source = open_source(from).await?;
     let mut target = open_target(to).await?;
-    begin_snapshot(&mut source).await?;
+    snapshot::begin(&mut source).await?;
     let tables = schema::tables(migrate::MIGRATIONS);
     let mut progress = Progress::open(&mut target, &tables, &from.url.to_string(), restart).await?;
     for table in &tables {
@@ -91,35 +87,12 @@ fn is_same(from: &DatabaseUrl, to: &DatabaseUrl) -> bool {
     }
 }
 
-/// Connects to the database to move from.
-async fn open_source(options: &StoreOptions) -> Result<DirectConnection, TransferError> {
-    if let DatabaseUrl::Sqlite { path } = &options.url
-        && !path.exists()
-    {
-        return Err(TransferError::NoSource { path: path.clone() });
-    }
-    let mut source = DirectConnection::open_read_only(options).await.map_err(TransferError::Source)?;
-    let (found, known) = (migrate::schema_of(&mut source).await?, migrate::known());
-    if found != known {
-        return Err(TransferError::SourceSchema { found, known });
-    }
-    if is_unfinished(&mut source).await? {
-        return Err(TransferError::SourceUnfinished);
-    }
-    Ok(source)
-}
-
-/// Begins the snapshot that the source is read in. The target has its schema by then: PostgreSQL builds an index
+/// Connects to the database to move from. Its snapshot begins when the target has its schema: PostgreSQL builds an index
 /// concurrently only after every older snapshot of the same database has ended, and the target may be another schema there.
-async fn begin_snapshot(source: &mut DirectConnection) -> Result<(), StoreError> {
-    let begin = match source.runner.dialect {
-        Dialect::Sqlite => "BEGIN",
-        // Reading all of a large database takes longer than a connection may idle.
-        Dialect::Postgres => {
-            "SET idle_in_transaction_session_timeout = 0; BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-        }
-    };
-    source.script("BEGIN", begin).await
+async fn open_source(options: &StoreOptions) -> Result<DirectConnection, TransferError> {
+    let mut source = snapshot::connect(options).await?;
+    snapshot::require_newest_schema(&mut source).await?;
+    Ok(source)
 }
 
 /// Connects to the database to move to, whose schema is created or brought up to date.
@@ -129,12 +102,6 @@ async fn open_target(options: &StoreOptions) -> Result<DirectConnection, Transfe
     migrator.close().await;
     migrated.map_err(TransferError::Target)?;
     DirectConnection::open(options).await.map_err(TransferError::Target)
-}
-
-/// Reads the next rows of a table after a key, in the order of its keys.
-async fn page(on: &mut DirectConnection, table: &Table, after: &[Value]) -> Result<Vec<Vec<Value>>, StoreError> {
-    let rows = on.all(table.page(!after.is_empty(), BATCH), after.to_vec()).await?;
-    rows.iter().map(|row| table.read(row)).collect()
 }
 
 async fn copy(

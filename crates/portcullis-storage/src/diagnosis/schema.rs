@@ -6,8 +6,8 @@ use super::unreadable;
 use crate::engine::direct_connection::DirectConnection;
 use crate::engine::open_error::OpenError;
 use crate::engine::options::{MigrateMode, StoreOptions};
+use crate::migrate::unfinished_move::is_unfinished;
 use crate::migrate::{MigrationStatus, Migrator};
-use crate::transfer;
 
 const SCHEMA: &str = "database.schema";
 const RIGHTS: &str = "database.rights";
@@ -32,7 +32,7 @@ pub(super) async fn examine(
         });
     }
     let mut on = migrator.into_connection();
-    match transfer::is_unfinished(&mut on).await {
+    match is_unfinished(&mut on).await {
         Ok(false) => {}
         Ok(true) => found.push(of_error("database.move", &OpenError::UnfinishedMove)),
         Err(error) => found.push(unreadable("database.move", &error)),

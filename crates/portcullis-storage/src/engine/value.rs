@@ -7,14 +7,20 @@ use sqlx::postgres::PgArguments;
 use sqlx::sqlite::SqliteArguments;
 use uuid::Uuid;
 
-/// A parameter of a statement.
-#[derive(Clone, Debug)]
-pub(crate) enum Value {
+/// A parameter of a statement, and a value of a row. `None` is NULL.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// A truth value.
     Boolean(Option<bool>),
+    /// A signed number of 64 bits.
     BigInt(Option<i64>),
+    /// A text in UTF-8.
     Text(Option<String>),
+    /// Bytes.
     Bytes(Option<Vec<u8>>),
+    /// An id.
     Uuid(Option<Uuid>),
+    /// An instant, to the microsecond.
     Time(Option<Timestamp>),
 }
 

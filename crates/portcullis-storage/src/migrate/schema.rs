@@ -2,14 +2,17 @@
 //!
 //! Reads only the form in which our migrations are written: one column, constraint or action per line, types in braces.
 
+use serde::{Deserialize, Serialize};
+
 use super::Migration;
 
 /// A table as the newest schema has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Table {
-    pub(crate) name: &'static str,
+pub struct Table {
+    /// The table's name.
+    pub name: &'static str,
     /// The columns of the primary key come first.
-    pub(crate) columns: Vec<Column>,
+    pub columns: Vec<Column>,
     /// Number of columns in the primary key.
     pub(crate) keys: usize,
     /// The column that the engine numbers itself.
@@ -20,19 +23,28 @@ pub(crate) struct Table {
 
 /// A column of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Column {
-    pub(crate) name: &'static str,
-    pub(crate) kind: Kind,
+pub struct Column {
+    /// The column's name.
+    pub name: &'static str,
+    /// The type of its values.
+    pub kind: Kind,
 }
 
 /// The type of a column.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A truth value.
     Boolean,
+    /// A signed number of 64 bits.
     BigInt,
+    /// A text in UTF-8.
     Text,
+    /// Bytes.
     Bytes,
+    /// An id.
     Uuid,
+    /// An instant, to the microsecond.
     Timestamp,
 }
 

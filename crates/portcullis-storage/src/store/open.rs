@@ -10,8 +10,8 @@ use crate::engine::options::{MigrateMode, StoreOptions};
 use crate::engine::pools::Pools;
 use crate::engine::url::DatabaseUrl;
 use crate::migrate::Migrator;
+use crate::migrate::unfinished_move::is_unfinished;
 use crate::revocation_log::Announcer;
-use crate::transfer;
 
 impl Store {
     /// Opens the database, creating and migrating it as needed.
@@ -49,7 +49,7 @@ async fn prepare(options: &StoreOptions) -> Result<(), OpenError> {
     };
     let prepared = prepared.await;
     let mut connection = migrator.into_connection();
-    let unfinished = transfer::is_unfinished(&mut connection).await;
+    let unfinished = is_unfinished(&mut connection).await;
     connection.close().await;
     prepared?;
     if unfinished? { Err(OpenError::UnfinishedMove) } else { Ok(()) }

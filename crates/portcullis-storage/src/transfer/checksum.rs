@@ -16,7 +16,8 @@ pub struct Checksum {
 }
 
 impl Checksum {
-    pub(crate) fn add(&mut self, row: &[Value]) {
+    /// Adds a row: a value for each of its columns.
+    pub fn add(&mut self, row: &[Value]) {
         let mut bytes = Vec::with_capacity(256);
         for value in row {
             encode(value, &mut bytes);

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::Checksum;
 use crate::engine::error::StoreError;
 use crate::engine::open_error::OpenError;
+use crate::snapshot::SnapshotError;
 
 /// Why a database was not moved: one sentence, and a [`hint`](Self::hint).
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +76,18 @@ pub enum TransferError {
     /// A statement failed.
     #[error("a statement failed while rows were copied")]
     Statement(#[from] StoreError),
+}
+
+impl From<SnapshotError> for TransferError {
+    fn from(error: SnapshotError) -> Self {
+        match error {
+            SnapshotError::NoDatabase { path } => Self::NoSource { path },
+            SnapshotError::Open(error) => Self::Source(error),
+            SnapshotError::Schema { found, known } => Self::SourceSchema { found, known },
+            SnapshotError::Unfinished => Self::SourceUnfinished,
+            SnapshotError::Statement(error) => Self::Statement(error),
+        }
+    }
 }
 
 impl TransferError {

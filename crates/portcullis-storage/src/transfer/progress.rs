@@ -11,6 +11,7 @@ use crate::engine::direct_connection::DirectConnection;
 use crate::engine::error::StoreError;
 use crate::engine::value::Value;
 use crate::migrate::schema::{Kind, Table};
+use crate::migrate::unfinished_move::is_unfinished;
 
 const CREATE: &str = "CREATE TABLE transfer_progress (
   table_name {text} NOT NULL PRIMARY KEY,
@@ -26,21 +27,6 @@ pub(super) struct Progress {
     positions: HashMap<String, (String, u64)>,
     /// Whether an earlier attempt had begun this move.
     pub(super) resumed: bool,
-}
-
-/// Returns whether a database is the target of an unfinished move.
-pub(crate) async fn is_unfinished(side: &mut DirectConnection) -> Result<bool, StoreError> {
-    let text = match side.runner.dialect {
-        Dialect::Sqlite => {
-            "SELECT count(*) AS n FROM sqlite_master WHERE type = 'table' AND name = 'transfer_progress'"
-        }
-        Dialect::Postgres => {
-            "SELECT count(*) AS n FROM pg_catalog.pg_tables \
-             WHERE schemaname = current_schema() AND tablename = 'transfer_progress'"
-        }
-    };
-    let rows = side.all(text.to_owned(), vec![]).await?;
-    Ok(rows.first().map_or(Ok(0), |row| row.count("n"))? > 0)
 }
 
 impl Progress {

@@ -30,6 +30,7 @@ mod session_ending;
 mod sessions;
 mod sign_in_attempts;
 mod signing_keys;
+mod snapshot;
 mod test_database;
 mod transfer;
 mod transfer_interference;

@@ -8,7 +8,7 @@ use crate::migrate::schema::{Column, Kind, Table};
 
 impl Table {
     /// Returns a SELECT of the next rows. With `has_key` its parameters are the key of the last row read.
-    pub(super) fn page(&self, has_key: bool, limit: usize) -> String {
+    pub(crate) fn page(&self, has_key: bool, limit: usize) -> String {
         let keys = self.names(self.keys);
         let condition = if has_key {
             let parameters: Vec<String> = (1..=self.keys).map(|n| format!("${n}")).collect();
@@ -21,7 +21,7 @@ impl Table {
     }
 
     /// Returns an INSERT of this many rows.
-    pub(super) fn insert(&self, dialect: Dialect, rows: usize) -> String {
+    pub(crate) fn insert(&self, dialect: Dialect, rows: usize) -> String {
         let width = self.columns.len();
         let row = |row: usize| {
             let parameters: Vec<String> = (1..=width).map(|column| dialect.parameter(row * width + column)).collect();
@@ -37,7 +37,7 @@ impl Table {
     }
 
     /// Reads a row of [`page`](Self::page).
-    pub(super) fn read(&self, row: &Row) -> Result<Vec<Value>, StoreError> {
+    pub(crate) fn read(&self, row: &Row) -> Result<Vec<Value>, StoreError> {
         let read = |column: &Column| {
             let name = column.name;
             Ok(match column.kind {
@@ -52,12 +52,12 @@ impl Table {
         self.columns.iter().map(read).collect()
     }
 
-    pub(super) fn key_of(&self, row: &[Value]) -> Vec<Value> {
+    pub(crate) fn key_of(&self, row: &[Value]) -> Vec<Value> {
         row[..self.keys].to_vec()
     }
 
     /// Returns the types of the key's columns.
-    pub(super) fn key_kinds(&self) -> impl Iterator<Item = Kind> {
+    pub(crate) fn key_kinds(&self) -> impl Iterator<Item = Kind> {
         self.columns[..self.keys].iter().map(|column| column.kind)
     }
 
