@@ -11,6 +11,8 @@ command -v redis-sentinel >/dev/null || missing+=(redis-sentinel)
 compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null || missing+=(libfaketime)
 command -v promtool >/dev/null || missing+=(prometheus)
 command -v pkill >/dev/null || missing+=(procps)
+command -v age >/dev/null || missing+=(age)
+command -v zstd >/dev/null || missing+=(zstd)
 # The interpreter that the tests use: Debian's own if it exists.
 python=/usr/bin/python3
 [ -x "$python" ] || python=python3

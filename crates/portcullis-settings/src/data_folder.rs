@@ -121,6 +121,17 @@ pub(crate) fn load_or_create_secrets(
     })
 }
 
+/// Returns the secrets that seal, configured or read from the data folder, without making any.
+pub(crate) fn known_encryption_secrets(
+    configured: &ConfiguredSecrets,
+    folder: &Path,
+) -> Result<Option<SecretRing>, DataFolderError> {
+    match &configured.encryption {
+        Some(secrets) => Ok(Some(secrets.clone())),
+        None => read(&folder.join(ENCRYPTION_FILE)),
+    }
+}
+
 /// Returns the files of the secrets that are made in the data folder, each with the variable that would replace it.
 pub(crate) fn secret_files(folder: &Path) -> [(&'static str, PathBuf); 2] {
     [("CSRF_SECRET", folder.join(CSRF_FILE)), ("ENCRYPTION_KEY", folder.join(ENCRYPTION_FILE))]

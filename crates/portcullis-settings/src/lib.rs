@@ -36,6 +36,7 @@ pub use engine::effective::{EffectiveKey, EffectiveSettings};
 pub use engine::notice::{Notice, Place, Problems};
 pub use engine::sources::{Flags, Sources};
 pub use load::load;
+pub use sections::backup::Backup;
 pub use sections::database::Database;
 pub use sections::demo::Demo;
 pub use sections::listen::reachable;

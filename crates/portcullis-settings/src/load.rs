@@ -13,8 +13,8 @@ use crate::engine::sources::Sources;
 use crate::engine::tree::Table;
 use crate::engine::variables::Variables;
 use crate::sections::{
-    SECTIONS, audit, cors, csrf, database, demo, headers, limits, log, mail, metrics, password, redis, registration,
-    roles, routes, secrets, sentry, server, session, tracing, upstreams, versions,
+    SECTIONS, audit, backup, cors, csrf, database, demo, headers, limits, log, mail, metrics, password, redis,
+    registration, roles, routes, secrets, sentry, server, session, tracing, upstreams, versions,
 };
 use crate::{Settings, path_spellings, reserved_paths, reserved_variables, route_collisions, weak_passwords};
 
@@ -81,6 +81,7 @@ fn read(
         database: database::read(tree, &data_dir, problems),
         redis: redis::read(tree, problems),
         audit_kept: audit::read(tree, problems),
+        backup: backup::read(tree, &sources.folder, problems),
         headers: headers::read(tree, environment, problems, &mut advice),
         mail: mail::read(tree, environment, problems, &mut warnings),
         secrets: secrets::read(tree, environment, problems, &mut warnings),

@@ -117,6 +117,8 @@ const CHANGED: &[(&str, &str)] = &[
     ("log.level", "\"debug\""),
     ("log.format", "\"json\""),
     ("tracing.trust_incoming", "true"),
+    ("backup.to", "\"elsewhere\""),
+    ("backup.recipients", "[\"age1wyzepwec9wnlekd36nd5zexgemtjuf683qpsr5v2qggg6tzfvghq7l3qft\"]"),
     ("log.access", "\"all\""),
     ("log.slow", "\"7s\""),
     ("demo.enabled", "false"),

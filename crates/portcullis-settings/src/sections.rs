@@ -1,6 +1,7 @@
 //! One file for each section of the settings file: its keys with their documentation, and how they are read.
 
 pub(crate) mod audit;
+pub(crate) mod backup;
 pub(crate) mod cors;
 pub(crate) mod csrf;
 pub(crate) mod database;
@@ -36,6 +37,7 @@ pub(crate) static SECTIONS: &[&Section] = &[
     &redis::SECTION,
     &mail::SECTION,
     &audit::SECTION,
+    &backup::SECTION,
     &secrets::SECTION,
     &session::SECTION,
     &registration::SECTION,

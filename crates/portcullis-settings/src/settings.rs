@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use portcullis_gate::{AccessLog, CsrfMode, LimitsConfig, Origin, Propagation, RouteSpec, SecurityHeaderOptions};
 use portcullis_model::policy::Environment;
-use portcullis_model::{Random, RolePermissions};
+use portcullis_model::{Random, RolePermissions, SecretRing};
 use portcullis_telemetry::LogOptions;
 use portcullis_telemetry::traces::TraceOptions;
 
@@ -13,6 +13,7 @@ use crate::data_folder::{self, DataFolderError, Secrets};
 use crate::engine::changed_keys::SetKeys;
 use crate::engine::effective::EffectiveSettings;
 use crate::engine::notice::Notice;
+use crate::sections::backup::Backup;
 use crate::sections::database::Database;
 use crate::sections::demo::Demo;
 use crate::sections::listen::reachable;
@@ -44,6 +45,8 @@ pub struct Settings {
     pub database: Database,
     /// How long entries of the audit log are kept (`audit.keep`); `None` for ever.
     pub audit_kept: Option<Duration>,
+    /// The section `[backup]`.
+    pub backup: Backup,
     /// The section `[headers]`.
     pub headers: SecurityHeaderOptions,
     /// The section `[mail]`, if a mail server is set.
@@ -127,6 +130,15 @@ impl Settings {
         data_folder::load_or_create_secrets(&self.secrets, &self.data_dir, &self.database.url, random)
     }
 
+    /// Returns the secrets that seal values in the database, configured or kept in the data folder; `None` if there are
+    /// none. Nothing is made.
+    ///
+    /// # Errors
+    /// When the file in the data folder cannot be read.
+    pub fn known_encryption_secrets(&self) -> Result<Option<SecretRing>, DataFolderError> {
+        data_folder::known_encryption_secrets(&self.secrets, &self.data_dir)
+    }
+
     /// Returns the settings in force after a reload: the live keys as `read` has them, all others as they were at the
     /// start. A key that is declared live has its value taken here; a test compares the two.
     #[must_use]
@@ -140,6 +152,7 @@ impl Settings {
                 ..self.server.clone()
             },
             session: Session { clock_leeway: read.session.clock_leeway, ..self.session.clone() },
+            backup: read.backup,
             headers: read.headers,
             secrets: read.secrets,
             csrf_mode: read.csrf_mode,

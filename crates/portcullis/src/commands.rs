@@ -1,6 +1,7 @@
 //! The command line: its commands and options, and the one place that sets the exit code: 0 done, 1 failed, 2 wrong usage.
 
 mod audit;
+mod backup;
 mod check;
 mod control;
 mod doctor;
@@ -14,6 +15,7 @@ mod man;
 mod migrate;
 mod output;
 mod password_input;
+mod progress;
 mod routes;
 mod runtime;
 mod support_bundle;
@@ -175,6 +177,9 @@ Examples:
   portcullis move --from sqlite:///var/lib/portcullis/portcullis.db \\
     --to postgres://gate@db.example:5432/gate")]
     Move(transfer::Arguments),
+    /// Make, list and check backups
+    #[command(subcommand)]
+    Backup(backup::Command),
     /// Create, list, change and recover users
     #[command(subcommand)]
     Users(users::Command),
@@ -256,6 +261,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::LogLevel(arguments) => log_level::run(&common.load(Listen::default())?, arguments),
         Command::Migrate(command) => migrate::run(&common.load(Listen::default())?, command),
         Command::Move(arguments) => transfer::run(&common.load(Listen::default())?, &arguments),
+        Command::Backup(command) => backup::run(&common.load(Listen::default())?, command),
         Command::Users(command) => users::run(&common.load(Listen::default())?, command),
         Command::Audit(command) => audit::run(&common.load(Listen::default())?, command),
         Command::Errors(command) => errors::run(&common.load(Listen::default())?, command),

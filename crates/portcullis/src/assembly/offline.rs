@@ -1,5 +1,6 @@
 //! Opens parts of the gateway for commands that work on its data without serving.
 
+use portcullis_backup::{ArchiveKeys, BackupError, BackupOptions, BackupProgress, CreatedBackup, Folder};
 use portcullis_identity::Identity;
 use portcullis_model::{Clock, Random};
 use portcullis_storage::{
@@ -40,6 +41,18 @@ pub async fn transfer(
 ) -> Result<Vec<TransferredTable>, TransferError> {
     let options = |url: &DatabaseUrl| StoreOptions { url: url.clone(), ..configured_store(settings) };
     portcullis_storage::transfer(&options(from), &options(to), restart, progress).await
+}
+
+/// Makes a backup of the configured database in a folder.
+pub async fn back_up(
+    settings: &Settings,
+    folder: &Folder,
+    keys: &ArchiveKeys,
+    progress: &mut dyn BackupProgress,
+) -> Result<CreatedBackup, BackupError> {
+    let database = &configured_store(settings);
+    let options = BackupOptions { database, folder, keys, recipients: &settings.backup.recipients };
+    portcullis_backup::create(options, progress).await
 }
 
 /// Opens the table of users of another program, from which users are imported.

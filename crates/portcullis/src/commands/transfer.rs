@@ -1,16 +1,15 @@
 //! `portcullis move`: copies all data from one database to another.
 
 use std::convert::Infallible;
-use std::io::IsTerminal;
 use std::time::Instant;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use portcullis_model::SecretString;
 use portcullis_settings::Settings;
 use portcullis_storage::{DatabaseUrl, TransferProgress, TransferredTable};
 use serde_json::{Value, json};
 
-use super::output::{Failure, print, print_error, print_json};
+use super::output::{Failure, print, print_json};
+use super::progress::{RowProgress, rate};
 use super::{Format, runtime, table};
 
 #[derive(clap::Args, Debug)]
@@ -42,13 +41,13 @@ fn parse(flag: &str, text: &SecretString) -> Result<DatabaseUrl, Failure> {
 pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Failure> {
     let (from, to) = (parse("--from", &arguments.from)?, parse("--to", &arguments.to)?);
     let runtime = runtime::start()?;
-    let mut progress = Progress::new(arguments.format);
+    let mut progress = RowProgress::new(arguments.format);
     let begun = Instant::now();
     let moving = crate::assembly::offline::transfer(settings, &from, &to, arguments.restart, &mut progress);
     let moved = runtime.block_on(Box::pin(moving));
     progress.end();
     let tables = moved.map_err(|error| Failure::of_error(&error).optional_hint(error.hint()))?;
-    show((&from, &to), arguments.format, &tables, (progress.carried, begun.elapsed().as_secs_f64()));
+    show((&from, &to), arguments.format, &tables, (progress.rows(), begun.elapsed().as_secs_f64()));
     Ok(())
 }
 
@@ -80,91 +79,16 @@ fn show(ends: (&DatabaseUrl, &DatabaseUrl), format: Format, tables: &[Transferre
     ));
 }
 
-/// Returns the rows per second, as a whole number.
-fn rate(rows: u64, seconds: f64) -> String {
-    let rows = u32::try_from(rows).map_or(f64::MAX, f64::from);
-    format!("{:.0}", rows / seconds.max(0.001))
-}
-
-/// The rows of a table between two lines of progress.
-const ROWS_PER_LINE: u64 = 100_000;
-
-/// The progress of the move: a bar on a terminal, lines elsewhere, nothing with `--json`.
-struct Progress {
-    bar: Option<ProgressBar>,
-    lines: bool,
-    /// The rows that this run has copied.
-    carried: u64,
-    table: TableProgress,
-}
-
-/// The progress of one table.
-struct TableProgress {
-    name: &'static str,
-    rows: u64,
-    carried_before: u64,
-    carried: u64,
-    begun: Instant,
-}
-
-impl Progress {
-    fn new(format: Format) -> Self {
-        let is_terminal = std::io::stderr().is_terminal();
-        Self {
-            bar: (is_terminal && !format.json)
-                .then(|| ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr())),
-            lines: !is_terminal && !format.json,
-            carried: 0,
-            table: TableProgress { name: "", rows: 0, carried_before: 0, carried: 0, begun: Instant::now() },
-        }
-    }
-
-    fn end(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
-    }
-}
-
-impl TransferProgress for Progress {
-    fn table(&mut self, name: &'static str, rows: u64, carried_before: u64) {
-        self.table = TableProgress { name, rows, carried_before, carried: 0, begun: Instant::now() };
-        if let Some(bar) = &self.bar {
-            let form = "{msg:16} [{bar:40}] {human_pos}/{human_len} rows, {per_sec}, {eta} left";
-            bar.set_style(ProgressStyle::with_template(form).expect("the template is valid"));
-            bar.set_message(name);
-            bar.reset();
-            bar.set_length(rows);
-            bar.set_position(carried_before);
-        }
-        if self.lines {
-            let before =
-                if carried_before > 0 { format!(", {carried_before} of them copied before") } else { String::new() };
-            print_error(&format!("{name}: {rows} rows{before}\n"));
-        }
+impl TransferProgress for RowProgress {
+    fn table(&mut self, name: &'static str, rows: u64, copied_before: u64) {
+        self.begin(name, rows, copied_before);
     }
 
     fn copied(&mut self, rows: u64) {
-        if let Some(bar) = &self.bar {
-            bar.inc(rows);
-        }
-        self.carried += rows;
-        let TableProgress { name, rows: all, carried_before, carried, begun } = &mut self.table;
-        *carried += rows;
-        if self.lines && *carried / ROWS_PER_LINE > (*carried - rows) / ROWS_PER_LINE {
-            let speed = rate(*carried, begun.elapsed().as_secs_f64());
-            print_error(&format!("{name}: {} of {all} rows, {speed} rows/s\n", *carried_before + *carried));
-        }
+        self.add(rows);
     }
 
     fn comparing(&mut self) {
-        if let Some(bar) = &self.bar {
-            bar.set_style(ProgressStyle::with_template("{spinner} {msg}").expect("the template is valid"));
-            bar.set_message("comparing both databases");
-            bar.tick();
-        }
-        if self.lines {
-            print_error("comparing both databases\n");
-        }
+        self.last_step("comparing both databases");
     }
 }

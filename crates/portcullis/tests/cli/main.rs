@@ -1,5 +1,6 @@
 //! The commands as a shell runs them: their output and their exit codes.
 
+mod backup;
 mod check;
 mod completions;
 mod doctor;

@@ -1,0 +1,90 @@
+//! Why a backup was not made or cannot be used, in sentences for the operator.
+
+use std::io;
+use std::path::PathBuf;
+
+use portcullis_storage::SnapshotError;
+
+use crate::archive::ArchiveError;
+use crate::name::ArchiveName;
+
+/// Why a backup was not made, or cannot be used: one sentence, and a [`hint`](Self::hint).
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    /// The folder of backups cannot be used.
+    #[error("the folder of backups {} cannot be used", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// The operating system's error.
+        #[source]
+        source: io::Error,
+    },
+    /// The archive could not be written.
+    #[error("the backup could not be written to {}", folder.display())]
+    Write {
+        /// The folder.
+        folder: PathBuf,
+        /// What went wrong.
+        #[source]
+        source: ArchiveError,
+    },
+    /// The database cannot be read.
+    #[error("the database cannot be read")]
+    Database(#[from] SnapshotError),
+    /// No backup has this id.
+    #[error("no backup in {} has the id {id}", folder.display())]
+    Unknown {
+        /// What was asked for.
+        id: String,
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// There is no backup.
+    #[error("there is no backup in {}", folder.display())]
+    None {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// The archive cannot be used.
+    #[error("{name} cannot be used")]
+    Archive {
+        /// The file's name.
+        name: ArchiveName,
+        /// What is wrong with it.
+        #[source]
+        source: ArchiveError,
+    },
+    /// The file has the name of another archive.
+    #[error("{name} is not the backup that its name says: it was made as {made_as}")]
+    Renamed {
+        /// The file's name.
+        name: ArchiveName,
+        /// The name of the archive in it.
+        made_as: ArchiveName,
+    },
+    /// The thread that wrote the archive has panicked.
+    #[error("the backup was not written: {0}")]
+    Panicked(String),
+}
+
+impl BackupError {
+    /// Returns what the operator can do about it.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Folder { path, source } if source.kind() == io::ErrorKind::NotFound => {
+                format!("create the folder, or mount its disk: mkdir -p -m 700 {}", path.display())
+            }
+            Self::Folder { .. } => "this user must be able to list, read and write the folder".into(),
+            Self::Write { source: ArchiveError::Io(error), .. } if error.kind() == io::ErrorKind::StorageFull => {
+                "the disk is full; nothing of the backup was left there. Make room and run it again".into()
+            }
+            Self::Write { source, .. } | Self::Archive { source, .. } => source.hint().into(),
+            Self::Database(error) => return error.hint(),
+            Self::Unknown { .. } => "`portcullis backup list` shows the ids".into(),
+            Self::None { .. } => "make one with `portcullis backup create`".into(),
+            Self::Renamed { made_as, .. } => format!("give the file its name again: {made_as}"),
+            Self::Panicked(_) => "report it".into(),
+        })
+    }
+}
