@@ -1,3 +1,4 @@
+-- kind: expand
 -- Users, sessions, the revocation log, keys, the audit log and the outbox.
 -- Words in braces are column types and kinds of tables; engine/dialect.rs translates them for each engine.
 -- StoreError::Conflict reports the names of unique constraints.

@@ -1,3 +1,4 @@
+-- kind: expand
 -- API keys, throttled sign-ins, repetitions in the audit log, mails that were given up, keys that begin to sign later.
 -- Only adds: programs of the previous schema run on this one. A migration is one transaction, so its indices cannot be built concurrently.
 

@@ -1,3 +1,4 @@
+-- kind: expand
 -- Requests that must not be done twice. Only adds: programs of the previous schema run on this one.
 
 -- idempotency_keys: Requests that carried an Idempotency-Key. `id` is the SHA-256 of caller, endpoint and key, `request` that of the request. `answer` is the outcome as JSON without any credential, written in the transaction that did the request.

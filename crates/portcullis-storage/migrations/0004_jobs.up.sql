@@ -1,3 +1,4 @@
+-- kind: expand
 -- Periodic jobs. Only adds: programs of the previous schema run on this one.
 
 -- jobs: Periodic jobs as replicas share them. `holder` is the replica that runs the job until `lease_until`; without a lease the job is due at `next_run_at`. `last_result` is `success` or `failure`.

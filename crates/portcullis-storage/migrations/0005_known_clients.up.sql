@@ -1,3 +1,4 @@
+-- kind: expand
 -- Known clients, and failed sign-ins that are counted before the password is compared. Only adds: programs of the previous schema run
 -- on this one.
 

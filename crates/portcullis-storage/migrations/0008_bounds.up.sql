@@ -1,3 +1,4 @@
+-- kind: expand
 -- Bounds on what belongs to a user. Only adds: programs of the previous schema run on this one.
 
 -- A session of an epoch below its user's session_epoch has ended. Sessions of the previous program have the epoch 0.

@@ -1,3 +1,4 @@
+-- kind: expand
 -- Indexes that serve the bounds on what belongs to a user, and their pruning.
 CREATE INDEX {concurrently} sessions_not_ended ON sessions (user_id, created_at) WHERE ended_at IS NULL;
 CREATE INDEX {concurrently} sessions_client ON sessions (user_id, ip, created_at);

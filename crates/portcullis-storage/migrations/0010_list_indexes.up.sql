@@ -1,3 +1,4 @@
+-- kind: expand
 -- Indexes that serve the filters, the search and the cursors of the long lists.
 CREATE INDEX {concurrently} users_role_newest ON users (role, created_at, id);
 CREATE INDEX {concurrently} users_activity_newest ON users (is_active, created_at, id);

@@ -1,3 +1,4 @@
+-- kind: expand
 -- The lists of users leave out deleted ones. With indexes that do so too, counting a list reads an index alone.
 CREATE INDEX {concurrently} users_listed ON users (created_at, id) WHERE deleted_at IS NULL;
 CREATE INDEX {concurrently} users_listed_by_role ON users (role, created_at, id) WHERE deleted_at IS NULL;

@@ -1,3 +1,4 @@
+-- kind: expand
 -- The gateway's own errors. Only adds: programs of the previous schema run on this one.
 
 -- errors: The gateway's own errors, a row for each group. `fingerprint` is the SHA-256 of what the errors of a group have in common. Message, request and release are those of the last one.

@@ -8,6 +8,8 @@ mod concurrent;
 mod ledger;
 mod lock;
 mod migrator;
+#[cfg(test)]
+mod rules;
 pub(crate) mod schema;
 mod snapshot;
 pub(crate) mod unfinished_move;
