@@ -1,6 +1,7 @@
 //! Builds the application from the settings: makes each part, in order, and connects them.
 
 mod background;
+mod clock_check;
 pub mod dry_run;
 mod error;
 mod error_writer;
@@ -33,10 +34,12 @@ use portcullis_proxy::{Proxy, ProxyParts, TargetLimits, Upstream, Upstreams};
 use portcullis_redis::{Redis, RedisOptions};
 use portcullis_sessions::{RevocationFeed, SessionCache, SessionCacheOptions};
 use portcullis_settings::{Secrets, Sentry, Settings};
-use portcullis_storage::{Store, StoreOptions};
+use portcullis_storage::{DatabaseUrl, Store, StoreOptions};
 use portcullis_telemetry::errors::SentryOptions;
 use portcullis_telemetry::{Errors, Metrics, ReadMetric};
 
+pub use clock_check::WrongClock;
+pub(crate) use clock_check::check_clock;
 pub use error::StartError;
 pub(crate) use front::Front;
 pub(crate) use mail_sender::smtp_options;
@@ -73,7 +76,12 @@ impl Application {
         let errors = errors(settings, &metrics, &clock);
         let mail = mail_sender::from_settings(settings)?;
         let redis = connect_redis(settings, &secrets, &clock, &random, &metrics).await?;
+        if matches!(settings.database.url, DatabaseUrl::Sqlite { .. }) {
+            check_clock(&clock)?;
+        }
         let store = Box::pin(Store::open(store_options(settings, &clock, &random, &metrics))).await?;
+        // With PostgreSQL it is the database's time by now.
+        check_clock(&clock)?;
         let sessions = session_cache(settings, &store, redis.as_ref());
         let feed = RevocationFeed::new(&store, &sessions);
         if let Some(redis) = &redis {

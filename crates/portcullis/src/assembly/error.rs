@@ -3,6 +3,7 @@
 use portcullis_identity::IdentityError;
 use portcullis_storage::OpenError;
 
+use super::clock_check::WrongClock;
 use portcullis_settings::DataFolderError;
 
 /// Why the gateway, or a command that works on its data, did not start.
@@ -14,6 +15,9 @@ pub enum StartError {
     /// The database cannot be opened.
     #[error(transparent)]
     Store(#[from] OpenError),
+    /// The clock is certainly wrong.
+    #[error(transparent)]
+    Clock(#[from] WrongClock),
     /// Redis cannot be reached.
     #[error(transparent)]
     Redis(#[from] portcullis_redis::ConnectError),
@@ -46,6 +50,7 @@ impl StartError {
         match self {
             Self::DataFolder(error) => error.hint(),
             Self::Store(error) => error.hint(),
+            Self::Clock(error) => Some(error.hint().to_owned()),
             Self::Redis(error) => error.hint(),
             Self::Identity(error) => error.hint().map(str::to_owned),
             Self::Listen(error) => Some(error.hint().to_owned()),
