@@ -53,7 +53,7 @@ pub use errors::{ErrorGroup, ErrorOccurrences, ErrorPage, MOST_ERROR_GROUPS};
 pub use idempotency::{IdempotencyKey, RecordedOutcome};
 pub use jobs::JobRecord;
 pub use migrate::schema::{Column as ColumnShape, Kind as ColumnKind, Table as TableShape};
-pub use migrate::{Applied, MigrationStatus, Migrator, Pending, Step};
+pub use migrate::{Applied, MigrationStatus, Migrator, Pending, RollingObstacle, Step};
 pub use one_time_tokens::{NewOneTimeToken, SpentToken, TokenPurpose, UnknownPurpose, UsableToken};
 pub use outbox::{DueMail, MailRequest};
 pub use paging::{MOST_COUNTED, PageStart, Total};

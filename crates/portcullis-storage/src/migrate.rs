@@ -18,7 +18,7 @@ use crate::engine::direct_connection::DirectConnection;
 use crate::engine::error::StoreError;
 
 pub use ledger::Applied;
-pub use migrator::{MigrationStatus, Migrator, Pending, Step};
+pub use migrator::{MigrationStatus, Migrator, Pending, RollingObstacle, Step};
 
 /// A migration of the schema.
 #[derive(Debug)]

@@ -21,6 +21,7 @@ mod runtime;
 mod support_bundle;
 mod table;
 mod transfer;
+mod upgrade_check;
 mod users;
 
 use std::ffi::OsString;
@@ -165,6 +166,17 @@ Examples:
     /// Show, plan and change the schema of the database
     #[command(subcommand)]
     Migrate(migrate::Command),
+    /// Check whether this version may roll over the database, beside the servers that run on it
+    #[command(after_help = "\
+Run the new version before an upgrade, or the old one before a downgrade, with the settings of the
+servers. It changes nothing. Exit code 0: it may run beside servers of the schema that the database
+has, while they are replaced one by one. Exit code 1: it must not, and the reason and the fix are
+printed: a contract step, a schema that is too new, a migration that has not finished. 2: wrong usage.
+
+Examples:
+  portcullis upgrade-check && kubectl rollout restart deployment/portcullis
+  portcullis upgrade-check --json | jq '.problems[].hint'")]
+    UpgradeCheck(Format),
     /// Move everything to another database, such as from SQLite to PostgreSQL
     #[command(after_help = "\
 Every table is read in one consistent snapshot, copied in batches, and compared at the end by count
@@ -260,6 +272,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Reload(format) => control::reload(&common.load(Listen::default())?, format),
         Command::LogLevel(arguments) => log_level::run(&common.load(Listen::default())?, arguments),
         Command::Migrate(command) => migrate::run(&common.load(Listen::default())?, command),
+        Command::UpgradeCheck(format) => upgrade_check::run(&common.load(Listen::default())?, format),
         Command::Move(arguments) => transfer::run(&common.load(Listen::default())?, &arguments),
         Command::Backup(command) => backup::run(&common.load(Listen::default())?, command),
         Command::Users(command) => users::run(&common.load(Listen::default())?, command),

@@ -48,15 +48,7 @@ fn judge(status: &MigrationStatus, mode: MigrateMode) -> Finding {
             Finding::pass(SCHEMA, format!("schema {found}, of a newer version; this version ({known}) runs on it"))
         }
         (true, _) => Finding::pass(SCHEMA, format!("schema {found}, up to date")),
-        (false, 0) => {
-            let error = OpenError::NewerSchema {
-                found: *found,
-                known: *known,
-                by: status.applied.last().and_then(|last| last.by.clone()),
-                copy: None,
-            };
-            of_error(SCHEMA, &error)
-        }
+        (false, 0) => of_error(SCHEMA, &status.newer_schema(None)),
         (false, count) => {
             let text = format!("schema {found}; this version needs {known}: {count} migrations are pending");
             match migrates {

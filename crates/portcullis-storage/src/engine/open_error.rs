@@ -34,8 +34,9 @@ pub enum OpenError {
     },
     /// A newer version of Portcullis has migrated the schema, and this version cannot run on it.
     #[error(
-        "the database has schema {found}, but this version supports schemas up to {known}: it was migrated by {}",
-        by.as_ref().map_or_else(|| "a newer Portcullis".to_owned(), |by| format!("the newer Portcullis {by}"))
+        "the database has schema {found}, but this version supports schemas up to {known}: {} applied {}",
+        by.as_ref().map_or_else(|| "a newer Portcullis".to_owned(), |by| format!("the newer Portcullis {by}")),
+        contract_step.as_ref().map_or_else(|| "later steps".to_owned(), |step| format!("the contract step {step}"))
     )]
     NewerSchema {
         /// The schema's version.
@@ -44,6 +45,8 @@ pub enum OpenError {
         known: i64,
         /// The version of Portcullis that migrated it.
         by: Option<String>,
+        /// Number and name of the first step on whose schema this program does not run.
+        contract_step: Option<String>,
         /// The copy that was made before the migration.
         copy: Option<PathBuf>,
     },

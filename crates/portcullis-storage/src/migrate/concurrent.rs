@@ -59,6 +59,14 @@ pub(super) async fn run(runner: &Runner, on: &mut Connection, text: &str) -> Res
     runner.script(on, "SET", "settings", &limit).await
 }
 
+/// Returns the names of the indexes that a concurrent migration builds. `text` is in the engine's own words.
+pub(super) fn indexes(text: &str) -> impl Iterator<Item = String> {
+    statements(text).into_iter().filter_map(|statement| match change_of(&statement) {
+        Some(Change::Create(name)) => Some(name.to_owned()),
+        Some(Change::Drop(_)) | None => None,
+    })
+}
+
 /// Returns whether an index is complete; `None` when there is none of this name.
 async fn is_valid(runner: &Runner, on: &mut Connection, name: &str) -> Result<Option<bool>, StoreError> {
     let rows = runner.all(on, &IS_VALID, vec![name.into()]).await?;

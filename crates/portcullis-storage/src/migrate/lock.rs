@@ -18,6 +18,8 @@ use crate::engine::url::DatabaseUrl;
 const PAUSE: Duration = Duration::from_millis(100);
 /// Interval at which the log names the process that is waited for.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
+/// All that the lock of a file tells of its holder.
+const ON_THIS_MACHINE: &str = "on this machine";
 
 static TRY: Sql = Sql::select("locks", "SELECT pg_try_advisory_lock($1) AS locked");
 static RELEASE: Sql = Sql::select("locks", "SELECT pg_advisory_unlock($1) AS locked");
@@ -25,7 +27,8 @@ static HOLDER: Sql = Sql::select(
     "locks",
     "SELECT COALESCE(a.application_name, '') AS application, COALESCE(CAST(a.client_addr AS TEXT), 'a local socket') AS client \
      FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid \
-     WHERE l.locktype = 'advisory' AND l.granted AND l.classid::bigint = ($1 >> 32) & 4294967295 AND l.objid::bigint = $1 & 4294967295",
+     WHERE l.locktype = 'advisory' AND l.granted \
+     AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND l.classid::bigint = ($1 >> 32) & 4294967295 AND l.objid::bigint = $1 & 4294967295",
 );
 
 /// The lock. It is held until [`release`], or until the connection ends and this value is dropped.
@@ -77,17 +80,41 @@ pub(super) async fn release(runner: &Runner, on: &mut Connection, held: Migratio
     Ok(())
 }
 
+/// Returns the process that holds the lock at this moment, if one does. It changes nothing.
+pub(super) async fn holder_now(
+    runner: &Runner,
+    on: &mut Connection,
+    url: &DatabaseUrl,
+) -> Result<Option<String>, OpenError> {
+    match url {
+        DatabaseUrl::Sqlite { path } => {
+            let path = lock_path(path);
+            match File::open(&path) {
+                Ok(file) => Ok((!try_lock(&path, &file)?).then(|| ON_THIS_MACHINE.to_owned())),
+                // No process has ever migrated the database.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+                Err(source) => Err(OpenError::File { path, source: source.into() }),
+            }
+        }
+        DatabaseUrl::Postgres { .. } => Ok(described_holder(runner, on).await?),
+    }
+}
+
 /// Opens the file that is locked. It is not the database's own file, because SQLite's locks on that are lost when any
 /// descriptor of this process is closed. The file stays, because waiting processes have it open.
 fn lock_file(database: &Path) -> Result<(PathBuf, File), OpenError> {
-    let mut name = database.as_os_str().to_owned();
-    name.push(".migrating");
-    let path = PathBuf::from(name);
+    let path = lock_path(database);
     let opened = crate::engine::private_file::create(&path, false).and_then(|()| File::open(&path));
     match opened {
         Ok(file) => Ok((path, file)),
         Err(source) => Err(OpenError::File { path, source: source.into() }),
     }
+}
+
+fn lock_path(database: &Path) -> PathBuf {
+    let mut name = database.as_os_str().to_owned();
+    name.push(".migrating");
+    PathBuf::from(name)
 }
 
 /// Tries to lock the file; `false` when another process holds the lock.
@@ -108,9 +135,14 @@ async fn is_true(runner: &Runner, on: &mut Connection, sql: &Sql) -> Result<bool
 /// Describes the process that holds the lock.
 async fn holder(runner: &Runner, on: &mut Connection) -> Result<String, StoreError> {
     if runner.dialect == Dialect::Sqlite {
-        return Ok("on this machine".to_owned());
+        return Ok(ON_THIS_MACHINE.to_owned());
     }
+    Ok(described_holder(runner, on).await?.unwrap_or_else(|| "a process that is just ending".to_owned()))
+}
+
+/// Describes the process that holds the lock on PostgreSQL, if one does.
+async fn described_holder(runner: &Runner, on: &mut Connection) -> Result<Option<String>, StoreError> {
     let rows = runner.all(on, &HOLDER, vec![AdvisoryLock::Migrations.number(runner.namespace).into()]).await?;
-    let Some(row) = rows.first() else { return Ok("a process that is just ending".to_owned()) };
-    Ok(format!("{} at {}", row.get::<String>("application")?, row.get::<String>("client")?))
+    let Some(row) = rows.first() else { return Ok(None) };
+    Ok(Some(format!("{} at {}", row.get::<String>("application")?, row.get::<String>("client")?)))
 }

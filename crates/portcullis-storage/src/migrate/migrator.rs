@@ -305,16 +305,29 @@ impl Migrator {
         if status.found <= status.known {
             return Ok(());
         }
-        let by = status.applied.last().and_then(|last| last.by.clone());
-        let copy = match &self.url {
+        Err(status.newer_schema(match &self.url {
             DatabaseUrl::Sqlite { path } => snapshot::newest(path, status.known + 1),
             DatabaseUrl::Postgres { .. } => None,
-        };
-        Err(OpenError::NewerSchema { found: status.found, known: status.known, by, copy })
+        }))
     }
 
     fn known(&self) -> i64 {
         self.steps.last().map_or(0, |last| last.version)
+    }
+}
+
+impl MigrationStatus {
+    /// Returns the error for a schema that is too new for this program.
+    pub(crate) fn newer_schema(&self, copy: Option<PathBuf>) -> OpenError {
+        let mut unknown = self.applied.iter().filter(|step| step.version > self.known);
+        let contract_step = unknown.find(|step| step.runs_since > self.known);
+        OpenError::NewerSchema {
+            found: self.found,
+            known: self.known,
+            by: self.applied.last().and_then(|last| last.by.clone()),
+            contract_step: contract_step.map(|step| format!("{:04} ({})", step.version, step.name)),
+            copy,
+        }
     }
 }
 
@@ -339,5 +352,8 @@ fn runs_on(applied: &[Applied], known: i64) -> bool {
     applied.iter().filter(|step| step.version > known).all(|step| step.runs_since <= known)
 }
 
+pub use rolling::RollingObstacle;
+
+mod rolling;
 #[cfg(test)]
 mod tests;

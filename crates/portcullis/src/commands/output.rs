@@ -67,6 +67,12 @@ impl Failure {
         &self.message
     }
 
+    /// What happened and its causes, in one line.
+    pub(super) fn sentence(&self) -> String {
+        let causes = self.causes.iter().map(String::as_str);
+        std::iter::once(self.message.as_str()).chain(causes).collect::<Vec<_>>().join(": ")
+    }
+
     pub(super) fn print(&self) {
         let mut text = format!("{}error: {}\n", self.details, self.message);
         for cause in &self.causes {

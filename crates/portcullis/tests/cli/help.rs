@@ -43,6 +43,7 @@ fn the_help_of_every_command_is_as_reviewed() {
     page("help_keys_init", &["keys", "init", "--help"]);
     page("help_healthcheck", &["healthcheck", "--help"]);
     page("help_support_bundle", &["support-bundle", "--help"]);
+    page("help_upgrade_check", &["upgrade-check", "--help"]);
     page("help_completions", &["completions", "--help"]);
     page("help_man", &["man", "--help"]);
 }

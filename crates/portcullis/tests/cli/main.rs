@@ -14,4 +14,5 @@ mod migrate;
 mod routes;
 mod shell;
 mod transfer;
+mod upgrade_check;
 mod users;

@@ -10,6 +10,8 @@ use tokio::task::JoinSet;
 use super::*;
 use crate::migrate::schema;
 
+mod rolling;
+
 const ONE: Migration = Migration {
     version: 1,
     name: "one",
