@@ -4,7 +4,7 @@ CARGO ?= cargo
 T ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-build test-full lint openapi csrf dotenv pages traces docs tutorials picture verify matrix dashboards game-day sentry debug-files symbols chart deb deb-check dist dist-check fmt deny bench bench-storage bench-identity bench-phases bench-request bench-scrape coverage fuzz setup
+.PHONY: help run build test test-build test-full lint openapi csrf dotenv pages traces docs tutorials picture verify matrix dashboards game-day upgrade-fixture sentry debug-files symbols chart deb deb-check dist dist-check fmt deny bench bench-storage bench-identity bench-phases bench-request bench-scrape coverage fuzz setup
 
 # What the pipelines call besides.
 include scripts/pipeline/pipeline.mk
@@ -91,6 +91,9 @@ deb-check: ## check the systemd units, and install, start, upgrade and remove th
 
 game-day: ## cause eight faults at a running gateway and wait for the alert of each (takes five minutes)
 	@scripts/game-day.sh
+
+upgrade-fixture: ## write the database of the last release of deploy/releases.toml, or of V=0.1.0, for the tests of later versions
+	@python3 -B scripts/upgrade/fixture.py $(V)
 
 dist: ## make the archive of a release in target/dist: program, completions, checksums; BINARY=path takes a binary
 	@scripts/dist/build.sh

@@ -44,6 +44,11 @@ impl PrivateDatabase {
         &self.url
     }
 
+    /// Runs the statements of a dump, on SQLite in a new file.
+    pub async fn restore(&self, dump: &str) {
+        RawConnection::create(&self.url).await.run(dump).await;
+    }
+
     /// The test's temporary folder, which holds the file of a SQLite database.
     pub fn folder(&self) -> &Path {
         self.folder.path()

@@ -16,8 +16,17 @@ pub enum RawConnection {
 
 impl RawConnection {
     pub(crate) async fn open(url: &str) -> Self {
+        Self::connect(url, false).await
+    }
+
+    /// Opens a connection to a database whose SQLite file need not exist.
+    pub(crate) async fn create(url: &str) -> Self {
+        Self::connect(url, true).await
+    }
+
+    async fn connect(url: &str, create: bool) -> Self {
         if let Some(path) = url.strip_prefix("sqlite://") {
-            let options = SqliteConnectOptions::new().filename(path);
+            let options = SqliteConnectOptions::new().filename(path).create_if_missing(create);
             Self::Sqlite(options.connect().await.expect("the database opens"))
         } else {
             Self::Postgres(PgConnection::connect(url).await.expect("the database opens"))

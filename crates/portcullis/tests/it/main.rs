@@ -61,4 +61,5 @@ mod start;
 mod statement_counts;
 mod support_bundle;
 mod traces;
+mod upgrades;
 mod user_administration;
