@@ -6,6 +6,7 @@
 mod app;
 mod database;
 mod engine;
+mod events;
 mod known_sessions;
 mod loopback;
 mod pgbouncer;
@@ -20,6 +21,7 @@ mod stopwatch;
 pub use app::{PASSWORD, TestApp, TestAppBuilder, registration};
 pub use database::PrivateDatabase;
 pub use engine::{database_of, dump_of};
+pub use events::{EventListener, field_text};
 pub use known_sessions::KnownSessions;
 pub use loopback::{free_port, wait_until_open};
 pub use pgbouncer::PgBouncer;

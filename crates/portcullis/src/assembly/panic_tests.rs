@@ -7,12 +7,11 @@ use portcullis_model::token::{AccessTokenVerifier, TokenError, VerifiedToken};
 use portcullis_model::{Random, SessionSource};
 use portcullis_settings::Settings;
 use portcullis_telemetry::errors::Occurrences;
+use portcullis_testkit::{EventListener, field_text};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
-use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Metadata, Subscriber};
+use tracing::{Event, Subscriber};
 
 use super::error_writer::ErrorWriter;
 use super::tests::{HEALTHY, PANIC, PANICKING, PanickingApplication, first_body};
@@ -70,37 +69,10 @@ async fn a_panic_in_the_gate_is_a_500_and_an_error_report() {
     assert!(error.message.starts_with(PANIC), "{error:?}");
 }
 
-/// Panics when this message is logged.
-struct PanicsOn(&'static str);
-
-impl Subscriber for PanicsOn {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target().starts_with("portcullis_proxy")
-    }
-
-    fn event(&self, event: &Event<'_>) {
-        let mut message = Message(String::new());
-        event.record(&mut message);
-        assert_ne!(message.0, self.0, "{PANIC}");
-    }
-
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-    fn enter(&self, _: &Id) {}
-    fn exit(&self, _: &Id) {}
-}
-
-struct Message(String);
-
-impl Visit for Message {
-    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-        if field.name() == "message" {
-            self.0 = format!("{value:?}");
-        }
-    }
+/// Panics when the proxy logs this message.
+fn panics_on(message: &'static str) -> impl Subscriber {
+    let panic = move |event: &Event<'_>| assert_ne!(field_text(event, "message"), message, "{PANIC}");
+    EventListener::new(|target| target.starts_with("portcullis_proxy"), panic)
 }
 
 /// An application with the route `/api/v1/stream` to a new upstream.
@@ -132,7 +104,7 @@ async fn rest_of(stream: &mut TcpStream) -> String {
 
 #[tokio::test]
 async fn a_panic_in_a_stream_ends_it_and_is_an_error_report() {
-    let _guard = tracing::subscriber::set_default(PanicsOn("a response was cut off"));
+    let _guard = tracing::subscriber::set_default(panics_on("a response was cut off"));
     for media_type in ["text/plain", "text/event-stream"] {
         let (panicking, upstream) = with_upstream().await;
         let mut client = TcpStream::connect(panicking.address).await.expect("the server listens");
@@ -157,7 +129,7 @@ async fn a_panic_in_a_stream_ends_it_and_is_an_error_report() {
 
 #[tokio::test]
 async fn a_panic_in_a_tunnel_ends_it_and_is_an_error_report() {
-    let _guard = tracing::subscriber::set_default(PanicsOn("a tunnel was cut off"));
+    let _guard = tracing::subscriber::set_default(panics_on("a tunnel was cut off"));
     let (panicking, upstream) = with_upstream().await;
     let mut client = TcpStream::connect(panicking.address).await.expect("the server listens");
     let handshake = "GET /api/v1/stream HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\

@@ -1,11 +1,9 @@
 //! Records the statements that a store runs, and the plans that PostgreSQL sends for them.
 
-use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 
-use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Metadata, Subscriber};
+use portcullis_testkit::{EventListener, field_text};
+use tracing::Event;
 
 /// A statement's text and the lines of its plan.
 pub(super) type Statement = (String, Vec<String>);
@@ -19,44 +17,28 @@ const RANDOM_TYPES: [&str; 4] = ["::bytea", "::uuid", "::timestamp with time zon
 
 /// Runs `work` on the current thread and returns the statements that it ran.
 pub(super) async fn record(work: impl Future<Output = ()>) -> Vec<Statement> {
-    let statements = Arc::default();
-    let recorder = Recorder(Arc::clone(&statements));
-    let recording = tracing::subscriber::set_default(recorder);
+    let statements: Arc<Mutex<Vec<Statement>>> = Arc::default();
+    let heard = Arc::clone(&statements);
+    let listener =
+        EventListener::new(|target| [STATEMENTS, NOTICES].contains(&target), move |event| hear(event, &heard));
+    let recording = tracing::subscriber::set_default(listener);
     work.await;
     drop(recording);
     let statements: Vec<Statement> = statements.lock().expect("not poisoned").clone();
     statements
 }
 
-struct Recorder(Arc<Mutex<Vec<Statement>>>);
-
-impl Subscriber for Recorder {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        [STATEMENTS, NOTICES].contains(&metadata.target())
+/// Adds what an event tells of statements and plans.
+fn hear(event: &Event<'_>, statements: &Mutex<Vec<Statement>>) {
+    let mut statements = statements.lock().expect("not poisoned");
+    if event.metadata().target() == STATEMENTS {
+        statements.push((field_text(event, "sql"), Vec::new()));
+    } else if let Some((_, plan)) = field_text(event, "message").split_once("Query Text: ")
+        && let Some((text, lines)) = statements.last_mut()
+    {
+        // The message holds the statement's text, which has no line break, and below it the plan.
+        lines.extend(plan.lines().skip(text.lines().count()).map(|line| with_fixed_values(without_costs(line))));
     }
-
-    fn event(&self, event: &Event<'_>) {
-        let name = if event.metadata().target() == STATEMENTS { "sql" } else { "message" };
-        let mut field = FieldText { name, text: String::new() };
-        event.record(&mut field);
-        let mut statements = self.0.lock().expect("not poisoned");
-        if event.metadata().target() == STATEMENTS {
-            statements.push((field.text, Vec::new()));
-        } else if let Some((_, plan)) = field.text.split_once("Query Text: ")
-            && let Some((text, lines)) = statements.last_mut()
-        {
-            // The message holds the statement's text, which has no line break, and below it the plan.
-            lines.extend(plan.lines().skip(text.lines().count()).map(|line| with_fixed_values(without_costs(line))));
-        }
-    }
-
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-    fn enter(&self, _: &Id) {}
-    fn exit(&self, _: &Id) {}
 }
 
 /// Removes the estimated costs from a line of a plan, because they change with every run.
@@ -75,24 +57,4 @@ fn with_fixed_values(line: &str) -> String {
         rest = after;
     }
     shown + rest
-}
-
-/// Reads one field of an event as text.
-struct FieldText {
-    name: &'static str,
-    text: String,
-}
-
-impl Visit for FieldText {
-    fn record_str(&mut self, field: &Field, value: &str) {
-        if field.name() == self.name {
-            value.clone_into(&mut self.text);
-        }
-    }
-
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        if field.name() == self.name {
-            self.text = format!("{value:?}");
-        }
-    }
 }
