@@ -45,22 +45,27 @@ impl Jobs {
         Arc::new(Self { jobs, store: store.clone(), random, metrics, errors, statuses, counts, unreachable })
     }
 
-    /// Runs the jobs until cancelled. Then waits for the batches that are running, and for no others.
+    /// Runs the jobs until cancelled. Then waits for the batches that are running, and for no others. A panic outside a
+    /// job's work is recorded as one of the job, which goes on.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let mut tasks = JoinSet::new();
         for number in 0..self.jobs.len() {
             let (jobs, stop) = (Arc::clone(&self), stop.clone());
-            tasks.spawn(async move { jobs.repeat(&jobs.jobs[number], &stop).await });
+            tasks.spawn(async move {
+                let job = &jobs.jobs[number];
+                jobs.errors.restart_after_panics(job.name, &stop, || jobs.repeat(job, &stop)).await;
+            });
         }
-        let (counts, store, stopping) = (Arc::clone(&self.counts), self.store.clone(), stop.clone());
-        tasks.spawn(async move { counts.follow(&store, &stopping).await });
+        let (jobs, stopping) = (Arc::clone(&self), stop.clone());
+        tasks.spawn(async move {
+            let count = || jobs.counts.follow(&jobs.store, &stopping);
+            jobs.errors.restart_after_panics("database_counts", &stopping, count).await;
+        });
         let jobs = Arc::clone(&self);
-        tasks.spawn(async move { jobs.refresh_periodically(&stop).await });
-        while let Some(ended) = tasks.join_next().await {
-            if let Err(error) = ended {
-                tracing::error!(%error, "the task of a job panicked outside its work; it runs no more until a restart");
-            }
-        }
+        tasks.spawn(async move {
+            jobs.errors.restart_after_panics("job_states", &stop, || jobs.refresh_periodically(&stop)).await;
+        });
+        while tasks.join_next().await.is_some() {}
     }
 
     /// Runs a job now if it is due and no other replica runs it. `None` when it did not run.

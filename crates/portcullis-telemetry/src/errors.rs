@@ -7,6 +7,7 @@
 mod grouping;
 mod panics;
 mod pending;
+mod restarting;
 mod scrubbing;
 mod sentry;
 

@@ -5,8 +5,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use portcullis_jobs::{Batch, Job, JobError, RunOutcome};
+use portcullis_testkit::{EventListener, field_text};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tracing::Event;
 
 use crate::test_database::{HOUR, TestDatabase, recorded_replica, replica, run, within_a_minute};
 
@@ -149,7 +151,39 @@ async fn a_replicas_own_failure_is_not_hidden_by_others(database: TestDatabase) 
     assert!(status.last_success_at.is_some(), "the other replica's success is not known here");
 }
 
+async fn a_panic_outside_of_its_work_does_not_end_a_job(database: TestDatabase) {
+    let store = database.store().await;
+    let panicked = Arc::new(AtomicBool::new(false));
+    let panics_once = {
+        let panicked = Arc::clone(&panicked);
+        move |event: &Event<'_>| {
+            let is_report = field_text(event, "message").starts_with("a job failed");
+            assert!(!is_report || panicked.swap(true, Ordering::SeqCst), "a defect beside the work");
+        }
+    };
+    let listener = EventListener::new(|target| target.starts_with("portcullis_jobs"), panics_once);
+    let _listening = tracing::subscriber::set_default(listener);
+    let (sender, mut runs) = mpsc::unbounded_channel();
+    let job = Job::on_every_replica("failing", Duration::from_millis(1), move || {
+        let _ = sender.send(());
+        std::future::ready(Err("no luck".into()))
+    });
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(replica(&store, vec![job]).run(stop.clone()));
+    within_a_minute(async {
+        for _ in 0..2 {
+            runs.recv().await.expect("the job goes on");
+        }
+    })
+    .await;
+    stop.cancel();
+    running.await.expect("it ends");
+    assert!(panicked.load(Ordering::SeqCst));
+    assert!(store.metrics().render(false).contains("panics_total 1\n"));
+}
+
 portcullis_testkit::on_both_engines!(
+    a_panic_outside_of_its_work_does_not_end_a_job,
     bad_jobs_do_not_delay_a_good_one,
     a_failed_job_is_repeated_and_recovers,
     a_panic_is_a_failed_run_and_an_error_report,

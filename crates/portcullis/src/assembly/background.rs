@@ -1,19 +1,13 @@
 //! The tasks that run beside requests. A task that panics is recorded and begins anew.
 
-use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use portcullis_telemetry::Errors;
-use portcullis_telemetry::errors::catch_panic_in;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Application;
 use super::error_writer::ErrorWriter;
-
-/// The pause before a task that panicked begins anew, so that one that always panics does not keep a processor busy.
-const PAUSE: Duration = Duration::from_secs(1);
 
 impl Application {
     /// Starts the tasks that run beside requests until `stopping` is cancelled: the revocation feed, the notifier of
@@ -81,45 +75,7 @@ impl Tasks {
     {
         let (errors, stopping) = (self.errors.clone(), self.stopping.clone());
         self.tracker.spawn(async move {
-            loop {
-                // Boxed, because each is as large as all that it awaits.
-                let running = Box::pin(async { task(stopping.clone()).await });
-                let Err(panic) = catch_panic_in(pin!(running)).await else { return };
-                errors.panicked(&panic, Some(name));
-                tracing::error!(task = name, panic = panic.message(), "a task panicked; it begins anew");
-                tokio::select! {
-                    () = tokio::time::sleep(PAUSE) => {}
-                    () = stopping.cancelled() => return,
-                }
-            }
+            errors.restart_after_panics(name, &stopping, || task(stopping.clone())).await;
         });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use portcullis_telemetry::{Metrics, MetricsOptions};
-
-    use super::*;
-
-    #[tokio::test]
-    async fn a_task_that_panics_is_recorded_and_begins_anew() {
-        let metrics = Metrics::new(&MetricsOptions::default(), "test");
-        let errors = Errors::new(metrics.clone(), || Duration::ZERO);
-        let tasks = Tasks { tracker: TaskTracker::new(), errors: errors.clone(), stopping: CancellationToken::new() };
-        let begun = Arc::new(AtomicUsize::new(0));
-        let times = Arc::clone(&begun);
-        tasks.start("flaky", move |_| {
-            let time = times.fetch_add(1, Ordering::SeqCst);
-            async move { assert!(time > 0, "the first time is bad luck") }
-        });
-        tasks.tracker.close();
-        tasks.tracker.wait().await;
-        assert_eq!(begun.load(Ordering::SeqCst), 2);
-        let recorded = errors.next().await;
-        assert_eq!((recorded[0].times, recorded[0].route.as_deref()), (1, Some("flaky")));
-        assert!(metrics.render(false).contains("panics_total 1\n"));
     }
 }
