@@ -10,4 +10,4 @@ mod machine;
 
 pub use bundle::{Bundle, HIDDEN};
 pub use checkup::{Check, run};
-pub use machine::{disk, facts, memory};
+pub use machine::{GroupMemory, disk, facts, group_memory, memory};
