@@ -24,8 +24,11 @@ pub enum AuthoritiesError {
     None(#[source] VerifierBuilderError),
 }
 
-/// Reads a PEM file, or the authorities of the system.
-pub(crate) fn roots(file: Option<&Path>) -> Result<RootCertStore, AuthoritiesError> {
+/// Reads a PEM file, or the authorities of the system. Those that cannot be used are left out.
+///
+/// # Errors
+/// When the file cannot be read, or is no PEM.
+pub fn roots(file: Option<&Path>) -> Result<RootCertStore, AuthoritiesError> {
     let mut roots = RootCertStore::empty();
     match file {
         Some(path) => {

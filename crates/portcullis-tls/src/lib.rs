@@ -6,10 +6,10 @@ mod expiry;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::ClientConfig;
 use rustls::client::WebPkiServerVerifier;
+use rustls::{ClientConfig, RootCertStore};
 
-pub use authorities::AuthoritiesError;
+pub use authorities::{AuthoritiesError, roots};
 pub use expiry::CertificateExpiry;
 
 /// Returns the configuration of a client that trusts the authorities in this PEM file, or else those of the system.
@@ -17,8 +17,12 @@ pub use expiry::CertificateExpiry;
 /// # Errors
 /// When the file cannot be read.
 pub fn client_config(authorities: Option<&Path>) -> Result<ClientConfig, AuthoritiesError> {
-    let roots = authorities::roots(authorities)?;
-    Ok(builder().with_root_certificates(roots).with_no_client_auth())
+    Ok(client_config_trusting(roots(authorities)?))
+}
+
+/// Returns the configuration of a client that trusts these authorities.
+pub fn client_config_trusting(roots: impl Into<Arc<RootCertStore>>) -> ClientConfig {
+    builder().with_root_certificates(roots).with_no_client_auth()
 }
 
 /// Returns the same, together with what notes when the certificate of the server ends.
@@ -28,15 +32,15 @@ pub fn client_config(authorities: Option<&Path>) -> Result<ClientConfig, Authori
 pub fn watching_client_config(
     authorities: Option<&Path>,
 ) -> Result<(ClientConfig, Arc<CertificateExpiry>), AuthoritiesError> {
-    let roots = authorities::roots(authorities)?;
+    let roots = roots(authorities)?;
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider());
     let expiry = Arc::new(CertificateExpiry::new(verifier.build().map_err(AuthoritiesError::None)?));
     let watched = Arc::clone(&expiry);
     Ok((builder().dangerous().with_custom_certificate_verifier(watched).with_no_client_auth(), expiry))
 }
 
-/// The provider is named, because a process may have several.
-fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+/// Returns the cryptography of all TLS. It is named, because a process may have several.
+pub fn provider() -> Arc<rustls::crypto::CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 

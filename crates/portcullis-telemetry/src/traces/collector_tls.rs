@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::crypto::CryptoProvider;
+use portcullis_tls::AuthoritiesError;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
@@ -31,18 +31,18 @@ pub enum TlsFileError {
 impl CollectorTls {
     /// Trusts the certificates of a PEM file in place of the system's authorities.
     pub fn trust(&mut self, file: &Path) -> Result<(), TlsFileError> {
-        let mut roots = RootCertStore::empty();
-        for certificate in certificates(file)? {
-            roots.add(certificate).map_err(TlsFileError::Unusable)?;
+        match portcullis_tls::roots(Some(file)) {
+            Ok(roots) if !roots.is_empty() => self.authorities = Some(Arc::new(roots)),
+            Ok(_) | Err(AuthoritiesError::None(_)) => return Err(TlsFileError::NoCertificate),
+            Err(AuthoritiesError::File { source, .. }) => return Err(TlsFileError::File(source)),
         }
-        self.authorities = Some(Arc::new(roots));
         Ok(())
     }
 
     /// Shows a certificate to the collector: PEM files with its chain and its private key.
     pub fn identify(&mut self, chain: &Path, key: &Path) -> Result<(), TlsFileError> {
         let key = PrivateKeyDer::from_pem_file(key).map_err(TlsFileError::File)?;
-        let certified = CertifiedKey::from_der(certificates(chain)?, key, &provider());
+        let certified = CertifiedKey::from_der(certificates(chain)?, key, &portcullis_tls::provider());
         self.client = Some(Arc::new(certified.map_err(TlsFileError::Unusable)?));
         Ok(())
     }
@@ -51,22 +51,14 @@ impl CollectorTls {
     pub(super) fn config(&self, is_used: bool) -> ClientConfig {
         let roots = match &self.authorities {
             Some(authorities) => Arc::clone(authorities),
-            None => {
-                let mut roots = RootCertStore::empty();
-                if is_used {
-                    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-                }
-                Arc::new(roots)
-            }
+            None if is_used => Arc::new(portcullis_tls::roots(None).expect("only a file cannot be read")),
+            None => Arc::new(RootCertStore::empty()),
         };
-        let config = ClientConfig::builder_with_provider(Arc::new(provider()))
-            .with_safe_default_protocol_versions()
-            .expect("the provider knows TLS 1.2 and 1.3")
-            .with_root_certificates(roots);
-        match &self.client {
-            Some(client) => config.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(client)))),
-            None => config.with_no_client_auth(),
+        let mut config = portcullis_tls::client_config_trusting(roots);
+        if let Some(client) = &self.client {
+            config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(Arc::clone(client)));
         }
+        config
     }
 }
 
@@ -88,10 +80,6 @@ impl fmt::Display for TlsFileError {
             Self::Unusable(error) => write!(f, "cannot be used: {error}"),
         }
     }
-}
-
-fn provider() -> CryptoProvider {
-    rustls::crypto::aws_lc_rs::default_provider()
 }
 
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFileError> {
