@@ -181,16 +181,19 @@ def check_exemplars(gateway, traces):
     assert " # {" not in plain, "exemplars outside of OpenMetrics"
 
 
-def received(upstream, protocol):
+def received(upstream, protocol, compression):
     collector = Collector()
-    gateway = Gateway(upstream, OTEL_EXPORTER_OTLP_ENDPOINT=collector.address(protocol), OTEL_EXPORTER_OTLP_PROTOCOL=protocol)
+    gateway = Gateway(
+        upstream, OTEL_EXPORTER_OTLP_ENDPOINT=collector.address(protocol), OTEL_EXPORTER_OTLP_PROTOCOL=protocol,
+        OTEL_EXPORTER_OTLP_COMPRESSION=compression,
+    )  # fmt: skip
     traces = gateway.drive(REQUESTS)
     check_exemplars(gateway, traces)
     # Ends while spans still wait.
     traces |= gateway.drive(50)
     gateway.stop()
     check_parents(traces, collector.stop())
-    print(f"rotel received {len(traces)} traces by {protocol}, with their parents; none was lost at the end")
+    print(f"rotel received {len(traces)} traces by {protocol} (compression: {compression}), with their parents; none was lost at the end")
 
 
 def frozen(upstream):
@@ -232,7 +235,8 @@ def main():
     threading.Thread(target=server.serve_forever, daemon=True).start()
     upstream = server.server_port
     for protocol in ("http/protobuf", "grpc"):
-        received(upstream, protocol)
+        for compression in ("none", "gzip"):
+            received(upstream, protocol, compression)
     frozen(upstream)
     gone_and_back(upstream)
     refusing(upstream)

@@ -7,20 +7,24 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, Uri};
 use percent_encoding::percent_decode_str;
 use portcullis_gate::Propagation;
-use portcullis_telemetry::traces::{Batching, CollectorTls, OtlpProtocol, Sampler, TraceOptions};
+use portcullis_telemetry::traces::{Batching, CollectorTls, Compression, OtlpProtocol, Sampler, TraceOptions};
 
 use crate::engine::notice::{Notice, Problems};
 use crate::engine::reader::unknown_hint;
 use crate::engine::variables::{Variable, Variables};
 
 /// The variables that are read.
-pub(crate) const NAMES: [&str; 25] = [
+pub(crate) const NAMES: [&str; 29] = [
     "OTEL_SDK_DISABLED",
     "OTEL_TRACES_EXPORTER",
     "OTEL_EXPORTER_OTLP_ENDPOINT",
     "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
     "OTEL_EXPORTER_OTLP_PROTOCOL",
     "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
+    "OTEL_EXPORTER_OTLP_INSECURE",
+    "OTEL_EXPORTER_OTLP_TRACES_INSECURE",
+    "OTEL_EXPORTER_OTLP_COMPRESSION",
+    "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION",
     "OTEL_EXPORTER_OTLP_HEADERS",
     "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
     "OTEL_EXPORTER_OTLP_TIMEOUT",
@@ -51,12 +55,12 @@ const MAX_QUEUE: usize = 1_000_000;
 /// Reads the variables. `None` without the address of a collector, and if traces are switched off.
 pub(crate) fn read(variables: &Variables, problems: &mut Problems) -> Option<TraceOptions> {
     let mut reader = Reader { variables, problems };
-    let is_off = reader.get("OTEL_SDK_DISABLED").is_some_and(|found| found.value.eq_ignore_ascii_case("true"))
-        || reader.get("OTEL_TRACES_EXPORTER").is_some_and(|found| found.value == "none");
+    let (is_disabled, exports_nothing) = (reader.is_disabled(), reader.exports_nothing());
     let protocol = reader.protocol();
     let endpoint = reader.endpoint(protocol);
     let options = TraceOptions {
         protocol,
+        compression: reader.compression(),
         headers: reader.headers(),
         timeout: reader.timeout(),
         tls: reader.tls(),
@@ -65,7 +69,7 @@ pub(crate) fn read(variables: &Variables, problems: &mut Problems) -> Option<Tra
         sampler: reader.sampler(),
         endpoint: endpoint?,
     };
-    (!is_off).then_some(options)
+    (!is_disabled && !exports_nothing).then_some(options)
 }
 
 /// Reads how requests name their trace, which counts without a collector too.
@@ -93,6 +97,32 @@ impl Reader<'_, '_> {
         self.problems.add(Notice::new(&found.place, message).hint(hint));
     }
 
+    fn is_disabled(&mut self) -> bool {
+        self.get("OTEL_SDK_DISABLED").is_some_and(|found| is_true(&found))
+    }
+
+    /// Whether spans are sent nowhere. The variable is a list, of whose exporters this program has OTLP.
+    fn exports_nothing(&mut self) -> bool {
+        let Some(found) = self.get("OTEL_TRACES_EXPORTER") else { return false };
+        let names: Vec<&str> = found.value.split(',').map(str::trim).collect();
+        if !names.contains(&"otlp") && names != ["none"] {
+            self.reject(&found, "names no exporter of this program", "write otlp or none");
+        }
+        names == ["none"]
+    }
+
+    fn compression(&mut self) -> Compression {
+        let Some((found, _)) = self.either("COMPRESSION") else { return Compression::None };
+        match found.value.as_str() {
+            "gzip" => Compression::Gzip,
+            "none" => Compression::None,
+            _ => {
+                self.reject(&found, "is not a compression of this program", "write gzip or none");
+                Compression::None
+            }
+        }
+    }
+
     fn protocol(&mut self) -> OtlpProtocol {
         let Some((found, _)) = self.either("PROTOCOL") else { return OtlpProtocol::Http };
         match found.value.as_str() {
@@ -107,10 +137,13 @@ impl Reader<'_, '_> {
 
     fn endpoint(&mut self, protocol: OtlpProtocol) -> Option<Uri> {
         let (found, is_specific) = self.either("ENDPOINT")?;
-        let text = if is_specific || protocol == OtlpProtocol::Grpc {
-            found.value.clone()
-        } else {
-            format!("{}{TRACES_PATH}", found.value.trim_end_matches('/'))
+        let is_insecure = self.either("INSECURE").is_some_and(|(insecure, _)| is_true(&insecure));
+        let text = match protocol {
+            OtlpProtocol::Grpc if found.value.contains("://") => found.value.clone(),
+            // Only here does the variable count.
+            OtlpProtocol::Grpc => format!("{}://{}", if is_insecure { "http" } else { "https" }, found.value),
+            OtlpProtocol::Http if is_specific => found.value.clone(),
+            OtlpProtocol::Http => format!("{}{TRACES_PATH}", found.value.trim_end_matches('/')),
         };
         let uri: Option<Uri> = text.parse().ok();
         let uri = uri.filter(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some());
@@ -270,6 +303,11 @@ impl Reader<'_, '_> {
             writes_b3_multi: names.contains(&"b3multi"),
         }
     }
+}
+
+/// Any other value is false, as OpenTelemetry has it.
+fn is_true(found: &Variable) -> bool {
+    found.value.eq_ignore_ascii_case("true")
 }
 
 /// Reads `name=value,name=value`, where a value may be percent-encoded. `None` if a part has no equals sign or no name.

@@ -14,7 +14,7 @@ mod tracer;
 pub use collector_tls::{CollectorTls, TlsFileError};
 pub use export::TraceExporter;
 pub use ids::{SpanId, TraceId};
-pub use options::{Batching, OtlpProtocol, TraceOptions};
+pub use options::{Batching, Compression, OtlpProtocol, TraceOptions};
 pub use sampler::Sampler;
 use span::SpanRecord;
 pub use span::{AttributeValue, Lineage, Span, SpanKind};

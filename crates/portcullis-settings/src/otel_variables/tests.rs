@@ -15,6 +15,7 @@ fn without_a_collector_there_are_no_traces() {
     for off in [("OTEL_SDK_DISABLED", "true"), ("OTEL_TRACES_EXPORTER", "none")] {
         assert!(settings("", &[ENDPOINT, off]).traces.is_none(), "{off:?}");
     }
+    assert!(settings("", &[ENDPOINT, ("OTEL_TRACES_EXPORTER", "console, otlp")]).traces.is_some());
 }
 
 #[test]
@@ -29,6 +30,27 @@ fn the_address_of_traces_is_below_that_of_all_signals() {
     assert_eq!(traces(&[ENDPOINT, own]).endpoint, "https://traces/x");
     let grpc = traces(&[ENDPOINT, ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")]);
     assert_eq!((grpc.endpoint, grpc.protocol), (Uri::from_static("http://collector:4318/"), OtlpProtocol::Grpc));
+}
+
+#[test]
+fn an_address_of_grpc_may_leave_out_its_scheme() {
+    let grpc = [("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"), ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317")];
+    let scheme = |more: &[(&str, &str)]| traces(&[&grpc[..], more].concat()).endpoint.scheme_str().map(str::to_owned);
+    assert_eq!(scheme(&[]).as_deref(), Some("https"));
+    assert_eq!(scheme(&[("OTEL_EXPORTER_OTLP_INSECURE", "true")]).as_deref(), Some("http"));
+    let specific = ("OTEL_EXPORTER_OTLP_TRACES_INSECURE", "false");
+    assert_eq!(scheme(&[("OTEL_EXPORTER_OTLP_INSECURE", "true"), specific]).as_deref(), Some("https"));
+    let with_scheme = [ENDPOINT, ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"), ("OTEL_EXPORTER_OTLP_INSECURE", "false")];
+    assert_eq!(traces(&with_scheme).endpoint, "http://collector:4318/");
+}
+
+#[test]
+fn spans_are_compressed_by_choice() {
+    let of = |variables: &[(&str, &str)]| traces(&[&[ENDPOINT], variables].concat()).compression;
+    assert_eq!(of(&[]), Compression::None);
+    assert_eq!(of(&[("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")]), Compression::Gzip);
+    let specific = ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "none");
+    assert_eq!(of(&[("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"), specific]), Compression::None);
 }
 
 #[test]
@@ -63,6 +85,8 @@ fn values_that_cannot_work_are_refused() {
     for (name, value, hint) in [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4318", "write http:// or https://"),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json", "write http/protobuf or grpc"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd", "write gzip or none"),
+        ("OTEL_TRACES_EXPORTER", "console", "write otlp or none"),
         ("OTEL_EXPORTER_OTLP_HEADERS", "authorization", "write name=value"),
         ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s", "write a number of milliseconds"),
         ("OTEL_TRACES_SAMPLER", "traceidration", "did you mean `traceidratio`?"),

@@ -14,6 +14,8 @@ pub struct TraceOptions {
     pub endpoint: Uri,
     /// How spans are sent.
     pub protocol: OtlpProtocol,
+    /// How the spans of a request are compressed.
+    pub compression: Compression,
     /// Fields of every request to the collector. Their values are secrets.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// The longest time of one request to the collector.
@@ -56,12 +58,23 @@ pub enum OtlpProtocol {
     Grpc,
 }
 
+/// A compression of OTLP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compression {
+    /// None.
+    #[default]
+    None,
+    /// gzip (RFC 1952).
+    Gzip,
+}
+
 impl fmt::Debug for TraceOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let headers: Vec<&HeaderName> = self.headers.iter().map(|(name, _)| name).collect();
         f.debug_struct("TraceOptions")
             .field("endpoint", &self.endpoint)
             .field("protocol", &self.protocol)
+            .field("compression", &self.compression)
             .field("headers", &headers)
             .field("timeout", &self.timeout)
             .field("tls", &self.tls)

@@ -1,10 +1,12 @@
 //! Requests to the collector: OTLP/HTTP with Protobuf, and OTLP/gRPC (opentelemetry.io/docs/specs/otlp).
 
 use std::error::Error;
+use std::io::Write as _;
 use std::time::Duration;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, TE, USER_AGENT};
+use flate2::write::GzEncoder;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, TE, USER_AGENT};
 use http::{Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Collected, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -13,10 +15,13 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 
 use super::otlp;
-use crate::traces::{OtlpProtocol, SpanRecord, TraceOptions};
+use crate::traces::{Compression, OtlpProtocol, SpanRecord, TraceOptions};
 
 /// The most bytes of an answer that are read.
 const MAX_ANSWER: usize = 64 * 1024;
+/// The names of gzip, and the fields of gRPC that name a compression.
+const GZIP: HeaderValue = HeaderValue::from_static("gzip");
+const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 /// The method of a collector's gRPC service.
 const GRPC_METHOD: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 /// The codes of gRPC after which a client may try again: cancelled, deadline exceeded, aborted, out of range, unavailable,
@@ -67,6 +72,13 @@ impl Collector {
         let message = otlp::request(&self.options.resource, self.version, spans);
         let later = |reason: String| SendError::Later { reason, after: None };
         let sending = async {
+            let message = match self.options.compression {
+                Compression::None => message,
+                // Beside the threads that handle requests, because a full batch takes milliseconds.
+                Compression::Gzip => tokio::task::spawn_blocking(move || gzipped(&message))
+                    .await
+                    .map_err(|error| SendError::Never(format!("the spans could not be compressed: {error}")))?,
+            };
             let response = self.client.request(self.request(message)).await.map_err(|error| later(chain(&error)))?;
             let (parts, body) = response.into_parts();
             let body = Limited::new(body, MAX_ANSWER).collect().await;
@@ -83,10 +95,11 @@ impl Collector {
         }
     }
 
+    /// `message` is compressed already.
     fn request(&self, message: Vec<u8>) -> Request<Full<Bytes>> {
         let (content_type, body) = match self.options.protocol {
             OtlpProtocol::Http => ("application/x-protobuf", Bytes::from(message)),
-            OtlpProtocol::Grpc => ("application/grpc", framed(&message)),
+            OtlpProtocol::Grpc => ("application/grpc", framed(&message, self.options.compression)),
         };
         let mut request = Request::post(self.endpoint.clone()).body(Full::new(body)).expect("the address is a URI");
         let headers = request.headers_mut();
@@ -95,6 +108,10 @@ impl Collector {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         if self.options.protocol == OtlpProtocol::Grpc {
             headers.insert(TE, HeaderValue::from_static("trailers"));
+        }
+        if self.options.compression == Compression::Gzip {
+            let field = if self.options.protocol == OtlpProtocol::Grpc { GRPC_ENCODING } else { CONTENT_ENCODING };
+            headers.insert(field, GZIP);
         }
         request
     }
@@ -107,10 +124,16 @@ fn grpc_uri(endpoint: &Uri) -> Uri {
     Uri::from_parts(parts).expect("the address has a scheme and an authority")
 }
 
-/// A message of gRPC: not compressed, its length, its bytes.
-fn framed(message: &[u8]) -> Bytes {
+/// Compresses a message with the least effort: spans are so alike that more would gain little.
+fn gzipped(message: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(message.len() / 4), flate2::Compression::fast());
+    encoder.write_all(message).and_then(|()| encoder.finish()).expect("writing to memory does not fail")
+}
+
+/// A message of gRPC: whether it is compressed, its length, its bytes.
+fn framed(message: &[u8], compression: Compression) -> Bytes {
     let mut framed = BytesMut::with_capacity(message.len() + 5);
-    framed.put_u8(0);
+    framed.put_u8(u8::from(compression == Compression::Gzip));
     framed.put_u32(u32::try_from(message.len()).unwrap_or(u32::MAX));
     framed.extend_from_slice(message);
     framed.freeze()
@@ -175,4 +198,29 @@ fn chain(error: &dyn Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use super::super::tests::options;
+    use super::*;
+
+    #[tokio::test]
+    async fn a_compressed_message_of_grpc_says_so() {
+        for (compression, flag, encoding) in [(Compression::None, 0, None), (Compression::Gzip, 1, Some(GZIP))] {
+            let mut options = options(([127, 0, 0, 1], 9).into());
+            (options.protocol, options.compression) = (OtlpProtocol::Grpc, compression);
+            let request = Collector::new(&options, "1").request(gzipped(b"spans"));
+            assert_eq!(request.headers().get(GRPC_ENCODING), encoding.as_ref());
+            assert!(!request.headers().contains_key(CONTENT_ENCODING));
+            let frame = request.into_body().collect().await.expect("bytes").to_bytes();
+            let length = u32::try_from(frame.len() - 5).expect("short").to_be_bytes();
+            assert_eq!((frame[0], &frame[1..5]), (flag, &length[..]));
+            let mut text = String::new();
+            flate2::read::GzDecoder::new(&frame[5..]).read_to_string(&mut text).expect("gzip");
+            assert_eq!(text, "spans");
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! The exporter against collectors of every kind, over real sockets.
 
+use std::io::Read as _;
 use std::net::SocketAddr;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -7,7 +8,8 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::traces::{
-    Batching, CollectorTls, OtlpProtocol, Sampler, SpanId, SpanKind, TraceId, dropped_spans, exported_spans,
+    Batching, CollectorTls, Compression, OtlpProtocol, Sampler, SpanId, SpanKind, TraceId, dropped_spans,
+    exported_spans,
 };
 
 pub(super) const OK: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\ncontent-length: 0\r\n\r\n";
@@ -41,6 +43,7 @@ pub(super) fn options(address: SocketAddr) -> TraceOptions {
     TraceOptions {
         endpoint: format!("http://{address}/v1/traces").parse().expect("a URI"),
         protocol: OtlpProtocol::Http,
+        compression: Compression::None,
         headers: vec![("x-team".parse().expect("a name"), "gate".parse().expect("a value"))],
         timeout: LONG,
         tls: CollectorTls::default(),
@@ -122,6 +125,34 @@ async fn spans_that_wait_are_sent_at_the_end() {
         assert!(contains(&request, part), "{part} in {}", String::from_utf8_lossy(&request));
     }
     assert_eq!((exported_spans(), dropped_spans()), (2, 0));
+}
+
+#[tokio::test]
+async fn compressed_spans_are_what_a_collector_decompresses() {
+    let (address, mut requests) = collector(&[OK]).await;
+    let mut options = options(address);
+    let mut received = Vec::new();
+    for compression in [Compression::None, Compression::Gzip] {
+        options.compression = compression;
+        let (queue, spans) = mpsc::channel(8);
+        let exporter = TraceExporter::run(spans, &options, "1");
+        for name in ["first", "second"] {
+            queue.send(record(name)).await.expect("the exporter runs");
+        }
+        exporter.shut_down(LONG).await;
+        received.push(requests.recv().await.expect("a request"));
+    }
+    let [plain, compressed] = received.try_into().expect("two requests");
+    assert!(!contains(&plain, "content-encoding") && contains(&compressed, "\r\ncontent-encoding: gzip\r\n"));
+    let body = |request: &[u8]| {
+        let head = request.windows(4).position(|bytes| bytes == b"\r\n\r\n").expect("a head");
+        request[head + 4..].to_vec()
+    };
+    let mut decompressed = Vec::new();
+    flate2::read::GzDecoder::new(&body(&compressed)[..]).read_to_end(&mut decompressed).expect("gzip");
+    assert_eq!(decompressed.len(), body(&plain).len());
+    assert!(contains(&decompressed, "first") && contains(&decompressed, "second"));
+    assert!(!contains(&compressed, "first"));
 }
 
 #[tokio::test]
