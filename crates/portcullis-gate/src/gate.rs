@@ -80,6 +80,8 @@ impl Gate {
     /// Makes a gate that decides by `config` until it is swapped.
     pub fn new(parts: GateParts, config: GateConfig) -> Self {
         let GateParts { tokens, sessions, shared_limits, clock, random, metrics } = parts;
+        Refusal::csrf_reasons().for_each(|reason| metrics.begin_csrf_reason(reason));
+        begin_rate_limits(&metrics, &config);
         Self {
             config: ArcSwap::from_pointee(config),
             classifier: Classifier::new(tokens, Arc::clone(&sessions)),
@@ -295,6 +297,7 @@ impl Gate {
 
     /// Decides by another configuration, from the next request on. Open streams are judged by it too.
     pub fn swap(&self, config: GateConfig) {
+        begin_rate_limits(&self.metrics, &config);
         self.config.store(Arc::new(config));
         self.streams.doubt_all();
     }
@@ -328,4 +331,9 @@ impl Gate {
     pub fn environment(&self) -> Environment {
         self.config.load().environment
     }
+}
+
+/// Begins the counters of a configuration's rate limits at zero.
+fn begin_rate_limits(metrics: &Metrics, config: &GateConfig) {
+    config.limits().iter().for_each(|(_, limit)| metrics.begin_rate_limit(&limit.name));
 }

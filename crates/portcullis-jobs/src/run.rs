@@ -37,6 +37,9 @@ pub enum RunError {
 }
 
 impl RunOutcome {
+    /// The labels that [`label`](Self::label) returns.
+    pub(crate) const LABELS: [&'static str; 3] = ["success", "failure", "stopped"];
+
     /// The label `result` of `jobs_total`.
     pub(crate) fn label(&self) -> &'static str {
         match self {

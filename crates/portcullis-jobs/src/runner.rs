@@ -39,6 +39,11 @@ impl Jobs {
     /// [`run`](Self::run).
     pub fn new(store: &Store, random: Random, errors: Errors, jobs: Vec<Job>) -> Arc<Self> {
         let metrics = store.metrics().clone();
+        for job in &jobs {
+            for result in RunOutcome::LABELS {
+                metrics.begin_job(job.name, result);
+            }
+        }
         let statuses = Statuses::new(&jobs, &metrics);
         let counts = DatabaseCounts::new(&metrics);
         let unreachable = AtomicBool::new(false);

@@ -16,6 +16,9 @@ const PROBE: Duration = Duration::from_millis(250);
 /// The longest time that closing a connection may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// What commands are for: the label `operation` of `redis_errors_total`.
+const OPERATIONS: [&str; 4] = ["fetch", "offer", "limit", "publish"];
+
 /// A client and whether Redis answers it.
 pub(crate) struct Link {
     pub(crate) client: Client,
@@ -28,6 +31,9 @@ pub(crate) struct Link {
 impl Link {
     pub(crate) fn new(client: Client, prefix: String, command_timeout: Duration, metrics: Metrics) -> Arc<Self> {
         let link = Arc::new(Self { client, prefix, available: AtomicBool::new(false), command_timeout, metrics });
+        for operation in OPERATIONS {
+            link.metrics.begin_redis_errors(operation);
+        }
         let watched = Arc::downgrade(&link);
         let up = move || watched.upgrade().map(|link| f64::from(u8::from(link.is_available())));
         link.metrics.read_value(ReadMetric::RedisUp, up);
@@ -38,8 +44,9 @@ impl Link {
         self.available.load(Ordering::Acquire)
     }
 
-    /// Runs a command with a time limit. After a failure all commands fail at once until a probe is answered. `summary` names
-    /// the command's span: the command, and what it works on. Keys and values are in no span.
+    /// Runs a command with a time limit. After a failure all commands fail at once until a probe is answered. `operation` is
+    /// one of [`OPERATIONS`]. `summary` names the command's span: the command, and what it works on. Keys and values are in
+    /// no span.
     pub(crate) async fn run<T>(
         &self,
         operation: &'static str,
@@ -59,6 +66,7 @@ impl Link {
         if let Some(mut span) = span {
             span.fail(error.kind().to_str());
         }
+        debug_assert!(OPERATIONS.contains(&operation), "{operation} has no counter that begins at zero");
         self.metrics.redis_error(operation);
         if self.available.swap(false, Ordering::AcqRel) {
             tracing::warn!(

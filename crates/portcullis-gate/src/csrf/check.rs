@@ -26,6 +26,8 @@ pub enum CsrfReason {
 }
 
 impl CsrfReason {
+    pub(crate) const ALL: [Self; 5] = [Self::NoCookie, Self::TwoCookies, Self::NoToken, Self::Mismatch, Self::Forged];
+
     /// Returns the value of the `reason` label of `csrf_refusals_total`.
     pub fn as_str(self) -> &'static str {
         match self {

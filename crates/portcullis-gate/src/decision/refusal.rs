@@ -80,12 +80,20 @@ pub enum Refusal {
     NotPermitted,
 }
 
+/// The `reason` label of a request from another site.
+const CROSS_SITE: &str = "cross_site";
+
 impl Refusal {
+    /// The `reason` labels of refusals for CSRF.
+    pub(crate) fn csrf_reasons() -> impl Iterator<Item = &'static str> {
+        CsrfReason::ALL.into_iter().map(CsrfReason::as_str).chain([CROSS_SITE])
+    }
+
     /// Returns the `reason` label of a refusal for CSRF.
     pub(crate) fn csrf_reason(&self) -> Option<&'static str> {
         match self {
             Self::InvalidCsrf { reason, .. } => Some(reason.as_str()),
-            Self::CrossSite => Some("cross_site"),
+            Self::CrossSite => Some(CROSS_SITE),
             _ => None,
         }
     }

@@ -30,3 +30,15 @@ async fn a_swap_keeps_the_metric_series_of_a_route() {
     gate.get("/api/things/1").send().await;
     gate.assert_metric("http_requests_total{method=\"GET\",route=\"/api/v1/things/{*rest}\",status_code=\"200\"} 2");
 }
+
+#[tokio::test]
+async fn the_counters_of_refusals_begin_at_zero() {
+    let limited = |name: &'static str| route(name, |policy| policy.limits = by_caller("1/1h"));
+    let gate = TestGate::with_routes([route("/api/v1/open", |_| {})]).await;
+    for reason in ["no_cookie", "two_cookies", "no_token", "mismatch", "forged", "cross_site"] {
+        gate.assert_metric(&format!("csrf_refusals_total{{reason=\"{reason}\"}} 0"));
+        gate.assert_metric(&format!("csrf_reports_total{{reason=\"{reason}\"}} 0"));
+    }
+    gate.swap(TestConfig { routes: vec![limited("/api/v1/limited")], ..TestConfig::default() });
+    gate.assert_metric("rate_limited_total{limit=\"route\"} 0");
+}

@@ -67,6 +67,7 @@ async fn bad_jobs_do_not_delay_a_good_one(database: TestDatabase) {
     let page = store.metrics().render(false);
     assert!(page.contains("jobs_total{job=\"panicking\",result=\"failure\"} 1\n"), "{page}");
     assert!(page.contains("jobs_total{job=\"good\",result=\"success\"} "), "{page}");
+    assert!(page.contains("jobs_total{job=\"good\",result=\"failure\"} 0\n"), "it begins at zero: {page}");
     assert!(page.contains("job_last_success_timestamp_seconds{job=\"good\"} "), "{page}");
     assert!(!page.contains("job_last_success_timestamp_seconds{job=\"failing\"}"), "{page}");
 }

@@ -34,6 +34,9 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// The labels that [`kind`](Self::kind) returns.
+    pub(crate) const KINDS: [&'static str; 4] = ["unavailable", "conflict", "corrupt", "internal"];
+
     /// Returns the label `error_type` of `database_errors_total`.
     pub(crate) fn kind(&self) -> &'static str {
         match self {

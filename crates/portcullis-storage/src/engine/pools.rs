@@ -16,6 +16,9 @@ use super::url::DatabaseUrl;
 /// Most SQLite readers. They run beside each other and beside the writer; more would only cost memory.
 const SQLITE_READERS: u32 = 8;
 
+/// The operations of a gateway that serves, of which `database_errors_total` has a counter from the beginning.
+const OPERATIONS: [&str; 6] = ["SELECT", "INSERT", "UPDATE", "DELETE", "BEGIN", "COMMIT"];
+
 /// The connections to one database.
 pub(crate) struct Pools {
     pub(crate) runner: Runner,
@@ -81,6 +84,11 @@ impl Pools {
     }
 
     fn register_metrics(&self, metrics: &Metrics) {
+        for operation in OPERATIONS {
+            for kind in StoreError::KINDS {
+                metrics.begin_database_errors(operation, kind);
+            }
+        }
         let mut pools = vec![self.writer.clone()];
         if self.runner.dialect == Dialect::Sqlite {
             pools.push(self.reader.clone());

@@ -52,6 +52,12 @@ impl Metrics {
         database.seconds.get_or_create(&StatementLabels { operation, table }).observe(took.as_secs_f64());
     }
 
+    /// Begins the counters of failed statements at zero: one that begins with its first event hides that event from
+    /// `increase` and `rate`.
+    pub fn begin_database_errors(&self, operation: &'static str, error_type: &'static str) {
+        let _begins_at_zero = self.0.database.errors.get_or_create(&ErrorLabels { operation, error_type });
+    }
+
     /// Counts a statement that failed.
     pub fn database_error(&self, operation: &'static str, error_type: &'static str) {
         self.0.database.errors.get_or_create(&ErrorLabels { operation, error_type }).inc();

@@ -39,6 +39,19 @@ impl GateFamilies {
 }
 
 impl Metrics {
+    /// Begins the counters of a reason of the CSRF check at zero: one that begins with its first event hides that event
+    /// from `increase` and `rate`.
+    pub fn begin_csrf_reason(&self, reason: &'static str) {
+        for family in [&self.0.gate.csrf_refusals, &self.0.gate.csrf_reports] {
+            let _begins_at_zero = family.get_or_create(&ReasonLabels { reason });
+        }
+    }
+
+    /// Begins the counter of a rate limit at zero, for the same reason. `limit` is the limit's name in the settings.
+    pub fn begin_rate_limit(&self, limit: &str) {
+        self.0.gate.rate_limited.get_or_create_owned(&LimitLabels { limit: limit.to_owned() });
+    }
+
     /// Counts a request that the CSRF check refused.
     pub fn csrf_refusal(&self, reason: &'static str) {
         self.0.gate.csrf_refusals.get_or_create(&ReasonLabels { reason }).inc();

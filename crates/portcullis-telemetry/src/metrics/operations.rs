@@ -57,6 +57,17 @@ impl OperationFamilies {
 }
 
 impl Metrics {
+    /// Begins the counter of an operation's failed commands at zero: one that begins with its first event hides that event
+    /// from `increase` and `rate`.
+    pub fn begin_redis_errors(&self, operation: &'static str) {
+        let _begins_at_zero = self.0.operations.redis_errors.get_or_create(&OperationLabels { operation });
+    }
+
+    /// Begins a counter of a job's runs at zero, for the same reason.
+    pub fn begin_job(&self, job: &'static str, result: &'static str) {
+        let _begins_at_zero = self.0.operations.jobs.get_or_create(&JobLabels { job, result });
+    }
+
     /// Counts a Redis command that failed.
     pub fn redis_error(&self, operation: &'static str) {
         self.0.operations.redis_errors.get_or_create(&OperationLabels { operation }).inc();

@@ -16,14 +16,9 @@ use crate::proxied;
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Expressions without a sample in this test, by a part of them, and why.
-const EMPTY: [(&str, &str); 8] = [
+const EMPTY: [(&str, &str); 3] = [
     ("status_code=\"499\"", "no client goes away"),
     ("absent(up", "the target is there"),
-    ("csrf_reports_total", "csrf.mode is not report"),
-    ("redis_errors_total", "Redis is there all the time"),
-    ("result=\"failure\"", "no job fails"),
-    ("error_type!=\"conflict\"", "no statement fails"),
-    ("sum by (operation, error_type)", "no statement fails"),
     ("unless on (job)", "it is empty while mails are sent"),
 ];
 

@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use crate::client::{app, call, client, get, post, register};
-use crate::jobs::until_metrics;
+use crate::jobs::until_counted;
 
 /// Statements by verb and table. Without those that come from no request: readings of the revocation log, the mail
 /// outbox and the signing keys, and the jobs, which delete.
@@ -35,7 +35,7 @@ async fn statements(app: &TestApp) -> Statements {
 /// Waits for the first run of the jobs whose statements would be counted. The next one comes a minute later.
 pub(crate) async fn until_first_jobs_have_run(app: &TestApp) {
     for job in ["end_left_sessions", "finish_deletions"] {
-        until_metrics(app, &format!("jobs_total{{job=\"{job}\",")).await;
+        until_counted(app, &format!("jobs_total{{job=\"{job}\",result=\"success\"}}")).await;
     }
 }
 
