@@ -137,6 +137,7 @@ OVERVIEW = dashboard(
                     (f"sum (increase(panics_total{{{S}}}[$__rate_interval]))", "panics"),
                     (f"sum (increase(log_lines_dropped_total{{{S}}}[$__rate_interval]))", "log lines dropped"),
                     (f"sum (increase(error_reports_dropped_total{{{S}}}[$__rate_interval]))", "error reports dropped"),
+                    (f"sum (increase(sentry_transactions_dropped_total{{{S}}}[$__rate_interval]))", "transactions for Sentry dropped"),
                     size=(6, 7),
                 ),
                 graph("Versions", "short", (f"count by (version) (build_info{{{S}}})", "{{version}}"), stacked=True, size=(6, 7)),

@@ -19,7 +19,7 @@ def cause(dsn, folder, gateways):
     broken = os.path.join(folder, "broken")
     env = {
         **os.environ, "LD_PRELOAD": library, "BREAK_CLOCK": broken, "SENTRY_DSN": dsn, "SENTRY_RELEASE": "gate-7",
-        "SENTRY_ENVIRONMENT": "staging",
+        "SENTRY_ENVIRONMENT": "staging", "SENTRY_TRACES_SAMPLE_RATE": "1",
     }
     command = [program, "serve"]
     gateway = subprocess.Popen(command, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)

@@ -8,15 +8,18 @@ PATIENCE = 30
 
 
 def wait_and_check(server, read, request_ids):
-    """Waits until a server holds all events, and checks them. `read` returns the events, each with its issue if the server groups them."""
+    """Waits until a server holds all events, and checks them. `read` returns the events, each with its issue if the server groups them.
+    Returns all events, transactions too."""
     end = time.monotonic() + PATIENCE
     wanted = {*request_ids["failed"], *request_ids["panicked"]}
     while True:
         events = read()
-        if wanted <= {tags(event).get("request_id") for event in events} or time.monotonic() > end:
+        errors = [event for event in events if "exception" in event]
+        if wanted <= {tags(event).get("request_id") for event in errors} or time.monotonic() > end:
             break
         time.sleep(0.2)
-    check(server, events, request_ids)
+    check(server, errors, request_ids)
+    return events
 
 
 def check(server, events, request_ids):

@@ -18,4 +18,10 @@ def events():
 
 
 with open("request_ids.json", encoding="utf-8") as file:
-    wait_and_check("kent", events, json.load(file)[1])
+    ids = json.load(file)[1]
+transactions = [event for event in wait_and_check("kent", events, ids) if "start_timestamp" in event]
+of_failed = [event for event in transactions if event["tags"]["request_id"] in ids["failed"]]
+assert len(of_failed) == 3, f"kent: {transactions}"
+for event in of_failed:
+    assert (event["transaction"], event["contexts"]["trace"]["status"]) == ("/api/v1/auth/login", "internal_error"), event
+print("kent holds the failed requests as transactions too")

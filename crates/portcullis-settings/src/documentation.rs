@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use crate::engine::dotenv;
 use crate::engine::variables::ENVIRONMENT_NAMES;
+use crate::otel_variables;
 use crate::sections::SECTIONS;
-use crate::{otel_variables, reserved_variables};
 
 /// The first heading of the generated part of `docs/settings.md`.
 const FIRST_SECTION: &str = "## `[server]`";
@@ -24,14 +24,10 @@ fn the_page_about_settings_has_the_declared_keys() {
 }
 
 const EXAMPLE_ENVIRONMENT: &str = include_str!("../../../.env.example");
-/// The line of `.env.example` above the variables that a later version will read.
-const LATER: &str = "# --- read by a later version";
 
 #[test]
 fn the_example_environment_has_every_variable() {
-    let (now, later) = EXAMPLE_ENVIRONMENT.split_once(LATER).expect("a part for later versions");
-    assert_eq!(example_names(now), variables_read());
-    assert_eq!(example_names(later), variables_reserved());
+    assert_eq!(example_names(EXAMPLE_ENVIRONMENT), variables_read());
 }
 
 #[test]
@@ -44,7 +40,7 @@ fn the_example_environment_is_a_dotenv_file() {
     let warnings: Vec<_> = entries.iter().filter_map(|entry| entry.warning.as_ref()).collect();
     assert!(warnings.is_empty(), "{warnings:?}");
     let names: BTreeSet<String> = entries.into_iter().map(|entry| entry.name).collect();
-    assert_eq!(names, &variables_read() | &variables_reserved());
+    assert_eq!(names, variables_read());
 }
 
 #[test]
@@ -68,10 +64,6 @@ fn variables_read() -> BTreeSet<String> {
     names.insert("PORTCULLIS_CONFIG".to_owned());
     names.extend(otel_variables::NAMES.map(str::to_owned));
     names
-}
-
-fn variables_reserved() -> BTreeSet<String> {
-    reserved_variables::names().map(str::to_owned).collect()
 }
 
 #[test]

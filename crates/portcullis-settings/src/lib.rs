@@ -15,10 +15,10 @@ mod load;
 mod otel_variables;
 mod path_spellings;
 mod reserved_paths;
-mod reserved_variables;
 mod route_collisions;
 mod sections;
 mod settings;
+mod unused_variables;
 mod weak_passwords;
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use crate::sections::{
     SECTIONS, audit, backup, cors, csrf, database, demo, headers, limits, log, mail, metrics, password, redis,
     registration, roles, routes, secrets, sentry, server, session, tracing, upstreams, versions,
 };
-use crate::{Settings, path_spellings, reserved_paths, reserved_variables, route_collisions, weak_passwords};
+use crate::{Settings, path_spellings, reserved_paths, route_collisions, unused_variables, weak_passwords};
 
 /// Loads and checks all settings. `built_in` holds the routes of the endpoints that are enabled, with which the routes of
 /// the operator must not collide.
@@ -33,7 +33,7 @@ pub fn load(sources: &Sources, built_in: &[RouteSpec]) -> Result<Settings, Probl
     }
     let layers = Layers::gather(&sources.flags, &variables, &sources.folder, SECTIONS, &mut problems)?;
     refuse_unknown_sections(&layers.tree, &mut problems);
-    reserved_variables::warn(&variables, &mut warnings);
+    unused_variables::warn(&variables, &mut warnings);
     file_permissions::warn(&layers.tree, SECTIONS, layers.file.as_deref(), &mut warnings);
     let settings = read(layers, environment, sources, built_in, &mut problems, warnings);
     if problems.is_empty() {
@@ -96,7 +96,7 @@ fn read(
         log,
         access_log,
         tracing: tracing::read(tree, problems),
-        sentry: sentry::read(tree, environment, problems),
+        sentry: sentry::read(tree, environment, problems, &mut warnings),
         traces: layers.traces.clone(),
         propagation: layers.propagation,
         roles: roles::permissions(granted, &routes, &mut warnings),

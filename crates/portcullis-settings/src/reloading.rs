@@ -114,6 +114,7 @@ const CHANGED: &[(&str, &str)] = &[
     ("sentry.dsn", "\"https://key@sentry.example.com/1\""),
     ("sentry.environment", "\"other\""),
     ("sentry.release", "\"other\""),
+    ("sentry.traces_sample_rate", "0.5"),
     ("log.level", "\"debug\""),
     ("log.format", "\"json\""),
     ("tracing.trust_incoming", "true"),

@@ -22,8 +22,8 @@ pub use panics::{Panic, catch_panic, catch_panic_in};
 pub use pending::Occurrences;
 use pending::PendingErrors;
 pub use scrubbing::scrubbed;
-use sentry::Sentry;
-pub use sentry::{Dsn, SentryOptions};
+pub use sentry::{Dsn, HandledRequest, SentryOptions};
+use sentry::{Sentry, Transaction};
 
 /// The part of the gateway that failed. Errors of different kinds are never one group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -99,6 +99,25 @@ impl Errors {
     pub async fn deliver_to_sentry(&self, stopping: CancellationToken) {
         if let Some(sentry) = &self.0.sentry {
             sentry.deliver(&self.0.metrics, &stopping).await;
+        }
+    }
+
+    /// Whether a share of the requests is reported to Sentry.
+    pub fn reports_requests(&self) -> bool {
+        self.0.sentry.as_ref().is_some_and(Sentry::reports_requests)
+    }
+
+    /// Whether the request with this id is of the share that is reported to Sentry.
+    pub fn samples_request(&self, request_id: &str) -> bool {
+        self.0.sentry.as_ref().is_some_and(|sentry| sentry.samples(request_id))
+    }
+
+    /// Reports a request to Sentry as a transaction. One that finds no room is dropped and counted.
+    pub fn handled_request(&self, request: &HandledRequest<'_>) {
+        if let Some(sentry) = &self.0.sentry
+            && !sentry.add_transaction(Transaction::new(request, (self.0.now)()))
+        {
+            self.0.metrics.transaction_dropped();
         }
     }
 

@@ -138,7 +138,8 @@ impl Application {
         let release = settings.sentry.release.clone();
         let front = |gate, shows_metrics| {
             let (proxy, services, errors) = (Arc::clone(&proxy), Arc::clone(&services), errors.clone());
-            Arc::new(Front { gate, proxy, services, errors, shows_metrics })
+            let reports_requests = errors.reports_requests();
+            Arc::new(Front { gate, proxy, services, errors, shows_metrics, reports_requests })
         };
         let metrics_front = metrics_gate.map(|gate| front(gate, true));
         let front = front(gate, metrics_front.is_none());
@@ -162,10 +163,13 @@ impl Application {
 fn errors(settings: &Settings, metrics: &Metrics, clock: &Clock) -> Errors {
     let clock = clock.clone();
     let since_1970 = move || Duration::from_micros(u64::try_from(clock.now().timestamp_micros()).unwrap_or_default());
-    let Sentry { dsn, environment, release } = settings.sentry.clone();
+    let Sentry { dsn, environment, release, traces_sample_rate } = settings.sentry.clone();
     match dsn {
         None => Errors::new(metrics.clone(), since_1970),
-        Some(dsn) => Errors::with_sentry(metrics.clone(), since_1970, SentryOptions { dsn, environment, release }),
+        Some(dsn) => {
+            let options = SentryOptions { dsn, environment, release, traces_sample_rate };
+            Errors::with_sentry(metrics.clone(), since_1970, options)
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Uri};
 use portcullis_model::{Clock, UserId};
+use portcullis_telemetry::errors::HandledRequest;
 use portcullis_telemetry::traces::Span;
 use portcullis_telemetry::{CLIENT_CLOSED_REQUEST, InFlight, RequestScope};
 
@@ -222,6 +223,19 @@ impl RequestContext {
     /// Returns the route's template, or `unmatched`.
     pub fn route(&self) -> &str {
         self.in_flight.as_ref().map_or("unmatched", InFlight::template)
+    }
+
+    /// Returns the request as it is reported once it has been answered with this status; `None` before its route is known.
+    pub fn handled(&self, status: u16) -> Option<HandledRequest<'_>> {
+        let in_flight = self.in_flight.as_ref()?;
+        Some(HandledRequest {
+            scope: &self.names.scope,
+            span_id: self.names.trace.span_id(),
+            method: in_flight.method(),
+            route: in_flight.template(),
+            status,
+            took: in_flight.begun().elapsed(),
+        })
     }
 
     /// Whether the request's route leads to an upstream.

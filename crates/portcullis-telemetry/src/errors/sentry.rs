@@ -1,4 +1,4 @@
-//! Reports errors to Sentry, or to a server that speaks its protocol (`docs/errors.md`).
+//! Reports errors, and a share of the requests, to Sentry, or to a server that speaks its protocol (`docs/errors.md`).
 //!
 //! Reporting never waits: a report takes a short lock, and one task delivers them. Of a group at most ten are sent in a
 //! minute; the next one says how many there were besides.
@@ -12,6 +12,7 @@ mod image;
 mod queue;
 #[cfg(test)]
 mod tests;
+mod transaction;
 
 use std::backtrace::Backtrace;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,10 +23,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::Fault;
 use crate::Metrics;
+use crate::traces::{Sampler, TraceId};
 use budget::{Budget, Permission};
 use delivery::Delivery;
 use https::Https;
 use queue::ReportQueue;
+pub use transaction::HandledRequest;
+pub(super) use transaction::Transaction;
 
 /// Where and as what errors are reported.
 #[derive(Clone, Debug)]
@@ -36,6 +40,8 @@ pub struct SentryOptions {
     pub environment: String,
     /// The release that the errors are shown under.
     pub release: String,
+    /// The share of requests that are reported as transactions, from 0 to 1.
+    pub traces_sample_rate: f64,
 }
 
 /// Collects reports until they are delivered.
@@ -43,7 +49,9 @@ pub(super) struct Sentry {
     options: SentryOptions,
     https: Https,
     budget: Mutex<Budget>,
-    queue: ReportQueue,
+    queue: ReportQueue<Report>,
+    transactions: ReportQueue<Transaction>,
+    sampler: Sampler,
 }
 
 /// An error as it is sent.
@@ -64,7 +72,14 @@ impl Report {
 
 impl Sentry {
     pub(super) fn new(options: SentryOptions) -> Self {
-        Self { https: Https::new(&options.dsn), options, budget: Mutex::default(), queue: ReportQueue::default() }
+        Self {
+            https: Https::new(&options.dsn),
+            sampler: Sampler { parent_based: false, ratio: options.traces_sample_rate },
+            options,
+            budget: Mutex::default(),
+            queue: ReportQueue::default(),
+            transactions: ReportQueue::default(),
+        }
     }
 
     /// Adds an error, unless its group has used up its reports. Returns how many errors found no room.
@@ -72,10 +87,27 @@ impl Sentry {
         let group = fault.group();
         let permission = self.budget.lock().unwrap_or_else(PoisonError::into_inner).ask(&group, fault.at);
         match permission {
-            Permission::Granted { unsent } => self.queue.push(Report { fault, group, unsent, backtrace }),
+            Permission::Granted { unsent } => {
+                self.queue.push(Report { fault, group, unsent, backtrace }).map_or(0, |refused| refused.errors())
+            }
             Permission::CountedOnly => 0,
             Permission::NoRoom => 1,
         }
+    }
+
+    /// Whether a share of the requests is reported.
+    pub(super) fn reports_requests(&self) -> bool {
+        self.sampler.ratio > 0.0
+    }
+
+    /// Whether the request with this id is reported as a transaction.
+    pub(super) fn samples(&self, request_id: &str) -> bool {
+        TraceId::from_digits(request_id.as_bytes()).is_some_and(|id| self.sampler.samples(&id, None))
+    }
+
+    /// Adds a request. Returns whether there was room.
+    pub(super) fn add_transaction(&self, transaction: Transaction) -> bool {
+        self.transactions.push(transaction).is_none()
     }
 
     /// Delivers reports until `stopping` is cancelled, and then those that wait, within two seconds, unless the server wants
@@ -83,17 +115,27 @@ impl Sentry {
     pub(super) async fn deliver(&self, metrics: &Metrics, stopping: &CancellationToken) {
         let mut delivery = Delivery::new(self, metrics);
         loop {
-            let report = tokio::select! {
-                report = self.queue.next() => report,
+            let delivering = tokio::select! {
+                biased;
                 () = stopping.cancelled() => break,
+                report = self.queue.next() => Next::Error(report),
+                transaction = self.transactions.next() => Next::Transaction(transaction),
             };
-            let errors = report.errors();
-            let pause = tokio::select! {
-                pause = delivery.deliver(report) => pause,
-                () = stopping.cancelled() => {
-                    metrics.error_reports_dropped(errors);
-                    break;
+            let pause = match delivering {
+                Next::Error(report) => {
+                    let errors = report.errors();
+                    tokio::select! {
+                        pause = delivery.deliver(report) => pause,
+                        () = stopping.cancelled() => {
+                            metrics.error_reports_dropped(errors);
+                            break;
+                        }
+                    }
                 }
+                Next::Transaction(transaction) => tokio::select! {
+                    pause = delivery.deliver_transaction(transaction) => pause,
+                    () = stopping.cancelled() => break,
+                },
             };
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
@@ -116,6 +158,12 @@ impl Sentry {
             tracing::warn!(reports, "the process stops before these error reports have reached Sentry");
         }
     }
+}
+
+/// What is delivered next. Errors come first.
+enum Next {
+    Error(Report),
+    Transaction(Transaction),
 }
 
 /// How long the end of the process waits for the last reports.

@@ -29,6 +29,7 @@ pub(super) struct OperationFamilies {
     reloads: Family<ResultLabels, Counter>,
     panics: Counter,
     error_reports_dropped: Counter,
+    transactions_dropped: Counter,
     jobs: Family<JobLabels, Counter>,
 }
 
@@ -43,6 +44,10 @@ impl OperationFamilies {
             error_reports_dropped: catalogue.counter_without_labels(
                 "error_reports_dropped",
                 "Errors of the gateway that found no room to be reported",
+            ),
+            transactions_dropped: catalogue.counter_without_labels(
+                "sentry_transactions_dropped",
+                "Requests that were to be reported to Sentry and did not reach it",
             ),
         };
         // A counter that begins with its first event would hide that event from `increase`.
@@ -96,5 +101,10 @@ impl Metrics {
     /// Counts errors that found no room to be reported.
     pub(crate) fn error_reports_dropped(&self, errors: u64) {
         self.0.operations.error_reports_dropped.inc_by(errors);
+    }
+
+    /// Counts a request that did not reach Sentry.
+    pub(crate) fn transaction_dropped(&self) {
+        self.0.operations.transactions_dropped.inc();
     }
 }

@@ -24,7 +24,7 @@ impl Sampler {
 
     /// Decides on a trace. `parent` is the decision of its client, if that is trusted. Services with the same ratio decide
     /// alike, because the end of the trace id decides.
-    pub(super) fn samples(&self, trace: &TraceId, parent: Option<bool>) -> bool {
+    pub(crate) fn samples(&self, trace: &TraceId, parent: Option<bool>) -> bool {
         if let Some(sampled) = parent.filter(|_| self.parent_based) {
             return sampled;
         }

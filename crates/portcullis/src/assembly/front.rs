@@ -23,6 +23,8 @@ pub(crate) struct Front {
     pub(crate) errors: Errors,
     /// Whether `/metrics` is here and not on a listener of its own.
     pub(crate) shows_metrics: bool,
+    /// Whether a share of the requests is reported to Sentry. Noted here, so that it costs no look into `errors`.
+    pub(crate) reports_requests: bool,
 }
 
 impl Front {
@@ -87,6 +89,15 @@ impl Front {
         }
     }
 
+    /// Reports a request to Sentry, if it is of the share that is reported.
+    fn report_handled(&self, context: &RequestContext, status: StatusCode) {
+        if self.errors.samples_request(context.request_id().as_str())
+            && let Some(request) = context.handled(status.as_u16())
+        {
+            self.errors.handled_request(&request);
+        }
+    }
+
     /// Records and logs a panic, and returns the 500 that the client gets.
     fn panic_response(&self, panic: &Panic, context: &RequestContext) -> Response<FrontBody> {
         self.errors.panicked(panic, Some(context.route()));
@@ -130,6 +141,9 @@ impl Handler for Front {
             catch_panic_in(pin!(scope.drive(response))).await
         };
         let mut response = responded.unwrap_or_else(|panic| scope.run(|| self.panic_response(&panic, &context)));
+        if self.reports_requests {
+            self.report_handled(&context, response.status());
+        }
         let record = self.gate.finish(&mut context, &mut response);
         response.body_mut().show_at_end(record);
         response

@@ -63,10 +63,10 @@ fn the_result_is_also_json() {
     let first = &document["problems"][0];
     assert_eq!((first["file"].as_str(), first["line"].as_u64()), (Some("portcullis.toml"), Some(2)));
     assert_eq!(first["hint"], "did you mean `listen`?");
-    let output = Shell::new().env("SENTRY_TRACES_SAMPLE_RATE", "1").run(&["check", "--json"]).ok();
+    let output = Shell::new().env("OTEL_METRICS_EXPORTER", "otlp").run(&["check", "--json"]).ok();
     let document = output.json();
     assert_eq!(document["ok"], true);
-    assert_eq!(document["warnings"][0]["place"], "environment SENTRY_TRACES_SAMPLE_RATE");
+    assert_eq!(document["warnings"][0]["place"], "environment OTEL_METRICS_EXPORTER");
     assert!(document["advice"].as_array().is_some_and(|advice| !advice.is_empty()));
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::event::envelope;
 use super::https::Answer;
+use super::transaction::Transaction;
 use super::{Report, Sentry};
 use crate::Metrics;
 
@@ -69,6 +70,23 @@ impl<'a> Delivery<'a> {
         }
     }
 
+    /// Makes one attempt to deliver a transaction, or drops and counts it. Returns for how long the server is left alone:
+    /// after a failure for a while too, because the next transactions come as fast as requests do.
+    pub(super) async fn deliver_transaction(&mut self, transaction: Transaction) -> Duration {
+        let envelope = transaction.envelope(&self.sentry.options);
+        let (why, pause) = match self.attempt(envelope).await {
+            Outcome::Delivered => {
+                self.succeeded();
+                return Duration::ZERO;
+            }
+            Outcome::Failed(why) | Outcome::Refused(why) => (why, PAUSES[0]),
+            Outcome::Limited(pause) => ("the server takes no more for now".to_owned(), pause),
+        };
+        self.metrics.transaction_dropped();
+        self.warn(&why);
+        pause
+    }
+
     /// Makes one attempt, at the end of the process.
     pub(super) async fn try_once(&mut self, report: Report) {
         let errors = report.errors();
@@ -95,14 +113,19 @@ impl<'a> Delivery<'a> {
 
     fn succeeded(&mut self) {
         if std::mem::take(&mut self.is_failing) {
-            tracing::info!("error reports reach Sentry again");
+            tracing::info!("reports reach Sentry again");
         }
     }
 
     fn drop(&mut self, errors: u64, why: &str) {
         self.metrics.error_reports_dropped(errors);
+        self.warn(why);
+    }
+
+    /// Logs that reports do not arrive, once until one does.
+    fn warn(&mut self, why: &str) {
         if !std::mem::replace(&mut self.is_failing, true) {
-            tracing::warn!(reason = why, "error reports do not reach Sentry; they are dropped and counted");
+            tracing::warn!(reason = why, "reports do not reach Sentry; they are dropped and counted");
         }
     }
 }

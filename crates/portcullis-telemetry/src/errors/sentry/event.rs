@@ -65,7 +65,7 @@ fn event(report: Report, options: &SentryOptions) -> Event<'static> {
 }
 
 /// The program that sends the events, as the protocol wants it.
-fn sdk() -> ClientSdkInfo {
+pub(super) fn sdk() -> ClientSdkInfo {
     let version = env!("CARGO_PKG_VERSION").to_owned();
     ClientSdkInfo { name: "portcullis".to_owned(), version, integrations: Vec::new(), packages: Vec::new() }
 }

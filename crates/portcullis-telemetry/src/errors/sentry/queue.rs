@@ -5,32 +5,29 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::Report;
-
 /// The most reports that wait. Each is a few kilobytes.
 const MOST_REPORTS: usize = 100;
 
-#[derive(Default)]
-pub(super) struct ReportQueue {
-    waiting: Mutex<VecDeque<Report>>,
+pub(super) struct ReportQueue<R> {
+    waiting: Mutex<VecDeque<R>>,
     added: Notify,
 }
 
-impl ReportQueue {
-    /// Adds a report. Returns how many errors found no room.
-    pub(super) fn push(&self, report: Report) -> u64 {
+impl<R> ReportQueue<R> {
+    /// Adds a report. Returns it if there is no room.
+    pub(super) fn push(&self, report: R) -> Option<R> {
         let mut waiting = self.waiting();
         if waiting.len() >= MOST_REPORTS {
-            return report.errors();
+            return Some(report);
         }
         waiting.push_back(report);
         drop(waiting);
         self.added.notify_one();
-        0
+        None
     }
 
     /// Waits for the next report.
-    pub(super) async fn next(&self) -> Report {
+    pub(super) async fn next(&self) -> R {
         loop {
             if let Some(report) = self.take() {
                 return report;
@@ -40,7 +37,7 @@ impl ReportQueue {
     }
 
     /// Returns the next report, if one waits.
-    pub(super) fn take(&self) -> Option<Report> {
+    pub(super) fn take(&self) -> Option<R> {
         self.waiting().pop_front()
     }
 
@@ -49,7 +46,13 @@ impl ReportQueue {
         self.waiting().len()
     }
 
-    fn waiting(&self) -> MutexGuard<'_, VecDeque<Report>> {
+    fn waiting(&self) -> MutexGuard<'_, VecDeque<R>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<R> Default for ReportQueue<R> {
+    fn default() -> Self {
+        Self { waiting: Mutex::default(), added: Notify::default() }
     }
 }

@@ -7,8 +7,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-use super::{Dsn, SentryOptions};
+use super::{Dsn, HandledRequest, SentryOptions};
 use crate::errors::{Errors, catch_panic};
+use crate::traces::SpanId;
 use crate::{Metrics, MetricsOptions, RequestScope};
 
 const ACCEPTED: &str = "HTTP/1.1 200 OK\r\ncontent-length: 14\r\n\r\n{\"id\":\"abcdef\"}";
@@ -31,10 +32,16 @@ struct Received {
 
 impl Reporting {
     async fn start() -> Self {
+        Self::start_with(0.0).await
+    }
+
+    /// The same, with a share of the requests as transactions.
+    async fn start_with(traces_sample_rate: f64) -> Self {
         let server = TcpListener::bind("127.0.0.1:0").await.expect("loopback has free ports");
         let address = server.local_addr().expect("a bound listener has an address");
         let dsn: Dsn = format!("http://key@{address}/7").parse().expect("a DSN");
-        let options = SentryOptions { dsn, environment: "test".to_owned(), release: "1.2.3".to_owned() };
+        let options =
+            SentryOptions { dsn, environment: "test".to_owned(), release: "1.2.3".to_owned(), traces_sample_rate };
         let metrics = Metrics::new(&MetricsOptions::default(), "test");
         let errors = Errors::with_sentry(metrics.clone(), || Duration::from_secs(1_000), options);
         let stopping = CancellationToken::new();
@@ -221,6 +228,65 @@ async fn sr_69_a_server_that_asks_for_a_pause_gets_it() {
         received = reporting.receive() => panic!("it was not left alone: {}", received.head),
     }
     // The stop does not wait, nor send what waits.
+    reporting.stop().await;
+}
+
+#[tokio::test]
+async fn a_request_of_the_share_is_a_transaction() {
+    let reporting = Reporting::start_with(0.5).await;
+    let (low, high) = ("00000000000000000000000000000001", "0000000000000000ffffffffffffffff");
+    assert!(reporting.errors.reports_requests());
+    assert!(reporting.errors.samples_request(low) && !reporting.errors.samples_request(high));
+    in_request(|| {
+        let request = HandledRequest {
+            scope: &RequestScope::current(),
+            span_id: SpanId::from_digits(b"00f067aa0ba902b7").expect("a span id"),
+            method: "GET",
+            route: "/api/v1/users/{id}",
+            status: 404,
+            took: Duration::from_millis(250),
+        };
+        reporting.errors.handled_request(&request);
+    });
+    let received = reporting.receive().await;
+    let lines: Vec<Value> =
+        received.body.lines().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect();
+    let [_, item, sent] = &lines[..] else { panic!("{lines:?}") };
+    assert_eq!((&item["type"], &sent["transaction"]), (&"transaction".into(), &"/api/v1/users/{id}".into()));
+    assert_eq!((&sent["start_timestamp"], &sent["timestamp"]), (&999.75.into(), &"1970-01-01T00:16:40Z".into()));
+    let trace = &sent["contexts"]["trace"];
+    assert_eq!(trace["trace_id"], "0af7651916cd43dd8448eb211c80319c");
+    assert_eq!((&trace["span_id"], &trace["status"]), (&"00f067aa0ba902b7".into(), &"not_found".into()));
+    assert_eq!((&sent["tags"]["request_id"], &sent["release"]), (&low.into(), &"1.2.3".into()));
+    received.answer(ACCEPTED).await;
+    reporting.stop().await;
+}
+
+#[tokio::test]
+async fn sr_69_transactions_hold_up_neither_requests_nor_errors() {
+    let reporting = Reporting::start_with(1.0).await;
+    let request = HandledRequest {
+        scope: &RequestScope::OUTSIDE,
+        span_id: SpanId::from_digits(b"00f067aa0ba902b7").expect("a span id"),
+        method: "GET",
+        route: "/a",
+        status: 200,
+        took: Duration::ZERO,
+    };
+    reporting.errors.handled_request(&request);
+    let held = reporting.receive().await;
+    for _ in 0..150 {
+        reporting.errors.handled_request(&request);
+    }
+    reporting.errors.failed_request("broken", "/a");
+    let page = reporting.metrics.render(false);
+    assert!(page.contains("sentry_transactions_dropped_total 50\n"), "a hundred wait: {page}");
+    held.answer(ACCEPTED).await;
+    // Errors come before the transactions that have waited longer.
+    let next = reporting.receive().await;
+    assert_eq!(next.event()["exception"]["values"][0]["value"], "broken");
+    assert_eq!(reporting.dropped(), "0");
+    next.answer(ACCEPTED).await;
     reporting.stop().await;
 }
 
