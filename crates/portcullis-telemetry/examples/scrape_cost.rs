@@ -11,10 +11,17 @@ use portcullis_telemetry::{Metrics, MetricsOptions};
 /// Runs of each measurement; the middle one is printed.
 const RUNS: usize = 101;
 const REQUESTS: u32 = 1_000_000;
+const TABLES: [&str; 8] = ["users", "sessions", "roles", "api_keys", "revocations", "audit_events", "outbox", "jobs"];
 
 fn main() {
     for (routes, statuses) in [(0, 0), (100, 1), (1_000, 1), (1_000, 3)] {
         let metrics = Metrics::new(&MetricsOptions::default(), "bench");
+        // About as many statements as a gateway has.
+        for table in TABLES {
+            for operation in ["SELECT", "INSERT", "UPDATE", "DELETE", "WITH"] {
+                metrics.database_query(operation, table, Duration::from_millis(1));
+            }
+        }
         for number in 0..routes {
             let route = metrics.route(&format!("/api/v1/service-{number}/{{*rest}}"));
             for status in &[200, 404, 502][..statuses] {

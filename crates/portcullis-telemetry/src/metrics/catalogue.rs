@@ -98,14 +98,18 @@ impl Catalogue {
         let mut samples = String::with_capacity(16 * 1024);
         prometheus_client::encoding::text::encode_registry(&mut samples, &self.registry)
             .expect("writing to a String does not fail");
-        for family in &self.families {
-            if !samples.contains(&format!("# TYPE {} ", family.name)) {
-                page.head(family);
-            }
+        let shown: Vec<&str> = samples.lines().filter_map(family_begun).collect();
+        for family in self.families.iter().filter(|family| !shown.contains(&family.name)) {
+            page.head(family);
         }
         match page.format {
             TextFormat::OpenMetrics => page.text.push_str(&samples),
             TextFormat::Prometheus => super::text_format::append_as_prometheus(&samples, page),
         }
     }
+}
+
+/// The name of the family whose samples follow this line. Only a line of metadata begins with `#`.
+fn family_begun(line: &str) -> Option<&str> {
+    line.strip_prefix("# TYPE ")?.split(' ').next()
 }

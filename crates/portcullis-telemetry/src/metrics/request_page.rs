@@ -71,11 +71,14 @@ impl RequestFamilies {
     }
 
     pub(super) fn append(&self, routes: &[Arc<RouteMetrics>], page: &mut Page) {
+        // Each family lists them again, and a method has room for two dozen statuses, of which few occur.
+        let mut statuses = Vec::new();
+        routes.iter().flat_map(|route| route.methods()).for_each(|method| method.add_statuses(&mut statuses));
         page.head(&REQUESTS);
-        each_status(routes, |status| {
+        for status in &statuses {
             page.text.push_str("http_requests_total{");
             end_line(&mut page.text, &status.labels, status.durations.count());
-        });
+        }
         page.head(&IN_PROGRESS);
         for method in routes.iter().flat_map(|route| route.methods()) {
             page.text.push_str("http_requests_in_progress{");
@@ -84,17 +87,15 @@ impl RequestFamilies {
         }
         let mut scratch = Scratch::default();
         page.head(&SECONDS);
-        each_status(routes, |status| self.seconds.append(page, &status.labels, status, &mut scratch));
+        for status in &statuses {
+            self.seconds.append(page, &status.labels, status, &mut scratch);
+        }
         if let Some(lines) = &self.otel_seconds {
             page.head(&OTEL_SECONDS);
-            each_status(routes, |status| lines.append(page, &status.otel_labels, status, &mut scratch));
+            for status in &statuses {
+                lines.append(page, &status.otel_labels, status, &mut scratch);
+            }
         }
-    }
-}
-
-fn each_status(routes: &[Arc<RouteMetrics>], mut visit: impl FnMut(&StatusMetrics)) {
-    for method in routes.iter().flat_map(|route| route.methods()) {
-        method.each_status(&mut visit);
     }
 }
 
@@ -213,8 +214,9 @@ mod tests {
         };
         let last = Bounds::merged([&[0.1, 0.5, 1.0, 2.0, 5.0, 10.0][..], &OTEL_BOUNDS].into_iter()).index_of(11.0);
         let kept = [exemplar(0, 2, 7), exemplar(0, 3, 1_500_000_000), exemplar(5, 90, 9), exemplar(last, 70_000, 8)];
-        let keep = |status: &StatusMetrics| kept.iter().for_each(|exemplar| status.exemplars.replace(*exemplar));
-        route.methods().for_each(|method| method.each_status(keep));
+        let mut statuses = Vec::new();
+        route.methods().for_each(|method| method.add_statuses(&mut statuses));
+        statuses.iter().for_each(|status| kept.iter().for_each(|exemplar| status.exemplars.replace(*exemplar)));
         let page = metrics.render(true);
         let shown = |family: &str, bound: &str| {
             let start = format!("{family}_bucket{{le=\"{bound}\",");

@@ -37,7 +37,7 @@ pub(super) struct MethodMetrics {
     /// The labels of `http_requests_in_progress`, up to the value.
     pub(super) labels: Box<str>,
     pub(super) in_progress: AtomicI64,
-    statuses: [OnceLock<Box<StatusMetrics>>; STATUSES.len()],
+    statuses: [OnceLock<Arc<StatusMetrics>>; STATUSES.len()],
     rare: Mutex<BTreeMap<u16, Arc<StatusMetrics>>>,
 }
 
@@ -92,7 +92,7 @@ impl RouteMetrics {
         let known = STATUSES.iter().position(|known| *known == status);
         match known {
             Some(index) => {
-                metrics.statuses[index].get_or_init(|| Box::new(make())).add(bounds, took, span);
+                metrics.statuses[index].get_or_init(|| Arc::new(make())).add(bounds, took, span);
             }
             None => {
                 let mut rare = metrics.rare.lock().unwrap_or_else(PoisonError::into_inner);
@@ -104,11 +104,10 @@ impl RouteMetrics {
 }
 
 impl MethodMetrics {
-    /// Calls `visit` with each status that responses had so far.
-    pub(super) fn each_status(&self, mut visit: impl FnMut(&StatusMetrics)) {
-        self.statuses.iter().filter_map(OnceLock::get).for_each(|status| visit(status));
-        let rare = self.rare.lock().unwrap_or_else(PoisonError::into_inner);
-        rare.values().for_each(|status| visit(status));
+    /// Adds each status that responses had so far.
+    pub(super) fn add_statuses(&self, all: &mut Vec<Arc<StatusMetrics>>) {
+        all.extend(self.statuses.iter().filter_map(OnceLock::get).cloned());
+        all.extend(self.rare.lock().unwrap_or_else(PoisonError::into_inner).values().cloned());
     }
 }
 
