@@ -67,7 +67,12 @@ pub struct AccessLine<'a> {
 impl AccessLine<'_> {
     /// Writes the line to the log of this process, if it has one. Never waits.
     pub fn write(&self) {
-        let Some(output) = Output::of_process() else { return };
+        if let Some(output) = Output::of_process() {
+            self.write_to(output);
+        }
+    }
+
+    fn write_to(&self, output: &Output) {
         LINE.with_borrow_mut(|line| {
             line.clear();
             self.push(line, output.format, output.colours);
@@ -221,8 +226,11 @@ fn push_address(line: &mut String, address: IpAddr) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use serde_json::{Value, json};
 
+    use super::super::line_queue::LineQueue;
     use super::*;
 
     fn line() -> AccessLine<'static> {
@@ -278,6 +286,16 @@ mod tests {
                         user=0198c2a4-7d1e-7c3b-9a55-0123456789ab client=192.0.2.7 bytesIn=0 bytesOut=512 \
                         requestId=0123456789abcdef0123456789abcdef traceId=0af7651916cd43dd8448eb211c80319c\n";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn a_line_does_not_wake_the_writer_while_lines_gather() {
+        let queue = Arc::new(LineQueue::new(Box::leak(Box::default())));
+        let output = Output { queue, format: LogFormat::Json, colours: false };
+        line().write_to(&output);
+        assert!(!output.queue.is_urgent());
+        output.queue.push(b"a line of another kind\n");
+        assert!(output.queue.is_urgent());
     }
 
     #[test]

@@ -146,6 +146,12 @@ impl LineQueue {
         waiting.taken = lines.len();
     }
 
+    /// Whether the lines that wait must be written at once.
+    #[cfg(test)]
+    pub(super) fn is_urgent(&self) -> bool {
+        self.waiting().is_urgent
+    }
+
     fn count_dropped(&self, lines: u64) {
         self.dropped.fetch_add(lines, Ordering::Relaxed);
     }
