@@ -1,7 +1,7 @@
 //! The ids of the request that a thread is working on. Every log line written meanwhile carries them.
 //!
 //! A `tracing` span for each request would cost several locks. A request scope is a pointer, of which a thread-local holds a
-//! copy each time the request's future is polled. The ids themselves would be 176 bytes in every future and every poll.
+//! copy each time the request's future is polled. The ids themselves would be a hundred bytes in every future and every poll.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -31,20 +31,18 @@ thread_local! {
 #[derive(Clone)]
 pub struct RequestScope(Option<Arc<Scope>>);
 
-#[derive(Clone, Copy)]
 struct Scope {
     ids: Option<RequestIds>,
     /// The trace that is recorded now, and the span that new spans belong to.
     recorded: Option<(TraceId, SpanId)>,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct RequestIds {
     request_id: [u8; REQUEST_ID_BYTES],
     trace_id: [u8; TRACE_ID_BYTES],
-    client_request_id: [u8; MAX_CLIENT_REQUEST_ID_BYTES],
-    /// Zero when the client sent no id that can be logged.
-    client_request_id_bytes: u8,
+    /// `None` when the client sent no id that can be logged, as most do.
+    client_request_id: Option<Box<str>>,
 }
 
 impl RequestScope {
@@ -58,23 +56,16 @@ impl RequestScope {
         trace_id: &[u8; TRACE_ID_BYTES],
         client_request_id: Option<&[u8]>,
     ) -> Self {
-        let mut ids = RequestIds {
-            request_id: *request_id,
-            trace_id: *trace_id,
-            client_request_id: [0; MAX_CLIENT_REQUEST_ID_BYTES],
-            client_request_id_bytes: 0,
-        };
-        if let Some(id) = client_request_id.filter(|id| can_be_logged(id)) {
-            ids.client_request_id[..id.len()].copy_from_slice(id);
-            ids.client_request_id_bytes = u8::try_from(id.len()).expect("it has at most 64 bytes");
-        }
-        Self(Some(Arc::new(Scope { ids: Some(ids), recorded: None })))
+        let client_request_id = client_request_id.filter(|id| can_be_logged(id));
+        let client_request_id = client_request_id.and_then(|id| std::str::from_utf8(id).ok()).map(Box::from);
+        let ids = Some(RequestIds { request_id: *request_id, trace_id: *trace_id, client_request_id });
+        Self(Some(Arc::new(Scope { ids, recorded: None })))
     }
 
     /// The same scope within a span that is recorded.
     #[must_use]
     pub fn within(&self, trace: TraceId, span: SpanId) -> Self {
-        Self(Some(Arc::new(Scope { ids: self.ids().copied(), recorded: Some((trace, span)) })))
+        Self(Some(Arc::new(Scope { ids: self.ids().cloned(), recorded: Some((trace, span)) })))
     }
 
     /// The trace and the span that this thread records for now, if it does.
@@ -132,9 +123,7 @@ impl RequestScope {
 
     /// The id that the client sent as `X-Request-Id`, if it can be logged.
     pub fn client_request_id(&self) -> Option<&str> {
-        let ids = self.ids()?;
-        let id = &ids.client_request_id[..usize::from(ids.client_request_id_bytes)];
-        std::str::from_utf8(id).ok().filter(|id| !id.is_empty())
+        self.ids()?.client_request_id.as_deref()
     }
 }
 
