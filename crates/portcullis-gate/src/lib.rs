@@ -9,6 +9,7 @@ mod access_log;
 mod config;
 mod credential;
 mod csrf;
+mod decimal;
 mod decision;
 mod gate;
 mod limits;

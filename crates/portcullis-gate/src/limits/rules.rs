@@ -34,6 +34,8 @@ pub(crate) struct RateLimitRule {
     pub(crate) id: u64,
     /// The `RateLimit-Policy` header for callers without a multiplier.
     pub(crate) policy: HeaderValue,
+    /// The `X-RateLimit-Limit` header for them.
+    pub(crate) most: HeaderValue,
     /// The beginning of the `RateLimit` header: `"name";r=`.
     pub(crate) state_prefix: Box<[u8]>,
 }
@@ -42,7 +44,8 @@ impl RateLimitRule {
     pub(crate) fn new(limit: Limit, id: u64) -> Arc<Self> {
         let policy = policy_header(&limit.name, limit.rate);
         let state_prefix = format!("\"{}\";r=", limit.name).into_bytes().into();
-        Arc::new(Self { limit, id, policy, state_prefix })
+        let most = HeaderValue::from(limit.rate.limit);
+        Arc::new(Self { limit, id, policy, most, state_prefix })
     }
 }
 

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::HeaderValue;
 use portcullis_model::{GcraOutcome, Rate};
 
+use crate::decimal::Decimal;
 use crate::limits::arrival_times::{interval, nanos};
 use crate::limits::rules::RateLimitRule;
 
@@ -33,13 +35,14 @@ impl RateLimitState {
     /// Returns the `RateLimit` header (draft-ietf-httpapi-ratelimit-headers): the requests left, and the seconds until
     /// the whole burst is free.
     pub(crate) fn header(&self, reset_seconds: u64) -> HeaderValue {
-        let prefix = &self.rule.state_prefix;
-        let mut text = Vec::with_capacity(prefix.len() + ";t=".len() + 2 * MAX_DIGITS);
-        text.extend_from_slice(prefix);
-        push_decimal(&mut text, self.remaining.into());
-        text.extend_from_slice(b";t=");
-        push_decimal(&mut text, reset_seconds);
-        HeaderValue::from_bytes(&text).expect("a limit's name is letters, digits, - and _")
+        let (prefix, infix) = (&self.rule.state_prefix, b";t=");
+        let (remaining, reset) = (Decimal::of(self.remaining.into()), Decimal::of(reset_seconds));
+        // Memory that is exactly filled becomes the value as it is.
+        let mut text = Vec::with_capacity(prefix.len() + remaining.digits().len() + infix.len() + reset.digits().len());
+        for part in [&**prefix, remaining.digits(), infix, reset.digits()] {
+            text.extend_from_slice(part);
+        }
+        HeaderValue::from_maybe_shared(Bytes::from(text)).expect("a limit's name is letters, digits, - and _")
     }
 }
 
@@ -61,23 +64,6 @@ impl RateLimitOutcome {
             Self::Unavailable(_) => true,
         }
     }
-}
-
-const MAX_DIGITS: usize = 20;
-
-/// Appends a number's digits. `format!` costs several times as much, on every response with a limit.
-fn push_decimal(text: &mut Vec<u8>, mut number: u64) {
-    let mut digits = [0; MAX_DIGITS];
-    let mut first = MAX_DIGITS;
-    loop {
-        first -= 1;
-        digits[first] = b'0' + u8::try_from(number % 10).expect("a digit");
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    text.extend_from_slice(&digits[first..]);
 }
 
 #[cfg(test)]

@@ -17,11 +17,15 @@ const X_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 pub(crate) fn add_headers(headers: &mut HeaderMap, state: &RateLimitState, decided_at: i64) {
     let RateLimitState { rule, rate, remaining, reset, retry } = state;
     let reset = whole_seconds(*reset);
-    // A caller without a multiplier gets the header that was made with the rule.
-    let policy = if *rate == rule.limit.rate { rule.policy.clone() } else { policy_header(&rule.limit.name, *rate) };
+    // A caller without a multiplier gets the headers that were made with the rule.
+    let (policy, most) = if *rate == rule.limit.rate {
+        (rule.policy.clone(), rule.most.clone())
+    } else {
+        (policy_header(&rule.limit.name, *rate), HeaderValue::from(rate.limit))
+    };
     headers.insert(RATE_LIMIT_POLICY, policy);
     headers.insert(RATE_LIMIT, state.header(reset));
-    headers.insert(X_LIMIT, HeaderValue::from(rate.limit));
+    headers.insert(X_LIMIT, most);
     headers.insert(X_REMAINING, HeaderValue::from(*remaining));
     headers.insert(X_RESET, HeaderValue::from(decided_at.saturating_add_unsigned(reset)));
     if let Some(retry) = retry {
