@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http_body_util::BodyExt;
 
 use crate::request::body::{BodyError, InboundBody};
 use crate::request::head::content_length;
 use crate::request::query::query_value;
 
+// A constant, because a name given as text is parsed at every look-up.
+const CSRF_TOKEN: HeaderName = HeaderName::from_static("x-csrf-token");
 /// The longest body that is searched for `_csrf`, in bytes.
 const MAX_BODY_BYTES: u64 = 64 * 1024;
 /// How long such a body may take to arrive as a whole.
@@ -41,7 +43,7 @@ pub(crate) async fn presented_token(
 
 /// A header that is not text, or that is sent twice, counts as a wrong token.
 fn in_header(headers: &HeaderMap) -> Option<String> {
-    let mut values = headers.get_all("x-csrf-token").iter();
+    let mut values = headers.get_all(CSRF_TOKEN).iter();
     let value = values.next()?;
     let is_only = values.next().is_none();
     Some(value.to_str().ok().filter(|_| is_only).unwrap_or_default().to_owned())

@@ -4,8 +4,12 @@ use aws_lc_rs::hmac;
 use portcullis_model::secret::constant_time_eq;
 use portcullis_model::{Random, SecretRing, SecretString};
 
+use crate::decimal::Decimal;
+
 /// The length of the HMAC and of the random part, each 32 bytes in lower-case hexadecimal.
 const HEX_LENGTH: usize = 64;
+/// Room for two lengths and three separators, in bytes.
+const MAX_SEPARATORS: usize = 16;
 
 /// A CSRF token for a page, and the pre-session that goes with it.
 #[derive(Debug)]
@@ -58,16 +62,26 @@ impl CsrfTokens {
         if mac.len() != HEX_LENGTH || rnd.len() != HEX_LENGTH || !lower_hex(mac) || !lower_hex(rnd) {
             return false;
         }
-        let made_by =
-            |key: &hmac::Key| constant_time_eq(hex::encode(sign(key, identifier, rnd)).as_bytes(), mac.as_bytes());
-        self.keys.iter().any(made_by)
+        let mut presented = [0; HEX_LENGTH / 2];
+        let is_hex = hex::decode_to_slice(mac, &mut presented).is_ok();
+        is_hex && self.keys.iter().any(|key| constant_time_eq(sign(key, identifier, rnd).as_ref(), &presented))
     }
 }
 
 /// Returns the HMAC-SHA256 over `len(id) "!" id "!" len(rnd) "!" rnd`, lengths in decimal.
 fn sign(key: &hmac::Key, identifier: &str, rnd: &str) -> hmac::Tag {
-    let message = format!("{}!{identifier}!{}!{rnd}", identifier.len(), rnd.len());
-    hmac::sign(key, message.as_bytes())
+    let length_of = |text: &str| Decimal::of(text.len() as u64);
+    let (identifier_length, rnd_length) = (length_of(identifier), length_of(rnd));
+    let mut message = Vec::with_capacity(identifier.len() + rnd.len() + MAX_SEPARATORS);
+    for (length, text) in [(&identifier_length, identifier), (&rnd_length, rnd)] {
+        if !message.is_empty() {
+            message.push(b'!');
+        }
+        message.extend_from_slice(length.digits());
+        message.push(b'!');
+        message.extend_from_slice(text.as_bytes());
+    }
+    hmac::sign(key, &message)
 }
 
 impl std::fmt::Debug for CsrfTokens {
