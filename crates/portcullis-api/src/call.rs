@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http::header::USER_AGENT;
-use http::{HeaderMap, Request};
 use http_body_util::BodyExt;
 use portcullis_gate::{InboundBody, Permit};
 use portcullis_identity::{Actor, Caller};
@@ -24,9 +24,8 @@ pub struct Call {
 }
 
 impl Call {
-    pub(crate) fn new(services: Arc<Services>, permit: Permit, request: Request<InboundBody>) -> Self {
-        let (parts, body) = request.into_parts();
-        Self { services, permit, headers: parts.headers, body, idempotency_key: None }
+    pub(crate) fn new(services: Arc<Services>, permit: Permit, headers: HeaderMap, body: InboundBody) -> Self {
+        Self { services, permit, headers, body, idempotency_key: None }
     }
 
     /// The client's own name for the request, on an endpoint that honours `Idempotency-Key`.

@@ -6,7 +6,7 @@ pub(crate) mod row;
 
 use std::sync::Arc;
 
-use http::{Request, Response};
+use http::{HeaderMap, Response};
 use portcullis_gate::{Destination, EndpointId, InboundBody, Permit, RouteSpec};
 use portcullis_model::Permission;
 use portcullis_model::policy::Methods;
@@ -187,11 +187,12 @@ pub async fn respond(
     services: &Arc<Services>,
     id: EndpointId,
     permit: Permit,
-    request: Request<InboundBody>,
+    headers: HeaderMap,
+    body: InboundBody,
     context: ErrorContext<'_>,
 ) -> Response<ReplyBody> {
     let endpoint = &ENDPOINTS[usize::from(id.0)];
-    let mut call = Call::new(Arc::clone(services), permit, request);
+    let mut call = Call::new(Arc::clone(services), permit, headers, body);
     let response = async {
         if endpoint.idempotent && call.headers.contains_key(idempotency::KEY) {
             idempotency::read_key(&endpoint.method, endpoint.template, &mut call).await?;

@@ -190,7 +190,8 @@ async fn respond(
     let begun = Instant::now();
     let peer = peer.into();
     let mut context = gate.begin(&peer, &request);
-    let verdict = gate.pass(&mut context, &peer, request).await;
+    let (parts, body) = request.into_parts();
+    let verdict = gate.pass(&mut context, &peer, &parts, body).await;
     let passed = begun.elapsed();
     assert!(matches!(verdict, Verdict::Permitted(_)), "the measured request is one that is permitted");
     let mut response = Response::new(Empty::new());

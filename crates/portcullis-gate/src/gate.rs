@@ -6,18 +6,18 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use http::header::{HeaderName, HeaderValue};
 use http::request::Parts;
-use http::{Request, Response, Version};
+use http::{Request, Response, Uri, Version};
 use hyper::body::Incoming;
 use portcullis_model::policy::Environment;
 use portcullis_model::{AccessTokenVerifier, Clock, Random, SessionSource, SharedLimits, Timestamp};
 use portcullis_telemetry::traces::Tracer;
 use portcullis_telemetry::{Metrics, RequestScope};
 
-use crate::access_log::AccessRecord;
+use crate::access_log::{AccessLog, AccessRecord};
 use crate::config::GateConfig;
 use crate::credential::classifier::Classifier;
 use crate::csrf::tokens::IssuedCsrf;
-use crate::decision::context::{RequestContext, RequestNames};
+use crate::decision::context::{RequestContext, RequestNames, RequestStart, accept};
 use crate::decision::dry_run::{DryRun, DryRunEffects, Explanation};
 use crate::decision::effects::LiveEffects;
 use crate::decision::permit::Permit;
@@ -25,7 +25,7 @@ use crate::decision::phase::Phase;
 use crate::decision::phases::{Services, decide};
 use crate::decision::refusal::Refusal;
 use crate::decision::refusal_log::{RefusalLog, RefusalRecord, shortened};
-use crate::decision::verdict::{Decision, Verdict};
+use crate::decision::verdict::{Admission, Decision, Verdict};
 use crate::limits::inspection::{self, RateLimitReset, RateLimitUsage};
 use crate::limits::key::RateLimitKey;
 use crate::limits::limiter::Limiter;
@@ -114,15 +114,20 @@ impl Gate {
             scope = trace.recorded(&scope);
             span = Some(server_span::begin(tracer, &trace, request));
         }
-        let mut context =
-            RequestContext::new(RequestNames { id, trace, scope }, peer.address.ip(), request, config, &self.clock);
-        if span.is_some() {
-            // The end of a response to HEAD is another one.
-            context.method = Some(request.method().clone());
-        }
-        context.span = span;
-        context.is_https = peer.https;
-        context
+        // The end of a response to HEAD is another one, so a span needs the method too.
+        let keeps_method = span.is_some() || config.access_log != AccessLog::Off;
+        let start = RequestStart {
+            names: RequestNames { id, trace, scope },
+            peer: peer.address.ip(),
+            is_https: peer.https,
+            uri: request.uri().clone(),
+            method: keeps_method.then(|| request.method().clone()),
+            accept: accept(headers),
+            close_connection: request.extensions().get::<HeadFault>().is_some(),
+            span,
+            config,
+        };
+        RequestContext::new(start, &self.clock)
     }
 
     /// Returns the names of a request whose headers are not known.
@@ -132,7 +137,8 @@ impl Gate {
         RequestNames { id, trace, scope: RequestScope::new(id.as_bytes(), trace.id(), None) }
     }
 
-    /// Takes a request through all phases. The response to it must pass [`finish`](Self::finish).
+    /// Takes a request through all phases. Its head stays where it is, because it is long and a destination needs it next. The
+    /// response must pass [`finish`](Self::finish).
     ///
     /// It awaits nothing when the session is in the session cache, the CSRF token is not in the body, and this process
     /// counts the limits itself.
@@ -140,9 +146,9 @@ impl Gate {
         &self,
         context: &mut RequestContext,
         peer: &Peer,
-        request: Request<Incoming>,
-    ) -> Verdict<(Permit, Request<InboundBody>)> {
-        let (parts, body) = request.into_parts();
+        parts: &Parts,
+        body: Incoming,
+    ) -> Verdict<(Permit, InboundBody)> {
         let head = RequestHead {
             peer: *peer,
             method: &parts.method,
@@ -157,36 +163,31 @@ impl Gate {
         if context.in_flight.is_none() {
             context.in_flight = Some(context.config.routes.unmatched().begin(&parts.method));
         }
-        let admission = match decided {
-            Ok(Decision::Permitted(admission)) => admission,
-            Ok(Decision::Preflight) => return Verdict::Preflight,
+        match decided {
+            Ok(Decision::Permitted(admission, body)) => Verdict::Permitted((Permit(admission), body)),
+            Ok(Decision::Preflight) => Verdict::Preflight,
             Err(refusal) => {
-                self.record_refusal(&refusal, effects.phase, context, &parts);
-                return Verdict::Refused(refusal);
+                self.record_refusal(&refusal, effects.phase, context, parts);
+                Verdict::Refused(refusal)
             }
-        };
-        let permit = Permit {
-            request_id: context.names.id,
-            trace: context.names.trace,
-            query: admission.query,
-            parameters: admission.parameters,
-            path: admission.path,
-            source: admission.source,
-            cookies: admission.cookies,
-            credential: admission.credential,
-            csrf_session: admission.csrf_session,
-            route: admission.route,
-            method: parts.method.clone(),
-            config: Arc::clone(&context.config),
-        };
-        let request = Request::from_parts(parts, admission.body);
-        Verdict::Permitted((permit, request))
+        }
     }
 
     /// Takes a request through all phases without serving it or counting it.
     pub async fn explain(&self, request: &DryRun) -> Explanation {
         let (names, config) = (self.own_names(), self.config());
-        let mut context = RequestContext::of_target(names, request.peer, request.uri.clone(), config, &self.clock);
+        let start = RequestStart {
+            names,
+            peer: request.peer,
+            is_https: false,
+            uri: request.uri.clone(),
+            method: None,
+            accept: None,
+            close_connection: false,
+            span: None,
+            config,
+        };
+        let mut context = RequestContext::new(start, &self.clock);
         let head = RequestHead {
             peer: Peer::from(SocketAddr::new(request.peer, 0)),
             method: &request.method,
@@ -203,7 +204,7 @@ impl Gate {
             version: context.version_name().map(str::to_owned),
             steps: effects.steps,
             verdict: match decided {
-                Ok(Decision::Permitted(_)) => Verdict::Permitted(()),
+                Ok(Decision::Permitted(..)) => Verdict::Permitted(()),
                 Ok(Decision::Preflight) => Verdict::Preflight,
                 Err(refusal) => Verdict::Refused(refusal),
             },
@@ -224,17 +225,24 @@ impl Gate {
     }
 
     /// Returns the context of a response to bytes that the HTTP parser could not read as a request. The response goes
-    /// through [`finish`](Self::finish), is counted without route and method, and closes the connection.
+    /// through [`finish`](Self::finish), is counted without route and method, and closes the connection, because it is unknown
+    /// where the next request begins.
     pub fn unparsed_request(&self, peer: &Peer) -> RequestContext {
-        let mut context =
-            RequestContext::unparsed(self.own_names(), peer.address.ip(), self.config.load_full(), &self.clock);
-        context.is_https = peer.https;
-        if let Some(tracer) = self.tracer
-            && context.names.trace.decide(tracer, context.names.id)
-        {
-            context.span = Some(server_span::unparsed(tracer, &context.names.trace));
-        }
-        context
+        let mut names = self.own_names();
+        let id = names.id;
+        let recording = self.tracer.filter(|tracer| names.trace.decide(tracer, id));
+        let start = RequestStart {
+            span: recording.map(|tracer| server_span::unparsed(tracer, &names.trace)),
+            names,
+            peer: peer.address.ip(),
+            is_https: peer.https,
+            uri: Uri::from_static("/"),
+            method: None,
+            accept: None,
+            close_connection: true,
+            config: self.config.load_full(),
+        };
+        RequestContext::new(start, &self.clock)
     }
 
     /// Adds the gate's headers to a response and counts it. Every response passes here, refusals included. What is returned
@@ -287,7 +295,8 @@ impl Gate {
     /// Returns the CSRF token for the request's session or pre-session: the one that the request carries while that is
     /// valid, because tabs share one cookie jar.
     pub fn issue_csrf(&self, permit: &Permit) -> IssuedCsrf {
-        permit.config.csrf.tokens.issue_to(permit.csrf_identifier(), permit.cookies.csrf.value(), &self.random)
+        let Admission { config, cookies, .. } = &*permit.0;
+        config.csrf.tokens.issue_to(permit.csrf_identifier(), cookies.csrf.value(), &self.random)
     }
 
     /// Returns the registry of live streams.

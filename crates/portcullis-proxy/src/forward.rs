@@ -9,7 +9,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Response, StatusCode};
 use http_body::Body;
 use portcullis_gate::{Destination, InboundBody, LiveStreams, Permit, StreamGuard};
 use portcullis_model::RoutePolicy;
@@ -62,11 +62,12 @@ impl Proxy {
         self.upstreams.load().status()
     }
 
-    /// Forwards a request. Both bodies are streamed.
+    /// Forwards a request. Both bodies are streamed. Of the head only what asks for an upgrade is taken.
     pub async fn forward(
         &self,
         permit: &Permit,
-        request: Request<InboundBody>,
+        parts: &mut Parts,
+        body: InboundBody,
     ) -> Result<Response<ProxyBody>, ProxyError> {
         let Destination::Upstream(forwarding) = permit.destination() else {
             return Err(ProxyError::UnknownUpstream("a built-in endpoint".to_owned()));
@@ -76,9 +77,9 @@ impl Proxy {
             upstreams.find(&forwarding.upstream).cloned()
         };
         let upstream = upstream.ok_or_else(|| ProxyError::UnknownUpstream(forwarding.upstream.to_string()))?;
-        let mut upload = self.register_upload(permit, &request);
+        let mut upload = self.register_upload(permit, &body);
         let mut result = {
-            let mut exchange = pin!(self.exchange(permit, &upstream, request));
+            let mut exchange = pin!(self.exchange(permit, &upstream, parts, body));
             poll_fn(|cx| {
                 if let Some(stream) = &mut upload
                     && let Poll::Ready(error) = stream.poll_ended(cx)
@@ -104,13 +105,13 @@ impl Proxy {
         &self,
         permit: &Permit,
         upstream: &Arc<ActiveUpstream>,
-        request: Request<InboundBody>,
+        parts: &mut Parts,
+        body: InboundBody,
     ) -> Result<Response<ProxyBody>, ProxyError> {
         let Destination::Upstream(forwarding) = permit.destination() else {
             unreachable!("forward found an upstream");
         };
-        let (mut parts, body) = request.into_parts();
-        let upgrade = tunnel::take_upgrade(&mut parts);
+        let upgrade = tunnel::take_upgrade(parts);
         let is_idempotent = is_idempotent(&parts.method);
         let reuse = match &upgrade {
             Some(_) => Reuse::Never,
@@ -127,14 +128,14 @@ impl Proxy {
         attempt.set_target(&target, permit.path());
         let buffer = std::mem::take(&mut connection.write);
         let mut head = RequestHead::new(buffer, &parts.method, &request_target(permit, forwarding, &parts.uri)?);
-        to_upstream::write_headers(&mut head, &parts, permit, forwarding, &target.authority, attempt.id());
+        to_upstream::write_headers(&mut head, parts, permit, forwarding, &target.authority, attempt.id());
         if upgrade.is_some() {
             tunnel::add_upgrade_fields(&mut head);
         }
-        let upload = Upload::new(head, body, announces_empty_body(&parts));
+        let upload = Upload::new(head, body, announces_empty_body(parts));
         let policy = &permit.route().policy;
         let mut origin = Origin { upstream: Arc::clone(upstream), target };
-        let mut exchange = Exchange::new(connection, upload, parts.method);
+        let mut exchange = Exchange::new(connection, upload, parts.method.clone());
         let head = match attempt.note(exchange.response(policy.timeout).await) {
             // A new connection, because whatever closed this one may have closed the idle ones too.
             Err(error) if exchange.may_repeat(&error, is_idempotent) => {
@@ -219,8 +220,8 @@ impl Proxy {
         response
     }
 
-    fn register_upload(&self, permit: &Permit, request: &Request<InboundBody>) -> Option<LiveStream> {
-        let is_long = request.body().size_hint().exact().is_none_or(|bytes| bytes > LONG_TRANSFER);
+    fn register_upload(&self, permit: &Permit, body: &InboundBody) -> Option<LiveStream> {
+        let is_long = body.size_hint().exact().is_none_or(|bytes| bytes > LONG_TRANSFER);
         is_long.then(|| LiveStream::new(self.streams.register(permit)))
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
-use http::{Method, Request, Response, StatusCode, Uri};
+use http::{Method, Response, StatusCode, Uri};
 use portcullis_model::{Clock, UserId};
 use portcullis_telemetry::errors::HandledRequest;
 use portcullis_telemetry::traces::Span;
@@ -13,7 +13,6 @@ use portcullis_telemetry::{CLIENT_CLOSED_REQUEST, InFlight, RequestScope};
 
 use crate::access_log::{AccessLog, AccessRecord, ReceivedBytes, Shown, TunnelRecord};
 use crate::config::GateConfig;
-use crate::request::head_fault::HeadFault;
 use crate::request::request_id::RequestId;
 use crate::request::server_span;
 use crate::request::trace_context::TraceContext;
@@ -71,56 +70,42 @@ struct UpstreamCall {
     took: Option<Duration>,
 }
 
+/// What is known of a request when its context is made.
+pub(crate) struct RequestStart {
+    pub(crate) names: RequestNames,
+    pub(crate) peer: IpAddr,
+    pub(crate) is_https: bool,
+    pub(crate) uri: Uri,
+    pub(crate) method: Option<Method>,
+    pub(crate) accept: Option<HeaderValue>,
+    /// Whether the connection ends with the response.
+    pub(crate) close_connection: bool,
+    pub(crate) span: Option<Span>,
+    pub(crate) config: Arc<GateConfig>,
+}
+
 impl RequestContext {
-    pub(crate) fn new<B>(
-        names: RequestNames,
-        peer: IpAddr,
-        request: &Request<B>,
-        config: Arc<GateConfig>,
-        clock: &Clock,
-    ) -> Self {
-        let mut context = Self::of_target(names, peer, request.uri().clone(), config, clock);
-        if context.may_be_shown() {
-            context.method = Some(request.method().clone());
-        }
-        context.accept = accept(request.headers());
-        context.response.close_connection = request.extensions().get::<HeadFault>().is_some();
-        context
-    }
-
-    /// Returns the context of bytes that could not be read as a request. The connection ends with the response, because
-    /// it is unknown where the next request begins.
-    pub(crate) fn unparsed(names: RequestNames, peer: IpAddr, config: Arc<GateConfig>, clock: &Clock) -> Self {
-        let mut context = Self::of_target(names, peer, Uri::from_static("/"), config, clock);
-        context.response.close_connection = true;
-        context
-    }
-
-    pub(crate) fn of_target(
-        names: RequestNames,
-        peer: IpAddr,
-        uri: Uri,
-        config: Arc<GateConfig>,
-        clock: &Clock,
-    ) -> Self {
+    /// Makes the context in one expression: one that is changed before it is returned is copied as a whole, each time.
+    #[inline]
+    pub(crate) fn new(start: RequestStart, clock: &Clock) -> Self {
         // Every response under /api names a version: the default one, until the request's own is known.
-        let version = is_api(uri.path()).then(|| config.versions.default_index(clock));
+        let version = is_api(start.uri.path()).then(|| start.config.versions.default_index(clock));
         Self {
-            names,
-            uri,
-            accept: None,
+            names: start.names,
+            uri: start.uri,
+            accept: start.accept,
             in_flight: None,
-            response: ResponsePlan::new(version),
+            response: ResponsePlan::new(version, start.close_connection),
             is_proxied: false,
             client: None,
-            method: None,
-            peer: peer.to_canonical(),
+            method: start.method,
+            peer: start.peer.to_canonical(),
             upstream: None,
             received: None,
             user: None,
-            is_https: false,
-            span: None,
-            config,
+            is_https: start.is_https,
+            span: start.span,
+            config: start.config,
         }
     }
 
@@ -280,7 +265,7 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
 }
 
 /// The value of `Accept`; of several fields, all of them as one list.
-fn accept(headers: &HeaderMap) -> Option<HeaderValue> {
+pub(crate) fn accept(headers: &HeaderMap) -> Option<HeaderValue> {
     let mut fields = headers.get_all(ACCEPT).iter();
     match (fields.next()?, fields.next()) {
         (only, None) => Some(only.clone()),

@@ -3,14 +3,14 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::{HeaderMap, Method};
+use http::HeaderMap;
 
-use crate::config::GateConfig;
 use crate::credential::{Credential, Principal};
 use crate::csrf::check::pre_session;
 use crate::csrf::same_site::SiteRules;
+use crate::decision::verdict::Admission;
 use crate::request::client_address::RequestSource;
-use crate::request::cookies::{CookieValue, Cookies};
+use crate::request::cookies::CookieValue;
 use crate::request::propagation::Propagation;
 use crate::request::request_id::RequestId;
 use crate::request::trace_context::TraceContext;
@@ -21,113 +21,100 @@ use crate::routes::route::{Destination, Route};
 /// ```compile_fail
 /// let permit = portcullis_gate::Permit { };
 /// ```
-pub struct Permit {
-    pub(crate) config: Arc<GateConfig>,
-    pub(crate) route: Arc<Route>,
-    pub(crate) method: Method,
-    pub(crate) parameters: Vec<(Box<str>, Box<str>)>,
-    pub(crate) request_id: RequestId,
-    pub(crate) trace: TraceContext,
-    pub(crate) source: RequestSource,
-    pub(crate) path: Box<str>,
-    pub(crate) query: Option<Box<str>>,
-    pub(crate) cookies: Cookies,
-    pub(crate) credential: Credential,
-    pub(crate) csrf_session: Option<Box<str>>,
-}
+pub struct Permit(pub(crate) Box<Admission>);
 
 impl Permit {
     /// Returns where the request goes.
     pub fn destination(&self) -> &Destination {
-        &self.route.destination
+        &self.0.route.destination
     }
 
     /// Returns the route that the request matched.
     pub fn route(&self) -> &Route {
-        &self.route
+        &self.0.route
     }
 
     /// Returns the route alone, once the destination needs the permit no more.
     pub fn into_route(self) -> Arc<Route> {
-        self.route
+        self.0.route
     }
 
     /// Returns a parameter of the route's template. Only built-in endpoints have parameters.
     pub fn parameter(&self, name: &str) -> Option<&str> {
-        self.parameters.iter().find(|(known, _)| **known == *name).map(|(_, value)| &**value)
+        self.0.parameters.iter().find(|(known, _)| **known == *name).map(|(_, value)| &**value)
     }
 
     /// Returns the id of the request.
     pub fn request_id(&self) -> RequestId {
-        self.request_id
+        self.0.request_id
     }
 
     /// Returns the trace that the request belongs to.
     pub fn trace(&self) -> &TraceContext {
-        &self.trace
+        &self.0.trace
     }
 
     /// Returns how requests name their trace.
     pub fn propagation(&self) -> Propagation {
-        self.config.propagation
+        self.0.config.propagation
     }
 
     /// Returns the client's address.
     pub fn client_ip(&self) -> IpAddr {
-        self.source.client
+        self.0.source.client
     }
 
     /// Returns the client's address, scheme and host, and the peer's address.
     pub fn source(&self) -> &RequestSource {
-        &self.source
+        &self.0.source
     }
 
     /// Returns the normalised, canonical path, which the route was matched on and an upstream gets.
     pub fn path(&self) -> &str {
-        &self.path
+        &self.0.path
     }
 
     /// Returns the query without `_csrf`, as an upstream may see it.
     pub fn query(&self) -> Option<&str> {
-        self.query.as_deref()
+        self.0.query.as_deref()
     }
 
     /// Returns the authenticated caller, if the request presents a valid credential.
     pub fn principal(&self) -> Option<&Principal> {
-        self.credential.principal()
+        self.0.credential.principal()
     }
 
     /// Whether the request presents a credential at all, valid or not.
     pub fn presented_credential(&self) -> bool {
-        !matches!(self.credential, Credential::None)
+        !matches!(self.0.credential, Credential::None)
     }
 
     /// Whether the request carries the session cookie, valid or not.
     pub fn has_session_cookie(&self) -> bool {
-        self.cookies.session != CookieValue::Absent
+        self.0.cookies.session != CookieValue::Absent
     }
 
     /// Returns the refresh token in the cookie.
     pub fn refresh_cookie(&self) -> Option<&str> {
-        self.cookies.refresh.value()
+        self.0.cookies.refresh.value()
     }
 
     /// Whether the request has an `Origin` that is ours or allowed. A sign-in or a refresh by cookie needs one
     /// (docs/contract.md, "CSRF").
     pub fn origin_allowed(&self, headers: &HeaderMap) -> bool {
-        let public_origin = self.config.public_origin.as_ref();
-        let allowed = self.route.allowed_origins.as_ref().unwrap_or(&self.config.allowed_origins);
-        SiteRules { public_origin, allowed, source: &self.source }.allow_origin_of(headers)
+        let public_origin = self.0.config.public_origin.as_ref();
+        let allowed = self.0.route.allowed_origins.as_ref().unwrap_or(&self.0.config.allowed_origins);
+        SiteRules { public_origin, allowed, source: &self.0.source }.allow_origin_of(headers)
     }
 
     /// Returns what the request's CSRF token must be bound to: its session or its pre-session.
     pub(crate) fn csrf_identifier(&self) -> Option<&str> {
-        self.csrf_session.as_deref().or_else(|| pre_session(&self.cookies))
+        self.0.csrf_session.as_deref().or_else(|| pre_session(&self.0.cookies))
     }
 }
 
 impl std::fmt::Debug for Permit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Permit({} {})", self.request_id, self.route.template)
+        write!(f, "Permit({} {})", self.0.request_id, self.0.route.template)
     }
 }

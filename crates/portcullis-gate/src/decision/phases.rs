@@ -243,7 +243,7 @@ pub(crate) async fn decide<E: Effects>(
     }
 
     let is_built_in = matches!(route.destination, Destination::BuiltIn(_));
-    Ok(Decision::Permitted(Admission {
+    let admission = Admission {
         parameters: if is_built_in {
             parameters.iter().map(|(name, value)| (name.into(), value.into())).collect()
         } else {
@@ -251,13 +251,17 @@ pub(crate) async fn decide<E: Effects>(
         },
         query: uri.query().map(without_csrf_token),
         path: requested.path.clone().into_owned().into_boxed_str(),
+        method: method.clone(),
+        request_id: context.names.id,
+        trace: context.names.trace,
         source,
         cookies,
         credential,
         csrf_session,
-        body,
         route,
-    }))
+        config,
+    };
+    Ok(Decision::Permitted(Box::new(admission), body))
 }
 
 /// Returns the rules that count a request, each with the key it is counted under.

@@ -2,11 +2,16 @@
 
 use std::sync::Arc;
 
+use http::Method;
+
+use crate::config::GateConfig;
 use crate::credential::Credential;
 use crate::decision::refusal::Refusal;
 use crate::request::body::InboundBody;
 use crate::request::client_address::RequestSource;
 use crate::request::cookies::Cookies;
+use crate::request::request_id::RequestId;
+use crate::request::trace_context::TraceContext;
 use crate::routes::route::Route;
 
 /// The gate's decision on a request.
@@ -22,22 +27,25 @@ pub enum Verdict<P> {
 }
 
 /// The result of the phases, unless a request is refused.
-#[expect(clippy::large_enum_variant, reason = "a box would be one more allocation for every request")]
 pub(crate) enum Decision {
-    Permitted(Admission),
+    Permitted(Box<Admission>, InboundBody),
     Preflight,
 }
 
-/// What the phases found out about a request that may pass. It opens nothing: a destination takes a [`Permit`].
+/// What the phases found out about a request that may pass. It opens nothing: a destination takes a [`Permit`](crate::Permit). It is boxed
+/// once, because it is moved several times between the phases and the destination.
 pub(crate) struct Admission {
+    pub(crate) config: Arc<GateConfig>,
     pub(crate) route: Arc<Route>,
+    pub(crate) method: Method,
     pub(crate) parameters: Vec<(Box<str>, Box<str>)>,
+    pub(crate) request_id: RequestId,
+    pub(crate) trace: TraceContext,
+    pub(crate) source: RequestSource,
     pub(crate) path: Box<str>,
     pub(crate) query: Option<Box<str>>,
-    pub(crate) source: RequestSource,
     pub(crate) cookies: Cookies,
     pub(crate) credential: Credential,
     /// The id of the session that the CSRF token is bound to.
     pub(crate) csrf_session: Option<Box<str>>,
-    pub(crate) body: InboundBody,
 }

@@ -90,10 +90,10 @@ impl Stream {
         let session = permit.principal().map(|principal| Arc::clone(&principal.session));
         let user_epoch = session.as_ref().map_or(0, |session| session.user_epoch);
         let subject = Arc::new(Subject {
-            credential: permit.credential.clone(),
-            method: permit.method.clone(),
-            path: permit.path.clone(),
-            client: permit.source.client,
+            credential: permit.0.credential.clone(),
+            method: permit.0.method.clone(),
+            path: permit.0.path.clone(),
+            client: permit.0.source.client,
         });
         let doubt = Doubt { causes: 1, settled: 0, user_epoch, undecided_since: None };
         Self { subject, session, ending, due: None, doubt }

@@ -39,14 +39,14 @@ pub(crate) struct ResponsePlan {
 }
 
 impl ResponsePlan {
-    pub(crate) fn new(version: Option<usize>) -> Self {
+    pub(crate) fn new(version: Option<usize>, close_connection: bool) -> Self {
         Self {
             allowed_origin: None,
             vary_origin: false,
             leaves_cors: false,
             cors_of_route: None,
             preflight: None,
-            close_connection: false,
+            close_connection,
             has_security_headers: true,
             version,
             rate_limit: None,

@@ -260,8 +260,9 @@ async fn respond(server: &Server, peer: SocketAddr, request: Request<Incoming>) 
     let peer = peer.into();
     let mut context = gate.begin(&peer, &request);
     let scope = context.scope();
+    let (parts, body) = request.into_parts();
     let verdict = {
-        let mut passing = pin!(gate.pass(&mut context, &peer, request));
+        let mut passing = pin!(gate.pass(&mut context, &peer, &parts, body));
         poll_fn(|cx| {
             polls += 1;
             passing.as_mut().poll(cx)
@@ -271,12 +272,12 @@ async fn respond(server: &Server, peer: SocketAddr, request: Request<Incoming>) 
     let (status, text) = match verdict {
         Verdict::Refused(refusal) => (400, format!("refusal: {refusal:?}")),
         Verdict::Preflight => (204, String::new()),
-        Verdict::Permitted((permit, request)) => {
+        Verdict::Permitted((permit, body)) => {
             if let Destination::Upstream(_) = permit.destination() {
                 // Without a test that reads it, the stream stays open with its gate.
                 let _ = server.opening.send(gate.streams().register(&permit));
             }
-            (200, describe(gate, &permit, request).await)
+            (200, describe(gate, &permit, Request::from_parts(parts, body)).await)
         }
     };
     let text = format!(

@@ -265,10 +265,11 @@ impl Inner {
     async fn respond(&self, peer: SocketAddr, request: Request<Incoming>) -> Response<Body> {
         let peer = peer.into();
         let mut context = self.gate.begin(&peer, &request);
-        let mut response = match self.gate.pass(&mut context, &peer, request).await {
+        let (mut parts, body) = request.into_parts();
+        let mut response = match self.gate.pass(&mut context, &peer, &parts, body).await {
             Verdict::Refused(refusal) => fault(403, format!("{refusal:?}")),
             Verdict::Preflight => fault(204, String::new()),
-            Verdict::Permitted((permit, request)) => match self.proxy.forward(&permit, request).await {
+            Verdict::Permitted((permit, body)) => match self.proxy.forward(&permit, &mut parts, body).await {
                 Ok(response) => response.map(BodyExt::boxed_unsync),
                 Err(error) => fault(502, format!("{}: {error:?}", error.proxy_status())),
             },

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 
+use http::request::Parts;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use portcullis_api::{ApiError, ErrorContext, Fault, ReplyBody, Services};
@@ -37,9 +38,10 @@ impl Front {
         &self,
         context: &mut RequestContext,
         client: &Peer,
-        request: Request<Incoming>,
+        parts: &mut Parts,
+        body: Incoming,
     ) -> Response<FrontBody> {
-        match self.gate.pass(context, client, request).await {
+        match self.gate.pass(context, client, parts, body).await {
             Verdict::Refused(refusal) => {
                 let mut response = self.error_response(ApiError::from(refusal), error_context(context));
                 self.report(context, &mut response);
@@ -49,20 +51,21 @@ impl Front {
                 response
             }
             Verdict::Preflight => Response::new(FrontBody::built_in(ReplyBody::default())),
-            Verdict::Permitted((permit, request)) => match *permit.destination() {
+            Verdict::Permitted((permit, body)) => match *permit.destination() {
                 Destination::BuiltIn(id) if !self.shows_metrics && portcullis_api::is_metrics(id) => {
                     self.error_response(ApiError::from(Refusal::NotFound), error_context(context))
                 }
                 Destination::BuiltIn(id) => {
                     let error_context = error_context(context);
-                    let reply = portcullis_api::respond(&self.services, id, permit, request, error_context);
+                    let headers = std::mem::take(&mut parts.headers);
+                    let reply = portcullis_api::respond(&self.services, id, permit, headers, body, error_context);
                     let mut response = reply.await.map(FrontBody::built_in);
                     self.report(context, &mut response);
                     response
                 }
                 Destination::Upstream(ref forwarding) => {
                     context.upstream_begins(&forwarding.upstream);
-                    let forwarded = self.proxy.forward(&permit, request).await;
+                    let forwarded = self.proxy.forward(&permit, parts, body).await;
                     context.upstream_ended();
                     match forwarded {
                         Ok(mut response) => {
@@ -136,8 +139,9 @@ impl Handler for Front {
     async fn handle(&self, client: &Peer, request: Request<Incoming>) -> Response<FrontBody> {
         let mut context = self.gate.begin(client, &request);
         let scope = context.scope();
+        let (mut parts, body) = request.into_parts();
         let responded = {
-            let response = pin!(Some(self.respond(&mut context, client, request)));
+            let response = pin!(Some(self.respond(&mut context, client, &mut parts, body)));
             catch_panic_in(pin!(scope.drive(response))).await
         };
         let mut response = responded.unwrap_or_else(|panic| scope.run(|| self.panic_response(&panic, &context)));
