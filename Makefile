@@ -4,7 +4,7 @@ CARGO ?= cargo
 T ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-build test-full lint openapi csrf dotenv pages client traces docs tutorials picture verify matrix dashboards game-day upgrade-fixture sentry debug-files symbols chart deb deb-check dist dist-check fmt deny bench bench-storage bench-identity bench-phases bench-request bench-scrape coverage fuzz setup
+.PHONY: help run build test test-build test-full lint openapi csrf dotenv pages client traces docs tutorials picture verify matrix dashboards game-day upgrade-fixture sentry debug-files symbols chart deb deb-check dist dist-check fmt deny bench bench-storage bench-identity bench-phases bench-request bench-scrape coverage fuzz setup image image-check pin bench-image
 
 # What the pipelines call besides.
 include scripts/pipeline/pipeline.mk
@@ -30,13 +30,15 @@ test-build: ## compile the tests and the debug binary that they start, without r
 test-full: lint test ## everything: lint, the tests, and the checks against other programs with more examples each
 	@EXAMPLES=40 PROFILE=dev $(MAKE) --no-print-directory openapi csrf dotenv pages client traces docs tutorials matrix sentry symbols chart deb-check workflows
 	@BINARY=$${CARGO_TARGET_DIR:-target}/debug/portcullis $(MAKE) --no-print-directory dist-check
+	@if [ "$$(id -u)" = 0 ]; then BASE=debootstrap BINARY=$${CARGO_TARGET_DIR:-target}/debug/portcullis $(MAKE) --no-print-directory image-check; \
+	else echo "not root: no base image can be made here, so the image was not tried"; fi
 
-lint: ## check format, clippy, licences and bans, migrations (squawk) and the compose file
+lint: ## check format, clippy, licences and bans, migrations (squawk), the Dockerfile and the compose files
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	@$(MAKE) --no-print-directory deny
 	@scripts/squawk.sh
-	@scripts/compose.sh
+	@scripts/image/lint.sh
 
 openapi: ## check docs/openapi.json with redocly and spectral, and a running gateway against it with schemathesis
 	@scripts/openapi.sh
@@ -98,11 +100,20 @@ game-day: ## cause eight faults at a running gateway and wait for the alert of e
 upgrade-fixture: ## write the database of the last release of deploy/releases.toml, or of V=0.1.0, for the tests of later versions
 	@python3 -B scripts/upgrade/fixture.py $(V)
 
-dist: ## make the archive of a release in target/dist: program, completions, checksums; BINARY=path takes a binary
+image: ## build the container image; BASE=debootstrap makes its base here, BINARY=path takes a binary (scripts/image/build.sh)
+	@scripts/image/build.sh
+
+image-check: ## build the image and try it: read-only, without root, on both engines, and with what operators get wrong
+	@scripts/image/check.sh
+
+dist: ## make the archive of a release in target/dist: program, manual pages, completions; BINARY=path takes a binary
 	@scripts/dist/build.sh
 
 dist-check: ## make that archive and install it with install.sh, also with wrong and missing checksums
 	@scripts/dist/check.sh
+
+pin: ## add to each image of the compose files the digest of its tag (needs skopeo or docker, and the registries)
+	@scripts/compose/pin.sh
 
 deny: ## check licences, duplicates, bans and sources (needs cargo-deny)
 	@if command -v cargo-deny >/dev/null; then $(CARGO) fetch --locked --quiet && $(CARGO) deny --offline --log-level error check licenses bans sources; \
@@ -128,6 +139,9 @@ bench-request: build ## count the instructions of a whole proxied request, also 
 
 bench-scrape: build ## measure scrapes of the metrics of up to 1,000 routes over HTTP
 	@bench/run.sh scrape
+
+bench-image: ## time the start of the gateway in a container of the image that `make image` made
+	@python3 bench/image.py $(or $(TAG),localhost/portcullis:$(shell sed -nE '/^\[workspace.package\]/,/^\[/s/^version = "(.*)"/\1/p' Cargo.toml))
 
 fuzz: ## fuzz whole HTTP/1.1 connections for ten minutes; TIME=60 for one (needs cargo-fuzz and a C++ compiler)
 	@TIME="$(TIME)" scripts/fuzz.sh
