@@ -1,7 +1,8 @@
 """Runs the suites that hold the gateway against programs, corpora and standards of others, and writes docs/verified.md from what they print.
 
-    scripts/verify.py PAGE           run all, write the page
-    scripts/verify.py PAGE --check   run nothing; fail if the page names other suites or commands than this file
+    scripts/verify.py PAGE                   run all, write the page
+    scripts/verify.py PAGE --only NAME ...   run the suites whose names contain one of these, keep the other rows of the page
+    scripts/verify.py PAGE --check           run nothing; fail if the page names other suites or commands than this file
 
 A suite that fails, or whose output has no score, is written as a miss, and the exit code is 1.
 """
@@ -15,6 +16,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+
+import peers
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -80,6 +83,28 @@ PROGRAMS = [
         (("squawk --version", r"([\d.]+)"),),
         "Left out, with reasons in the script: prefer-robust-stmts, require-lock-timeout, require-statement-timeout.",
     ),
+    Judge(
+        "real servers (Express, uvicorn, Flask, Go, nginx with PHP)", "do they answer through the gateway as they do without it?", "make matrix",
+        r"(?s)(\d+) servers, \d+ processes.*\n(\d+) passed, (\d+) failed", "{1} passed, {2} failed at {0} servers",
+        (("scripts/matrix.sh", r"express@([\d.]+) method"), ("scripts/matrix.sh", r"uvicorn==([\d.]+)"), ("scripts/matrix.sh", r"flask==([\d.]+)")),
+        "The cells that are not met are explained in [compatibility.md](compatibility.md). Versions of Express, uvicorn and Flask; Go, nginx and PHP are Debian's.",
+    ),
+    Judge(
+        "bugsink and kent", "do servers of Sentry's protocol take and show the reports?", "make sentry",
+        r"(?s)bugsink holds (\d+) failed requests and (\d+) panics.*kent holds \1 failed requests and \2 panics", "{0} failed requests and {1} panics in both",
+        (("scripts/sentry.sh", r"bugsink==([\d.]+)"), ("scripts/sentry.sh", r"kent==([\d.]+)")), "Sentry itself was not at hand.",
+    ),
+    Judge(
+        "rotel", "does a collector of OpenTelemetry receive every span, with its parent?", "make traces",
+        r"(?s)(.*refuses held up no request)", "every span by both protocols; frozen, gone and refusing ones hold nothing up",
+        (("scripts/traces.sh", r"rotel==([\w.]+)"),),
+    ),
+    Judge(
+        "Helm, Kubernetes' schemas, kubectl, checkov", "is the chart rendered, valid and hardened?", "make chart", r"checkov: (nothing found)",
+        "{0} beyond the exceptions that are explained",
+        (("scripts/chart.sh", r"helm-python-sdk==([\d.]+)"), ("scripts/chart.sh", r"kubernetes-validate==([\d.]+)"), ("scripts/chart.sh", r"checkov==([\d.]+)")),
+        "No cluster: [kubernetes.md](kubernetes.md) lists what was not tried.",
+    ),
 ]
 
 CASES = [
@@ -93,7 +118,25 @@ CASES = [
     ),
     cases(
         "request smuggling, whole program", "ambiguous lengths, chunks, hosts and bytes that are no request", ["portcullis"], "test(/^framing::/)",
-        "Corpora of others, such as http-garden, were not run. `make fuzz` holds the guard against hyper and a third reader.",
+        "Corpora of others, such as http-garden, were not run.",
+    ),
+    cases(
+        "request smuggling, generated", "a corpus and generated connections: do the guard, hyper and a third reader read them alike?", ["portcullis-edge"],
+        "test(differential)",
+    ),
+    Judge(
+        "libFuzzer", "ten minutes of whole HTTP/1.1 connections: a panic, or two readers that differ", "TIME=600 make fuzz",
+        r"stat::number_of_executed_units:\s*(\d+)", "nothing found in {0} connections", (("cargo fuzz --version", r"([\d.]+)"),),
+        "One target, the edge; the gate's paths and cookies are tried by properties in `make test`.",
+    ),
+    cases(
+        "JWT forgeries (RFC 8725)", "none, HS256 over a public key, keys within the token, signatures of zeros, JSON, other types, times and claims",
+        ["portcullis-identity"], "test(/::(sr_30|sr_31)_/)",
+    ),
+    cases(
+        "W3C Trace Context, level 2", "traceparent and tracestate: malformed, several, too long, of other versions; B3",
+        ["portcullis-gate", "portcullis-proxy"], "test(/trace_?(context|parent|state)|b3/)",
+        "The test suite of the W3C needs a service that calls back, and was not run.",
     ),
     cases(
         "WebSocket (RFC 6455)", "handshakes, frames, close codes, rights, through the gateway", ["portcullis"],
@@ -103,11 +146,15 @@ CASES = [
 
 
 ELSEWHERE = [
-    "- Servers of others behind the gateway (`make matrix`): [compatibility.md](compatibility.md).",
-    "- Servers of Sentry's protocol (`make sentry`): [errors.md](errors.md). A collector of traces (`make traces`): [tracing.md](tracing.md).",
-    "- Helm, Kubernetes' schemas, checkov (`make chart`): [kubernetes.md](kubernetes.md).",
-    "- Forged tokens, W3C Trace Context and each security requirement are tests of `make test`: [security.md](security.md) names the latter.",
+    "- Each security requirement and its tests: [security.md](security.md).",
+    "- Upgrades and downgrades under load (`make upgrade-test`): [upgrading.md](upgrading.md).",
+    "- The faults of a game day and their alerts (`make game-day`): [observability.md](observability.md).",
 ]
+
+
+# Summed over the crates in which a case has a test.
+PEERS = cases("vulnerabilities of others", "", [], "")
+PEERS.command = peers.command()
 
 
 def shown(command):
@@ -136,8 +183,8 @@ def run(command):
     return re.sub(r"\x1b\[[0-9;]*m", "", ran.stdout), ran.returncode
 
 
-def row(judge, outputs):
-    """The row of a suite, and whether it passed."""
+def score_of(judge, outputs):
+    """The score of a suite that was run, and whether it passed."""
     output, code = outputs[judge.command]
     match = re.search(judge.score, output)
     score = judge.shown.format(*(match.groups())) if match else "no score"
@@ -147,18 +194,39 @@ def row(judge, outputs):
     return score, code == 0 and match is not None
 
 
-def page():
-    commands = list(dict.fromkeys(judge.command for judge in PROGRAMS + CASES))
+def stamp():
+    """When and at which commit a suite was run."""
+    commit = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    return f"{datetime.datetime.now(datetime.timezone.utc).date()}, {commit}"
+
+
+def kept_verdicts(page):
+    """Score and time of each suite of a page that was written before."""
+    found = {}
+    for line in page.splitlines():
+        cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+        if len(cells) == 6 and cells[5].startswith("`"):
+            found[cells[0]] = (cells[3], cells[4])
+        elif match := re.fullmatch(r"Run together: (.*) \((.*)\)\.", line):
+            found[PEERS.name] = match.groups()
+    return found
+
+
+def page(kept, only):
+    chosen = [judge for judge in [*PROGRAMS, *CASES, PEERS] if not only or any(name in judge.name for name in only)]
+    commands = list(dict.fromkeys(judge.command for judge in chosen))
     # Two at a time: most of them wait for a browser, a server or a registry.
     with ThreadPoolExecutor(2) as pool:
         outputs = dict(zip(commands, pool.map(run, commands)))
-    passed, misses = True, []
-    commit = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
-    today = datetime.datetime.now(datetime.timezone.utc).date()
+    passed, misses, verdicts = True, [], kept_verdicts(kept)
+    for judge in chosen:
+        score, is_passed = score_of(judge, outputs)
+        passed = passed and is_passed
+        verdicts[judge.name] = (score, stamp())
     lines = [
         "# What was verified, and by whom", "",
         "`make verify` runs these suites and writes this page from what they print. Only the names and the misses are written by hand.", "",
-        f"Run on {today} at commit `{commit}`, {platform.system()} {platform.machine()}.", "",
+        f"Machine of the last run: {platform.system()} {platform.machine()}.", "",
     ]
     for title, judges, last in (
         ("Programs of others", PROGRAMS, "version"), ("Cases written after standards and known attacks", CASES, None),
@@ -166,14 +234,15 @@ def page():
         lines += [f"## {title}", ""]
         if last is None:
             lines += ["These cases are ours: somebody else's suite would be a better judge, and the misses below say where there is one.", ""]
-        lines += ["| judge | version | what it judges | score | command |", "|---|---|---|---|---|"]
+        lines += ["| judge | version | what it judges | score | run at | command |", "|---|---|---|---|---|---|"]
         for judge in judges:
-            score, is_passed = row(judge, outputs)
-            passed = passed and is_passed
-            lines.append(f"| {judge.name} | {version(judge) or 'this commit'} | {judge.subject} | {score} | {shown(judge.command)} |")
+            score, when = verdicts.get(judge.name, ("not run yet", ""))
+            lines.append(f"| {judge.name} | {version(judge) or 'this commit'} | {judge.subject} | {score} | {when} | {shown(judge.command)} |")
             if judge.misses:
                 misses.append(f"- **{judge.name}**: {judge.misses}")
         lines.append("")
+    score, when = verdicts.get(PEERS.name, ("not run yet", "never"))
+    lines += peers.section(f"{score} ({when})")
     lines += ["## Misses", "", *misses, "", "## Elsewhere", "", *ELSEWHERE, ""]
     return "\n".join(lines), passed
 
@@ -184,11 +253,14 @@ def main():
         kept = target.read_text(encoding="utf-8")
         missing = [judge.name for judge in PROGRAMS + CASES
                    if f"| {judge.name} |" not in kept or shown(judge.command) not in kept]
+        missing += [f"no test is called {name}" for name in peers.missing_tests()]
+        missing += [peer.cves for peer in peers.all_peers() if f"| {peer.cves} | {peer.product} |" not in kept]
         rows = sum(line.startswith("| ") and line.endswith("` |") for line in kept.splitlines())
-        if missing or rows != len(PROGRAMS + CASES):
+        if missing or rows != len(PROGRAMS + CASES + peers.all_peers()):
             sys.exit(f"{sys.argv[1]} is not what scripts/verify.py would write: {missing or 'other rows'}. hint: make verify")
         return
-    text, passed = page()
+    kept = target.read_text(encoding="utf-8") if target.exists() else ""
+    text, passed = page(kept if sys.argv[2:] else "", sys.argv[3:])
     target.write_text(text, encoding="utf-8")
     sys.exit(not passed)
 

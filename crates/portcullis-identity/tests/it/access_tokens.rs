@@ -69,6 +69,25 @@ async fn sr_30_cut_swapped_and_unsigned_tokens_are_refused() {
     }
 }
 
+/// CVE-2022-39227: a JWS in JSON whose claims are read elsewhere than they are signed.
+#[tokio::test]
+async fn sr_30_a_token_in_json_is_refused() {
+    let test = test_identity().await;
+    let good = token(&test).await;
+    let parts: Vec<&str> = good.split('.').collect();
+    let mut claims = part(&good, 1);
+    claims["role"] = json!("ADMIN");
+    let forged = encode(&claims);
+    let json = json!({ "protected": parts[0], "payload": parts[1], "signature": parts[2] }).to_string();
+    let polyglot = format!(
+        "{{\"  {}.{forged}.\":\"\",\"protected\":\"{}\",\"payload\":\"{}\",\"signature\":\"{}\"}}",
+        parts[0], parts[0], parts[1], parts[2]
+    );
+    for bad in [json, polyglot, format!("{}.{forged}.{}.{}.{}", parts[0], parts[0], parts[1], parts[2])] {
+        assert!(verify(&test, &bad).is_err(), "{bad:.60}");
+    }
+}
+
 #[tokio::test]
 async fn sr_30_hs256_over_the_public_key_is_refused() {
     let test = test_identity().await;

@@ -156,6 +156,21 @@ async fn sr_30_each_key_verifies_its_own_algorithm_only() {
     assert_eq!(verify(&test.identity, &test, &forged), Err(TokenError::Foreign));
 }
 
+/// CVE-2022-21449: r = s = 0 satisfies the equation of ECDSA for every key and message.
+#[tokio::test]
+async fn sr_30_a_signature_of_zeros_is_refused() {
+    for signing_algorithm in [SigningAlgorithm::Es256, SigningAlgorithm::EdDsa] {
+        let test = test_identity_with(IdentityOptions { signing_algorithm, ..options() }).await;
+        test.register("ada").await;
+        let good = token(&test).await;
+        let (signed, _) = good.expose().rsplit_once('.').expect("three parts");
+        for signature in [vec![0; 64], [vec![0; 63], vec![1]].concat(), vec![0xff; 64]] {
+            let forged = SecretString::new(format!("{signed}.{}", B64.encode(signature)));
+            assert!(verify(&test.identity, &test, &forged).is_err(), "{signing_algorithm:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn encryption_keys_are_replaced_by_a_list_and_sealed_anew() {
     let old = "an encryption key of more than 32 bytes";

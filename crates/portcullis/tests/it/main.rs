@@ -44,6 +44,7 @@ mod open_files;
 mod operators;
 mod outages;
 mod passwords;
+mod peers;
 mod prometheus;
 mod proxied;
 mod raw_http2;
