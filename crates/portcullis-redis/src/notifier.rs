@@ -1,11 +1,12 @@
 //! Notices between replicas: a message on a channel whose only content is the sender's name.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fred::clients::SubscriberClient;
 use fred::interfaces::{ClientLike, EventInterface, PubsubInterface};
 use portcullis_model::ReplicaNotifier;
+use portcullis_telemetry::RequestScope;
 use tokio::sync::Notify;
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
@@ -19,11 +20,14 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Publishes a notice for the other replicas.
 pub(crate) struct Publisher {
     requested: Notify,
+    /// The work that the next publication is for, of which its span and its log lines are a part. Of requests that share a
+    /// publication, it is the first.
+    scope: Mutex<Option<RequestScope>>,
 }
 
 impl Publisher {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { requested: Notify::new() })
+        Arc::new(Self { requested: Notify::new(), scope: Mutex::default() })
     }
 
     /// Publishes a notice for each request. Requests during a publication share the next one.
@@ -35,14 +39,21 @@ impl Publisher {
                 () = stop.cancelled() => return,
             }
             let publish = link.client.publish::<(), _, _>(channel.as_str(), replica.as_str());
+            let scope = self.waiting().take().unwrap_or(RequestScope::OUTSIDE);
             // A lost notice is no harm: every replica reads the revocation log at a fixed interval.
-            let _ = link.run("publish", "PUBLISH revocations", publish).await;
+            // Boxed, because the library's future is large.
+            let _ = scope.wrap(Box::pin(link.run("publish", "PUBLISH revocations", publish))).await;
         }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Option<RequestScope>> {
+        self.scope.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl ReplicaNotifier for Publisher {
     fn notify(&self) {
+        self.waiting().get_or_insert_with(RequestScope::current);
         self.requested.notify_one();
     }
 }

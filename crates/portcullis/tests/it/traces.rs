@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use portcullis_testkit::{PrivateRedis, TestAppBuilder, free_port};
 use reqwest::Method;
+use serde_json::json;
 
 use crate::client::{app, call, client, register, send};
 use crate::passwords::mailed_to;
@@ -271,6 +272,12 @@ async fn redis_hashing_look_ups_and_mails_have_spans() {
     let me = call(&app, Method::GET, "/api/v1/auth/profile", &account.access, None).await;
     assert_eq!(me.status, 200, "{}", me.body);
     mailed_to(&app, "verify_email", &account.email);
+    let sign_out = call(&app, Method::POST, "/api/v1/auth/logout", &account.access, Some(&json!({}))).await;
+    assert_eq!(sign_out.status, 200, "{}", sign_out.body);
+    // The other replicas are told beside the response.
+    while !redis.command(&["INFO", "commandstats"]).contains("cmdstat_publish") {}
+    // Its answer comes before that to a later command of the gateway.
+    assert_eq!(call(&app, Method::GET, "/api/v1/auth/profile", &account.access, None).await.status, 401);
     app.stop();
     let spans = spans(&collected);
     for chain in [
@@ -280,6 +287,7 @@ async fn redis_hashing_look_ups_and_mails_have_spans() {
         ["GET session", "session look-up", "GET /api/v1/auth/profile"],
         ["SELECT sessions", "session look-up", "GET /api/v1/auth/profile"],
         ["send mail", "mail verify_email", ""],
+        ["PUBLISH revocations", "POST /api/v1/auth/logout", ""],
     ] {
         let named = |span: &Span, name: &str| if name.is_empty() { span.parent.is_empty() } else { span.name == name };
         let parent_of = |span: &Span| spans.iter().find(|other| other.id == span.parent);
