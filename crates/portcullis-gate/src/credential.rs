@@ -5,6 +5,7 @@ use std::sync::Arc;
 use portcullis_model::SessionState;
 
 pub(crate) mod classifier;
+mod invalid;
 pub(crate) mod presented;
 pub(crate) mod verified_tokens;
 

@@ -18,7 +18,7 @@ use crate::config::GateConfig;
 use crate::credential::classifier::Classifier;
 use crate::csrf::tokens::IssuedCsrf;
 use crate::decision::context::{RequestContext, RequestNames, RequestStart, accept};
-use crate::decision::dry_run::{DryRun, DryRunEffects, Explanation};
+use crate::decision::dry_run::{DryRun, DryRunCaller, DryRunEffects, Explanation};
 use crate::decision::effects::LiveEffects;
 use crate::decision::permit::Permit;
 use crate::decision::phase::Phase;
@@ -199,6 +199,12 @@ impl Gate {
         let mut effects = DryRunEffects::default();
         let assumed_credential = request.caller.assumed_credential();
         let decided = decide(self.services(), &mut context, &head, None, assumed_credential, &mut effects).await;
+        if matches!(request.caller, DryRunCaller::FromHeaders)
+            && let Some(step) = effects.steps.iter_mut().find(|step| step.phase == Phase::Classify)
+        {
+            let (environment, now) = (context.config.environment, self.clock.unix_seconds());
+            step.notes.extend(self.classifier.why_invalid(&request.headers, environment, now).await);
+        }
         Explanation {
             route: effects.route,
             version: context.version_name().map(str::to_owned),

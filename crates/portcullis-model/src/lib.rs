@@ -50,8 +50,8 @@ pub use rate::Rate;
 pub use role::{Role, RolePermissions};
 pub use secret::{SecretBytes, SecretRing, SecretString};
 pub use session::{
-    ApiKeyScopes, Revocation, RevocationListener, SessionSource, SessionState, SessionsUnavailable, Transport,
-    UnknownTransport,
+    ApiKeyScopes, Revocation, RevocationListener, SessionEnd, SessionSource, SessionState, SessionsUnavailable,
+    Transport, UnknownTransport,
 };
 pub use shared::{GcraOutcome, ReplicaNotifier, SessionCopy, SharedLimits, SharedSessions, SharedUnavailable};
 pub use token::{AccessTokenVerifier, TokenError, VerifiedToken};

@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
-use crate::{Amr, Email, Permission, PermissionSet, Role, SessionId, UserId};
+use crate::{Amr, Email, Permission, PermissionSet, Role, SessionId, Timestamp, UserId};
 
 /// The state of a live session, or of an API key, that the gate decides by. It holds no secret.
 #[derive(Debug)]
@@ -138,6 +138,25 @@ impl FromStr for Transport {
 #[error("the session store cannot be reached")]
 pub struct SessionsUnavailable;
 
+/// How a session came to its end, for those who ask why it is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SessionEnd {
+    /// It was ended. The reason is a name such as `logout`.
+    Ended {
+        /// When.
+        at: Timestamp,
+        /// Why, if it was written down.
+        reason: Option<String>,
+    },
+    /// It was not refreshed in time, or had lasted as long as a session may.
+    Expired {
+        /// When.
+        at: Timestamp,
+    },
+    /// Its user was deactivated, or all sessions of the user were ended together.
+    WithItsUser,
+}
+
 /// The place where the gate looks sessions up.
 pub trait SessionSource: Send + Sync + 'static {
     /// Whether every revocation older than a moment is known here. A source that cannot fall behind returns `true`.
@@ -156,6 +175,12 @@ pub trait SessionSource: Send + Sync + 'static {
         id: SessionId,
         user_epoch: i64,
     ) -> BoxFuture<'_, Result<Option<Arc<SessionState>>, SessionsUnavailable>>;
+
+    /// How a session that cannot be loaded ended. `None` if that is not known: it never existed, was deleted since, or the
+    /// database cannot be reached.
+    fn end_of(&self, _id: SessionId) -> BoxFuture<'_, Option<SessionEnd>> {
+        Box::pin(std::future::ready(None))
+    }
 
     /// The API key with this SHA-256 digest, if this process has a copy.
     fn cached_key(&self, _digest: &[u8; 32]) -> Option<Arc<SessionState>> {

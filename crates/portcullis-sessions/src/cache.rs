@@ -17,8 +17,8 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use moka::sync::Cache;
 use portcullis_model::{
-    Revocation, RevocationListener, RolePermissions, SessionId, SessionSource, SessionState, SessionsUnavailable,
-    SharedSessions, Timestamp,
+    Revocation, RevocationListener, RolePermissions, SessionEnd, SessionId, SessionSource, SessionState,
+    SessionsUnavailable, SharedSessions, Timestamp,
 };
 use portcullis_storage::Store;
 use portcullis_telemetry::traces::{self, SpanKind};
@@ -201,6 +201,18 @@ impl SessionSource for SessionCache {
         user_epoch: i64,
     ) -> BoxFuture<'_, Result<Option<Arc<SessionState>>, SessionsUnavailable>> {
         recorded("session look-up", self.look_ups.run((id, user_epoch), self.look_up(id, user_epoch)).boxed()).boxed()
+    }
+
+    fn end_of(&self, id: SessionId) -> BoxFuture<'_, Option<SessionEnd>> {
+        async move {
+            let record = self.store.session_record(id).await.ok()??;
+            Some(match (record.ended_at, record.expires_at()) {
+                (Some(at), _) => SessionEnd::Ended { at, reason: record.end_reason },
+                (None, at) if at <= self.store.clock().now() => SessionEnd::Expired { at },
+                (None, _) => SessionEnd::WithItsUser,
+            })
+        }
+        .boxed()
     }
 
     fn cached_key(&self, digest: &[u8; 32]) -> Option<Arc<SessionState>> {

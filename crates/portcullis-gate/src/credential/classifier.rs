@@ -10,8 +10,8 @@ use crate::credential::{Credential, CredentialKind, Principal};
 
 /// Finds the principal of the credentials that a request presents.
 pub(crate) struct Classifier {
-    tokens: Arc<dyn AccessTokenVerifier>,
-    sessions: Arc<dyn SessionSource>,
+    pub(super) tokens: Arc<dyn AccessTokenVerifier>,
+    pub(super) sessions: Arc<dyn SessionSource>,
     verified: VerifiedTokens,
 }
 

@@ -290,6 +290,10 @@ async fn the_explain_command_reads_credentials_from_headers() {
     let document = app.run(&["explain", "GET", "/api/managers/x", "-H", &header, "--json"], "");
     let document: Value = serde_json::from_str(&document).expect("JSON");
     assert_eq!(document["status"], 403, "{document}");
+    assert_eq!(call(&app, Method::POST, "/api/auth/logout", &user.access, Some(&json!({}))).await.status, 200);
+    let document = app.run(&["explain", "GET", "/api/managers/x", "-H", &header, "--json"], "");
+    assert!(document.contains("its session ended at 20") && document.contains(" by logout"), "{document}");
+    assert!(!document.contains(&user.access[..40]), "{document}");
 }
 
 #[tokio::test]
