@@ -31,6 +31,9 @@ pub trait Handler: Send + Sync + 'static {
     /// not complete in time, with 408. The body must be complete: the edge writes it at once.
     fn respond_to_parse_error(&self, client: &Peer, status: StatusCode) -> Response<Self::Body>;
 
+    /// Is told that the drain at the end of the process is over. Requests that are open now are dropped.
+    fn drain_ends(&self);
+
     /// Whether `peer` is a trusted proxy: it may send a PROXY header, and its connections have no limit by address.
     fn trusts(&self, peer: IpAddr) -> bool;
 }

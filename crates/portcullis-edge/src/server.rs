@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use hyper::server::conn::http1::Builder as Http1Builder;
 use portcullis_gate::Peer;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -43,17 +44,21 @@ pub struct Server<H> {
 }
 
 impl<H: Handler> Server<H> {
-    /// Serves until `stopping` is cancelled. Then it closes the listener and lets open requests finish within `drain`.
+    /// Serves until `stopping` is cancelled. Then it closes the listener and lets open requests finish within `drain`. Those
+    /// that do not are cut off before it returns, so that the process still shows them in its log and its traces.
     pub async fn run(self, listener: TcpListener, stopping: CancellationToken, drain: Duration) {
         keep_alive::enable(&listener);
         let tasks = TaskTracker::new();
         let server = Arc::new((self, http1::builder()));
+        let mut connections = JoinSet::new();
         let mut logged = None;
         loop {
             let (slot, accepted) = tokio::select! {
                 accepted = async {
                     (server.0.connection_limit.wait_for_slot().await, listener.accept().await)
                 } => accepted,
+                // Frees the memory of connections that have ended.
+                Some(_) = connections.join_next() => continue,
                 () = stopping.cancelled() => break,
             };
             match accepted {
@@ -64,7 +69,7 @@ impl<H: Handler> Server<H> {
                     }
                     // A token of its own, because each look at a token takes its lock, several times a request.
                     let (server, stopping) = (Arc::clone(&server), stopping.child_token());
-                    tokio::spawn(async move {
+                    connections.spawn(async move {
                         server.0.serve_connection(&server.1, stream, peer, permit, &stopping).await;
                     });
                 }
@@ -83,6 +88,8 @@ impl<H: Handler> Server<H> {
                 open = tasks.len(),
                 "connections were closed because their requests did not finish within server.drain_timeout"
             );
+            server.0.handler.drain_ends();
+            connections.shutdown().await;
         }
     }
 

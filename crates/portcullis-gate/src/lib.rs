@@ -27,7 +27,7 @@ pub use credential::{CredentialKind, Principal};
 pub use csrf::check::CsrfReason;
 pub use csrf::config::{CsrfConfig, CsrfMode};
 pub use csrf::tokens::{CsrfTokens, IssuedCsrf};
-pub use decision::context::RequestContext;
+pub use decision::context::{RequestContext, cut_off_requests};
 pub use decision::dry_run::{DryRun, DryRunCaller, Explanation, Step};
 pub use decision::permit::Permit;
 pub use decision::phase::Phase;

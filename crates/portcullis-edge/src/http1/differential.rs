@@ -282,6 +282,8 @@ impl Handler for Recorder {
         response(status)
     }
 
+    fn drain_ends(&self) {}
+
     fn trusts(&self, _peer: IpAddr) -> bool {
         false
     }

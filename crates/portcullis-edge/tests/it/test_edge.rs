@@ -132,6 +132,8 @@ impl Handler for TestHandler {
         closing(text(status, "parse error".to_owned()))
     }
 
+    fn drain_ends(&self) {}
+
     fn trusts(&self, peer: IpAddr) -> bool {
         self.trusted.lock().expect("no panic while locked").contains(&peer)
     }

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -18,6 +19,12 @@ use crate::request::server_span;
 use crate::request::trace_context::TraceContext;
 use crate::response::plan::ResponsePlan;
 use crate::routes::requested_path::is_api;
+
+/// Whether open requests are cut off because the process ends. The process has one, as it ends once, and a request looks at
+/// it only when it is dropped unfinished.
+static CUTS_OFF: AtomicBool = AtomicBool::new(false);
+/// The `error.type` of a request that the end of the drain cut off.
+const DRAIN_TIMEOUT: &str = "drain_timeout";
 
 const EVENT_STREAM: &[u8] = b"text/event-stream";
 
@@ -250,12 +257,25 @@ impl RequestContext {
 }
 
 impl Drop for RequestContext {
-    /// A request that was not finished has lost its client. It is counted and shown as such.
+    /// A request that was not finished has lost its client, or the process ends. It is counted and shown as such.
     fn drop(&mut self) {
-        if let Some(in_flight) = self.in_flight.take() {
+        let Some(in_flight) = self.in_flight.take() else { return };
+        if !CUTS_OFF.load(Ordering::Relaxed) {
             drop(self.close(in_flight, CLIENT_CLOSED_REQUEST));
+            return;
         }
+        let status = StatusCode::SERVICE_UNAVAILABLE.as_u16();
+        self.span = self.span.take().or_else(|| server_span::of_error(self, &in_flight, status));
+        if let Some(span) = &mut self.span {
+            span.fail(DRAIN_TIMEOUT);
+        }
+        drop(self.close(in_flight, status));
     }
+}
+
+/// Shows each request that is dropped unfinished from now on as one that the gateway cut off, and not its client.
+pub fn cut_off_requests() {
+    CUTS_OFF.store(true, Ordering::Relaxed);
 }
 
 /// Whether the response is an event stream, which the client ends when it has read enough (HTML §9.2).

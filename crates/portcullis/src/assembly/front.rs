@@ -169,6 +169,10 @@ impl Handler for Front {
         response
     }
 
+    fn drain_ends(&self) {
+        portcullis_gate::cut_off_requests();
+    }
+
     fn trusts(&self, peer: IpAddr) -> bool {
         self.gate.is_trusted_proxy(peer)
     }

@@ -237,6 +237,27 @@ async fn a_requests_span_ends_with_the_end_of_its_response() {
 }
 
 #[tokio::test]
+async fn a_request_that_the_drain_cuts_off_has_a_span() {
+    let (collector, collected) = server(COLLECTED);
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let mut app = gateway(collector, silent.local_addr().expect("an address"))
+        .env("PORTCULLIS__SERVER__DRAIN_TIMEOUT", "0s")
+        .env("PORTCULLIS__LOG__ACCESS", "errors")
+        .env("LOG_FORMAT", "json")
+        .start();
+    let mut client = TcpStream::connect(app.address()).expect("the gateway listens");
+    client.write_all(b"GET /api/v1/projects/7 HTTP/1.1\r\nHost: a\r\n\r\n").expect("it reads");
+    let (upstream, _) = silent.accept().await.expect("the gateway connects");
+    upstream.readable().await.expect("the request has come through");
+    app.stop();
+    let spans = spans(&collected);
+    let cut_off = spans.iter().find(|span| span.attribute("url.path") == "/api/v1/projects/7");
+    let cut_off = cut_off.unwrap_or_else(|| panic!("no span of the request in {spans:?}"));
+    assert_eq!(cut_off.attribute("error.type"), "drain_timeout");
+    app.log_line_with("\"path\":\"/api/v1/projects/7\"");
+}
+
+#[tokio::test]
 async fn only_recorded_requests_are_exemplars_of_openmetrics() {
     let (collector, _collected) = server(COLLECTED);
     let (upstream, _requests) = server(ANSWER);
