@@ -11,7 +11,7 @@ use portcullis_model::{Clock, SecretString, Timestamp};
 use portcullis_storage::{DueMail, Store, TokenPurpose};
 use portcullis_telemetry::Metrics;
 use portcullis_telemetry::logs::redacted;
-use portcullis_telemetry::traces::{self, SpanKind};
+use portcullis_telemetry::traces::{self, KnownRoot, SpanKind};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::IdentityError;
@@ -93,15 +93,17 @@ impl Mailer {
         Ok(u64::try_from(claimed).unwrap_or(BATCH))
     }
 
-    /// Sends a mail and notes the outcome. This is a trace of its own, because the request that queued the mail has ended.
+    /// Sends a mail and notes the outcome. This is a trace of its own, because the request that queued the mail has ended. That
+    /// request's trace links to it.
     async fn send_one(&self, mail: DueMail, sender: &dyn MailSender, now: Timestamp) -> Result<(), IdentityError> {
-        let mut span = traces::root_span("mail", SpanKind::Internal);
+        let attempt = mail.attempts.unsigned_abs();
+        let mut span = KnownRoot::new(mail.id.as_u128(), attempt).begin("mail", SpanKind::Internal);
         if let Some(span) = &mut span {
             // A template of another version is not shown: names of spans are few.
             let kind = MailKind::from_name(&mail.template).map_or("unknown", MailKind::as_str);
             span.rename(format!("mail {kind}"));
             span.set("portcullis.mail.id", mail.id.to_string());
-            span.set("portcullis.mail.attempt", mail.attempts.unsigned_abs());
+            span.set("portcullis.mail.attempt", attempt);
         }
         let (sent, span) = traces::within(span, Box::pin(self.try_one(&mail, sender, now))).await;
         let result = sent?;

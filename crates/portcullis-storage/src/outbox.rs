@@ -7,11 +7,13 @@ use portcullis_model::ids::new_uuid;
 use portcullis_model::mail::MailKind;
 use portcullis_model::secret::sha256;
 use portcullis_model::{Email, Timestamp, UserId};
+use portcullis_telemetry::traces::{self, KnownRoot, SpanKind};
 use uuid::Uuid;
 
 use crate::engine::advisory_lock::AdvisoryLock;
 use crate::engine::columns::{FromRow, columns, sql};
 use crate::engine::error::StoreError;
+use crate::engine::row::Row;
 use crate::engine::statement::{Executor, Sql};
 use crate::engine::stored_text;
 use crate::engine::value::{Value, as_bigint};
@@ -104,15 +106,25 @@ impl Tx {
         let limit = kind.limit();
         // Concurrent mails to one recipient are counted one after the other.
         self.lock(AdvisoryLock::MailQuota(to.0.as_u64_pair().1.to_be_bytes())).await?;
-        let values = self.mail_values(kind, to.into(), limit.only_confirmed, at);
-        Ok(self.one(&QUEUE, values).await?.is_some())
+        let id = self.new_mail_id();
+        let values = mail_values(id, kind, to.into(), limit.only_confirmed, at);
+        Ok(self.queue(&QUEUE, id, kind, values).await?.is_some())
     }
 
-    fn mail_values(&self, kind: MailKind, recipient: Value, condition: bool, at: Timestamp) -> Vec<Value> {
-        let limit = kind.limit();
-        let id = new_uuid(&self.shared().clock, &self.shared().random);
-        let since = (at - limit.within).into();
-        vec![id.into(), kind.as_str().into(), at.into(), recipient, since, as_bigint(limit.most), condition.into()]
+    fn new_mail_id(&self) -> Uuid {
+        new_uuid(&self.shared().clock, &self.shared().random)
+    }
+
+    /// Runs a statement that queues a mail, in a span that links to the trace in which the mail will be sent.
+    async fn queue(&self, sql: &Sql, id: Uuid, kind: MailKind, values: Vec<Value>) -> Result<Option<Row>, StoreError> {
+        let span = traces::span("queue mail", SpanKind::Internal);
+        let (queued, span) = traces::within(span, self.one(sql, values)).await;
+        if let (Ok(Some(_)), Some(mut span)) = (&queued, span) {
+            span.rename(format!("queue mail {}", kind.as_str()));
+            span.set("portcullis.mail.id", id.to_string());
+            span.link(&KnownRoot::new(id.as_u128(), 1));
+        }
+        queued
     }
 
     /// Gives up every mail that waits to be sent to a user, with the reason.
@@ -126,10 +138,18 @@ impl Tx {
         let MailRequest { kind, email, only_unverified, at } = *request;
         let [a, b, c, d, e, f, g, h, ..] = sha256(email.as_str().as_bytes());
         self.lock(AdvisoryLock::MailQuota([a, b, c, d, e, f, g, h])).await?;
-        let mut values = self.mail_values(kind, email.into(), only_unverified, at);
+        let id = self.new_mail_id();
+        let mut values = mail_values(id, kind, email.into(), only_unverified, at);
         values.push(UserId::DEMO.0.into());
-        self.one(&REQUEST, values).await?.map(|row| row.read("user_id")).transpose()
+        self.queue(&REQUEST, id, kind, values).await?.map(|row| row.read("user_id")).transpose()
     }
+}
+
+/// The parameters of the statements that queue a mail.
+fn mail_values(id: Uuid, kind: MailKind, recipient: Value, condition: bool, at: Timestamp) -> Vec<Value> {
+    let limit = kind.limit();
+    let since = (at - limit.within).into();
+    vec![id.into(), kind.as_str().into(), at.into(), recipient, since, as_bigint(limit.most), condition.into()]
 }
 
 impl Store {

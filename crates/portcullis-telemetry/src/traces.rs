@@ -6,6 +6,7 @@
 mod collector_tls;
 mod export;
 mod ids;
+mod known_root;
 mod options;
 mod sampler;
 mod span;
@@ -14,6 +15,7 @@ mod tracer;
 pub use collector_tls::{CollectorTls, TlsFileError};
 pub use export::TraceExporter;
 pub use ids::{SpanId, TraceId};
+pub use known_root::KnownRoot;
 pub use options::{Batching, Compression, OtlpProtocol, TraceOptions};
 pub use sampler::Sampler;
 use span::SpanRecord;

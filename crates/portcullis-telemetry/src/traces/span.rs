@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::known_root::KnownRoot;
 use super::tracer::Tracer;
 use super::{SpanId, TraceId};
 use crate::logs::RequestScope;
@@ -83,6 +84,8 @@ pub(super) struct SpanRecord {
     /// Nanoseconds since the Unix epoch.
     pub(super) end: u64,
     pub(super) attributes: Vec<(&'static str, AttributeValue)>,
+    /// Spans of other traces that this work caused.
+    pub(super) links: Vec<(TraceId, SpanId)>,
     pub(super) has_failed: bool,
 }
 
@@ -118,6 +121,7 @@ impl Span {
             start: 0,
             end: 0,
             attributes: Vec::with_capacity(8),
+            links: Vec::new(),
             has_failed: false,
         };
         Self { record: Some(Box::new(record)) }
@@ -161,6 +165,13 @@ impl Span {
     pub fn set(&mut self, key: &'static str, value: impl Into<AttributeValue>) {
         if let Some(record) = &mut self.record {
             record.attributes.push((key, value.into()));
+        }
+    }
+
+    /// Adds a link to a span of another trace, if that will be recorded.
+    pub fn link(&mut self, other: &KnownRoot) {
+        if let Some(record) = self.record.as_mut().filter(|_| other.is_recorded()) {
+            record.links.push((other.trace_id, other.span_id));
         }
     }
 

@@ -68,6 +68,8 @@ struct Span {
     id: String,
     parent: String,
     name: String,
+    /// The traces and spans that it links to.
+    links: Vec<(String, String)>,
     attributes: BTreeMap<String, String>,
 }
 
@@ -87,13 +89,13 @@ fn spans(requests: &Receiver<Vec<u8>>) -> Vec<Span> {
                 for (_, bytes) in fields(of_scope).filter(|(number, _)| *number == 2) {
                     let mut span = Span::default();
                     for (number, value) in fields(bytes) {
-                        let digits = || value.iter().map(|byte| format!("{byte:02x}")).collect();
                         match number {
-                            1 => span.trace = digits(),
-                            2 => span.id = digits(),
-                            4 => span.parent = digits(),
+                            1 => span.trace = hex(value),
+                            2 => span.id = hex(value),
+                            4 => span.parent = hex(value),
                             5 => span.name = text(value),
                             9 => _ = span.attributes.insert(text(field(value, 1)), any_value(field(value, 2))),
+                            13 => span.links.push((hex(field(value, 1)), hex(field(value, 2)))),
                             _ => {}
                         }
                     }
@@ -103,6 +105,10 @@ fn spans(requests: &Receiver<Vec<u8>>) -> Vec<Span> {
         }
     }
     spans
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -308,6 +314,7 @@ async fn redis_hashing_look_ups_and_mails_have_spans() {
         ["GET session", "session look-up", "GET /api/v1/auth/profile"],
         ["SELECT sessions", "session look-up", "GET /api/v1/auth/profile"],
         ["send mail", "mail verify_email", ""],
+        ["INSERT mail_outbox", "queue mail verify_email", "POST /api/v1/auth/register"],
         ["PUBLISH revocations", "POST /api/v1/auth/logout", ""],
     ] {
         let named = |span: &Span, name: &str| if name.is_empty() { span.parent.is_empty() } else { span.name == name };
@@ -318,7 +325,12 @@ async fn redis_hashing_look_ups_and_mails_have_spans() {
         });
         assert!(is_there, "{chain:?} in {spans:#?}");
     }
-    let get = spans.iter().find(|span| span.name == "GET session").expect("a span");
+    let named =
+        |name: &str| spans.iter().find(|span| span.name == name).unwrap_or_else(|| panic!("{name} in {spans:#?}"));
+    let (queued, mail) = (named("queue mail verify_email"), named("mail verify_email"));
+    assert_eq!(queued.links, [(mail.trace.clone(), mail.id.clone())]);
+    assert_eq!(queued.attribute("portcullis.mail.id"), mail.attribute("portcullis.mail.id"));
+    let get = named("GET session");
     assert_eq!((get.attribute("db.system.name"), get.attribute("db.operation.name")), ("redis", "GET"));
     let values: Vec<&String> = spans.iter().flat_map(|span| span.attributes.values()).collect();
     for secret in [account.email.as_str(), &account.access, "session:{"] {

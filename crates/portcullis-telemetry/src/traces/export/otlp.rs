@@ -57,6 +57,12 @@ fn write_span(message: &mut Message, span: &SpanRecord) {
             });
         });
     }
+    for (trace_id, span_id) in &span.links {
+        message.message(13, |link| {
+            link.bytes(1, &trace_id.to_bits().to_be_bytes());
+            link.bytes(2, &span_id.get().to_be_bytes());
+        });
+    }
     if span.has_failed {
         message.message(15, |status| status.number(3, ERROR));
     }
@@ -116,6 +122,7 @@ mod tests {
             kind: SpanKind::Server,
             start: 1_700_000_000_000_000_000,
             end: 1_700_000_000_000_000_500,
+            links: vec![(TraceId::own([b'1'; 32]), SpanId::new(5))],
             attributes: vec![("http.response.status_code", 500_u16.into()), ("url.query", "".into())],
             has_failed: true,
         }
@@ -145,6 +152,8 @@ mod tests {
         let (Value::Bytes(status), Value::Bytes(empty)) = (&attributes[0], &attributes[1]) else { panic!("messages") };
         assert_eq!(values(only(status, 2), 3), [Value::Number(500)]);
         assert_eq!(only(only(empty, 2), 1), b"", "an empty text is a text");
+        assert_eq!(only(only(span, 13), 1), [0x11; 16]);
+        assert_eq!(only(only(span, 13), 2), [0, 0, 0, 0, 0, 0, 0, 5]);
         assert_eq!(values(only(span, 15), 3), [Value::Number(2)]);
         assert_eq!(values(span, 16), [Value::Number(0x301)]);
     }

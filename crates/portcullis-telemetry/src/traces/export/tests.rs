@@ -34,6 +34,7 @@ pub(super) fn record(name: &'static str) -> Box<SpanRecord> {
         start: 1,
         end: 2,
         attributes: Vec::new(),
+        links: Vec::new(),
         has_failed: false,
     })
 }
