@@ -4,7 +4,7 @@ mod process;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{ChildStderr, Command, Stdio};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -135,6 +135,12 @@ impl TestApp {
     /// Waits for the next line of the log that contains `part`, and returns it and the lines before it.
     pub fn log_lines_until(&self, part: &str) -> Vec<String> {
         self.running.log.until(part)
+    }
+
+    /// The pipe of standard error of a server that was started [with unread standard error](TestAppBuilder::with_unread_stderr).
+    /// If it is dropped, the pipe is broken.
+    pub fn take_unread_stderr(&mut self) -> ChildStderr {
+        self.running.unread.take().expect("the server was started with unread standard error")
     }
 
     /// The folder that the server runs in.

@@ -46,7 +46,7 @@ pub(super) struct Running {
     /// Standard error, if it is captured.
     pub(super) log: Lines,
     /// Keeps an unread pipe open.
-    _unread: Option<ChildStderr>,
+    pub(super) unread: Option<ChildStderr>,
 }
 
 /// Lines that a process prints, in their order.
@@ -133,7 +133,7 @@ impl Launch {
             }
             if line.starts_with("ready") {
                 let address = address.expect("the address is announced before the line `ready`");
-                return Running { process, address, announcement, output, log, _unread: unread };
+                return Running { process, address, announcement, output, log, unread };
             }
         }
         let _ = process.kill();

@@ -182,17 +182,44 @@ async fn sr_69_lines_for_a_reader_that_has_gone_are_counted() {
     app.stop();
 }
 
-#[tokio::test]
-async fn sr_69_a_full_pipe_delays_no_request_and_no_stop() {
-    // HTTP/2 writes dozens of lines for each request at this level.
-    let mut app = app().env("LOG_LEVEL", "trace").with_unread_stderr().start();
+/// Sends requests that write dozens of lines each until lines were dropped. `between` is called before each ten of them.
+async fn until_lines_are_dropped(app: &TestApp, mut between: impl FnMut()) {
     let http2 = reqwest::Client::builder().no_proxy().http2_prior_knowledge().build().expect("a client");
-    while dropped_lines(&app).await == 0.0 {
-        for _ in 0..50 {
-            let response = http2.get(app.url("/api/v1/health")).send().await.expect("it answers");
-            assert_eq!(response.status(), 200);
+    while dropped_lines(app).await == 0.0 {
+        for _ in 0..5 {
+            between();
+            for _ in 0..10 {
+                let response = http2.get(app.url("/api/v1/health")).send().await.expect("it answers");
+                assert_eq!(response.status(), 200);
+            }
         }
     }
+}
+
+#[tokio::test]
+async fn sr_69_a_full_pipe_delays_no_request_and_no_stop() {
+    let mut app = app().env("LOG_LEVEL", "trace").with_unread_stderr().start();
+    until_lines_are_dropped(&app, || {}).await;
     assert_eq!(get(&app, "/api/v1/health").await.status, 200);
     app.stop();
+}
+
+#[tokio::test]
+async fn sr_69_a_slow_reader_of_the_log_gets_whole_lines() {
+    let mut app = app().env("LOG_LEVEL", "trace").env("LOG_FORMAT", "json").with_unread_stderr().start();
+    let mut stderr = app.take_unread_stderr();
+    let mut read = Vec::new();
+    let mut byte = [0];
+    until_lines_are_dropped(&app, || {
+        stderr.read_exact(&mut byte).expect("the gateway writes");
+        read.push(byte[0]);
+    })
+    .await;
+    app.terminate();
+    stderr.read_to_end(&mut read).expect("the gateway ends");
+    let text = String::from_utf8(read).expect("UTF-8");
+    assert!(text.ends_with("}\n"), "the last line is cut off");
+    for line in text.lines() {
+        assert!(serde_json::from_str::<Value>(line).is_ok(), "a line is torn: {line}");
+    }
 }

@@ -9,6 +9,7 @@ mod audit_log;
 mod bad_input;
 mod book;
 mod client;
+mod clock_jumps;
 mod compose;
 mod connection_permits;
 mod connections;
