@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Checks the pipelines: actionlint, zizmor without the network, the rules of scripts/workflows/check.py, and the scripts that they call,
-# with stand-ins for the programs that reach a registry and a cluster.
+# with stand-ins for the programs that reach a registry, a cluster and GitHub.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/python_tools.sh

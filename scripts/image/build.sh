@@ -8,6 +8,7 @@
 #   BINARY   the path of a binary that was built on a Debian 12 before; without it the image's build compiles one
 #   TAG      the image's name; default localhost/portcullis:VERSION
 #   NO_CACHE=1  takes nothing from an earlier build
+#   CACHE       a repository of a registry: layers are taken from there, and new ones are added (buildah)
 #   REBUILD=1   takes the compiled dependencies and nothing else
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -53,6 +54,10 @@ if [ "${BASE:-registry}" = debootstrap ]; then
     --volume "$(rustc --print sysroot):/usr/local/rust:ro"
     --volume "${CARGO_HOME:-$HOME/.cargo}/registry:/usr/local/cargo/registry"
   )
+fi
+if [ -n "${CACHE:-}" ]; then
+  registry_login "$CACHE"
+  arguments+=(--cache-from "$CACHE" --cache-to "$CACHE")
 fi
 # `--format docker`: the OCI format has no HEALTHCHECK.
 log=$image_folder/build.log

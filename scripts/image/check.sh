@@ -219,6 +219,7 @@ run_podman logs gate 2>&1 | grep -q 'stopped during the start' || fail "SIGTERM 
 [ "$(run_podman inspect --format '{{.State.ExitCode}}' gate)" = 0 ] || fail "SIGTERM while it waits for a migration: it was killed"
 echo "ok   SIGTERM while it starts, at seven moments: exit code 0, without an init"
 
+scripts/image/registry_check.sh
 # The same image again: our crates are compiled and the files of the image collected a second time.
 REBUILD=1 scripts/image/build.sh >/dev/null
 [ "$(inspect '{{.FromImageID}}')" = "$first" ] || fail "a second build gave another digest"

@@ -38,6 +38,11 @@ run_podman() {
   podman "${storage[@]}" --runtime runc --cgroup-manager cgroupfs "$@"
 }
 
+# Signs in to the registry of an image, if REGISTRY_USER and REGISTRY_PASSWORD are set.
+registry_login() {
+  [ -z "${REGISTRY_USER:-}" ] || run_buildah login --username "$REGISTRY_USER" --password-stdin "${1%%/*}" <<<"$REGISTRY_PASSWORD" >/dev/null
+}
+
 # Installs Debian packages where that is possible, else says what is missing. Takes `program:package` for each.
 need() {
   local missing=() pair

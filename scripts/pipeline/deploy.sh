@@ -15,7 +15,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 . scripts/pipeline/output.sh
 needs IMAGE DIGEST SIGNED_BY PUBLIC_URL EXISTING_SECRET
-is_digest "$DIGEST" || fail "DIGEST must be sha256:…, and is $DIGEST" "a tag can be moved after it was signed"
+is_digest "$DIGEST" || fail "DIGEST must be sha256:…, and is $DIGEST" "release.yml prints it"
 NAMESPACE=${NAMESPACE:-portcullis}
 release=portcullis
 if [ -n "${KUBE_CONFIG:-}" ]; then
@@ -27,7 +27,7 @@ fi
 
 cosign verify --certificate-oidc-issuer https://token.actions.githubusercontent.com \
   --certificate-identity-regexp "^${SIGNED_BY//./\\.}" "$IMAGE@$DIGEST" >/dev/null \
-  || fail "the image is not signed by $SIGNED_BY" "deploy the digest of an image that your pipeline signed"
+  || fail "the image is not signed by $SIGNED_BY" "deploy a digest that image.yml published"
 
 # The number of the release that serves now; none at the first time.
 before=$(helm history "$release" --namespace "$NAMESPACE" --max 20 --output json 2>/dev/null \

@@ -1,6 +1,6 @@
 # What the workflows of .github call, and nobody else needs often. docs/pipelines.md explains it.
 
-.PHONY: workflows audit api-breaking sbom release-check release-files release-publish deploy
+.PHONY: workflows audit api-breaking sbom image-push image-publish release-check release-files release-publish deploy
 
 workflows: ## check .github with actionlint, zizmor and rules of ours, and the scripts that the pipelines call
 	@scripts/workflows.sh
@@ -13,6 +13,12 @@ api-breaking: ## compare docs/openapi.json with that of main, or of BASE=commit:
 
 sbom: ## write the bill of materials (CycloneDX) to target/sbom
 	@scripts/pipeline/sbom.sh
+
+image-push: ## push the image of this machine's processor (for image.yml)
+	@scripts/pipeline/image_push.sh
+
+image-publish: ## join the images of both processors, sign and describe them (for image.yml)
+	@scripts/pipeline/image_publish.sh
 
 release-check: ## see that tag, Cargo.toml, chart and changelog have one version; TAG=v0.1.0
 	@scripts/pipeline/release_check.sh

@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# Runs the scripts of this folder with stand-ins for cosign and helm, which write down how they were called.
+# Runs the scripts of this folder with stand-ins for buildah, cosign, gh and helm, which write down how they were called.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 work=$(mktemp -d)
 trap 'kill "${server:-}" 2>/dev/null || true; rm -rf "$work"' EXIT
 fail() { echo "error: $*" >&2; cat "$work/calls" "$work/out" >&2 2>/dev/null || true; exit 1; }
 digest=sha256:$(printf '%064d' 1)
+other=sha256:$(printf '%064d' 2)
 
 mkdir -p "$work/bin"
-for program in cosign helm; do
+for program in cosign gh helm; do
   cat >"$work/bin/$program" <<END
 #!/bin/bash
 echo "$program \$*" >>"$work/calls"
@@ -74,24 +75,31 @@ rm "$work/unsigned"
 scripts/pipeline/release_check.sh >"$work/out"
 says "^version=$version$" || fail "release-check does not print the version"
 ! TAG=v9.9.9 scripts/pipeline/release_check.sh >"$work/out" 2>&1 && says "the tag is v9.9.9" || fail "a wrong tag passes"
-! TAG=v9.9.9 GH_TOKEN=x scripts/pipeline/release_publish.sh >"$work/out" 2>&1 && says "the tag is v9.9.9" || fail "a wrong tag is published"
+! IMAGE_DIGEST=latest TAG=v1 GH_TOKEN=x scripts/pipeline/release_publish.sh >"$work/out" 2>&1 && says "IMAGE_DIGEST must be" || fail "a tag is published"
+! TAG=edge IMAGE=r/i DIGEST_AMD64=$digest DIGEST_ARM64=$other REGISTRY_USER=u scripts/pipeline/image_publish.sh >"$work/out" 2>&1 \
+  && says "REGISTRY_PASSWORD is not set" || fail "a password is not asked for"
 
 # The files of two machines.
 files=target/release-files
 [ ! -e "$files" ] || fail "$files exists: this test would change it"
 trap 'kill "${server:-}" 2>/dev/null || true; rm -rf "$work" "$files"' EXIT
-for machine in amd64 arm64; do
-  folder=$files/files-$machine
-  mkdir -p "$folder/deb" "$folder/sbom" "$folder/debug-files/.build-id/ab"
+for machine in "x86_64 amd64" "aarch64 arm64"; do
+  folder=$files/files-${machine#* }
+  mkdir -p "$folder/dist" "$folder/deb" "$folder/sbom" "$folder/debug-files/.build-id/ab"
   echo "$machine" >"$folder/debug-files/.build-id/ab/cdef.debug"
-  echo "$machine" >"$folder/deb/portcullis_$version-1_$machine.deb"
+  echo "$machine" >"$folder/dist/portcullis-$version-${machine% *}-unknown-linux-gnu.tar.gz"
+  (cd "$folder/dist" && sha256sum ./*.tar.gz >SHA256SUMS)
+  echo install >"$folder/dist/install.sh"
+  echo "$machine" >"$folder/deb/portcullis_$version-1_${machine#* }.deb"
   echo sbom >"$folder/sbom/portcullis.cdx.json"
 done
 scripts/pipeline/release_files.sh >"$work/out" || fail "the files of two machines are not joined"
-[ "$(wc -l <"$work/out")" = 5 ] && (cd "$files/all" && sha256sum --quiet --check SHA256SUMS) || fail "the checksums are not those of five files"
+[ "$(wc -l <"$work/out")" = 8 ] && (cd "$files/all" && sha256sum --quiet --check SHA256SUMS) || fail "the checksums are not those of eight files"
 echo other >"$files/files-arm64/sbom/portcullis.cdx.json"
 ! scripts/pipeline/release_files.sh >"$work/out" 2>&1 && says "different files called portcullis.cdx.json" || fail "two files of one name pass"
 echo sbom >"$files/files-arm64/sbom/portcullis.cdx.json"
-rm "$files/files-arm64/deb/portcullis_$version-1_arm64.deb"
+echo broken >>"$files/files-arm64/dist/portcullis-$version-aarch64-unknown-linux-gnu.tar.gz"
+! scripts/pipeline/release_files.sh >"$work/out" 2>&1 && says "a file differs" || fail "a broken archive passes"
+rm "$files/files-arm64/deb/portcullis_$version-1_arm64.deb" && (cd "$files/files-arm64/dist" && sha256sum ./*.tar.gz >SHA256SUMS)
 ! scripts/pipeline/release_files.sh >"$work/out" 2>&1 && says "the release has no .*_arm64.deb" || fail "a missing package passes"
-echo "the scripts of the pipelines: deployed, collected, refused and gone back as they should"
+echo "the scripts of the pipelines: deployed, refused and rolled back as they should"
