@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the package @portcullis/client (clients/typescript), and checks its types, its API types against docs/openapi.json, its size, what it
-# would publish (publint, are-the-types-wrong), and runs its tests: the units, and those against a real gateway.
+# would publish (publint, are-the-types-wrong), and runs its tests: the units, those against a real gateway, and those in a real browser.
 #
 #   scripts/client.sh          everything
 #   scripts/client.sh units    without a gateway
@@ -9,6 +9,9 @@ cd "$(dirname "$0")/.."
 source scripts/gateway.sh
 package="$PWD/clients/typescript"
 most_bytes=5120
+deno="deno@2.9.6"
+bun="bun@1.4.5"
+target="$(realpath -m "${CARGO_TARGET_DIR:-target}")"
 
 # Installs the tools unless those of this lock file are there.
 install() {
@@ -57,21 +60,58 @@ export PORTCULLIS__LIMITS__ENABLED=false
 build_gateway
 background upstream node "$package/tests/gateway/upstream.mjs"
 wait_for upstream '^http'
+upstream="$(cat "$work/upstream")"
 cat > "$work/portcullis.toml" <<SETTINGS
 [upstreams.projects]
-targets = ["$(cat "$work/upstream")"]
+targets = ["$upstream"]
 
 [[routes]]
 path = "/api/v1/projects/{*rest}"
 upstream = "projects"
 auth = "required"
+
+[[routes]]
+path = "/app/{*rest}"
+upstream = "projects"
+auth = "none"
 SETTINGS
-export PORTCULLIS_CONFIG="$work/portcullis.toml"
+export PORTCULLIS_CONFIG="$work/portcullis.toml" ALLOWED_ORIGINS="$upstream"
 cd "$work"
+# One whose access tokens live for a second, and the one of all other tests.
+export PORTCULLIS_DATA_DIR="$work/short-lived"
+JWT_EXPIRES_IN=1s start_gateway
+export SHORT_LIVED="$gateway" UPSTREAM="$upstream" PORTCULLIS_DATA_DIR="$work/data"
+rm gateway
 "$portcullis" migrate up >/dev/null
 "$portcullis" users create --email root@example.com --username rootuser --first-name Root --last-name User \
   --role ADMIN --password-stdin <<< "correct horse battery staple" >/dev/null
 start_gateway
+export GATEWAY="$gateway"
 cd "$package"
-GATEWAY="$gateway" npx vitest run tests/gateway
+npx vitest run tests/gateway
+
+# The same in other runtimes.
+node tests/gateway/runtime.mjs "$GATEWAY" >/dev/null
+runtimes="$target/client-runtimes-${deno//[^0-9]/}-${bun//[^0-9]/}"
+if [ ! -f "$runtimes/complete" ]; then
+  npm install --silent --no-audit --no-fund --prefix "$runtimes" "$deno" "$bun" >/dev/null 2>&1 && touch "$runtimes/complete" || true
+fi
+if [ -f "$runtimes/complete" ]; then
+  "$runtimes/node_modules/.bin/deno" run --quiet --no-config --allow-net --allow-read tests/gateway/runtime.mjs "$GATEWAY" >/dev/null
+  "$runtimes/node_modules/.bin/bun" tests/gateway/runtime.mjs "$GATEWAY" >/dev/null
+  echo "a session in Node, Deno and Bun works"
+else
+  echo "deno and bun cannot be installed: the client was tested in Node only"
+fi
+
+# A real browser, as in scripts/pages.sh.
+if ! command -v chromium >/dev/null && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+  echo "installing chromium"
+  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; } >/dev/null 2>&1 || true
+fi
+if command -v chromium >/dev/null; then
+  CHROMIUM="$(command -v chromium)" npx vitest run tests/browser
+else
+  echo "no browser can be installed: the client was not tested in one. hint: install chromium"
+fi
 echo "the client's core has $bytes bytes (minified, gzipped); its tests pass"

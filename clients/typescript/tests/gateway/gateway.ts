@@ -2,6 +2,10 @@ import { randomBytes } from "node:crypto";
 
 /** The address of the real gateway that `scripts/client.sh` starts. */
 export const GATEWAY = process.env["GATEWAY"] ?? missing("GATEWAY");
+/** One whose access tokens live for a second. */
+export const SHORT_LIVED = process.env["SHORT_LIVED"] ?? missing("SHORT_LIVED");
+/** The service behind them. Asked directly, it is another origin, which they allow. */
+export const UPSTREAM = process.env["UPSTREAM"] ?? missing("UPSTREAM");
 
 export const PASSWORD = "correct horse battery staple";
 
