@@ -4,7 +4,7 @@ CARGO ?= cargo
 T ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-build test-full lint openapi csrf dotenv pages client traces docs tutorials picture verify matrix dashboards game-day upgrade-fixture sentry debug-files symbols chart deb deb-check dist dist-check fmt deny bench bench-storage bench-identity bench-phases bench-request bench-scrape coverage fuzz setup image image-check pin bench-image
+.PHONY: help run build test test-build test-full lint openapi csrf dotenv pages client traces docs tutorials picture verify matrix dashboards game-day upgrade-fixture sentry debug-files symbols chart deb deb-check dist dist-check fmt deny bench bench-storage bench-identity bench-phases bench-request bench-scrape coverage fuzz setup image image-check compose-check pin bench-image
 
 # What the pipelines call besides.
 include scripts/pipeline/pipeline.mk
@@ -30,8 +30,8 @@ test-build: ## compile the tests and the debug binary that they start, without r
 test-full: lint test ## everything: lint, the tests, and the checks against other programs with more examples each
 	@EXAMPLES=40 PROFILE=dev $(MAKE) --no-print-directory openapi csrf dotenv pages client traces docs tutorials matrix sentry symbols chart deb-check workflows
 	@BINARY=$${CARGO_TARGET_DIR:-target}/debug/portcullis $(MAKE) --no-print-directory dist-check
-	@if [ "$$(id -u)" = 0 ]; then BASE=debootstrap BINARY=$${CARGO_TARGET_DIR:-target}/debug/portcullis $(MAKE) --no-print-directory image-check; \
-	else echo "not root: no base image can be made here, so the image was not tried"; fi
+	@if [ "$$(id -u)" = 0 ]; then BASE=debootstrap BINARY=$${CARGO_TARGET_DIR:-target}/debug/portcullis $(MAKE) --no-print-directory image-check compose-check; \
+	else echo "not root: no base image can be made here, so image and compose files were not tried"; fi
 
 lint: ## check format, clippy, licences and bans, migrations (squawk), the Dockerfile and the compose files
 	$(CARGO) fmt --all --check
@@ -105,6 +105,9 @@ image: ## build the container image; BASE=debootstrap makes its base here, BINAR
 
 image-check: ## build the image and try it: read-only, without root, on both engines, and with what operators get wrong
 	@scripts/image/check.sh
+
+compose-check: ## start the services of both compose files with podman-compose, in containers made here, and use the gateway (root)
+	@scripts/compose/check.sh
 
 dist: ## make the archive of a release in target/dist: program, manual pages, completions; BINARY=path takes a binary
 	@scripts/dist/build.sh

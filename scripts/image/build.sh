@@ -46,7 +46,7 @@ fi
 
 need buildah:buildah
 if [ "${BASE:-registry}" = debootstrap ]; then
-  run_buildah inspect --type image localhost/portcullis-build >/dev/null 2>&1 || scripts/image/base.sh localhost/portcullis-build
+  run_buildah inspect --type image localhost/portcullis-build >/dev/null 2>&1 || scripts/image/base.sh build localhost/portcullis-build
   # This machine's Rust, and its copies of the dependencies.
   cargo fetch --quiet --locked
   arguments+=(
