@@ -4,7 +4,7 @@ CARGO ?= cargo
 T ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-build test-full lint openapi csrf dotenv pages client traces docs tutorials picture verify matrix dashboards game-day upgrade-fixture sentry debug-files symbols chart deb deb-check dist dist-check fmt deny bench bench-storage bench-identity bench-phases bench-request bench-scrape coverage fuzz setup image image-check compose-check pin bench-image
+.PHONY: help run build test test-build test-full lint openapi csrf dotenv pages client traces docs tutorials picture verify matrix dashboards game-day upgrade-test upgrade-fixture sentry debug-files symbols chart deb deb-check dist dist-check fmt deny bench bench-storage bench-identity bench-phases bench-request bench-scrape coverage fuzz setup image image-check compose-check pin bench-image
 
 # What the pipelines call besides.
 include scripts/pipeline/pipeline.mk
@@ -28,7 +28,7 @@ test-build: ## compile the tests and the debug binary that they start, without r
 	$(CARGO) test --workspace --tests --no-run --quiet
 
 test-full: lint test ## everything: lint, the tests, and the checks against other programs with more examples each
-	@EXAMPLES=40 PROFILE=dev $(MAKE) --no-print-directory openapi csrf dotenv pages client traces docs tutorials matrix sentry symbols chart deb-check workflows
+	@EXAMPLES=40 PROFILE=dev $(MAKE) --no-print-directory openapi csrf dotenv pages client traces docs tutorials matrix sentry symbols chart deb-check workflows upgrade-test
 	@BINARY=$${CARGO_TARGET_DIR:-target}/debug/portcullis $(MAKE) --no-print-directory dist-check
 	@if [ "$$(id -u)" = 0 ]; then BASE=debootstrap BINARY=$${CARGO_TARGET_DIR:-target}/debug/portcullis $(MAKE) --no-print-directory image-check compose-check; \
 	else echo "not root: no base image can be made here, so image and compose files were not tried"; fi
@@ -96,6 +96,9 @@ deb-check: ## check the systemd units, and install, start, upgrade and remove th
 
 game-day: ## cause eight faults at a running gateway and wait for the alert of each (takes five minutes)
 	@scripts/game-day.sh
+
+upgrade-test: ## upgrade under load from the last release and go back: two real builds, both engines
+	@python3 -B scripts/upgrade/rolling.py
 
 upgrade-fixture: ## write the database of the last release of deploy/releases.toml, or of V=0.1.0, for the tests of later versions
 	@python3 -B scripts/upgrade/fixture.py $(V)
