@@ -14,9 +14,11 @@ use crate::audit::Gathering;
 use crate::audit_addresses::AuditAddresses;
 use crate::engine::dialect::Dialect;
 use crate::engine::error::StoreError;
+use crate::engine::open_error::OpenError;
 use crate::engine::pools::Pools;
 use crate::engine::row::Row;
 use crate::engine::statement::{Executor, NO_TABLE, Sql};
+use crate::engine::url::DatabaseUrl;
 use crate::engine::value::Value;
 use crate::revocation_log::Announcer;
 
@@ -117,6 +119,15 @@ impl Store {
     /// Returns `sqlite` or `postgresql`.
     pub fn engine(&self) -> &'static str {
         self.dialect().name()
+    }
+
+    /// Connects with the login of this address from now on, if it leads to the same PostgreSQL database. Returns whether it
+    /// does; another database needs another store.
+    ///
+    /// # Errors
+    /// When the server does not accept the login. Then nothing changes.
+    pub async fn replace_login(&self, url: &DatabaseUrl) -> Result<bool, OpenError> {
+        self.shared().pools.replace_login(url).await
     }
 
     /// Waits for running statements and closes every connection. Later calls fail with [`StoreError::Unavailable`].

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
@@ -42,10 +42,23 @@ const CHANNEL: &str = "portcullis_revocations";
 /// Where replicas notify each other of new entries in the revocation log.
 #[derive(Clone)]
 pub(crate) struct Notifications {
-    /// The server, reached without a pooler between.
-    pub(crate) server: PgConnectOptions,
+    /// The server, reached without a pooler between. Its login may be replaced.
+    server: Arc<Mutex<PgConnectOptions>>,
     /// The channel. Each schema of a database has its own.
     pub(crate) channel: String,
+}
+
+impl Notifications {
+    /// The server, with the login in force.
+    pub(crate) fn server(&self) -> PgConnectOptions {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Connects with another login from now on.
+    pub(super) fn replace_server(&self, other: &Self) {
+        let server = other.server();
+        *self.server.lock().unwrap_or_else(PoisonError::into_inner) = server;
+    }
 }
 
 /// Returns a runner for the engine of the options.
@@ -166,7 +179,7 @@ pub(crate) fn notifications(options: &StoreOptions) -> Result<Option<Notificatio
         0 => CHANNEL.to_owned(),
         namespace => format!("{CHANNEL}_{namespace:016x}"),
     };
-    Ok(Some(Notifications { server: postgres_server(direct)?, channel }))
+    Ok(Some(Notifications { server: Arc::new(Mutex::new(postgres_server(direct)?)), channel }))
 }
 
 fn namespace(url: &PostgresUrl) -> u64 {

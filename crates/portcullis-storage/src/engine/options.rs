@@ -8,6 +8,7 @@ use portcullis_telemetry::Metrics;
 use super::url::DatabaseUrl;
 
 /// How to open a [`Store`](crate::Store).
+#[derive(Clone)]
 pub struct StoreOptions {
     /// The database's address (`DATABASE_URL`).
     pub url: DatabaseUrl,

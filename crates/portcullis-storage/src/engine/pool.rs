@@ -2,6 +2,7 @@
 //! is never reused; only a connection that was idle for a second is pinged before its next use.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use deadpool::Runtime;
@@ -35,9 +36,9 @@ pub(crate) type Lease = Object<Connector>;
 
 /// Opens connections and checks those that return to the pool.
 pub(crate) struct Connector {
-    target: Target,
+    target: Mutex<Arc<Target>>,
     /// Raised when a connection was found dead: those opened before are then likely dead too and are replaced
-    /// without a ping.
+    /// without a ping. Also raised when the target is replaced.
     generation: AtomicU64,
     pings: bool,
 }
@@ -61,6 +62,7 @@ impl Pool {
     /// Creates a pool of at most `most` connections, none of which is open yet.
     pub(crate) fn new(target: Target, least: u32, most: u32, acquire_timeout: Duration) -> Self {
         let pings = matches!(target, Target::Postgres(_));
+        let target = Mutex::new(Arc::new(target));
         let connector = Connector { target, generation: AtomicU64::new(0), pings };
         let connections = deadpool::managed::Pool::builder(connector)
             .max_size(most.max(1) as usize)
@@ -92,6 +94,13 @@ impl Pool {
             Ok(Err(PoolError::Closed)) => Err(SqlxError::PoolClosed),
             Ok(Err(_)) | Err(_) => Err(SqlxError::PoolTimedOut),
         }
+    }
+
+    /// Opens further connections to this target, and replaces each open one before its next use.
+    pub(crate) fn replace_target(&self, target: Target) {
+        let connector = self.connections.manager();
+        *connector.target() = Arc::new(target);
+        connector.generation.fetch_add(1, Ordering::AcqRel);
     }
 
     pub(crate) fn status(&self) -> PoolStatus {
@@ -128,14 +137,21 @@ impl Pool {
     }
 }
 
+impl Connector {
+    fn target(&self) -> MutexGuard<'_, Arc<Target>> {
+        self.target.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Manager for Connector {
     type Type = PooledConnection;
     type Error = SqlxError;
 
     async fn create(&self) -> Result<PooledConnection, SqlxError> {
         let generation = self.generation.load(Ordering::Acquire);
+        let target = Arc::clone(&self.target());
         // Boxed, because every caller that may open a connection would otherwise carry this large future.
-        let connection = Box::pin(Connection::open(&self.target)).await?;
+        let connection = Box::pin(Connection::open(&target)).await?;
         Ok(PooledConnection { connection, generation, used: Instant::now() })
     }
 
@@ -144,7 +160,9 @@ impl Manager for Connector {
             return Err(RecycleError::message("its last statement did not complete"));
         }
         if pooled.generation != self.generation.load(Ordering::Acquire) {
-            return Err(RecycleError::message("another connection of its generation was dead"));
+            return Err(RecycleError::message(
+                "another connection of its generation was dead, or the target was replaced",
+            ));
         }
         if self.pings && pooled.used.elapsed() >= PING_AFTER_IDLE {
             let reply = tokio::time::timeout(PING_TIMEOUT, pooled.connection.ping()).await;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use portcullis_telemetry::{Metrics, ReadMetric};
 
 use super::connect::{self, Notifications};
+use super::connection::Connection;
 use super::dialect::Dialect;
 use super::error::StoreError;
 use super::open_error::OpenError;
@@ -30,6 +31,8 @@ pub(crate) struct Pools {
     pub(crate) feed: Pool,
     /// Where to listen for other replicas' notifications; `None` on SQLite and when they are switched off.
     pub(crate) notifications: Option<Notifications>,
+    /// How they were opened.
+    options: StoreOptions,
 }
 
 impl Pools {
@@ -44,7 +47,7 @@ impl Pools {
                 let readers = options.pool_max.clamp(1, SQLITE_READERS);
                 let reader = pool(connect::sqlite_reader(path, options), 1, readers);
                 let feed = pool(connect::sqlite_reader(path, options), 0, 1);
-                Self { runner, writer, reader, feed, notifications: None }
+                Self { runner, writer, reader, feed, notifications: None, options: options.clone() }
             }
             DatabaseUrl::Postgres { url } => {
                 let server = connect::postgres_server(url)?;
@@ -53,11 +56,39 @@ impl Pools {
                 let feed = pool(connect::feed_target(url, &server, options), 0, 1);
                 let pool = pool(target, options.pool_min, options.pool_max);
                 pool.fill().await.map_err(|error| OpenError::from_postgres(error, &server))?;
-                Self { runner, writer: pool.clone(), reader: pool, feed, notifications }
+                Self { runner, writer: pool.clone(), reader: pool, feed, notifications, options: options.clone() }
             }
         };
         pools.register_metrics(&options.metrics);
         Ok(pools)
+    }
+
+    /// Connects with the login of this address from now on, if it leads to the same database and the server accepts it.
+    /// Connections that are open are replaced before their next use. Returns whether it leads to the same database.
+    pub(crate) async fn replace_login(&self, url: &DatabaseUrl) -> Result<bool, OpenError> {
+        let (DatabaseUrl::Postgres { url: opened }, DatabaseUrl::Postgres { url: new }) = (&self.options.url, url)
+        else {
+            return Ok(false);
+        };
+        if !new.leads_where(opened) {
+            return Ok(false);
+        }
+        let options = StoreOptions { url: url.clone(), ..self.options.clone() };
+        let server = connect::postgres_server(new)?;
+        let target = connect::postgres_target(new, &server, &options);
+        let opening = tokio::time::timeout(options.acquire_timeout, Box::pin(Connection::open(&target))).await;
+        let opened = opening.unwrap_or(Err(sqlx::Error::PoolTimedOut));
+        let connection = opened.map_err(|error| OpenError::from_postgres(error, &server))?;
+        if let Err(error) = connection.close().await {
+            tracing::debug!(error = &error as &dyn std::error::Error, "a database connection did not close cleanly");
+        }
+        let notifications = connect::notifications(&options)?;
+        self.writer.replace_target(target);
+        self.feed.replace_target(connect::feed_target(new, &server, &options));
+        if let (Some(old), Some(new)) = (&self.notifications, &notifications) {
+            old.replace_server(new);
+        }
+        Ok(true)
     }
 
     /// Begins a transaction that may write.

@@ -93,6 +93,25 @@ impl PostgresUrl {
         Ok(self)
     }
 
+    /// Returns whether both are the same, passwords and options included.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        let is_same_direct = match (&self.direct, &other.direct) {
+            (Some(direct), Some(other)) => direct.is_same(other),
+            (None, None) => true,
+            _ => false,
+        };
+        is_same_direct
+            && self.driver.expose() == other.driver.expose()
+            && self.leads_where(other)
+            && (self.connect_timeout, self.statement_timeout) == (other.connect_timeout, other.statement_timeout)
+    }
+
+    /// Returns whether both lead to the same tables of the same server, maybe with another login or other options.
+    pub(crate) fn leads_where(&self, other: &Self) -> bool {
+        // What `Debug` shows is what a login does not change.
+        format!("{self:?}") == format!("{other:?}") && self.is_pooled == other.is_pooled
+    }
+
     /// Returns the address that leads past a pooler, or else this one.
     pub(crate) fn direct(&self) -> &Self {
         self.direct.as_deref().unwrap_or(self)

@@ -57,6 +57,15 @@ impl DatabaseUrl {
         Self::Sqlite { path: path.into() }
     }
 
+    /// Returns whether both are the same, passwords and options included.
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Sqlite { path }, Self::Sqlite { path: other }) => path == other,
+            (Self::Postgres { url }, Self::Postgres { url: other }) => url.is_same(other),
+            _ => false,
+        }
+    }
+
     /// Returns `sqlite` or `postgresql`.
     pub fn engine(&self) -> &'static str {
         match self {

@@ -56,7 +56,7 @@ impl Store {
         notified: &impl Fn(),
         failing: &mut bool,
     ) -> Result<(), SqlxError> {
-        let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(source.server.clone());
+        let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(source.server());
         let connecting = async {
             let mut listener = PgListener::connect_with(&pool).await?;
             listener.eager_reconnect(false);

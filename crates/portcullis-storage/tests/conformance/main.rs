@@ -10,6 +10,7 @@ mod documented_schema;
 mod errors;
 mod idempotency;
 mod instance;
+mod login;
 mod notifications;
 mod odd_values;
 mod one_time_tokens;
