@@ -28,7 +28,7 @@ test-build: ## compile the tests and the debug binary that they start, without r
 	$(CARGO) test --workspace --tests --no-run --quiet
 
 test-full: lint test ## everything: lint, the tests, and the checks against other programs with more examples each
-	@EXAMPLES=40 PROFILE=dev $(MAKE) --no-print-directory openapi csrf dotenv pages client traces docs tutorials matrix sentry symbols chart deb-check workflows upgrade-test
+	@EXAMPLES=40 PROFILE=dev $(MAKE) --no-print-directory openapi csrf dotenv pages client traces secrets docs tutorials matrix sentry symbols chart deb-check workflows upgrade-test
 	@BINARY=$${CARGO_TARGET_DIR:-target}/debug/portcullis $(MAKE) --no-print-directory dist-check
 	@if [ "$$(id -u)" = 0 ]; then BASE=debootstrap BINARY=$${CARGO_TARGET_DIR:-target}/debug/portcullis $(MAKE) --no-print-directory image-check compose-check; \
 	else echo "not root: no base image can be made here, so image and compose files were not tried"; fi
@@ -57,6 +57,10 @@ client: ## build, check and test the TypeScript client (clients/typescript) agai
 
 traces: ## send traces to a real collector (rotel), also to a frozen, a gone and a refusing one
 	@scripts/traces.sh
+
+.PHONY: secrets
+secrets: ## start the gateway with its secrets in AWS Secrets Manager, which moto plays, and without it
+	@scripts/secrets.sh
 
 docs: ## check spelling and links of the pages, and write them as a book (mdBook) into the target folder
 	@scripts/docs.sh

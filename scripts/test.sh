@@ -11,7 +11,7 @@ filter=${1:-}
 
 # Subjects in which no database takes part run once, and so does `upgrades`, which takes both engines by itself.
 one_engine='access_log|alerts|architecture|book|compose|connections|contract|csrf|dashboards|documents|framing|http2|http2_limits|kubernetes|load'
-one_engine+='|log_events|log_levels|metrics_access|open_files|peers|proxied|security_headers|slow_clients|upgrades'
+one_engine+='|log_events|log_levels|metrics_access|open_files|peers|proxied|secret_stores|security_headers|slow_clients|upgrades'
 on_postgresql=()
 if command -v cargo-nextest >/dev/null; then on_postgresql=(-E "not test(/^($one_engine)::/)"); fi
 

@@ -388,7 +388,15 @@ JOBS = dashboard(
         (
             "Settings",
             [
-                graph("Reloads", "short", (f"sum by (result) (increase(settings_reloads_total{{{S}}}[1h]))", "{{result}}"), description="In the last hour.", size=(24, 7)),
+                graph("Reloads", "short", (f"sum by (result) (increase(settings_reloads_total{{{S}}}[1h]))", "{{result}}"), description="In the last hour.", size=(12, 7)),
+                graph(
+                    "Secret store",
+                    "short",
+                    (f"secret_store_up{{{S}}}", "{{instance}}"),
+                    (f"sum by (result) (increase(secret_store_reads_total{{{S}}}[1h]))", "readings, {{result}}"),
+                    description="1: the last reading succeeded. Empty without a store.",
+                    size=(12, 7),
+                ),
             ],
         ),
     ],

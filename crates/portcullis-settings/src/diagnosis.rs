@@ -6,7 +6,7 @@ use portcullis_model::policy::Environment;
 use portcullis_model::{Finding, SecretString, Timestamp};
 
 use crate::data_folder::secret_files;
-use crate::{Notice, Problems, Settings, Sources};
+use crate::{Notice, Problems, Settings, Sources, Stored};
 
 const SETTINGS: &str = "settings";
 const SECRETS: &str = "keys.secrets";
@@ -58,7 +58,7 @@ pub fn ages_of_secrets(settings: &Settings, sources: &Sources, now: Timestamp) -
     judge_ages(&ages.collect::<Vec<_>>())
 }
 
-/// Returns the values of the variables whose names tell a secret, so that they can be taken out of other texts.
+/// Returns the values of the variables whose names tell a secret, and those of the store of secrets, so that they can be taken out of other texts.
 pub fn environment_secrets(sources: &Sources) -> Vec<SecretString> {
     let mut secrets = Vec::new();
     for (name, value) in &sources.environment {
@@ -69,6 +69,10 @@ pub fn environment_secrets(sources: &Sources) -> Vec<SecretString> {
             // Headers are a list of `name=value`, and a credential follows its scheme.
             secrets.extend(value.split([',', '=', ' ']).filter(|part| part.len() >= LONG_PART).map(str::to_owned));
         }
+    }
+    if let Stored::Read(stored) = &sources.stored {
+        let long = stored.texts().filter(|text| text.expose().len() >= LONG_PART);
+        secrets.extend(long.map(|text| text.expose().to_owned()));
     }
     secrets.into_iter().map(SecretString::new).collect()
 }

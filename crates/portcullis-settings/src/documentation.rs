@@ -6,6 +6,7 @@ use crate::engine::dotenv;
 use crate::engine::variables::ENVIRONMENT_NAMES;
 use crate::otel_variables;
 use crate::sections::SECTIONS;
+use crate::sections::secret_store::AWS_VARIABLES;
 
 /// The first heading of the generated part of `docs/settings.md`.
 const FIRST_SECTION: &str = "## `[server]`";
@@ -53,7 +54,8 @@ fn every_variable_of_the_example_has_a_comment() {
 /// The variables in lines of the form `#NAME=value`.
 fn example_names(lines: &str) -> BTreeSet<String> {
     let name = |line: &str| Some(line.strip_prefix('#')?.split_once('=')?.0.to_owned());
-    let is_name = |name: &String| name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+    let is_name =
+        |name: &String| name.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_');
     lines.lines().filter_map(name).filter(is_name).collect()
 }
 
@@ -63,6 +65,7 @@ fn variables_read() -> BTreeSet<String> {
     names.extend(ENVIRONMENT_NAMES.map(str::to_owned));
     names.insert("PORTCULLIS_CONFIG".to_owned());
     names.extend(otel_variables::NAMES.map(str::to_owned));
+    names.extend(AWS_VARIABLES.map(str::to_owned));
     names
 }
 

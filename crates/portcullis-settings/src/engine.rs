@@ -11,6 +11,7 @@ pub(crate) mod notice;
 pub(crate) mod reader;
 pub(crate) mod reference;
 pub(crate) mod sources;
+pub(crate) mod stored;
 pub(crate) mod tree;
 pub(crate) mod values;
 pub(crate) mod variables;

@@ -1,7 +1,10 @@
 //! Loads every layer and every section, and collects every problem.
 
+use std::time::Duration;
+
 use portcullis_gate::RouteSpec;
 use portcullis_model::policy::Environment;
+use portcullis_secrets::StoreOptions;
 
 use crate::engine::changed_keys::SetKeys;
 use crate::engine::effective::EffectiveSettings;
@@ -9,7 +12,7 @@ use crate::engine::file_permissions;
 use crate::engine::layers::Layers;
 use crate::engine::notice::{Notice, Problems};
 use crate::engine::reader::unknown_hint;
-use crate::engine::sources::Sources;
+use crate::engine::sources::{Sources, Stored};
 use crate::engine::tree::Table;
 use crate::engine::variables::Variables;
 use crate::sections::{
@@ -31,11 +34,15 @@ pub fn load(sources: &Sources, built_in: &[RouteSpec]) -> Result<Settings, Probl
     if environment == Environment::Development {
         variables.add_dotenv(&sources.folder, &mut problems, &mut warnings);
     }
+    if let Stored::Read(stored) = &sources.stored {
+        variables.add_stored(stored, SECTIONS, &mut problems, &mut warnings);
+    }
     let layers = Layers::gather(&sources.flags, &variables, &sources.folder, SECTIONS, &mut problems)?;
     refuse_unknown_sections(&layers.tree, &mut problems);
     unused_variables::warn(&variables, &mut warnings);
     file_permissions::warn(&layers.tree, SECTIONS, layers.file.as_deref(), &mut warnings);
-    let settings = read(layers, environment, sources, built_in, &mut problems, warnings);
+    let store = secrets::read_store(&layers.tree, &variables, &mut problems);
+    let settings = read(layers, store, environment, sources, built_in, &mut problems, warnings);
     if problems.is_empty() {
         Ok(settings)
     } else {
@@ -44,8 +51,20 @@ pub fn load(sources: &Sources, built_in: &[RouteSpec]) -> Result<Settings, Probl
     }
 }
 
+/// Returns the store of secrets that the settings name; `None` also if its keys have problems, which [`load`] reports.
+pub fn secret_store(sources: &Sources) -> Option<StoreOptions> {
+    let (mut problems, mut warnings) = (Problems::default(), Vec::new());
+    let mut variables = Variables::of(&sources.environment);
+    if variables.environment(&mut problems) == Environment::Development {
+        variables.add_dotenv(&sources.folder, &mut problems, &mut warnings);
+    }
+    let layers = Layers::gather(&sources.flags, &variables, &sources.folder, SECTIONS, &mut problems).ok()?;
+    secrets::read_store(&layers.tree, &variables, &mut problems).0
+}
+
 fn read(
     layers: Layers,
+    (secret_store, secret_refresh): (Option<StoreOptions>, Duration),
     environment: Environment,
     sources: &Sources,
     built_in: &[RouteSpec],
@@ -84,7 +103,9 @@ fn read(
         backup: backup::read(tree, &sources.folder, problems),
         headers: headers::read(tree, environment, problems, &mut advice),
         mail: mail::read(tree, environment, problems, &mut warnings),
-        secrets: secrets::read(tree, environment, problems, &mut warnings),
+        secrets: secrets::read(tree, environment, &sources.stored, problems, &mut warnings),
+        secret_store,
+        secret_refresh,
         session: session::read(tree, server.public_url.as_ref(), problems),
         registration,
         password: password::read(tree, &sources.folder, problems, &mut advice),

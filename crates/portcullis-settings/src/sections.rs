@@ -20,6 +20,7 @@ pub(crate) mod route_cors;
 pub(crate) mod route_path;
 pub(crate) mod route_policy;
 pub(crate) mod routes;
+pub(crate) mod secret_store;
 pub(crate) mod secrets;
 pub(crate) mod sentry;
 pub(crate) mod server;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use portcullis_gate::{AccessLog, CsrfMode, LimitsConfig, Origin, Propagation, RouteSpec, SecurityHeaderOptions};
 use portcullis_model::policy::Environment;
 use portcullis_model::{Random, RolePermissions, SecretRing};
+use portcullis_secrets::StoreOptions;
 use portcullis_telemetry::LogOptions;
 use portcullis_telemetry::traces::TraceOptions;
 
@@ -55,6 +56,10 @@ pub struct Settings {
     pub redis: Option<Redis>,
     /// The section `[secrets]`.
     pub secrets: ConfiguredSecrets,
+    /// The store that holds secrets (`secrets.vault`, `secrets.aws`), if there is one.
+    pub secret_store: Option<StoreOptions>,
+    /// How often a running gateway reads the store again.
+    pub secret_refresh: Duration,
     /// The section `[session]`.
     pub session: Session,
     /// The section `[registration]`.
@@ -155,6 +160,8 @@ impl Settings {
             backup: read.backup,
             headers: read.headers,
             secrets: read.secrets,
+            secret_store: read.secret_store,
+            secret_refresh: read.secret_refresh,
             csrf_mode: read.csrf_mode,
             allowed_origins: read.allowed_origins,
             limits: read.limits,
@@ -169,6 +176,24 @@ impl Settings {
             advice: read.advice,
             ..self.clone()
         }
+    }
+
+    /// Returns the settings in force after the store of secrets was read again: the live secrets as `read` has them, all
+    /// else as it was.
+    #[must_use]
+    pub fn with_secrets_of(&self, read: Self) -> Self {
+        Self { secrets: read.secrets, ..self.clone() }
+    }
+
+    /// Takes over the address of the database, whose new login is in force.
+    pub fn take_database_url(&mut self, read: &Self) {
+        self.database.url = read.database.url.clone();
+        self.set_keys.take(&read.set_keys, &["database.url", "database.direct_url"]);
+    }
+
+    /// Names the secrets whose values differ in `read` and wait for a restart, sorted.
+    pub fn secrets_waiting_for_restart(&self, read: &Self) -> Vec<String> {
+        self.set_keys.secrets_waiting_for_restart(&read.set_keys)
     }
 
     /// Names the keys whose values differ in `read` and wait for a restart, sorted. `self` holds the settings of the start.

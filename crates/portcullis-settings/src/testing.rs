@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use portcullis_gate::{Destination, EndpointId, RouteSpec};
-use portcullis_model::AuthRequirement;
 use portcullis_model::policy::{Methods, RoutePolicy};
+use portcullis_model::{AuthRequirement, SecretString};
+use portcullis_secrets::{StoredSecrets, StoredValue};
 
-use crate::{Flags, Problems, Settings, Sources};
+use crate::{Flags, Problems, Settings, Sources, Stored};
 
 /// The environment of a complete production configuration.
 pub(crate) const PRODUCTION: &[(&str, &str)] = &[
@@ -27,10 +28,30 @@ pub(crate) fn load(file: &str, environment: &[(&str, &str)]) -> Result<Settings,
     load_in(folder.path(), Flags::default(), environment)
 }
 
+/// Loads settings that a store of secrets completes, and whose file is empty.
+pub(crate) fn load_stored(environment: &[(&str, &str)], secret: &[(&str, &str)]) -> Result<Settings, Problems> {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let text = |value: &str| StoredValue::Text(SecretString::new(value));
+    let stored = StoredSecrets {
+        store: "Vault secret/data/gate".into(),
+        version: "1".to_owned(),
+        values: secret.iter().map(|(name, value)| ((*name).to_owned(), text(value))).collect(),
+    };
+    let environment = environment.iter().map(|(name, value)| (name.into(), value.into())).collect();
+    let folder = folder.path().to_owned();
+    crate::load(
+        &Sources { flags: Flags::default(), environment, folder, stored: Stored::Read(stored) },
+        &built_in_routes(),
+    )
+}
+
 /// Loads the files of a folder.
 pub(crate) fn load_in(folder: &Path, flags: Flags, environment: &[(&str, &str)]) -> Result<Settings, Problems> {
     let environment = environment.iter().map(|(name, value)| (name.into(), value.into())).collect();
-    crate::load(&Sources { flags, environment, folder: folder.to_owned() }, &built_in_routes())
+    crate::load(
+        &Sources { flags, environment, folder: folder.to_owned(), stored: Stored::NotAsked },
+        &built_in_routes(),
+    )
 }
 
 fn built_in_routes() -> Vec<RouteSpec> {

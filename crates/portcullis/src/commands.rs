@@ -34,7 +34,12 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 pub(crate) use control::ask_gateway;
 pub(crate) use healthcheck::{proxy_header, request_status};
 use output::Failure;
+use portcullis_secrets::StoreError;
 use portcullis_settings::{Flags, Settings, Sources};
+
+use crate::assembly::StartError;
+use crate::secret_store;
+use crate::serve::StopSignals;
 
 /// A gateway that signs users in, checks every request and forwards it to your services.
 #[derive(Debug, Parser)]
@@ -264,13 +269,13 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
     let Cli { common, command } = cli;
     match command {
         Command::Serve(listen) => serve(common.sources(listen)?),
-        Command::Check(format) => check::run(&common.sources(Listen::default())?, format),
-        Command::Doctor(format) => doctor::run(&common.sources(Listen::default())?, format),
-        Command::Routes(format) => routes::run(&common.load(Listen::default())?, format),
+        Command::Check(format) => check::run(common.sources(Listen::default())?, format),
+        Command::Doctor(format) => doctor::run(common.sources(Listen::default())?, format),
+        Command::Routes(format) => routes::run(&common.load_without_secrets(Listen::default())?, format),
         Command::Explain(arguments) => explain::run(&common.load(Listen::default())?, arguments),
-        Command::Limits(command) => control::limits(&common.load(Listen::default())?, command),
-        Command::Reload(format) => control::reload(&common.load(Listen::default())?, format),
-        Command::LogLevel(arguments) => log_level::run(&common.load(Listen::default())?, arguments),
+        Command::Limits(command) => control::limits(&common.load_without_secrets(Listen::default())?, command),
+        Command::Reload(format) => control::reload(&common.load_without_secrets(Listen::default())?, format),
+        Command::LogLevel(arguments) => log_level::run(&common.load_without_secrets(Listen::default())?, arguments),
         Command::Migrate(command) => migrate::run(&common.load(Listen::default())?, command),
         Command::UpgradeCheck(format) => upgrade_check::run(&common.load(Listen::default())?, format),
         Command::Move(arguments) => transfer::run(&common.load(Listen::default())?, &arguments),
@@ -282,9 +287,9 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Keys(command) => keys::run(&common.load(Listen::default())?, command),
         Command::Healthcheck(arguments) => {
             let healthcheck::Arguments { listen, format } = arguments;
-            healthcheck::run(&common.load(listen)?, format)
+            healthcheck::run(&common.load_without_secrets(listen)?, format)
         }
-        Command::SupportBundle(arguments) => support_bundle::run(&common.sources(Listen::default())?, arguments),
+        Command::SupportBundle(arguments) => support_bundle::run(common.sources(Listen::default())?, arguments),
         Command::Man(arguments) => man::run(&arguments),
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -303,9 +308,15 @@ impl Common {
         })
     }
 
-    fn load(self, listen: Listen) -> Result<Settings, Failure> {
+    /// For commands that need no secret, so that they do not depend on the store of secrets.
+    fn load_without_secrets(self, listen: Listen) -> Result<Settings, Failure> {
         portcullis_settings::load(&self.sources(listen)?, &portcullis_api::route_specs())
             .map_err(|problems| Failure::of_settings(&problems))
+    }
+
+    fn load(self, listen: Listen) -> Result<Settings, Failure> {
+        let mut sources = self.sources(listen)?;
+        runtime::start()?.block_on(secret_store::load(&mut sources)).map_err(Failure::from)
     }
 }
 
@@ -313,16 +324,28 @@ impl Common {
 const LAST_BLOCKING_WORK: Duration = Duration::from_secs(1);
 
 fn serve(sources: Sources) -> Result<(), Failure> {
-    let settings = portcullis_settings::load(&sources, &portcullis_api::route_specs())
-        .map_err(|problems| Failure::of_settings(&problems))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| {
         Failure::new(format!("the threads of the server cannot be started: {error}"))
             .hint("raise the limits of open files and processes of this user (ulimit -n, ulimit -u)")
     })?;
-    let served = runtime.block_on(crate::serve::run(settings, sources));
+    let served = runtime.block_on(load_and_serve(sources));
     // A start that was stopped may leave a look-up of a name behind, which ends only by its own timeout.
     runtime.shutdown_timeout(LAST_BLOCKING_WORK);
-    served.map_err(|error| Failure::of_error(&error).optional_hint(error.hint()))
+    served
+}
+
+async fn load_and_serve(mut sources: Sources) -> Result<(), Failure> {
+    let failed = |error: StartError| Failure::of_error(&error).optional_hint(error.hint());
+    // First of all: the kernel drops signals for process 1 of a container that have no handler.
+    let mut signals = StopSignals::listen().map_err(|error| failed(StartError::Signals(error)))?;
+    let tell = |error: &StoreError, pause: Duration| {
+        output::print_error(&format!("warning: {error}; trying again in {} s\n", pause.as_secs()));
+    };
+    let settings = tokio::select! {
+        settings = Box::pin(secret_store::load_at_start(&mut sources, tell)) => settings?,
+        () = signals.received() => return Ok(()),
+    };
+    Box::pin(crate::serve::run(settings, sources, signals)).await.map_err(failed)
 }
 
 #[cfg(test)]

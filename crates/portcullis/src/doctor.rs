@@ -16,17 +16,24 @@ use portcullis_settings::{Settings, Sources};
 use portcullis_storage::DatabaseUrl;
 use serde_json::{Value, json};
 
+use crate::secret_store::{self, LoadError};
 use crate::serve::open_files;
 
 /// How long a check may take, unless it has a shorter limit of its own.
 const LIMIT: Duration = Duration::from_secs(10);
 
+/// The check of the store of secrets.
+const STORE: &str = "secrets.store";
+
 /// Runs every check, side by side. It changes nothing, and disturbs no running gateway.
-pub(crate) async fn examine(sources: &Sources) -> Vec<Finding> {
-    let settings = match portcullis_settings::load(sources, &portcullis_api::route_specs()) {
+pub(crate) async fn examine(sources: &mut Sources) -> Vec<Finding> {
+    let settings = match secret_store::load(sources).await {
         Ok(settings) => settings,
-        Err(problems) => {
-            let mut found = portcullis_settings::refused_settings(&problems);
+        Err(error) => {
+            let mut found = match &error {
+                LoadError::Settings(problems) => portcullis_settings::refused_settings(problems),
+                LoadError::Store(error) => vec![Finding::error(STORE, error, Some(error.hint()))],
+            };
             found.extend(
                 portcullis_doctor::run(vec![Check::blocking("machine.memory", LIMIT, || vec![memory::examine()])])
                     .await,
@@ -44,6 +51,9 @@ pub(crate) async fn examine_with(settings: &Settings, sources: &Sources) -> Vec<
     found.push(portcullis_settings::ages_of_secrets(settings, sources, clock.now()));
     let gateway = gateway::find(settings).await;
     found.push(gateway.finding);
+    if let (Ok(Some(store)), Some(stored)) = (secret_store::open(sources), secret_store::stored(sources)) {
+        found.push(portcullis_secrets::diagnose(&store, stored).await);
+    }
     let mut checks = vec![dependencies::database(settings)];
     checks.extend(dependencies::redis(settings, &clock));
     checks.extend(dependencies::mail(settings, &clock));

@@ -3,4 +3,5 @@
 pub mod assembly;
 pub mod commands;
 mod doctor;
+mod secret_store;
 pub mod serve;

@@ -4,6 +4,7 @@ mod announcement;
 mod control_socket;
 mod log_level;
 mod reload;
+mod secret_refresh;
 mod service_manager;
 mod shutdown;
 
@@ -26,15 +27,14 @@ pub use log_level::LogLevelInForce;
 use portcullis_settings::{Settings, Sources, Upstream};
 pub use reload::Reloaded;
 use reload::Reloader;
-use shutdown::{Running, StopSignals};
+use shutdown::Running;
+pub(crate) use shutdown::StopSignals;
 
 /// Starts the gateway and serves until SIGTERM or SIGINT.
 ///
 /// # Errors
 /// When a part cannot start.
-pub async fn run(settings: Settings, sources: Sources) -> Result<(), StartError> {
-    // First of all: the kernel drops signals for process 1 of a container that have no handler.
-    let mut signals = StopSignals::listen().map_err(StartError::Signals)?;
+pub(crate) async fn run(settings: Settings, sources: Sources, mut signals: StopSignals) -> Result<(), StartError> {
     // Dropped last, so that the lines of the shutdown are written too.
     let _logs = portcullis_telemetry::logs::start(&settings.log);
     for warning in &settings.warnings {

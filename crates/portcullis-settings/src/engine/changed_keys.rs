@@ -17,6 +17,7 @@ pub struct SetKeys(BTreeMap<String, SetKey>);
 struct SetKey {
     hash: u64,
     reload: Reload,
+    is_secret: bool,
 }
 
 impl SetKeys {
@@ -28,7 +29,11 @@ impl SetKeys {
         }
         // `HOST` and `PORT` change a part of this key without standing in the tree.
         if layers.host.is_some() || layers.port.is_some() {
-            let key = keys.0.entry(LISTEN.to_owned()).or_insert(SetKey { hash: 0, reload: Reload::Restart });
+            let key = keys.0.entry(LISTEN.to_owned()).or_insert(SetKey {
+                hash: 0,
+                reload: Reload::Restart,
+                is_secret: false,
+            });
             let parts = [&layers.host, &layers.port].map(|part| part.as_ref().map(|part| &part.value));
             key.hash = hash(|hasher| (key.hash, parts).hash(hasher));
         }
@@ -62,15 +67,35 @@ impl SetKeys {
         for key in section.keys {
             if let Some(node) = table.get(key.name) {
                 let hash = hash(|hasher| feed(node, hasher));
-                self.0.insert(format!("{path}.{}", key.name), SetKey { hash, reload: key.reload });
+                self.0
+                    .insert(format!("{path}.{}", key.name), SetKey { hash, reload: key.reload, is_secret: key.secret });
             }
+        }
+    }
+
+    /// Takes these keys over from `later`, so that they no longer differ in it.
+    pub(crate) fn take(&mut self, later: &Self, names: &[&str]) {
+        for name in names {
+            match later.0.get(*name) {
+                Some(key) => self.0.insert((*name).to_owned(), *key),
+                None => self.0.remove(*name),
+            };
         }
     }
 
     /// The keys that differ in `later` and whose declaration says that they wait for a restart, sorted.
     pub(crate) fn waiting_for_restart(&self, later: &Self) -> Vec<String> {
+        self.waiting(later, |_| true)
+    }
+
+    /// Those of them that are secret.
+    pub(crate) fn secrets_waiting_for_restart(&self, later: &Self) -> Vec<String> {
+        self.waiting(later, |key| key.is_secret)
+    }
+
+    fn waiting(&self, later: &Self, counts: impl Fn(&SetKey) -> bool) -> Vec<String> {
         let both = self.0.iter().chain(&later.0);
-        let waiting = both.filter(|(_, key)| key.reload == Reload::Restart);
+        let waiting = both.filter(|(_, key)| key.reload == Reload::Restart && counts(key));
         let mut names: Vec<String> =
             waiting.map(|(name, _)| name).filter(|name| self.0.get(*name) != later.0.get(*name)).cloned().collect();
         names.sort();

@@ -20,6 +20,9 @@ const PREFIX: &str = "PORTCULLIS__";
 const DEFAULT_FILE: &str = "portcullis.toml";
 /// The most parts that a key has: `upstreams.projects.health.path`.
 const MAX_DEPTH: usize = 4;
+/// The variable that sets `secrets.vault.token_file`, and the name whose file it would be by the general rule.
+const TOKEN_FILE_NAME: &str = "PORTCULLIS__SECRETS__VAULT__TOKEN_FILE";
+const TOKEN_NAME: &str = "PORTCULLIS__SECRETS__VAULT__TOKEN";
 /// Names that follow `PORTCULLIS_` with one underscore.
 const OTHER_NAMES: [&str; 3] = ["ENV", "CONFIG", "DATA_DIR"];
 
@@ -64,6 +67,14 @@ impl Layers {
     fn apply_variables(&mut self, variables: &Variables, sections: &[&'static Section], problems: &mut Problems) {
         let generic = variables.names_under(PREFIX);
         for name in &generic {
+            // This key is the path of a file that the store reads.
+            if name == TOKEN_NAME
+                && let Some(found) = variables.verbatim(TOKEN_FILE_NAME)
+            {
+                // Fails only when `secrets` or `vault` is not a table in the file, which its reader reports.
+                let _ = set(&mut self.tree, &["secrets", "vault", "token_file"], &found);
+                continue;
+            }
             let Some(found) = variables.get(name, problems) else { continue };
             let path = path_of(&name[PREFIX.len()..], sections);
             if path.iter().any(String::is_empty) || path.len() > MAX_DEPTH {

@@ -26,6 +26,13 @@ pub enum Place {
     },
     /// An environment variable of the process.
     Variable(Arc<str>),
+    /// A value in a store of secrets.
+    Store {
+        /// The store and the secret in it.
+        store: Arc<str>,
+        /// The name of the value.
+        name: Arc<str>,
+    },
     /// A command-line option.
     Flag(&'static str),
     /// No place: a required value is missing, or the value is a default.
@@ -37,7 +44,7 @@ impl Place {
     pub fn line(&self) -> Option<(&str, usize)> {
         match self {
             Self::File { path, line } | Self::DotEnv { path, line, .. } => Some((path, *line)),
-            Self::Variable(_) | Self::Flag(_) | Self::Nowhere => None,
+            Self::Variable(_) | Self::Store { .. } | Self::Flag(_) | Self::Nowhere => None,
         }
     }
 }
@@ -48,6 +55,7 @@ impl fmt::Display for Place {
             Self::File { path, line } => write!(f, "{path}:{line}"),
             Self::DotEnv { path, line, name } => write!(f, "{path}:{line} ({name})"),
             Self::Variable(name) => write!(f, "environment {name}"),
+            Self::Store { store, name } => write!(f, "{store}, {name}"),
             Self::Flag(name) => f.write_str(name),
             Self::Nowhere => f.write_str("settings"),
         }

@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use portcullis_secrets::StoredSecrets;
+
 /// The command-line options that set something; they win over the environment and the file.
 #[derive(Clone, Debug, Default)]
 pub struct Flags {
@@ -26,6 +28,18 @@ pub struct Sources {
     pub environment: Vec<(OsString, OsString)>,
     /// The working folder, to which relative paths refer.
     pub folder: PathBuf,
+    /// What the store of secrets holds, if the settings name one.
+    pub stored: Stored,
+}
+
+/// What is known of the store of secrets.
+#[derive(Clone, Default)]
+pub enum Stored {
+    /// It was not asked. If the settings name one, no secret counts as missing.
+    #[default]
+    NotAsked,
+    /// It was read.
+    Read(StoredSecrets),
 }
 
 impl Sources {
@@ -34,6 +48,11 @@ impl Sources {
     /// # Errors
     /// When the working folder no longer exists or may not be read.
     pub fn from_process(flags: Flags) -> std::io::Result<Self> {
-        Ok(Self { flags, environment: std::env::vars_os().collect(), folder: std::env::current_dir()? })
+        Ok(Self {
+            flags,
+            environment: std::env::vars_os().collect(),
+            folder: std::env::current_dir()?,
+            stored: Stored::NotAsked,
+        })
     }
 }

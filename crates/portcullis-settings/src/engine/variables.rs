@@ -117,6 +117,16 @@ impl Variables {
         }
     }
 
+    /// Returns the value of exactly this variable, whose name ends in `_FILE` by itself: it is the path of a file.
+    pub(crate) fn verbatim(&self, name: &str) -> Option<Variable> {
+        self.known.get(name).cloned()
+    }
+
+    /// Sets a variable that is not set.
+    pub(super) fn insert(&mut self, name: &str, variable: Variable) {
+        self.known.insert(name.to_owned(), variable);
+    }
+
     /// Returns the names that begin with a prefix, without `_FILE` at the end.
     pub(crate) fn names_under(&self, prefix: &str) -> BTreeSet<String> {
         self.known

@@ -40,7 +40,7 @@ static URL: Key = Key::restart(
     "url",
     DefaultValue::Described("SQLite, `portcullis.db` in the data folder"),
     "URL",
-    "`postgres://user:password@host:5432/database`, or `sqlite:///absolute/path`, made if absent.",
+    "`postgres://user:password@host:5432/database`, or `sqlite:///absolute/path`, made if absent. Another user, password or option of the same PostgreSQL database takes effect on reload.",
 )
 .environment(&["DATABASE_URL"])
 .secret();

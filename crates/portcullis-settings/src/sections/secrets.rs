@@ -1,11 +1,19 @@
 //! `[secrets]`: the secrets of the installation, and the rules for a good secret.
 
+use std::time::Duration;
+
 use portcullis_model::{InvalidInput, SecretRing, SecretString, policy::Environment};
+use portcullis_secrets::StoreOptions;
+
+use super::secret_store;
 
 use crate::engine::key::{DefaultValue, Key, Section};
 use crate::engine::notice::{Notice, Place, Problems};
 use crate::engine::reader::Reader;
+use crate::engine::sources::Stored;
 use crate::engine::tree::Table;
+use crate::engine::values::positive_duration;
+use crate::engine::variables::Variables;
 
 /// The secrets that were configured. In development missing ones are made when they are first needed, see
 /// [`Settings::load_or_create_secrets`](crate::Settings::load_or_create_secrets).
@@ -49,29 +57,56 @@ static JWT: Key = Key::live(
 .environment(&["JWT_SECRET"])
 .secret();
 
+static REFRESH: Key = Key::live(
+    "refresh",
+    DefaultValue::Text("5m"),
+    "duration",
+    "How often a running gateway reads the store again. Replaced secrets are put in force as by a reload.",
+);
+
 pub(crate) static SECTION: Section = Section {
     name: "secrets",
     about: "\
 In development the first two are made on the first start and kept in the data folder, readable for their owner
 only. In production they must be set, to the same values on every replica; `portcullis keys init` makes them. A
 secret is any text of at least 32 bytes; texts that examples publish are refused. Set secrets in the environment
-or in a file (`CSRF_SECRET_FILE`) rather than in `portcullis.toml`.",
-    keys: &[&CSRF, &ENCRYPTION, &JWT],
+or in a file (`CSRF_SECRET_FILE`), or keep them in a store, rather than in `portcullis.toml`:
+[secrets.md](secrets.md).",
+    keys: &[&CSRF, &ENCRYPTION, &JWT, &secret_store::VAULT, &secret_store::AWS, &REFRESH],
 };
 
+/// Reads which store of secrets is used, and how often it is read again.
+pub(crate) fn read_store(
+    tree: &Table,
+    variables: &Variables,
+    problems: &mut Problems,
+) -> (Option<StoreOptions>, Duration) {
+    let mut section = Reader::open(tree, &SECTION, problems);
+    let refresh = section.value(&REFRESH, positive_duration);
+    (secret_store::read(&mut section, variables), refresh)
+}
+
+/// Reads the secrets. While the store that the settings name was not asked, none counts as missing.
 pub(crate) fn read(
     tree: &Table,
     environment: Environment,
+    stored: &Stored,
     problems: &mut Problems,
     warnings: &mut Vec<Notice>,
 ) -> ConfiguredSecrets {
     let mut section = Reader::open(tree, &SECTION, problems);
+    let has_store = section.node(&secret_store::VAULT).or(section.node(&secret_store::AWS)).is_some();
+    let is_known = !has_store || matches!(stored, Stored::Read(_));
     let mut secret = |key: &'static Key| {
         let found = section.optional(key, parse_secrets);
-        if environment == Environment::Production && section.node(key).is_none() && key.name != JWT.name {
+        let is_missing = is_known && section.node(key).is_none();
+        if environment == Environment::Production && is_missing && key.name != JWT.name {
             let name = key.environment[0];
             let message = format!("{name} is missing: production does not make its own secrets");
-            let hint = format!("make one with `portcullis keys init` and set {name} or {name}_FILE");
+            let mut hint = format!("make one with `portcullis keys init` and set {name} or {name}_FILE");
+            if let Stored::Read(stored) = stored {
+                hint.push_str(&format!(", or add it to {}", stored.store));
+            }
             section.problems.add(Notice::new(&Place::Nowhere, message).hint(hint));
         }
         found

@@ -27,6 +27,7 @@ pub(super) struct OperationFamilies {
     redis_errors: Family<OperationLabels, Counter>,
     mails: Family<ResultLabels, Counter>,
     reloads: Family<ResultLabels, Counter>,
+    secret_store_reads: Family<ResultLabels, Counter>,
     panics: Counter,
     error_reports_dropped: Counter,
     transactions_dropped: Counter,
@@ -39,6 +40,11 @@ impl OperationFamilies {
             redis_errors: catalogue.counter("redis_errors", &["operation"], "Redis commands that failed, by operation"),
             mails: catalogue.counter("mails", &["result"], "Mails that were sent, delayed or given up, by result"),
             reloads: catalogue.counter("settings_reloads", &["result"], "Reloads of the settings, by result"),
+            secret_store_reads: catalogue.counter(
+                "secret_store_reads",
+                &["result"],
+                "Readings of the secret store by the running gateway, by result",
+            ),
             jobs: catalogue.counter("jobs", &["job", "result"], "Runs of periodic jobs, by job and result"),
             panics: catalogue.counter_without_labels("panics", "Panics of requests, streams, jobs and tasks"),
             error_reports_dropped: catalogue.counter_without_labels(
@@ -56,6 +62,9 @@ impl OperationFamilies {
         }
         for result in ["applied", "refused"] {
             let _begins_at_zero = families.reloads.get_or_create(&ResultLabels { result });
+        }
+        for result in ["success", "failure"] {
+            let _begins_at_zero = families.secret_store_reads.get_or_create(&ResultLabels { result });
         }
         families
     }
@@ -86,6 +95,11 @@ impl Metrics {
     /// Counts a reload of the settings. `result` is `applied` or `refused`.
     pub fn reload(&self, result: &'static str) {
         self.0.operations.reloads.get_or_create(&ResultLabels { result }).inc();
+    }
+
+    /// Counts a reading of the secret store. `result` is `success` or `failure`.
+    pub fn secret_store_read(&self, result: &'static str) {
+        self.0.operations.secret_store_reads.get_or_create(&ResultLabels { result }).inc();
     }
 
     /// Counts a run of a job. `result` is `success`, `failure` or `stopped`.

@@ -26,6 +26,7 @@ pub enum ReadMetric {
     PasswordHashQueueLength,
     RedisUp,
     RevocationFeedAge,
+    SecretStoreUp,
     SessionsLive,
     TraceSpansDropped,
     TraceSpansExported,
@@ -33,7 +34,7 @@ pub enum ReadMetric {
 
 impl ReadMetric {
     /// All of them, in the order of the page.
-    pub(super) const ALL: [Self; 18] = [
+    pub(super) const ALL: [Self; 19] = [
         Self::ConnectionsOpen,
         Self::ConnectionsRefused,
         Self::DatabaseClockDifference,
@@ -49,6 +50,7 @@ impl ReadMetric {
         Self::PasswordHashQueueLength,
         Self::RedisUp,
         Self::RevocationFeedAge,
+        Self::SecretStoreUp,
         Self::SessionsLive,
         Self::TraceSpansDropped,
         Self::TraceSpansExported,
@@ -102,6 +104,14 @@ impl ReadMetric {
             Self::RevocationFeedAge => {
                 MetricFamily::gauge("revocation_feed_age_seconds", "Time since the revocation log was last read")
             }
+            Self::SecretStoreUp => MetricFamily::gauge(
+                "secret_store_up",
+                "Whether the secret store could be read the last time: 1 or 0; no sample without one",
+            ),
+            Self::SessionsLive => MetricFamily::gauge(
+                "sessions_live",
+                "Sessions that have neither ended nor expired, counted for all replicas",
+            ),
             Self::TraceSpansDropped => MetricFamily::counter(
                 "trace_spans_dropped",
                 "Spans that were dropped because the collector of traces is gone, too slow or did not take them",
@@ -109,10 +119,6 @@ impl ReadMetric {
             Self::TraceSpansExported => {
                 MetricFamily::counter("trace_spans_exported", "Spans that the collector of traces has taken")
             }
-            Self::SessionsLive => MetricFamily::gauge(
-                "sessions_live",
-                "Sessions that have neither ended nor expired, counted for all replicas",
-            ),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use portcullis_edge::{ConnectionLimit, ConnectionTimeouts, Server};
 use portcullis_model::Random;
-use portcullis_settings::{Flags, Settings, Sources};
+use portcullis_settings::{Flags, Settings, Sources, Stored};
 use portcullis_telemetry::RequestScope;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -36,7 +36,12 @@ impl PanickingApplication {
     pub(super) async fn start_with(settings: &str, prepare: impl FnOnce(&mut Application, &Settings)) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         std::fs::write(folder.path().join("portcullis.toml"), settings).expect("the folder is writable");
-        let sources = Sources { flags: Flags::default(), environment: Vec::new(), folder: folder.path().to_owned() };
+        let sources = Sources {
+            flags: Flags::default(),
+            environment: Vec::new(),
+            folder: folder.path().to_owned(),
+            stored: Stored::NotAsked,
+        };
         let settings = portcullis_settings::load(&sources, &portcullis_api::route_specs()).expect("valid defaults");
         let random = Random::system();
         let secrets = settings.load_or_create_secrets(&random).expect("the folder is writable");

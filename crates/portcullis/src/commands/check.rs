@@ -1,14 +1,28 @@
 //! `portcullis check`: checks all settings without starting anything.
 
 use portcullis_model::Clock;
+use portcullis_model::finding::with_causes;
 use portcullis_settings::{Notice, Place, Problems, Settings, Sources, default_version_hint};
 use serde_json::json;
 
-use super::Format;
 use super::output::{Failure, print, print_json, print_notice};
+use super::{Format, runtime};
+use crate::secret_store::{self, LoadError};
 
-pub(super) fn run(sources: &Sources, format: Format) -> Result<(), Failure> {
-    match portcullis_settings::load(sources, &portcullis_api::route_specs()).and_then(with_default_version) {
+pub(super) fn run(mut sources: Sources, format: Format) -> Result<(), Failure> {
+    let loaded = runtime::start()?.block_on(secret_store::load(&mut sources));
+    let loaded = match loaded {
+        Ok(settings) => with_default_version(settings),
+        Err(LoadError::Settings(problems)) => Err(problems),
+        Err(LoadError::Store(error)) => {
+            if format.json {
+                let problem = Notice::new(&Place::Nowhere, with_causes(&error)).hint(error.hint());
+                print_json(&json!({ "ok": false, "problems": [problem], "warnings": [], "advice": [] }));
+            }
+            return Err(Failure::of_store(&error));
+        }
+    };
+    match loaded {
         Ok(settings) if format.json => {
             print_json(&json!({
                 "ok": true,

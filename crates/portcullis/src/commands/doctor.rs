@@ -7,9 +7,9 @@ use portcullis_settings::Sources;
 use super::output::{Failure, Paint, print, print_json};
 use super::{Format, runtime};
 
-pub(super) fn run(sources: &Sources, format: Format) -> Result<(), Failure> {
+pub(super) fn run(mut sources: Sources, format: Format) -> Result<(), Failure> {
     let runtime = runtime::start()?;
-    let found = runtime.block_on(Box::pin(crate::doctor::examine(sources)));
+    let found = runtime.block_on(Box::pin(crate::doctor::examine(&mut sources)));
     // A thread may still wait for a disk or a name server.
     runtime.shutdown_background();
     if format.json {

@@ -3,8 +3,11 @@
 use std::error::Error;
 use std::io::{self, IsTerminal, Write};
 
+use portcullis_secrets::StoreError;
 use portcullis_settings::{Notice, Problems};
 use serde::Serialize;
+
+use crate::secret_store::LoadError;
 
 /// The failure of a command: what happened, why, and how to fix it.
 #[derive(Debug)]
@@ -46,6 +49,11 @@ impl Failure {
         Self { details: format!("{problems}\n"), ..Self::new(message) }
     }
 
+    /// Makes a failure of a secret store that cannot be read.
+    pub(super) fn of_store(error: &StoreError) -> Self {
+        Self::of_error(error).hint(error.hint())
+    }
+
     /// Adds lines that are printed before the message.
     pub(super) fn details(mut self, details: String) -> Self {
         self.details = details;
@@ -82,6 +90,15 @@ impl Failure {
             text.push_str(&format!("  hint: {hint}\n"));
         }
         print_error(&text);
+    }
+}
+
+impl From<LoadError> for Failure {
+    fn from(error: LoadError) -> Self {
+        match error {
+            LoadError::Store(error) => Self::of_store(&error),
+            LoadError::Settings(problems) => Self::of_settings(&problems),
+        }
     }
 }
 

@@ -22,9 +22,9 @@ pub(super) struct Arguments {
     show: bool,
 }
 
-pub(super) fn run(sources: &Sources, arguments: Arguments) -> Result<(), Failure> {
+pub(super) fn run(mut sources: Sources, arguments: Arguments) -> Result<(), Failure> {
     let runtime = runtime::start()?;
-    let bundle = runtime.block_on(Box::pin(crate::doctor::support_bundle::gather(sources)));
+    let bundle = runtime.block_on(Box::pin(crate::doctor::support_bundle::gather(&mut sources)));
     // A thread may still wait for a disk or a name server.
     runtime.shutdown_background();
     if arguments.show {

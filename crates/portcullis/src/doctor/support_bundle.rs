@@ -12,6 +12,7 @@ use portcullis_telemetry::errors::scrubbed;
 use serde_json::{Value, json};
 
 use crate::assembly::store_options;
+use crate::secret_store;
 
 /// The most errors that a bundle has.
 const MOST_ERRORS: u64 = 200;
@@ -22,8 +23,8 @@ const ERRORS: &str = "the gateway's last errors, grouped";
 const MIGRATIONS: &str = "the migrations of the schema";
 
 /// Gathers the bundle. What cannot be had is noted in its manifest. It changes nothing, and reads no row of a user.
-pub(crate) async fn gather(sources: &Sources) -> Bundle {
-    let loaded = portcullis_settings::load(sources, &portcullis_api::route_specs());
+pub(crate) async fn gather(sources: &mut Sources) -> Bundle {
+    let loaded = secret_store::load(sources).await;
     let mut secrets = portcullis_settings::environment_secrets(sources);
     if let Ok(settings) = &loaded {
         secrets.extend(settings.effective.secrets.iter().cloned());

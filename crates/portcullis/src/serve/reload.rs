@@ -1,4 +1,5 @@
-//! Reloads the settings without a restart, on SIGHUP or for `portcullis reload`.
+//! Reloads the settings without a restart, on SIGHUP or for `portcullis reload`, and secrets that were replaced in their
+//! store.
 //!
 //! The new settings are checked as a whole and then applied in one step. An invalid file is rejected and the old
 //! settings stay in force. Open connections and streams go on.
@@ -6,6 +7,7 @@
 use std::sync::Arc;
 
 use portcullis_model::Random;
+use portcullis_model::finding::with_causes;
 use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
@@ -13,8 +15,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::log_level::LogLevel;
 use super::open_files;
+use super::secret_refresh::SecretRefresh;
 use crate::assembly::{Application, gate_config, metrics_gate_config, upstreams};
-use portcullis_settings::{Settings, Sources};
+use crate::secret_store;
+use portcullis_secrets::StoredSecrets;
+use portcullis_settings::{Settings, Sources, Stored};
 
 /// Reloads the settings whenever it is asked to.
 pub(super) struct Reloader {
@@ -25,6 +30,9 @@ pub(super) struct Reloader {
     random: Random,
     application: Arc<Application>,
     log_level: Arc<LogLevel>,
+    secrets: SecretRefresh,
+    /// Why the secrets of the store were refused the last time, so that the log is told once.
+    refusal: Option<String>,
 }
 
 /// A request to reload; the sender receives the outcome.
@@ -56,7 +64,14 @@ impl Reloader {
         let (sender, requests) = mpsc::channel(1);
         let hangups = signal(SignalKind::hangup())?;
         let (application, log_level) = (Arc::clone(application), Arc::clone(log_level));
-        Ok((Self { hangups, requests, sources, settings, random, application, log_level }, sender))
+        let mut secrets = SecretRefresh::new(&application.front.services.clock, &random, &application.metrics);
+        if let Err(error) = secrets.follow(&settings, secret_store::stored(&sources)) {
+            secrets.tell_failure(&error);
+        }
+        Ok((
+            Self { hangups, requests, sources, settings, random, application, log_level, secrets, refusal: None },
+            sender,
+        ))
     }
 
     /// Reloads on SIGHUP and on request until `stopping` is cancelled.
@@ -68,9 +83,19 @@ impl Reloader {
                     None => return,
                 },
                 Some(request) = self.requests.recv() => Some(request),
+                () = self.secrets.due() => {
+                    // A store that hangs does not hold up the end of the process.
+                    tokio::select! {
+                        () = self.refresh() => continue,
+                        () = stopping.cancelled() => return,
+                    }
+                }
                 () = stopping.cancelled() => return,
             };
-            let outcome = self.reload().await;
+            let outcome = tokio::select! {
+                outcome = self.reload() => outcome,
+                () = stopping.cancelled() => return,
+            };
             match &outcome {
                 Ok(reloaded) => {
                     self.application.metrics.reload("applied");
@@ -97,10 +122,117 @@ impl Reloader {
     }
 
     async fn reload(&mut self) -> Result<Reloaded, String> {
-        let new = portcullis_settings::load(&self.sources, &portcullis_api::route_specs())
+        let mut sources = self.sources.clone();
+        let store_warning = self.read_store(&mut sources).await?;
+        let new = portcullis_settings::load(&sources, &portcullis_api::route_specs())
             .map_err(|problems| problems.to_string())?;
+        self.replace_login(&new).await?;
         let waiting_for_restart = self.settings.waiting_for_restart(&new);
         let settings = self.settings.reloaded(new);
+        let mut reloaded = Reloaded {
+            routes: settings.routes.len(),
+            upstreams: settings.upstreams.len(),
+            waiting_for_restart,
+            warnings: settings.warnings.iter().map(ToString::to_string).collect(),
+        };
+        reloaded.warnings.extend(store_warning);
+        self.put_in_force(settings).await?;
+        self.sources = sources;
+        self.follow_store();
+        Ok(reloaded)
+    }
+
+    /// Connects to the database with another login from now on, if these settings have one and the server accepts it.
+    async fn replace_login(&mut self, new: &Settings) -> Result<(), String> {
+        if self.settings.database.url.is_same(&new.database.url) {
+            return Ok(());
+        }
+        let replaced = self.application.store.replace_login(&new.database.url).await;
+        match replaced {
+            Ok(true) => {
+                self.settings.take_database_url(new);
+                tracing::info!("the login to the database was replaced");
+                Ok(())
+            }
+            // Another database waits for a restart.
+            Ok(false) => Ok(()),
+            Err(error) => {
+                let hint = error.hint().map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
+                Err(format!("the new DATABASE_URL cannot be used: {}{hint}", with_causes(&error)))
+            }
+        }
+    }
+
+    /// Reads the store of secrets. While it cannot be read, the last secrets stay in force, and a warning says so.
+    async fn read_store(&self, sources: &mut Sources) -> Result<Option<String>, String> {
+        let Err(error) = secret_store::read(sources).await else {
+            if matches!(sources.stored, Stored::Read(_)) {
+                self.secrets.tell_success();
+            }
+            return Ok(None);
+        };
+        match &sources.stored {
+            Stored::Read(_) => {
+                self.secrets.tell_failure(&error);
+                Ok(Some(format!("{error}; the last secrets stay in force\n  hint: {}", error.hint())))
+            }
+            Stored::NotAsked => Err(format!("{error}\n  hint: {}", error.hint())),
+        }
+    }
+
+    /// Reads the store of secrets again.
+    async fn refresh(&mut self) {
+        if let Some((stored, changed)) = self.secrets.read().await {
+            Box::pin(self.take_over(stored, &changed)).await;
+        }
+    }
+
+    /// Puts secrets in force that were replaced in their store, and nothing else that changed meanwhile.
+    async fn take_over(&mut self, stored: StoredSecrets, changed: &[String]) {
+        let sources = Sources { stored: Stored::Read(stored), ..self.sources.clone() };
+        let new = portcullis_settings::load(&sources, &portcullis_api::route_specs());
+        let outcome = match new {
+            Ok(new) => Box::pin(self.put_secrets_in_force(new)).await,
+            Err(problems) => Err(problems.to_string()),
+        };
+        let names = changed.join(", ");
+        match outcome {
+            Ok(waiting) => {
+                self.refusal = None;
+                if let Stored::Read(stored) = &sources.stored {
+                    self.secrets.accept(stored.clone());
+                }
+                self.sources = sources;
+                tracing::info!(%names, "secrets that were replaced in the secret store are in force");
+                if !waiting.is_empty() {
+                    let keys = waiting.join(", ");
+                    tracing::warn!(%keys, "settings that changed take effect only after a restart");
+                }
+            }
+            Err(why) if self.refusal.as_ref() == Some(&why) => {}
+            Err(why) => {
+                self.application.metrics.reload("refused");
+                tracing::error!(%names, %why, "the secrets of the secret store are invalid; the old secrets stay in force");
+                self.refusal = Some(why);
+            }
+        }
+    }
+
+    /// Returns the secrets that wait for a restart.
+    async fn put_secrets_in_force(&mut self, new: Settings) -> Result<Vec<String>, String> {
+        self.replace_login(&new).await?;
+        let waiting = self.settings.secrets_waiting_for_restart(&new);
+        self.put_in_force(self.settings.with_secrets_of(new)).await?;
+        Ok(waiting)
+    }
+
+    fn follow_store(&mut self) {
+        if let Err(error) = self.secrets.follow(&self.settings, secret_store::stored(&self.sources)) {
+            self.secrets.tell_failure(&error);
+        }
+    }
+
+    async fn put_in_force(&mut self, settings: Settings) -> Result<(), String> {
         let secrets = settings.load_or_create_secrets(&self.random).map_err(|error| error.to_string())?;
         let clock = &self.application.front.services.clock;
         let config = gate_config(&settings, &secrets, &self.application.metrics, clock);
@@ -137,14 +269,8 @@ impl Reloader {
             front.gate.swap(config);
         }
         self.log_level.configure(&settings.log.filter);
-        let reloaded = Reloaded {
-            routes: settings.routes.len(),
-            upstreams: settings.upstreams.len(),
-            waiting_for_restart,
-            warnings: settings.warnings.iter().map(ToString::to_string).collect(),
-        };
         // The keys that wait for a restart keep their values of the start, so that later reloads list them again.
         self.settings = settings;
-        Ok(reloaded)
+        Ok(())
     }
 }

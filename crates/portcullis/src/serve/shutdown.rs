@@ -16,19 +16,19 @@ use crate::assembly::Application;
 const READINESS_NOTICE: Duration = Duration::from_secs(2);
 
 /// The signals that stop the process gracefully. From [`listen`](Self::listen) on they do not end it by themselves.
-pub(super) struct StopSignals {
+pub(crate) struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl StopSignals {
-    pub(super) fn listen() -> std::io::Result<Self> {
+    pub(crate) fn listen() -> std::io::Result<Self> {
         let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         Ok(Self { terminate, interrupt })
     }
 
     /// Waits for a signal that came since [`listen`](Self::listen).
-    pub(super) async fn received(&mut self) {
+    pub(crate) async fn received(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}

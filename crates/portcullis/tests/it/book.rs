@@ -77,10 +77,10 @@ fn blocks(page: &str) -> Vec<Block<'_>> {
     found
 }
 
-/// Whether `scripts/tutorials.sh` runs the marked blocks of a page.
+/// Whether a script runs the marked blocks of a page: `scripts/tutorials.sh`, `scripts/secrets.sh`.
 fn is_run_by_script(page: &str) -> bool {
     page.starts_with("docs/tutorials/")
-        || ["docs/migrate-from-keycloak.md", "docs/migrate-from-nginx.md"].contains(&page)
+        || ["docs/migrate-from-keycloak.md", "docs/migrate-from-nginx.md", "docs/secrets.md"].contains(&page)
 }
 
 /// What is wrong with a block, if anything. `runs` tells whether a test runs the blocks of a name.

@@ -109,7 +109,12 @@ fn every_crate_that_logs_can_be_named_in_a_filter() {
         let is_there = portcullis_telemetry::logs::LogFilter::CRATES.contains(&name.as_str());
         let code_logs = !matches!(
             name.as_str(),
-            "portcullis_testkit" | "portcullis_model" | "portcullis_mail" | "portcullis_tls" | "portcullis_doctor"
+            "portcullis_testkit"
+                | "portcullis_model"
+                | "portcullis_mail"
+                | "portcullis_tls"
+                | "portcullis_doctor"
+                | "portcullis_secrets"
         );
         assert_eq!(is_there, code_logs, "{name}");
     }

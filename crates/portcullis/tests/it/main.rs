@@ -53,6 +53,7 @@ mod reloading;
 mod replica_races;
 mod replicas;
 mod revocations;
+mod secret_stores;
 mod security_headers;
 mod sentry;
 mod shared_limits;
