@@ -47,6 +47,12 @@ impl StoreError {
         }
     }
 
+    /// Returns whether the disk of the database is full.
+    pub(crate) fn has_no_room(&self) -> bool {
+        // SQLite's SQLITE_FULL, PostgreSQL's disk_full.
+        matches!(self.sqlstate().as_deref(), Some("13" | "53100"))
+    }
+
     /// Returns the SQLSTATE that PostgreSQL reported, if it reported one.
     pub(crate) fn sqlstate(&self) -> Option<String> {
         let (Self::Unavailable { source } | Self::Internal { source }) = self else { return None };

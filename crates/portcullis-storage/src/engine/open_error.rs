@@ -310,6 +310,9 @@ impl OpenError {
                     .into()
             }
             Self::NotPostgres => "specify an address such as postgres://user@host/database, or a file".into(),
+            Self::Migration { source, .. } | Self::Schema { source } if source.has_no_room() => {
+                "make room on the disk of the database; nothing of the migration was kept".into()
+            }
             Self::Migration { .. } | Self::Schema { .. } | Self::Other { .. } => return None,
         })
     }
