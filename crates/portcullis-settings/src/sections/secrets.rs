@@ -157,7 +157,7 @@ fn parse_secret(text: &str) -> Result<SecretString, InvalidInput> {
 }
 
 /// Words of placeholders in sample configurations. A random text does not have them.
-const PLACEHOLDERS: [&str; 14] = [
+const PLACEHOLDERS: [&str; 20] = [
     "changeme",
     "changethis",
     "changeinproduction",
@@ -172,7 +172,15 @@ const PLACEHOLDERS: [&str; 14] = [
     "yourencryption",
     "supersecret",
     "secretkey",
+    "donotuse",
+    "fordevelopment",
+    "foryourapp",
+    "insecure",
+    "longsecret",
+    "notasecret",
 ];
+/// Characters in a row that follow each other, as in `abcdefghij`. In a random text of 64 characters half of this is rare.
+const LONGEST_RUN: usize = 10;
 
 fn is_known_default(text: &str) -> bool {
     let letters: String = text.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
@@ -183,8 +191,23 @@ fn is_known_default(text: &str) -> bool {
     let different = seen.iter().filter(|seen| **seen).count();
     different < MIN_DIFFERENT_BYTES
         || PLACEHOLDERS.iter().any(|word| letters.contains(word))
-        || letters.starts_with("0123456789abcdef0123456789abcdef")
-        || letters.starts_with("1234567890123456789012345678901234567890")
+        || repeats_itself(text.as_bytes())
+        || has_a_run(letters.as_bytes())
+}
+
+/// Whether the text is a shorter one again and again.
+fn repeats_itself(text: &[u8]) -> bool {
+    (1..=text.len() / 2).any(|period| text[period..] == text[..text.len() - period])
+}
+
+/// Whether the text counts, or recites the alphabet.
+fn has_a_run(text: &[u8]) -> bool {
+    let follows = |pair: &[u8]| matches!(pair, [a, b] if a.checked_add(1) == Some(*b)) || pair == b"90";
+    let mut run = 1;
+    text.windows(2).any(|pair| {
+        run = if follows(pair) { run + 1 } else { 1 };
+        run >= LONGEST_RUN
+    })
 }
 
 #[cfg(test)]
@@ -223,6 +246,11 @@ mod tests {
                 "00000000000000000000000000000000",
                 "my Secret Key for development only, really",
                 "0123456789abcdef0123456789abcdef",
+                "12345678123456781234567812345678",
+                "Tr0ub4dor&3 Tr0ub4dor&3 Tr0ub4dor&3 ",
+                "abcdefghijklmnopqrstuvwxyzABCDEFGH",
+                "a-very-long-secret-that-is-32-bytes-or-more",
+                "gate-2026-1234567890-1234567890-x",
             ] {
                 let message = refused("", &[(name, bad)]);
                 assert!(message.starts_with(&format!("environment {name}: secrets.")), "{message}");
