@@ -16,9 +16,10 @@ use crate::proxied;
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Expressions without a sample in this test, by a part of them, and why.
-const EMPTY: [(&str, &str); 3] = [
+const EMPTY: [(&str, &str); 4] = [
     ("status_code=\"499\"", "no client goes away"),
     ("absent(up", "the target is there"),
+    ("secret_store_up", "there is no secret store"),
     ("unless on (job)", "it is empty while mails are sent"),
 ];
 
