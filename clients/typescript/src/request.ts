@@ -153,7 +153,7 @@ function elsewhere({ fetch }: Parts, { url, init, headers, body: make }: Prepare
 function spentBody(): PortcullisError {
   return clientError(
     "body_not_repeatable",
-    "The body is a stream that was read already. hint: send it again, or give a function that makes it as body",
+    "The body is a stream that was read. hint: a function as body makes it anew",
   );
 }
 
@@ -170,7 +170,7 @@ async function within<T>(
   const given = AbortSignal.any(signal ? [signal, late.signal] : [late.signal]);
   // Beyond 2^31 a timer fires at once.
   const timer = setTimeout(() => {
-    if (timeout > 0 && timeout < 2 ** 31) late.abort(clientError("timeout", `No complete response in ${timeout} ms`));
+    if (timeout > 0 && timeout < 2 ** 31) late.abort(clientError("timeout", `No response in ${timeout} ms`));
   }, timeout);
   try {
     given.throwIfAborted();
@@ -181,7 +181,7 @@ async function within<T>(
   } catch (error) {
     given.throwIfAborted();
     if (error instanceof PortcullisError) throw error;
-    throw clientError("network", "No response, or half of one. hint: offline, CORS, a redirect?", error);
+    throw clientError("network", "No response, or half. hint: offline, CORS, a redirect?", error);
   } finally {
     clearTimeout(timer);
   }
@@ -214,7 +214,7 @@ async function follow(
     const isOpaque = response.type === "opaqueredirect";
     if (!isOpaque && (!location || !/^30[12378]/.test(String(response.status)))) return response;
     if (!location || redirects === MOST_REDIRECTS) {
-      throw clientError("redirected", "A redirect without end, or whose address a page of another origin cannot see");
+      throw clientError("redirected", "A redirect without end, or to an address that is hidden");
     }
     void response.body?.cancel().catch(() => undefined);
     url = new URL(location, url);

@@ -79,6 +79,19 @@ export function tokenSession(emit: Events["emit"], store: TokenStore): Session {
     return store.write(pair);
   };
   const isReplaced = async (sent: string | undefined) => (await read()) !== sent;
+  /** A message that came before what it tells of: processes of a browser see a change of localStorage a moment later. */
+  let early: SessionEventType | undefined;
+  const heard = async (type: SessionEventType) => {
+    await isLookedAt;
+    const now = await read();
+    const before = known;
+    known = now;
+    early = now === before ? type : undefined;
+    if (early) return;
+    if (!now) emit(type === "expired" ? type : "signedOut", true);
+    else emit(type === "signedIn" || !before ? "signedIn" : "refreshed", true);
+  };
+  globalThis.addEventListener?.("storage", () => early && heard(early));
 
   return {
     credential: async () => (await store.read())?.accessToken ?? null,
@@ -94,15 +107,7 @@ export function tokenSession(emit: Events["emit"], store: TokenStore): Session {
       await store.clear();
       emit(type);
     },
-    heard: async (type) => {
-      await isLookedAt;
-      const now = await read();
-      const before = known;
-      known = now;
-      if (now === before) return;
-      if (!now) emit(type === "expired" ? type : "signedOut", true);
-      else emit(type === "signedIn" || !before ? "signedIn" : "refreshed", true);
-    },
+    heard,
     refreshed: async (sent, tokens) => {
       // In the meantime this or another tab may have signed out, or in as somebody else.
       if (await isReplaced(sent)) return;

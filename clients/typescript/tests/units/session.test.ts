@@ -77,6 +77,30 @@ test("a tab that has looked before it hears still tells of the sign-out", async 
   channel.close();
 });
 
+test("a message that comes before what it tells of is understood later", async () => {
+  const { url } = await serve(answers);
+  let stored = () => undefined as void;
+  vi.stubGlobal("addEventListener", (type: string, listener: () => void) => type === "storage" && (stored = listener));
+  const own = storageWith("nobody");
+  let looked = () => undefined as void;
+  const storage = { ...own, getItem: (key: string) => (looked(), own.getItem(key)) };
+  const { next, events } = tab({ baseUrl: url, storage });
+  // The other process of the browser has stored the tokens; this one does not see them yet.
+  const channel = new BroadcastChannel(`portcullis:${url}`);
+  const hasLooked = new Promise<void>((resolve) => (looked = resolve));
+  channel.postMessage({ type: "signedIn" });
+  await hasLooked;
+  // What it does after the look takes no longer than this turn.
+  await new Promise(setImmediate);
+  stored();
+  await new Promise(setImmediate);
+  expect(events).toEqual([]);
+  own.setItem(`portcullis:${url}`, JSON.stringify(tokens));
+  stored();
+  expect(await next()).toEqual({ type: "signedIn", elsewhere: true });
+  channel.close();
+});
+
 test("messages that nobody here understands change nothing", async () => {
   const { url } = await serve(answers);
   const { client, next } = tab({ baseUrl: url, transport: "cookie" });
