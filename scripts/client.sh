@@ -110,6 +110,8 @@ if ! command -v chromium >/dev/null && [ "$(id -u)" = 0 ] && command -v apt-get 
   { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; } >/dev/null 2>&1 || true
 fi
 if command -v chromium >/dev/null; then
+  npx esbuild tests/browser/react-entry.tsx --bundle --format=esm --jsx=automatic --log-level=warning \
+    '--define:process.env.NODE_ENV="development"' --outfile=.cache/react.js
   CHROMIUM="$(command -v chromium)" npx vitest run tests/browser
 else
   echo "no browser can be installed: the client was not tested in one. hint: install chromium"

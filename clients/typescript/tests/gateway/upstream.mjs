@@ -1,4 +1,4 @@
-// A service behind the gateway. Below /app/ it serves a page with the built client, elsewhere it says what it received. Asked directly, it is
+// A service behind the gateway. Below /app/ it serves pages with the client, elsewhere it says what it received. Asked directly, it is
 // another origin than the gateway's. Prints its address.
 import { createServer } from "node:http";
 import { readFileSync } from "node:fs";
@@ -8,6 +8,7 @@ const page = `<!doctype html><title>A page</title><script type="module">
   Object.assign(window, await import("/app/dist/index.js"));
   document.documentElement.dataset.isReady = "yes";
 </script>`;
+const reactPage = `<!doctype html><title>A page of React</title><body><script type="module" src="/app/react.js"></script>`;
 const worker = `import { createClient } from "/app/dist/index.js";
 self.onmessage = async ({ data, ports: [answer] }) => {
   const client = createClient({ baseUrl: data.gateway });
@@ -19,6 +20,8 @@ self.onmessage = async ({ data, ports: [answer] }) => {
 function app(path, response) {
   const send = (type, text) => response.writeHead(200, { "content-type": type }).end(text);
   if (path.startsWith("/app/dist/")) send("text/javascript", readFileSync(new URL(path.slice("/app/dist/".length), dist)));
+  else if (path === "/app/react.js") send("text/javascript", readFileSync(new URL("../../.cache/react.js", import.meta.url)));
+  else if (path === "/app/react") send("text/html", reactPage);
   else if (path === "/app/worker.js") send("text/javascript", worker);
   else send("text/html", page);
 }
