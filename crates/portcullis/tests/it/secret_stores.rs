@@ -96,7 +96,10 @@ async fn another_login_to_the_database_needs_no_restart() {
         vault.put(&secret.to_string());
     };
     put(&url);
-    let app = on_vault(&vault.address(), vault.token(), "1h").without_env("DATABASE_URL").start();
+    let builder = on_vault(&vault.address(), vault.token(), "1h").without_env("DATABASE_URL");
+    // Nothing else is kept there, so it would not be made, and the control socket needs it.
+    std::fs::create_dir(builder.folder().join("portcullis-data")).expect("writable");
+    let app = builder.start();
     put(&format!("postgres://{user}:hunter2@{place}"));
     let (reloaded, printed) = outcome(&app, &["reload"]);
     assert!(!reloaded && printed.contains("the new DATABASE_URL cannot be used"), "{printed}");
