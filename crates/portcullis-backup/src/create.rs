@@ -2,7 +2,7 @@
 
 use std::fs::File;
 
-use portcullis_storage::{Snapshot, StoreOptions, StoredValue, TableShape};
+use portcullis_storage::{GENERATION, Snapshot, StoreOptions, StoredValue, TableShape};
 use tokio::sync::mpsc;
 
 use crate::age::Recipient;
@@ -11,8 +11,6 @@ use crate::error::BackupError;
 use crate::folder::{Folder, PartialArchive};
 use crate::name::ArchiveName;
 
-/// The key of the fact about the installation that changes with every restore.
-const GENERATION: &str = "generation";
 /// Pages of rows that wait for the writing thread. With those in work they bound the memory.
 const WAITING_PAGES: usize = 2;
 
@@ -88,7 +86,8 @@ pub async fn create(
     }
 }
 
-fn declared(table: &TableShape) -> ManifestTable {
+/// Returns a table as a manifest declares it.
+pub(crate) fn declared(table: &TableShape) -> ManifestTable {
     ManifestTable::new(table.name, table.columns.iter().map(|column| (column.name, column.kind)))
 }
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use portcullis_storage::SnapshotError;
+use portcullis_storage::{RestoreError, SnapshotError};
 
 use crate::archive::ArchiveError;
 use crate::name::ArchiveName;
@@ -55,6 +55,18 @@ pub enum BackupError {
         #[source]
         source: ArchiveError,
     },
+    /// The archive at this path cannot be used.
+    #[error("the backup {} cannot be used", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: ArchiveError,
+    },
+    /// The database was not restored.
+    #[error("the backup was not restored")]
+    Restore(#[from] RestoreError),
     /// The file has the name of another archive.
     #[error("{name} is not the backup that its name says: it was made as {made_as}")]
     Renamed {
@@ -79,7 +91,10 @@ impl BackupError {
             Self::Write { source: ArchiveError::Io(error), .. } if error.kind() == io::ErrorKind::StorageFull => {
                 "the disk is full; nothing of the backup was left there. Make room and run it again".into()
             }
-            Self::Write { source, .. } | Self::Archive { source, .. } => source.hint().into(),
+            Self::Write { source, .. } | Self::Archive { source, .. } | Self::File { source, .. } => {
+                source.hint().into()
+            }
+            Self::Restore(error) => return error.hint(),
             Self::Database(error) => return error.hint(),
             Self::Unknown { .. } => "`portcullis backup list` shows the ids".into(),
             Self::None { .. } => "make one with `portcullis backup create`".into(),

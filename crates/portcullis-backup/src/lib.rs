@@ -10,6 +10,7 @@ mod create;
 mod error;
 mod folder;
 mod name;
+mod restore;
 mod verify;
 
 pub use archive::{
@@ -20,4 +21,5 @@ pub use create::{BackupOptions, BackupProgress, CreatedBackup, create};
 pub use error::BackupError;
 pub use folder::{Folder, StoredArchive};
 pub use name::ArchiveName;
+pub use restore::{RestoreOptions, RestoreProgress, restore};
 pub use verify::{Verified, VerifyProgress, read_manifest, verify};

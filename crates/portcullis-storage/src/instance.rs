@@ -4,6 +4,9 @@ use crate::engine::error::StoreError;
 use crate::engine::statement::{Executor, Sql};
 use crate::store::Store;
 
+/// The fact that changes with every restore.
+pub const GENERATION: &str = "generation";
+
 static GET: Sql = Sql::select("instance", "SELECT value FROM instance WHERE key = $1");
 static PUT: Sql =
     Sql::insert("instance", "INSERT INTO instance (key, value) VALUES ($1, $2) ON CONFLICT (key) DO NOTHING");

@@ -4,7 +4,8 @@
 //! inside a [`Tx`]; writes that belong together run in one [`Tx`] with an explicit commit.
 //!
 //! The folders depend on each other in one direction only: `engine` knows no table; `revocation_log`, `migrate`,
-//! `snapshot`, `transfer` and `diagnosis` are built on it; `store` combines them; each subject (users, sessions, audit log…) is built on `store`.
+//! `snapshot`, `restore`, `transfer` and `diagnosis` are built on it; `store` combines them; each subject (users, sessions,
+//! audit log…) is built on `store`.
 
 #![expect(private_bounds, reason = "`Access` is sealed: only `Store` and `Tx` have it, and their reads are public")]
 
@@ -27,6 +28,7 @@ mod outbox;
 mod paging;
 mod principal;
 mod pruning;
+mod restore;
 mod revocation_feed;
 mod revocation_log;
 mod sessions;
@@ -51,6 +53,7 @@ pub use engine::url::DatabaseUrl;
 pub use engine::value::Value as StoredValue;
 pub use errors::{ErrorGroup, ErrorOccurrences, ErrorPage, MOST_ERROR_GROUPS};
 pub use idempotency::{IdempotencyKey, RecordedOutcome};
+pub use instance::GENERATION;
 pub use jobs::JobRecord;
 pub use migrate::schema::{Column as ColumnShape, Kind as ColumnKind, Table as TableShape};
 pub use migrate::{Applied, MigrationStatus, Migrator, Pending, RollingObstacle, Step};
@@ -58,6 +61,7 @@ pub use one_time_tokens::{NewOneTimeToken, SpentToken, TokenPurpose, UnknownPurp
 pub use outbox::{DueMail, MailRequest};
 pub use paging::{MOST_COUNTED, PageStart, Total};
 pub use pruning::Prunable;
+pub use restore::{Aftercare, RestoreError, RestoreTarget};
 pub use revocation_feed::{LogPosition, LogReading};
 pub use sessions::{EndReason, GraceWindow, NewSession, RefreshView, Rotation, SessionRecord};
 pub use sign_in_attempts::{AttemptLimits, AttemptSubjects, Failures, Reserved, SignInView};

@@ -34,7 +34,7 @@ use portcullis_proxy::{Proxy, ProxyParts, TargetLimits, Upstream, Upstreams};
 use portcullis_redis::{Redis, RedisOptions};
 use portcullis_sessions::{RevocationFeed, SessionCache, SessionCacheOptions};
 use portcullis_settings::{Secrets, Sentry, Settings};
-use portcullis_storage::{DatabaseUrl, Store, StoreOptions};
+use portcullis_storage::{DatabaseUrl, GENERATION, Store, StoreOptions};
 use portcullis_telemetry::errors::SentryOptions;
 use portcullis_telemetry::{Errors, Metrics, ReadMetric};
 
@@ -75,13 +75,13 @@ impl Application {
         let metrics = Metrics::new(&settings.metrics.families, env!("CARGO_PKG_VERSION"));
         let errors = errors(settings, &metrics, &clock);
         let mail = mail_sender::from_settings(settings)?;
-        let redis = connect_redis(settings, &secrets, &clock, &random, &metrics).await?;
         if matches!(settings.database.url, DatabaseUrl::Sqlite { .. }) {
             check_clock(&clock)?;
         }
         let store = Box::pin(Store::open(store_options(settings, &clock, &random, &metrics))).await?;
         // With PostgreSQL it is the database's time by now.
         check_clock(&clock)?;
+        let redis = connect_redis(settings, &secrets, &store, &random, &metrics).await?;
         let sessions = session_cache(settings, &store, redis.as_ref());
         let feed = RevocationFeed::new(&store, &sessions);
         if let Some(redis) = &redis {
@@ -201,18 +201,23 @@ pub(crate) fn store_options(settings: &Settings, clock: &Clock, random: &Random,
 async fn connect_redis(
     settings: &Settings,
     secrets: &Secrets,
-    clock: &Clock,
+    store: &Store,
     random: &Random,
     metrics: &Metrics,
 ) -> Result<Option<Redis>, StartError> {
     let Some(redis) = settings.redis.clone() else { return Ok(None) };
+    // What was kept there before a restore must not count after it.
+    let prefix = match store.instance_value(GENERATION).await.map_err(StartError::Database)? {
+        Some(generation) => format!("{}:{generation}", redis.prefix),
+        None => redis.prefix,
+    };
     let options = RedisOptions {
         url: redis.url,
-        prefix: redis.prefix,
+        prefix,
         command_timeout: REDIS_COMMAND,
         connect_timeout: redis.connect_timeout,
         authorities: redis.authorities,
-        clock: clock.clone(),
+        clock: store.clock().clone(),
         secrets: secrets.encryption.clone(),
         random: random.clone(),
         metrics: metrics.clone(),

@@ -16,6 +16,7 @@ mod migrate;
 mod output;
 mod password_input;
 mod progress;
+mod restore;
 mod routes;
 mod runtime;
 mod support_bundle;
@@ -197,6 +198,19 @@ Examples:
     /// Make, list and check backups
     #[command(subcommand)]
     Backup(backup::Command),
+    /// Fill an empty database with a backup
+    #[command(after_help = "\
+Nothing of a backup is believed before it is authenticated under ENCRYPTION_KEY, and the database
+is filled in one transaction: whenever the command ends, the database holds everything or nothing.
+Sessions, mailed links and waiting mails end; whatever was changed after the backup is lost.
+
+Every user of the machine can see the arguments: leave the password out of the URL and set PGPASSWORD.
+
+Examples:
+  portcullis restore 0123456789abcdef
+  portcullis restore /mnt/copy/portcullis-20261127T020000Z-0123456789abcdef.backup \\
+    --into postgres://gate@db.example:5432/gate")]
+    Restore(restore::Arguments),
     /// Create, list, change and recover users
     #[command(subcommand)]
     Users(users::Command),
@@ -280,6 +294,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::UpgradeCheck(format) => upgrade_check::run(&common.load(Listen::default())?, format),
         Command::Move(arguments) => transfer::run(&common.load(Listen::default())?, &arguments),
         Command::Backup(command) => backup::run(&common.load(Listen::default())?, command),
+        Command::Restore(arguments) => restore::run(&common.load(Listen::default())?, &arguments),
         Command::Users(command) => users::run(&common.load(Listen::default())?, command),
         Command::Audit(command) => audit::run(&common.load(Listen::default())?, command),
         Command::Errors(command) => errors::run(&common.load(Listen::default())?, command),

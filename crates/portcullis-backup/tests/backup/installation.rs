@@ -34,6 +34,12 @@ pub(crate) fn keys(secret: &str) -> ArchiveKeys {
     ArchiveKeys::new(&SecretRing::from(SecretString::new(secret)))
 }
 
+pub(crate) fn options_for(url: &str) -> StoreOptions {
+    let metrics = Metrics::new(&MetricsOptions::default(), "test");
+    let url = DatabaseUrl::parse(url).expect("the test kit gives an address");
+    StoreOptions::new(url, Clock::system(), Random::system(), metrics)
+}
+
 impl Installation {
     /// Makes the schema and rows of two tables, which do not compress well.
     pub(crate) async fn fill(&self) {
@@ -56,9 +62,7 @@ impl Installation {
     }
 
     pub(crate) fn options(&self) -> StoreOptions {
-        let metrics = Metrics::new(&MetricsOptions::default(), "test");
-        let url = DatabaseUrl::parse(self.database.url()).expect("the test kit gives an address");
-        StoreOptions::new(url, Clock::system(), Random::system(), metrics)
+        options_for(self.database.url())
     }
 
     pub(crate) fn folder(&self) -> Folder {

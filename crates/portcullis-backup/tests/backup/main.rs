@@ -3,4 +3,5 @@
 mod creating;
 mod format;
 mod installation;
+mod restoring;
 mod verifying;

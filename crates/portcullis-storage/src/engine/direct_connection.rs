@@ -57,6 +57,12 @@ impl DirectConnection {
         self.whole_table_runner().script(&mut self.connection, operation, "transfer", text).await
     }
 
+    /// Runs a statement that goes through a whole table, which may take up to a day.
+    pub(crate) async fn whole_table(&mut self, text: String, values: Vec<Value>) -> Result<u64, StoreError> {
+        let sql = Sql::update("transfer", "").with_text(text);
+        self.whole_table_runner().execute(&mut self.connection, &sql, values).await
+    }
+
     /// Counts the rows of a table, which may take up to a day.
     pub(crate) async fn count(&mut self, table: &str) -> Result<u64, StoreError> {
         let sql = Sql::select("transfer", "").with_text(format!("SELECT count(*) AS n FROM {table}"));

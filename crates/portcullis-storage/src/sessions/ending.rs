@@ -32,6 +32,8 @@ pub enum EndReason {
     AccountRecovered,
     /// The user signed in once more than the number of sessions that a user may have (`session.max_per_user`).
     SessionLimit,
+    /// The database was restored from a backup.
+    Restored,
 }
 
 impl EndReason {
@@ -48,6 +50,7 @@ impl EndReason {
             Self::AccountDisabled => "account_disabled",
             Self::AccountRecovered => "account_recovered",
             Self::SessionLimit => "session_limit",
+            Self::Restored => "restored",
         }
     }
 }

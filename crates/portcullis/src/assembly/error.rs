@@ -1,7 +1,7 @@
 //! Why the gateway, or a command that works on its data, did not start.
 
 use portcullis_identity::IdentityError;
-use portcullis_storage::OpenError;
+use portcullis_storage::{OpenError, StoreError};
 
 use super::clock_check::WrongClock;
 use portcullis_settings::DataFolderError;
@@ -18,6 +18,9 @@ pub enum StartError {
     /// The clock is certainly wrong.
     #[error(transparent)]
     Clock(#[from] WrongClock),
+    /// The database cannot be read.
+    #[error("the database cannot be read")]
+    Database(#[source] StoreError),
     /// Redis cannot be reached.
     #[error(transparent)]
     Redis(#[from] portcullis_redis::ConnectError),
@@ -60,7 +63,9 @@ impl StartError {
             Self::Versions(portcullis_gate::NoDefaultVersion(name)) => {
                 Some(portcullis_settings::default_version_hint(name))
             }
-            Self::Mail(_) | Self::Routes(_) | Self::FirstAdministrator(_) | Self::Signals(_) => None,
+            Self::Database(_) | Self::Mail(_) | Self::Routes(_) | Self::FirstAdministrator(_) | Self::Signals(_) => {
+                None
+            }
         }
     }
 }

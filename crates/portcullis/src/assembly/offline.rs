@@ -39,8 +39,13 @@ pub async fn transfer(
     restart: bool,
     progress: &mut dyn TransferProgress,
 ) -> Result<Vec<TransferredTable>, TransferError> {
-    let options = |url: &DatabaseUrl| StoreOptions { url: url.clone(), ..configured_store(settings) };
-    portcullis_storage::transfer(&options(from), &options(to), restart, progress).await
+    let (from, to) = (options_for(settings, from), options_for(settings, to));
+    portcullis_storage::transfer(&from, &to, restart, progress).await
+}
+
+/// Returns the options with which a command opens another database than the configured one.
+pub fn options_for(settings: &Settings, url: &DatabaseUrl) -> StoreOptions {
+    StoreOptions { url: url.clone(), ..configured_store(settings) }
 }
 
 /// Makes a backup of the configured database in a folder.

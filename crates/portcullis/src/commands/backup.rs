@@ -9,6 +9,7 @@ use portcullis_backup::{ArchiveKeys, BackupError, Folder, Manifest};
 use portcullis_model::user::rfc3339_millis;
 use portcullis_settings::Settings;
 use serde_json::{Value, json};
+pub(super) use verifying::read_identities;
 
 use super::Format;
 use super::output::Failure;
@@ -65,17 +66,22 @@ impl Place {
         let folder = settings.backup.to.clone().ok_or_else(|| {
             Failure::new("no folder for backups is set").hint("set backup.to to a folder, or PORTCULLIS__BACKUP__TO")
         })?;
-        let secrets = settings.known_encryption_secrets();
-        let secrets = secrets.map_err(|error| Failure::of_error(&error).optional_hint(error.hint()))?;
-        let secrets = secrets.ok_or_else(|| {
-            Failure::new("there is no ENCRYPTION_KEY, and backups are authenticated under it")
-                .hint("set ENCRYPTION_KEY, or name the data folder of the gateway with --data-dir")
-        })?;
-        Ok(Self { folder: Folder::new(folder), keys: ArchiveKeys::new(&secrets) })
+        Ok(Self { folder: Folder::new(folder), keys: known_keys(settings)? })
     }
 }
 
-fn describe(error: &BackupError) -> Failure {
+/// Returns the keys that authenticate backups. No ENCRYPTION_KEY is made for them.
+pub(super) fn known_keys(settings: &Settings) -> Result<ArchiveKeys, Failure> {
+    let secrets = settings.known_encryption_secrets();
+    let secrets = secrets.map_err(|error| Failure::of_error(&error).optional_hint(error.hint()))?;
+    let secrets = secrets.ok_or_else(|| {
+        Failure::new("there is no ENCRYPTION_KEY, and backups are authenticated under it")
+            .hint("set ENCRYPTION_KEY, or name the data folder of the gateway with --data-dir")
+    })?;
+    Ok(ArchiveKeys::new(&secrets))
+}
+
+pub(super) fn describe(error: &BackupError) -> Failure {
     Failure::of_error(error).optional_hint(error.hint())
 }
 

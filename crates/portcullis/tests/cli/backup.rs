@@ -78,3 +78,24 @@ fn what_is_missing_for_a_backup_is_said_with_a_hint() {
     let error = shell.run(&["backup", "verify", "../x"]).failed().err;
     assert!(error.contains("has the id ../x") && error.contains("`portcullis backup list` shows the ids"), "{error}");
 }
+
+#[test]
+fn a_backup_is_restored_into_a_new_database() {
+    let shell = with_folder();
+    let user = ["--email", "ada@example.com", "--username", "ada", "--first-name", "Ada", "--last-name", "L"];
+    let create = [&["users", "create", "--role", "ADMIN", "--password-stdin"][..], &user].concat();
+    shell.run_with(&create, "a long password of hers\n").ok();
+    let id = shell.run(&["backup", "create", "--json"]).ok().json()["backup"]["id"].clone();
+    let id = id.as_str().expect("a text");
+    let into = format!("sqlite://{}", shell.path("new.db").display());
+    let full = shell.run(&["restore", id]).failed().err;
+    assert!(full.contains("because: the database to restore into is not empty: it holds "), "{full}");
+    assert!(full.contains("  hint: restore into an empty database: "), "{full}");
+    let restored = shell.run(&["restore", id, "--into", &into, "--json"]).ok();
+    assert_eq!((&restored.json()["restored"]["id"], restored.err.as_str()), (&id.into(), ""));
+    let shell = shell.env("DATABASE_URL", &into);
+    let users = shell.run(&["users", "list", "--json"]).ok().json()["users"].clone();
+    assert_eq!(users[0]["email"], "ada@example.com");
+    let error = shell.run(&["restore", "nowhere.backup"]).failed().err;
+    assert!(error.contains("no backup in ") && error.contains("`portcullis backup list` shows the ids"), "{error}");
+}

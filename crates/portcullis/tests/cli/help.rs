@@ -38,6 +38,7 @@ fn the_help_of_every_command_is_as_reviewed() {
     for command in ["create", "list", "verify"] {
         page(&format!("help_backup_{command}"), &["backup", command, "--help"]);
     }
+    page("help_restore", &["restore", "--help"]);
     page("help_log_level", &["log-level", "--help"]);
     page("help_keys", &["keys", "--help"]);
     page("help_keys_init", &["keys", "init", "--help"]);

@@ -42,7 +42,8 @@ fn find(place: &Place, id: Option<&str>) -> Result<StoredArchive, BackupError> {
     place.folder.find(id)
 }
 
-fn read_identities(path: &Path) -> Result<Vec<Identity>, Failure> {
+/// Reads the file of private keys that `--identity` names.
+pub(in crate::commands) fn read_identities(path: &Path) -> Result<Vec<Identity>, Failure> {
     let text = std::fs::read_to_string(path).map_err(|error| {
         Failure::new(format!("the private key {} cannot be read: {error}", path.display()))
             .hint("--identity names a file that `age-keygen` wrote")
