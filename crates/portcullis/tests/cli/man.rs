@@ -21,7 +21,9 @@ fn every_command_has_a_page() {
     shell.run(&["man", "--output", folder.to_str().expect("UTF-8")]).ok();
     let help = shell.run(&["--help"]).ok().out;
     let commands = help.split("Commands:\n").nth(1).and_then(|rest| rest.split("\n\n").next()).expect("a list");
-    for command in commands.lines().filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help") {
+    // A description that takes more lines is indented further.
+    let rows = commands.lines().filter_map(|line| line.strip_prefix("  ").filter(|row| !row.starts_with(' ')));
+    for command in rows.filter_map(|row| row.split(' ').next()).filter(|name| *name != "help") {
         assert!(folder.join(format!("portcullis-{command}.1")).exists(), "{command}");
     }
 }
