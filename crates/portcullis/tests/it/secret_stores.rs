@@ -78,7 +78,7 @@ async fn a_store_that_is_gone_keeps_the_last_secrets() {
     assert!(!healthy && printed.contains("secrets.store") && printed.contains("unseal it"), "{printed}");
 
     vault.unseal();
-    vault.put(&secret(CSRF[0], &format!("{ENCRYPTION}\\nanother key on a line of its own: Ws5Jb")));
+    vault.put(&secret(CSRF[0], &format!("{ENCRYPTION}\nanother key on a line of its own: Ws5Jb")));
     assert!(outcome(&app, &["reload"]).0);
     app.log_line_with("the secret store can be read again");
 }
