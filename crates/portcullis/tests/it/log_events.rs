@@ -115,6 +115,7 @@ fn every_crate_that_logs_can_be_named_in_a_filter() {
                 | "portcullis_tls"
                 | "portcullis_doctor"
                 | "portcullis_secrets"
+                | "portcullis_backup"
         );
         assert_eq!(is_there, code_logs, "{name}");
     }
