@@ -156,5 +156,5 @@ bench-image: ## time the start of the gateway in a container of the image that `
 fuzz: ## fuzz whole HTTP/1.1 connections for ten minutes; TIME=60 for one (needs cargo-fuzz and a C++ compiler)
 	@TIME="$(TIME)" scripts/fuzz.sh
 
-coverage: setup ## measure the coverage of lines, functions and regions for each crate (needs LLVM tools)
+coverage: setup ## measure the coverage of each crate; fails below 90 % of lines and functions, 80 % of regions of identity and the gate
 	@scripts/coverage.sh
