@@ -67,7 +67,7 @@ start() {
   compose up --detach --no-deps "$service" >"$work/log" 2>&1 || { cat "$work/log" >&2; fail "$service cannot be started"; }
 }
 healthy() { until_succeeds "$1 is healthy" run_podman healthcheck run "${project}_$1_1"; }
-logs_have() { run_podman logs "${project}_$1_1" 2>&1 | grep -q "$2"; }
+logs_have() { run_podman logs "${project}_$1_1" 2>&1 | grep "$2" >/dev/null; }
 post() { curl --silent --fail --output /dev/null --header 'Content-Type: application/json' --data "$2" "http://127.0.0.1:8000$1"; }
 
 for name in postgres redis; do start "$name"; healthy "$name"; done
@@ -88,7 +88,7 @@ else
     --first-name Ada --last-name Lovelace --role ADMIN --password-stdin <<<"correct horse battery staple" >/dev/null || fail "no administrator can be made"
 fi
 post /api/v1/auth/login "{$account}" || fail "the user cannot sign in"
-curl --silent http://127.0.0.1:8000/api/v1/health/detailed | grep -q '"redis":{"status":"healthy"' || fail "Redis is not healthy"
+curl --silent http://127.0.0.1:8000/api/v1/health/detailed | grep '"redis":{"status":"healthy"' >/dev/null || fail "Redis is not healthy"
 echo "ok   $file.yaml: a user was made and signed in, over PostgreSQL and Redis"
 compose stop portcullis >/dev/null 2>&1
 [ "$(run_podman inspect --format '{{.State.ExitCode}}' "${project}_portcullis_1")" = 0 ] || fail "the gateway did not stop by itself"

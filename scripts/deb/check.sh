@@ -64,7 +64,7 @@ cp "$first" "$root/first.deb"
 cp "$second" "$root/second.deb"
 inside dpkg -i /first.deb >"$folder/install.log" || { cat "$folder/install.log" >&2; exit 1; }
 grep -q 'set PUBLIC_URL' "$folder/install.log" || fail "the installation does not say what comes next"
-inside getent passwd portcullis | grep -q ':/var/lib/portcullis:/usr/sbin/nologin$' || fail "the user is not as it should be"
+inside getent passwd portcullis | grep ':/var/lib/portcullis:/usr/sbin/nologin$' >/dev/null || fail "the user is not as it should be"
 for secret in csrf_secret encryption_key; do
   [ "$(mode etc/portcullis/secrets/$secret)" = "600 root" ] || fail "$secret can be read"
   [ "$(wc -c <"$root/etc/portcullis/secrets/$secret")" = 64 ] || fail "$secret is not 64 characters"
@@ -85,7 +85,7 @@ echo "upgrade"
 inside dpkg -i /second.deb >"$folder/upgrade.log" 2>&1 || { cat "$folder/upgrade.log" >&2; exit 1; }
 grep -q '^PUBLIC_URL=https://gate.example' "$root/etc/portcullis/portcullis.env" || fail "the upgrade lost a setting"
 cmp -s "$root/etc/portcullis/secrets/encryption_key" "$folder/key" || fail "the upgrade made another key"
-inside dpkg-query -W -f '${Version}' portcullis | grep -q -- '-2$' || fail "the upgrade has not the new version"
+inside dpkg-query -W -f '${Version}' portcullis | grep -- '-2$' >/dev/null || fail "the upgrade has not the new version"
 python3 -B scripts/deb/service.py "$root" again
 
 echo "remove and purge"

@@ -51,7 +51,7 @@ good=0
 deadline=$((SECONDS + ${GATE_SECONDS:-120}))
 while [ "$good" -lt "${GATE_TIMES:-5}" ]; do
   if curl -fsS --max-time 5 "$PUBLIC_URL/api/health/ready" >/dev/null 2>&1 \
-    && curl -fsS --max-time 5 "$PUBLIC_URL/api/health" 2>/dev/null | grep -qF "\"version\":\"$version\""; then
+    && curl -fsS --max-time 5 "$PUBLIC_URL/api/health" 2>/dev/null | grep -F "\"version\":\"$version\"" >/dev/null; then
     good=$((good + 1))
   else
     good=0
