@@ -14,7 +14,7 @@ pub enum BackupError {
     /// The folder of backups cannot be used.
     #[error("the folder of backups {} cannot be used", path.display())]
     Folder {
-        /// The folder.
+        /// The path as the settings name it (`backup.to`).
         path: PathBuf,
         /// The operating system's error.
         #[source]
@@ -23,9 +23,9 @@ pub enum BackupError {
     /// The archive could not be written.
     #[error("the backup could not be written to {}", folder.display())]
     Write {
-        /// The folder.
+        /// The path of the folder, as the settings name it (`backup.to`).
         folder: PathBuf,
-        /// What went wrong.
+        /// Which step of writing failed, and why.
         #[source]
         source: ArchiveError,
     },
@@ -37,19 +37,19 @@ pub enum BackupError {
     Unknown {
         /// What was asked for.
         id: String,
-        /// The folder.
+        /// The path of the folder, as the settings name it (`backup.to`).
         folder: PathBuf,
     },
     /// There is no backup.
     #[error("there is no backup in {}", folder.display())]
     None {
-        /// The folder.
+        /// The path of the folder, as the settings name it (`backup.to`).
         folder: PathBuf,
     },
     /// The archive cannot be used.
     #[error("{name} cannot be used")]
     Archive {
-        /// The file's name.
+        /// The name of its file in the folder of backups.
         name: ArchiveName,
         /// What is wrong with it.
         #[source]
@@ -58,7 +58,7 @@ pub enum BackupError {
     /// The archive at this path cannot be used.
     #[error("the backup {} cannot be used", path.display())]
     File {
-        /// The file.
+        /// The path that the command was given.
         path: PathBuf,
         /// What is wrong with it.
         #[source]
@@ -70,7 +70,7 @@ pub enum BackupError {
     /// The file has the name of another archive.
     #[error("{name} is not the backup that its name says: it was made as {made_as}")]
     Renamed {
-        /// The file's name.
+        /// The name that the file has now.
         name: ArchiveName,
         /// The name of the archive in it.
         made_as: ArchiveName,

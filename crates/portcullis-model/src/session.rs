@@ -143,14 +143,14 @@ pub struct SessionsUnavailable;
 pub enum SessionEnd {
     /// It was ended. The reason is a name such as `logout`.
     Ended {
-        /// When.
+        /// The time at which it was ended.
         at: Timestamp,
         /// Why, if it was written down.
         reason: Option<String>,
     },
     /// It was not refreshed in time, or had lasted as long as a session may.
     Expired {
-        /// When.
+        /// The time from which it was refused.
         at: Timestamp,
     },
     /// Its user was deactivated, or all sessions of the user were ended together.

@@ -49,7 +49,7 @@ impl Snapshot {
         self.connection.runner.dialect.name()
     }
 
-    /// The database's schema.
+    /// Returns the version of the schema that the database had when the snapshot began.
     pub fn schema_version(&self) -> i64 {
         migrate::known()
     }

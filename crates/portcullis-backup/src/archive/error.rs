@@ -16,7 +16,7 @@ pub enum ArchiveError {
     /// A newer version of the program made the archive.
     #[error("it has format {found}, and this version reads formats {oldest} to {newest}")]
     Format {
-        /// The archive's format.
+        /// The number of the format that the archive names.
         found: u32,
         /// The oldest format that this version reads.
         oldest: u32,
@@ -32,7 +32,7 @@ pub enum ArchiveError {
     /// A part of the archive is not the one that was written.
     #[error("it was changed after it was made: {part} is not authentic")]
     Altered {
-        /// The part.
+        /// Which part it is, for the operator: a block by its number, or the manifest.
         part: String,
     },
     /// The archive ends too early.
@@ -47,7 +47,7 @@ pub enum ArchiveError {
     /// The archive is encrypted to recipients, and an identity is needed to read its rows.
     #[error("its rows are encrypted to {recipients} recipients, and none of the identities at hand opens them")]
     NoIdentity {
-        /// Number of recipients.
+        /// How many public keys the rows are encrypted to.
         recipients: usize,
     },
     /// The encrypted part is not in the format of age.
@@ -56,13 +56,13 @@ pub enum ArchiveError {
     /// The rows do not have the form that the manifest declares, or another number or checksum.
     #[error("its rows are not those of its manifest: {what}")]
     Rows {
-        /// What is wrong.
+        /// What differs, for the operator.
         what: String,
     },
     /// A row is larger than the format allows.
     #[error("a row of {table} has more than {} MiB", super::rows::MAX_ROW_BYTES >> 20)]
     RowTooLarge {
-        /// The row's table.
+        /// The name of the table that the row belongs to.
         table: String,
     },
 }

@@ -12,7 +12,7 @@ pub enum RestoreError {
     /// The database has a schema of another version.
     #[error("the database to restore into has schema {found}, and this version needs schema {known}")]
     Schema {
-        /// The database's schema.
+        /// The version of the schema that the database has.
         found: i64,
         /// The schema of this version.
         known: i64,
@@ -28,7 +28,7 @@ pub enum RestoreError {
     /// The rows are of a newer schema.
     #[error("the rows are of schema {found}, and this version knows schema {known}")]
     NewerRows {
-        /// The rows' schema.
+        /// The version of the schema that the rows were written in.
         found: i64,
         /// The newest schema of this version.
         known: i64,
@@ -36,7 +36,7 @@ pub enum RestoreError {
     /// The rows are of a schema that this version has left behind.
     #[error("the rows are of schema {found}, and this version takes those since schema {oldest}")]
     OlderRows {
-        /// The rows' schema.
+        /// The version of the schema that the rows were written in.
         found: i64,
         /// The oldest schema whose rows fit.
         oldest: i64,

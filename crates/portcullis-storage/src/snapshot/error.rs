@@ -20,7 +20,7 @@ pub enum SnapshotError {
     /// The database's schema is not that of this version.
     #[error("the database has schema {found}, and this version needs schema {known}")]
     Schema {
-        /// The database's schema.
+        /// The version of the schema that the database has.
         found: i64,
         /// The schema of this version.
         known: i64,
